@@ -1,0 +1,146 @@
+// Carries operations out: one lane for each service, at most one operation in a lane, no lane waits for another.
+// No turn of the loop waits here: an operation is begun, is seen as in flight, and wakes the loop when it ends.
+
+import type { Emit } from "../../shared/event.ts";
+import type { Operation, OperationInFlight, OperationOutcome, Step } from "../../shared/step.ts";
+import type { Clock } from "../host/clock.ts";
+import { classifyFailure, describeError } from "./failure.ts";
+import { type Run, runStep, type StepResult, type Tools } from "./handlers.ts";
+
+/** What the executor needs besides the tools of its handlers. */
+export interface ExecutorOptions {
+  clock: Clock;
+  emit: Emit;
+  /** Called whenever an operation has ended. */
+  onEnded: () => void;
+}
+
+interface Lane {
+  operation: Operation;
+  stage: Step["kind"];
+  sinceMs: number;
+  progress: string | undefined;
+  abort: AbortController;
+  ended: Promise<void>;
+}
+
+/** Runs operations against one engine. */
+export class Executor {
+  readonly #tools: Tools;
+  readonly #options: ExecutorOptions;
+  readonly #lanes = new Map<string, Lane>();
+  #outcomes: OperationOutcome[] = [];
+  #closed = false;
+
+  constructor(tools: Tools, options: ExecutorOptions) {
+    this.#tools = tools;
+    this.#options = options;
+  }
+
+  /** Begins operations; one whose lane is busy is left for a later turn. */
+  begin(operations: readonly Operation[], contents: ReadonlyMap<string, Uint8Array>): void {
+    for (const operation of operations) {
+      if (this.#closed || this.#lanes.has(operation.lane)) continue;
+      const abort = new AbortController();
+      const lane: Lane = {
+        operation,
+        stage: operation.steps[0]?.kind ?? "write-files",
+        sinceMs: this.#options.clock.nowMs(),
+        progress: undefined,
+        abort,
+        ended: Promise.resolve(),
+      };
+      this.#lanes.set(operation.lane, lane);
+      lane.ended = this.#carryOut(lane, contents);
+    }
+  }
+
+  /** Cancels operations before their next step, and a pull in the middle of it. */
+  cancel(lanes: readonly string[]): void {
+    for (const name of lanes) this.#lanes.get(name)?.abort.abort();
+  }
+
+  /** True while an operation of this lane is in flight. */
+  isBusy(lane: string): boolean {
+    return this.#lanes.has(lane);
+  }
+
+  /** What is in flight now and what has ended since the last call. Must be read before the engine is. */
+  takeStock(): { operations: OperationInFlight[]; outcomes: OperationOutcome[] } {
+    const operations = [...this.#lanes.values()].map(({ operation, stage, sinceMs, progress }) => ({
+      lane: operation.lane,
+      cause: operation.cause,
+      fingerprint: operation.fingerprint,
+      stage,
+      starts: operation.steps.some((step) => step.kind === "start-container"),
+      sinceMs,
+      progress,
+    }));
+    const outcomes = this.#outcomes;
+    this.#outcomes = [];
+    return { operations, outcomes };
+  }
+
+  /** Takes no more operations and cancels what is in flight; resolves when all have ended. Containers are left as they are. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.cancel([...this.#lanes.keys()]);
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.ended));
+  }
+
+  async #carryOut(lane: Lane, contents: ReadonlyMap<string, Uint8Array>): Promise<void> {
+    const { operation, abort } = lane;
+    const run: Run = {
+      signal: abort.signal,
+      contents,
+      created: undefined,
+      report: (progress) => {
+        lane.progress = progress;
+      },
+    };
+    let result: OperationOutcome["result"] = { kind: "done", steps: operation.steps.length };
+    for (const step of operation.steps) {
+      if (abort.signal.aborted) {
+        result = { kind: "cancelled", before: step.kind };
+        break;
+      }
+      lane.stage = step.kind;
+      const ended = await this.#takeStep(lane, step, run);
+      if (ended !== undefined) {
+        result = ended;
+        break;
+      }
+    }
+    const outcome: OperationOutcome = { operation, endedMs: this.#options.clock.nowMs(), result };
+    this.#lanes.delete(operation.lane);
+    this.#outcomes.push(outcome);
+    this.#options.emit({ kind: "operation-ended", atMs: outcome.endedMs, outcome });
+    this.#options.onEnded();
+  }
+
+  /** Takes one step; answers how the operation ends, or undefined when it goes on. */
+  async #takeStep(lane: Lane, step: Step, run: Run): Promise<OperationOutcome["result"] | undefined> {
+    const { clock, emit } = this.#options;
+    const { cause, lane: name } = lane.operation;
+    const startedMs = clock.monotonicMs();
+    try {
+      const result: StepResult = await runStep(step, run, this.#tools);
+      const changed = result !== "unchanged";
+      emit({
+        kind: "step-done",
+        atMs: clock.nowMs(),
+        lane: name,
+        step,
+        cause,
+        tookMs: clock.monotonicMs() - startedMs,
+        changed,
+      });
+      return result === "replan" ? { kind: "replan", after: step.kind } : undefined;
+    } catch (error) {
+      if (run.signal.aborted) return { kind: "cancelled", before: step.kind };
+      const message = describeError(error);
+      emit({ kind: "step-failed", atMs: clock.nowMs(), lane: name, step, cause, message });
+      return { kind: "failed", step: step.kind, failure: classifyFailure(step.kind, error), message };
+    }
+  }
+}

@@ -1,0 +1,172 @@
+// One handler for each kind of step, in a table the compiler checks for completeness. The only code that is given the
+// Docker writer. Every handler may run twice for the same step and then changes nothing more.
+
+import type { OwnContainerId } from "../../shared/identity.ts";
+import { describeSize } from "../../shared/size.ts";
+import type { Step, StepContainer } from "../../shared/step.ts";
+import type { DockerExec, DockerReader } from "../docker/reader.ts";
+import type { CreateRequest, DockerWriter, RegistryAuth } from "../docker/writer.ts";
+import type { FileStore } from "../host/file-store.ts";
+import type { SecretDelivery } from "./secret-delivery.ts";
+
+/** What the handlers work with. */
+export interface Tools {
+  node: string;
+  writer: DockerWriter;
+  reader: DockerReader;
+  exec: DockerExec;
+  files: FileStore;
+  secrets: SecretDelivery;
+  /** Credentials for an image's registry, read anew for each pull. */
+  findAuth(image: string): Promise<RegistryAuth | undefined>;
+}
+
+/** One run of an operation: what its steps share. */
+export interface Run {
+  signal: AbortSignal;
+  /** Content of delivered files by hash. */
+  contents: ReadonlyMap<string, Uint8Array>;
+  /** The container this operation has created. */
+  created: OwnContainerId | undefined;
+  report(progress: string): void;
+}
+
+/** Whether a step changed anything; `replan` also ends the operation, since the world has moved on meanwhile. */
+export type StepResult = "changed" | "unchanged" | "replan";
+
+type Handlers = {
+  [K in Step["kind"]]: (step: Extract<Step, { kind: K }>, run: Run, tools: Tools) => Promise<StepResult>;
+};
+
+/** How long a command that tells a service of new content may take. */
+const NOTIFY_TIMEOUT_MS = 30_000;
+
+const HANDLERS: Handlers = {
+  "ensure-network": async (step, _run, tools) => {
+    await tools.writer.createNetwork({
+      name: step.network,
+      node: tools.node,
+      subnet: step.subnet,
+      internal: step.internal,
+    });
+    return "changed";
+  },
+  "write-hosts": async (step, _run, tools) => {
+    await tools.files.writeHosts(step.hosts);
+    return "changed";
+  },
+  "ensure-image": pullImage,
+  "ensure-volume": async (step, _run, tools) => {
+    await tools.writer.createVolume({ name: step.volume, node: tools.node, service: step.service });
+    return "changed";
+  },
+  "write-files": async (step, run, tools) => {
+    for (const file of step.files) {
+      const content = run.contents.get(file.hash);
+      if (content === undefined) throw new Error(`write file ${file.target}: its content is no longer wanted`);
+      await tools.files.write(step, file, content);
+    }
+    return "changed";
+  },
+  "write-secrets": async (step, _run, tools) => {
+    await tools.secrets.writeFiles(step.service, step.files);
+    return "changed";
+  },
+  "remove-files": async (step, _run, tools) => {
+    await tools.files.remove(step.service, step.specHash);
+    return "changed";
+  },
+  "create-container": async (step, run, tools) => {
+    run.created = await tools.writer.createContainer(await buildRequest(step, tools));
+    return "changed";
+  },
+  "start-container": async (step, run, tools) => {
+    await tools.writer.startContainer(resolveContainer(step.container, run));
+    return "changed";
+  },
+  "unpause-container": async (step, _run, tools) => {
+    await tools.writer.unpauseContainer(step.container);
+    return "changed";
+  },
+  "stop-container": async (step, _run, tools) => {
+    await tools.writer.stopContainer(step.container, step.timeoutMs);
+    return "changed";
+  },
+  "remove-container": async (step, _run, tools) => {
+    await tools.writer.removeContainer(step.container);
+    return "changed";
+  },
+  "update-caps": async (step, _run, tools) => {
+    await tools.writer.updateCaps(step.container, step.to);
+    return "changed";
+  },
+  "connect-network": async (step, _run, tools) => {
+    await tools.writer.connectNetwork(step.network, step.container, step.aliases);
+    return "changed";
+  },
+  "signal-container": async (step, _run, tools) => {
+    await tools.writer.signalContainer(step.container, step.signal);
+    return "changed";
+  },
+  "exec-in-container": async (step, _run, tools) => {
+    const { exitCode, output } = await tools.exec.run(step.container, step.command, NOTIFY_TIMEOUT_MS);
+    if (exitCode !== 0)
+      throw new Error(`run ${step.command[0]} in container: exit code ${exitCode}: ${output.slice(0, 200).trim()}`);
+    return "changed";
+  },
+};
+
+/** Runs one step. */
+export function runStep<K extends Step["kind"]>(
+  step: Extract<Step, { kind: K }>,
+  run: Run,
+  tools: Tools,
+): Promise<StepResult> {
+  const handler = HANDLERS[step.kind] as (step: Step, run: Run, tools: Tools) => Promise<StepResult>;
+  return handler(step, run, tools);
+}
+
+async function pullImage(step: Extract<Step, { kind: "ensure-image" }>, run: Run, tools: Tools): Promise<StepResult> {
+  if ((await tools.reader.findImage(step.image)) !== undefined) return "unchanged";
+  await tools.writer.pullImage(step.image, {
+    auth: await tools.findAuth(step.image),
+    signal: run.signal,
+    onProgress: ({ doneBytes, totalBytes, layers }) => {
+      const share =
+        totalBytes === 0 ? "" : ` ${Math.floor((doneBytes / totalBytes) * 100)} % of ${describeSize(totalBytes)}`;
+      run.report(`${layers} layers${share}`);
+    },
+  });
+  return "replan";
+}
+
+async function buildRequest(step: Extract<Step, { kind: "create-container" }>, tools: Tools): Promise<CreateRequest> {
+  const { service, specHash, spec } = step;
+  const files = (spec.files ?? []).map(({ target }) => ({
+    source: tools.files.path({ service, specHash, target }),
+    target,
+    readOnly: true,
+  }));
+  const hosts =
+    spec.network === undefined ? [{ source: tools.files.hostsPath, target: "/etc/hosts", readOnly: true }] : [];
+  const secrets = spec.secretFiles === undefined ? [] : [tools.secrets.mount(service)];
+  return {
+    name: step.name,
+    node: tools.node,
+    service,
+    specHash,
+    revision: step.revision,
+    spec,
+    caps: step.caps,
+    network: step.network,
+    stopTimeoutMs: step.stopTimeoutMs,
+    binds: [...files, ...hosts, ...secrets],
+    extraEnv: await tools.secrets.buildEnv(spec),
+  };
+}
+
+function resolveContainer(container: StepContainer, run: Run): OwnContainerId {
+  if (container !== "created") return container;
+  if (run.created === undefined) throw new Error("start container: none was created by this operation");
+  return run.created;
+}

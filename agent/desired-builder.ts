@@ -1,0 +1,176 @@
+// Reads the source and keeps the desired state that was built from it: a turn in which nothing changed builds nothing.
+// The shell around desired/; decides nothing itself.
+
+import { type Built, buildDesired } from "./desired/build.ts";
+import { ParseCache } from "./desired/repository.ts";
+import type { DesiredSettings } from "./desired/settings.ts";
+import type { Clock } from "./host/clock.ts";
+import { readRealPath } from "./host/facts.ts";
+import type { DesiredState } from "../shared/desired-state.ts";
+import type { SourceState } from "../shared/event.ts";
+import type { InForce } from "../shared/in-force.ts";
+import type { ObservedEngine } from "../shared/observed-state.ts";
+import type { Snapshot, Source, SourceReading } from "../shared/snapshot.ts";
+
+/** What the builder needs. */
+export interface BuilderOptions {
+  source: Source;
+  settings: DesiredSettings;
+  clock: Clock;
+  inForce: InForce | undefined;
+  contents: ReadonlyMap<string, Uint8Array>;
+}
+
+/** The desired state of a turn; undefined where nothing was ever read. */
+export interface BuiltState {
+  desired: DesiredState | undefined;
+  inForce: InForce | undefined;
+  source: SourceState;
+  /** True when it was built anew in this turn. */
+  fresh: boolean;
+}
+
+/** Builds desired state for one node. */
+export class DesiredBuilder {
+  readonly #options: BuilderOptions;
+  readonly #cache = new ParseCache();
+  #settings: DesiredSettings;
+  #inForce: InForce | undefined;
+  #contents: ReadonlyMap<string, Uint8Array>;
+  #built: { built: Built; key: string; snapshot: Snapshot } | undefined;
+  #readMs: number | undefined;
+  #allowed: { revision: string | undefined; count: number } = { revision: undefined, count: 0 };
+  readonly #realPaths = new Map<string, string | undefined>();
+
+  constructor(options: BuilderOptions) {
+    this.#options = options;
+    this.#settings = options.settings;
+    this.#inForce = options.inForce;
+    this.#contents = options.contents;
+  }
+
+  /** True while nothing is known of what ran here before: then the containers themselves are asked. */
+  get needsAdoption(): boolean {
+    return this.#inForce === undefined;
+  }
+
+  /** Lets the newest snapshot remove up to so many services. */
+  allowRemovals(count: number): void {
+    this.#allowed = { revision: undefined, count };
+  }
+
+  /** Reads the source anew at the next turn. */
+  invalidate(): void {
+    this.#options.source.invalidate();
+  }
+
+  /** Takes new settings, such as a changed policy. */
+  configure(settings: DesiredSettings): void {
+    this.#settings = settings;
+    this.#built = undefined;
+  }
+
+  /** Builds what the newest readable inputs say. */
+  async build(engine: ObservedEngine): Promise<BuiltState> {
+    const reading = await this.#options.source.read();
+    const snapshot = reading.kind === "read" ? reading.snapshot : this.#lastKnownGood();
+    if (reading.kind === "read") this.#readMs = reading.readMs;
+    // Without a memory of what ran here, a change cannot be judged until the engine has said what runs.
+    if (snapshot === undefined || (this.needsAdoption && !engine.reachable)) {
+      return { desired: undefined, inForce: undefined, source: this.#describeSource(reading, undefined), fresh: false };
+    }
+    const adopted = engine.reachable
+      ? [...new Set(engine.containers.map((container) => container.service))].toSorted()
+      : [];
+    const fresh = await this.#isStale(snapshot, adopted);
+    if (fresh) await this.#rebuild(snapshot, adopted);
+    const built = this.#built?.built;
+    return {
+      desired: built?.desired,
+      inForce: this.#inForce,
+      source: this.#describeSource(reading, built?.desired),
+      fresh,
+    };
+  }
+
+  async #isStale(snapshot: Snapshot, adopted: readonly string[]): Promise<boolean> {
+    if (this.#built?.snapshot !== snapshot || this.#built.key !== this.#key(adopted)) return true;
+    for (const [path, real] of this.#realPaths) if ((await readRealPath(path)) !== real) return true;
+    return false;
+  }
+
+  /** What runs matters only while nothing is remembered; later the inputs in force say what was there. */
+  #key(adopted: readonly string[]): string {
+    return JSON.stringify([this.needsAdoption ? adopted : [], this.#allowed.count]);
+  }
+
+  async #rebuild(snapshot: Snapshot, adopted: readonly string[]): Promise<void> {
+    if (this.#allowed.revision === undefined) this.#allowed.revision = snapshot.revision;
+    // What was allowed for one revision is not allowed for the next.
+    if (this.#allowed.revision !== snapshot.revision) this.#allowed = { revision: undefined, count: 0 };
+    const key = this.#key(adopted);
+    this.#realPaths.clear();
+    const built = await buildDesired({
+      snapshot,
+      inForce: this.#inForce,
+      storedContents: this.#contents,
+      adopted: this.needsAdoption ? adopted : [],
+      allowedRemovals: this.#allowed.count,
+      realPath: async (source) => {
+        const real = await readRealPath(source);
+        this.#realPaths.set(source, real);
+        return real;
+      },
+      settings: await this.#withRenderer(snapshot),
+      cache: this.#cache,
+      nowMs: this.#options.clock.nowMs(),
+    });
+    if (built.desired.held === undefined || this.#inForce !== undefined) this.#inForce = built.inForce;
+    this.#contents = built.desired.contents;
+    this.#built = { built, key, snapshot };
+  }
+
+  /** The template engine is loaded only where a manifest asks for it. */
+  async #withRenderer(snapshot: Snapshot): Promise<DesiredSettings> {
+    const texts = Object.values(snapshot.manifests[this.#settings.node] ?? {});
+    if (this.#settings.render !== undefined || !texts.some((text) => text.includes("template"))) return this.#settings;
+    const { renderTemplate } = await import("../shared/template.ts");
+    this.#settings = { ...this.#settings, render: renderTemplate };
+    return this.#settings;
+  }
+
+  /** A snapshot made from what is in force, for a source that cannot be read: error is not empty. */
+  #lastKnownGood(): Snapshot | undefined {
+    if (this.#built !== undefined) return this.#built.snapshot;
+    const inForce = this.#inForce;
+    if (inForce === undefined) return undefined;
+    const { node } = this.#settings;
+    const services = Object.entries(inForce.services);
+    const files = services.flatMap(([, service]) =>
+      Object.entries(service.files).flatMap(([path, hash]) => {
+        const content = this.#contents.get(hash);
+        return content === undefined ? [] : [[path, content] as const];
+      }),
+    );
+    return {
+      revision: inForce.revision,
+      fleet: inForce.fleet,
+      manifests: { [node]: Object.fromEntries(services.map(([name, service]) => [name, service.text])) },
+      files: Object.fromEntries(files),
+      describeFile: (place, service) => `manifests/${place}/${service}.toml`,
+      fleetFile: "fleet.toml",
+    };
+  }
+
+  #describeSource(reading: SourceReading, desired: DesiredState | undefined): SourceState {
+    const { source } = this.#options;
+    return {
+      kind: source.kind,
+      location: source.location,
+      revision: desired?.revision,
+      readMs: this.#readMs,
+      trouble: reading.kind === "failed" ? reading.reason : desired?.held,
+      retryMs: reading.kind === "failed" ? reading.retryMs : undefined,
+    };
+  }
+}

@@ -1,0 +1,146 @@
+// From a snapshot and what was in force to the desired state of this node, and to what is in force from now on.
+// Pure but for waiting: the parser that knows places is loaded only when something is wrong.
+
+import type { DesiredService, DesiredState, Objection } from "../../shared/desired-state.ts";
+import type { Fleet } from "../../shared/fleet.ts";
+import { nameNetwork } from "../../shared/identity.ts";
+import type { AcceptedService, InForce } from "../../shared/in-force.ts";
+import { compareText, describeProblem } from "../../shared/problem.ts";
+import type { Snapshot } from "../../shared/snapshot.ts";
+import { accept, type Acceptance, type AcceptedManifest } from "./accept.ts";
+import { chooseRelease } from "./choose.ts";
+import type { PlacedService } from "./constraints.ts";
+import { type ParseCache, parseFleet, type ParsedFleet, parseManifests } from "./repository.ts";
+import type { DesiredSettings } from "./settings.ts";
+
+/** Everything desired state is built from. */
+export interface DesiredInput {
+  snapshot: Snapshot;
+  inForce: InForce | undefined;
+  /** Content of accepted files by hash, as far as the store has it. */
+  storedContents: ReadonlyMap<string, Uint8Array>;
+  /** Services that have containers on this node. */
+  adopted: readonly string[];
+  allowedRemovals: number;
+  /** Looks up the real path behind a bind-mount source. */
+  realPath: (source: string) => Promise<string | undefined>;
+  settings: DesiredSettings;
+  cache: ParseCache;
+  nowMs: number;
+}
+
+/** Desired state, and what is in force with it. */
+export interface Built {
+  desired: DesiredState;
+  inForce: InForce;
+}
+
+/** Builds desired state. */
+export async function buildDesired(input: DesiredInput): Promise<Built> {
+  const { snapshot, inForce } = input;
+  const newest = await parseFleet(snapshot.fleet, snapshot.fleetFile);
+  const refusal = refuseFleet(newest, input.settings.node);
+  const fleet = refusal === undefined ? newest : await parseFleet(inForce?.fleet, snapshot.fleetFile);
+  const before = await parseBefore(input);
+  const others = await parseOthers(input);
+  const acceptance =
+    refusal === undefined ? await judge(input, { fleet, before, others }) : keepAll(before, inForce, refusal);
+  const built = await chooseAll(input, acceptance, { fleet, before, others });
+  input.cache.sweep();
+  return built;
+}
+
+/** An unreadable fleet.toml refuses the whole snapshot: what was in force stays. */
+function refuseFleet(parsed: ParsedFleet, node: string): string | undefined {
+  const first = parsed.problems[0];
+  if (first !== undefined) return `fleet.toml cannot be read: ${describeProblem(first)}`;
+  if (parsed.fleet === undefined || node in parsed.fleet.nodes) return undefined;
+  return `fleet.toml does not know this node: add [nodes.${node}], known are ${Object.keys(parsed.fleet.nodes).join(", ")}`;
+}
+
+/** What was parsed besides this node's newest manifests. */
+interface Parsed {
+  fleet: ParsedFleet;
+  before: ReadonlyMap<string, PlacedService>;
+  others: readonly PlacedService[];
+}
+
+async function judge(input: DesiredInput, { fleet, before, others }: Parsed): Promise<Acceptance> {
+  const { snapshot, inForce, adopted, allowedRemovals, settings } = input;
+  const own = await parseManifests(snapshot, settings.node, input.cache);
+  const { revision } = snapshot;
+  return accept({ revision, fleet: fleet.fleet, own, others, before, inForce, adopted, allowedRemovals, settings });
+}
+
+function keepAll(before: ReadonlyMap<string, PlacedService>, inForce: InForce | undefined, held: string): Acceptance {
+  const services = new Map<string, AcceptedManifest>();
+  for (const [name, placed] of before) {
+    const accepted = inForce?.services[name];
+    if (accepted !== undefined) services.set(name, { ...placed, accepted });
+  }
+  return { services, objections: new Map(), held };
+}
+
+/** The manifests that were in force, as this version reads them. */
+async function parseBefore({ inForce, settings, snapshot, cache }: DesiredInput): Promise<Map<string, PlacedService>> {
+  const before = new Map<string, PlacedService>();
+  for (const [service, accepted] of Object.entries(inForce?.services ?? {})) {
+    const parsed = await cache.parse(accepted.text, snapshot.describeFile(settings.node, service));
+    if (parsed.ok) before.set(service, { node: settings.node, service, manifest: parsed.value });
+  }
+  return before;
+}
+
+async function parseOthers({ snapshot, settings, cache }: DesiredInput): Promise<PlacedService[]> {
+  const placed: PlacedService[] = [];
+  for (const node of Object.keys(snapshot.manifests)) {
+    if (node === settings.node) continue;
+    for (const { service, manifest } of await parseManifests(snapshot, node, cache)) {
+      if (manifest !== undefined) placed.push({ node, service, manifest });
+    }
+  }
+  return placed;
+}
+
+async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Parsed): Promise<Built> {
+  const services = new Map<string, DesiredService>();
+  const objections = new Map<string, Objection>(acceptance.objections);
+  const contents = new Map<string, Uint8Array>();
+  const kept: Record<string, AcceptedService> = {};
+  const { fleet, before, others } = parsed;
+  const all = [...acceptance.services.values(), ...others];
+  const held = acceptance.held !== undefined;
+  for (const entry of acceptance.services.values()) {
+    const choice = await chooseRelease(entry, { ...input, fleet: fleet.fleet, before, services: all, held });
+    if (choice.objection !== undefined) objections.set(entry.service, choice.objection);
+    if (choice.service !== undefined) services.set(entry.service, choice.service);
+    if (choice.accepted !== undefined) kept[entry.service] = choice.accepted;
+    for (const [hash, content] of choice.contents) contents.set(hash, content);
+  }
+  const desired = buildState(input, fleet.fleet, { services, objections, contents, held: acceptance.held });
+  const { revision, fleet: fleetText } = held
+    ? { revision: input.inForce?.revision ?? "", fleet: input.inForce?.fleet }
+    : { revision: input.snapshot.revision, fleet: input.snapshot.fleet };
+  return { desired, inForce: { revision, fleet: fleetText, acceptedMs: input.nowMs, services: kept } };
+}
+
+type StateParts = Pick<DesiredState, "services" | "objections" | "contents" | "held">;
+
+function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateParts): DesiredState {
+  const { settings, snapshot, inForce } = input;
+  const node = fleet?.nodes[settings.node];
+  const peers = Object.entries(fleet?.nodes ?? {}).map(([name, entry]) => [name, entry.address] as const);
+  const data = settings.assumeDataMounted ? undefined : node?.data;
+  return {
+    ...parts,
+    node: settings.node,
+    revision: parts.held === undefined ? snapshot.revision : (inForce?.revision ?? snapshot.revision),
+    network: {
+      name: nameNetwork(settings.node),
+      subnet: node?.network.subnet,
+      internal: node?.network.internal ?? false,
+    },
+    dataMount: data === undefined ? undefined : { mount: data.mount, uuid: data.uuid },
+    peers: Object.fromEntries(peers.toSorted(([left], [right]) => compareText(left, right))),
+  };
+}

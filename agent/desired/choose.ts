@@ -1,0 +1,116 @@
+// For each accepted service the manifest that can really run: the newest one the host's policy allows and whose files
+// are there, else the one that was in force. Pure but for waiting on the parser that knows places.
+
+import type { DesiredService, Objection } from "../../shared/desired-state.ts";
+import type { Fleet } from "../../shared/fleet.ts";
+import { sha256 } from "../../shared/identity.ts";
+import type { AcceptedService, InForce } from "../../shared/in-force.ts";
+import type { Manifest } from "../../shared/manifest.ts";
+import { locateFindings } from "../../shared/parse-toml.ts";
+import { describeProblem } from "../../shared/problem.ts";
+import type { Snapshot } from "../../shared/snapshot.ts";
+import type { AcceptedManifest } from "./accept.ts";
+import { compileService } from "./compile.ts";
+import type { PlacedService } from "./constraints.ts";
+import { checkPolicy } from "./policy-check.ts";
+import type { DesiredSettings } from "./settings.ts";
+
+/** What choosing depends on. */
+export interface ChoiceInput {
+  snapshot: Snapshot;
+  inForce: InForce | undefined;
+  before: ReadonlyMap<string, PlacedService>;
+  storedContents: ReadonlyMap<string, Uint8Array>;
+  /** Looks up the real path behind a bind-mount source. */
+  realPath: (source: string) => Promise<string | undefined>;
+  settings: DesiredSettings;
+  fleet: Fleet | undefined;
+  /** Every service of the fleet, for routes. */
+  services: readonly PlacedService[];
+  /** True while the whole change is held, so that files come from the store and not from the snapshot. */
+  held: boolean;
+}
+
+/** One service as chosen: `service` is undefined where nothing can run. */
+export interface Choice {
+  service: DesiredService | undefined;
+  accepted: AcceptedService | undefined;
+  objection: Objection | undefined;
+  contents: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Chooses what runs for one service. */
+export async function chooseRelease(newest: AcceptedManifest, input: ChoiceInput): Promise<Choice> {
+  const first = await tryRelease(newest, input);
+  if (first.service !== undefined) return first;
+  const before = input.before.get(newest.service);
+  const accepted = input.inForce?.services[newest.service];
+  if (before === undefined || accepted === undefined || accepted.text === newest.accepted.text) return first;
+  const second = await tryRelease({ ...before, accepted: { text: accepted.text, revision: accepted.revision } }, input);
+  return second.service === undefined ? { ...first, accepted } : { ...second, objection: first.objection };
+}
+
+async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<Choice> {
+  const { settings, snapshot } = input;
+  const { service: name, accepted } = entry;
+  const manifest = adaptToStandIn(entry.manifest, settings);
+  const none = { service: undefined, accepted: undefined, contents: new Map<string, Uint8Array>() };
+  const refusal = await judge(name, manifest, input);
+  if (refusal !== undefined) return { ...none, objection: { state: "refused", reason: refusal, problems: [] } };
+  const read = (path: string): Uint8Array | undefined => readSource(entry, path, input);
+  const compiled = compileService(name, manifest, {
+    settings,
+    fleet: input.fleet,
+    services: input.services,
+    readFile: read,
+    revision: accepted.revision,
+  });
+  if (!compiled.ok) {
+    const problems = await locateFindings(compiled.findings, accepted.text, snapshot.describeFile(settings.node, name));
+    return { ...none, objection: { state: "invalid", reason: problems.map(describeProblem).join("; "), problems } };
+  }
+  const contents = new Map(compiled.contents);
+  const files: Record<string, string> = {};
+  for (const { source } of manifest.files) {
+    const content = read(source);
+    if (content === undefined) continue;
+    files[source] = sha256(content);
+    contents.set(files[source], content);
+  }
+  return { service: compiled.service, accepted: { ...accepted, files }, objection: undefined, contents };
+}
+
+/** A release from this snapshot reads its files from it; an older one reads what the store kept for it. */
+function readSource(
+  entry: AcceptedManifest,
+  path: string,
+  { snapshot, settings, held, inForce, storedContents }: ChoiceInput,
+): Uint8Array | undefined {
+  const isNewest = !held && entry.accepted.text === snapshot.manifests[settings.node]?.[entry.service];
+  if (isNewest) return snapshot.files[path];
+  return storedContents.get(inForce?.services[entry.service]?.files[path] ?? "");
+}
+
+/** A stand-in plays the service without its secrets on the host: files of the bootstrap exception are not read. */
+function adaptToStandIn(manifest: Manifest, settings: DesiredSettings): Manifest {
+  if (settings.standIns === undefined) return manifest;
+  const { bootstrap: _bootstrap, ...rest } = manifest;
+  return rest;
+}
+
+async function judge(
+  service: string,
+  manifest: Manifest,
+  { settings, realPath }: ChoiceInput,
+): Promise<string | undefined> {
+  const realPaths: Record<string, string | undefined> = {};
+  for (const { source } of manifest.volumes) if (source !== undefined) realPaths[source] = await realPath(source);
+  const [first, ...more] = checkPolicy({ service, manifest, realPaths }, settings.policy);
+  if (first !== undefined) {
+    const others = more.length === 0 ? "" : ` (and ${more.length} more)`;
+    return `the host's policy refuses it: ${first.key}: ${first.message}; rule ${first.rule}${others}`;
+  }
+  if (settings.standIns !== undefined) return undefined;
+  if (manifest.secrets !== undefined) return "it takes secrets, and this version has no provider of secrets";
+  return manifest.bootstrap === undefined ? undefined : "it takes a bootstrap file, and this version reads none";
+}

@@ -1,0 +1,124 @@
+// From one valid manifest to one desired service: spec, caps, files with their content. Pure.
+
+import type { DesiredFile, DesiredService } from "../../shared/desired-state.ts";
+import type { Fleet } from "../../shared/fleet.ts";
+import { canonicalJson, hashSpec, sha256 } from "../../shared/identity.ts";
+import type { Manifest } from "../../shared/manifest.ts";
+import { compareText, type Finding } from "../../shared/problem.ts";
+import type { PlacedService } from "./constraints.ts";
+import { buildCaps, buildContainerSpec } from "./container-spec.ts";
+import { buildRoutes } from "./routes.ts";
+import { type DesiredSettings, LOOPBACK, placePort } from "./settings.ts";
+
+/** What a service is compiled with. */
+export interface CompileContext {
+  settings: DesiredSettings;
+  fleet: Fleet | undefined;
+  /** Every service of the fleet, for routes. */
+  services: readonly PlacedService[];
+  /** Content of the files of this node's directory, by relative path. */
+  readFile(path: string): Uint8Array | undefined;
+  revision: string;
+}
+
+/** A compiled service with the content of its files, or what is wrong. */
+export type Compiled =
+  | { ok: true; service: DesiredService; contents: ReadonlyMap<string, Uint8Array> }
+  | { ok: false; findings: Finding[] };
+
+/** Compiles one manifest. */
+export function compileService(name: string, manifest: Manifest, context: CompileContext): Compiled {
+  const { settings, fleet } = context;
+  const files: DesiredFile[] = [];
+  const contents = new Map<string, Uint8Array>();
+  const findings: Finding[] = [];
+  for (const [index, file] of manifest.files.entries()) {
+    const content = buildContent(name, file, context);
+    if (typeof content === "string") {
+      const path = ["files", index, "source"];
+      findings.push({
+        severity: "error",
+        code: "file-source",
+        path,
+        message: content,
+        hint: "add the file to the node's directory, or correct the path",
+      });
+      continue;
+    }
+    const hash = sha256(content);
+    contents.set(hash, content);
+    files.push({ target: file.target, hash, mode: file.mode, owner: file.owner, onChange: file.on_change });
+  }
+  if (findings.length > 0) return { ok: false, findings };
+  const address = settings.address ?? fleet?.nodes[settings.node]?.address ?? LOOPBACK;
+  const spec = buildContainerSpec(manifest, {
+    standIn: (image) => settings.standIns?.[image] ?? settings.standIns?.["*"],
+    placePort: (port) => placePort(port, settings, address),
+    secretVersion: () => "stand-in",
+  });
+  const sorted = files.toSorted((left, right) => compareText(left.target, right.target));
+  const service: DesiredService = {
+    name,
+    kind: manifest.schedule === undefined ? "service" : "job",
+    fingerprint: sha256(canonicalJson({ manifest, spec, files: sorted.map((file) => [file.target, file.hash]) })).slice(
+      0,
+      16,
+    ),
+    revision: context.revision,
+    spec,
+    specHash: hashSpec(spec),
+    caps: buildCaps(manifest.resources),
+    files: sorted,
+    running: manifest.state === "running",
+    health: manifest.health,
+    restart: manifest.restart,
+    update: manifest.update,
+    requires: manifest.requires,
+    wants: manifest.wants,
+    wantsTimeoutMs: manifest.wants_timeout,
+    stopTimeoutMs: manifest.stop_timeout,
+    owner: manifest.owner,
+    notes: describeUnused(manifest),
+  };
+  return { ok: true, service, contents };
+}
+
+function buildContent(service: string, file: Manifest["files"][number], context: CompileContext): Uint8Array | string {
+  const source = context.readFile(file.source);
+  if (source === undefined) return `there is no file ${file.source}`;
+  if (!file.template) return source;
+  const { settings, fleet } = context;
+  if (settings.render === undefined) return "templates cannot be rendered here";
+  try {
+    const text = settings.render(new TextDecoder("utf-8", { fatal: true }).decode(source), {
+      node: settings.node,
+      service,
+      realm: fleet?.nodes[settings.node]?.env ?? "",
+      nodes: Object.entries(fleet?.nodes ?? {}).map(([name, node]) => ({
+        name,
+        address: node.address,
+        realm: node.env,
+      })),
+      routes: buildRoutes(context.services, settings.node, fleet),
+    });
+    return new TextEncoder().encode(text);
+  } catch (error) {
+    return `${file.source} does not render: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}
+
+/** The parts of a manifest that this version reads and does not act on. A part that is silently ignored would be a lie. */
+export function describeUnused(manifest: Manifest): string[] {
+  const notes: string[] = [];
+  if (manifest.backups.length > 0) {
+    notes.push(`backups are not run by this version: ${manifest.backups.map((backup) => backup.name).join(", ")}`);
+  }
+  if (manifest.slo !== undefined) notes.push("slo is not measured by this version");
+  if (manifest.update.order === "start-first")
+    notes.push("update.order = start-first is done as stop-first by this version");
+  if (manifest.moved_from !== undefined) notes.push("moved_from is not acted on by this version");
+  if (manifest.secrets !== undefined && manifest.secrets.on_rotate !== "restart") {
+    notes.push("secrets.on_rotate is not acted on by this version");
+  }
+  return notes;
+}

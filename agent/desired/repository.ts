@@ -1,0 +1,89 @@
+// A manifests repository as parsed: fleet.toml and every manifest, with what is wrong in each. Pure; shared by the agent
+// and by lint, so that both see the same.
+
+import { type Fleet, fleetSchema } from "../../shared/fleet.ts";
+import { type Manifest, manifestSchema } from "../../shared/manifest.ts";
+import { type Parsed, parseToml } from "../../shared/parse-toml.ts";
+import { compareText, type Problem } from "../../shared/problem.ts";
+import { isName } from "../../shared/schema-leaf.ts";
+import type { Snapshot } from "../../shared/snapshot.ts";
+
+/** One manifest, parsed or not. */
+export interface ParsedManifest {
+  node: string;
+  service: string;
+  file: string;
+  text: string;
+  manifest: Manifest | undefined;
+  problems: readonly Problem[];
+}
+
+/** fleet.toml, parsed or not. */
+export interface ParsedFleet {
+  file: string;
+  text: string | undefined;
+  fleet: Fleet | undefined;
+  problems: readonly Problem[];
+}
+
+/** Keeps what was parsed: a text that has not changed is not parsed again. */
+export class ParseCache {
+  #manifests = new Map<string, Parsed<Manifest>>();
+  #used = new Map<string, Parsed<Manifest>>();
+
+  /** Parses a manifest, or finds it. */
+  async parse(text: string, file: string): Promise<Parsed<Manifest>> {
+    const key = `${file}\n${text}`;
+    const parsed = this.#used.get(key) ?? this.#manifests.get(key) ?? (await parseToml(manifestSchema, text, file));
+    this.#used.set(key, parsed);
+    return parsed;
+  }
+
+  /** Forgets what was not asked for since the last call. */
+  sweep(): void {
+    this.#manifests = this.#used;
+    this.#used = new Map();
+  }
+}
+
+/** Parses fleet.toml. */
+export async function parseFleet(text: string | undefined, file: string): Promise<ParsedFleet> {
+  if (text === undefined) return { file, text, fleet: undefined, problems: [] };
+  const parsed = await parseToml(fleetSchema, text, file);
+  return parsed.ok
+    ? { file, text, fleet: parsed.value, problems: [] }
+    : { file, text, fleet: undefined, problems: parsed.problems };
+}
+
+/** Parses the manifests of one node. */
+export async function parseManifests(snapshot: Snapshot, node: string, cache: ParseCache): Promise<ParsedManifest[]> {
+  const texts = Object.entries(snapshot.manifests[node] ?? {}).toSorted(([left], [right]) => compareText(left, right));
+  const parsed: ParsedManifest[] = [];
+  for (const [service, text] of texts) {
+    const file = snapshot.describeFile(node, service);
+    const entry = { node, service, file, text };
+    if (!isName(service)) parsed.push({ ...entry, manifest: undefined, problems: [describeBadName(service, file)] });
+    else {
+      const result = await cache.parse(text, file);
+      parsed.push(
+        result.ok
+          ? { ...entry, manifest: result.value, problems: [] }
+          : { ...entry, manifest: undefined, problems: result.problems },
+      );
+    }
+  }
+  return parsed;
+}
+
+function describeBadName(service: string, file: string): Problem {
+  return {
+    severity: "error",
+    code: "file-name",
+    file,
+    line: 1,
+    column: 1,
+    key: "",
+    message: `${JSON.stringify(service)} is not a service's name`,
+    hint: "name the file with up to 63 lower-case letters, digits and inner hyphens, then .toml",
+  };
+}

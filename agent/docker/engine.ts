@@ -1,0 +1,190 @@
+// The one implementation of the Docker port for a real engine, and the only file that imports dockerode.
+// Knows what the engine's answers mean (304 is "already so", 404 is "gone"); decides nothing.
+
+import { Agent } from "node:http";
+
+import Docker from "dockerode";
+
+import { LABEL, type OwnContainerId } from "../../shared/identity.ts";
+import { call, callUnless } from "./call.ts";
+import { createExec } from "./exec.ts";
+import {
+  buildCaps,
+  buildCreateBody,
+  type InspectJson,
+  type ListJson,
+  mapContainer,
+  mapDetail,
+  mapNetwork,
+  type NetworkJson,
+} from "./mapping.ts";
+import type { DockerExec, DockerReader } from "./reader.ts";
+import { demultiplex, readEvents, readPull, readWhole } from "./streams.ts";
+import type { DockerWriter } from "./writer.ts";
+
+/** One engine, in the three halves that different parts of the agent are given. */
+export interface Engine {
+  reader: DockerReader;
+  writer: DockerWriter;
+  exec: DockerExec;
+  close(): void;
+}
+
+/** The events that can change what a plan says; exec events of probes are left out on purpose. */
+const WATCHED_ACTIONS = [
+  ...["start", "die", "oom", "kill", "stop", "destroy", "update", "rename", "pause", "unpause", "create"],
+  ...["connect", "disconnect"],
+];
+
+/**
+ * Opens an engine by its socket. Nothing is sent until the first call.
+ * @param socketPath the engine's unix socket
+ */
+export function openEngine(socketPath: string): Engine {
+  const agent = new Agent({ keepAlive: true, keepAliveMsecs: 30_000, maxFreeSockets: 4 });
+  // The types of dockerode leave `agent` out; its transport takes one and keeps connections open with it.
+  const docker = new Docker({ socketPath, agent } as Docker.DockerOptions);
+  return {
+    reader: createReader(docker),
+    writer: createWriter(docker),
+    exec: createExec(docker),
+    close: () => agent.destroy(),
+  };
+}
+
+function createReader(docker: Docker): DockerReader {
+  return {
+    info: () =>
+      call("read engine info", async () => {
+        const info = (await docker.info()) as {
+          ID: string;
+          ServerVersion: string;
+          CgroupVersion?: string;
+          DockerRootDir: string;
+        };
+        const cgroupVersion = info.CgroupVersion === "2" ? "2" : "1";
+        return { id: info.ID, version: info.ServerVersion, cgroupVersion, rootDir: info.DockerRootDir };
+      }),
+    listContainers: () =>
+      call("list containers", async () =>
+        ((await docker.listContainers({ all: true })) as unknown as ListJson[]).map(mapContainer),
+      ),
+    inspectContainer: (id) =>
+      callUnless("inspect container", [404], async () =>
+        mapDetail((await docker.getContainer(id).inspect()) as unknown as InspectJson),
+      ),
+    listNetworks: () =>
+      call("list networks", async () => ((await docker.listNetworks()) as unknown as NetworkJson[]).map(mapNetwork)),
+    inspectVolume: (name) =>
+      callUnless("inspect volume", [404], async () => {
+        const volume = (await docker.getVolume(name).inspect()) as { Labels?: Record<string, string> | null };
+        return volume.Labels ?? {};
+      }),
+    findImage: (reference) =>
+      callUnless("inspect image", [404], async () => (await docker.getImage(reference).inspect()).Id),
+    ...createLogReader(docker),
+    watchEvents: (options) =>
+      call("watch events", async () => {
+        const stream = await docker.getEvents({
+          ...(options.sinceMs === undefined ? {} : { since: options.sinceMs / 1_000 }),
+          filters: { type: ["container", "network"], event: WATCHED_ACTIONS },
+          abortSignal: options.signal,
+        });
+        options.onOpen();
+        await readEvents(stream, options);
+      }),
+  };
+}
+
+function createLogReader(docker: Docker): Pick<DockerReader, "tailLogs" | "followLogs"> {
+  return {
+    tailLogs: (id, lines) =>
+      call("read logs", async () => {
+        const raw = await docker.getContainer(id).logs({ stdout: true, stderr: true, tail: lines, follow: false });
+        const text = demultiplex(raw)
+          .map((frame) => frame.chunk.toString("utf8"))
+          .join("");
+        return text
+          .split("\n")
+          .filter((line) => line !== "")
+          .slice(-lines)
+          .map((line) => line.slice(0, 1_000));
+      }),
+    followLogs: (id, options) =>
+      call("follow logs", async () => {
+        const query = { stdout: true, stderr: true, tail: options.tail, abortSignal: options.signal };
+        if (!options.follow) {
+          const raw = await docker.getContainer(id).logs({ ...query, follow: false });
+          for (const frame of demultiplex(raw)) options.onChunk(frame.chunk, frame.stream);
+          return;
+        }
+        await readWhole(await docker.getContainer(id).logs({ ...query, follow: true }), options);
+      }),
+  };
+}
+
+function createWriter(docker: Docker): DockerWriter {
+  return {
+    pullImage: (reference, options) =>
+      call("pull image", async () => {
+        const named = /[:@][^/]+$/.test(reference) ? reference : `${reference}:latest`;
+        const auth = options.auth === undefined ? {} : { authconfig: options.auth };
+        const stream = await docker.pull(named, { ...auth, abortSignal: options.signal });
+        await readPull(stream, options);
+      }),
+    createContainer: (request) =>
+      call("create container", async () => {
+        const created = await docker.createContainer(buildCreateBody(request));
+        return created.id as OwnContainerId;
+      }),
+    startContainer: async (id) => {
+      await callUnless("start container", [304], () => docker.getContainer(id).start());
+    },
+    unpauseContainer: async (id) => {
+      await call("unpause container", () => docker.getContainer(id).unpause());
+    },
+    stopContainer: async (id, timeoutMs) => {
+      const timeout = Math.ceil(timeoutMs / 1_000);
+      await callUnless("stop container", [304, 404], () => docker.getContainer(id).stop({ t: timeout }));
+    },
+    signalContainer: async (id, signal) => {
+      await call("signal container", () => docker.getContainer(id).kill({ signal }));
+    },
+    removeContainer: async (id) => {
+      await callUnless("remove container", [404], () => docker.getContainer(id).remove({ force: true, v: false }));
+    },
+    updateCaps: async (id, caps) => {
+      await call("update caps", () => docker.getContainer(id).update(buildCaps(caps)));
+    },
+    ...createNetworkWriter(docker),
+    createVolume: async (request) => {
+      const labels = { [LABEL.node]: request.node, [LABEL.service]: request.service };
+      await call("create volume", () => docker.createVolume({ Name: request.name, Labels: labels }));
+    },
+  };
+}
+
+function createNetworkWriter(docker: Docker): Pick<DockerWriter, "createNetwork" | "connectNetwork" | "removeNetwork"> {
+  return {
+    createNetwork: async (request) => {
+      const ipam =
+        request.subnet === undefined ? {} : { IPAM: { Driver: "default", Config: [{ Subnet: request.subnet }] } };
+      await callUnless("create network", [409], () =>
+        docker.createNetwork({
+          Name: request.name,
+          CheckDuplicate: true,
+          Internal: request.internal,
+          Labels: { [LABEL.node]: request.node },
+          ...ipam,
+        }),
+      );
+    },
+    connectNetwork: async (network, id, aliases) => {
+      const body = { Container: id, EndpointConfig: { Aliases: [...aliases] } };
+      await callUnless("connect network", [403], () => docker.getNetwork(network).connect(body));
+    },
+    removeNetwork: async (name) => {
+      await callUnless("remove network", [404], () => docker.getNetwork(name).remove());
+    },
+  };
+}

@@ -1,0 +1,247 @@
+// From the engine's JSON to the port's types and back. Pure; only engine.ts uses it.
+// `docker inspect` reports defaults as "" or 0 or "no": everything is normalised here, once.
+
+import type { Caps, ContainerSpec } from "../../shared/container-spec.ts";
+import { LABEL } from "../../shared/identity.ts";
+import { parsePublishedPort } from "../../shared/published-port.ts";
+import type { ContainerDetail, ContainerRow, EngineEvent, NetworkRow } from "./reader.ts";
+import type { CreateRequest } from "./writer.ts";
+
+/** The parts of the engine's container list that are read. */
+export interface ListJson {
+  Id: string;
+  Names?: string[];
+  Image: string;
+  Labels?: Record<string, string> | null;
+  State: string;
+  Ports?: { IP?: string; PrivatePort: number; PublicPort?: number; Type: string }[] | null;
+  NetworkSettings?: { Networks?: Record<string, { IPAddress?: string }> | null } | null;
+}
+
+/** The parts of a container's inspection that are read. */
+export interface InspectJson {
+  Id: string;
+  State: { StartedAt: string; FinishedAt: string; ExitCode: number; OOMKilled: boolean; Pid: number; Status: string };
+  HostConfig: {
+    Memory?: number;
+    NanoCpus?: number;
+    CpuShares?: number;
+    PidsLimit?: number | null;
+    RestartPolicy?: { Name?: string } | null;
+  };
+  Config: { Image: string };
+}
+
+const STATES: ReadonlySet<string> = new Set([
+  "created",
+  "running",
+  "paused",
+  "restarting",
+  "exited",
+  "removing",
+  "dead",
+]);
+
+export function mapContainer(json: ListJson): ContainerRow {
+  const networks: Record<string, string> = {};
+  for (const [name, network] of Object.entries(json.NetworkSettings?.Networks ?? {}))
+    networks[name] = network.IPAddress ?? "";
+  return {
+    id: json.Id,
+    name: (json.Names?.[0] ?? "").replace(/^\//, ""),
+    image: json.Image,
+    labels: json.Labels ?? {},
+    status: STATES.has(json.State) ? (json.State as ContainerRow["status"]) : "dead",
+    networks,
+    ports: (json.Ports ?? [])
+      .filter((port) => port.PublicPort !== undefined)
+      .map(
+        (port) => `${port.IP === undefined ? "" : `${port.IP}:`}${port.PublicPort}:${port.PrivatePort}/${port.Type}`,
+      ),
+  };
+}
+
+export function mapDetail(json: InspectJson): ContainerDetail {
+  const host = json.HostConfig;
+  const ended = json.State.Status === "exited" || json.State.Status === "dead";
+  return {
+    id: json.Id,
+    startedMs: mapTime(json.State.StartedAt),
+    finishedMs: mapTime(json.State.FinishedAt),
+    exitCode: ended ? json.State.ExitCode : undefined,
+    oomKilled: json.State.OOMKilled,
+    pid: json.State.Pid,
+    caps: {
+      memoryBytes: host.Memory ?? 0,
+      nanoCpus: host.NanoCpus ?? 0,
+      cpuShares: host.CpuShares ?? 0,
+      pids: host.PidsLimit ?? 0,
+    },
+    restartPolicy: host.RestartPolicy?.Name === "" ? "no" : (host.RestartPolicy?.Name ?? "no"),
+    image: json.Config.Image,
+  };
+}
+
+/** The engine writes the zero time of Go for "never". */
+function mapTime(text: string): number | undefined {
+  const time = Date.parse(text);
+  return Number.isNaN(time) || text.startsWith("0001-") ? undefined : time;
+}
+
+/** The parts of a network that are read. */
+export interface NetworkJson {
+  Id: string;
+  Name: string;
+  Labels?: Record<string, string> | null;
+  Internal?: boolean;
+  IPAM?: { Config?: { Subnet?: string }[] | null } | null;
+}
+
+export function mapNetwork(json: NetworkJson): NetworkRow {
+  return {
+    id: json.Id,
+    name: json.Name,
+    labels: json.Labels ?? {},
+    internal: json.Internal === true,
+    subnets: (json.IPAM?.Config ?? []).flatMap((config) => (config.Subnet === undefined ? [] : [config.Subnet])),
+  };
+}
+
+/** One line of the engine's event stream. */
+export interface EventJson {
+  Type: string;
+  Action: string;
+  Actor?: { ID?: string; Attributes?: Record<string, string> };
+  time?: number;
+  timeNano?: number;
+}
+
+export function mapEvent(json: EventJson): EngineEvent | undefined {
+  if (json.Type !== "container" && json.Type !== "network" && json.Type !== "image") return undefined;
+  const labels = json.Actor?.Attributes ?? {};
+  return {
+    type: json.Type,
+    action: json.Action,
+    id: json.Type === "network" ? (labels["container"] ?? json.Actor?.ID ?? "") : (json.Actor?.ID ?? ""),
+    labels,
+    atMs: json.timeNano === undefined ? (json.time ?? 0) * 1_000 : Math.trunc(json.timeNano / 1e6),
+  };
+}
+
+/** Caps in the engine's words. Memory and memory+swap are the same number, so that there is no swap. */
+export function buildCaps(caps: Caps): Record<string, number> {
+  return {
+    Memory: caps.memoryBytes,
+    MemorySwap: caps.memoryBytes,
+    NanoCpus: caps.nanoCpus,
+    CpuShares: caps.cpuShares,
+    PidsLimit: caps.pids,
+  };
+}
+
+/** The body of the engine's create call. */
+export function buildCreateBody(request: CreateRequest): Record<string, unknown> {
+  const { spec } = request;
+  const env = { ...spec.env, ...request.extraEnv };
+  const exposed: Record<string, object> = {};
+  const bindings: Record<string, { HostIp: string; HostPort: string }[]> = {};
+  for (const text of spec.ports ?? []) {
+    const port = parsePublishedPort(text);
+    if (typeof port === "string") throw new TypeError(`port ${text}: ${port}`);
+    const key = `${port.containerPort}/${port.protocol}`;
+    exposed[key] = {};
+    (bindings[key] ??= []).push({ HostIp: port.address ?? "", HostPort: String(port.hostPort) });
+  }
+  return {
+    name: request.name,
+    Image: spec.image,
+    ...(spec.command === undefined ? {} : { Cmd: spec.command }),
+    ...(spec.entrypoint === undefined ? {} : { Entrypoint: spec.entrypoint }),
+    ...(spec.user === undefined ? {} : { User: spec.user }),
+    ...(spec.workingDir === undefined ? {} : { WorkingDir: spec.workingDir }),
+    ...(spec.stopSignal === undefined ? {} : { StopSignal: spec.stopSignal }),
+    ...(spec.hostname === undefined ? {} : { Hostname: spec.hostname }),
+    StopTimeout: Math.ceil(request.stopTimeoutMs / 1_000),
+    Env: Object.entries(env).map(([key, value]) => `${key}=${value}`),
+    ExposedPorts: exposed,
+    Labels: {
+      ...spec.labels,
+      [LABEL.node]: request.node,
+      [LABEL.service]: request.service,
+      [LABEL.spec]: request.specHash,
+      [LABEL.revision]: request.revision,
+    },
+    HostConfig: buildHostConfig(request, bindings),
+    ...(spec.network === undefined
+      ? {
+          NetworkingConfig: {
+            EndpointsConfig: { [request.network]: { Aliases: buildAliases(request.service, spec) } },
+          },
+        }
+      : {}),
+  };
+}
+
+/** The names a service answers to on the node's network. */
+export function buildAliases(service: string, spec: ContainerSpec): string[] {
+  return spec.hostname === undefined || spec.hostname === service ? [service] : [service, spec.hostname];
+}
+
+function buildHostConfig(request: CreateRequest, bindings: object): Record<string, unknown> {
+  const { spec } = request;
+  return {
+    ...buildCaps(request.caps),
+    RestartPolicy: { Name: "no" },
+    PortBindings: bindings,
+    NetworkMode: spec.network ?? request.network,
+    Mounts: [
+      ...(spec.volumes ?? []).map((volume) => ({
+        Type: volume.name === undefined ? "bind" : "volume",
+        Source: volume.name ?? volume.source,
+        Target: volume.target,
+        ReadOnly: volume.readOnly ?? false,
+      })),
+      ...request.binds.map((bind) => ({
+        Type: "bind",
+        Source: bind.source,
+        Target: bind.target,
+        ReadOnly: bind.readOnly,
+      })),
+    ],
+    LogConfig: buildLog(spec),
+    ReadonlyRootfs: spec.readOnly ?? false,
+    CapAdd: spec.capAdd ?? [],
+    CapDrop: spec.capDrop ?? [],
+    Devices: (spec.devices ?? []).map(buildDevice),
+    Privileged: spec.privileged ?? false,
+    ...(spec.init === undefined ? {} : { Init: spec.init }),
+    ...(spec.shmSizeBytes === undefined ? {} : { ShmSize: spec.shmSizeBytes }),
+    Ulimits: Object.entries(spec.ulimits ?? {}).map(([name, { soft, hard }]) => ({
+      Name: name,
+      Soft: soft,
+      Hard: hard,
+    })),
+    ...(spec.sysctls === undefined ? {} : { Sysctls: spec.sysctls }),
+    ...(spec.tmpfs === undefined ? {} : { Tmpfs: Object.fromEntries(spec.tmpfs.map(splitTmpfs)) }),
+    Dns: spec.dns ?? [],
+    ...(spec.pid === undefined ? {} : { PidMode: spec.pid }),
+    IpcMode: spec.ipc ?? "private",
+  };
+}
+
+/** Log rotation is set on every container: a manifest chooses a driver, never an endless log. */
+function buildLog(spec: ContainerSpec): { Type: string; Config: Record<string, string> } {
+  const driver = spec.log?.driver ?? "local";
+  const rotation = driver === "local" || driver === "json-file" ? { "max-size": "10m", "max-file": "3" } : {};
+  return { Type: driver, Config: { ...rotation, ...spec.log?.options } };
+}
+
+function buildDevice(text: string): Record<string, string> {
+  const [host = "", container = host, permissions = "rwm"] = text.split(":");
+  return { PathOnHost: host, PathInContainer: container, CgroupPermissions: permissions };
+}
+
+function splitTmpfs(text: string): [string, string] {
+  const colon = text.indexOf(":");
+  return colon === -1 ? [text, ""] : [text.slice(0, colon), text.slice(colon + 1)];
+}

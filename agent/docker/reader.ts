@@ -1,0 +1,130 @@
+// The reading half of the Docker port: nothing here changes anything. Given to observed/, health/ and the CLI.
+// One implementation speaks to a real engine (engine.ts); the fake in test/fakes/ passes the same contract suite.
+
+import type { Caps } from "../../shared/container-spec.ts";
+
+/** The engine could not be reached, or it answered with an error; `status` is its HTTP status where it gave one. */
+export class EngineError extends Error {
+  readonly status: number | undefined;
+  constructor(message: string, status: number | undefined, cause?: unknown) {
+    super(message, { cause });
+    this.name = "EngineError";
+    this.status = status;
+  }
+  /** True when nothing answered at all: the engine is gone or restarting. */
+  get unreachable(): boolean {
+    return this.status === undefined;
+  }
+}
+
+/** One row of the engine's list of containers. */
+export interface ContainerRow {
+  id: string;
+  name: string;
+  image: string;
+  labels: Readonly<Record<string, string>>;
+  status: "created" | "running" | "paused" | "restarting" | "exited" | "removing" | "dead";
+  /** Network name → IP address in it; empty text while it has none. */
+  networks: Readonly<Record<string, string>>;
+  /** Host ports it holds, in Docker's form. */
+  ports: readonly string[];
+}
+
+/** What only an inspection tells of a container. Times are milliseconds since the epoch. */
+export interface ContainerDetail {
+  id: string;
+  startedMs: number | undefined;
+  finishedMs: number | undefined;
+  exitCode: number | undefined;
+  oomKilled: boolean;
+  pid: number;
+  caps: Caps;
+  restartPolicy: string;
+  image: string;
+}
+
+/** One network of the engine. */
+export interface NetworkRow {
+  id: string;
+  name: string;
+  labels: Readonly<Record<string, string>>;
+  internal: boolean;
+  subnets: readonly string[];
+}
+
+/** One event that matters to the agent. It only says "look again". */
+export interface EngineEvent {
+  type: "container" | "network" | "image";
+  action: string;
+  /** The container, network or image it is about. */
+  id: string;
+  labels: Readonly<Record<string, string>>;
+  /** Milliseconds since the epoch, by the engine's clock. */
+  atMs: number;
+}
+
+/** Reads from one engine. Every call may throw an `EngineError`. */
+export interface DockerReader {
+  /** The engine's own id, version and free facts. */
+  info(): Promise<{ id: string; version: string; cgroupVersion: "1" | "2"; rootDir: string }>;
+  /** Every container, running or not, also those of others. */
+  listContainers(): Promise<ContainerRow[]>;
+  /** Undefined when there is no such container. */
+  inspectContainer(id: string): Promise<ContainerDetail | undefined>;
+  listNetworks(): Promise<NetworkRow[]>;
+  /** The labels of a volume, or undefined when there is none of that name. */
+  inspectVolume(name: string): Promise<Readonly<Record<string, string>> | undefined>;
+  /** The id of an image that is on this host, or undefined. */
+  findImage(reference: string): Promise<string | undefined>;
+  /** The last lines a container printed, oldest first, each cut to 1,000 characters. */
+  tailLogs(id: string, lines: number): Promise<string[]>;
+  /** Follows what a container prints until the signal aborts; calls back with raw chunks. */
+  followLogs(id: string, options: FollowOptions): Promise<void>;
+  /** Calls back for each event until the signal aborts or the stream ends; resolves when it has ended. */
+  watchEvents(options: WatchOptions): Promise<void>;
+}
+
+/** How to follow a container's output. */
+export interface FollowOptions {
+  tail: number;
+  follow: boolean;
+  signal: AbortSignal;
+  onChunk: (chunk: Buffer, stream: "stdout" | "stderr") => void;
+}
+
+/** How to follow the engine's events. */
+export interface WatchOptions {
+  /** Also events since then, in milliseconds since the epoch. */
+  sinceMs: number | undefined;
+  signal: AbortSignal;
+  onOpen: () => void;
+  onEvent: (event: EngineEvent) => void;
+}
+
+/** Runs a command inside a container: for exec probes and for `orca exec`. */
+export interface DockerExec {
+  /**
+   * Runs a command to its end, without input.
+   * @returns its exit code and the first 2,000 characters of what it printed
+   */
+  run(container: string, command: readonly string[], timeoutMs: number): Promise<{ exitCode: number; output: string }>;
+  /** Opens a command with its input and output, for a person. */
+  open(container: string, options: ExecOptions): Promise<ExecSession>;
+}
+
+/** What a person wants to run. */
+export interface ExecOptions {
+  command: readonly string[];
+  tty: boolean;
+  onChunk: (chunk: Buffer, stream: "stdout" | "stderr") => void;
+}
+
+/** A command that runs inside a container for a person. */
+export interface ExecSession {
+  write(chunk: Buffer): void;
+  endInput(): void;
+  resize(columns: number, rows: number): Promise<void>;
+  /** Resolves with the exit code once it has ended. */
+  ended: Promise<number>;
+  close(): void;
+}

@@ -1,0 +1,35 @@
+// Which containers and endpoints are to be probed now. Pure: from desired and observed state to a list.
+
+import type { DesiredState } from "../../shared/desired-state.ts";
+import type { HealthCheck } from "../../shared/manifest.ts";
+import type { ObservedEngine } from "../../shared/observed-state.ts";
+
+/** One container to probe. */
+export interface ContainerTarget {
+  container: string;
+  startedMs: number;
+  address: string | undefined;
+  check: HealthCheck;
+}
+
+/** Selects the running containers of wanted services; containers on the host's network are probed on loopback. */
+export function selectTargets(desired: DesiredState, engine: ObservedEngine): ContainerTarget[] {
+  if (!engine.reachable) return [];
+  return engine.containers.flatMap((container) => {
+    const service = desired.services.get(container.service);
+    if (service?.health === undefined || container.status !== "running" || container.startedMs === undefined) return [];
+    const address = service.spec.network === "host" ? "127.0.0.1" : container.networks[desired.network.name];
+    return [{ container: container.id, startedMs: container.startedMs, address, check: service.health }];
+  });
+}
+
+/** Selects the endpoints that a service which does not run yet waits for. */
+export function selectEndpoints(desired: DesiredState, engine: ObservedEngine): string[] {
+  if (!engine.reachable) return [];
+  const running = new Set(
+    engine.containers.filter((entry) => entry.status === "running").map((entry) => entry.specHash),
+  );
+  const waiting = [...desired.services.values()].filter((service) => service.running && !running.has(service.specHash));
+  const targets = waiting.flatMap((service) => [...service.requires.map((entry) => entry.target), ...service.wants]);
+  return [...new Set(targets.flatMap((target) => (target.kind === "endpoint" ? [target.url] : [])))];
+}

@@ -1,0 +1,63 @@
+// From probe results to health: a pure state machine. The first success is healthy; failures count only after
+// `start_period` and, while starting, no faster than `interval`, although probes come more often then.
+
+import type { HealthCheck } from "../../shared/manifest.ts";
+import type { HealthView } from "../../shared/observed-state.ts";
+
+/** What one probe found. `not-made` says that the check itself could not be made: that is no failure. */
+export interface ProbeResult {
+  kind: "ok" | "failed" | "not-made";
+  message: string;
+}
+
+/** The view of a container before its first probe. */
+export function beginHealth(startedMs: number): HealthView {
+  return { status: "starting", sinceMs: startedMs, failures: 0, message: "not probed yet", notMade: false };
+}
+
+/**
+ * The view after one more probe.
+ * @param startedMs when the container started
+ */
+export function nextHealth(
+  view: HealthView,
+  result: ProbeResult,
+  check: HealthCheck,
+  at: { nowMs: number; startedMs: number },
+): HealthView {
+  const { message } = result;
+  if (result.kind === "not-made") return { ...view, message, notMade: true };
+  if (result.kind === "ok") {
+    const sinceMs = view.status === "healthy" ? view.sinceMs : at.nowMs;
+    return { status: "healthy", sinceMs, failures: 0, message, notMade: false };
+  }
+  const failures = view.status === "starting" ? countStartFailures(check, at) : view.failures + 1;
+  const unhealthy = view.status === "unhealthy" || failures >= check.retries;
+  if (!unhealthy) return { ...view, failures, message, notMade: false };
+  const sinceMs = view.status === "unhealthy" ? view.sinceMs : at.nowMs;
+  return { status: "unhealthy", sinceMs, failures: Math.max(failures, view.failures + 1), message, notMade: false };
+}
+
+/** While starting, one failure counts for each whole interval after the start period, as Docker's own check counts. */
+function countStartFailures(check: HealthCheck, at: { nowMs: number; startedMs: number }): number {
+  const afterMs = at.nowMs - at.startedMs - check.start_period;
+  return Math.max(0, Math.floor(afterMs / check.interval));
+}
+
+/** The first probes of a start come at once: most services are up in tens of milliseconds, and others wait for them. */
+const FIRST_PROBES_MS = [15, 30, 60, 120];
+
+/** How often a starting service is probed; a command inside the container costs more than a connection. */
+const START_EVERY_MS = 250;
+const START_EVERY_EXEC_MS = 500;
+
+/**
+ * When to probe next.
+ * @param probes how many probes there were in this run of the container
+ * @returns milliseconds from the end of the last probe
+ */
+export function nextProbeDelayMs(view: HealthView, check: HealthCheck, probes: number): number {
+  if (view.status !== "starting") return check.interval;
+  if (check.exec !== undefined) return Math.min(START_EVERY_EXEC_MS, check.interval);
+  return FIRST_PROBES_MS[probes - 1] ?? Math.min(START_EVERY_MS, check.interval);
+}

@@ -1,0 +1,214 @@
+// The agent's state on disk: SQLite in WAL mode, from the runtime itself. Losing it costs history and backoff, never a
+// container. A damaged file is moved aside and begun anew; a full disk is reported and the agent goes on in memory.
+
+import { mkdirSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+
+import type { InForce } from "../../shared/in-force.ts";
+import { EMPTY_MEMORY, type ExitRecord, type NodeMemory, type ReleaseRecord } from "../../shared/memory.ts";
+
+const SCHEMA = `
+  PRAGMA journal_mode = WAL;
+  PRAGMA synchronous = NORMAL;
+  CREATE TABLE IF NOT EXISTS document (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS content (hash TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT;
+  CREATE TABLE IF NOT EXISTS exit (
+    id INTEGER PRIMARY KEY, service TEXT NOT NULL, finished_ms INTEGER NOT NULL, body TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS exit_by_service ON exit (service, finished_ms);
+  CREATE TABLE IF NOT EXISTS release (
+    id INTEGER PRIMARY KEY, service TEXT NOT NULL, settled_ms INTEGER NOT NULL, body TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS release_by_service ON release (service, settled_ms);
+`;
+
+/** Exits and releases kept for each service. */
+const KEPT_ROWS = 50;
+
+/** What one turn saves: all of it or nothing. */
+export interface Saved {
+  memory: NodeMemory;
+  inForce: InForce | undefined;
+  contents: ReadonlyMap<string, Uint8Array>;
+  newExits: readonly ExitRecord[];
+  newReleases: readonly (ReleaseRecord & { service: string })[];
+}
+
+/** The state of one agent. */
+export class Store {
+  readonly #path: string;
+  #database: DatabaseSync;
+  #written = new Map<string, string>();
+  /** What was found wrong when it was opened, in words. */
+  readonly trouble: string | undefined;
+
+  private constructor(path: string, database: DatabaseSync, trouble: string | undefined) {
+    this.#path = path;
+    this.#database = database;
+    this.trouble = trouble;
+  }
+
+  /** Opens the state in a directory, making it where it is missing. */
+  static open(stateDir: string, nowMs: number): Store {
+    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+    const path = join(stateDir, "orca.db");
+    try {
+      return new Store(path, openChecked(path), undefined);
+    } catch (error) {
+      const aside = `${path}.damaged-${nowMs}`;
+      for (const suffix of ["", "-wal", "-shm"]) moveAside(`${path}${suffix}`, `${aside}${suffix}`);
+      const reason = error instanceof Error ? error.message : String(error);
+      return new Store(
+        path,
+        openChecked(path),
+        `the state could not be read (${reason}); it was moved to ${aside} and begun anew`,
+      );
+    }
+  }
+
+  /** What the agent remembers; empty where nothing is stored. */
+  loadMemory(): NodeMemory {
+    return { ...EMPTY_MEMORY, ...this.#loadDocument<NodeMemory>("memory") };
+  }
+
+  /** The inputs last accepted. */
+  loadInForce(): InForce | undefined {
+    return this.#loadDocument<InForce>("in-force");
+  }
+
+  /** The content of accepted files, by hash. */
+  loadContents(): Map<string, Uint8Array> {
+    const rows = this.#database.prepare("SELECT hash, body FROM content").all() as { hash: string; body: Uint8Array }[];
+    return new Map(rows.map((row) => [row.hash, row.body]));
+  }
+
+  /** A service's last exits, newest first. */
+  listExits(service: string, most: number): ExitRecord[] {
+    return this.#listBodies(
+      "SELECT body FROM exit WHERE service = ? ORDER BY finished_ms DESC, id DESC LIMIT ?",
+      service,
+      most,
+    );
+  }
+
+  /** A service's last good releases, newest first. */
+  listReleases(service: string, most: number): ReleaseRecord[] {
+    return this.#listBodies(
+      "SELECT body FROM release WHERE service = ? ORDER BY settled_ms DESC, id DESC LIMIT ?",
+      service,
+      most,
+    );
+  }
+
+  /** Saves what a turn changed; throws when the disk does not take it, and has then saved nothing. */
+  save(saved: Saved): void {
+    const documents = new Map([["memory", JSON.stringify(saved.memory)]]);
+    if (saved.inForce !== undefined) documents.set("in-force", JSON.stringify(saved.inForce));
+    const changed = [...documents].filter(([name, body]) => this.#written.get(name) !== body);
+    if (changed.length === 0 && saved.newExits.length === 0 && saved.newReleases.length === 0) return;
+    this.#database.exec("BEGIN IMMEDIATE");
+    try {
+      for (const [name, body] of changed) {
+        this.#run(
+          "INSERT INTO document VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body",
+          name,
+          body,
+        );
+      }
+      if (changed.some(([name]) => name === "in-force")) this.#saveContents(saved.contents);
+      for (const exit of saved.newExits) this.#saveExit(exit);
+      for (const { service, ...release } of saved.newReleases) this.#saveRelease(service, release);
+      this.#database.exec("COMMIT");
+    } catch (error) {
+      if (this.#database.isTransaction) this.#database.exec("ROLLBACK");
+      throw error;
+    }
+    for (const [name, body] of changed) this.#written.set(name, body);
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  /** Removes the state; used by `orca up --down`. */
+  remove(): void {
+    this.close();
+    for (const suffix of ["", "-wal", "-shm"]) rmSync(`${this.#path}${suffix}`, { force: true });
+  }
+
+  #loadDocument<T>(name: string): T | undefined {
+    const row = this.#database.prepare("SELECT body FROM document WHERE name = ?").get(name) as
+      | { body: string }
+      | undefined;
+    if (row === undefined) return undefined;
+    this.#written.set(name, row.body);
+    return JSON.parse(row.body) as T;
+  }
+
+  #listBodies<T>(query: string, service: string, most: number): T[] {
+    return (this.#database.prepare(query).all(service, most) as { body: string }[]).map(
+      (row) => JSON.parse(row.body) as T,
+    );
+  }
+
+  #saveContents(contents: ReadonlyMap<string, Uint8Array>): void {
+    const stored = new Set(
+      (this.#database.prepare("SELECT hash FROM content").all() as { hash: string }[]).map((row) => row.hash),
+    );
+    for (const [hash, body] of contents)
+      if (!stored.has(hash)) this.#run("INSERT INTO content VALUES (?, ?)", hash, body);
+    for (const hash of stored) if (!contents.has(hash)) this.#run("DELETE FROM content WHERE hash = ?", hash);
+  }
+
+  #saveExit(exit: ExitRecord): void {
+    this.#run(
+      "INSERT INTO exit (service, finished_ms, body) VALUES (?, ?, ?)",
+      exit.service,
+      exit.finishedMs,
+      JSON.stringify(exit),
+    );
+    this.#trim("exit", exit.service);
+  }
+
+  #saveRelease(service: string, release: ReleaseRecord): void {
+    this.#run(
+      "INSERT INTO release (service, settled_ms, body) VALUES (?, ?, ?)",
+      service,
+      release.settledMs,
+      JSON.stringify(release),
+    );
+    this.#trim("release", service);
+  }
+
+  #trim(table: "exit" | "release", service: string): void {
+    const newest = `SELECT id FROM ${table} WHERE service = ? ORDER BY id DESC LIMIT ${KEPT_ROWS}`;
+    this.#run(`DELETE FROM ${table} WHERE service = ? AND id NOT IN (${newest})`, service, service);
+  }
+
+  #run(query: string, ...values: (string | number | Uint8Array)[]): void {
+    this.#database.prepare(query).run(...values);
+  }
+}
+
+function openChecked(path: string): DatabaseSync {
+  const database = new DatabaseSync(path);
+  try {
+    database.exec(SCHEMA);
+    const check = database.prepare("PRAGMA quick_check").get() as { quick_check?: string } | undefined;
+    if (check?.quick_check !== "ok") throw new Error(check?.quick_check ?? "quick_check gave no answer");
+    for (const row of database.prepare("SELECT body FROM document").all() as { body: string }[]) JSON.parse(row.body);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+}
+
+function moveAside(path: string, aside: string): void {
+  try {
+    renameSync(path, aside);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+}

@@ -1,0 +1,6 @@
+// The program: reads the command line and hands over to one command. Commands load what they need and nothing else, so
+// that the daemon stays small.
+
+import { buildProgram } from "./cli/program.ts";
+
+await buildProgram().parseAsync(process.argv);

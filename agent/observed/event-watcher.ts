@@ -1,0 +1,127 @@
+// Follows the engine's events and keeps what they said until the next turn reads it. A broken stream is opened again,
+// with an overlap; after a gap everything is looked at. A frozen stream is harmless: the list of each turn is the truth.
+
+import { backoffDelayMs } from "../../shared/backoff.ts";
+import { LABEL } from "../../shared/identity.ts";
+import type { DockerReader, EngineEvent } from "../docker/reader.ts";
+import type { Clock } from "../host/clock.ts";
+
+/** What the events said since they were last read. */
+export interface EventNews {
+  /** There was a gap: look at everything. */
+  all: boolean;
+  /** Containers that something happened to. */
+  touched: Set<string>;
+  /** Containers in which the kernel killed a process for memory. */
+  oom: Set<string>;
+  /** Containers that someone other than the agent sent an ending signal, and when. */
+  killedByHand: Map<string, number>;
+}
+
+/** What the watcher needs. */
+export interface WatcherOptions {
+  node: string;
+  reader: DockerReader;
+  clock: Clock;
+  isBusy: (service: string) => boolean;
+  onChange: () => void;
+}
+
+const RECONNECT = { initialMs: 100, maxMs: 2_000 };
+/** The engine's clock and ours may differ a little, and events may be late: look back this far. */
+const OVERLAP_MS = 3_000;
+/** Events that change nothing a plan reads: what is created or connected is found by the list of the turn that follows. */
+const QUIET = new Set(["create", "connect"]);
+const ENDING_SIGNALS = new Set(["2", "3", "9", "15"]);
+
+/** Follows one engine's events. */
+export class EventWatcher {
+  readonly #options: WatcherOptions;
+  readonly #abort = new AbortController();
+  #news: EventNews = emptyNews();
+  #running: Promise<void> | undefined;
+  #cursorMs: number | undefined;
+
+  constructor(options: WatcherOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running ??= this.#follow();
+  }
+
+  async close(): Promise<void> {
+    this.#abort.abort();
+    await this.#running;
+  }
+
+  /** Hands over what the events said; the next call begins empty. */
+  takeNews(): EventNews {
+    const news = this.#news;
+    this.#news = emptyNews();
+    return news;
+  }
+
+  /** Takes news back that could not be used. */
+  giveBack(news: EventNews): void {
+    this.#news.all ||= news.all;
+    for (const key of ["touched", "oom"] as const) for (const id of news[key]) this.#news[key].add(id);
+    for (const [id, atMs] of news.killedByHand) this.#news.killedByHand.set(id, atMs);
+  }
+
+  async #follow(): Promise<void> {
+    const { reader, clock, onChange } = this.#options;
+    const { signal } = this.#abort;
+    let attempt = 0;
+    while (!signal.aborted) {
+      const sinceMs = this.#cursorMs === undefined ? undefined : this.#cursorMs - OVERLAP_MS;
+      try {
+        await reader.watchEvents({
+          sinceMs,
+          signal,
+          onOpen: () => {
+            attempt = 0;
+            this.#cursorMs ??= clock.nowMs();
+            this.#news.all = true;
+            onChange();
+          },
+          onEvent: (event) => this.#hear(event),
+        });
+      } catch {
+        // The engine is away; the turn that follows says so, from its own failed read.
+      }
+      if (signal.aborted) return;
+      onChange();
+      await this.#sleep(backoffDelayMs(RECONNECT, attempt, "events"));
+      attempt += 1;
+    }
+  }
+
+  #sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#options.clock.after(delayMs, resolve);
+      this.#abort.signal.addEventListener("abort", () => (cancel(), resolve()), { once: true });
+    });
+  }
+
+  #hear(event: EngineEvent): void {
+    this.#cursorMs = Math.max(this.#cursorMs ?? 0, event.atMs);
+    if (QUIET.has(event.action)) return;
+    const service = event.labels[LABEL.service];
+    if (event.type === "container" && event.labels[LABEL.node] !== this.#options.node) return;
+    this.#news.touched.add(event.id);
+    if (event.action === "oom") this.#news.oom.add(event.id);
+    if (
+      event.action === "kill" &&
+      ENDING_SIGNALS.has(event.labels["signal"] ?? "") &&
+      !this.#options.isBusy(service ?? "")
+    ) {
+      this.#news.killedByHand.set(event.id, event.atMs);
+    }
+    this.#options.onChange();
+  }
+}
+
+function emptyNews(): EventNews {
+  return { all: false, touched: new Set(), oom: new Set(), killedByHand: new Map() };
+}

@@ -1,0 +1,254 @@
+// Makes one immutable read of the engine for each turn: one list of containers, one of networks, and an inspection only
+// where an event, an unknown id or a gap asks for one. Events only say "look again"; the list is the truth.
+
+import type { DesiredState } from "../../shared/desired-state.ts";
+import { claimContainer, LABEL, sha256 } from "../../shared/identity.ts";
+import type { ForeignContainer, ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
+import {
+  type ContainerDetail,
+  type ContainerRow,
+  type DockerReader,
+  EngineError,
+  type NetworkRow,
+} from "../docker/reader.ts";
+import { readMemory } from "../host/cgroup.ts";
+import type { Clock } from "../host/clock.ts";
+import { type EventNews, EventWatcher } from "./event-watcher.ts";
+
+/** What the observer needs. */
+export interface ObserverOptions {
+  node: string;
+  bootId: string;
+  reader: DockerReader;
+  clock: Clock;
+  /** True while the agent itself works on this service: a kill is then its own. */
+  isBusy: (service: string) => boolean;
+  /** Called when something happened that a turn should look at. */
+  onChange: () => void;
+}
+
+interface Known {
+  detail: ContainerDetail;
+  status: ContainerRow["status"];
+  logTail: readonly string[];
+  oomKilled: boolean;
+  /** When someone other than the agent last sent it an ending signal in this run. */
+  killedMs: number | undefined;
+}
+
+/** An end this soon after a signal by hand is that signal's doing. */
+const KILL_MEANS_END_MS = 60_000;
+
+/** A resync inspects this share of the containers, so that each is looked at every so many resyncs without any event. */
+const RESYNC_SHARE = 20;
+const LOG_LINES = 20;
+
+/** What is said of a container that could not be looked at yet. */
+const UNKNOWN_DETAIL = {
+  startedMs: undefined,
+  finishedMs: undefined,
+  exitCode: undefined,
+  pid: 0,
+  caps: { memoryBytes: 0, nanoCpus: 0, cpuShares: 0, pids: 0 },
+  restartPolicy: "no",
+} as const;
+
+/** Reads one engine for one node. */
+export class Observer {
+  readonly #options: ObserverOptions;
+  readonly #events: EventWatcher;
+  readonly #known = new Map<string, Known>();
+  readonly #deferred = new Set<string>();
+  #resyncs = 0;
+
+  constructor(options: ObserverOptions) {
+    this.#options = options;
+    this.#events = new EventWatcher(options);
+  }
+
+  /** Begins to follow the engine's events. */
+  start(): void {
+    this.#events.start();
+  }
+
+  /** Ends following. */
+  async close(): Promise<void> {
+    await this.#events.close();
+  }
+
+  /**
+   * Reads the engine.
+   * @param desired what is wanted; undefined to learn only what is there
+   * @param resync also inspects a share of the containers that no event named
+   */
+  async observe(desired: DesiredState | undefined, resync: boolean): Promise<ObservedEngine> {
+    const news = this.#events.takeNews();
+    try {
+      const [rows, networks] = await Promise.all([
+        this.#options.reader.listContainers(),
+        this.#options.reader.listNetworks(),
+      ]);
+      if (resync) this.#resyncs += 1;
+      return await this.#build({ rows, networks, desired, news, resync });
+    } catch (error) {
+      // What the events said is needed again by the next turn that reaches the engine.
+      this.#events.giveBack(news);
+      if (error instanceof EngineError) return { reachable: false, reason: error.message };
+      throw error;
+    }
+  }
+
+  async #build(read: Read): Promise<ObservedEngine> {
+    const { rows, networks, desired } = read;
+    const containers: ObservedContainer[] = [];
+    const foreign: ForeignContainer[] = [];
+    const own = rows.filter((row) => claimContainer(row.id, row.labels, this.#options.node) !== undefined);
+    await this.#refresh(own, read);
+    for (const row of rows) {
+      const container = this.#buildContainer(row);
+      if (container === undefined) foreign.push(buildForeign(row));
+      else containers.push(await addWorkingSet(container, desired));
+    }
+    const ids = new Set(own.map((row) => row.id));
+    for (const id of this.#known.keys()) if (!ids.has(id)) this.#known.delete(id);
+    return {
+      reachable: true,
+      run: this.#buildRun(networks),
+      containers,
+      foreign,
+      networks: Object.fromEntries(
+        networks.map((network) => [
+          network.name,
+          { node: network.labels[LABEL.node], internal: network.internal, subnets: network.subnets },
+        ]),
+      ),
+      volumes: await this.#readVolumes(desired, containers),
+    };
+  }
+
+  /** Inspects what an event named, what is new or changed its status, and on a resync a share of the rest. */
+  async #refresh(own: readonly ContainerRow[], { news, resync }: Read): Promise<void> {
+    const share = this.#resyncs % RESYNC_SHARE;
+    const stale = own.filter((row, index) => {
+      const known = this.#known.get(row.id);
+      const named = news.all || news.touched.has(row.id) || this.#deferred.has(row.id);
+      return known === undefined || known.status !== row.status || named || (resync && index % RESYNC_SHARE === share);
+    });
+    // An engine answers an inspection only after a start or stop in progress: the container of a busy lane is looked at
+    // when its operation has ended, so that no turn waits for one.
+    const [busy, free] = partition(stale, (row) => this.#options.isBusy(row.labels[LABEL.service] ?? ""));
+    for (const row of busy) this.#deferred.add(row.id);
+    for (const row of free) this.#deferred.delete(row.id);
+    await Promise.all(free.map((row) => this.#inspect(row, news)));
+  }
+
+  async #inspect(row: ContainerRow, news: EventNews): Promise<void> {
+    const { reader } = this.#options;
+    const detail = await reader.inspectContainer(row.id);
+    if (detail === undefined) return;
+    const known = this.#known.get(row.id);
+    const before = known?.detail.startedMs === detail.startedMs ? known : undefined;
+    const kernel = row.status === "running" ? await readMemory(detail.pid) : undefined;
+    const oomSaid = detail.oomKilled || news.oom.has(row.id) || before?.oomKilled === true;
+    const ended = row.status === "exited" || row.status === "dead";
+    const isNew = ended && before?.status !== row.status;
+    this.#known.set(row.id, {
+      detail,
+      status: row.status,
+      logTail: isNew ? await reader.tailLogs(row.id, LOG_LINES).catch(() => []) : (before?.logTail ?? []),
+      oomKilled: oomSaid || (kernel?.oomKills ?? 0) > 0,
+      killedMs: news.killedByHand.get(row.id) ?? before?.killedMs,
+    });
+  }
+
+  #buildContainer(row: ContainerRow): ObservedContainer | undefined {
+    const id = claimContainer(row.id, row.labels, this.#options.node);
+    if (id === undefined) return undefined;
+    const known = this.#known.get(row.id);
+    const detail = known?.detail ?? { ...UNKNOWN_DETAIL, image: row.image };
+    return {
+      id,
+      name: row.name,
+      service: row.labels[LABEL.service] ?? "",
+      specHash: row.labels[LABEL.spec] ?? "",
+      revision: row.labels[LABEL.revision] ?? "",
+      image: detail.image,
+      status: row.status,
+      startedMs: detail.startedMs,
+      finishedMs: detail.finishedMs,
+      exitCode: detail.exitCode,
+      oomKilled: known?.oomKilled ?? false,
+      stoppedByHand: known?.killedMs !== undefined && (detail.finishedMs ?? 0) - known.killedMs < KILL_MEANS_END_MS,
+      caps: detail.caps,
+      networks: row.networks,
+      pid: detail.pid,
+      restartPolicy: detail.restartPolicy,
+      workingSetBytes: undefined,
+      logTail: known?.logTail ?? [],
+    };
+  }
+
+  /**
+   * The engine's run: its default bridge is made anew whenever it starts and no container has survived, and the kernel's
+   * boot id tells a reboot where an engine has no default bridge.
+   */
+  #buildRun(networks: readonly NetworkRow[]): string {
+    const bridge = networks.find((network) => network.name === "bridge");
+    return sha256(`${this.#options.bootId}\n${bridge?.id ?? ""}`).slice(0, 16);
+  }
+
+  /** Volumes matter only to a service that is about to start. */
+  async #readVolumes(
+    desired: DesiredState | undefined,
+    containers: readonly ObservedContainer[],
+  ): Promise<Record<string, { node: string | undefined }>> {
+    const running = new Set(containers.filter((entry) => entry.status === "running").map((entry) => entry.specHash));
+    const volumes: Record<string, { node: string | undefined }> = {};
+    const names = [...(desired?.services.values() ?? [])]
+      .filter((service) => service.running && !running.has(service.specHash))
+      .flatMap((service) =>
+        (service.spec.volumes ?? []).flatMap((volume) => (volume.name === undefined ? [] : [volume.name])),
+      );
+    await Promise.all(
+      [...new Set(names)].map(async (name) => {
+        const labels = await this.#options.reader.inspectVolume(name);
+        if (labels !== undefined) volumes[name] = { node: labels[LABEL.node] };
+      }),
+    );
+    return volumes;
+  }
+}
+
+function partition<T>(list: readonly T[], test: (entry: T) => boolean): [yes: T[], no: T[]] {
+  return [list.filter(test), list.filter((entry) => !test(entry))];
+}
+
+interface Read {
+  rows: readonly ContainerRow[];
+  networks: readonly NetworkRow[];
+  desired: DesiredState | undefined;
+  news: EventNews;
+  resync: boolean;
+}
+
+function buildForeign(row: ContainerRow): ForeignContainer {
+  return {
+    name: row.name,
+    image: row.image,
+    running: row.status === "running",
+    ports: row.ports,
+    node: row.labels[LABEL.node],
+  };
+}
+
+/** Only a cap that is to be lowered needs to know what is in use. */
+async function addWorkingSet(
+  container: ObservedContainer,
+  desired: DesiredState | undefined,
+): Promise<ObservedContainer> {
+  const wanted = desired?.services.get(container.service)?.caps.memoryBytes;
+  if (container.status !== "running" || wanted === undefined) return container;
+  if (wanted >= container.caps.memoryBytes && container.caps.memoryBytes !== 0) return container;
+  const reading = await readMemory(container.pid);
+  return reading === undefined ? container : { ...container, workingSetBytes: reading.workingSetBytes };
+}

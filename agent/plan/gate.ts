@@ -1,0 +1,122 @@
+// The start gate: may this container start now? Hard for a release's first start and after a boot; soft after a crash in
+// the same engine run, so that a gossip cut never turns a crash into an outage (behaviour, section 3). Pure.
+
+import { describeDuration } from "../../shared/duration.ts";
+import { describeTarget, type Requirement, type RequirementTarget } from "../../shared/requirement.ts";
+import type { Scene, World } from "./world.ts";
+
+/** The gate's answer. Open with `ungated` means that something required was not healthy and the start goes on all the same. */
+export type GateVerdict =
+  | { open: true; ungated: string | undefined; notes: readonly string[] }
+  | { open: false; failed: boolean; waitingFor: readonly string[]; reason: string; nextMs: number | undefined };
+
+/** Whether something that a service waits for is healthy now, and if not, why. */
+export interface TargetHealth {
+  healthy: boolean;
+  why: string;
+}
+
+/** Looks at one thing that is waited for. Unknown is never healthy. */
+export function checkTarget(world: World, target: RequirementTarget): TargetHealth {
+  if (target.kind === "endpoint") {
+    const endpoint = world.observed.endpoints.get(target.url);
+    return { healthy: endpoint?.healthy ?? false, why: endpoint?.message ?? "not probed yet" };
+  }
+  if (target.node !== undefined && target.node !== world.desired.node)
+    return checkPeer(world, target.node, target.service);
+  return checkLocal(world, target.service);
+}
+
+function checkPeer(world: World, node: string, service: string): TargetHealth {
+  if (world.peers.kind === "assume") return { healthy: true, why: "assumed healthy: its node is not here" };
+  const known = world.peers.services[`${node}/${service}`];
+  return known === undefined
+    ? { healthy: false, why: `nothing is known of ${node}` }
+    : { healthy: known.healthy, why: known.message };
+}
+
+function checkLocal(world: World, service: string): TargetHealth {
+  const desired = world.desired.services.get(service);
+  if (desired === undefined) {
+    const objection = world.desired.objections.get(service);
+    return {
+      healthy: false,
+      why: objection === undefined ? "there is no such service on this node" : `it is ${objection.state}`,
+    };
+  }
+  if (desired.kind === "job") return { healthy: false, why: "it is a job, and jobs are not run by this version" };
+  if (!desired.running) return { healthy: false, why: 'its manifest says state = "stopped"' };
+  const engine = world.observed.engine;
+  if (!engine.reachable) return { healthy: false, why: "the engine does not answer" };
+  const running = engine.containers.filter((entry) => entry.service === service && entry.status === "running");
+  if (running.length === 0) return { healthy: false, why: "it is not running" };
+  const healthy = running.some((entry) => world.observed.health.get(entry.id)?.status === "healthy");
+  return { healthy, why: healthy ? "healthy" : "it is not healthy" };
+}
+
+/** Asks the gate for one start. */
+export function askGate(scene: Scene): GateVerdict {
+  const { world, desired, memory, engine } = scene;
+  const waitedMs = memory.waiting?.engineRun === engine.run ? world.nowMs - memory.waiting.sinceMs : 0;
+  const missing = desired.requires.filter((entry) => !checkTarget(world, entry.target).healthy);
+  const unmet = missing.filter((entry) => !hasExpired(entry, waitedMs));
+  const expired = missing.filter((entry) => hasExpired(entry, waitedMs));
+  const failed = expired.find((entry) => entry.then === "fail");
+  if (failed !== undefined) return buildFailed(world, failed);
+  const soft = softLeftMs(scene);
+  if (unmet.length > 0 && (soft === undefined || soft > 0)) return buildWaiting(scene, unmet, { waitedMs, soft });
+  const wanted = desired.wants.filter((target) => !checkTarget(world, target).healthy);
+  if (wanted.length > 0 && waitedMs < desired.wantsTimeoutMs && soft === undefined) {
+    const nextMs = world.nowMs + desired.wantsTimeoutMs - waitedMs;
+    const reason = `waiting up to ${describeDuration(desired.wantsTimeoutMs)} for ${describeMissing(world, wanted)}`;
+    return { open: false, failed: false, waitingFor: wanted.map(describeTarget), reason, nextMs };
+  }
+  const started = [...unmet, ...expired].map((entry) => describeTarget(entry.target));
+  const ungated = started.length === 0 ? undefined : `started without ${started.join(", ")}`;
+  const notes = wanted.length === 0 ? [] : [`started without ${wanted.map(describeTarget).join(", ")}, which it wants`];
+  return { open: true, ungated, notes };
+}
+
+function hasExpired(entry: Requirement, waitedMs: number): boolean {
+  return entry.expiresMs !== undefined && waitedMs >= entry.expiresMs;
+}
+
+/**
+ * How long a crashed container still waits at the gate, or undefined where the gate is hard: only a container that was
+ * healthy in this run of the engine, and ended by itself in it, has a soft gate.
+ */
+function softLeftMs(scene: Scene): number | undefined {
+  const { memory, current, engine, desired, world } = scene;
+  const wasHealthyHere =
+    current !== undefined && memory.healthy?.container === current.id && memory.healthy.engineRun === engine.run;
+  if (!wasHealthyHere || memory.lastExit?.container !== current.id) return undefined;
+  return Math.max(0, memory.lastExit.finishedMs + desired.wantsTimeoutMs - world.nowMs);
+}
+
+function buildWaiting(
+  scene: Scene,
+  unmet: readonly Requirement[],
+  left: { waitedMs: number; soft: number | undefined },
+): GateVerdict {
+  const { world } = scene;
+  const targets = unmet.map((entry) => entry.target);
+  const expiries = unmet.flatMap((entry) => (entry.expiresMs === undefined ? [] : [entry.expiresMs - left.waitedMs]));
+  const waits = left.soft === undefined ? expiries : [...expiries, left.soft];
+  const nextMs = waits.length === 0 ? undefined : world.nowMs + Math.max(0, Math.min(...waits));
+  const softly =
+    left.soft === undefined
+      ? ""
+      : `; starts without in ${describeDuration(left.soft)}, since it was healthy before it crashed`;
+  const reason = `waiting for ${describeMissing(world, targets)}${softly}`;
+  return { open: false, failed: false, waitingFor: targets.map(describeTarget), reason, nextMs };
+}
+
+function buildFailed(world: World, entry: Requirement): GateVerdict {
+  const within = describeDuration(entry.expiresMs ?? 0);
+  const reason = `${describeTarget(entry.target)} was not healthy within ${within}: ${checkTarget(world, entry.target).why}`;
+  return { open: false, failed: true, waitingFor: [describeTarget(entry.target)], reason, nextMs: undefined };
+}
+
+function describeMissing(world: World, targets: readonly RequirementTarget[]): string {
+  return targets.map((target) => `${describeTarget(target)} (${checkTarget(world, target).why})`).join(", ");
+}

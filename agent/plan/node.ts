@@ -1,0 +1,52 @@
+// What belongs to the node and to no service: its network and its hosts file. Pure.
+
+import { describeDuration } from "../../shared/duration.ts";
+import { canonicalJson } from "../../shared/identity.ts";
+import { NODE_LANE, type Operation, type Step } from "../../shared/step.ts";
+import { type LaneFailure, rememberLane } from "./remember.ts";
+import type { Reachable, World } from "./world.ts";
+
+/** What the node itself needs. */
+export interface NodePlan {
+  operations: Operation[];
+  notes: string[];
+  failure: LaneFailure | undefined;
+}
+
+/** Plans the node's own operations. */
+export function planNode(world: World, engine: Reachable): NodePlan {
+  const { network, peers, revision } = world.desired;
+  const notes = [...describeNetworkFaults(world, engine)];
+  const steps: Step[] = [];
+  if (world.desired.services.size > 0 && engine.networks[network.name] === undefined) {
+    const subnet = network.subnet === undefined ? {} : { subnet: network.subnet };
+    steps.push({ kind: "ensure-network", network: network.name, internal: network.internal, ...subnet });
+  }
+  if (world.desired.services.size > 0 && canonicalJson(world.observed.hosts ?? null) !== canonicalJson(peers)) {
+    steps.push({ kind: "write-hosts", hosts: peers });
+  }
+  const failure = rememberLane(world.memory.nodeFailure, world.observed.outcomes, NODE_LANE);
+  const waits = failure !== undefined && world.nowMs < failure.nextMs;
+  if (waits) notes.push(`${failure.message}; tried again in ${describeDuration(failure.nextMs - world.nowMs)}`);
+  const busy = world.observed.operations.some((operation) => operation.lane === NODE_LANE);
+  if (steps.length === 0 || busy || waits) return { operations: [], notes, failure };
+  const cause = { kind: "drift", detail: "the node's network or hosts file was not as declared", revision } as const;
+  return { operations: [{ lane: NODE_LANE, cause, fingerprint: "node", steps }], notes, failure };
+}
+
+function describeNetworkFaults(world: World, engine: Reachable): string[] {
+  const { network, node } = world.desired;
+  const actual = engine.networks[network.name];
+  if (actual === undefined || actual.node !== node) return [];
+  const faults: string[] = [];
+  if (network.subnet !== undefined && !actual.subnets.includes(network.subnet)) {
+    faults.push(`has the subnet ${actual.subnets.join(", ")} and should have ${network.subnet}`);
+  }
+  if (actual.internal !== network.internal)
+    faults.push(network.internal ? "is not internal and should be" : "is internal and should not be");
+  if (faults.length === 0) return [];
+  return [
+    `the network ${network.name} ${faults.join(" and ")}: an engine cannot change that while containers use it; ` +
+      `stop them, remove the network, and it is made anew`,
+  ];
+}

@@ -1,0 +1,185 @@
+// plan(world): the whole decision of one turn, as a pure function from what should be and what is to operations.
+// The same world in any order gives the same plan, and a world that is as it should be gives none.
+
+import type { DesiredService } from "../../shared/desired-state.ts";
+import { compareText } from "../../shared/problem.ts";
+import type { ExitRecord, NodeMemory, ServiceMemory } from "../../shared/memory.ts";
+import type { ObservedContainer } from "../../shared/observed-state.ts";
+import type { ServiceView } from "../../shared/status.ts";
+import { NODE_LANE, type Operation } from "../../shared/step.ts";
+import { planNode } from "./node.ts";
+import { beginMemory, rememberContainer, rememberExit, rememberOutcome } from "./remember.ts";
+import { planRemovals } from "./removal.ts";
+import { guardRepetition } from "./repeat-guard.ts";
+import { decideService } from "./service.ts";
+import { buildView, nameCycles } from "./view.ts";
+import type { Decision, Plan, Reachable, Scene, World } from "./world.ts";
+
+/** Plans one turn. */
+export function plan(world: World): Plan {
+  const { engine } = world.observed;
+  return engine.reachable ? planReachable(world, engine) : planUnreachable(world, engine.reason);
+}
+
+/** With no engine there is nothing to do and nothing to forget. */
+function planUnreachable(world: World, reason: string): Plan {
+  const services = sortedServices(world).map((desired) => {
+    const memory = beginMemory(desired, world.memory.services[desired.name]);
+    const decision: Decision = { state: "unknown", reason: `the engine does not answer: ${reason}`, memory };
+    return buildView(world, desired, decision, undefined);
+  });
+  return {
+    ...{ operations: [], cancel: [], newExits: [], newReleases: [] },
+    memory: world.memory,
+    services,
+    notes: [`the engine does not answer: ${reason}`],
+    nextMs: undefined,
+  };
+}
+
+function planReachable(world: World, engine: Reachable): Plan {
+  const draft: Draft = { operations: [], cancel: [], newExits: [], newReleases: [], views: [], memory: {}, nextMs: [] };
+  const node = planNode(world, engine);
+  draft.operations.push(...node.operations);
+  if (node.failure !== undefined) draft.nextMs.push(node.failure.nextMs);
+  const takeSlot = countSlots(world, engine);
+  for (const desired of sortedServices(world)) {
+    const scene = buildScene(world, engine, desired, { draft, takeSlot });
+    const decision = guardRepetition(decideService(scene), world.nowMs);
+    record(draft, scene, decision);
+  }
+  const removals = planRemovals(world, engine.containers, world.desired.held === undefined);
+  draft.operations.push(...removals.operations);
+  const memory: NodeMemory = {
+    services: keepKnown(world, draft.memory),
+    removals: removals.removals,
+    pauses: world.memory.pauses,
+    ...(node.failure === undefined ? {} : { nodeFailure: node.failure }),
+  };
+  const cancelRemoved = world.observed.operations
+    .filter(
+      ({ lane }) =>
+        lane !== NODE_LANE && !world.desired.services.has(lane) && !removals.views.some((view) => view.name === lane),
+    )
+    .map(({ lane }) => lane);
+  const nextMs = [...draft.nextMs, ...(removals.nextMs === undefined ? [] : [removals.nextMs])];
+  return {
+    operations: draft.operations,
+    cancel: [...draft.cancel, ...cancelRemoved],
+    memory,
+    services: nameCycles(world, [...draft.views, ...removals.views, ...viewObjections(world, draft.views)]),
+    newExits: draft.newExits,
+    newReleases: draft.newReleases,
+    notes: node.notes,
+    nextMs: nextMs.length === 0 ? undefined : Math.min(...nextMs),
+  };
+}
+
+/** What collects while the services are gone through. */
+interface Draft {
+  operations: Operation[];
+  cancel: string[];
+  newExits: ExitRecord[];
+  newReleases: Plan["newReleases"][number][];
+  views: ServiceView[];
+  memory: Record<string, ServiceMemory>;
+  nextMs: number[];
+}
+
+function sortedServices(world: World): DesiredService[] {
+  return [...world.desired.services.values()].toSorted((left, right) => compareText(left.name, right.name));
+}
+
+function buildScene(
+  world: World,
+  engine: Reachable,
+  desired: DesiredService,
+  shared: { draft: Draft; takeSlot: () => boolean },
+): Scene {
+  const mine = engine.containers.filter((container) => container.service === desired.name);
+  const current = mine.find((container) => container.specHash === desired.specHash);
+  const others = mine.filter((container) => container !== current);
+  let memory = beginMemory(desired, world.memory.services[desired.name]);
+  for (const outcome of world.observed.outcomes) {
+    if (outcome.operation.lane === desired.name) memory = rememberOutcome(memory, outcome, desired);
+  }
+  const watched = current ?? newest(others);
+  if (watched !== undefined) {
+    const ended = rememberExit(memory, watched, desired, engine);
+    if (ended.exit !== undefined) shared.draft.newExits.push(ended.exit);
+    memory = rememberContainer(ended.memory, world, watched);
+  }
+  const inFlight = world.observed.operations.find((operation) => operation.lane === desired.name);
+  const health = current === undefined ? undefined : world.observed.health.get(current.id);
+  return { world, engine, desired, memory, current, others, inFlight, health, takeSlot: shared.takeSlot };
+}
+
+function newest(containers: readonly ObservedContainer[]): ObservedContainer | undefined {
+  return containers.toSorted((left, right) => (right.startedMs ?? 0) - (left.startedMs ?? 0))[0];
+}
+
+/** A slot is held from the start until healthy, exit, or its time; a pull holds none. */
+function countSlots(world: World, engine: Reachable): () => boolean {
+  const { startSlots, slotMs } = world.settings;
+  const lanes = world.observed.operations.filter((operation) => operation.starts && operation.stage !== "ensure-image");
+  const busy = new Set(lanes.map((operation) => operation.lane));
+  for (const container of engine.containers) {
+    const age = world.nowMs - (container.startedMs ?? 0);
+    if (container.status !== "running" || age < 0 || age >= slotMs) continue;
+    const status = world.observed.health.get(container.id)?.status ?? "starting";
+    if (status === "starting") busy.add(container.service);
+  }
+  let used = busy.size;
+  return () => {
+    if (used >= startSlots) return false;
+    used += 1;
+    return true;
+  };
+}
+
+function record(draft: Draft, scene: Scene, decision: Decision): void {
+  const { world, desired } = scene;
+  const view = buildView(world, desired, decision, scene.current ?? newest(scene.others));
+  const shown = { state: view.state, sinceMs: view.sinceMs };
+  draft.memory[desired.name] = { ...decision.memory, shown };
+  draft.views.push(view);
+  if (decision.operation !== undefined) draft.operations.push(decision.operation);
+  if (decision.cancel === true) draft.cancel.push(desired.name);
+  if (decision.release !== undefined) draft.newReleases.push({ service: desired.name, ...decision.release });
+  for (const at of [decision.nextMs, decision.retryMs]) if (at !== undefined) draft.nextMs.push(at);
+  const slotEndMs = (scene.current?.startedMs ?? 0) + world.settings.slotMs;
+  if (view.state === "starting" && slotEndMs > world.nowMs) draft.nextMs.push(slotEndMs);
+}
+
+/** Memory of services that are neither wanted nor removed just now (their manifest is invalid) is kept. */
+function keepKnown(world: World, now: Record<string, ServiceMemory>): NodeMemory["services"] {
+  const kept = Object.entries(world.memory.services).filter(
+    ([name]) => now[name] === undefined && (world.desired.objections.has(name) || world.desired.held !== undefined),
+  );
+  return { ...Object.fromEntries(kept), ...now };
+}
+
+/** Services whose manifest cannot be used and that have no release to run on. */
+function viewObjections(world: World, views: readonly ServiceView[]): ServiceView[] {
+  const shown = new Set(views.map((view) => view.name));
+  return [...world.desired.objections]
+    .filter(([name]) => !shown.has(name))
+    .toSorted(([left], [right]) => compareText(left, right))
+    .map(([name, objection]) => ({
+      name,
+      state: objection.state,
+      reason: objection.reason,
+      sinceMs: world.nowMs,
+      waitingFor: [],
+      nextMs: undefined,
+      settled: false,
+      restarts: world.memory.services[name]?.restarts ?? 0,
+      revision: undefined,
+      desiredRevision: world.desired.revision,
+      container: undefined,
+      image: undefined,
+      owner: undefined,
+      memoryCapBytes: undefined,
+      notes: [],
+    }));
+}

@@ -1,0 +1,182 @@
+// From what was observed and how operations ended to what is remembered: exits, backoff, failures. Pure; plan() calls it
+// before it decides anything. Running it twice on the same world changes nothing more.
+
+import { backoffDelayMs } from "../../shared/backoff.ts";
+import type { DesiredService } from "../../shared/desired-state.ts";
+import type { ExitRecord, ServiceMemory } from "../../shared/memory.ts";
+import type { ObservedContainer } from "../../shared/observed-state.ts";
+import type { OperationOutcome } from "../../shared/step.ts";
+import type { Reachable, World } from "./world.ts";
+
+/** First and longest wait after a failed operation, by what failed; a pull is asked for less often than the engine. */
+const FAILURE_BACKOFF = { initialMs: 1_000, maxMs: 300_000 };
+const PULL_BACKOFF = { initialMs: 5_000, maxMs: 300_000 };
+
+const SIGNAL_BASE = 128;
+
+/** What a service is remembered with before anything happened; a newer intent begins here again. */
+export function beginMemory(desired: DesiredService, before: ServiceMemory | undefined): ServiceMemory {
+  if (before?.fingerprint === desired.fingerprint) return before;
+  return {
+    fingerprint: desired.fingerprint,
+    attempt: 0,
+    restarts: before?.restarts ?? 0,
+    ...pick(before, ["lastExit", "seen", "healthy", "stopping", "release", "applied", "shown", "ungated"]),
+  };
+}
+
+function pick<K extends keyof ServiceMemory>(
+  from: ServiceMemory | undefined,
+  keys: readonly K[],
+): Partial<ServiceMemory> {
+  const kept: Partial<ServiceMemory> = {};
+  for (const key of keys) if (from?.[key] !== undefined) kept[key] = from[key];
+  return kept;
+}
+
+/** Takes over how the last operations of a service ended. */
+export function rememberOutcome(
+  memory: ServiceMemory,
+  outcome: OperationOutcome,
+  desired: DesiredService,
+): ServiceMemory {
+  const { operation, result } = outcome;
+  if (operation.fingerprint !== memory.fingerprint) return memory;
+  if (result.kind === "failed") {
+    const attempt = memory.failure?.step === result.step ? memory.failure.attempt + 1 : 0;
+    const limits = result.step === "ensure-image" ? PULL_BACKOFF : FAILURE_BACKOFF;
+    const delayMs = backoffDelayMs(limits, attempt, `${operation.lane}\n${result.step}`);
+    const failure = {
+      fingerprint: memory.fingerprint,
+      step: result.step,
+      failure: result.failure,
+      message: result.message,
+      attempt,
+      nextMs: outcome.endedMs + delayMs,
+    };
+    return { ...memory, failure };
+  }
+  if (result.kind !== "done") return memory;
+  const { failure: _failure, ...rest } = memory;
+  if (operation.cause.kind !== "config" || rest.applied === undefined) return rest;
+  const files = Object.fromEntries(desired.files.map((file) => [file.target, file.hash]));
+  return { ...rest, applied: { container: rest.applied.container, files } };
+}
+
+/** A failure of an operation that belongs to no wanted service: the node's own, or the end of a removed one. */
+export interface LaneFailure {
+  message: string;
+  attempt: number;
+  nextMs: number;
+}
+
+/** Takes over how the last operation of such a lane ended; undefined when nothing is wrong. */
+export function rememberLane(
+  before: LaneFailure | undefined,
+  outcomes: readonly OperationOutcome[],
+  lane: string,
+): LaneFailure | undefined {
+  let failure = before;
+  for (const { operation, result, endedMs } of outcomes) {
+    if (operation.lane !== lane) continue;
+    if (result.kind !== "failed") failure = undefined;
+    else {
+      const attempt = failure === undefined ? 0 : failure.attempt + 1;
+      failure = { message: result.message, attempt, nextMs: endedMs + backoffDelayMs(FAILURE_BACKOFF, attempt, lane) };
+    }
+  }
+  return failure;
+}
+
+/** Remembers which container is there, in which engine run it last ran, and whether it is healthy. */
+export function rememberContainer(memory: ServiceMemory, world: World, container: ObservedContainer): ServiceMemory {
+  const engine = world.observed.engine as Reachable;
+  let next = memory;
+  const running = container.status === "running" || container.status === "paused";
+  const ranIn = running ? engine.run : next.seen?.container === container.id ? next.seen.engineRun : undefined;
+  if (next.seen?.container !== container.id || next.seen.engineRun !== ranIn) {
+    next = { ...next, seen: { container: container.id, engineRun: ranIn } };
+  }
+  const view = world.observed.health.get(container.id);
+  if (!running || view === undefined || view.status === "starting") return next;
+  const same = next.healthy?.container === container.id && next.healthy.engineRun === engine.run;
+  if (view.status === "healthy" && (!same || next.healthy?.sinceMs === undefined)) {
+    return { ...next, healthy: { container: container.id, engineRun: engine.run, sinceMs: view.sinceMs } };
+  }
+  if (view.status === "unhealthy" && next.healthy?.sinceMs !== undefined) {
+    return { ...next, healthy: { container: next.healthy.container, engineRun: next.healthy.engineRun } };
+  }
+  return next;
+}
+
+/** What an ended container changes: its exit is recorded once, and a crash moves the next start away. */
+export function rememberExit(
+  memory: ServiceMemory,
+  container: ObservedContainer,
+  desired: DesiredService,
+  engine: Reachable,
+): { memory: ServiceMemory; exit: ExitRecord | undefined } {
+  if ((container.status !== "exited" && container.status !== "dead") || container.finishedMs === undefined) {
+    return { memory, exit: undefined };
+  }
+  const known = memory.lastExit?.container === container.id && memory.lastExit.finishedMs === container.finishedMs;
+  const ranIn = memory.seen?.container === container.id ? memory.seen.engineRun : undefined;
+  const engineStopped = ranIn !== engine.run;
+  if (known) return { memory: forgiveAfterEngineStop(memory, engineStopped), exit: undefined };
+  const exit = buildExit(container, memory, engineStopped);
+  const { stopping: _stopping, healthy, ...rest } = memory;
+  const wasHealthy =
+    healthy === undefined ? {} : { healthy: { container: healthy.container, engineRun: healthy.engineRun } };
+  const base: ServiceMemory = { ...rest, ...wasHealthy, lastExit: exit };
+  if (exit.requested === "agent" || engineStopped) return { memory: forgiveAfterEngineStop(base, engineStopped), exit };
+  const { initial, max, reset_after: resetAfterMs } = desired.restart.backoff;
+  const healthyMs =
+    healthy?.container === container.id && healthy.sinceMs !== undefined ? exit.finishedMs - healthy.sinceMs : 0;
+  const attempt = healthyMs >= resetAfterMs ? 0 : memory.attempt;
+  const delayMs = backoffDelayMs({ initialMs: initial, maxMs: max }, attempt, `${desired.name}\n${container.id}`);
+  const nextStartMs = exit.finishedMs + delayMs;
+  return { memory: { ...base, attempt: attempt + 1, restarts: memory.restarts + 1, nextStartMs }, exit };
+}
+
+/** After the engine or the host went down, a start is a boot: its order is the gate's matter, not backoff's. */
+function forgiveAfterEngineStop(memory: ServiceMemory, engineStopped: boolean): ServiceMemory {
+  if (!engineStopped || (memory.attempt === 0 && memory.nextStartMs === undefined)) return memory;
+  const { nextStartMs: _nextStartMs, ...rest } = memory;
+  const lastExit = rest.lastExit === undefined ? {} : { lastExit: { ...rest.lastExit, engineStopped: true } };
+  return { ...rest, ...lastExit, attempt: 0 };
+}
+
+function buildExit(container: ObservedContainer, memory: ServiceMemory, engineStopped: boolean): ExitRecord {
+  const exitCode = container.exitCode ?? -1;
+  const byAgent = memory.stopping === container.id;
+  return {
+    service: container.service,
+    container: container.id,
+    startedMs: container.startedMs,
+    finishedMs: container.finishedMs ?? 0,
+    exitCode,
+    signal: exitCode > SIGNAL_BASE && exitCode < SIGNAL_BASE + 65 ? exitCode - SIGNAL_BASE : undefined,
+    oom: container.oomKilled,
+    requested: byAgent ? "agent" : container.stoppedByHand ? "by-hand" : undefined,
+    engineStopped,
+    logTail: container.logTail,
+  };
+}
+
+/** Counts an unhealthy run against the backoff, as a crash is. */
+export function rememberUnhealthy(
+  memory: ServiceMemory,
+  desired: DesiredService,
+  containerId: string,
+  nowMs: number,
+): ServiceMemory {
+  const { initial, max } = desired.restart.backoff;
+  const delayMs = backoffDelayMs({ initialMs: initial, maxMs: max }, memory.attempt, `${desired.name}\n${containerId}`);
+  return {
+    ...memory,
+    stopping: containerId,
+    attempt: memory.attempt + 1,
+    restarts: memory.restarts + 1,
+    nextStartMs: nowMs + delayMs,
+  };
+}

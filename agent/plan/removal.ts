@@ -1,0 +1,95 @@
+// What to do about containers whose service is no longer in Git: stopped, kept for the undo window, then removed.
+// Their volumes stay. Pure.
+
+import { describeDuration } from "../../shared/duration.ts";
+import type { NodeMemory, RemovalMemory } from "../../shared/memory.ts";
+import type { ObservedContainer } from "../../shared/observed-state.ts";
+import type { ServiceView } from "../../shared/status.ts";
+import type { Operation } from "../../shared/step.ts";
+import { rememberLane } from "./remember.ts";
+import { buildRemoval } from "./steps.ts";
+import type { World } from "./world.ts";
+
+/** How long a removed service may take to end. Its manifest, which said so, is gone. */
+const STOP_TIMEOUT_MS = 10_000;
+
+/** What a plan does about removed services. */
+export interface Removals {
+  removals: NodeMemory["removals"];
+  operations: Operation[];
+  views: ServiceView[];
+  nextMs: number | undefined;
+}
+
+/** Plans the end of every service that has containers and no place in Git. */
+export function planRemovals(world: World, containers: readonly ObservedContainer[], begun: boolean): Removals {
+  const result: Removals = { removals: {}, operations: [], views: [], nextMs: undefined };
+  const removals: Record<string, RemovalMemory> = {};
+  const byService = Map.groupBy(containers, (container) => container.service);
+  for (const [service, list] of byService) {
+    if (world.desired.services.has(service) || world.desired.objections.has(service)) continue;
+    if (world.memory.pauses[service] !== undefined || world.memory.pauses["*"] !== undefined || !begun) continue;
+    const known = world.memory.removals[service];
+    // A clock that jumped back begins the window again; it never ends early.
+    const sinceMs = known === undefined || known.sinceMs > world.nowMs ? world.nowMs : known.sinceMs;
+    const failure = rememberLane(known?.failure, world.observed.outcomes, service);
+    removals[service] = { sinceMs, specHash: list[0]?.specHash ?? "", ...(failure === undefined ? {} : { failure }) };
+    const busy = world.observed.operations.some((operation) => operation.lane === service);
+    const { view, operation } = planOne(world, list, sinceMs);
+    const waits = failure !== undefined && world.nowMs < failure.nextMs;
+    const shown = waits ? { ...view, reason: `${view.reason}; ${failure.message}`, nextMs: failure.nextMs } : view;
+    result.views.push(shown);
+    if (operation !== undefined && !busy && !waits) result.operations.push(operation);
+    if (shown.nextMs !== undefined) result.nextMs = Math.min(result.nextMs ?? shown.nextMs, shown.nextMs);
+  }
+  result.removals = removals;
+  return result;
+}
+
+function planOne(
+  world: World,
+  list: readonly ObservedContainer[],
+  sinceMs: number,
+): { view: ServiceView; operation?: Operation } {
+  const [first] = list as [ObservedContainer];
+  const endMs = sinceMs + world.settings.undoWindowMs;
+  const cause = { kind: "removal", detail: "it is no longer in Git", revision: world.desired.revision } as const;
+  const running = list.filter((container) => container.status === "running" || container.status === "paused");
+  const over = world.nowMs >= endMs;
+  const reason = over
+    ? "it is no longer in Git and its undo window has ended; its volumes stay"
+    : `it is no longer in Git; its container is kept for ${describeDuration(endMs - world.nowMs)}, its volumes for good`;
+  const view: ServiceView = {
+    name: first.service,
+    state: "removing",
+    reason,
+    sinceMs,
+    waitingFor: [],
+    nextMs: over ? undefined : endMs,
+    settled: true,
+    restarts: 0,
+    revision: first.revision,
+    desiredRevision: undefined,
+    container: first.id,
+    image: first.image,
+    owner: undefined,
+    memoryCapBytes: running[0]?.caps.memoryBytes,
+    notes: [],
+  };
+  const build = (steps: Operation["steps"]): Operation => ({
+    lane: first.service,
+    cause,
+    fingerprint: "removed",
+    steps,
+  });
+  if (running.length > 0) {
+    const stops = running.map((container) => ({
+      kind: "stop-container" as const,
+      service: container.service,
+      container: container.id,
+      timeoutMs: STOP_TIMEOUT_MS,
+    }));
+    return { view, operation: build(stops) };
+  }
+  return over ? { view, operation: build(list.flatMap(buildRemoval)) } : { view };
+}

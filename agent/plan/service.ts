@@ -1,0 +1,199 @@
+// What to do about one service: rules in order, the first that answers decides. Pure.
+// Invariants: at most one operation per service; nothing is stopped before the gate has said yes to what replaces it;
+// a healthy container is touched only because its spec, caps, files or network are not the wanted ones, or a person asked.
+
+import type { ObservedContainer } from "../../shared/observed-state.ts";
+import type { Cause } from "../../shared/step.ts";
+import { askStart } from "./start.ts";
+import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from "./steps.ts";
+import { tendRunning } from "./tend.ts";
+import type { Decision, Scene, World } from "./world.ts";
+
+const LONGEST_RETRY_MS = 300_000;
+
+type Rule = (scene: Scene) => Decision | undefined;
+
+const RULES: readonly Rule[] = [
+  followOperation,
+  respectPause,
+  refuseTakenName,
+  refuseForeignVolume,
+  keepStopped,
+  leaveJob,
+  waitForNetwork,
+  tendRunning,
+  replaceUnusable,
+  waitForRetry,
+  createMissing,
+  startExisting,
+];
+
+/** Decides about one service. */
+export function decideService(scene: Scene): Decision {
+  for (const rule of RULES) {
+    const decision = rule(scene);
+    if (decision !== undefined) return decision;
+  }
+  return { state: "unknown", reason: "no rule applies", memory: scene.memory };
+}
+
+/** An operation in flight is left alone, unless it works towards an intent that is no longer wanted. */
+function followOperation(scene: Scene): Decision | undefined {
+  const { inFlight, desired, memory, world } = scene;
+  if (inFlight === undefined) return undefined;
+  const outdated = inFlight.fingerprint !== desired.fingerprint;
+  const progress = inFlight.progress === undefined ? "" : `, ${inFlight.progress}`;
+  const base = { memory, ...(outdated ? { cancel: true as const } : {}) };
+  if (inFlight.stage === "ensure-image")
+    return { ...base, state: "pulling", reason: `pulling ${desired.spec.image}${progress}` };
+  const container = scene.current;
+  const health = container === undefined ? undefined : world.observed.health.get(container.id);
+  if (inFlight.starts)
+    return { ...base, state: "starting", reason: `${inFlight.cause.kind}: ${inFlight.cause.detail}` };
+  if (inFlight.stage === "stop-container") {
+    return { ...base, state: desired.running ? "unhealthy" : "stopped", reason: `stopping: ${inFlight.cause.detail}` };
+  }
+  return { ...base, state: health?.status ?? "starting", reason: inFlight.cause.detail };
+}
+
+function respectPause({ world, desired, memory, current }: Scene): Decision | undefined {
+  const pause = world.memory.pauses[desired.name] ?? world.memory.pauses["*"];
+  if (pause === undefined) return undefined;
+  const running = current?.status === "running" ? "it runs" : "it does not run";
+  return { state: "paused", reason: `paused by uid ${pause.uid}, ${running}; orca resume ends it`, memory };
+}
+
+/** A container of someone else has the name that ours would get. */
+function refuseTakenName({ current, world, desired, engine, memory }: Scene): Decision | undefined {
+  if (current !== undefined) return undefined;
+  const prefix = `orca-${world.desired.node}-${desired.name}-`;
+  const holder = engine.foreign.find(
+    (foreign) => foreign.name.startsWith(prefix) && /^[0-9a-f]{8}$/.test(foreign.name.slice(prefix.length)),
+  );
+  if (holder === undefined || holder.name !== `${prefix}${desired.specHash.slice(3, 11)}`) return undefined;
+  const owner = holder.node === undefined ? "was not made by Orca" : `belongs to node ${holder.node}`;
+  return { state: "refused", reason: `the container ${holder.name} ${owner}; remove or rename it`, memory };
+}
+
+function refuseForeignVolume({ current, world, desired, engine, memory }: Scene): Decision | undefined {
+  if (current?.status === "running") return undefined;
+  for (const volume of desired.spec.volumes ?? []) {
+    const owner = volume.name === undefined ? undefined : engine.volumes[volume.name]?.node;
+    if (owner === undefined || owner === world.desired.node) continue;
+    return {
+      state: "refused",
+      reason: `the volume ${volume.name} belongs to node ${owner}; choose another name`,
+      memory,
+    };
+  }
+  return undefined;
+}
+
+function keepStopped(scene: Scene): Decision | undefined {
+  const { desired, current, others, memory } = scene;
+  if (desired.running) return undefined;
+  const running = [current, ...others].filter((entry) => entry?.status === "running" || entry?.status === "paused");
+  const reason = 'its manifest says state = "stopped"';
+  const [first] = running;
+  if (first === undefined) return { state: "stopped", reason, memory };
+  const cause = { kind: "commit", detail: reason, revision: desired.revision } as const;
+  const stops = running.flatMap((entry) => (entry === undefined ? [] : [buildStop(desired, entry)]));
+  const next = current === undefined ? memory : { ...memory, stopping: current.id };
+  return {
+    state: "stopped",
+    reason: `stopping: ${reason}`,
+    memory: next,
+    operation: buildOperation(scene, cause, stops),
+  };
+}
+
+function leaveJob({ desired, memory }: Scene): Decision | undefined {
+  if (desired.kind !== "job") return undefined;
+  return { state: "waiting", reason: "it is a job, and jobs are not run by this version", memory };
+}
+
+function waitForNetwork({ engine, desired, world, memory }: Scene): Decision | undefined {
+  if (desired.spec.network !== undefined) return undefined;
+  const name = world.desired.network.name;
+  const network = engine.networks[name];
+  if (network === undefined) return { state: "waiting", reason: `the network ${name} is being made`, memory };
+  if (network.node === world.desired.node) {
+    if (world.observed.hosts !== undefined) return undefined;
+    return { state: "waiting", reason: "the node's hosts file is being written", memory };
+  }
+  const owner = network.node === undefined ? "was not made by Orca" : `belongs to node ${network.node}`;
+  return { state: "refused", reason: `the network ${name} ${owner}; remove or rename it`, memory };
+}
+
+/** Our labels on a container that cannot be the wanted one, or that cannot run again: it is made anew. */
+function replaceUnusable(scene: Scene): Decision | undefined {
+  const { current, desired, memory } = scene;
+  if (current === undefined) return undefined;
+  if (current.status === "removing") return { state: "starting", reason: "its old container is being removed", memory };
+  const otherImage = current.image !== desired.spec.image;
+  if (!otherImage && current.status !== "dead") return undefined;
+  const detail = otherImage
+    ? `its container was made from ${current.image}, not from ${desired.spec.image}`
+    : "the engine calls its container dead";
+  const step = { kind: "remove-container", service: desired.name, container: current.id } as const;
+  return {
+    state: "starting",
+    reason: detail,
+    memory,
+    operation: buildOperation(scene, { kind: "drift", detail }, [step]),
+  };
+}
+
+/** After a failed operation nothing is tried again before its time. */
+function waitForRetry({ memory, world, desired, current, others }: Scene): Decision | undefined {
+  const { failure } = memory;
+  if (failure === undefined || failure.fingerprint !== desired.fingerprint) return undefined;
+  // A clock that jumped back must not make this wait longer than the longest backoff.
+  const retryMs = Math.min(failure.nextMs, world.nowMs + LONGEST_RETRY_MS);
+  if (world.nowMs >= retryMs) return undefined;
+  const serving = describeServing(world, [current, ...others]);
+  return { state: "backoff", reason: `${failure.message}${serving}`, memory, retryMs };
+}
+
+/** Makes the container; starts it at once where nothing is in the way, else leaves it ready for its start. */
+function createMissing(scene: Scene): Decision | undefined {
+  const { current, others, world } = scene;
+  if (current !== undefined) return undefined;
+  const cause = explainCreation(scene);
+  const prepare = buildPrepareSteps(scene);
+  if (others.some((other) => other.status === "running")) {
+    const reason = `${cause.detail}${describeServing(world, others)}`;
+    return { state: "starting", reason, memory: scene.memory, operation: buildOperation(scene, cause, prepare) };
+  }
+  const answer = askStart(scene);
+  if (!answer.go) return { ...answer.decision, operation: buildOperation(scene, cause, prepare) };
+  const operation = buildOperation(scene, cause, [...prepare, ...buildStartSteps(scene, "created")]);
+  return { state: "starting", reason: cause.detail, memory: answer.memory, notes: answer.notes, operation };
+}
+
+function explainCreation({ memory, others, desired }: Scene): Cause {
+  const { revision } = desired;
+  if (others.length > 0) return { kind: "commit", detail: `new spec from ${revision}`, revision };
+  if (memory.seen !== undefined) return { kind: "drift", detail: "its container was removed" };
+  return { kind: "first-start", detail: `first start from ${revision}`, revision };
+}
+
+/** Starts the container that is there and does not run. */
+function startExisting(scene: Scene): Decision | undefined {
+  const { current, world } = scene;
+  if (current === undefined) return undefined;
+  const answer = askStart(scene);
+  if (!answer.go) {
+    const serving = describeServing(world, scene.others);
+    return { ...answer.decision, reason: `${answer.decision.reason}${serving}` };
+  }
+  const steps = buildStartSteps(scene, current.id);
+  const operation = buildOperation(scene, answer.cause, steps);
+  return { state: "starting", reason: answer.cause.detail, memory: answer.memory, notes: answer.notes, operation };
+}
+
+function describeServing(world: World, containers: readonly (ObservedContainer | undefined)[]): string {
+  const serving = containers.find((entry) => entry?.status === "running");
+  if (serving === undefined) return "";
+  return `; ${serving.revision} still runs (${world.observed.health.get(serving.id)?.status ?? "not probed yet"})`;
+}

@@ -1,0 +1,110 @@
+// May this service's container start now, and why does it start? Asked before anything is created, stopped or started. Pure.
+
+import { describeDuration } from "../../shared/duration.ts";
+import type { ServiceMemory } from "../../shared/memory.ts";
+import type { Cause } from "../../shared/step.ts";
+import { askGate } from "./gate.ts";
+import type { Decision, Scene } from "./world.ts";
+
+/** Yes with what is then remembered, or no with what to show. */
+export type StartAnswer =
+  | { go: true; memory: ServiceMemory; cause: Cause; notes: readonly string[] }
+  | { go: false; decision: Decision };
+
+/** Asks everything that can hold a start back, the cheapest and most certain first. */
+export function askStart(scene: Scene): StartAnswer {
+  const held = checkCompleted(scene) ?? checkDataMount(scene) ?? checkBackoff(scene);
+  if (held !== undefined) return { go: false, decision: held };
+  const gate = askGate(scene);
+  if (!gate.open) {
+    const memory = rememberWaiting(scene);
+    const { waitingFor, reason, nextMs } = gate;
+    const next = nextMs === undefined ? {} : { nextMs };
+    return { go: false, decision: { state: gate.failed ? "failed" : "waiting", reason, memory, waitingFor, ...next } };
+  }
+  if (!scene.takeSlot()) {
+    const reason = `waiting for a start slot (${scene.world.settings.startSlots} services start at once)`;
+    return { go: false, decision: { state: "waiting", reason, memory: scene.memory } };
+  }
+  const {
+    waiting: _waiting,
+    nextStartMs: _nextStartMs,
+    ungated: _ungated,
+    restartAsked: _asked,
+    ...rest
+  } = scene.memory;
+  const memory = gate.ungated === undefined ? rest : { ...rest, ungated: gate.ungated };
+  const notes = gate.ungated === undefined ? gate.notes : [...gate.notes, gate.ungated];
+  return { go: true, memory, cause: explainStart(scene), notes };
+}
+
+/** A container that ended by itself and that its restart policy leaves ended. */
+function checkCompleted({ current, memory, desired }: Scene): Decision | undefined {
+  const exit = memory.lastExit;
+  if (current === undefined || current.status === "created" || exit?.container !== current.id) return undefined;
+  if (exit.requested === "agent" || exit.engineStopped || memory.restartAsked !== undefined) return undefined;
+  const { policy } = desired.restart;
+  if (policy === "always" || (policy === "on-failure" && exit.exitCode !== 0)) return undefined;
+  const reason = `it ended with exit code ${exit.exitCode}, and its restart policy is ${policy}`;
+  return { state: exit.exitCode === 0 ? "completed" : "failed", reason, memory };
+}
+
+/** An empty directory on the root disk must never become a new database. */
+function checkDataMount({ world, desired, memory }: Scene): Decision | undefined {
+  const mounted = world.observed.host.dataMounted;
+  if ((desired.spec.volumes ?? []).length === 0 || mounted === undefined || mounted.ok) return undefined;
+  return { state: "waiting", reason: `it has volumes, and ${mounted.reason}`, memory, nextMs: world.nowMs + 5_000 };
+}
+
+function checkBackoff({ world, memory, desired }: Scene): Decision | undefined {
+  if (memory.nextStartMs === undefined || memory.restartAsked !== undefined) return undefined;
+  // A clock that jumped back must not make this wait longer than the longest backoff.
+  const retryMs = Math.min(memory.nextStartMs, world.nowMs + desired.restart.backoff.max);
+  if (world.nowMs >= retryMs) return undefined;
+  const wait = describeDuration(retryMs - world.nowMs);
+  const reason = `${describeLastEnd(memory)}; restart ${memory.attempt} in ${wait}`;
+  return { state: "backoff", reason, memory, retryMs };
+}
+
+function rememberWaiting({ memory, engine, world }: Scene): ServiceMemory {
+  if (memory.waiting?.engineRun === engine.run) return memory;
+  return { ...memory, waiting: { sinceMs: world.nowMs, engineRun: engine.run } };
+}
+
+/** Why a container that is there starts. */
+function explainStart({ current, memory, desired, others }: Scene): Cause {
+  const { revision } = desired;
+  const asked = memory.restartAsked;
+  if (asked !== undefined) return { kind: "operator", detail: `uid ${asked.uid} asked for a restart`, uid: asked.uid };
+  const exit = current === undefined || memory.lastExit?.container !== current.id ? undefined : memory.lastExit;
+  if (current === undefined || exit === undefined) {
+    return others.length > 0
+      ? { kind: "commit", detail: `new spec from ${revision}`, revision }
+      : { kind: "first-start", detail: `first start from ${revision}`, revision };
+  }
+  if (exit.engineStopped) return { kind: "boot", detail: "the engine or the host restarted" };
+  if (exit.oom) return { kind: "oom", detail: describeLastEnd(memory) };
+  if (exit.requested === "by-hand") return { kind: "drift", detail: "it was stopped by hand" };
+  if (exit.requested === "agent") return { kind: "unhealthy", detail: "it was stopped to be started again" };
+  return { kind: "crash", detail: describeLastEnd(memory) };
+}
+
+const SIGNAL_NAMES: Record<number, string> = {
+  1: "SIGHUP",
+  2: "SIGINT",
+  6: "SIGABRT",
+  9: "SIGKILL",
+  11: "SIGSEGV",
+  15: "SIGTERM",
+};
+
+/** How the last run ended, in words. Exit 137 alone is a kill; only the kernel's record makes it an OOM. */
+export function describeLastEnd(memory: ServiceMemory): string {
+  const exit = memory.lastExit;
+  if (exit === undefined) return "it ended";
+  if (exit.requested === "by-hand") return "it was stopped by hand";
+  if (exit.requested === "agent") return "it was unhealthy and was stopped";
+  const signal = exit.signal === undefined ? "" : ` (${SIGNAL_NAMES[exit.signal] ?? `signal ${exit.signal}`})`;
+  const oom = exit.oom ? ": the kernel killed a process of it for memory" : "";
+  return `it ended with exit code ${exit.exitCode}${signal}${oom}`;
+}

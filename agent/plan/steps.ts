@@ -1,0 +1,109 @@
+// The operations a plan can ask for, each built in one place. Pure: from a scene to data.
+
+import type { Caps } from "../../shared/container-spec.ts";
+import type { DesiredService } from "../../shared/desired-state.ts";
+import { nameContainer, type OwnContainerId } from "../../shared/identity.ts";
+import { fileKey, type ObservedContainer, type ObservedState } from "../../shared/observed-state.ts";
+import type { Cause, FileReference, Operation, Step } from "../../shared/step.ts";
+import type { Scene } from "./world.ts";
+
+/** Wraps steps into the service's lane. */
+export function buildOperation(scene: Scene, cause: Cause, steps: readonly Step[]): Operation {
+  return { lane: scene.desired.name, cause, fingerprint: scene.desired.fingerprint, steps };
+}
+
+/** Image, volumes, files and the container itself, not yet started. What is there already costs nothing to ensure. */
+export function buildPrepareSteps(scene: Scene): Step[] {
+  const { desired, world } = scene;
+  const service = desired.name;
+  return [
+    { kind: "ensure-image", service, image: desired.spec.image },
+    ...buildVolumeSteps(scene),
+    ...buildFileSteps(desired, world.observed),
+    ...buildSecretSteps(desired),
+    {
+      kind: "create-container",
+      service,
+      name: nameContainer(world.desired.node, service, desired.specHash),
+      network: world.desired.network.name,
+      specHash: desired.specHash,
+      revision: desired.revision,
+      spec: desired.spec,
+      caps: desired.caps,
+      stopTimeoutMs: desired.stopTimeoutMs,
+    },
+  ];
+}
+
+function buildVolumeSteps(scene: Scene): Step[] {
+  const names = (scene.desired.spec.volumes ?? []).flatMap((volume) =>
+    volume.name === undefined ? [] : [volume.name],
+  );
+  return [...new Set(names)]
+    .filter((volume) => scene.engine.volumes[volume] === undefined)
+    .map((volume) => ({ kind: "ensure-volume", service: scene.desired.name, volume }));
+}
+
+/** Delivers the files whose content on disk is not the wanted one. */
+export function buildFileSteps(desired: DesiredService, observed: ObservedState): Step[] {
+  const stale = desired.files.some(
+    (file) => observed.files.get(fileKey(desired.name, desired.specHash, file.target)) !== file.hash,
+  );
+  if (!stale) return [];
+  const files: FileReference[] = desired.files.map((file) => ({
+    target: file.target,
+    hash: file.hash,
+    mode: file.mode,
+    ...(file.owner === undefined ? {} : { owner: file.owner }),
+  }));
+  return [{ kind: "write-files", service: desired.name, specHash: desired.specHash, files }];
+}
+
+function buildSecretSteps({ name, spec }: DesiredService): Step[] {
+  return spec.secretFiles === undefined ? [] : [{ kind: "write-secrets", service: name, files: spec.secretFiles }];
+}
+
+/** Ends other containers of the service, then starts this one with the caps and files it should have. */
+export function buildStartSteps(scene: Scene, container: OwnContainerId | "created"): Step[] {
+  const { desired, current, world } = scene;
+  const service = desired.name;
+  const stops = scene.others.filter((other) => other.status === "running").map((other) => buildStop(desired, other));
+  const caps: Step[] =
+    current === undefined || container === "created" || sameCaps(current.caps, desired.caps)
+      ? []
+      : [{ kind: "update-caps", service, container: current.id, from: current.caps, to: desired.caps }];
+  // Delivered secrets live in memory: after a reboot they are written anew before the container sees its mount.
+  const files =
+    container === "created" ? [] : [...buildFileSteps(desired, world.observed), ...buildSecretSteps(desired)];
+  return [...stops, ...caps, ...files, { kind: "start-container", service, container }];
+}
+
+/** Asks one container to end. */
+export function buildStop(desired: DesiredService, container: ObservedContainer): Step {
+  return { kind: "stop-container", service: desired.name, container: container.id, timeoutMs: desired.stopTimeoutMs };
+}
+
+/** Removes one container and the files that only it used. */
+export function buildRemoval(container: ObservedContainer): Step[] {
+  return [
+    { kind: "remove-container", service: container.service, container: container.id },
+    { kind: "remove-files", service: container.service, specHash: container.specHash },
+  ];
+}
+
+/** True when the engine enforces the wanted caps already. */
+export function sameCaps(actual: Caps, wanted: Caps): boolean {
+  return (
+    actual.memoryBytes === wanted.memoryBytes &&
+    actual.nanoCpus === wanted.nanoCpus &&
+    actual.cpuShares === wanted.cpuShares &&
+    actual.pids === wanted.pids
+  );
+}
+
+/** Caps for people: `512 MiB, 1.5 cpus, 512 pids`. */
+export function describeCaps(caps: Caps): string {
+  const cpus = caps.nanoCpus === 0 ? [] : [`${caps.nanoCpus / 1e9} cpus`];
+  const shares = caps.cpuShares === 0 ? [] : [`${caps.cpuShares} shares`];
+  return [`${Math.round(caps.memoryBytes / 2 ** 20)} MiB`, ...cpus, ...shares, `${caps.pids} pids`].join(", ");
+}

@@ -1,0 +1,248 @@
+// What to do about a container that runs: drift put right in place, unhealthy restarted, settled recorded as good. Pure.
+
+import { describeDuration } from "../../shared/duration.ts";
+import type { ServiceMemory } from "../../shared/memory.ts";
+import type { ObservedContainer } from "../../shared/observed-state.ts";
+import type { Step } from "../../shared/step.ts";
+import { rememberUnhealthy } from "./remember.ts";
+import { buildFileSteps, buildOperation, buildRemoval, buildStop, describeCaps, sameCaps } from "./steps.ts";
+import type { Decision, Scene } from "./world.ts";
+
+/** A scene whose current container runs. */
+type Running = Scene & { current: ObservedContainer };
+
+type Rule = (scene: Running) => Decision | undefined;
+
+const RULES: readonly Rule[] = [
+  unpause,
+  replaceOtherImage,
+  stopOthers,
+  restartAsked,
+  restartUnhealthy,
+  reconnect,
+  correctCaps,
+  deliverFiles,
+  removeOld,
+];
+
+/** Lowering a cap is safe while usage less inactive file cache is at most this share of the new cap (contract, section 5). */
+const SAFE_SHARE = 0.9;
+
+/** Decides about a running container; undefined when it does not run. */
+export function tendRunning(scene: Scene): Decision | undefined {
+  const { current, memory } = scene;
+  if (current === undefined || (current.status !== "running" && current.status !== "paused")) return undefined;
+  // It runs and nothing is in flight, so an end of it from here on was not asked for.
+  const { stopping: _stopping, waiting: _waiting, ...kept } = memory;
+  const running: Running = { ...scene, current, memory: resetBackoff(scene, rememberApplied(scene, kept)) };
+  for (const rule of RULES) {
+    const decision = rule(running);
+    if (decision !== undefined) return holdUntilRetry(running, decision);
+  }
+  return describeRunning(running);
+}
+
+/** What has just failed is not tried again before its time; the container goes on running meanwhile. */
+function holdUntilRetry(scene: Running, decision: Decision): Decision {
+  const failure = scene.memory.failure;
+  if (decision.operation === undefined || failure === undefined) return decision;
+  if (failure.fingerprint !== scene.desired.fingerprint || scene.world.nowMs >= failure.nextMs) return decision;
+  const shown = describeRunning(scene);
+  const notes = [...(shown.notes ?? []), `${decision.operation.cause.detail}: ${failure.message}`];
+  return { ...shown, memory: scene.memory, notes, retryMs: failure.nextMs };
+}
+
+/** A container that was just started has seen its files as they are; one that is adopted is taken at its word. */
+function rememberApplied({ desired, current }: Scene, memory: ServiceMemory): ServiceMemory {
+  if (current === undefined || desired.files.length === 0) return memory;
+  const run = `${current.id}@${current.startedMs ?? 0}`;
+  if (memory.applied?.container === run) return memory;
+  const files = Object.fromEntries(desired.files.map((file) => [file.target, file.hash]));
+  return { ...memory, applied: { container: run, files } };
+}
+
+/** A long healthy run ends the backoff. */
+function resetBackoff({ desired, world, current }: Scene, memory: ServiceMemory): ServiceMemory {
+  const sinceMs = memory.healthy?.container === current?.id ? memory.healthy?.sinceMs : undefined;
+  if (memory.attempt === 0 || sinceMs === undefined) return memory;
+  return world.nowMs - sinceMs >= desired.restart.backoff.reset_after ? { ...memory, attempt: 0 } : memory;
+}
+
+function unpause(scene: Running): Decision | undefined {
+  const { current, desired, memory } = scene;
+  if (current.status !== "paused") return undefined;
+  const detail = "its processes were paused by hand";
+  const steps: Step[] = [{ kind: "unpause-container", service: desired.name, container: current.id }];
+  return {
+    state: "unhealthy",
+    reason: detail,
+    memory,
+    operation: buildOperation(scene, { kind: "drift", detail }, steps),
+  };
+}
+
+function replaceOtherImage(scene: Running): Decision | undefined {
+  const { current, desired, memory } = scene;
+  if (current.image === desired.spec.image) return undefined;
+  const detail = `its container was made from ${current.image}, not from ${desired.spec.image}`;
+  const steps: Step[] = [
+    buildStop(desired, current),
+    { kind: "remove-container", service: desired.name, container: current.id },
+  ];
+  const next = { ...memory, stopping: current.id };
+  return {
+    state: "starting",
+    reason: detail,
+    memory: next,
+    operation: buildOperation(scene, { kind: "drift", detail }, steps),
+  };
+}
+
+function stopOthers(scene: Running): Decision | undefined {
+  const { others, desired, memory } = scene;
+  const running = others.filter((other) => other.status === "running" || other.status === "paused");
+  if (running.length === 0) return undefined;
+  const detail = "a container with another spec runs beside it";
+  const steps = running.map((other) => buildStop(desired, other));
+  return {
+    state: "starting",
+    reason: detail,
+    memory,
+    operation: buildOperation(scene, { kind: "drift", detail }, steps),
+  };
+}
+
+function restartAsked(scene: Running): Decision | undefined {
+  const { memory, current } = scene;
+  const asked = memory.restartAsked;
+  if (asked === undefined) return undefined;
+  const { restartAsked: _asked, nextStartMs: _nextStartMs, ...rest } = memory;
+  const cause = { kind: "operator", detail: `uid ${asked.uid} asked for a restart`, uid: asked.uid } as const;
+  const next = { ...rest, stopping: current.id };
+  return {
+    state: "starting",
+    reason: cause.detail,
+    memory: next,
+    operation: buildOperation(scene, cause, buildRestart(scene)),
+  };
+}
+
+function buildRestart({ desired, current }: Running): Step[] {
+  return [buildStop(desired, current), { kind: "start-container", service: desired.name, container: current.id }];
+}
+
+function restartUnhealthy(scene: Running): Decision | undefined {
+  const { health, desired, memory, current, world } = scene;
+  if (health?.status !== "unhealthy" || desired.restart.policy === "never") return undefined;
+  const detail = `unhealthy after ${health.failures} failed probes: ${health.message}`;
+  const operation = buildOperation(scene, { kind: "unhealthy", detail }, [buildStop(desired, current)]);
+  return {
+    state: "unhealthy",
+    reason: detail,
+    memory: rememberUnhealthy(memory, desired, current.id, world.nowMs),
+    operation,
+  };
+}
+
+function reconnect(scene: Running): Decision | undefined {
+  const { desired, current, world, memory } = scene;
+  const network = world.desired.network.name;
+  if (desired.spec.network !== undefined || current.networks[network] !== undefined) return undefined;
+  const detail = `it was taken off the network ${network}`;
+  const aliases = [desired.name, ...(desired.spec.hostname === undefined ? [] : [desired.spec.hostname])];
+  const steps: Step[] = [{ kind: "connect-network", service: desired.name, container: current.id, network, aliases }];
+  return {
+    state: "unhealthy",
+    reason: detail,
+    memory,
+    operation: buildOperation(scene, { kind: "drift", detail }, steps),
+  };
+}
+
+function correctCaps(scene: Running): Decision | undefined {
+  const { desired, current } = scene;
+  const samePolicy = current.restartPolicy === "no";
+  if ((sameCaps(current.caps, desired.caps) && samePolicy) || isLoweringUnsafe(scene)) return undefined;
+  const detail = samePolicy
+    ? `caps are ${describeCaps(current.caps)} and should be ${describeCaps(desired.caps)}`
+    : `its restart policy is ${current.restartPolicy} and should be no: the agent owns every start`;
+  const steps: Step[] = [
+    { kind: "update-caps", service: desired.name, container: current.id, from: current.caps, to: desired.caps },
+  ];
+  return { ...describeRunning(scene), operation: buildOperation(scene, { kind: "drift", detail }, steps) };
+}
+
+function isLoweringUnsafe({ desired, current }: Running): boolean {
+  if (desired.caps.memoryBytes >= current.caps.memoryBytes && current.caps.memoryBytes !== 0) return false;
+  return (current.workingSetBytes ?? 0) > desired.caps.memoryBytes * SAFE_SHARE;
+}
+
+/** New content goes into the files in place; then the service is told, in the way its manifest says. */
+function deliverFiles(scene: Running): Decision | undefined {
+  const { desired, memory, current, world } = scene;
+  const told = memory.applied?.files ?? {};
+  const changed = desired.files.filter((file) => told[file.target] !== file.hash);
+  const steps = buildFileSteps(desired, world.observed);
+  if (changed.length === 0 && steps.length === 0) return undefined;
+  const names = changed.map((file) => file.target).join(", ");
+  const detail = changed.length === 0 ? "its delivered files were changed by hand" : `new content in ${names}`;
+  const cause = { kind: changed.length === 0 ? "drift" : "config", detail, revision: desired.revision } as const;
+  const restarts = changed.some((file) => file.onChange === "restart");
+  if (restarts) {
+    const next = { ...memory, stopping: current.id };
+    const operation = buildOperation(scene, cause, [...steps, ...buildRestart(scene)]);
+    return { state: "starting", reason: detail, memory: next, operation };
+  }
+  const tells = changed.flatMap((file): Step[] => {
+    if (file.onChange === "restart") return [];
+    const container = { service: desired.name, container: current.id };
+    return "signal" in file.onChange
+      ? [{ kind: "signal-container", ...container, signal: file.onChange.signal }]
+      : [{ kind: "exec-in-container", ...container, command: file.onChange.exec }];
+  });
+  const unique = [...new Map(tells.map((step) => [JSON.stringify(step), step])).values()];
+  const operation = buildOperation(scene, cause, [...steps, ...unique]);
+  return { ...describeRunning(scene), operation };
+}
+
+/** Once settled, containers of older specs go; before that only those that no rollback could want. */
+function removeOld(scene: Running): Decision | undefined {
+  const { others, desired } = scene;
+  const running = describeRunning(scene);
+  const release = running.release?.specHash ?? running.memory.release?.specHash;
+  const old = others.filter((other) => running.settled === true || other.specHash !== release);
+  if (old.length === 0) return undefined;
+  const cause = { kind: "commit", detail: "its spec was replaced", revision: desired.revision } as const;
+  return { ...running, operation: buildOperation(scene, cause, old.flatMap(buildRemoval)) };
+}
+
+/** A running container that needs nothing: its health, and whether it has settled. */
+function describeRunning(scene: Running): Decision {
+  const { health, desired, world, memory, current } = scene;
+  const notes = memory.ungated === undefined ? [] : [memory.ungated];
+  if (isLoweringUnsafe(scene)) {
+    const used = Math.round((current.workingSetBytes ?? 0) / 2 ** 20);
+    notes.push(
+      `the memory cap is lowered at the next start: ${used} MiB are in use, more than 90 % of ${describeCaps(desired.caps)}`,
+    );
+  }
+  if (health === undefined) return { state: "starting", reason: "not probed yet", memory, notes };
+  if (health.status !== "healthy") return { state: health.status, reason: health.message, memory, notes };
+  const healthyMs = world.nowMs - (memory.healthy?.sinceMs ?? health.sinceMs);
+  const left = desired.update.settle - healthyMs;
+  if (left > 0) {
+    const reason = `healthy for ${describeDuration(healthyMs)}, settled in ${describeDuration(left)}`;
+    return { state: "healthy", reason, memory, notes, nextMs: world.nowMs + left, settled: false };
+  }
+  if (memory.release?.fingerprint === desired.fingerprint) {
+    return { state: "healthy", reason: health.message, memory, notes, settled: true };
+  }
+  const release = {
+    fingerprint: desired.fingerprint,
+    specHash: desired.specHash,
+    revision: desired.revision,
+    image: desired.spec.image,
+    settledMs: world.nowMs,
+  };
+  return { state: "healthy", reason: health.message, memory: { ...memory, release }, notes, settled: true, release };
+}

@@ -1,0 +1,86 @@
+// The whole world as an argument: what plan() is given and what it answers. Pure data, no live objects.
+
+import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
+import type { ExitRecord, NodeMemory, ReleaseRecord, ServiceMemory } from "../../shared/memory.ts";
+import type { HealthView, ObservedContainer, ObservedEngine, ObservedState } from "../../shared/observed-state.ts";
+import type { ServiceView } from "../../shared/status.ts";
+import type { Operation, OperationInFlight } from "../../shared/step.ts";
+
+/** What is known of services on other nodes. It gates starts and nothing else. */
+export type PeerHealth =
+  | { kind: "assume" }
+  | { kind: "known"; services: Readonly<Record<string, { healthy: boolean; message: string }>> };
+
+/** Limits a plan keeps to. */
+export interface PlanSettings {
+  /** Services that may be starting at once. */
+  startSlots: number;
+  /** How long a start holds its slot at most. */
+  slotMs: number;
+  /** How long the container of a removed service is kept. */
+  undoWindowMs: number;
+}
+
+/** The defaults of `PlanSettings` (behaviour, sections 1 and 3). */
+export const DEFAULT_PLAN_SETTINGS: PlanSettings = { startSlots: 4, slotMs: 30_000, undoWindowMs: 3_600_000 };
+
+/** Everything a plan depends on. */
+export interface World {
+  desired: DesiredState;
+  observed: ObservedState;
+  memory: NodeMemory;
+  peers: PeerHealth;
+  settings: PlanSettings;
+  nowMs: number;
+}
+
+/** What should be done, and what is remembered. */
+export interface Plan {
+  operations: readonly Operation[];
+  /** Lanes whose operation works towards an intent that is no longer wanted. */
+  cancel: readonly string[];
+  memory: NodeMemory;
+  services: readonly ServiceView[];
+  newExits: readonly ExitRecord[];
+  newReleases: readonly (ReleaseRecord & { service: string })[];
+  /** Faults of the node itself, in words. */
+  notes: readonly string[];
+  /** When to look again although nothing happened. */
+  nextMs: number | undefined;
+}
+
+/** An engine that answers. */
+export type Reachable = Extract<ObservedEngine, { reachable: true }>;
+
+/** One service and everything that decides about it. */
+export interface Scene {
+  world: World;
+  engine: Reachable;
+  desired: DesiredService;
+  memory: ServiceMemory;
+  /** The container of the wanted spec. */
+  current: ObservedContainer | undefined;
+  /** Containers of this service with another spec. */
+  others: readonly ObservedContainer[];
+  inFlight: OperationInFlight | undefined;
+  health: HealthView | undefined;
+  /** Takes one of the node's start slots, or answers false. */
+  takeSlot(): boolean;
+}
+
+/** What a rule answers. */
+export interface Decision {
+  state: ServiceView["state"];
+  reason: string;
+  memory: ServiceMemory;
+  operation?: Operation;
+  cancel?: true;
+  waitingFor?: readonly string[];
+  /** When to look again. */
+  nextMs?: number;
+  /** When something is tried again, for people; counts as `nextMs` too. */
+  retryMs?: number;
+  notes?: readonly string[];
+  settled?: boolean;
+  release?: ReleaseRecord;
+}

@@ -1,0 +1,194 @@
+// THE LOOP. One turn: read sources, build desired, observe, plan, apply, report. Read this file first.
+// A turn only begins and ends work, it never waits for it: pulls, stops and starts are operations of the executor.
+
+import type { Executor } from "./apply/executor.ts";
+import type { BuiltState, DesiredBuilder } from "./desired-builder.ts";
+import type { Monitor } from "./health/monitor.ts";
+import { selectEndpoints, selectTargets } from "./health/targets.ts";
+import type { Clock } from "./host/clock.ts";
+import { readHostFacts } from "./host/facts.ts";
+import type { FileStore } from "./host/file-store.ts";
+import type { Store } from "./host/store.ts";
+import type { Observer } from "./observed/observer.ts";
+import { plan } from "./plan/plan.ts";
+import type { PeerHealth, Plan, PlanSettings } from "./plan/world.ts";
+import { applyRequest, type Request } from "./requests.ts";
+import type { Trigger } from "./trigger-queue.ts";
+import type { DesiredState } from "../shared/desired-state.ts";
+import type { Emit } from "../shared/event.ts";
+import type { NodeMemory } from "../shared/memory.ts";
+import type { ObservedEngine, ObservedState } from "../shared/observed-state.ts";
+import type { OperationOutcome } from "../shared/step.ts";
+
+/** What one loop works with. */
+export interface ReconcilerParts {
+  builder: DesiredBuilder;
+  observer: Observer;
+  executor: Executor;
+  monitor: Monitor;
+  files: FileStore;
+  store: Store;
+  clock: Clock;
+  emit: Emit;
+  peers: PeerHealth;
+  settings: PlanSettings;
+}
+
+/** Everything is read again after so long although nothing was fired. */
+const RESYNC_MS = 30_000;
+/** An engine that has not answered by then does not answer. */
+const TURN_DEADLINE_MS = 5_000;
+
+/** Runs turns for one node. */
+export class Reconciler {
+  readonly #parts: ReconcilerParts;
+  #memory: NodeMemory;
+  #requests: Request[] = [];
+  #outcomes: OperationOutcome[] = [];
+  #engine: ObservedEngine = { reachable: false, reason: "it was not asked yet" };
+  #resyncedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: ReconcilerParts) {
+    this.#parts = parts;
+    this.#memory = parts.store.loadMemory();
+  }
+
+  /** Takes what a person asked for; the next turn looks at it. */
+  request(request: Request): void {
+    this.#requests.push(request);
+  }
+
+  /**
+   * One turn of the loop.
+   * @param fired what woke it
+   * @returns how many milliseconds the next turn may wait
+   */
+  async turn(fired: ReadonlySet<Trigger>): Promise<number> {
+    const { builder, executor, monitor, clock, peers, settings } = this.#parts;
+    const startedMs = clock.nowMs();
+    this.#takeRequests();
+    if (builder.needsAdoption) this.#engine = await this.#readEngine(undefined, false);
+    const built = await builder.build(this.#engine);
+    const { desired } = built;
+    if (desired === undefined) return this.#reportNothing(startedMs, built);
+    const observed = await this.#observe(desired, fired);
+    const planned = plan({ desired, observed, memory: this.#memory, peers, settings, nowMs: clock.nowMs() });
+    this.#remember(planned, built);
+    monitor.watch(selectTargets(desired, observed.engine), selectEndpoints(desired, observed.engine));
+    executor.cancel(planned.cancel);
+    executor.begin(planned.operations, desired.contents);
+    this.#report(planned, { startedMs, observed, built });
+    return this.#nextDelayMs(planned, built);
+  }
+
+  #takeRequests(): void {
+    const { clock, builder } = this.#parts;
+    for (const request of this.#requests.splice(0)) {
+      this.#memory = applyRequest(this.#memory, request, clock.nowMs());
+      if (request.kind !== "sync") continue;
+      builder.invalidate();
+      if (request.allowRemoval !== undefined) builder.allowRemovals(request.allowRemoval);
+    }
+  }
+
+  async #observe(desired: DesiredState, fired: ReadonlySet<Trigger>): Promise<ObservedState> {
+    const { executor, monitor, files, clock } = this.#parts;
+    const resync = fired.has("timer") || clock.monotonicMs() - this.#resyncedMs >= RESYNC_MS;
+    if (resync) this.#resyncedMs = clock.monotonicMs();
+    // What is in flight is read before the engine: an operation that ends in between is planned around, never doubled.
+    const { operations, outcomes } = executor.takeStock();
+    this.#outcomes.push(...outcomes);
+    this.#engine = await this.#readEngine(desired, resync);
+    return {
+      engine: this.#engine,
+      operations,
+      outcomes: this.#outcomes,
+      health: monitor.health,
+      endpoints: monitor.endpoints,
+      files: files.hashes,
+      hosts: files.hosts,
+      host: await readHostFacts(desired),
+    };
+  }
+
+  #readEngine(desired: DesiredState | undefined, resync: boolean): Promise<ObservedEngine> {
+    const reading = this.#parts.observer.observe(desired, resync);
+    const late = new Promise<ObservedEngine>((resolve) => {
+      const reason = `no answer within ${TURN_DEADLINE_MS / 1_000} s`;
+      const cancel = this.#parts.clock.after(TURN_DEADLINE_MS, () => resolve({ reachable: false, reason }));
+      void reading.then(cancel, cancel);
+    });
+    return Promise.race([reading, late]);
+  }
+
+  /** Memory is on disk before anything is done, so that a kill in between forgets nothing. */
+  #remember(planned: Plan, built: BuiltState): void {
+    const { store, emit, clock } = this.#parts;
+    this.#memory = planned.memory;
+    // An engine that did not answer has not seen the outcomes: they wait for a turn that can use them.
+    if (this.#engine.reachable) this.#outcomes = [];
+    const { memory, newExits, newReleases } = planned;
+    try {
+      store.save({
+        memory,
+        inForce: built.inForce,
+        contents: built.desired?.contents ?? new Map(),
+        newExits,
+        newReleases,
+      });
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      emit({ kind: "state-not-saved", atMs: clock.nowMs(), message });
+    }
+  }
+
+  #report(planned: Plan, turn: { startedMs: number; observed: ObservedState; built: BuiltState }): void {
+    const { emit, clock } = this.#parts;
+    const { desired, source } = turn.built;
+    const endedMs = clock.nowMs();
+    for (const exit of planned.newExits) emit({ kind: "exited", atMs: endedMs, exit });
+    for (const { service, revision } of planned.newReleases)
+      emit({ kind: "settled", atMs: endedMs, service, revision });
+    emit({
+      kind: "turn",
+      atMs: endedMs,
+      turn: {
+        startedMs: turn.startedMs,
+        endedMs,
+        desired,
+        observed: turn.observed,
+        services: planned.services,
+        notes: planned.notes,
+        source,
+        pausedBy: this.#memory.pauses["*"]?.uid,
+      },
+    });
+  }
+
+  /** Nothing was ever read here: nothing can be wanted, and nothing is touched. */
+  #reportNothing(startedMs: number, { source }: BuiltState): number {
+    const { emit, clock } = this.#parts;
+    const notes = this.#engine.reachable ? [] : [`the engine does not answer: ${this.#engine.reason}`];
+    const observed: ObservedState = {
+      engine: this.#engine,
+      operations: [],
+      outcomes: [],
+      health: new Map(),
+      endpoints: new Map(),
+      files: new Map(),
+      hosts: undefined,
+      host: { dataMounted: undefined, addresses: [], memoryBytes: 0 },
+    };
+    const endedMs = clock.nowMs();
+    const turn = { startedMs, endedMs, desired: undefined, observed, services: [], notes, source, pausedBy: undefined };
+    emit({ kind: "turn", atMs: endedMs, turn });
+    return TURN_DEADLINE_MS;
+  }
+
+  #nextDelayMs(planned: Plan, built: BuiltState): number {
+    const nowMs = this.#parts.clock.nowMs();
+    const waits = [planned.nextMs, built.source.retryMs].flatMap((at) => (at === undefined ? [] : [at - nowMs]));
+    if (!this.#engine.reachable) waits.push(TURN_DEADLINE_MS);
+    return Math.max(0, Math.min(RESYNC_MS, ...waits));
+  }
+}

@@ -1,0 +1,100 @@
+// /etc/orca/agent.toml: what one host tells its agent (contract, section 2). Never in Git. Read by the CLI's `agent`.
+
+import { z } from "zod";
+
+import { absolutePath, durationMs, name, positiveDurationMs } from "./schema-leaf.ts";
+
+const listenAddress = z
+  .string()
+  .regex(/^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]|localhost):\d{1,5}$/, 'write "127.0.0.1:7070"');
+
+/** Status listens on loopback alone: reading needs no login there, so it may be reached from nowhere else. */
+const loopbackAddress = listenAddress.refine((text) => /^(127\.|\[::1\]|localhost:)/.test(text), {
+  message: "status is served on loopback only",
+  params: { hint: 'write "127.0.0.1:7070"' },
+});
+
+const gitSource = z.strictObject({
+  url: z.url({ protocol: /^https?$/ }),
+  branch: z.string().min(1).default("main"),
+  path: z.string().default("orca"),
+  poll: positiveDurationMs.default(15_000),
+  token_file: absolutePath.optional(),
+  trusted_keys: absolutePath.optional(),
+});
+
+const source = z
+  .strictObject({
+    git: gitSource.optional(),
+    dir: absolutePath.optional(),
+    webhook: z.strictObject({ listen: listenAddress, secret_file: absolutePath }).optional(),
+    status_token_file: absolutePath.optional(),
+  })
+  .superRefine((value, ctx) => {
+    if ((value.git === undefined) !== (value.dir === undefined)) return;
+    ctx.addIssue({
+      code: "custom",
+      message: "the source is either git or dir",
+      params: { hint: 'write git = { url = "…", branch = "main" } or dir = "/srv/manifests"' },
+    });
+  });
+
+const secrets = z
+  .strictObject({
+    infisical: z
+      .strictObject({
+        url: z.url({ protocol: /^https?$/ }),
+        project: z.string().min(1),
+        environment: z.string().min(1),
+        client_id_file: absolutePath,
+        client_secret_file: absolutePath,
+      })
+      .optional(),
+    file: absolutePath.optional(),
+  })
+  .superRefine((value, ctx) => {
+    if (value.infisical === undefined || value.file === undefined) return;
+    ctx.addIssue({
+      code: "custom",
+      message: "there is one provider of secrets",
+      params: { hint: "write infisical or file" },
+    });
+  });
+
+const alerts = z.strictObject({
+  webhook_file: absolutePath.describe("Root-owned 0600 file that holds the webhook's URL: the URL is a secret."),
+  min: z.enum(["info", "warning", "critical"]).default("warning"),
+  repeat: durationMs.default(21_600_000),
+});
+
+/** The schema of agent.toml. */
+export const agentConfigSchema = z
+  .strictObject({
+    node: name,
+    source,
+    secrets: secrets.optional(),
+    gossip: z
+      .strictObject({
+        listen: listenAddress,
+        identity_file: absolutePath,
+        backend: z.strictObject({ nats: z.url({ protocol: /^(nats|tls)$/ }) }).optional(),
+      })
+      .optional(),
+    status: z
+      .strictObject({ listen: z.array(loopbackAddress).default(["127.0.0.1:7070", "127.0.0.1:80"]) })
+      .prefault({}),
+    docker: z
+      .strictObject({
+        socket: absolutePath.default("/var/run/docker.sock"),
+        auth_file: absolutePath.optional().describe("Registry credentials in Docker's config.json form."),
+      })
+      .prefault({}),
+    state: z.strictObject({ dir: absolutePath.default("/var/lib/orca") }).prefault({}),
+    policy: z.strictObject({ file: absolutePath.default("/etc/orca/policy.toml") }).prefault({}),
+    alerts: alerts.optional(),
+    log: z.strictObject({ level: z.enum(["debug", "info", "warn", "error"]).default("info") }).prefault({}),
+  })
+  .meta({ title: "Orca agent configuration" });
+
+/** A validated agent.toml. */
+export type AgentConfig = z.output<typeof agentConfigSchema>;

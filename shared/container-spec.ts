@@ -1,0 +1,67 @@
+// The recreate group: everything about a container whose change means a new container (contract, section 5).
+// Built by desired/, hashed into the label orca.spec, turned into an engine's request by docker/.
+
+/** A volume or bind mount of a container. Exactly one of `name` and `source` is set. */
+export interface VolumeMount {
+  name?: string;
+  source?: string;
+  target: string;
+  readOnly?: boolean;
+}
+
+/** A file that Orca delivers into a container; its content is not part of the spec. */
+export interface FileMount {
+  target: string;
+  mode?: string;
+  owner?: string;
+}
+
+/**
+ * What a container is made from. Keys that hold their default are left out, so that a default added by a later version
+ * changes no hash. Lists whose order means nothing are sorted.
+ */
+export interface ContainerSpec {
+  image: string;
+  command?: readonly string[];
+  entrypoint?: readonly string[];
+  user?: string;
+  workingDir?: string;
+  stopSignal?: string;
+  env?: Readonly<Record<string, string>>;
+  /** Variable → the secret's path and keyed version digest; never a value. */
+  secretEnv?: Readonly<Record<string, string>>;
+  /** File under /run/secrets → the secret's path. */
+  secretFiles?: Readonly<Record<string, string>>;
+  bootstrapFile?: string;
+  volumes?: readonly VolumeMount[];
+  /** Published ports in Docker's form, each with its address. */
+  ports?: readonly string[];
+  files?: readonly FileMount[];
+  network?: "host" | "none";
+  pid?: "host";
+  ipc?: "shareable" | "host" | "none";
+  shmSizeBytes?: number;
+  ulimits?: Readonly<Record<string, { soft: number; hard: number }>>;
+  sysctls?: Readonly<Record<string, string>>;
+  tmpfs?: readonly string[];
+  readOnly?: boolean;
+  capAdd?: readonly string[];
+  capDrop?: readonly string[];
+  devices?: readonly string[];
+  privileged?: boolean;
+  init?: boolean;
+  hostname?: string;
+  dns?: readonly string[];
+  labels?: Readonly<Record<string, string>>;
+  log?: { driver: string; options: Readonly<Record<string, string>> };
+}
+
+/** Caps that the engine can change while a container runs. Memory is memory and swap together. */
+export interface Caps {
+  memoryBytes: number;
+  /** Cores × 10⁹; 0 for no cap. */
+  nanoCpus: number;
+  /** CPU shares; 0 for the engine's default. */
+  cpuShares: number;
+  pids: number;
+}

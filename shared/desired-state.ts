@@ -1,0 +1,76 @@
+// What should be, as one immutable value: built by desired/ from a snapshot, read by plan/, apply/ and report/.
+
+import type { Caps, ContainerSpec } from "./container-spec.ts";
+import type { HealthCheck, Manifest } from "./manifest.ts";
+import type { Problem } from "./problem.ts";
+import type { Requirement, RequirementTarget } from "./requirement.ts";
+
+/** A config file to deliver: the content stays beside the plan, which names it by hash only. */
+export interface DesiredFile {
+  target: string;
+  hash: string;
+  mode: string;
+  owner: string | undefined;
+  onChange: "restart" | { signal: string } | { exec: string[] };
+}
+
+/** Why Git's word for a service is not in force. */
+export interface Objection {
+  state: "invalid" | "refused" | "held";
+  reason: string;
+  problems: readonly Problem[];
+}
+
+/** One service of this node, as it should be. */
+export interface DesiredService {
+  name: string;
+  kind: "service" | "job";
+  /** Hash over the manifest and its files: another value means the intent changed, and backoff starts anew. */
+  fingerprint: string;
+  /** The revision whose manifest this is; older than the snapshot's where the service is held at its release. */
+  revision: string;
+  spec: ContainerSpec;
+  specHash: string;
+  caps: Caps;
+  files: readonly DesiredFile[];
+  running: boolean;
+  health: HealthCheck | undefined;
+  restart: Manifest["restart"];
+  update: Manifest["update"];
+  requires: readonly Requirement[];
+  wants: readonly RequirementTarget[];
+  wantsTimeoutMs: number;
+  stopTimeoutMs: number;
+  owner: string | undefined;
+  /** Parts of the manifest that this version reads but does not act on, in plain words. */
+  notes: readonly string[];
+}
+
+/** The node's container network. */
+export interface DesiredNetwork {
+  name: string;
+  subnet: string | undefined;
+  internal: boolean;
+}
+
+/** The file system that must be mounted before a service with volumes may start. */
+export interface DataMount {
+  mount: string;
+  uuid: string | undefined;
+}
+
+/** Everything this node should run. */
+export interface DesiredState {
+  node: string;
+  revision: string;
+  network: DesiredNetwork;
+  dataMount: DataMount | undefined;
+  /** Host name → address of every node of the fleet, for the containers' hosts file. */
+  peers: Readonly<Record<string, string>>;
+  services: ReadonlyMap<string, DesiredService>;
+  objections: ReadonlyMap<string, Objection>;
+  /** Content of delivered files by hash. */
+  contents: ReadonlyMap<string, Uint8Array>;
+  /** Set when the whole input change is held: the deletion brake, or an unreadable source. */
+  held: string | undefined;
+}

@@ -1,0 +1,54 @@
+// What the agent tells report/: plain data, never a secret value. The rest of the agent gets `emit` and nothing else.
+
+import type { DesiredState } from "./desired-state.ts";
+import type { ExitRecord } from "./memory.ts";
+import type { ObservedState } from "./observed-state.ts";
+import type { Cause, OperationOutcome, Step } from "./step.ts";
+import type { ServiceView } from "./status.ts";
+
+/** One turn of the loop, as status needs it. */
+export interface TurnSummary {
+  startedMs: number;
+  endedMs: number;
+  desired: DesiredState | undefined;
+  observed: ObservedState;
+  services: readonly ServiceView[];
+  notes: readonly string[];
+  source: SourceState;
+  pausedBy: number | undefined;
+}
+
+/** How fresh the desired state is. */
+export interface SourceState {
+  kind: "directory" | "git";
+  location: string;
+  revision: string | undefined;
+  /** When the source was last read well, in milliseconds since the epoch. */
+  readMs: number | undefined;
+  /** Why the newest reading is not in force: unreadable, refused or held. */
+  trouble: string | undefined;
+  retryMs: number | undefined;
+}
+
+/** Who asked for something through the unix socket. */
+export interface Actor {
+  uid: number;
+  user: string | undefined;
+}
+
+/** Everything that report/ hears. */
+export type AgentEvent =
+  | { kind: "agent-started"; atMs: number; node: string; engine: string; version: string }
+  | { kind: "agent-stopping"; atMs: number; reason: string }
+  | { kind: "turn"; atMs: number; turn: TurnSummary }
+  | { kind: "turn-failed"; atMs: number; message: string; nextMs: number }
+  | { kind: "step-done"; atMs: number; lane: string; step: Step; cause: Cause; tookMs: number; changed: boolean }
+  | { kind: "step-failed"; atMs: number; lane: string; step: Step; cause: Cause; message: string }
+  | { kind: "operation-ended"; atMs: number; outcome: OperationOutcome }
+  | { kind: "exited"; atMs: number; exit: ExitRecord }
+  | { kind: "settled"; atMs: number; service: string; revision: string }
+  | { kind: "acted"; atMs: number; actor: Actor; action: string; service: string | undefined; detail: string }
+  | { kind: "state-not-saved"; atMs: number; message: string };
+
+/** How the agent tells report/ something; never throws, never waits. */
+export type Emit = (event: AgentEvent) => void;

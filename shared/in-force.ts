@@ -1,0 +1,18 @@
+// What is in force on a node: the inputs its containers were last made to follow. Stored by host/, judged by desired/.
+
+/** One service's inputs as accepted. */
+export interface AcceptedService {
+  text: string;
+  /** The revision it came from. */
+  revision: string;
+  /** Relative path → content hash of every file it mounts, for content that the store keeps. */
+  files: Readonly<Record<string, string>>;
+}
+
+/** The last known good inputs of a node. */
+export interface InForce {
+  revision: string;
+  acceptedMs: number;
+  fleet: string | undefined;
+  services: Readonly<Record<string, AcceptedService>>;
+}

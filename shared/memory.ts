@@ -1,0 +1,91 @@
+// What the agent must remember between turns and across restarts: plain data, changed only by plan/, stored by host/.
+// Losing it costs history and backoff, never a container: running ones are adopted by their labels.
+
+/** One end of a container, with the reason as far as it is known. */
+export interface ExitRecord {
+  service: string;
+  container: string;
+  startedMs: number | undefined;
+  finishedMs: number;
+  exitCode: number;
+  /** Signal that ended it, told from an exit code above 128. */
+  signal: number | undefined;
+  oom: boolean;
+  /** True when the agent, or a person through Docker, asked for it. */
+  requested: "agent" | "by-hand" | undefined;
+  /** True when the engine or the host went down with it. */
+  engineStopped: boolean;
+  logTail: readonly string[];
+}
+
+/** A release: what ran when it had been healthy for `update.settle`. */
+export interface ReleaseRecord {
+  fingerprint: string;
+  specHash: string;
+  revision: string;
+  image: string;
+  settledMs: number;
+}
+
+/** A failed operation, and when it is tried again. */
+export interface FailureMemory {
+  fingerprint: string;
+  step: string;
+  failure: "retry" | "infrastructure" | "refused";
+  message: string;
+  attempt: number;
+  nextMs: number;
+}
+
+/** What is remembered of one service. Optional keys are left out until they mean something. */
+export interface ServiceMemory {
+  /** The intent these counters belong to: a newer one starts anew. */
+  fingerprint: string;
+  /** Restarts since the last long healthy run; the exponent of the backoff. */
+  attempt: number;
+  /** Restarts of this service that were not asked for, since it was first seen. */
+  restarts: number;
+  nextStartMs?: number;
+  lastExit?: ExitRecord;
+  /** The container as it was last seen, and in which engine run it last ran. */
+  seen?: { container: string; engineRun: string | undefined };
+  /** The run in which it was last seen healthy; `sinceMs` is there while it has stayed so. */
+  healthy?: { container: string; engineRun: string; sinceMs?: number };
+  /** The container that the agent is stopping, so that its exit is no crash. */
+  stopping?: string;
+  /** Since when this start has been waiting at the gate, and for which engine run. */
+  waiting?: { sinceMs: number; engineRun: string };
+  /** Set while the running container was started without all it requires. */
+  ungated?: string;
+  failure?: FailureMemory;
+  release?: ReleaseRecord;
+  /** Content hash of each delivered file as the running container was last told of it. */
+  applied?: { container: string; files: Readonly<Record<string, string>> };
+  /** A restart that a person asked for and that has not begun. */
+  restartAsked?: { uid: number; atMs: number };
+  /** The same steps done again and again without effect. */
+  repeated?: { steps: string; count: number; rounds: number; untilMs?: number };
+  /** Since when this state has shown, for `status`. */
+  shown?: { state: string; sinceMs: number };
+}
+
+/** A service that left Git, and what went wrong while it was being ended. */
+export interface RemovalMemory {
+  sinceMs: number;
+  specHash: string;
+  failure?: { message: string; attempt: number; nextMs: number };
+}
+
+/** What is remembered of the node. */
+export interface NodeMemory {
+  services: Readonly<Record<string, ServiceMemory>>;
+  /** Services removed from Git: stopped, kept until the undo window ends. */
+  removals: Readonly<Record<string, RemovalMemory>>;
+  /** The last failure of the node's own operations (network, hosts file). */
+  nodeFailure?: { message: string; attempt: number; nextMs: number };
+  /** Paused services; `*` is the whole node. */
+  pauses: Readonly<Record<string, { sinceMs: number; uid: number }>>;
+}
+
+/** The memory of an agent that has never run here. */
+export const EMPTY_MEMORY: NodeMemory = { services: {}, removals: {}, pauses: {} };

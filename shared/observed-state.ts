@@ -1,0 +1,102 @@
+// What is, as one immutable read: made by observed/ and health/, read by plan/ and report/.
+
+import type { Caps } from "./container-spec.ts";
+import { type OwnContainerId, sha256 } from "./identity.ts";
+import type { OperationInFlight, OperationOutcome } from "./step.ts";
+
+/** One container that carries this node's label. Times are milliseconds since the epoch. */
+export interface ObservedContainer {
+  id: OwnContainerId;
+  name: string;
+  service: string;
+  specHash: string;
+  revision: string;
+  image: string;
+  status: "created" | "running" | "paused" | "restarting" | "exited" | "removing" | "dead";
+  startedMs: number | undefined;
+  finishedMs: number | undefined;
+  exitCode: number | undefined;
+  /** The kernel killed a process of this run for memory, by the kernel's or the engine's own record. */
+  oomKilled: boolean;
+  /** Someone outside asked the engine to stop or kill it. */
+  stoppedByHand: boolean;
+  caps: Caps;
+  /** Network name → address inside it; empty text while it has none. */
+  networks: Readonly<Record<string, string>>;
+  pid: number;
+  restartPolicy: string;
+  /** Memory in use less inactive file cache, in bytes, where it was asked for. */
+  workingSetBytes: number | undefined;
+  /** The last lines it printed before it ended. */
+  logTail: readonly string[];
+}
+
+/** A container, volume or port holder that is not this node's. */
+export interface ForeignContainer {
+  name: string;
+  image: string;
+  running: boolean;
+  /** Host ports it holds, in Docker's form. */
+  ports: readonly string[];
+  /** The node whose label it carries, where another agent made it. */
+  node: string | undefined;
+}
+
+/** A service's health, as this agent's own probes see it. */
+export interface HealthView {
+  status: "starting" | "healthy" | "unhealthy";
+  /** Since when it has had this status, in milliseconds since the epoch. */
+  sinceMs: number;
+  failures: number;
+  /** What the last probe said, for people. */
+  message: string;
+  /** Set when the check itself could not be made (no address, exec refused): that is not "unhealthy". */
+  notMade: boolean;
+}
+
+/** Facts about the host that a plan depends on. */
+export interface HostFacts {
+  /** Undefined when no data file system is declared. */
+  dataMounted: { ok: true } | { ok: false; reason: string } | undefined;
+  addresses: readonly string[];
+  memoryBytes: number;
+}
+
+/** What the engine says, or that it does not answer. */
+export type ObservedEngine =
+  | {
+      reachable: true;
+      /** Changes when the host or the engine restarted and containers lost their processes. */
+      run: string;
+      containers: readonly ObservedContainer[];
+      foreign: readonly ForeignContainer[];
+      /** Networks of the engine by name. */
+      networks: Readonly<Record<string, { node: string | undefined; internal: boolean; subnets: readonly string[] }>>;
+      /** Volumes that desired services name: whose label each carries; absent where it does not exist yet. */
+      volumes: Readonly<Record<string, { node: string | undefined }>>;
+    }
+  | { reachable: false; reason: string };
+
+/** Everything observed for one turn of the loop. */
+export interface ObservedState {
+  engine: ObservedEngine;
+  operations: readonly OperationInFlight[];
+  outcomes: readonly OperationOutcome[];
+  /** By container id. */
+  health: ReadonlyMap<string, HealthView>;
+  /** By URL; absent while not yet probed. */
+  endpoints: ReadonlyMap<string, { healthy: boolean; message: string }>;
+  /** Hash of each delivered file on disk, by `fileKey(service, specHash, target)`. */
+  files: ReadonlyMap<string, string>;
+  /** The node's hosts file as it is on disk; undefined when there is none. */
+  hosts: Readonly<Record<string, string>> | undefined;
+  host: HostFacts;
+}
+
+/**
+ * The key of a delivered file, which is its path below the agent's directory of delivered files too. Files of two specs
+ * of one service never share a path, so a rollout cannot change what the old container reads.
+ */
+export function fileKey(service: string, specHash: string, target: string): string {
+  return `${service}/${specHash.replace(/^v\d+:/, "").slice(0, 8)}/${sha256(target).slice(0, 32)}`;
+}

@@ -1,0 +1,77 @@
+// What is wrong with an input file, with its place and what to write instead. Made by the schemas and by lint,
+// printed by the CLI, status and `/why`. Never holds a value that may be a secret.
+
+import { distance } from "fastest-levenshtein";
+
+export type Severity = "error" | "warning" | "info";
+
+/** One finding in one file. `line` and `column` count from 1; `key` is the dotted path, empty for the whole file. */
+export interface Problem {
+  severity: Severity;
+  /** A stable name for the rule, such as `unknown-key` or `cycle`. */
+  code: string;
+  file: string;
+  line: number;
+  column: number;
+  key: string;
+  /** What is wrong. */
+  message: string;
+  /** What to write instead. */
+  hint: string;
+}
+
+/** A finding whose key is known but whose line is not yet looked up (see `locateFindings`). */
+export interface Finding {
+  severity: Severity;
+  code: string;
+  path: readonly (string | number)[];
+  message: string;
+  hint: string;
+}
+
+/** Prints a key path as TOML users read it: `health.http.port`, `ports[1]`. */
+export function describePath(path: readonly (string | number)[]): string {
+  let text = "";
+  for (const part of path) {
+    if (typeof part === "number") text += `[${part}]`;
+    else text += `${text === "" ? "" : "."}${/^[A-Za-z0-9_-]+$/.test(part) ? part : JSON.stringify(part)}`;
+  }
+  return text;
+}
+
+/** One line: `file:line:column: key: what is wrong; what to write instead`. */
+export function describeProblem(problem: Problem): string {
+  const key = problem.key === "" ? "" : `${problem.key}: `;
+  const hint = problem.hint === "" ? "" : ` (${problem.hint})`;
+  return `${problem.file}:${problem.line}:${problem.column}: ${key}${problem.message}${hint}`;
+}
+
+/**
+ * The known word nearest to a misspelt one, or undefined when none is near.
+ * Near means an edit distance of at most a third of the word's length, and at least 1.
+ */
+export function suggestWord(word: string, known: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
+  for (const candidate of known) {
+    const apart = distance(word.toLowerCase().replaceAll("-", "_"), candidate.toLowerCase());
+    if (apart < bestDistance) [best, bestDistance] = [candidate, apart];
+  }
+  return best;
+}
+
+/** Orders problems by file, line, column and code, so that output is the same on every run. */
+export function compareProblems(left: Problem, right: Problem): number {
+  return (
+    compareText(left.file, right.file) ||
+    left.line - right.line ||
+    left.column - right.column ||
+    compareText(left.code, right.code) ||
+    compareText(left.message, right.message)
+  );
+}
+
+/** Code-unit order, the same in every locale. */
+export function compareText(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}

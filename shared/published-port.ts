@@ -1,0 +1,48 @@
+// Published ports in Docker's form: `[address:]host:container[/tcp|/udp]`. Used by the manifest schema, lint and the plan.
+
+import { isIP } from "node:net";
+
+/** One published port. `address` is undefined where the manifest leaves it to the node's private address. */
+export interface PublishedPort {
+  address: string | undefined;
+  hostPort: number;
+  containerPort: number;
+  protocol: "tcp" | "udp";
+}
+
+const FORM = /^(?:(\[[0-9a-fA-F:.]+\]|[0-9.]+):)?(\d{1,5}):(\d{1,5})(?:\/(tcp|udp))?$/;
+
+/**
+ * Parses one entry of `ports`.
+ * @returns the port, or a text that says what is wrong
+ */
+export function parsePublishedPort(text: string): PublishedPort | string {
+  if (/\d-\d/.test(text)) return "port ranges are not supported: write each port on its own";
+  if (/^\d{1,5}(\/\w+)?$/.test(text)) return `the host port is missing: write "${text.replace(/^\d+/, "$&:$&")}"`;
+  const match = FORM.exec(text);
+  if (match === null) return 'write "8443:8443", "127.0.0.1:8443:8443" or "53:53/udp"';
+  const address = match[1]?.replace(/^\[|\]$/g, "");
+  if (address !== undefined && isIP(address) === 0) return `${JSON.stringify(address)} is not an IP address`;
+  const [hostPort, containerPort] = [Number(match[2]), Number(match[3])];
+  if (hostPort < 1 || hostPort > 65_535) return `${hostPort} is not a port (1 to 65535)`;
+  if (containerPort < 1 || containerPort > 65_535) return `${containerPort} is not a port (1 to 65535)`;
+  return { address, hostPort, containerPort, protocol: match[4] === "udp" ? "udp" : "tcp" };
+}
+
+/** True when the address means every address of the host. */
+export function isEveryAddress(address: string | undefined): boolean {
+  return address === "0.0.0.0" || address === "::";
+}
+
+/** Prints a port back in Docker's form. */
+export function describePort(port: PublishedPort): string {
+  const address =
+    port.address === undefined ? "" : `${port.address.includes(":") ? `[${port.address}]` : port.address}:`;
+  return `${address}${port.hostPort}:${port.containerPort}${port.protocol === "udp" ? "/udp" : ""}`;
+}
+
+/** True when two published ports cannot both be bound on one host. */
+export function portsClash(left: PublishedPort, right: PublishedPort): boolean {
+  if (left.hostPort !== right.hostPort || left.protocol !== right.protocol) return false;
+  return left.address === right.address || isEveryAddress(left.address) || isEveryAddress(right.address);
+}

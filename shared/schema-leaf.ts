@@ -1,0 +1,183 @@
+// The leaves that all schemas share: durations, sizes, names, paths. Texts in, typed values out; each says what to
+// write instead when it refuses. Nothing here knows which file it is used in.
+
+import { isIP } from "node:net";
+
+import { z } from "zod";
+
+import { DURATION_PATTERN, parseDuration, suggestDuration } from "./duration.ts";
+import { parseImageReference } from "./image-reference.ts";
+import { parsePublishedPort } from "./published-port.ts";
+import { parseSchedule } from "./schedule.ts";
+import { parseSize, SIZE_PATTERN, suggestSize } from "./size.ts";
+
+/** Adds a refusal with its hint; the hint reaches the user through `describeIssue`. */
+export function refuse(ctx: z.core.$RefinementCtx, message: string, hint: string): void {
+  ctx.addIssue({ code: "custom", message, params: { hint } });
+}
+
+/** A check that answers undefined when the value is fine, and else what is wrong and what to write instead. */
+type Check<T> = (value: T) => readonly [message: string, hint: string] | undefined;
+
+function checked<T>(schema: z.ZodType<T>, check: Check<T>): z.ZodType<T> {
+  return schema.superRefine((value, ctx) => {
+    const wrong = check(value);
+    if (wrong !== undefined) refuse(ctx, wrong[0], wrong[1]);
+  });
+}
+
+/** `500ms 10s 5m 6h 7d` → milliseconds. */
+export const durationMs = z
+  .string()
+  .meta({ pattern: DURATION_PATTERN.source, examples: ["10s", "5m"] })
+  .transform((text, ctx) => {
+    const parsed = parseDuration(text);
+    if (parsed === undefined) {
+      refuse(ctx, `${JSON.stringify(text)} is not a duration`, suggestDuration(text));
+      return z.NEVER;
+    }
+    return parsed;
+  });
+
+/** A duration that is longer than nothing. */
+export const positiveDurationMs = durationMs.superRefine((value, ctx) => {
+  if (value === 0) refuse(ctx, "0 is too short", 'write a duration above zero, such as "10s"');
+});
+
+/** `512MiB 2GiB 1GB` → bytes. */
+export const sizeBytes = z
+  .string()
+  .meta({ pattern: SIZE_PATTERN.source, examples: ["512MiB", "2GiB"] })
+  .transform((text, ctx) => {
+    const parsed = parseSize(text);
+    if (parsed === undefined) {
+      refuse(ctx, `${JSON.stringify(text)} is not a size`, suggestSize(text));
+      return z.NEVER;
+    }
+    return parsed;
+  });
+
+const NAME_PATTERN = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/** True for names of nodes, services and repositories: DNS labels, so that they work as host names and aliases. */
+export function isName(text: string): boolean {
+  return NAME_PATTERN.test(text);
+}
+
+/** A node, service or repository name. */
+export const name = checked(z.string().meta({ pattern: NAME_PATTERN.source }), (text) =>
+  isName(text)
+    ? undefined
+    : [`${JSON.stringify(text)} is not a name`, "use up to 63 lower-case letters, digits and inner hyphens"],
+);
+
+/** An absolute path without `.` and `..`. */
+export const absolutePath = checked(z.string(), (text) => {
+  if (!text.startsWith("/")) return [`${JSON.stringify(text)} is not an absolute path`, 'begin it with "/"'];
+  if (text.includes("\0") || text.split("/").some((part) => part === "." || part === "..")) {
+    return [`${JSON.stringify(text)} has a "." or ".." in it`, "write the path out"];
+  }
+  return undefined;
+});
+
+/** A path inside the node's directory. */
+export const relativePath = checked(z.string(), (text) => {
+  if (text === "" || text.startsWith("/")) {
+    return [
+      `${JSON.stringify(text)} is not a path inside the node's directory`,
+      'write it relative, such as "files/app.conf"',
+    ];
+  }
+  if (text.includes("\0") || text.split("/").includes("..")) {
+    return [`${JSON.stringify(text)} leaves the node's directory`, "keep the file beside the manifest, under files/"];
+  }
+  return undefined;
+});
+
+/** A secret's path, such as `/prod/keycloak/ADMIN_PASSWORD`; never a value. */
+export const secretPath = checked(z.string(), (text) =>
+  /^(?:\/[A-Za-z0-9_][A-Za-z0-9_.-]*)+$/.test(text)
+    ? undefined
+    : ["this is not a secret's path", 'write the path, never the value: "/prod/keycloak/ADMIN_PASSWORD"'],
+);
+
+/** An environment variable's name. */
+export const envName = checked(z.string(), (text) =>
+  /^[A-Za-z_][A-Za-z0-9_.]*$/.test(text)
+    ? undefined
+    : [`${JSON.stringify(text)} is not a variable's name`, "use letters, digits and _, not a digit first"],
+);
+
+/** An environment variable's value; TOML numbers are refused because 1.0 and 010 would change on the way. */
+export const envValue = checked(z.string(), (text) =>
+  text.includes("\0") ? ["it has a NUL byte in it", "leave it out"] : undefined,
+);
+
+/** An image reference in Docker's grammar. */
+export const imageReference = checked(z.string(), (text) => {
+  const parsed = parseImageReference(text);
+  return typeof parsed === "string"
+    ? [
+        `${JSON.stringify(text)} is not an image: ${parsed}`,
+        'write "registry/name:tag" or "registry/name:tag@sha256:…"',
+      ]
+    : undefined;
+});
+
+/** One published port, in Docker's form. */
+export const publishedPort = z.string().transform((text, ctx) => {
+  const parsed = parsePublishedPort(text);
+  if (typeof parsed === "string") {
+    refuse(ctx, `${JSON.stringify(text)} is not a published port`, parsed);
+    return z.NEVER;
+  }
+  return parsed;
+});
+
+/** A TCP or UDP port number. */
+export const portNumber = z.int().min(1).max(65_535);
+
+/** `every 5h` or a UTC cron; `@once` where `once` is true. */
+export function schedule(once: boolean): z.ZodType<string> {
+  return checked(z.string(), (text) => {
+    const parsed = parseSchedule(text);
+    if (typeof parsed === "string") {
+      return [
+        `${JSON.stringify(text)} is not a schedule: ${parsed}`,
+        'write "every 5h" or a UTC cron such as "0 3 * * *"',
+      ];
+    }
+    return parsed.kind === "once" && !once ? ['"@once" is for jobs', 'write "every 5h" or a UTC cron'] : undefined;
+  });
+}
+
+/** An IP address. */
+export const ipAddress = checked(z.string(), (text) =>
+  isIP(text) === 0 ? [`${JSON.stringify(text)} is not an IP address`, 'write it as "10.0.0.10"'] : undefined,
+);
+
+/** An IP network, such as `10.0.0.0/16`; a bare address counts as a network of one. */
+export const ipNetwork = checked(z.string(), (text) => {
+  const [address = "", bits] = text.split("/", 2);
+  const family = isIP(address);
+  const most = family === 4 ? 32 : 128;
+  const valid = family !== 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most));
+  return valid ? undefined : [`${JSON.stringify(text)} is not an IP network`, 'write it as "10.0.0.0/16"'];
+});
+
+/** A signal by name (`SIGTERM`) or number, as Docker takes it. */
+export const signal = checked(z.string(), (text) =>
+  /^(SIG[A-Z0-9+-]{2,10}|[A-Z]{2,8}\d?|\d{1,2})$/.test(text)
+    ? undefined
+    : [`${JSON.stringify(text)} is not a signal`, 'write it by name, such as "SIGTERM" or "SIGHUP"'],
+);
+
+/** A rate such as `60/s` or `1000/m`. */
+export const rate = checked(z.string(), (text) =>
+  /^[1-9]\d*\/(s|m|h)$/.test(text)
+    ? undefined
+    : [`${JSON.stringify(text)} is not a rate`, 'write it as "60/s" or "1000/m"'],
+);
+
+/** A program and its arguments; never a shell line. */
+export const argv = z.array(z.string()).min(1);

@@ -1,0 +1,36 @@
+// The raw inputs of one revision: made by sources/, understood by desired/. Text and bytes only, nothing parsed.
+
+/** What a source holds at one revision. */
+export interface Snapshot {
+  /** A commit, or `dir:` and 12 hex digits over the node's inputs. */
+  revision: string;
+  /** Text of fleet.toml; undefined where there is none. */
+  fleet: string | undefined;
+  /** Node → service → manifest text. This node's directory is always there, others where the source has read them. */
+  manifests: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Files below this node's directory that are no manifests, by relative path. */
+  files: Readonly<Record<string, Uint8Array>>;
+  /** Where a service's manifest stands, for messages. */
+  describeFile(node: string, service: string): string;
+  /** Where fleet.toml stands, for messages. */
+  fleetFile: string;
+}
+
+/** What reading a source gives. An error is not an empty snapshot: with `failed` the last known good stays in force. */
+export type SourceReading =
+  | { kind: "read"; snapshot: Snapshot; readMs: number }
+  | { kind: "failed"; reason: string; retryMs: number };
+
+/** Where desired state comes from: a directory, or Git behind the same port. */
+export interface Source {
+  readonly kind: "directory" | "git";
+  /** For people: the path or URL. */
+  readonly location: string;
+  /** Reads the newest inputs; the same object as before when nothing changed. Never throws. */
+  read(): Promise<SourceReading>;
+  /** Begins to watch; calls back when a read may give something new. */
+  watch(onHint: () => void): Promise<void>;
+  /** Reads anew although no change was noticed. */
+  invalidate(): void;
+  close(): Promise<void>;
+}

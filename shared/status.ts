@@ -1,0 +1,50 @@
+// What status, `/why` and the exit codes are made from. The states are the contract's (section 3); each has a reason.
+
+/** The states a service can be in. */
+export const SERVICE_STATES = [
+  "invalid",
+  "refused",
+  "held",
+  "paused",
+  "waiting",
+  "pulling",
+  "starting",
+  "healthy",
+  "unhealthy",
+  "backoff",
+  "stalled",
+  "rolled-back",
+  "stopped",
+  "removing",
+  "completed",
+  "failed",
+  "unknown",
+] as const;
+
+/** One of `SERVICE_STATES`. */
+export type ServiceState = (typeof SERVICE_STATES)[number];
+
+/** One service as a plan sees it. */
+export interface ServiceView {
+  name: string;
+  state: ServiceState;
+  /** Why it is in this state, in words. */
+  reason: string;
+  sinceMs: number;
+  /** Names of what it waits for, as the manifest writes them. */
+  waitingFor: readonly string[];
+  /** When something will be tried again by itself. */
+  nextMs: number | undefined;
+  /** Healthy for `update.settle`: recorded as good. */
+  settled: boolean;
+  restarts: number;
+  /** The revision that runs, and the one that should. */
+  revision: string | undefined;
+  desiredRevision: string | undefined;
+  container: string | undefined;
+  image: string | undefined;
+  owner: string | undefined;
+  memoryCapBytes: number | undefined;
+  /** Things worth knowing that are no fault: started ungated, parts of the manifest not acted on. */
+  notes: readonly string[];
+}

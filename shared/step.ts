@@ -1,0 +1,128 @@
+// The steps a plan is made of: plain data, so that a plan can be printed, stored in the audit log and replayed in a test.
+// There is no step that removes a volume, and a container is named only by an id that carries this node's own label.
+
+import type { Caps, ContainerSpec } from "./container-spec.ts";
+import type { OwnContainerId } from "./identity.ts";
+
+/** Why a step is taken; shown in status, `/why` and the audit log. */
+export interface Cause {
+  kind:
+    | "commit"
+    | "first-start"
+    | "boot"
+    | "crash"
+    | "oom"
+    | "unhealthy"
+    | "drift"
+    | "removal"
+    | "operator"
+    | "config"
+    | "dependency";
+  /** What happened, in words. */
+  detail: string;
+  /** The revision that asked for it, where Git did. */
+  revision?: string;
+  /** The uid of the local user who asked for it, where one did. */
+  uid?: number;
+}
+
+/** A file to deliver, by the hash of its content. */
+export interface FileReference {
+  target: string;
+  hash: string;
+  mode: string;
+  owner?: string;
+}
+
+/** The container a step acts on: one that was observed, or the one that this same operation creates. */
+export type StepContainer = OwnContainerId | "created";
+
+/** One action. Handlers are looked up by `kind` in a table that the compiler checks for completeness. */
+export type Step =
+  | { kind: "ensure-network"; network: string; subnet?: string; internal: boolean }
+  | { kind: "write-hosts"; hosts: Readonly<Record<string, string>> }
+  | { kind: "ensure-image"; service: string; image: string }
+  | { kind: "ensure-volume"; service: string; volume: string }
+  | { kind: "write-files"; service: string; specHash: string; files: readonly FileReference[] }
+  | { kind: "write-secrets"; service: string; files: Readonly<Record<string, string>> }
+  | { kind: "remove-files"; service: string; specHash: string }
+  | {
+      kind: "create-container";
+      service: string;
+      name: string;
+      network: string;
+      specHash: string;
+      revision: string;
+      spec: ContainerSpec;
+      caps: Caps;
+      stopTimeoutMs: number;
+    }
+  | { kind: "start-container"; service: string; container: StepContainer }
+  | { kind: "unpause-container"; service: string; container: OwnContainerId }
+  | { kind: "stop-container"; service: string; container: OwnContainerId; timeoutMs: number }
+  | { kind: "remove-container"; service: string; container: OwnContainerId }
+  | { kind: "update-caps"; service: string; container: OwnContainerId; from: Caps; to: Caps }
+  | { kind: "connect-network"; service: string; container: OwnContainerId; network: string; aliases: readonly string[] }
+  | { kind: "signal-container"; service: string; container: OwnContainerId; signal: string }
+  | { kind: "exec-in-container"; service: string; container: OwnContainerId; command: readonly string[] };
+
+/** The steps that change something at the engine or in a container. */
+export const MUTATING_STEPS: ReadonlySet<Step["kind"]> = new Set<Step["kind"]>([
+  "ensure-network",
+  "ensure-image",
+  "ensure-volume",
+  "create-container",
+  "start-container",
+  "unpause-container",
+  "stop-container",
+  "remove-container",
+  "update-caps",
+  "connect-network",
+  "signal-container",
+  "exec-in-container",
+]);
+
+/** The lane of work that belongs to the node and to no service. */
+export const NODE_LANE = "@node";
+
+/** Steps that run one after the other in one lane: at most one operation per lane is in flight. */
+export interface Operation {
+  /** The service, or `NODE_LANE`. */
+  lane: string;
+  cause: Cause;
+  /** The intent this works towards; a newer one cancels the rest of the operation. */
+  fingerprint: string;
+  steps: readonly Step[];
+}
+
+/** An operation that has started and not ended. */
+export interface OperationInFlight {
+  lane: string;
+  cause: Cause;
+  fingerprint: string;
+  /** The kind of the step that runs now. */
+  stage: Step["kind"];
+  /** True when one of its steps starts a container: it holds a start slot. */
+  starts: boolean;
+  sinceMs: number;
+  /** Progress of a long step, such as a pull, for people. */
+  progress: string | undefined;
+}
+
+/**
+ * What the loop must do about a failure: try again after a backoff, wait for something outside to change
+ * (registry, disk, daemon: never a rollback), or stop until a person changes something.
+ */
+export type FailureClass = "retry" | "infrastructure" | "refused";
+
+/** How an operation ended. */
+export interface OperationOutcome {
+  operation: Operation;
+  endedMs: number;
+  result:
+    | { kind: "done"; steps: number }
+    | { kind: "cancelled"; before: Step["kind"] }
+    /** The world moved while a step took long (a pull): what remains is planned anew. */
+    | { kind: "replan"; after: Step["kind"] }
+    | { kind: "failed"; step: Step["kind"]; failure: FailureClass; message: string };
+}

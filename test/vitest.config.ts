@@ -1,0 +1,23 @@
+// The three test projects; see "Tests" in the README. No retries anywhere: a flake is a bug.
+
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["test/unit/**/*.test.ts"], root: ".", testTimeout: 30_000 } },
+      { test: { name: "scenario", include: ["test/scenario/**/*.test.ts"], root: ".", testTimeout: 60_000 } },
+      {
+        test: {
+          name: "docker",
+          include: ["test/docker/**/*.test.ts"],
+          root: ".",
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          // One engine, measured times: one file after the other.
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
