@@ -3,6 +3,7 @@
 import { Command, Option } from "commander";
 
 import { CommandError, EXIT } from "./exit-codes.ts";
+import type { UpOptions } from "./up.ts";
 import { VERSION } from "../../shared/version.ts";
 
 /** Builds the command line. */
@@ -59,5 +60,5 @@ function addUp(program: Command): void {
       "after",
       "\nExample:\n  orca up ./platform --node vm-edge\n  orca up ./platform --node vm-edge --once --timeout 5m",
     )
-    .action(run(async (directory: string, options: object) => (await import("./up.ts")).up(directory, options)));
+    .action(run(async (directory: string, options: UpOptions) => (await import("./up.ts")).up(directory, options)));
 }

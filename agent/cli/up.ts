@@ -1,0 +1,79 @@
+// `orca up`: the agent in the foreground on a local directory, without any config file.
+
+import { isIP } from "node:net";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+
+import { runDaemon, type DaemonConfig } from "../daemon.ts";
+import { findLayout, listNodes } from "../sources/repository-layout.ts";
+import { parseDuration } from "../../shared/duration.ts";
+import { takeDown } from "./down.ts";
+import { CommandError } from "./exit-codes.ts";
+
+/** The options of `orca up` as commander hands them over. */
+export interface UpOptions {
+  node?: string;
+  down?: boolean;
+  state?: string;
+  listen: string[];
+  docker: string;
+  policy?: string;
+  secrets?: string;
+  standIn?: string;
+  address: string;
+  ports: "as-written" | "shift";
+  peers: "assume" | "wait";
+  once?: boolean;
+  timeout: string;
+}
+
+/** Runs `orca up`; answers the exit code. */
+export async function up(directory: string, options: UpOptions): Promise<number> {
+  const node = await chooseNode(directory, options.node);
+  const places = choosePlaces(node, options.state);
+  if (options.down === true) return takeDown({ ...places, node, socket: options.docker });
+  if (options.secrets !== undefined)
+    throw new CommandError("--secrets is not read by this version; without it, --stand-in gives random values");
+  if (isIP(options.address) === 0) throw new CommandError(`--address ${options.address} is not an IP address`);
+  const timeoutMs = parseDuration(options.timeout);
+  if (timeoutMs === undefined) throw new CommandError(`--timeout ${options.timeout} is not a duration: write 10m`);
+  const config: DaemonConfig = {
+    node,
+    command: "orca up",
+    source: { dir: resolve(directory) },
+    ...places,
+    docker: { socket: options.docker, authFile: undefined },
+    listen: options.listen,
+    socketPath: join(places.stateDir, "agent.sock"),
+    policyFile: options.policy,
+    standInFile: options.standIn,
+    address: options.address,
+    ports: options.ports,
+    budget: "warn",
+    peers: options.peers === "assume" ? { kind: "assume" } : { kind: "known", services: {} },
+    output: "progress",
+    once: options.once === true ? { timeoutMs } : undefined,
+  };
+  return runDaemon(config);
+}
+
+async function chooseNode(directory: string, wanted: string | undefined): Promise<string> {
+  const nodes = await findLayout(directory).then(listNodes);
+  if (wanted !== undefined) {
+    if (nodes.includes(wanted)) return wanted;
+    throw new CommandError(`there is no node ${wanted} in ${directory}; there are ${nodes.join(", ")}`);
+  }
+  const [only, ...more] = nodes;
+  if (only === undefined) throw new CommandError(`${directory} has no node: expected manifests/<node>/<service>.toml`);
+  if (more.length === 0) return only;
+  throw new CommandError(`${directory} has ${nodes.length} nodes: say which with --node ${nodes.join("|")}`);
+}
+
+/** Where an agent without a config file keeps its things; without root everything is in the user's own directories. */
+function choosePlaces(node: string, state: string | undefined): { stateDir: string; runDir: string; lockDir: string } {
+  const isRoot = process.getuid?.() === 0;
+  const home = join(homedir(), ".local", "state", "orca");
+  const stateDir = resolve(state ?? (isRoot ? `/var/lib/orca/up/${node}` : join(home, node)));
+  if (isRoot) return { stateDir, runDir: `/run/orca/${node}`, lockDir: "/run/orca/locks" };
+  return { stateDir, runDir: join(stateDir, "run"), lockDir: join(home, "locks") };
+}

@@ -1,0 +1,175 @@
+// One whole agent on a fake engine with a fake clock: for scenario tests. The state directory and its SQLite file are real.
+
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { Agent } from "../../agent/agent.ts";
+import type { DesiredSettings } from "../../agent/desired/settings.ts";
+import { DEFAULT_PLAN_SETTINGS, type PeerHealth, type PlanSettings } from "../../agent/plan/world.ts";
+import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
+import { buildStrictPolicy } from "../../shared/policy.ts";
+import type { ServiceView } from "../../shared/status.ts";
+import { FakeClock } from "../fakes/fake-clock.ts";
+import { FakeEngine } from "../fakes/fake-engine.ts";
+import { FakeSource } from "../fakes/fake-source.ts";
+// Loaded beforehand, so that no turn waits in real time for a module.
+import "../../shared/toml-places.ts";
+import "../../shared/template.ts";
+
+export const NODE = "vm1";
+
+/** What a test may choose. */
+export interface NodeChoices {
+  settings?: Partial<DesiredSettings>;
+  planSettings?: Partial<PlanSettings>;
+  peers?: PeerHealth;
+  /** Endpoints that answer. */
+  endpoints?: Set<string>;
+}
+
+/** An agent with everything around it in the test's hand. */
+export class TestNode {
+  readonly clock = new FakeClock();
+  readonly engine = new FakeEngine(this.clock);
+  readonly source = new FakeSource(NODE);
+  readonly stateDir = mkdtempSync(join(tmpdir(), "orca-scenario-"));
+  readonly events: AgentEvent[] = [];
+  readonly endpoints: Set<string>;
+  /** Containers that fail their probes although they run. */
+  readonly sick = new Set<string>();
+  /** Changes with a reboot of the host. */
+  bootId = "boot-1";
+  readonly #choices: NodeChoices;
+  #agent: Agent | undefined;
+  #turn: TurnSummary | undefined;
+  #writing = 0;
+
+  constructor(choices: NodeChoices = {}) {
+    this.#choices = choices;
+    this.endpoints = choices.endpoints ?? new Set();
+    this.clock.isBusy = () => this.#writing > 0;
+    this.engine.images.set("app:1", {});
+    this.engine.images.set("app:2", {});
+  }
+
+  get agent(): Agent {
+    if (this.#agent === undefined) throw new Error("the agent is not started");
+    return this.#agent;
+  }
+
+  /** Starts an agent, or a new one after a kill. */
+  async start(): Promise<void> {
+    const agent: Agent = new Agent({
+      node: NODE,
+      engine: this.engine,
+      source: this.source,
+      stateDir: this.stateDir,
+      runDir: join(this.stateDir, "run"),
+      settings: {
+        node: NODE,
+        policy: buildStrictPolicy(),
+        standIns: undefined,
+        address: "127.0.0.1",
+        ports: "as-written",
+        budget: "enforce",
+        assumeDataMounted: false,
+        agentPorts: [],
+        render: undefined,
+        ...this.#choices.settings,
+      },
+      planSettings: { ...DEFAULT_PLAN_SETTINGS, ...this.#choices.planSettings },
+      peers: this.#choices.peers ?? { kind: "assume" },
+      secrets: undefined,
+      authFiles: [],
+      clock: this.clock,
+      bootId: this.bootId,
+      emit: (event) => this.#hear(agent, event),
+      probes: {
+        probe: async ({ container }) => {
+          const ok = this.engine.isHealthy(container) && !this.sick.has(container);
+          return { kind: ok ? "ok" : "failed", message: ok ? "fine" : "connection refused" };
+        },
+        probeUrl: async (url) => ({ kind: this.endpoints.has(url) ? "ok" : "failed", message: url }),
+      },
+    });
+    this.#agent = agent;
+    this.#watchFiles(agent);
+    await agent.start();
+    await this.clock.settle();
+  }
+
+  /** kill -9: the agent is never heard of again; the engine and the disk stay as they are. */
+  kill(): void {
+    this.#agent = undefined;
+    this.engine.dead = false;
+    this.engine.dieBeforeCall = undefined;
+    this.engine.breakEvents();
+  }
+
+  /** Ends the agent as systemd does. */
+  async stop(): Promise<void> {
+    const stopped = this.agent.stop("test");
+    await this.clock.advance(1_000);
+    await stopped;
+    this.#agent = undefined;
+  }
+
+  /** Ends everything and removes the state. */
+  async dispose(): Promise<void> {
+    if (this.#agent !== undefined && !this.engine.dead) await this.stop();
+    rmSync(this.stateDir, { recursive: true, force: true });
+  }
+
+  /** The newest turn. */
+  get turn(): TurnSummary {
+    if (this.#turn === undefined) throw new Error("no turn was made yet");
+    return this.#turn;
+  }
+
+  /** What status shows of a service now. */
+  view(service: string): ServiceView {
+    const view = this.#turn?.services.find((entry) => entry.name === service);
+    if (view === undefined) throw new Error(`status shows no ${service}`);
+    return view;
+  }
+
+  /** Waits until services are in a state. */
+  async until(state: ServiceView["state"], services: readonly string[], withinMs = 120_000): Promise<number> {
+    const shows = (): boolean =>
+      services.every((name) => this.#turn?.services.find((entry) => entry.name === name)?.state === state);
+    return this.clock.advanceUntil(shows, withinMs, `${services.join(", ")} ${state}`);
+  }
+
+  /** Waits until services are settled. */
+  async untilSettled(services: readonly string[], withinMs = 300_000): Promise<number> {
+    const settled = (): boolean =>
+      services.every((name) => this.#turn?.services.find((entry) => entry.name === name)?.settled === true);
+    return this.clock.advanceUntil(settled, withinMs, `${services.join(", ")} settled`);
+  }
+
+  /** File writes are real and take real time: the fake clock stands still meanwhile. */
+  #watchFiles({ files }: Agent): void {
+    for (const method of ["write", "writeHosts", "remove"] as const) {
+      const real = files[method].bind(files) as (...parameters: unknown[]) => Promise<void>;
+      Object.assign(files, {
+        [method]: async (...parameters: unknown[]) => {
+          this.#writing += 1;
+          try {
+            await real(...parameters);
+          } finally {
+            this.#writing -= 1;
+          }
+        },
+      });
+    }
+  }
+
+  #hear(agent: Agent, event: AgentEvent): void {
+    // A killed agent's last words are heard by nobody.
+    if (this.#agent !== undefined && this.#agent !== agent) return;
+    this.events.push(event);
+    if (event.kind === "turn") this.#turn = event.turn;
+    if (event.kind === "turn-failed") throw new Error(`a turn failed: ${event.message}`);
+  }
+}

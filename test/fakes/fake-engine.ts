@@ -1,0 +1,444 @@
+// An engine in memory that stands beside the real one and passes the same contract suite (test/contract). It plays a few
+// programs (sleep, sh -c "exit N", echo), and images whose behaviour a test sets. Time is the test's clock.
+
+import type {
+  ContainerDetail,
+  DockerExec,
+  DockerReader,
+  EngineEvent,
+  NetworkRow,
+  WatchOptions,
+} from "../../agent/docker/reader.ts";
+import { EngineError } from "../../agent/docker/reader.ts";
+import type { CreateRequest, DockerWriter, PullOptions } from "../../agent/docker/writer.ts";
+import type { Clock } from "../../agent/host/clock.ts";
+import { LABEL, type OwnContainerId, sha256 } from "../../shared/identity.ts";
+import { describePort, parsePublishedPort, portsClash, type PublishedPort } from "../../shared/published-port.ts";
+
+/** How containers of an image behave. */
+export interface ImageBehaviour {
+  /** Ends by itself so long after its start. */
+  endsAfterMs?: number;
+  exitCode?: number;
+  /** Healthy so long after its start; Infinity for never. */
+  healthyAfterMs?: number;
+  /** Ignores the stop signal: it is killed after the timeout. */
+  ignoresStop?: boolean;
+  /** The start itself fails with this message. */
+  startFails?: string;
+  logs?: string[];
+}
+
+/** A container of the fake. */
+export interface FakeContainer {
+  id: string;
+  name: string;
+  image: string;
+  labels: Record<string, string>;
+  request: CreateRequest | undefined;
+  detail: ContainerDetail;
+  status: "created" | "running" | "paused" | "exited";
+  networks: Map<string, string>;
+  ports: PublishedPort[];
+  logs: string[];
+  run: number;
+}
+
+/** One call that changed something, in order. */
+export interface MutatingCall {
+  call: keyof DockerWriter;
+  subject: string;
+}
+
+const NEVER = new Promise<never>(() => undefined);
+
+/** A Docker engine in memory. */
+export class FakeEngine {
+  readonly clock: Clock;
+  readonly containers = new Map<string, FakeContainer>();
+  readonly networks = new Map<string, NetworkRow>();
+  readonly volumes = new Map<string, Record<string, string>>();
+  /** Images on this host → behaviour. */
+  readonly images = new Map<string, ImageBehaviour>();
+  /** Images a pull can bring → behaviour, or the message the pull fails with. */
+  readonly registry = new Map<string, ImageBehaviour | string>();
+  readonly calls: MutatingCall[] = [];
+  /** How many times the engine was asked, by call. */
+  readonly reads = new Map<string, number>();
+  /** Milliseconds each writing call takes, where a test sets any. */
+  readonly latencyMs: Partial<Record<keyof DockerWriter, number>> = {};
+  reachable = true;
+  /** Freezes the engine before its n-th writing call from now: nothing that comes after it ever answers. */
+  dieBeforeCall: number | undefined;
+  dead = false;
+  #watchers = new Set<WatchOptions & { end: () => void }>();
+  #ids = 0;
+  #addresses = 1;
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+    this.#restartBridge();
+  }
+
+  readonly reader: DockerReader = {
+    info: () =>
+      this.#read("info", () => ({
+        id: "FAKE",
+        version: "20.10.24",
+        cgroupVersion: "1" as const,
+        rootDir: "/var/lib/docker",
+      })),
+    listContainers: () =>
+      this.#read("listContainers", () => [...this.containers.values()].map((entry) => this.#buildRow(entry))),
+    inspectContainer: (id) => this.#read("inspectContainer", () => structuredClone(this.find(id)?.detail)),
+    listNetworks: () => this.#read("listNetworks", () => [...this.networks.values()]),
+    inspectVolume: (name) => this.#read("inspectVolume", () => this.volumes.get(name)),
+    findImage: (reference) =>
+      this.#read("findImage", () => (this.images.has(reference) ? sha256(reference) : undefined)),
+    tailLogs: (id, lines) => this.#read("tailLogs", () => this.#require(id).logs.slice(-lines)),
+    followLogs: (id, options) =>
+      this.#read("followLogs", () => {
+        for (const line of this.#require(id).logs.slice(-options.tail))
+          options.onChunk(Buffer.from(`${line}\n`), "stdout");
+      }),
+    watchEvents: (options) => this.#watch(options),
+  };
+
+  readonly writer: DockerWriter = {
+    pullImage: (reference, options) => this.#write("pullImage", reference, () => this.#pull(reference, options)),
+    createContainer: (request) => this.#write("createContainer", request.name, () => this.#create(request)),
+    startContainer: (id) => this.#write("startContainer", id, () => this.#start(this.#require(id))),
+    unpauseContainer: (id) => this.#write("unpauseContainer", id, () => void (this.#require(id).status = "running")),
+    stopContainer: (id, timeoutMs) => this.#write("stopContainer", id, () => this.#stop(id, timeoutMs)),
+    signalContainer: (id, signal) => this.#write("signalContainer", `${id} ${signal}`, () => this.#signal(id, signal)),
+    removeContainer: (id) => this.#write("removeContainer", id, () => this.remove(id)),
+    updateCaps: (id, caps) =>
+      this.#write("updateCaps", id, () => {
+        this.#require(id).detail.caps = { ...caps };
+        this.#require(id).detail.restartPolicy = "no";
+        this.#emit("update", this.#require(id));
+      }),
+    createNetwork: (request) =>
+      this.#write("createNetwork", request.name, () => {
+        if (this.networks.has(request.name)) return;
+        const subnets = [request.subnet ?? "172.30.0.0/16"];
+        const labels = { [LABEL.node]: request.node };
+        this.networks.set(request.name, {
+          id: this.#nextId("net"),
+          name: request.name,
+          labels,
+          internal: request.internal,
+          subnets,
+        });
+      }),
+    connectNetwork: (network, id) =>
+      this.#write("connectNetwork", `${network} ${id}`, () => this.#connect(this.#require(id), network)),
+    removeNetwork: (name) => this.#write("removeNetwork", name, () => void this.networks.delete(name)),
+    createVolume: (request) =>
+      this.#write("createVolume", request.name, () => {
+        const labels = { [LABEL.node]: request.node, [LABEL.service]: request.service };
+        if (!this.volumes.has(request.name)) this.volumes.set(request.name, labels);
+      }),
+  };
+
+  readonly exec: DockerExec = {
+    run: (container, command) =>
+      this.#read("exec", () => {
+        if (this.find(container)?.status !== "running")
+          throw new EngineError("run in container: it is not running", 409);
+        const exit = /^exit (\d+)$/.exec(command.at(-1) ?? "");
+        const output = command[0]?.endsWith("echo") === true ? `${command.slice(1).join(" ")}\n` : "";
+        return { exitCode: exit === null ? 0 : Number(exit[1]), output };
+      }),
+    open: () => Promise.reject(new EngineError("open in container: the fake has no terminal", 501)),
+  };
+
+  /** A container by id or name. */
+  find(idOrName: string): FakeContainer | undefined {
+    return this.containers.get(idOrName) ?? [...this.containers.values()].find((entry) => entry.name === idOrName);
+  }
+
+  /** The containers of one service. */
+  of(service: string): FakeContainer[] {
+    return [...this.containers.values()].filter((entry) => entry.labels[LABEL.service] === service);
+  }
+
+  /** The one running container of a service. */
+  running(service: string): FakeContainer | undefined {
+    return this.of(service).find((entry) => entry.status === "running");
+  }
+
+  /** True when the container would answer a health probe now. */
+  isHealthy(id: string): boolean {
+    const container = this.containers.get(id);
+    if (container?.status !== "running") return false;
+    const behaviour = this.images.get(container.image) ?? {};
+    return this.clock.nowMs() - (container.detail.startedMs ?? 0) >= (behaviour.healthyAfterMs ?? 0);
+  }
+
+  /** A process ends by itself, or is killed by someone. */
+  end(container: FakeContainer, exitCode: number, how: { oom?: boolean; byHand?: "9" | "15" } = {}): void {
+    if (container.status !== "running" && container.status !== "paused") return;
+    if (how.byHand !== undefined) this.#emit("kill", container, { signal: how.byHand });
+    if (how.oom === true) this.#emit("oom", container);
+    container.status = "exited";
+    container.detail.exitCode = exitCode;
+    container.detail.finishedMs = this.clock.nowMs();
+    container.detail.oomKilled = how.oom === true;
+    container.detail.pid = 0;
+    for (const network of container.networks.keys()) container.networks.set(network, "");
+    this.#emit("die", container, { exitCode: String(exitCode) });
+  }
+
+  /** Removes a container as `docker rm -f` does. */
+  remove(id: string): void {
+    const container = this.find(id);
+    if (container === undefined) return;
+    this.end(container, 137);
+    this.containers.delete(container.id);
+    this.#emit("destroy", container);
+  }
+
+  /** A container that someone else made. */
+  addForeign(
+    name: string,
+    options: { image?: string; ports?: string[]; labels?: Record<string, string> } = {},
+  ): FakeContainer {
+    const container = this.#buildContainer(name, options.image ?? "other:1", options.labels ?? {});
+    container.status = "running";
+    container.ports = (options.ports ?? []).map((text) => parsePublishedPort(text) as PublishedPort);
+    this.containers.set(container.id, container);
+    return container;
+  }
+
+  /** Someone changes a container by hand, and the engine says so. */
+  touch(
+    container: FakeContainer,
+    action: "update" | "disconnect" | "pause",
+    change: (container: FakeContainer) => void,
+  ): void {
+    change(container);
+    this.#emit(action, container);
+  }
+
+  /** The engine goes down with everything in it, and stays down until `comeBack`. */
+  goDown(): void {
+    this.reachable = false;
+    for (const container of this.containers.values()) {
+      if (container.status !== "running") continue;
+      container.status = "exited";
+      container.detail.exitCode = 137;
+      container.detail.finishedMs = this.clock.nowMs();
+    }
+    for (const watcher of this.#watchers) watcher.end();
+  }
+
+  /** The engine is back; its default bridge is a new one. */
+  comeBack(): void {
+    this.reachable = true;
+    this.#restartBridge();
+  }
+
+  /** Ends every event stream, as a broken connection does. */
+  breakEvents(): void {
+    for (const watcher of this.#watchers) watcher.end();
+  }
+
+  #restartBridge(): void {
+    this.networks.set("bridge", {
+      id: this.#nextId("bridge"),
+      name: "bridge",
+      labels: {},
+      internal: false,
+      subnets: ["172.17.0.0/16"],
+    });
+  }
+
+  #nextId(kind: string): string {
+    this.#ids += 1;
+    return sha256(`${kind}${this.#ids}`);
+  }
+
+  async #read<T>(call: string, work: () => T): Promise<T> {
+    this.reads.set(call, (this.reads.get(call) ?? 0) + 1);
+    if (this.dead) return NEVER;
+    if (!this.reachable) throw new EngineError(`${call}: connect ENOENT`, undefined);
+    return work();
+  }
+
+  async #write<T>(call: keyof DockerWriter, subject: string, work: () => T | Promise<T>): Promise<T> {
+    if (this.dieBeforeCall !== undefined && (this.dieBeforeCall -= 1) <= 0) this.dead = true;
+    if (this.dead) return NEVER;
+    const latencyMs = this.latencyMs[call] ?? 0;
+    if (latencyMs > 0) await new Promise<void>((resolve) => this.clock.after(latencyMs, resolve));
+    if (this.dead) return NEVER;
+    if (!this.reachable) throw new EngineError(`${call}: connect ENOENT`, undefined);
+    this.calls.push({ call, subject });
+    const result = await work();
+    if (this.dead) return NEVER;
+    return result;
+  }
+
+  #require(id: string): FakeContainer {
+    const container = this.find(id);
+    if (container === undefined) throw new EngineError(`No such container: ${id}`, 404);
+    return container;
+  }
+
+  #pull(reference: string, options: PullOptions): void {
+    if (options.signal.aborted) throw new EngineError("pull image: cancelled", 499);
+    const found = this.registry.get(reference);
+    if (found === undefined)
+      throw new EngineError(`pull image: manifest for ${reference} not found: manifest unknown`, 404);
+    if (typeof found === "string") throw new EngineError(`pull image: ${found}`, 500);
+    options.onProgress({ doneBytes: 1, totalBytes: 1, layers: 1 });
+    this.images.set(reference, found);
+  }
+
+  #buildContainer(name: string, image: string, labels: Record<string, string>): FakeContainer {
+    const id = this.#nextId("container");
+    const caps = { memoryBytes: 0, nanoCpus: 0, cpuShares: 0, pids: 0 };
+    const detail: ContainerDetail = {
+      ...{ id, startedMs: undefined, finishedMs: undefined, exitCode: undefined, oomKilled: false, pid: 0, caps },
+      ...{ restartPolicy: "no", image },
+    };
+    return {
+      id,
+      name,
+      image,
+      labels,
+      request: undefined,
+      detail,
+      status: "created",
+      networks: new Map(),
+      ports: [],
+      logs: [],
+      run: 0,
+    };
+  }
+
+  #create(request: CreateRequest): OwnContainerId {
+    if (this.find(request.name) !== undefined)
+      throw new EngineError(`Conflict. The container name "/${request.name}" is already in use`, 409);
+    if (!this.images.has(request.spec.image)) throw new EngineError(`No such image: ${request.spec.image}`, 404);
+    const container = this.#buildContainer(request.name, request.spec.image, {
+      ...request.spec.labels,
+      [LABEL.node]: request.node,
+      [LABEL.service]: request.service,
+      [LABEL.spec]: request.specHash,
+      [LABEL.revision]: request.revision,
+    });
+    container.request = request;
+    container.detail.caps = { ...request.caps };
+    container.ports = (request.spec.ports ?? []).map((text) => parsePublishedPort(text) as PublishedPort);
+    for (const volume of request.spec.volumes ?? []) {
+      if (volume.name !== undefined && !this.volumes.has(volume.name)) this.volumes.set(volume.name, {});
+    }
+    if (request.spec.network === undefined) container.networks.set(request.network, "");
+    this.containers.set(container.id, container);
+    this.#emit("create", container);
+    return container.id as OwnContainerId;
+  }
+
+  #start(container: FakeContainer): void {
+    if (container.status === "running") return;
+    const behaviour = this.images.get(container.image) ?? {};
+    if (behaviour.startFails !== undefined) throw new EngineError(`start container: ${behaviour.startFails}`, 400);
+    for (const other of this.containers.values()) {
+      if (other.status !== "running" || other === container) continue;
+      const clash = container.ports.find((port) => other.ports.some((held) => portsClash(port, held)));
+      if (clash !== undefined)
+        throw new EngineError(
+          `start container: Bind for ${describePort(clash)} failed: port is already allocated`,
+          500,
+        );
+    }
+    container.status = "running";
+    container.run += 1;
+    Object.assign(container.detail, {
+      startedMs: this.clock.nowMs(),
+      exitCode: undefined,
+      oomKilled: false,
+      pid: 4_000_000 + this.#ids,
+    });
+    for (const network of container.networks.keys()) this.#connect(container, network);
+    container.logs.push(...(behaviour.logs ?? []));
+    this.#emit("start", container);
+    this.#playProgram(container, behaviour);
+  }
+
+  /** Plays what the container runs: the image's behaviour, or one of the few commands the contract suite uses. */
+  #playProgram(container: FakeContainer, behaviour: ImageBehaviour): void {
+    const command = container.request?.spec.command ?? [];
+    const shell = command[0]?.endsWith("sh") === true ? (command[2] ?? "") : "";
+    const echoed = /echo ([\w ]+)/.exec(shell)?.[1];
+    if (echoed !== undefined) container.logs.push(echoed.trim());
+    const exit = /exit (\d+)/.exec(shell)?.[1];
+    const endsAfterMs = exit === undefined ? behaviour.endsAfterMs : 0;
+    if (endsAfterMs === undefined) return;
+    const { run } = container;
+    this.clock.after(endsAfterMs, () => {
+      if (container.run === run) this.end(container, exit === undefined ? (behaviour.exitCode ?? 1) : Number(exit));
+    });
+  }
+
+  async #stop(id: string, timeoutMs: number): Promise<void> {
+    const container = this.find(id);
+    if (container === undefined || container.status !== "running") return;
+    this.#emit("kill", container, { signal: "15" });
+    const ignores = this.images.get(container.image)?.ignoresStop === true;
+    if (ignores && timeoutMs > 0) await new Promise<void>((resolve) => this.clock.after(timeoutMs, resolve));
+    this.end(container, ignores ? 137 : 0);
+    this.#emit("stop", container);
+  }
+
+  #signal(id: string, signal: string): void {
+    const container = this.#require(id);
+    if (container.status !== "running") throw new EngineError(`Container ${id} is not running`, 409);
+    this.#emit("kill", container, { signal });
+    if (signal === "SIGKILL") this.end(container, 137);
+  }
+
+  #connect(container: FakeContainer, network: string): void {
+    if (!this.networks.has(network)) throw new EngineError(`network ${network} not found`, 404);
+    this.#addresses += 1;
+    container.networks.set(network, container.status === "running" ? `172.30.0.${this.#addresses}` : "");
+    this.#emit("connect", container);
+  }
+
+  #buildRow(container: FakeContainer) {
+    return {
+      id: container.id,
+      name: container.name,
+      image: container.image,
+      labels: container.labels,
+      status: container.status,
+      networks: Object.fromEntries(container.networks),
+      ports: container.status === "running" ? container.ports.map(describePort) : [],
+    };
+  }
+
+  #emit(action: string, container: FakeContainer, attributes: Record<string, string> = {}): void {
+    if (!this.reachable || this.dead) return;
+    const type = action === "connect" || action === "disconnect" ? "network" : "container";
+    const event: EngineEvent = {
+      type,
+      action,
+      id: container.id,
+      labels: { ...container.labels, ...attributes },
+      atMs: this.clock.nowMs(),
+    };
+    for (const watcher of this.#watchers) watcher.onEvent(event);
+  }
+
+  async #watch(options: WatchOptions): Promise<void> {
+    if (this.dead) return NEVER;
+    if (!this.reachable) throw new EngineError("watchEvents: connect ENOENT", undefined);
+    await new Promise<void>((resolve) => {
+      const watcher = { ...options, end: () => (this.#watchers.delete(watcher), resolve()) };
+      this.#watchers.add(watcher);
+      options.signal.addEventListener("abort", watcher.end, { once: true });
+      options.onOpen();
+    });
+  }
+}
