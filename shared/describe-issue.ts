@@ -1,21 +1,42 @@
 // From a zod issue to what a person reads: what is wrong, what to write instead, and which key was meant.
-// Only parse-toml.ts calls this.
+// Only parse-toml.ts calls this. Never shows what stands in a table whose values may be secrets.
 
 import { z } from "zod";
 
-import { type Finding, suggestWord } from "./problem.ts";
+import { cutText, type Finding, suggestWord } from "./problem.ts";
 
 type Issue = z.core.$ZodIssue;
 type Path = (string | number)[];
 
+/** More findings than this in one file help nobody, and a hostile file could hold a million. */
+const MOST_FINDINGS = 200;
+
+/** Tables and lists whose values may be secrets. */
+const PRIVATE_KEYS: ReadonlySet<string | number> = new Set([
+  ...["env", "secrets", "labels", "options"],
+  ...["command", "entrypoint", "exec", "queries"],
+]);
+
 /**
- * Turns zod's issues into findings.
+ * Turns zod's issues into findings, 200 at most; then the last one says how many more there are.
  * @param issues what the schema said
  * @param schema the schema itself, to know which keys exist where
  * @param raw the input, to choose the branch of a union that was meant
  */
 export function describeIssues(issues: readonly Issue[], schema: z.ZodType, raw: unknown): Finding[] {
-  return issues.flatMap((issue) => describeIssue(issue, [], { schema, raw }));
+  const findings: Finding[] = [];
+  for (const [index, issue] of issues.entries()) {
+    findings.push(...describeIssue(issue, [], { schema, raw }));
+    const more = Math.max(0, findings.length - MOST_FINDINGS) + issues.length - index - 1;
+    if (findings.length < MOST_FINDINGS || more === 0) continue;
+    return [...findings.slice(0, MOST_FINDINGS), describeMore(more)];
+  }
+  return findings;
+}
+
+function describeMore(count: number): Finding {
+  const message = `this file has ${count} more problem${count === 1 ? "" : "s"} or above`;
+  return { severity: "error", code: "more", path: [], message, hint: "mend the ones above first" };
 }
 
 interface Input {
@@ -35,36 +56,18 @@ function describeIssue(issue: Issue, base: Path, input: Input): Finding[] {
   switch (issue.code) {
     case "unrecognized_keys": {
       const known = listKeys(input.schema, path);
-      return issue.keys.map((key) => describeUnknownKey(key, path, known));
+      return issue.keys.slice(0, MOST_FINDINGS + 1).map((key) => describeUnknownKey(key, path, known));
     }
     case "invalid_union":
       return describeUnion(issue, path, input);
     case "invalid_type":
       return [describeType(issue, path, readAt(input.raw, path))];
     case "invalid_value":
-      return [
-        finding(
-          "value",
-          `${show(readAt(input.raw, path))} is not one of the values`,
-          `write ${issue.values.map(show).join(" or ")}`,
-        ),
-      ];
+      return [finding("value", `${showAt(input, path)} is not one of the values`, hintValues(issue.values))];
     case "too_small":
-      return [
-        finding(
-          "range",
-          describeRange(issue.origin, "at least", issue.minimum),
-          `write ${rangeHint(issue.origin, "at least", issue.minimum)}`,
-        ),
-      ];
+      return [finding("range", `${measure(issue.origin, input, path)} is too little`, hintSmallest(issue))];
     case "too_big":
-      return [
-        finding(
-          "range",
-          describeRange(issue.origin, "at most", issue.maximum),
-          `write ${rangeHint(issue.origin, "at most", issue.maximum)}`,
-        ),
-      ];
+      return [finding("range", `${measure(issue.origin, input, path)} is too much`, hintLargest(issue))];
     case "invalid_key":
     case "invalid_element":
       return issue.issues.flatMap((inner) => describeIssue(inner, path, input));
@@ -72,8 +75,13 @@ function describeIssue(issue: Issue, base: Path, input: Input): Finding[] {
       const params = issue.params as { hint?: string; rule?: string } | undefined;
       return [finding(params?.rule ?? "value", issue.message, params?.hint ?? "")];
     }
+    case "invalid_format": {
+      // Our own patterns say what to write; zod's own words are for programmers.
+      const hint = issue.format === "url" ? 'write "https://host/path"' : issue.message;
+      return [finding("value", `${showAt(input, path)} does not fit`, hint)];
+    }
     default:
-      return [finding("value", `${show(readAt(input.raw, path))} does not fit`, issue.message)];
+      return [finding("value", `${showAt(input, path)} does not fit`, issue.message)];
   }
 }
 
@@ -85,56 +93,41 @@ function describeUnknownKey(key: string, path: Path, known: readonly string[]): 
 }
 
 function describeType(issue: z.core.$ZodIssueInvalidType, path: Path, value: unknown): Finding {
+  if (value === undefined) return describeMissing(issue.expected, path);
   const expected = TYPE_WORDS[issue.expected] ?? issue.expected;
-  if (value === undefined) {
-    const key = path.at(-1) ?? "";
-    const code = key === "memory" ? "no-memory-cap" : "missing-key";
-    return {
-      severity: "error",
-      code,
-      path,
-      message: `${key} is missing`,
-      hint: `write ${key} = ${TYPE_EXAMPLES[issue.expected] ?? "…"}`,
-    };
-  }
-  const hint =
-    issue.expected === "string" && ["number", "boolean", "bigint"].includes(typeof value)
-      ? `put it in quotes: "${JSON.stringify(value)}"`
-      : `write ${TYPE_EXAMPLES[issue.expected] ?? expected}`;
+  const isBare = typeof value === "number" || typeof value === "boolean" || typeof value === "bigint";
+  const quoted = isPrivate(path) || !isBare ? "put it in quotes" : `put it in quotes: "${String(value)}"`;
+  const example = `write ${TYPE_EXAMPLES[issue.expected] ?? `it as ${expected}`}`;
+  const hint = issue.expected === "string" && isBare ? quoted : example;
   return { severity: "error", code: "type", path, message: `this is ${wordFor(value)}, not ${expected}`, hint };
+}
+
+function describeMissing(expected: string, path: Path): Finding {
+  const place = path.join(".");
+  if (place === "resources" || place === "resources.memory") {
+    const hint = `write ${place === "resources" ? "[resources] with " : ""}memory = "512MiB", or what it really needs`;
+    return { severity: "error", code: "no-memory-cap", path, message: "the memory cap is missing", hint };
+  }
+  const key = path.at(-1) ?? "";
+  const hint = `write ${key} = ${TYPE_EXAMPLES[expected] ?? "…"}`;
+  return { severity: "error", code: "missing-key", path, message: `${key} is missing`, hint };
 }
 
 /** In a union, the branch that was meant is the one that takes this type of value; its issues are the useful ones. */
 function describeUnion(issue: z.core.$ZodIssueInvalidUnion, path: Path, input: Input): Finding[] {
-  if (issue.errors.length === 0 || issue.discriminator !== undefined) {
-    const hint = `write a known ${issue.discriminator ?? "value"}`;
-    return [
-      {
-        severity: "error",
-        code: "value",
-        path: [...path, issue.discriminator ?? []].flat(),
-        message: "this is not a known kind",
-        hint,
-      },
-    ];
-  }
-  const meant = issue.errors.filter((branch) => !branch.some((inner) => isTypeMismatch(inner)));
-  const chosen = meant[0] ?? issue.errors[0] ?? [];
-  if (meant.length > 0) return chosen.flatMap((inner) => describeIssue(inner, path, input));
+  const meant = issue.errors.find((branch) => !branch.some((inner) => isTypeMismatch(inner)));
+  if (meant !== undefined) return meant.flatMap((inner) => describeIssue(inner, path, input));
+  const value = readAt(input.raw, path);
+  if (value === undefined) return [describeMissing("", path)];
   const words = issue.errors.flat().flatMap((inner) => {
     if (inner.path.length > 0) return [];
     if (inner.code === "invalid_type") return [TYPE_WORDS[inner.expected] ?? inner.expected];
     return inner.code === "invalid_value" ? inner.values.map(show) : [];
   });
-  return [
-    {
-      severity: "error",
-      code: "type",
-      path,
-      message: `${show(readAt(input.raw, path))} does not fit here`,
-      hint: `write ${[...new Set(words)].join(" or ")}`,
-    },
-  ];
+  // A union by a key, such as `kind`, names its values instead of its branches.
+  const options = issue.errors.length === 0 && "options" in issue ? (issue.options as unknown[]).map(show) : [];
+  const hint = `write ${[...new Set([...words, ...options])].join(" or ")}`;
+  return [{ severity: "error", code: "value", path, message: `${showAt(input, path)} does not fit here`, hint }];
 }
 
 function isTypeMismatch(issue: Issue): boolean {
@@ -166,25 +159,50 @@ function wordFor(value: unknown): string {
   if (value instanceof Date) return "a date";
   if (typeof value === "object") return "a table";
   if (typeof value === "string") return "a text";
-  return typeof value === "boolean" ? "true or false" : "a number";
+  if (typeof value === "boolean") return "true or false";
+  if (typeof value !== "number" || Number.isFinite(value)) return "a number";
+  return Number.isNaN(value) ? "nan" : "inf";
 }
 
-function describeRange(origin: string, bound: string, limit: number | bigint): string {
-  return origin === "string" || origin === "array" ? `it must hold ${bound} ${limit}` : `it must be ${bound} ${limit}`;
+/** What was too little or too much: the number itself, or how much a text or a list holds. */
+function measure(origin: string, input: Input, path: Path): string {
+  const value = readAt(input.raw, path);
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  return origin === "string" && typeof value === "string" ? `a text of ${value.length}` : showAt(input, path);
 }
 
-function rangeHint(origin: string, bound: string, limit: number | bigint): string {
-  return origin === "array"
-    ? `${bound} ${limit} ${limit === 1 ? "entry" : "entries"}`
-    : origin === "string"
-      ? `${bound} ${limit} characters`
-      : `${bound} ${limit}`;
+function hintSmallest(issue: z.core.$ZodIssueTooSmall): string {
+  return `write ${issue.inclusive === false ? "more than" : "at least"} ${issue.minimum}${unitOf(issue.origin, issue.minimum)}`;
+}
+
+function hintLargest(issue: z.core.$ZodIssueTooBig): string {
+  return `write ${issue.inclusive === false ? "less than" : "at most"} ${issue.maximum}${unitOf(issue.origin, issue.maximum)}`;
+}
+
+function unitOf(origin: string, count: number | bigint): string {
+  if (origin === "array") return count === 1 ? " entry" : " entries";
+  if (origin === "string") return count === 1 ? " character" : " characters";
+  return "";
+}
+
+function hintValues(values: readonly unknown[]): string {
+  return `write ${values.map(show).join(" or ")}`;
+}
+
+function isPrivate(path: Path): boolean {
+  return path.some((part) => PRIVATE_KEYS.has(part));
+}
+
+function showAt(input: Input, path: Path): string {
+  return isPrivate(path) ? "this" : show(readAt(input.raw, path));
 }
 
 /** Short text of a value; long texts are cut, since a value may be anything. */
 function show(value: unknown): string {
-  const text = typeof value === "bigint" ? String(value) : (JSON.stringify(value) ?? "nothing");
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+  if (Array.isArray(value) || (typeof value === "object" && value !== null)) return wordFor(value);
+  return typeof value === "number" || typeof value === "bigint"
+    ? String(value)
+    : cutText(JSON.stringify(value) ?? "nothing");
 }
 
 function readAt(raw: unknown, path: Path): unknown {
@@ -204,7 +222,9 @@ function listKeys(schema: z.ZodType, path: Path): string[] {
 }
 
 function step(schema: z.ZodType, part: string | number): z.ZodType[] {
-  if (schema instanceof z.ZodObject) return part in schema.shape ? [schema.shape[part] as z.ZodType] : [];
+  if (schema instanceof z.ZodObject) {
+    return Object.hasOwn(schema.shape, part) ? [schema.shape[part] as z.ZodType] : [];
+  }
   if (schema instanceof z.ZodArray) return [schema.element as z.ZodType];
   return schema instanceof z.ZodRecord ? [schema.valueType as z.ZodType] : [];
 }

@@ -7,15 +7,22 @@ type Unit = keyof typeof UNIT_MS;
 /** One number and one unit; the pattern is also what `orca schema` shows to editors. */
 export const DURATION_PATTERN = /^(0|[1-9]\d{0,12})(ms|s|m|h|d)$/;
 
+/** A hundred years: more is a slip of the pen, and sums of durations and times stay exact below it. */
+const LONGEST_MS = 36_525 * UNIT_MS.d;
+
+/** No text of a person is longer; patterns that look for what was meant need not be run on more. */
+const LONGEST_TEXT = 64;
+
 /**
  * Parses a duration.
  * @param text such as `"10s"`
- * @returns milliseconds, or undefined when the text is not a duration
+ * @returns milliseconds, or undefined when the text is not a duration or is longer than a hundred years
  */
 export function parseDuration(text: string): number | undefined {
   const match = DURATION_PATTERN.exec(text);
   if (match === null) return undefined;
-  return Number(match[1]) * UNIT_MS[match[2] as Unit];
+  const durationMs = Number(match[1]) * UNIT_MS[match[2] as Unit];
+  return durationMs <= LONGEST_MS ? durationMs : undefined;
 }
 
 /**
@@ -44,16 +51,24 @@ export function describeDuration(durationMs: number): string {
 
 /** What to write instead of a text that is no duration. */
 export function suggestDuration(text: string): string {
+  if (text.length > LONGEST_TEXT) return 'write a whole number and a unit: "500ms", "10s", "5m", "6h" or "7d"';
+  if (DURATION_PATTERN.test(text)) return `write at most ${formatDuration(LONGEST_MS)}`;
   const bare = /^(\d+)$/.exec(text.trim());
   if (bare !== null) return `add a unit, for example "${bare[1]}s"`;
   const compound = [...text.matchAll(/(\d+)\s*(ms|s|m|h|d)/g)];
-  if (compound.length > 1) {
-    const total = compound.reduce((sum, part) => sum + Number(part[1]) * UNIT_MS[part[2] as Unit], 0);
-    return `write it in one unit: "${formatDuration(total)}"`;
-  }
-  const spelled = /^(\d+)\s*(sec|secs|second|seconds|min|mins|minute|minutes|hour|hours|hr|day|days)$/i.exec(
-    text.trim(),
-  );
-  if (spelled !== null) return `write "${spelled[1]}${(spelled[2] ?? "s").charAt(0).toLowerCase()}"`;
+  const total = compound.reduce((sum, part) => sum + Number(part[1]) * UNIT_MS[part[2] as Unit], 0);
+  if (compound.length > 1 && total <= LONGEST_MS) return `write it in one unit: "${formatDuration(total)}"`;
+  const spelled =
+    /^0*(\d+)\s*(ms|millis|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?|w|wks?|weeks?)$/i.exec(
+      text.trim(),
+    );
+  const written = spelled === null ? "" : spellUnit(spelled[1] ?? "", spelled[2] ?? "");
+  if (DURATION_PATTERN.test(written)) return `write "${written}"`;
   return 'write a whole number and a unit: "500ms", "10s", "5m", "6h" or "7d"';
+}
+
+function spellUnit(count: string, word: string): string {
+  const lower = word.toLowerCase();
+  if (lower.startsWith("mil") || lower === "ms") return `${count}ms`;
+  return lower.startsWith("w") ? `${Number(count) * 7}d` : `${count}${lower.charAt(0)}`;
 }

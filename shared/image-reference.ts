@@ -1,6 +1,8 @@
 // Image references in Docker's grammar: `[registry/]repository[:tag][@sha256:digest]`.
 // Used by the manifest schema, policy and the pull step.
 
+import { quoteText } from "./problem.ts";
+
 /** The parts of an image reference; `registry` is `docker.io` where the text names none. */
 export interface ImageReference {
   registry: string;
@@ -28,13 +30,13 @@ export function parseImageReference(text: string): ImageReference | string {
   const colon = named.lastIndexOf(":");
   const hasTag = colon > named.lastIndexOf("/");
   const tag = hasTag ? named.slice(colon + 1) : undefined;
-  if (tag !== undefined && !TAG.test(tag)) return `${JSON.stringify(tag)} is not a tag`;
+  if (tag !== undefined && !TAG.test(tag)) return `${quoteText(tag)} is not a tag`;
   const path = hasTag ? named.slice(0, colon) : named;
   const slash = path.indexOf("/");
   const first = slash === -1 ? "" : path.slice(0, slash);
   const hasRegistry = first.includes(".") || first.includes(":") || first === "localhost";
   const registry = hasRegistry ? first : "docker.io";
-  if (!REGISTRY.test(registry)) return `${JSON.stringify(registry)} is not a registry's host`;
+  if (!REGISTRY.test(registry)) return `${quoteText(registry)} is not a registry's host`;
   const rest = hasRegistry ? path.slice(slash + 1) : path;
   if (!NAME.test(rest))
     return rest === "" ? "it names no image" : "the name may hold lower-case letters, digits, and . _ - / between them";

@@ -34,10 +34,64 @@ import {
 
 const ulimit = z.union([z.int().min(-1), z.strictObject({ soft: z.int().min(-1), hard: z.int().min(-1) })]);
 
+const tmpfsMount = z
+  .string()
+  .regex(/^\/[^:\0]*(:[^:\0]*)?$/, 'write "/path" or "/path:size=64m"')
+  .refine((text) => !/\/\.{1,2}(\/|:|$)/.test(text), 'write the path out, without "." and ".."');
+
+const capability = z.string().regex(/^(CAP_)?[A-Z_]+$/, "write the name in capitals, such as NET_ADMIN");
+
+const device = z.string().startsWith("/dev/", 'write "/dev/…" or "/dev/…:/dev/…:rwm"');
+
 const movedFrom = z
   .string()
   .regex(/^([a-z0-9-]{1,63}\/)?[a-z0-9-]{1,63}$/, 'write "old-name" or "old-node/old-name"')
   .describe("Where this service was before it moved or was renamed.");
+
+/** What is checked of a manifest while other parts of it may be wrong: nothing here can rely on a type. */
+interface Unchecked {
+  schedule?: unknown;
+  health?: unknown;
+  volumes?: unknown;
+  backups?: unknown;
+  backup?: unknown;
+  labels?: unknown;
+}
+
+function checkWhole(manifest: Unchecked, ctx: z.core.$RefinementCtx): void {
+  if (manifest.schedule === undefined && manifest.health === undefined) {
+    refuseAt(ctx, ["health"], {
+      message: "every service has a health check",
+      rule: "no-health",
+      hint: 'write [health] with exactly one of http = { port = … }, tcp = { port = … } or exec = ["…"]',
+    });
+  }
+  if (!isMissing(manifest.volumes) && isMissing(manifest.backups) && manifest.backup === undefined) {
+    refuseAt(ctx, ["volumes"], {
+      message: "volumes need a backup or a reason for none",
+      rule: "no-backup",
+      hint: 'write [[backups]], or backup = { none = "why losing this is fine" }',
+    });
+  }
+  if (typeof manifest.labels !== "object" || manifest.labels === null) return;
+  for (const key of Object.keys(manifest.labels)) {
+    if (key !== "orca" && !key.startsWith("orca.")) continue;
+    const message = "labels that begin with orca. belong to the agent";
+    refuseAt(ctx, ["labels", key], { message, hint: "choose another name" });
+  }
+}
+
+function isMissing(list: unknown): boolean {
+  return list === undefined || (Array.isArray(list) && list.length === 0);
+}
+
+function refuseAt(
+  ctx: z.core.$RefinementCtx,
+  path: string[],
+  { message, ...params }: { message: string; rule?: string; hint: string },
+): void {
+  ctx.addIssue({ code: "custom", path, message, params });
+}
 
 /** The schema of a manifest file; the input side is what people write, the output side what the agent works with. */
 export const manifestSchema = z
@@ -46,86 +100,73 @@ export const manifestSchema = z
     command: argv.optional().describe("Arguments in place of the image's command."),
     entrypoint: argv.optional().describe("Program in place of the image's entrypoint."),
     user: z.string().min(1).optional().describe("User, or user:group, by name or number."),
-    working_dir: absolutePath.optional(),
+    working_dir: absolutePath.optional().describe("Directory the program starts in."),
     stop_signal: signal.optional().describe("Signal that asks the service to end; the image's own, or SIGTERM."),
-    stop_timeout: durationMs.default(10_000).describe("How long it may take to end before it is killed."),
+    stop_timeout: durationMs.prefault("10s").describe("How long it may take to end before it is killed."),
     owner: z.string().min(1).optional().describe("Who is told, and who restores."),
     requires: z.array(requirement).default([]).describe("What must be healthy before this starts."),
     wants: z.array(want).default([]).describe("What this waits for up to wants_timeout."),
-    wants_timeout: durationMs.default(60_000),
+    wants_timeout: durationMs.prefault("60s").describe("How long it waits for what it wants."),
     ports: z.array(publishedPort).default([]).describe("Published ports, in Docker's form."),
-    state: z.enum(["running", "stopped"]).default("running"),
+    state: z
+      .enum(["running", "stopped"])
+      .default("running")
+      .describe("Stopped keeps the data, answers 503 on its routes and runs no jobs."),
     schedule: schedule(true).optional().describe("Makes this a job: a UTC cron, `every …` or @once."),
     moved_from: movedFrom.optional(),
     resources: resources.describe("Caps; memory is mandatory."),
     restart,
-    health: health.optional(),
-    env: z.record(envName, envValue).default({}),
-    secrets: secrets.optional(),
-    bootstrap: z.strictObject({ env_file: absolutePath }).optional(),
+    health: health.optional().describe("How it is known to work; exactly one of http, tcp and exec. Jobs need none."),
+    env: z.record(envName, envValue).default({}).describe("Environment variables; never secrets."),
+    secrets: secrets.optional().describe("Secrets by path, never by value."),
+    bootstrap: z
+      .strictObject({ env_file: absolutePath.describe("Root-owned 0600 file with VARIABLE=value lines.") })
+      .optional()
+      .describe("The one exception: variables from a file on the host, where its policy allows that file."),
     volumes,
     files,
     routes,
     update,
-    slo: slo.optional(),
+    slo: slo.optional().describe("What this service promises."),
     backups,
-    backup: backupNone.optional(),
-    shm_size: sizeBytes.optional(),
-    ulimits: z.record(z.string().regex(/^[a-z]+$/, "write Docker's name, such as nofile"), ulimit).optional(),
-    sysctls: z.record(z.string().regex(/^[a-z0-9_.-]+$/), z.string()).optional(),
-    tmpfs: z.array(z.string().startsWith("/", 'write "/path" or "/path:size=64m"')).optional(),
-    read_only: z.boolean().optional(),
-    cap_add: z.array(z.string().regex(/^(CAP_)?[A-Z_]+$/, "write the name in capitals")).optional(),
-    cap_drop: z.array(z.string().regex(/^(CAP_)?[A-Z_]+$/, "write the name in capitals")).optional(),
-    devices: z.array(z.string().startsWith("/dev/", 'write "/dev/…" or "/dev/…:/dev/…:rwm"')).optional(),
-    privileged: z.boolean().optional(),
-    init: z.boolean().optional(),
+    backup: backupNone.optional().describe("In place of [[backups]]: why losing the volumes is fine."),
+    shm_size: sizeBytes.optional().describe("Size of /dev/shm."),
+    ulimits: z
+      .record(z.string().regex(/^[a-z]+$/, "write Docker's name, such as nofile"), ulimit)
+      .optional()
+      .describe("Limits by Docker's names, such as nofile."),
+    sysctls: z
+      .record(z.string().regex(/^[a-z0-9_.-]+$/, "write the kernel's name, such as net.core.somaxconn"), z.string())
+      .optional()
+      .describe("Kernel parameters of the container's own namespaces."),
+    tmpfs: z.array(tmpfsMount).optional().describe("Directories in memory: /path or /path:size=64m."),
+    read_only: z.boolean().optional().describe("The image's own file system cannot be written to."),
+    cap_add: z.array(capability).optional().describe("Kernel capabilities to give."),
+    cap_drop: z.array(capability).optional().describe("Kernel capabilities to take away; ALL too."),
+    devices: z.array(device).optional().describe("Host devices, in Docker's form."),
+    privileged: z.boolean().optional().describe("All of the host's powers; where the host's policy allows it."),
+    init: z.boolean().optional().describe("A small init as first process, which reaps zombies."),
     hostname: z
       .string()
       .regex(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,62})$/, "write a host name")
-      .optional(),
-    dns: z.array(ipAddress).optional(),
+      .optional()
+      .describe("The container's host name, and a second name for it on the node's network."),
+    dns: z.array(ipAddress).optional().describe("DNS servers."),
     network,
-    pid: z.enum(["private", "host"]).default("private"),
-    ipc: z.enum(["private", "shareable", "host", "none"]).default("private"),
-    labels: z.record(z.string().min(1), z.string()).default({}),
-    log: log.optional(),
+    pid: z.enum(["private", "host"]).default("private").describe("Whose processes it sees."),
+    ipc: z.enum(["private", "shareable", "host", "none"]).default("private").describe("Whose shared memory it uses."),
+    labels: z
+      .record(z.string().min(1), z.string())
+      .default({})
+      .describe("Docker labels; those of orca. are the agent's."),
+    log: log.optional().describe("Where its output goes; Docker's local driver, capped, when left out."),
   })
-  .superRefine((manifest, ctx) => {
-    const isJob = manifest.schedule !== undefined;
-    if (!isJob && manifest.health === undefined) {
-      ctx.addIssue({
-        code: "custom",
-        path: ["health"],
-        message: "every service has a health check",
-        params: {
-          rule: "no-health",
-          hint: 'write [health] with exactly one of http = { port = … }, tcp = { port = … } or exec = ["…"]',
-        },
-      });
-    }
-    if (manifest.volumes.length > 0 && manifest.backups.length === 0 && manifest.backup === undefined) {
-      ctx.addIssue({
-        code: "custom",
-        path: ["volumes"],
-        message: "volumes need a backup or a reason for none",
-        params: {
-          rule: "no-backup",
-          hint: 'write [[backups]], or backup = { none = "why losing this is fine" }',
-        },
-      });
-    }
-    for (const key of Object.keys(manifest.labels)) {
-      if (key !== "orca" && !key.startsWith("orca.")) continue;
-      ctx.addIssue({
-        code: "custom",
-        path: ["labels", key],
-        message: "labels that begin with orca. belong to the agent",
-        params: { hint: "choose another name" },
-      });
-    }
-  })
-  .meta({ title: "Orca service manifest" });
+  // These rules speak up beside other faults, so that one run of lint names them all.
+  .superRefine(checkWhole, { when: ({ value }) => typeof value === "object" && value !== null })
+  .meta({
+    title: "Orca service manifest",
+    description: "One service, or with `schedule` one job; the file's name is the service's name.",
+  });
 
 /** A validated manifest, with durations in milliseconds and sizes in bytes. */
 export type Manifest = z.output<typeof manifestSchema>;

@@ -29,21 +29,40 @@ export interface Finding {
   hint: string;
 }
 
+/** The most characters of a value or a key that a message holds. */
+const LONGEST_SHOWN = 80;
+
+/** Cuts a text for a message: what stands in a file may be any length. */
+export function cutText(text: string): string {
+  return text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN - 1)}…` : text;
+}
+
+/** A text in quotes for a message, cut where it is long. */
+export function quoteText(text: string): string {
+  return JSON.stringify(cutText(text));
+}
+
 /** Prints a key path as TOML users read it: `health.http.port`, `ports[1]`. */
 export function describePath(path: readonly (string | number)[]): string {
   let text = "";
   for (const part of path) {
     if (typeof part === "number") text += `[${part}]`;
-    else text += `${text === "" ? "" : "."}${/^[A-Za-z0-9_-]+$/.test(part) ? part : JSON.stringify(part)}`;
+    else text += `${text === "" ? "" : "."}${/^[A-Za-z0-9_-]{1,80}$/.test(part) ? part : quoteText(part)}`;
   }
   return text;
 }
 
-/** One line: `file:line:column: key: what is wrong; what to write instead`. */
+/** One line: `file:line:column: key: what is wrong (what to write instead)`; what is no error is called what it is. */
 export function describeProblem(problem: Problem): string {
+  const severity = problem.severity === "error" ? "" : `${problem.severity}: `;
+  return `${problem.file}:${problem.line}:${problem.column}: ${severity}${describeFault(problem)}`;
+}
+
+/** The same without the place: `key: what is wrong (what to write instead)`. */
+export function describeFault(problem: Pick<Problem, "key" | "message" | "hint">): string {
   const key = problem.key === "" ? "" : `${problem.key}: `;
   const hint = problem.hint === "" ? "" : ` (${problem.hint})`;
-  return `${problem.file}:${problem.line}:${problem.column}: ${key}${problem.message}${hint}`;
+  return `${key}${problem.message}${hint}`;
 }
 
 /**
@@ -53,11 +72,18 @@ export function describeProblem(problem: Problem): string {
 export function suggestWord(word: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
+  const plain = foldWord(word);
   for (const candidate of known) {
-    const apart = distance(word.toLowerCase().replaceAll("-", "_"), candidate.toLowerCase());
+    // The distance is at least the difference in length: most candidates need no closer look.
+    if (Math.abs(candidate.length - word.length) >= bestDistance) continue;
+    const apart = distance(plain, foldWord(candidate));
     if (apart < bestDistance) [best, bestDistance] = [candidate, apart];
   }
   return best;
+}
+
+function foldWord(word: string): string {
+  return word.toLowerCase().replaceAll("-", "_");
 }
 
 /** Orders problems by file, line, column and code, so that output is the same on every run. */

@@ -2,6 +2,8 @@
 
 import { isIP } from "node:net";
 
+import { quoteText } from "./problem.ts";
+
 /** One published port. `address` is undefined where the manifest leaves it to the node's private address. */
 export interface PublishedPort {
   address: string | undefined;
@@ -21,12 +23,27 @@ export function parsePublishedPort(text: string): PublishedPort | string {
   if (/^\d{1,5}(\/\w+)?$/.test(text)) return `the host port is missing: write "${text.replace(/^\d+/, "$&:$&")}"`;
   const match = FORM.exec(text);
   if (match === null) return 'write "8443:8443", "127.0.0.1:8443:8443" or "53:53/udp"';
-  const address = match[1]?.replace(/^\[|\]$/g, "");
-  if (address !== undefined && isIP(address) === 0) return `${JSON.stringify(address)} is not an IP address`;
+  const written = match[1]?.replace(/^\[|\]$/g, "");
+  if (written !== undefined && isIP(written) === 0) return `${quoteText(written)} is not an IP address`;
+  const address = written === undefined ? undefined : normaliseAddress(written);
   const [hostPort, containerPort] = [Number(match[2]), Number(match[3])];
   if (hostPort < 1 || hostPort > 65_535) return `${hostPort} is not a port (1 to 65535)`;
   if (containerPort < 1 || containerPort > 65_535) return `${containerPort} is not a port (1 to 65535)`;
   return { address, hostPort, containerPort, protocol: match[4] === "udp" ? "udp" : "tcp" };
+}
+
+/**
+ * One spelling for each address. `0::0`, `::` and `0:0:0:0:0:0:0:0` are one address, and Docker binds `::ffff:10.0.0.1` as
+ * 10.0.0.1: a rule that compares addresses must not be passed by a spelling.
+ * @param address a valid IP address
+ */
+export function normaliseAddress(address: string): string {
+  if (isIP(address) !== 6) return address;
+  const short = new URL(`http://[${address}]/`).hostname.slice(1, -1);
+  const mapped = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(short);
+  if (mapped === null) return short;
+  const words = [mapped[1], mapped[2]].map((word) => Number.parseInt(word ?? "0", 16));
+  return words.flatMap((word) => [word >> 8, word & 255]).join(".");
 }
 
 /** True when the address means every address of the host. */
@@ -41,8 +58,13 @@ export function describePort(port: PublishedPort): string {
   return `${address}${port.hostPort}:${port.containerPort}${port.protocol === "udp" ? "/udp" : ""}`;
 }
 
-/** True when two published ports cannot both be bound on one host. */
+/**
+ * True when two published ports cannot both be bound on one host. IPv4 and IPv6 do not meet: Docker's proxy binds `tcp4` or
+ * `tcp6`, never both at once (moby, cmd/docker-proxy/tcp_proxy_linux.go).
+ */
 export function portsClash(left: PublishedPort, right: PublishedPort): boolean {
   if (left.hostPort !== right.hostPort || left.protocol !== right.protocol) return false;
-  return left.address === right.address || isEveryAddress(left.address) || isEveryAddress(right.address);
+  if (left.address === right.address) return true;
+  if (!isEveryAddress(left.address) && !isEveryAddress(right.address)) return false;
+  return left.address === undefined || right.address === undefined || isIP(left.address) === isIP(right.address);
 }

@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 
+import { quoteText } from "./problem.ts";
 import { durationMs, isName, refuse } from "./schema-leaf.ts";
 
 /** What is waited for. `node` is undefined for a service of the same node. */
@@ -24,8 +25,7 @@ export interface Requirement {
 export function parseRequirementTarget(text: string): RequirementTarget | string {
   if (text.includes("://")) return parseEndpoint(text);
   const parts = text.split("/");
-  if (parts.length > 2 || !parts.every(isName))
-    return `${JSON.stringify(text)} names no service, node/service or endpoint`;
+  if (parts.length > 2 || !parts.every(isName)) return `${quoteText(text)} names no service, node/service or endpoint`;
   const [first = "", second] = parts;
   return second === undefined
     ? { kind: "service", node: undefined, service: first }
@@ -33,15 +33,16 @@ export function parseRequirementTarget(text: string): RequirementTarget | string
 }
 
 function parseEndpoint(text: string): RequirementTarget | string {
+  // Before anything is shown: what stands before an @ may be a password.
+  if (text.includes("@")) return "an endpoint holds no user and no password";
   const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || url.hostname === "") return `${JSON.stringify(text)} is not an endpoint`;
-  if (url.username !== "" || url.password !== "") return "an endpoint holds no user and no password";
+  if (url === undefined || url.hostname === "") return `${quoteText(text)} is not an endpoint`;
   if (url.protocol === "tcp:") {
-    return url.port === "" ? `${JSON.stringify(text)} names no port` : { kind: "endpoint", url: text };
+    return url.port === "" ? `${quoteText(text)} names no port` : { kind: "endpoint", url: text };
   }
   return url.protocol === "http:" || url.protocol === "https:"
     ? { kind: "endpoint", url: text }
-    : `${JSON.stringify(url.protocol)} cannot be probed`;
+    : `${quoteText(url.protocol)} cannot be probed`;
 }
 
 /** The text a target is written as. */

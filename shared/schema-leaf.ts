@@ -7,7 +7,8 @@ import { z } from "zod";
 
 import { DURATION_PATTERN, parseDuration, suggestDuration } from "./duration.ts";
 import { parseImageReference } from "./image-reference.ts";
-import { parsePublishedPort } from "./published-port.ts";
+import { quoteText } from "./problem.ts";
+import { normaliseAddress, parsePublishedPort } from "./published-port.ts";
 import { parseSchedule } from "./schedule.ts";
 import { parseSize, SIZE_PATTERN, suggestSize } from "./size.ts";
 
@@ -33,7 +34,7 @@ export const durationMs = z
   .transform((text, ctx) => {
     const parsed = parseDuration(text);
     if (parsed === undefined) {
-      refuse(ctx, `${JSON.stringify(text)} is not a duration`, suggestDuration(text));
+      refuse(ctx, `${quoteText(text)} is not a duration`, suggestDuration(text));
       return z.NEVER;
     }
     return parsed;
@@ -51,7 +52,7 @@ export const sizeBytes = z
   .transform((text, ctx) => {
     const parsed = parseSize(text);
     if (parsed === undefined) {
-      refuse(ctx, `${JSON.stringify(text)} is not a size`, suggestSize(text));
+      refuse(ctx, `${quoteText(text)} is not a size`, suggestSize(text));
       return z.NEVER;
     }
     return parsed;
@@ -68,14 +69,14 @@ export function isName(text: string): boolean {
 export const name = checked(z.string().meta({ pattern: NAME_PATTERN.source }), (text) =>
   isName(text)
     ? undefined
-    : [`${JSON.stringify(text)} is not a name`, "use up to 63 lower-case letters, digits and inner hyphens"],
+    : [`${quoteText(text)} is not a name`, "use up to 63 lower-case letters, digits and inner hyphens"],
 );
 
 /** An absolute path without `.` and `..`. */
 export const absolutePath = checked(z.string(), (text) => {
-  if (!text.startsWith("/")) return [`${JSON.stringify(text)} is not an absolute path`, 'begin it with "/"'];
+  if (!text.startsWith("/")) return [`${quoteText(text)} is not an absolute path`, 'begin it with "/"'];
   if (text.includes("\0") || text.split("/").some((part) => part === "." || part === "..")) {
-    return [`${JSON.stringify(text)} has a "." or ".." in it`, "write the path out"];
+    return [`${quoteText(text)} has a "." or ".." in it`, "write the path out"];
   }
   return undefined;
 });
@@ -84,15 +85,18 @@ export const absolutePath = checked(z.string(), (text) => {
 export const relativePath = checked(z.string(), (text) => {
   if (text === "" || text.startsWith("/")) {
     return [
-      `${JSON.stringify(text)} is not a path inside the node's directory`,
+      `${quoteText(text)} is not a path inside the node's directory`,
       'write it relative, such as "files/app.conf"',
     ];
   }
   if (text.includes("\0") || text.split("/").includes("..")) {
-    return [`${JSON.stringify(text)} leaves the node's directory`, "keep the file beside the manifest, under files/"];
+    return [`${quoteText(text)} leaves the node's directory`, "keep the file beside the manifest, under files/"];
   }
   return undefined;
 });
+
+/** The path of a URL. */
+export const urlPath = z.string().startsWith("/", 'begin the path with "/"');
 
 /** A secret's path, such as `/prod/keycloak/ADMIN_PASSWORD`; never a value. */
 export const secretPath = checked(z.string(), (text) =>
@@ -105,7 +109,7 @@ export const secretPath = checked(z.string(), (text) =>
 export const envName = checked(z.string(), (text) =>
   /^[A-Za-z_][A-Za-z0-9_.]*$/.test(text)
     ? undefined
-    : [`${JSON.stringify(text)} is not a variable's name`, "use letters, digits and _, not a digit first"],
+    : [`${quoteText(text)} is not a variable's name`, "use letters, digits and _, not a digit first"],
 );
 
 /** An environment variable's value; TOML numbers are refused because 1.0 and 010 would change on the way. */
@@ -116,11 +120,10 @@ export const envValue = checked(z.string(), (text) =>
 /** An image reference in Docker's grammar. */
 export const imageReference = checked(z.string(), (text) => {
   const parsed = parseImageReference(text);
+  // A text that is a URL may hold a password: it is not shown.
+  if (text.includes("://")) return ['an image is no URL: "://" does not belong', 'write "registry/name:tag"'];
   return typeof parsed === "string"
-    ? [
-        `${JSON.stringify(text)} is not an image: ${parsed}`,
-        'write "registry/name:tag" or "registry/name:tag@sha256:…"',
-      ]
+    ? [`${quoteText(text)} is not an image: ${parsed}`, 'write "registry/name:tag" or "registry/name:tag@sha256:…"']
     : undefined;
 });
 
@@ -128,7 +131,7 @@ export const imageReference = checked(z.string(), (text) => {
 export const publishedPort = z.string().transform((text, ctx) => {
   const parsed = parsePublishedPort(text);
   if (typeof parsed === "string") {
-    refuse(ctx, `${JSON.stringify(text)} is not a published port`, parsed);
+    refuse(ctx, `${quoteText(text)} is not a published port`, parsed);
     return z.NEVER;
   }
   return parsed;
@@ -142,41 +145,37 @@ export function schedule(once: boolean): z.ZodType<string> {
   return checked(z.string(), (text) => {
     const parsed = parseSchedule(text);
     if (typeof parsed === "string") {
-      return [
-        `${JSON.stringify(text)} is not a schedule: ${parsed}`,
-        'write "every 5h" or a UTC cron such as "0 3 * * *"',
-      ];
+      return [`${quoteText(text)} is not a schedule: ${parsed}`, 'write "every 5h" or a UTC cron such as "0 3 * * *"'];
     }
     return parsed.kind === "once" && !once ? ['"@once" is for jobs', 'write "every 5h" or a UTC cron'] : undefined;
   });
 }
 
-/** An IP address. */
+/** An IP address, in its one spelling. */
 export const ipAddress = checked(z.string(), (text) =>
-  isIP(text) === 0 ? [`${JSON.stringify(text)} is not an IP address`, 'write it as "10.0.0.10"'] : undefined,
-);
+  isIP(text) === 0 ? [`${quoteText(text)} is not an IP address`, 'write it as "10.0.0.10"'] : undefined,
+).transform(normaliseAddress);
 
 /** An IP network, such as `10.0.0.0/16`; a bare address counts as a network of one. */
 export const ipNetwork = checked(z.string(), (text) => {
-  const [address = "", bits] = text.split("/", 2);
+  const [address = "", bits, ...rest] = text.split("/", 3);
   const family = isIP(address);
   const most = family === 4 ? 32 : 128;
-  const valid = family !== 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most));
-  return valid ? undefined : [`${JSON.stringify(text)} is not an IP network`, 'write it as "10.0.0.0/16"'];
+  const inRange = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most);
+  const valid = family !== 0 && inRange && rest.length === 0;
+  return valid ? undefined : [`${quoteText(text)} is not an IP network`, 'write it as "10.0.0.0/16"'];
 });
 
 /** A signal by name (`SIGTERM`) or number, as Docker takes it. */
 export const signal = checked(z.string(), (text) =>
   /^(SIG[A-Z0-9+-]{2,10}|[A-Z]{2,8}\d?|\d{1,2})$/.test(text)
     ? undefined
-    : [`${JSON.stringify(text)} is not a signal`, 'write it by name, such as "SIGTERM" or "SIGHUP"'],
+    : [`${quoteText(text)} is not a signal`, 'write it by name, such as "SIGTERM" or "SIGHUP"'],
 );
 
 /** A rate such as `60/s` or `1000/m`. */
 export const rate = checked(z.string(), (text) =>
-  /^[1-9]\d*\/(s|m|h)$/.test(text)
-    ? undefined
-    : [`${JSON.stringify(text)} is not a rate`, 'write it as "60/s" or "1000/m"'],
+  /^[1-9]\d*\/(s|m|h)$/.test(text) ? undefined : [`${quoteText(text)} is not a rate`, 'write it as "60/s" or "1000/m"'],
 );
 
 /** A program and its arguments; never a shell line. */

@@ -26,9 +26,11 @@ export const SIZE_PATTERN = /^(0|[1-9]\d{0,15})(\.\d{1,3})?(B|kB|KB|MB|GB|TB|KiB
 export function parseSize(text: string): number | undefined {
   const match = SIZE_PATTERN.exec(text);
   if (match === null) return undefined;
-  const bytes = Number(`${match[1]}${match[2] ?? ""}`) * UNIT_BYTES[match[3] as Unit];
-  const whole = Math.round(bytes);
-  return Math.abs(bytes - whole) < 1e-3 && Number.isSafeInteger(whole) ? whole : undefined;
+  // Thousandths of a unit, in whole numbers: 0.1 has no exact double, and a size must come to whole bytes exactly.
+  const thousandths = BigInt(`${match[1]}${(match[2] ?? "").slice(1).padEnd(3, "0")}`);
+  const scaled = thousandths * BigInt(UNIT_BYTES[match[3] as Unit]);
+  const sizeBytes = Number(scaled / 1000n);
+  return scaled % 1000n === 0n && Number.isSafeInteger(sizeBytes) ? sizeBytes : undefined;
 }
 
 /**
@@ -55,7 +57,8 @@ export function describeSize(sizeBytes: number): string {
 
 /** What to write instead of a text that is no size. */
 export function suggestSize(text: string): string {
-  const match = /^(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?(?:ytes?)?$/i.exec(text.trim());
+  if (SIZE_PATTERN.test(text)) return "write a size that comes to whole bytes, below 8192TiB";
+  const match = /^(\d{1,16}(?:\.\d{1,3})?)\s*([kmgt]?)(i?)b?(?:ytes?)?$/i.exec(text.trim());
   const letter = (match?.[2] ?? "").toUpperCase();
   if (match !== null && letter !== "") {
     const binary = match[3] !== "" || !/b$/i.test(text.trim());
