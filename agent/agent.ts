@@ -63,12 +63,10 @@ export class Agent {
     this.#options = options;
     this.#queue = new TriggerQueue(clock);
     this.store = Store.open(options.stateDir, clock.nowMs());
-    if (this.store.trouble !== undefined)
-      emit({ kind: "state-not-saved", atMs: clock.nowMs(), message: this.store.trouble });
     this.files = new FileStore(options.stateDir);
     const secrets = new SecretDelivery(options.secrets, options.runDir);
     const tools: Tools = { node, ...engine, files: this.files, secrets, findAuth: createAuthFinder(options.authFiles) };
-    this.#executor = new Executor(tools, { clock, emit, onEnded: () => this.#queue.fire("operation") });
+    this.#executor = new Executor(tools, { clock, emit, onChange: () => this.#queue.fire("operation") });
     this.#observer = new Observer({
       node,
       clock,
@@ -107,6 +105,9 @@ export class Agent {
 
   /** Begins to watch and to turn. */
   async start(): Promise<void> {
+    const { clock, emit } = this.#options;
+    const { trouble } = this.store;
+    if (trouble !== undefined) emit({ kind: "state-not-saved", atMs: clock.nowMs(), message: trouble });
     await this.files.load();
     await this.#options.source.watch(() => this.#queue.fire("source"));
     this.#observer.start();

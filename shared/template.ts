@@ -26,6 +26,7 @@ const engine = new Liquid({
   strictFilters: true,
   strictVariables: true,
   fs: noFiles,
+  relativeReference: false,
   parseLimit: LARGEST_BYTES,
   renderLimit: LONGEST_MS,
   memoryLimit: LARGEST_BYTES * 4,

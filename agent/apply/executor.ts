@@ -11,15 +11,21 @@ import { type Run, runStep, type StepResult, type Tools } from "./handlers.ts";
 export interface ExecutorOptions {
   clock: Clock;
   emit: Emit;
-  /** Called whenever an operation has ended. */
-  onEnded: () => void;
+  /** Called when an operation has ended, and now and then while a long step has made progress. */
+  onChange: () => void;
 }
+
+/** Progress wakes the loop at most this often. */
+const PROGRESS_EVERY_MS = 1_000;
+/** How long an ending agent waits for what is in flight. The engine carries it out in any case. */
+const CLOSE_GRACE_MS = 2_000;
 
 interface Lane {
   operation: Operation;
   stage: Step["kind"];
   sinceMs: number;
   progress: string | undefined;
+  reportedMs: number | undefined;
   abort: AbortController;
   ended: Promise<void>;
 }
@@ -47,6 +53,7 @@ export class Executor {
         stage: operation.steps[0]?.kind ?? "write-files",
         sinceMs: this.#options.clock.nowMs(),
         progress: undefined,
+        reportedMs: undefined,
         abort,
         ended: Promise.resolve(),
       };
@@ -81,11 +88,20 @@ export class Executor {
     return { operations, outcomes };
   }
 
-  /** Takes no more operations and cancels what is in flight; resolves when all have ended. Containers are left as they are. */
+  /**
+   * Takes no more operations, cancels what is in flight and waits a little for it. What the engine has begun, it carries
+   * out; the next agent sees the result. Containers are left as they are.
+   */
   async close(): Promise<void> {
     this.#closed = true;
     this.cancel([...this.#lanes.keys()]);
-    await Promise.all([...this.#lanes.values()].map((lane) => lane.ended));
+    const ended = Promise.all([...this.#lanes.values()].map((lane) => lane.ended));
+    let cancelTimer = (): void => undefined;
+    const late = new Promise<void>((resolve) => {
+      cancelTimer = this.#options.clock.after(CLOSE_GRACE_MS, resolve);
+    });
+    await Promise.race([ended, late]);
+    cancelTimer();
   }
 
   async #carryOut(lane: Lane, contents: ReadonlyMap<string, Uint8Array>): Promise<void> {
@@ -94,9 +110,7 @@ export class Executor {
       signal: abort.signal,
       contents,
       created: undefined,
-      report: (progress) => {
-        lane.progress = progress;
-      },
+      report: (progress) => this.#report(lane, progress),
     };
     let result: OperationOutcome["result"] = { kind: "done", steps: operation.steps.length };
     for (const step of operation.steps) {
@@ -115,7 +129,15 @@ export class Executor {
     this.#lanes.delete(operation.lane);
     this.#outcomes.push(outcome);
     this.#options.emit({ kind: "operation-ended", atMs: outcome.endedMs, outcome });
-    this.#options.onEnded();
+    this.#options.onChange();
+  }
+
+  #report(lane: Lane, progress: string): void {
+    const { clock, onChange } = this.#options;
+    lane.progress = progress;
+    if (lane.reportedMs !== undefined && clock.monotonicMs() - lane.reportedMs < PROGRESS_EVERY_MS) return;
+    lane.reportedMs = clock.monotonicMs();
+    onChange();
   }
 
   /** Takes one step; answers how the operation ends, or undefined when it goes on. */

@@ -128,6 +128,7 @@ export function runStep<K extends Step["kind"]>(
 
 async function pullImage(step: Extract<Step, { kind: "ensure-image" }>, run: Run, tools: Tools): Promise<StepResult> {
   if ((await tools.reader.findImage(step.image)) !== undefined) return "unchanged";
+  run.report("asking the registry");
   await tools.writer.pullImage(step.image, {
     auth: await tools.findAuth(step.image),
     signal: run.signal,

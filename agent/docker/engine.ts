@@ -18,7 +18,7 @@ import {
   mapNetwork,
   type NetworkJson,
 } from "./mapping.ts";
-import type { DockerExec, DockerReader } from "./reader.ts";
+import { type DockerExec, type DockerReader, EngineError } from "./reader.ts";
 import { demultiplex, readEvents, readPull, readWhole } from "./streams.ts";
 import type { DockerWriter } from "./writer.ts";
 
@@ -181,7 +181,12 @@ function createNetworkWriter(docker: Docker): Pick<DockerWriter, "createNetwork"
     },
     connectNetwork: async (network, id, aliases) => {
       const body = { Container: id, EndpointConfig: { Aliases: [...aliases] } };
-      await callUnless("connect network", [403], () => docker.getNetwork(network).connect(body));
+      try {
+        await call("connect network", () => docker.getNetwork(network).connect(body));
+      } catch (error) {
+        // The engine has no status of its own for "it is on this network already".
+        if (!(error instanceof EngineError) || !/already exists in network/.test(error.message)) throw error;
+      }
     },
     removeNetwork: async (name) => {
       await callUnless("remove network", [404], () => docker.getNetwork(name).remove());

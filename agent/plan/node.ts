@@ -25,7 +25,7 @@ export function planNode(world: World, engine: Reachable): NodePlan {
   if (world.desired.services.size > 0 && canonicalJson(world.observed.hosts ?? null) !== canonicalJson(peers)) {
     steps.push({ kind: "write-hosts", hosts: peers });
   }
-  const failure = rememberLane(world.memory.nodeFailure, world.observed.outcomes, NODE_LANE);
+  const failure = rememberLane(world.memory.nodeFailure, world, NODE_LANE);
   const waits = failure !== undefined && world.nowMs < failure.nextMs;
   if (waits) notes.push(`${failure.message}; tried again in ${describeDuration(failure.nextMs - world.nowMs)}`);
   const busy = world.observed.operations.some((operation) => operation.lane === NODE_LANE);

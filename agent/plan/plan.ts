@@ -8,7 +8,7 @@ import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import { NODE_LANE, type Operation } from "../../shared/step.ts";
 import { planNode } from "./node.ts";
-import { beginMemory, rememberContainer, rememberExit, rememberOutcome } from "./remember.ts";
+import { beginMemory, boundTimes, rememberContainer, rememberExit, rememberOutcome } from "./remember.ts";
 import { planRemovals } from "./removal.ts";
 import { guardRepetition } from "./repeat-guard.ts";
 import { decideService } from "./service.ts";
@@ -99,7 +99,7 @@ function buildScene(
   const mine = engine.containers.filter((container) => container.service === desired.name);
   const current = mine.find((container) => container.specHash === desired.specHash);
   const others = mine.filter((container) => container !== current);
-  let memory = beginMemory(desired, world.memory.services[desired.name]);
+  let memory = boundTimes(beginMemory(desired, world.memory.services[desired.name]), desired, world.nowMs);
   for (const outcome of world.observed.outcomes) {
     if (outcome.operation.lane === desired.name) memory = rememberOutcome(memory, outcome, desired);
   }

@@ -14,6 +14,30 @@ const PULL_BACKOFF = { initialMs: 5_000, maxMs: 300_000 };
 
 const SIGNAL_BASE = 128;
 
+/** The longest any wait can be: a stall's. */
+const LONGEST_STALL_MS = 1_800_000;
+
+/**
+ * Puts remembered times back where a clock that jumped backwards has made them absurd: nothing that is waited for lies
+ * further away than its longest wait, and nothing that has happened lies in the future.
+ */
+export function boundTimes(memory: ServiceMemory, desired: DesiredService, nowMs: number): ServiceMemory {
+  let next = memory;
+  const startLimitMs = nowMs + desired.restart.backoff.max;
+  if (next.nextStartMs !== undefined && next.nextStartMs > startLimitMs) next = { ...next, nextStartMs: startLimitMs };
+  if (next.failure !== undefined && next.failure.nextMs > nowMs + FAILURE_BACKOFF.maxMs) {
+    next = { ...next, failure: { ...next.failure, nextMs: nowMs + FAILURE_BACKOFF.maxMs } };
+  }
+  if (next.repeated?.untilMs !== undefined && next.repeated.untilMs > nowMs + LONGEST_STALL_MS) {
+    next = { ...next, repeated: { ...next.repeated, untilMs: nowMs + LONGEST_STALL_MS } };
+  }
+  if (next.waiting !== undefined && next.waiting.sinceMs > nowMs) next = { ...next, waiting: { ...next.waiting, sinceMs: nowMs } };
+  if (next.healthy?.sinceMs !== undefined && next.healthy.sinceMs > nowMs) {
+    next = { ...next, healthy: { ...next.healthy, sinceMs: nowMs } };
+  }
+  return next;
+}
+
 /** What a service is remembered with before anything happened; a newer intent begins here again. */
 export function beginMemory(desired: DesiredService, before: ServiceMemory | undefined): ServiceMemory {
   if (before?.fingerprint === desired.fingerprint) return before;
@@ -73,10 +97,11 @@ export interface LaneFailure {
 /** Takes over how the last operation of such a lane ended; undefined when nothing is wrong. */
 export function rememberLane(
   before: LaneFailure | undefined,
-  outcomes: readonly OperationOutcome[],
+  { observed: { outcomes }, nowMs }: World,
   lane: string,
 ): LaneFailure | undefined {
-  let failure = before;
+  const farMs = nowMs + FAILURE_BACKOFF.maxMs;
+  let failure = before !== undefined && before.nextMs > farMs ? { ...before, nextMs: farMs } : before;
   for (const { operation, result, endedMs } of outcomes) {
     if (operation.lane !== lane) continue;
     if (result.kind !== "failed") failure = undefined;

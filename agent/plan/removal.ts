@@ -32,7 +32,7 @@ export function planRemovals(world: World, containers: readonly ObservedContaine
     const known = world.memory.removals[service];
     // A clock that jumped back begins the window again; it never ends early.
     const sinceMs = known === undefined || known.sinceMs > world.nowMs ? world.nowMs : known.sinceMs;
-    const failure = rememberLane(known?.failure, world.observed.outcomes, service);
+    const failure = rememberLane(known?.failure, world, service);
     removals[service] = { sinceMs, specHash: list[0]?.specHash ?? "", ...(failure === undefined ? {} : { failure }) };
     const busy = world.observed.operations.some((operation) => operation.lane === service);
     const { view, operation } = planOne(world, list, sinceMs);
@@ -66,7 +66,7 @@ function planOne(
     sinceMs,
     waitingFor: [],
     nextMs: over ? undefined : endMs,
-    settled: true,
+    settled: false,
     restarts: 0,
     revision: first.revision,
     desiredRevision: undefined,

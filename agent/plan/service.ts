@@ -9,8 +9,6 @@ import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from ".
 import { tendRunning } from "./tend.ts";
 import type { Decision, Scene, World } from "./world.ts";
 
-const LONGEST_RETRY_MS = 300_000;
-
 type Rule = (scene: Scene) => Decision | undefined;
 
 const RULES: readonly Rule[] = [
@@ -148,8 +146,7 @@ function replaceUnusable(scene: Scene): Decision | undefined {
 function waitForRetry({ memory, world, desired, current, others }: Scene): Decision | undefined {
   const { failure } = memory;
   if (failure === undefined || failure.fingerprint !== desired.fingerprint) return undefined;
-  // A clock that jumped back must not make this wait longer than the longest backoff.
-  const retryMs = Math.min(failure.nextMs, world.nowMs + LONGEST_RETRY_MS);
+  const retryMs = failure.nextMs;
   if (world.nowMs >= retryMs) return undefined;
   const serving = describeServing(world, [current, ...others]);
   return { state: "backoff", reason: `${failure.message}${serving}`, memory, retryMs };

@@ -56,10 +56,9 @@ function checkDataMount({ world, desired, memory }: Scene): Decision | undefined
   return { state: "waiting", reason: `it has volumes, and ${mounted.reason}`, memory, nextMs: world.nowMs + 5_000 };
 }
 
-function checkBackoff({ world, memory, desired }: Scene): Decision | undefined {
+function checkBackoff({ world, memory }: Scene): Decision | undefined {
   if (memory.nextStartMs === undefined || memory.restartAsked !== undefined) return undefined;
-  // A clock that jumped back must not make this wait longer than the longest backoff.
-  const retryMs = Math.min(memory.nextStartMs, world.nowMs + desired.restart.backoff.max);
+  const retryMs = memory.nextStartMs;
   if (world.nowMs >= retryMs) return undefined;
   const wait = describeDuration(retryMs - world.nowMs);
   const reason = `${describeLastEnd(memory)}; restart ${memory.attempt} in ${wait}`;

@@ -110,7 +110,7 @@ export class TestNode {
   /** Ends the agent as systemd does. */
   async stop(): Promise<void> {
     const stopped = this.agent.stop("test");
-    await this.clock.advance(1_000);
+    await this.clock.advance(3_000);
     await stopped;
     this.#agent = undefined;
   }

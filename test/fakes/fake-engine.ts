@@ -105,7 +105,13 @@ export class FakeEngine {
   };
 
   readonly writer: DockerWriter = {
-    pullImage: (reference, options) => this.#write("pullImage", reference, () => this.#pull(reference, options)),
+    pullImage: (reference, options) =>
+      Promise.race([
+        this.#write("pullImage", reference, () => this.#pull(reference, options)),
+        new Promise<never>((_resolve, reject) =>
+          options.signal.addEventListener("abort", () => reject(new EngineError("pull image: cancelled", 499)), { once: true }),
+        ),
+      ]),
     createContainer: (request) => this.#write("createContainer", request.name, () => this.#create(request)),
     startContainer: (id) => this.#write("startContainer", id, () => this.#start(this.#require(id))),
     unpauseContainer: (id) => this.#write("unpauseContainer", id, () => void (this.#require(id).status = "running")),

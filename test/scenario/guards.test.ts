@@ -1,0 +1,221 @@
+// What must never happen: a removal on an error, a start out of turn, a spin, a neighbour's container touched.
+
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+
+import { buildManifest } from "../builders/manifest.ts";
+import { TestNode } from "../builders/node.ts";
+import type { FakeContainer } from "../fakes/fake-engine.ts";
+
+let node: TestNode;
+
+beforeEach(() => {
+  node = new TestNode();
+});
+
+afterEach(() => node.dispose());
+
+function running(service: string): FakeContainer {
+  const container = node.engine.running(service);
+  if (container === undefined) throw new Error(`${service} does not run`);
+  return container;
+}
+
+async function bringUp(manifests: Record<string, string>): Promise<void> {
+  node.source.set(manifests);
+  await node.start();
+  await node.untilSettled(Object.keys(manifests));
+  node.engine.calls.length = 0;
+}
+
+function callsFor(call: string): string[] {
+  return node.engine.calls.filter((entry) => entry.call === call).map(({ subject }) => subject);
+}
+
+describe("error is not empty", () => {
+  test("a source that cannot be read changes nothing, also after a restart of the agent, and status says so", async () => {
+    await bringUp({ a: buildManifest(), b: buildManifest() });
+    node.source.fail("the disk is gone");
+    await node.clock.advance(120_000);
+    expect(node.turn.source.trouble).toBe("the disk is gone");
+    await node.stop();
+    await node.start();
+    await node.untilSettled(["a", "b"]);
+    expect(node.engine.calls).toEqual([]);
+    node.engine.end(running("a"), 1);
+    await node.clock.advance(3_000);
+    expect(node.engine.running("a")).toBeDefined();
+  });
+
+  test("a fleet.toml that does not parse refuses the whole snapshot", async () => {
+    node.source.setFleet('[nodes.vm1]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "8GiB"\n');
+    await bringUp({ a: buildManifest() });
+    node.source.setFleet("[nodes.vm1\naddress = ");
+    node.source.set({ a: buildManifest({ image: "app:2" }), b: buildManifest() });
+    await node.clock.advance(60_000);
+    expect(node.turn.source.trouble).toMatch(/^fleet.toml cannot be read: fleet.toml:1:/);
+    expect(node.engine.calls).toEqual([]);
+    expect(node.turn.services.map((view) => view.name)).toEqual(["a"]);
+  });
+
+  test("a manifest that does not parse holds its service at its release, which is still healed", async () => {
+    await bringUp({ a: buildManifest(), b: buildManifest() });
+    node.source.set({ a: `memroy = 5\n${buildManifest({ image: "app:2" })}`, b: buildManifest({ image: "app:2" }) });
+    await node.until("invalid", ["a"]);
+    await node.untilSettled(["b"]);
+    expect(node.view("a").reason).toMatch(/manifests\/vm1\/a.toml:1:1: memroy: there is no such key/);
+    expect(running("a").image).toBe("app:1");
+    expect(running("b").image).toBe("app:2");
+    node.engine.end(running("a"), 1);
+    await node.clock.advance(3_000);
+    expect(running("a").image).toBe("app:1");
+  });
+
+  test("a new service with a manifest that does not parse is shown and nothing runs for it", async () => {
+    await bringUp({ a: buildManifest() });
+    node.source.set({ z: "image = 5" });
+    await node.until("invalid", ["z"]);
+    await node.clock.advance(60_000);
+    expect(node.engine.of("z")).toEqual([]);
+  });
+});
+
+describe("removal", () => {
+  const five = { a: buildManifest(), b: buildManifest(), c: buildManifest(), d: buildManifest(), e: buildManifest() };
+
+  test("the brake holds a change that removes more than two of five, until a person allows it", async () => {
+    await bringUp(five);
+    node.source.set({ a: undefined, b: undefined, c: undefined });
+    await node.clock.advance(120_000);
+    expect(node.turn.source.trouble).toMatch(/would remove 3 of 5 services \(a, b, c\).*orca sync --allow-removal 3/);
+    expect(node.engine.calls).toEqual([]);
+    node.agent.request({ kind: "sync", retry: undefined, allowRemoval: 3, actor: { uid: 0, user: "root" } });
+    await node.until("removing", ["a", "b", "c"]);
+    await node.clock.advance(60_000);
+    expect(callsFor("stopContainer")).toHaveLength(3);
+    expect(callsFor("removeContainer")).toEqual([]);
+    expect(node.engine.running("d")).toBeDefined();
+  });
+
+  test("a permission is for one change only", async () => {
+    await bringUp(five);
+    node.source.set({ a: undefined, b: undefined, c: undefined });
+    await node.clock.advance(60_000);
+    node.agent.request({ kind: "sync", retry: undefined, allowRemoval: 3, actor: { uid: 0, user: "root" } });
+    await node.until("removing", ["a", "b", "c"]);
+    node.source.set({ f: buildManifest(), g: buildManifest(), h: buildManifest() });
+    await node.untilSettled(["f", "g", "h"]);
+    node.source.set({ d: undefined, e: undefined, f: undefined });
+    await node.clock.advance(60_000);
+    expect(node.turn.source.trouble).toMatch(/would remove 3 of 5/);
+  });
+
+  test("a removed service is stopped, kept for the undo window, then removed; its volume stays for ever", async () => {
+    const stateful = buildManifest({ top: 'backup = { none = "test" }', tables: '[[volumes]]\nname = "data"\ntarget = "/d"' });
+    await bringUp({ a: buildManifest(), b: buildManifest(), gone: stateful });
+    node.source.set({ gone: undefined });
+    await node.until("removing", ["gone"]);
+    await node.clock.advance(60_000);
+    expect(node.engine.of("gone").map((entry) => entry.status)).toEqual(["exited"]);
+    await node.clock.advance(3_600_000);
+    expect(node.engine.of("gone")).toEqual([]);
+    expect([...node.engine.volumes.keys()]).toEqual(["data"]);
+  });
+
+  test("what returns within the window with the same spec is started again, not made anew", async () => {
+    await bringUp({ a: buildManifest(), b: buildManifest(), c: buildManifest() });
+    const { id } = running("a");
+    node.source.set({ a: undefined });
+    await node.until("removing", ["a"]);
+    await node.clock.advance(600_000);
+    node.source.set({ a: buildManifest() });
+    await node.untilSettled(["a"]);
+    expect(running("a").id).toBe(id);
+    expect(callsFor("createContainer")).toEqual([]);
+  });
+
+  test("a clock that jumps back does not end the window early, nor one that jumps while the agent is down twice", async () => {
+    await bringUp({ a: buildManifest(), b: buildManifest(), c: buildManifest() });
+    node.source.set({ a: undefined });
+    await node.until("removing", ["a"]);
+    node.clock.jump(-7_200_000);
+    await node.clock.advance(1_800_000);
+    expect(node.engine.of("a")).toHaveLength(1);
+    await node.clock.advance(2_400_000);
+    expect(node.engine.of("a")).toEqual([]);
+  });
+});
+
+describe("what belongs to someone else", () => {
+  test("a foreign container with our name is refused and reported, never touched", async () => {
+    await bringUp({ a: buildManifest() });
+    const { name } = running("a");
+    node.engine.remove(running("a").id);
+    const foreign = node.engine.addForeign(name);
+    await node.until("refused", ["a"]);
+    expect(node.view("a").reason).toMatch(new RegExp(`${name} was not made by Orca`));
+    await node.clock.advance(600_000);
+    expect(node.engine.find(foreign.id)?.status).toBe("running");
+    node.engine.containers.delete(foreign.id);
+    await node.untilSettled(["a"]);
+  });
+
+  test("a volume of another node is refused; one without a label is used as it is", async () => {
+    node.engine.volumes.set("theirs", { "orca.node": "vm2", "orca.service": "db" });
+    node.engine.volumes.set("plain", {});
+    const withVolume = (name: string): string =>
+      buildManifest({ top: 'backup = { none = "test" }', tables: `[[volumes]]\nname = "${name}"\ntarget = "/d"` });
+    node.source.set({ a: withVolume("theirs"), b: withVolume("plain") });
+    await node.start();
+    await node.untilSettled(["b"]);
+    expect(node.view("a").state).toBe("refused");
+    expect(node.view("a").reason).toMatch(/volume theirs belongs to node vm2/);
+    expect(node.engine.of("a")).toEqual([]);
+  });
+
+  test("a network of that name that was not made by Orca is refused", async () => {
+    node.engine.networks.set("orca-vm1", { id: "x", name: "orca-vm1", labels: {}, internal: false, subnets: [] });
+    node.source.set({ a: buildManifest() });
+    await node.start();
+    await node.until("refused", ["a"]);
+    expect(node.engine.calls).toEqual([]);
+  });
+
+  test("a host port that someone else holds: the start fails, says so, is tried again, and heals", async () => {
+    const foreign = node.engine.addForeign("legacy", { ports: ["127.0.0.1:8080:80"] });
+    node.source.set({ a: buildManifest({ top: 'ports = ["8080:80"]' }) });
+    await node.start();
+    await node.until("backoff", ["a"]);
+    expect(node.view("a").reason).toMatch(/port is already allocated/);
+    expect(node.view("a").nextMs).toBeGreaterThan(node.clock.nowMs());
+    node.engine.containers.delete(foreign.id);
+    await node.untilSettled(["a"]);
+  });
+});
+
+describe("bounded repetition", () => {
+  test("the same steps three times without effect: stalled, with a next try, and no spin", async () => {
+    await bringUp({ a: buildManifest() });
+    // An engine that says yes to new caps and keeps the old ones.
+    const container = running("a");
+    const stubborn = { ...container.detail.caps, memoryBytes: 2 ** 30 };
+    Object.defineProperty(container.detail, "caps", { get: () => stubborn, set: () => undefined });
+    node.engine.touch(container, "update", () => undefined);
+    await node.until("stalled", ["a"], 10_000);
+    const tried = callsFor("updateCaps").length;
+    expect(tried).toBe(3);
+    await node.clock.advance(20_000);
+    expect(callsFor("updateCaps")).toHaveLength(tried);
+    expect(node.view("a").nextMs).toBeGreaterThan(node.clock.nowMs());
+    await node.clock.advance(3_600_000);
+    expect(callsFor("updateCaps").length).toBeLessThan(40);
+  });
+
+  test("a frozen event stream: a crash is still found, by the next resync", async () => {
+    await bringUp({ a: buildManifest() });
+    const container = running("a");
+    container.status = "exited";
+    Object.assign(container.detail, { exitCode: 1, finishedMs: node.clock.nowMs(), pid: 0 });
+    const tookMs = await node.clock.advanceUntil(() => node.engine.running("a") !== undefined, 40_000);
+    expect(tookMs).toBeLessThanOrEqual(31_100);
+  });
+});
