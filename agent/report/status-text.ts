@@ -1,0 +1,179 @@
+// The status as people read it: what `curl localhost:7070` and `orca status` print. Pure: from the document to text.
+
+import { describeDuration } from "../../shared/duration.ts";
+import { describeSize } from "../../shared/size.ts";
+import { SERVICE_STATES, type ServiceState } from "../../shared/status.ts";
+import type { HostDocument, ServiceDocument, StatusDocument } from "../../shared/status-document.ts";
+import { cutControlCharacters } from "./public-text.ts";
+import { cutText, layOutTable } from "./text-table.ts";
+
+/** A colour of a terminal. */
+export type Colour = "green" | "red" | "yellow" | "gray" | "cyan";
+
+/** How to print. `paint` is left out where there is no terminal, or NO_COLOR is set. */
+export interface TextOptions {
+  width: number;
+  paint?: (text: string, colour: Colour) => string;
+}
+
+/** Wide enough for every column and a piece of the reason. */
+export const DEFAULT_WIDTH = 100;
+const NARROWEST = 80;
+const UNMANAGED_SHOWN = 20;
+
+const COLOURS: Readonly<Record<ServiceState, Colour>> = {
+  healthy: "green",
+  completed: "green",
+  starting: "cyan",
+  pulling: "cyan",
+  waiting: "yellow",
+  stopped: "gray",
+  removing: "gray",
+  backoff: "yellow",
+  paused: "yellow",
+  unhealthy: "red",
+  unknown: "red",
+  invalid: "red",
+  refused: "red",
+  held: "red",
+  failed: "red",
+  stalled: "red",
+  "rolled-back": "red",
+};
+
+/** Prints the whole status. */
+export function printStatus(status: StatusDocument, options: TextOptions): string {
+  const width = Math.max(NARROWEST, options.width);
+  const lines = [
+    ...printHeader(status).map((line) => cutText(line, width)),
+    "",
+    ...printServices(status, { ...options, width }),
+  ];
+  if (status.notes.length > 0) lines.push("", "notes", ...status.notes.map((note) => `  ${clean(note)}`));
+  const serviceNotes = status.services.flatMap(({ name, notes }) => notes.map((note) => `  ${name}: ${clean(note)}`));
+  if (serviceNotes.length > 0) lines.push("", "notes on services", ...serviceNotes);
+  lines.push(...printUnmanaged(status, width));
+  return `${lines.join("\n")}\n`;
+}
+
+/** The colour of a state. */
+export function colourOf(state: ServiceState): Colour {
+  return COLOURS[state];
+}
+
+/** A revision as short as people write it: a commit by its first 12 digits. */
+export function shortRevision(revision: string | null): string {
+  if (revision === null) return "-";
+  return /^[0-9a-f]{40,64}$/.test(revision) ? revision.slice(0, 12) : revision;
+}
+
+/** `312M`, `1.5G`: a size in at most five characters. */
+export function shortSize(sizeBytes: number): string {
+  return describeSize(sizeBytes).replace(" ", "").replace(/iB$/, "");
+}
+
+/** Memory in use of its cap: `312M/1G`. */
+export function describeMemory(service: Pick<ServiceDocument, "memoryUsedBytes" | "memoryCapBytes">): string {
+  const { memoryUsedBytes: used, memoryCapBytes: cap } = service;
+  return used === null && cap === null
+    ? "-"
+    : `${used === null ? "-" : shortSize(used)}/${cap === null ? "-" : shortSize(cap)}`;
+}
+
+function printHeader(status: StatusDocument): string[] {
+  const { node, source, engine, agent, paused, turn } = status;
+  const age = source?.ageSeconds ?? null;
+  const read = age === null ? "not read yet" : `read ${describeDuration(age * 1_000)} ago`;
+  const parts = [
+    `node ${node}`,
+    `revision ${shortRevision(status.revision)}`,
+    `source ${read}${source !== null && source.trouble !== null ? " (not in force, see notes)" : ""}`,
+    engine.reachable ? `engine ${engine.version ?? "answers"}` : "ENGINE DOES NOT ANSWER",
+    `orca ${agent.version}, up ${describeDuration(agent.uptimeSeconds * 1_000)}`,
+  ];
+  const lines = [parts.map(clean).join(" · ")];
+  if (status.host !== null) lines.push(printHost(status.host), ...printDisks(status.host));
+  const counts = SERVICE_STATES.filter((state) => status.counts[state] > 0).map(
+    (state) => `${status.counts[state]} ${state}`,
+  );
+  lines.push(`${status.services.length} services${counts.length === 0 ? "" : `: ${counts.join(", ")}`}`);
+  if (paused !== null) lines.push(`PAUSED by uid ${paused.uid}: nothing is changed until orca resume`);
+  if (turn.ageSeconds !== null && turn.ageSeconds > 60)
+    lines.push(`THE LOOP STANDS STILL: its last turn ended ${describeDuration(turn.ageSeconds * 1_000)} ago`);
+  return lines;
+}
+
+function printHost(host: HostDocument): string {
+  const used = host.memoryTotalBytes - host.memoryAvailableBytes;
+  const share = host.memoryTotalBytes === 0 ? 0 : Math.round((used / host.memoryTotalBytes) * 100);
+  const load = host.cpuLoadPercent === null ? "-" : `${host.cpuLoadPercent} %`;
+  return `RAM ${describeSize(used)} of ${describeSize(host.memoryTotalBytes)} (${share} %) · CPU ${load} of ${host.cpus}`;
+}
+
+function printDisks(host: HostDocument): string[] {
+  return host.disks.map(
+    (disk) =>
+      `disk ${disk.path}: ${describeSize(disk.freeBytes)} of ${describeSize(disk.totalBytes)} free (${disk.freePercent} %), ` +
+      `inodes ${disk.inodesFreePercent} % free`,
+  );
+}
+
+const COLUMNS = [
+  { heading: "SERVICE", least: 16 },
+  { heading: "STATE" },
+  { heading: "HEALTH" },
+  { heading: "RESTARTS", align: "right" },
+  { heading: "MEMORY", align: "right" },
+  { heading: "REVISION", least: 12 },
+  { heading: "WAITING FOR / REASON", least: 18 },
+] as const;
+
+function printServices(status: StatusDocument, options: TextOptions): string[] {
+  const { services } = status;
+  if (services.length === 0) return ["no services"];
+  const rows = services.map((service) => [
+    service.name,
+    service.state,
+    service.health ?? "-",
+    String(service.restarts),
+    describeMemory(service),
+    shortRevision(service.revision ?? service.desiredRevision),
+    clean(describeSituation(service)),
+  ]);
+  const { paint } = options;
+  return layOutTable(COLUMNS, rows, {
+    width: options.width,
+    paint: (text, row, column) => {
+      const service = services[row];
+      if (paint === undefined || service === undefined || column !== 1) return text;
+      return paint(text, colourOf(service.state));
+    },
+  });
+}
+
+/** Whom it waits for, else why it is in its state; whole in `orca why`. */
+function describeSituation({ waitingFor, reason }: ServiceDocument): string {
+  const told = waitingFor.every((name) => reason.includes(name)) ? reason : `${waitingFor.join(", ")}: ${reason}`;
+  return told.replace(/^waiting for /, "");
+}
+
+function printUnmanaged({ unmanaged, node }: StatusDocument, width: number): string[] {
+  if (unmanaged.length === 0) return [];
+  const shown = unmanaged.slice(0, UNMANAGED_SHOWN).map((entry) => {
+    const owner = entry.node === null ? "" : `, of node ${entry.node}`;
+    const ports = entry.ports.length === 0 ? "" : `, ports ${entry.ports.join(" ")}`;
+    return cutText(
+      clean(`  ${entry.name} (${entry.image}, ${entry.running ? "running" : "not running"}${owner}${ports})`),
+      width,
+    );
+  });
+  const more = unmanaged.length - shown.length;
+  return [
+    ...["", `${unmanaged.length} containers are not managed by ${node}: listed, never touched`, ...shown],
+    ...(more > 0 ? [`  and ${more} more: see --json`] : []),
+  ];
+}
+
+function clean(text: string): string {
+  return cutControlCharacters(text);
+}

@@ -1,0 +1,101 @@
+// What `orca status --json` and `curl -H 'Accept: application/json' localhost:7070` give: a stable document with a version.
+// Every key is always there, null where nothing is known. Made by report/, read by the CLI. Holds no log lines, no
+// environment values and no file contents: it is served on loopback without a login.
+
+import type { ServiceState } from "./status.ts";
+
+/** Changes when a key changes its meaning or goes; a new key changes nothing. */
+export const STATUS_SCHEMA = "orca.status/1";
+
+/** Where the desired state comes from, and how fresh it is. Times are ISO 8601 in UTC. */
+export interface SourceDocument {
+  kind: "directory" | "git";
+  location: string;
+  revision: string | null;
+  read: string | null;
+  ageSeconds: number | null;
+  /** Why the newest reading is not in force. */
+  trouble: string | null;
+  retry: string | null;
+}
+
+/** One file system of the node. */
+export interface DiskDocument {
+  path: string;
+  totalBytes: number;
+  freeBytes: number;
+  freePercent: number;
+  inodes: number;
+  inodesFree: number;
+  /** 100 where the file system counts no inodes. */
+  inodesFreePercent: number;
+}
+
+/** The node itself. */
+export interface HostDocument {
+  memoryTotalBytes: number;
+  memoryAvailableBytes: number;
+  cpus: number;
+  /** Null until two readings have been taken. */
+  cpuLoadPercent: number | null;
+  uptimeSeconds: number;
+  disks: DiskDocument[];
+}
+
+/** A container that is not this node's: listed, never touched. */
+export interface UnmanagedDocument {
+  name: string;
+  image: string;
+  running: boolean;
+  ports: string[];
+  /** The node whose label it carries, where another agent made it. */
+  node: string | null;
+}
+
+/** One service. */
+export interface ServiceDocument {
+  name: string;
+  state: ServiceState;
+  reason: string;
+  since: string;
+  /** What its probes say of the container that runs. */
+  health: "starting" | "healthy" | "unhealthy" | null;
+  /** Healthy for `update.settle`: recorded as good. */
+  settled: boolean;
+  restarts: number;
+  oomKills: number;
+  /** Usage less inactive file cache. */
+  memoryUsedBytes: number | null;
+  memoryPeakBytes: number | null;
+  memoryCapBytes: number | null;
+  revision: string | null;
+  desiredRevision: string | null;
+  waitingFor: string[];
+  nextRetry: string | null;
+  image: string | null;
+  container: string | null;
+  owner: string | null;
+  notes: string[];
+}
+
+/** The whole status of one node. */
+export interface StatusDocument {
+  schema: typeof STATUS_SCHEMA;
+  node: string;
+  at: string;
+  agent: { version: string; started: string; uptimeSeconds: number; socket: string | null };
+  revision: string | null;
+  source: SourceDocument | null;
+  engine: { reachable: boolean; reason: string | null; version: string | null };
+  /** The last turn of the loop that was completed. */
+  turn: { ended: string | null; ageSeconds: number | null; tookMs: number | null; trouble: string | null };
+  /** Set while a person has paused the whole node. */
+  paused: { uid: number } | null;
+  /** Every service that is wanted is healthy, completed or stopped. */
+  healthy: boolean;
+  counts: Record<ServiceState, number>;
+  services: ServiceDocument[];
+  unmanaged: UnmanagedDocument[];
+  notes: string[];
+  host: HostDocument | null;
+}
