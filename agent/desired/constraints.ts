@@ -20,6 +20,8 @@ export interface Violation {
   code: "cycle" | "memory-budget" | "port-clash";
   /** Services of the violation as `node/service`. */
   members: readonly string[];
+  /** Where it is best shown: a member and a key of its manifest; undefined where the node's entry in fleet.toml is the place. */
+  at: { member: string; path: readonly (string | number)[] } | undefined;
   message: string;
   hint: string;
 }
@@ -29,23 +31,44 @@ export function placeName(node: string, service: string): string {
   return `${node}/${service}`;
 }
 
+/** More names than this in one message help nobody. */
+const LONGEST_CYCLE_SHOWN = 12;
+
 /** Dependency cycles, across nodes too; `wants` counts, since a circle of wishes slows every boot by its timeouts. */
 export function findDependencyCycles(services: readonly PlacedService[]): Violation[] {
-  const edges = new Map(
-    services.map(({ node, service, manifest }) => [placeName(node, service), listEdges(node, manifest)]),
-  );
-  return findCycles(edges).map((cycle) => ({
-    code: "cycle",
-    members: cycle,
-    message: `they require each other: ${[...cycle, cycle[0]].join(" → ")}`,
-    hint: "take one of these out of requires, or make it a wants with a short wants_timeout on one side only",
-  }));
+  const edges = new Map<string, Edge[]>();
+  for (const { node, service, manifest } of services) edges.set(placeName(node, service), listEdges(node, manifest));
+  const targets = new Map([...edges].map(([name, list]) => [name, list.map((edge) => edge.target)]));
+  return findCycles(targets).map((cycle) => {
+    const last = cycle.at(-1) ?? "";
+    const closing = edges.get(last)?.find((edge) => edge.target === cycle[0]);
+    return {
+      code: "cycle",
+      members: cycle,
+      at: { member: last, path: closing?.path ?? [] },
+      message: `they require each other: ${describeCycle(cycle)}`,
+      hint: "take one of these out of requires or wants: it must start without the other",
+    };
+  });
 }
 
-function listEdges(node: string, manifest: Manifest): string[] {
-  const targets = [...manifest.requires.map((entry) => entry.target), ...manifest.wants];
-  return targets.flatMap((target) =>
-    target.kind === "service" ? [placeName(target.node ?? node, target.service)] : [],
+function describeCycle(cycle: readonly string[]): string {
+  const left = cycle.length - LONGEST_CYCLE_SHOWN;
+  const shown = left > 1 ? [...cycle.slice(0, LONGEST_CYCLE_SHOWN), `… ${left} more …`] : cycle;
+  return [...shown, cycle[0]].join(" → ");
+}
+
+/** One thing that a service waits for, and where its manifest says so. */
+interface Edge {
+  target: string;
+  path: readonly (string | number)[];
+}
+
+function listEdges(node: string, { requires, wants }: Manifest): Edge[] {
+  const required = requires.map(({ target }, index) => ({ target, path: ["requires", index] }));
+  const wanted = wants.map((target, index) => ({ target, path: ["wants", index] }));
+  return [...required, ...wanted].flatMap(({ target, path }) =>
+    target.kind === "service" ? [{ target: placeName(target.node ?? node, target.service), path }] : [],
   );
 }
 
@@ -64,6 +87,7 @@ export function checkBudget(services: readonly PlacedService[], node: FleetNode 
     {
       code: "memory-budget",
       members: counted.map(({ node: place, service }) => placeName(place, service)),
+      at: undefined,
       message:
         `the caps come to ${describeSize(totalBytes)}, and the node has ${describeSize(budgetBytes)} for services ` +
         `(${describeSize(node.memory)} less ${describeSize(node.reserve)} in reserve)`,
@@ -87,22 +111,29 @@ export function findPortClashes(
   address: string,
   agentPorts: readonly PublishedPort[],
 ): Violation[] {
-  const held: HeldPort[] = agentPorts.map((port) => ({ ...port, holder: "" }));
+  const held = new Map<string, HeldPort[]>();
+  const hold = (port: HeldPort): HeldPort | undefined => {
+    const key = `${port.hostPort}/${port.protocol}`;
+    const rivals = held.get(key) ?? [];
+    const other = rivals.find((entry) => portsClash(entry, port));
+    held.set(key, [...rivals, port]);
+    return other;
+  };
+  for (const port of agentPorts) hold({ ...port, holder: "" });
   const violations: Violation[] = [];
   for (const { node, service, manifest } of services.toSorted((left, right) =>
     compareText(left.service, right.service),
   )) {
-    for (const port of manifest.ports) {
+    for (const [index, port] of manifest.ports.entries()) {
       const mine = { ...port, address: port.address ?? address, holder: placeName(node, service) };
-      const other = held.find((entry) => portsClash(entry, mine));
-      if (other !== undefined) violations.push(describeClash(mine, other));
-      held.push(mine);
+      const other = hold(mine);
+      if (other !== undefined) violations.push(describeClash(mine, other, index));
     }
   }
   return violations;
 }
 
-function describeClash(mine: HeldPort, other: HeldPort): Violation {
+function describeClash(mine: HeldPort, other: HeldPort, index: number): Violation {
   const every = [mine, other].some((port) => isEveryAddress(port.address))
     ? "; one of them is published on every address"
     : "";
@@ -111,6 +142,7 @@ function describeClash(mine: HeldPort, other: HeldPort): Violation {
   return {
     code: "port-clash",
     members: other.holder === "" ? [mine.holder] : [...new Set([mine.holder, other.holder])],
+    at: { member: mine.holder, path: ["ports", index] },
     message: `host port ${describePort(mine)} is held by ${holder}${every}`,
     hint: "publish it on another host port, or write the address out where they differ",
   };

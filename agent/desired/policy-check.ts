@@ -4,15 +4,20 @@
 import { parseImageReference } from "../../shared/image-reference.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import type { Policy } from "../../shared/policy.ts";
+import { describePath } from "../../shared/problem.ts";
 import { isEveryAddress } from "../../shared/published-port.ts";
 
 /** One refusal. */
 export interface Refusal {
   /** The rule, as the policy file writes it. */
   rule: string;
+  /** The manifest's key, as text and as path. */
   key: string;
+  path: readonly (string | number)[];
   message: string;
 }
+
+type Unnamed = Omit<Refusal, "key">;
 
 /** What is judged. */
 export interface PolicySubject {
@@ -32,7 +37,7 @@ const DOCKER_SOCKETS = ["/var/run/docker.sock", "/run/docker.sock", "/run/contai
 
 /** Judges one service; an empty list means that it may run. */
 export function checkPolicy(subject: PolicySubject, policy: Policy): Refusal[] {
-  return [
+  const refusals = [
     ...checkImage(subject, policy),
     ...checkMounts(subject, policy),
     ...checkSecurity(subject, policy),
@@ -40,113 +45,119 @@ export function checkPolicy(subject: PolicySubject, policy: Policy): Refusal[] {
     ...checkEnv(subject, policy),
     ...checkSecrets(subject, policy),
   ];
+  return refusals.map((refusal) => ({ ...refusal, key: describePath(refusal.path) }));
 }
 
-function checkImage({ manifest }: PolicySubject, { images }: Policy): Refusal[] {
+function checkImage({ manifest }: PolicySubject, { images }: Policy): Unnamed[] {
   const reference = parseImageReference(manifest.image);
   if (typeof reference === "string") return [];
-  const refusals: Refusal[] = [];
+  const path = ["image"];
+  const refusals: Unnamed[] = [];
   if (images.registries !== undefined && !images.registries.includes(reference.registry)) {
     const message = `the registry ${reference.registry} is not one of ${images.registries.join(", ")}`;
-    refusals.push({ rule: "images.registries", key: "image", message });
+    refusals.push({ rule: "images.registries", path, message });
   }
   if (images.require_digest && reference.digest === undefined) {
-    refusals.push({ rule: "images.require_digest", key: "image", message: "the image has no digest: write @sha256:…" });
+    refusals.push({ rule: "images.require_digest", path, message: "the image has no digest: write @sha256:…" });
   }
   return refusals;
 }
 
-function checkMounts({ manifest, realPaths }: PolicySubject, { mounts, volumes }: Policy): Refusal[] {
+function checkMounts({ manifest, realPaths }: PolicySubject, { mounts, volumes }: Policy): Unnamed[] {
   return manifest.volumes.flatMap((volume, index) => {
-    const key = `volumes[${index}].source`;
+    const path = ["volumes", index, "source"];
     if (volume.ephemeral && !volumes.allow_ephemeral) {
-      return [
-        {
-          rule: "volumes.allow_ephemeral",
-          key: `volumes[${index}].ephemeral`,
-          message: "ephemeral volumes are not allowed",
-        },
-      ];
+      const message = "ephemeral volumes are not allowed";
+      return [{ rule: "volumes.allow_ephemeral", path: ["volumes", index, "ephemeral"], message }];
     }
     if (volume.source === undefined) return [];
     const real = realPaths[volume.source] ?? volume.source;
     const shown = real === volume.source ? real : `${volume.source}, which is really ${real},`;
-    if (DOCKER_SOCKETS.some((socket) => real === socket || isInside(socket, real))) {
+    if (DOCKER_SOCKETS.some((socket) => isInside(socket, real))) {
       if (mounts.docker_socket) return [];
-      return [{ rule: "mounts.docker_socket", key, message: `${shown} gives control of the engine` }];
+      return [{ rule: "mounts.docker_socket", path, message: `${shown} gives control of the engine` }];
     }
     if (mounts.allowed_prefixes.some((prefix) => isInside(real, prefix))) return [];
     const allowed =
       mounts.allowed_prefixes.length === 0 ? "none is allowed" : `allowed is ${mounts.allowed_prefixes.join(", ")}`;
-    return [
-      {
-        rule: "mounts.allowed_prefixes",
-        key,
-        message: `${shown} is outside the directories that may be mounted: ${allowed}`,
-      },
-    ];
+    const message = `${shown} is outside the directories that may be mounted: ${allowed}`;
+    return [{ rule: "mounts.allowed_prefixes", path, message }];
   });
 }
 
-/** True when a path is a directory itself or lies below it. */
+/** True when a path is a directory itself or lies below it; `//` and a slash at the end mean nothing. */
 function isInside(path: string, directory: string): boolean {
-  const prefix = directory.replace(/\/+$/, "");
-  return path === prefix || path.startsWith(`${prefix}/`);
+  const prefix = foldSlashes(directory);
+  const inner = foldSlashes(path);
+  return inner === prefix || inner.startsWith(`${prefix}/`);
 }
 
-function checkSecurity({ service, manifest }: PolicySubject, { security }: Policy): Refusal[] {
+function foldSlashes(path: string): string {
+  return path.replaceAll(/\/{2,}/g, "/").replace(/\/$/, "");
+}
+
+function checkSecurity({ service, manifest }: PolicySubject, { security }: Policy): Unnamed[] {
   const wishes: [wanted: boolean, allowed: readonly string[], rule: string, key: string, what: string][] = [
     [manifest.privileged === true, security.privileged, "security.privileged", "privileged", "run privileged"],
     [manifest.network === "host", security.host_network, "security.host_network", "network", "use the host's network"],
     [manifest.pid === "host", security.host_pid, "security.host_pid", "pid", "see the host's processes"],
     [manifest.ipc === "host", security.host_ipc, "security.host_ipc", "ipc", "share the host's memory"],
   ];
-  const refusals = wishes
+  const refusals: Unnamed[] = wishes
     .filter(([wanted, allowed]) => wanted && !allowed.includes(service))
-    .map(([, , rule, key, what]) => ({ rule, key, message: `${service} may not ${what}` }));
-  for (const capability of manifest.cap_add ?? []) {
+    .map(([, , rule, key, what]) => ({ rule, path: [key], message: `${service} may not ${what}` }));
+  for (const [index, capability] of (manifest.cap_add ?? []).entries()) {
     const plain = capability.replace(/^CAP_/, "");
     const allowed = security.cap_add.map((entry) => entry.replace(/^CAP_/, ""));
     if (DEFAULT_CAPABILITIES.has(plain) || allowed.includes(plain)) continue;
-    refusals.push({ rule: "security.cap_add", key: "cap_add", message: `the capability ${plain} is not allowed` });
+    const message = `the capability ${plain} is not allowed`;
+    refusals.push({ rule: "security.cap_add", path: ["cap_add", index], message });
   }
-  for (const device of manifest.devices ?? []) {
+  for (const [index, device] of (manifest.devices ?? []).entries()) {
     const path = device.split(":", 1)[0] ?? device;
     if (security.devices.includes(path)) continue;
-    refusals.push({ rule: "security.devices", key: "devices", message: `the device ${path} is not allowed` });
+    const message = `the device ${path} is not allowed`;
+    refusals.push({ rule: "security.devices", path: ["devices", index], message });
   }
   return refusals;
 }
 
-function checkPorts({ manifest }: PolicySubject, { ports }: Policy): Refusal[] {
-  return manifest.ports
-    .filter((port) => isEveryAddress(port.address) && !ports.public.includes(port.hostPort))
-    .map((port) => ({
-      rule: "ports.public",
-      key: "ports",
-      message: `port ${port.hostPort} may not be published on every address`,
-    }));
+function checkPorts({ manifest }: PolicySubject, { ports }: Policy): Unnamed[] {
+  return manifest.ports.flatMap((port, index) => {
+    if (!isEveryAddress(port.address) || ports.public.includes(port.hostPort)) return [];
+    const message = `port ${port.hostPort} may not be published on every address`;
+    return [{ rule: "ports.public", path: ["ports", index], message }];
+  });
 }
 
-function checkEnv({ manifest }: PolicySubject, policy: Policy): Refusal[] {
-  const names = [...Object.keys(manifest.env), ...Object.keys(manifest.secrets?.env ?? {})];
+function checkEnv({ manifest }: PolicySubject, policy: Policy): Unnamed[] {
+  const secrets = manifest.secrets?.env ?? {};
+  const paths = new Map<string, readonly string[]>();
+  for (const name of Object.keys(secrets)) paths.set(name, ["secrets", "env", name]);
+  for (const name of Object.keys(manifest.env)) paths.set(name, ["env", name]);
   return policy.env.flatMap((rule) => {
+    const name = `env ${rule.name}`;
     const pattern = new RegExp(`^${rule.name.split("*").map(escapePattern).join(".*")}$`, "u");
-    const found = names.filter((name) => pattern.test(name));
-    if (rule.forbidden === true && found.length > 0) {
-      return [{ rule: `env ${rule.name}`, key: `env.${found[0]}`, message: `${found[0]} is forbidden on this host` }];
+    const found = [...paths.keys()].filter((key) => pattern.test(key));
+    if (rule.forbidden === true) {
+      return found.map((key) => ({
+        rule: name,
+        path: paths.get(key) ?? [],
+        message: `${key} is forbidden on this host`,
+      }));
     }
     if (rule.required === true && found.length === 0) {
-      return [{ rule: `env ${rule.name}`, key: "env", message: `${rule.name} is required on this host` }];
+      return [{ rule: name, path: ["env"], message: `${rule.name} is required on this host` }];
     }
     if (rule.must_match === undefined) return [];
     const wanted = new RegExp(rule.must_match, "u");
+    // What a secret holds is not known here, and what is not known does not match.
     return found
-      .filter((name) => !wanted.test(manifest.env[name] ?? ""))
-      .map((name) => ({
-        rule: `env ${rule.name}`,
-        key: `env.${name}`,
-        message: `the value of ${name} does not match ${rule.must_match}`,
+      .filter((key) => !Object.hasOwn(manifest.env, key) || !wanted.test(manifest.env[key] ?? ""))
+      .map((key) => ({
+        rule: name,
+        path: paths.get(key) ?? [],
+        message: `the value of ${key} does not match ${rule.must_match}`,
       }));
   });
 }
@@ -155,23 +166,23 @@ function escapePattern(text: string): string {
   return text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
 }
 
-function checkSecrets({ manifest }: PolicySubject, { secrets, bootstrap }: Policy): Refusal[] {
-  const paths = [...Object.values(manifest.secrets?.env ?? {}), ...Object.values(manifest.secrets?.files ?? {})];
+function checkSecrets({ manifest }: PolicySubject, { secrets, bootstrap }: Policy): Unnamed[] {
   const prefixes = secrets.allowed_prefixes;
-  const refusals = paths
-    .filter((path) => prefixes !== undefined && !prefixes.some((prefix) => isInside(path, prefix)))
-    .map((path) => ({
+  const paths = [
+    ...Object.entries(manifest.secrets?.env ?? {}).map(([name, path]) => ({ at: ["secrets", "env", name], path })),
+    ...Object.entries(manifest.secrets?.files ?? {}).map(([name, path]) => ({ at: ["secrets", "files", name], path })),
+  ];
+  const refusals: Unnamed[] = paths
+    .filter(({ path }) => prefixes !== undefined && !prefixes.some((prefix) => isInside(path, prefix)))
+    .map(({ at, path }) => ({
       rule: "secrets.allowed_prefixes",
-      key: "secrets",
+      path: at,
       message: `the secret ${path} is outside ${prefixes?.join(", ")}`,
     }));
   const file = manifest.bootstrap?.env_file;
   if (file !== undefined && !bootstrap.allowed_files.includes(file)) {
-    refusals.push({
-      rule: "bootstrap.allowed_files",
-      key: "bootstrap.env_file",
-      message: `${file} is not an allowed bootstrap file`,
-    });
+    const message = `${file} is not an allowed bootstrap file`;
+    refusals.push({ rule: "bootstrap.allowed_files", path: ["bootstrap", "env_file"], message });
   }
   return refusals;
 }
