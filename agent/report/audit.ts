@@ -52,6 +52,16 @@ export class AuditLog {
     return this.#head;
   }
 
+  /** Opens the file and puts right what a crash has left, before the first line is due. */
+  async open(): Promise<void> {
+    try {
+      await this.#openFile();
+    } catch (error) {
+      this.#giveBack([], error instanceof Error ? error : new Error(String(error)));
+    }
+    this.#begin();
+  }
+
   /** Adds a line; it is written soon, or when the disk takes it. */
   append(entry: AuditEntry): void {
     if (this.#waiting.length >= MOST_WAITING) this.#lost += 1;
@@ -70,15 +80,18 @@ export class AuditLog {
 
   /** Writes what waits, as far as the disk takes it, and closes the file. */
   async close(): Promise<void> {
-    this.#cancelRetry?.();
-    await this.#writing;
+    await this.#rest();
     this.#begin();
-    await this.#writing;
+    await this.#rest();
     this.#closed = true;
-    // One that failed in between has set another timer.
     this.#cancelRetry?.();
     await this.#file?.close().catch(() => undefined);
     this.#file = undefined;
+  }
+
+  /** Resolves once nothing is being written. */
+  async #rest(): Promise<void> {
+    for (let writing = this.#writing; writing !== undefined; writing = this.#writing) await writing;
   }
 
   #begin(): void {

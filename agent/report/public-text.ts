@@ -16,3 +16,8 @@ export function cutControlCharacters(text: string): string {
   // eslint-disable-next-line no-control-regex -- these are the characters to be found
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]+/g, " ");
 }
+
+/** A URL may carry a user and a password, although agent.toml has a token file for that. */
+export function hidePassword(text: string): string {
+  return text.replaceAll(/\b(https?:\/\/)[^/\s@]+@/g, "$1");
+}

@@ -89,7 +89,7 @@ export interface Sampled {
   atMs: number;
   host: HostSample | undefined;
   engineVersion: string | undefined;
-  memory: ReadonlyMap<number, { workingSetBytes: number; oomKills: number }>;
+  memory: ReadonlyMap<number, { workingSetBytes: number }>;
 }
 
 /** The last completed turn, and how turns go. */

@@ -127,18 +127,13 @@ function buildSource({ source }: ReportState, nowMs: number): SourceDocument | n
   if (source === undefined) return null;
   return {
     kind: source.kind,
-    location: hidePassword(source.location),
+    location: source.location,
     revision: source.revision ?? null,
     read: isoOrNull(source.readMs),
     ageSeconds: source.readMs === undefined ? null : seconds(nowMs - source.readMs),
-    trouble: source.trouble === undefined ? null : hidePassword(source.trouble),
+    trouble: source.trouble ?? null,
     retry: isoOrNull(source.retryMs),
   };
-}
-
-/** A URL may carry a user and a password, although agent.toml has a token file for that. */
-function hidePassword(text: string): string {
-  return text.replaceAll(/\b(https?:\/\/)[^/\s@]+@/g, "$1");
 }
 
 function countStates(services: readonly ServiceDocument[]): Record<ServiceState, number> {
@@ -156,7 +151,7 @@ function describeTrouble(state: ReportState, nowMs: number): string[] {
   if (source?.trouble !== undefined) {
     const age =
       source.readMs === undefined ? "was never read" : `was last read ${describeDuration(nowMs - source.readMs)} ago`;
-    notes.push(`the source ${age}: ${hidePassword(source.trouble)}; what is in force stays in force`);
+    notes.push(`the source ${age}: ${source.trouble}; what is in force stays in force`);
   }
   for (const disk of (host?.disks ?? []).map(buildDisk)) {
     if (disk.freePercent < LOW_DISK_PERCENT) notes.push(`${disk.path} is nearly full: ${disk.freePercent} % are free`);

@@ -1,7 +1,7 @@
 // From what the agent tells to what is known, one event at a time. Pure: report.ts calls it, tests feed it.
 // It takes from a turn what status needs and lets the rest go: never an environment value, a file or a log line.
 
-import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
+import type { AgentEvent, SourceState, TurnSummary } from "../../shared/event.ts";
 import type { DesiredService } from "../../shared/desired-state.ts";
 import type { ExitRecord } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
@@ -9,7 +9,7 @@ import type { ServiceView } from "../../shared/status.ts";
 import { NODE_LANE } from "../../shared/step.ts";
 import { addAct, addDone, addFailed } from "./actions.ts";
 import { compareFields, listFields } from "./manifest-fields.ts";
-import { cutCommandOutput } from "./public-text.ts";
+import { cutCommandOutput, hidePassword } from "./public-text.ts";
 import {
   type Action,
   EMPTY_HISTORY,
@@ -72,7 +72,7 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
   return {
     ...state,
     engine: { reachable: engine.reachable, reason, version: state.engine.version, sinceMs },
-    source: turn.source,
+    source: cleanSource(turn.source),
     known: state.known || turn.desired !== undefined,
     // Without a desired state a turn says nothing of any service: what was known of them stays.
     services: turn.desired === undefined ? state.services : services,
@@ -91,6 +91,11 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
     },
     changes,
   };
+}
+
+function cleanSource(source: SourceState): SourceState {
+  const trouble = source.trouble === undefined ? undefined : hidePassword(source.trouble);
+  return { ...source, location: hidePassword(source.location), trouble };
 }
 
 function historyOf(state: ReportState, name: string): ServiceHistory {
@@ -199,11 +204,17 @@ function changeHistory(
 function reduceSample(state: ReportState, sample: Sampled): ReportState {
   const services = new Map<string, ServiceRecord>();
   for (const [name, record] of state.services) {
-    const reading = record.pid === 0 ? undefined : sample.memory.get(record.pid);
-    const used = reading?.workingSetBytes;
+    const used = readUsed(record, sample);
     const peakBytes = used === undefined ? record.peakBytes : Math.max(used, record.peakBytes ?? 0);
     services.set(name, { ...record, memoryUsedBytes: used, peakBytes });
   }
   const engine = { ...state.engine, version: sample.engineVersion ?? state.engine.version };
   return { ...state, services, engine, host: sample.host ?? state.host };
+}
+
+/** More than its cap is no reading of this container: its process has ended, and another has got the number. */
+function readUsed({ pid, view }: ServiceRecord, sample: Sampled): number | undefined {
+  const used = pid === 0 ? undefined : sample.memory.get(pid)?.workingSetBytes;
+  const cap = view.memoryCapBytes ?? 0;
+  return used !== undefined && cap > 0 && used > cap ? undefined : used;
 }

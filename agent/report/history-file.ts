@@ -1,0 +1,97 @@
+// What report/ knows that should outlive a restart of the agent: last changes, actions, states, peaks, what was told. Written
+// beside the state, seldom, and whole or not at all. Losing it costs history and nothing else.
+
+import { readFileSync } from "node:fs";
+import { mkdir, rename, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+
+import { sha256 } from "../../shared/identity.ts";
+import type { CancelTimer, Clock } from "../host/clock.ts";
+import type { AlertMemory } from "./alert-judge.ts";
+import type { ReportState, ServiceHistory, ServiceRecord } from "./report-state.ts";
+
+/** What the file holds. */
+export interface History {
+  version: 1;
+  services: Record<string, ServiceHistory>;
+  alerts: AlertMemory | undefined;
+}
+
+const EVERY_MS = 10_000;
+
+/** Picks what is kept of the services; one that is gone is forgotten. */
+export function pickHistory(state: ReportState): Record<string, ServiceHistory> {
+  const entries = [...state.services].map(([name, record]) => [name, pickOne(record)] as const);
+  return { ...state.history, ...Object.fromEntries(entries) };
+}
+
+function pickOne(record: ServiceRecord): ServiceHistory {
+  const { fingerprint, revision, fields, change, actions, transitions, oom, peakBytes } = record;
+  return { fingerprint, revision, fields, change, actions, transitions, oom, peakBytes };
+}
+
+/** Reads what the agent before this one has left; what cannot be used is left out. */
+export function readHistory(path: string): Pick<History, "services" | "alerts"> {
+  try {
+    const { version, services, alerts } = JSON.parse(readFileSync(path, "utf8")) as Partial<History>;
+    if (version !== 1) return { services: {}, alerts: undefined };
+    const usable = Object.entries(services ?? {}).filter(([, entry]) => isHistory(entry));
+    return { services: Object.fromEntries(usable), alerts: isAlertMemory(alerts) ? alerts : undefined };
+  } catch {
+    return { services: {}, alerts: undefined };
+  }
+}
+
+function isHistory(entry: Partial<ServiceHistory>): boolean {
+  return Array.isArray(entry.actions) && Array.isArray(entry.transitions) && typeof entry.fields === "object";
+}
+
+function isAlertMemory(alerts: Partial<AlertMemory> | undefined): boolean {
+  const maps = [alerts?.told, alerts?.sent, alerts?.since];
+  return maps.every((map) => typeof map === "object") && Array.isArray(alerts?.recent);
+}
+
+/** Keeps one history file. */
+export class HistoryFile {
+  readonly #path: string;
+  readonly #clock: Clock;
+  readonly #build: () => History;
+  #written = "";
+  #cancel: CancelTimer | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(path: string, clock: Clock, build: () => History) {
+    this.#path = path;
+    this.#clock = clock;
+    this.#build = build;
+  }
+
+  /** Something changed: it is written before long. */
+  touch(): void {
+    this.#cancel ??= this.#clock.after(EVERY_MS, () => {
+      this.#cancel = undefined;
+      this.#writing = this.#write();
+    });
+  }
+
+  /** Writes what is new, for the last time. */
+  async close(): Promise<void> {
+    this.#cancel?.();
+    await this.#writing;
+    await this.#write();
+  }
+
+  async #write(): Promise<void> {
+    const text = JSON.stringify(this.#build());
+    const digest = sha256(text);
+    if (digest === this.#written) return;
+    try {
+      await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
+      await writeFile(`${this.#path}.new`, text, { mode: 0o600 });
+      await rename(`${this.#path}.new`, this.#path);
+      this.#written = digest;
+    } catch {
+      // A full disk: the state says so already, and this is history only.
+    }
+  }
+}

@@ -1,0 +1,111 @@
+// What may be read: the same routes on loopback and on the unix socket. A trusted reader, on the socket, also gets what
+// containers printed; nobody on loopback ever does.
+
+import { suggestWord } from "../../shared/problem.ts";
+import type { StatusDocument } from "../../shared/status-document.ts";
+import type { WhyDocument } from "../../shared/why-document.ts";
+import { type Answer, answerError, answerJson, answerText, type Call, chooseForm } from "./answer.ts";
+import { answerPage } from "./page.ts";
+import { selectTroubled } from "./status-document.ts";
+import { DEFAULT_WIDTH, printStatus } from "./status-text.ts";
+import { printWhy } from "./why-text.ts";
+
+/** What the routes read from. */
+export interface ReadView {
+  readonly node: string;
+  /** Sees to it that memory, load and disks are fresh. */
+  refresh(): Promise<void>;
+  status(): StatusDocument;
+  why(service: string, trusted: boolean): WhyDocument | undefined;
+  /** Is the loop alive? */
+  liveness(): { ok: boolean; message: string };
+  metrics(): Promise<{ type: string; body: string }>;
+}
+
+const WIDEST = 500;
+
+/** Answers a read; undefined when there is no such route. */
+export async function answerRead(view: ReadView, call: Call, trusted: boolean): Promise<Answer | undefined> {
+  const [first, second, third] = call.path;
+  switch (call.path.length) {
+    case 0:
+      return answerStatus(view, call);
+    case 1:
+      return answerSingle(view, first ?? "");
+    case 2:
+      if (first === "why") return answerWhy(view, call, { service: second ?? "", trusted });
+      return first === "v1" && second === "status" ? answerFresh(view) : undefined;
+    case 3: {
+      if (first !== "v1" || second !== "why") return undefined;
+      const asJson = { ...call, accept: "application/json" };
+      return answerWhy(view, asJson, { service: third ?? "", trusted });
+    }
+    default:
+      return undefined;
+  }
+}
+
+async function answerSingle(view: ReadView, name: string): Promise<Answer | undefined> {
+  switch (name) {
+    case "healthz": {
+      const { ok, message } = view.liveness();
+      return answerText(ok ? 200 : 503, message);
+    }
+    case "readyz":
+      return answerReady(view.status());
+    case "metrics": {
+      await view.refresh();
+      return { status: 200, ...(await view.metrics()) };
+    }
+    default:
+      return undefined;
+  }
+}
+
+async function answerFresh(view: ReadView): Promise<Answer> {
+  await view.refresh();
+  return answerJson(200, view.status());
+}
+
+async function answerStatus(view: ReadView, call: Call): Promise<Answer> {
+  const form = chooseForm(call.accept);
+  if (form === "json") return vary(await answerFresh(view));
+  await view.refresh();
+  const text = printStatus(view.status(), { width: readWidth(call) });
+  return vary(form === "html" ? answerPage(`${view.node}: status`, text) : answerText(200, text));
+}
+
+/** Caches must not mix the forms up. */
+function vary(answer: Answer): Answer {
+  return { ...answer, headers: { ...answer.headers, vary: "accept" } };
+}
+
+function readWidth(call: Call): number {
+  const columns = Number(call.query.get("columns") ?? DEFAULT_WIDTH);
+  return Number.isInteger(columns) && columns > 0 ? Math.min(columns, WIDEST) : DEFAULT_WIDTH;
+}
+
+function answerReady(status: StatusDocument): Answer {
+  if (status.healthy) return answerText(200, "ready");
+  const troubled = selectTroubled(status).map(({ name, state }) => `${name} is ${state}`);
+  return answerText(503, troubled.length === 0 ? "not ready: nothing is known yet" : troubled.join("\n"));
+}
+
+async function answerWhy(view: ReadView, call: Call, asked: { service: string; trusted: boolean }): Promise<Answer> {
+  await view.refresh();
+  const why = view.why(asked.service, asked.trusted);
+  if (why === undefined) return answerUnknownService(view, call, asked.service);
+  const form = chooseForm(call.accept);
+  if (form === "json") return vary(answerJson(200, why));
+  const text = printWhy(why, {});
+  return vary(form === "html" ? answerPage(`${view.node}: ${asked.service}`, text) : answerText(200, text));
+}
+
+/** There is no such service: says which one may have been meant. */
+export function answerUnknownService(view: Pick<ReadView, "status">, call: Call, service: string): Answer {
+  const names = view.status().services.map((entry) => entry.name);
+  const meant = suggestWord(service, names);
+  const known = names.length === 0 ? "there are none" : `there are ${names.join(", ")}`;
+  const hint = meant === undefined ? known : `did you mean ${meant}?`;
+  return answerError(call, 404, `there is no service ${JSON.stringify(service.slice(0, 63))} on this node; ${hint}`);
+}

@@ -1,0 +1,41 @@
+// What a report is told when it is made and when it is attached to its agent. Types only.
+
+import type { PlanPreview } from "../../shared/plan-preview.ts";
+import type { DockerExec, DockerReader } from "../docker/reader.ts";
+import type { Clock } from "../host/clock.ts";
+import type { Store } from "../host/store.ts";
+import type { Request } from "../requests.ts";
+import type { ActParts } from "./acts.ts";
+import type { AlertOptions } from "./alerts.ts";
+import type { ReportLogger } from "./log-events.ts";
+
+/** What a report is made from. */
+export interface ReportOptions {
+  node: string;
+  version: string;
+  stateDir: string;
+  clock: Clock;
+  logger: ReportLogger;
+  /** `host:port` on loopback; the first is bound at once, the others after the first turn. */
+  listen: readonly string[];
+  /** The unix socket; undefined for none. */
+  socketPath: string | undefined;
+  startedMs: number;
+  /** Said in every status, such as that there is no policy file. */
+  notes?: readonly string[];
+  alerts?: AlertOptions;
+  /** Only for tests: the kernel's word on who is on the other end of the socket. */
+  credentials?: NonNullable<ActParts["credentials"]>;
+}
+
+/** The parts of the running agent that a report reads from and hands requests to. Never the Docker writer. */
+export interface ReportParts {
+  store: Pick<Store, "listExits" | "listReleases">;
+  reader: DockerReader;
+  exec: DockerExec;
+  request(request: Request): void;
+  /** What the loop would do now; answers `orca plan` without a directory. */
+  planNow?(): Promise<PlanPreview>;
+  /** Calls to the engine so far, by name; for the metrics. */
+  dockerCalls?(): Readonly<Record<string, number>>;
+}

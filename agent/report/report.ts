@@ -1,0 +1,280 @@
+// The sink that the rest of the agent talks to: takes events, keeps what is known of the node, and serves, records, logs and
+// tells it. Made by daemon.ts. Nothing it does may hold up or break the loop: `emit` never throws and never waits.
+
+import { join } from "node:path";
+
+import type { AgentEvent, Emit, TurnSummary } from "../../shared/event.ts";
+import type { StatusDocument } from "../../shared/status-document.ts";
+import type { WhyDocument } from "../../shared/why-document.ts";
+import type { ActParts } from "./acts.ts";
+import { Alerts } from "./alerts.ts";
+import { type Answer, answerError, answerJson, type Call } from "./answer.ts";
+import { AuditLog } from "./audit.ts";
+import { buildStepEntry } from "./audit-entry.ts";
+import { HistoryFile, pickHistory, readHistory } from "./history-file.ts";
+import { LiveEvents } from "./live-events.ts";
+import { logChange, logEvent } from "./log-events.ts";
+import { Loopback } from "./loopback.ts";
+import { Metrics } from "./metrics.ts";
+import type { ReadView } from "./read-routes.ts";
+import type { ReportOptions, ReportParts } from "./report-options.ts";
+import { beginState, type ReportState, type Sampled } from "./report-state.ts";
+import { Sampler } from "./sampler.ts";
+import { SocketServer } from "./socket-server.ts";
+import { buildStatus } from "./status-document.ts";
+import { reduceStatus } from "./status-reducer.ts";
+import { selectTakenPorts } from "./taken-ports.ts";
+import { buildWhy } from "./why-document.ts";
+
+/** The loop turns every 30 s at the latest; two intervals without a turn mean that it stands still. */
+const ALIVE_MS = 60_000;
+const SHOWN_EXITS = 20;
+const SHOWN_RELEASES = 5;
+
+/** Where a node's audit log is. */
+export function auditPath(stateDir: string): string {
+  return join(stateDir, "audit.jsonl");
+}
+
+/** Everything that shows, and everything that people act through, for one agent. */
+export class Report {
+  readonly #options: ReportOptions;
+  readonly #audit: AuditLog;
+  readonly #history: HistoryFile;
+  readonly #live: LiveEvents;
+  readonly #loopback: Loopback;
+  readonly #socket: SocketServer | undefined;
+  readonly #sampler: Sampler;
+  readonly #alerts: Alerts | undefined;
+  readonly #metrics = new Metrics();
+  readonly #steps: Record<string, { done: number; failed: number }> = {};
+  readonly #onTurn = new Set<(turn: TurnSummary) => void>();
+  #loggedNotes = new Set<string>();
+  #parts: ReportParts | undefined;
+  #state: ReportState;
+  #auditTrouble: string | undefined;
+  /** By the clock that never jumps. */
+  #turnedMs: number | undefined;
+
+  /** Throws when an address to listen on is not on loopback. */
+  constructor(options: ReportOptions) {
+    const { stateDir, clock, logger, node, version } = options;
+    this.#options = options;
+    const historyPath = join(stateDir, "report.json");
+    const { services, alerts } = readHistory(historyPath);
+    this.#state = beginState(clock.nowMs(), services);
+    this.#audit = new AuditLog({
+      path: auditPath(stateDir),
+      clock,
+      onTrouble: (message) => this.#hearAudit(message),
+    });
+    this.#history = new HistoryFile(historyPath, clock, () => ({
+      ...{ version: 1, services: pickHistory(this.#state), alerts: this.#alerts?.memory ?? alerts },
+    }));
+    this.#live = new LiveEvents(clock);
+    const view = this.#buildView();
+    this.#loopback = new Loopback({ listen: options.listen, clock, view, live: this.#live });
+    const acts = this.#buildActs(view);
+    const path = options.socketPath;
+    this.#socket = path === undefined ? undefined : new SocketServer({ path, clock, view, live: this.#live, acts });
+    this.#sampler = new Sampler({
+      clock,
+      stateDir,
+      listPids: () => [...this.#state.services.values()].flatMap(({ pid }) => (pid === 0 ? [] : [pid])),
+      dataMount: () => this.#state.dataMount,
+      onSample: (sample) => this.#hear(sample),
+    });
+    this.#alerts =
+      options.alerts === undefined
+        ? undefined
+        : new Alerts(options.alerts, { node, version, clock, logger, memory: alerts });
+  }
+
+  /** Takes an event. Never throws, never waits. */
+  readonly emit: Emit = (event) => {
+    try {
+      this.#take(event);
+    } catch (error) {
+      const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      this.#options.logger.error({ error: message, event: event.kind }, "an event could not be reported");
+    }
+  };
+
+  /** Hands over the parts of the agent, which is made with this report's `emit`. */
+  attach(parts: ReportParts): void {
+    this.#parts = parts;
+  }
+
+  /** Begins to serve. What cannot be bound is a note in the status and no failure. */
+  async start(): Promise<void> {
+    await Promise.all([this.#audit.open(), this.#loopback.start(), this.#socket?.start()]);
+    this.#sampler.start(this.#parts?.reader);
+  }
+
+  /** Ends serving; what the audit log still holds is written. */
+  async close(): Promise<void> {
+    this.#live.close();
+    await Promise.all([this.#loopback.close(), this.#socket?.close(), this.#sampler.close(), this.#alerts?.close()]);
+    await Promise.all([this.#audit.close(), this.#history.close()]);
+  }
+
+  /** The status as `orca status --json` prints it. */
+  status(): StatusDocument {
+    const { node, version, startedMs, socketPath, clock } = this.#options;
+    return buildStatus(this.#state, {
+      ...{ node, version, startedMs, nowMs: clock.nowMs(), notes: this.#listNotes() },
+      socket: this.#socket?.trouble === undefined ? socketPath : undefined,
+    });
+  }
+
+  /** Calls back after each turn, once the status knows it; answers a function that ends that. */
+  onTurn(callback: (turn: TurnSummary) => void): () => void {
+    this.#onTurn.add(callback);
+    return () => this.#onTurn.delete(callback);
+  }
+
+  /** Where status is served now. */
+  get addresses(): string[] {
+    return this.#loopback.addresses;
+  }
+
+  /** The newest line of the audit log, to be kept elsewhere too. */
+  get auditHead(): { seq: number; hash: string } {
+    return this.#audit.head;
+  }
+
+  #take(event: AgentEvent): void {
+    if (event.kind === "step-done" || event.kind === "step-failed") this.#recordStep(event);
+    logEvent(this.#options.logger, event);
+    this.#hear(event);
+    if (event.kind === "turn") this.#followTurn(event.turn);
+    if (event.kind !== "turn" || this.#state.changes.length > 0) this.#history.touch();
+  }
+
+  /** Takes over what is known, and tells whoever wants to know what changed. */
+  #hear(event: AgentEvent | Sampled): void {
+    this.#state = reduceStatus(this.#state, event);
+    for (const change of this.#state.changes) {
+      logChange(this.#options.logger, change);
+      this.#live.publish(change);
+    }
+    this.#alerts?.look(this.#state, this.#auditTrouble);
+  }
+
+  #recordStep(event: Extract<AgentEvent, { kind: "step-done" | "step-failed" }>): void {
+    const entry = buildStepEntry(event, this.#state);
+    if (entry !== undefined) this.#audit.append(entry);
+    const count = (this.#steps[event.step.kind] ??= { done: 0, failed: 0 });
+    if (event.kind === "step-failed") count.failed += 1;
+    else if (event.changed) count.done += 1;
+  }
+
+  #followTurn(turn: TurnSummary): void {
+    this.#turnedMs = this.#options.clock.monotonicMs();
+    if (!turn.observed.engine.reachable) this.#sampler.forgetEngine();
+    const { desired } = turn;
+    const taken = desired === undefined ? new Map<number, string>() : selectTakenPorts(desired, this.#options.listen);
+    this.#loopback
+      .leavePorts(taken)
+      .catch((error: unknown) => this.#options.logger.error({ error: String(error) }, "status could not be served"));
+    this.#logNotes();
+    for (const callback of this.#onTurn) callback(turn);
+  }
+
+  /** Each note is logged when it comes, not on every turn; times in it count down and make it no new one. */
+  #logNotes(): void {
+    const notes = this.status().notes;
+    const keys = notes.map((note) => note.replaceAll(/\d+/g, "#"));
+    for (const [index, note] of notes.entries()) {
+      if (!this.#loggedNotes.has(keys[index] ?? "")) this.#options.logger.warn({ note }, "note");
+    }
+    this.#loggedNotes = new Set(keys);
+  }
+
+  #hearAudit(message: string | undefined): void {
+    this.#auditTrouble = message;
+    const { logger } = this.#options;
+    if (message === undefined) logger.info({}, "the audit log is written again");
+    else logger.error({ error: message }, "audit log");
+    this.#alerts?.look(this.#state, message);
+  }
+
+  #listNotes(): string[] {
+    const troubles = [this.#socket?.trouble, this.#auditTrouble, this.#alerts?.trouble];
+    return [
+      ...(this.#options.notes ?? []),
+      ...this.#loopback.notes,
+      ...troubles.flatMap((trouble) => (trouble === undefined ? [] : [trouble])),
+    ];
+  }
+
+  #buildView(): ReadView {
+    return {
+      node: this.#options.node,
+      refresh: () => this.#sampler.refresh(),
+      status: () => this.status(),
+      why: (service, trusted) => this.#why(service, trusted),
+      liveness: () => this.#judgeLiveness(),
+      metrics: () =>
+        this.#metrics.scrape({
+          status: this.status(),
+          turns: this.#state.turn,
+          audit: { lines: this.#audit.head.seq, ok: this.#auditTrouble === undefined },
+          alertsOk: this.#alerts === undefined ? undefined : this.#alerts.trouble === undefined,
+          dockerCalls: this.#parts?.dockerCalls?.(),
+          steps: this.#steps,
+          residentBytes: process.memoryUsage.rss(),
+        }),
+    };
+  }
+
+  #buildActs(view: ReadView): ActParts {
+    const { credentials, clock } = this.#options;
+    return {
+      ...{ clock, view, emit: this.emit },
+      record: (entry) => this.#audit.record(entry),
+      request: () => this.#parts?.request.bind(this.#parts),
+      reader: () => this.#parts?.reader,
+      exec: () => this.#parts?.exec,
+      planNow: (call) => this.#planNow(call),
+      ...(credentials === undefined ? {} : { credentials }),
+    };
+  }
+
+  #why(service: string, trusted: boolean): WhyDocument | undefined {
+    const { node, clock } = this.#options;
+    const read = <T>(list: () => T[] | undefined): T[] => {
+      try {
+        return list() ?? [];
+      } catch {
+        // The state cannot be read just now: the rest of the answer still helps.
+        return [];
+      }
+    };
+    return buildWhy(this.#state, service, {
+      ...{ node, nowMs: clock.nowMs(), trusted },
+      exits: read(() => this.#parts?.store.listExits(service, SHOWN_EXITS)),
+      releases: read(() => this.#parts?.store.listReleases(service, SHOWN_RELEASES)),
+    });
+  }
+
+  #judgeLiveness(): { ok: boolean; message: string } {
+    if (this.#turnedMs === undefined) return { ok: false, message: "no turn of the loop has been completed yet" };
+    const ageMs = this.#options.clock.monotonicMs() - this.#turnedMs;
+    const seconds = Math.round(ageMs / 1_000);
+    if (ageMs <= ALIVE_MS) return { ok: true, message: `ok: the last turn ended ${seconds} s ago` };
+    const trouble = this.#state.turn.trouble?.message;
+    const why = trouble === undefined ? "" : `: ${trouble}`;
+    return { ok: false, message: `no turn of the loop has been completed for ${seconds} s${why}` };
+  }
+
+  async #planNow(call: Call): Promise<Answer> {
+    const planNow = this.#parts?.planNow?.bind(this.#parts);
+    if (planNow === undefined) return answerError(call, 503, "the agent cannot plan just now: try again in a moment");
+    try {
+      return answerJson(200, await planNow());
+    } catch (error) {
+      return answerError(call, 503, error instanceof Error ? error.message : String(error));
+    }
+  }
+}

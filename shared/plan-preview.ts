@@ -1,0 +1,13 @@
+// What the agent would do now, without doing it: the answer to `orca plan` without a directory. Plain data.
+
+import type { ServiceView } from "./status.ts";
+import type { Operation } from "./step.ts";
+
+/** One look ahead. */
+export interface PlanPreview {
+  node: string;
+  revision: string | undefined;
+  operations: readonly Operation[];
+  services: readonly ServiceView[];
+  notes: readonly string[];
+}
