@@ -1,8 +1,10 @@
 // Every command and option, in words. An action loads its command only when it is asked for.
 
-import { Command, Option } from "commander";
+import { Argument, Command, Option } from "commander";
 
 import { CommandError, EXIT } from "./exit-codes.ts";
+import type { LintOptions } from "./lint.ts";
+import type { SchemaName } from "./schema.ts";
 import type { UpOptions } from "./up.ts";
 import { VERSION } from "../../shared/version.ts";
 
@@ -14,6 +16,8 @@ export function buildProgram(): Command {
     .showSuggestionAfterError()
     .configureHelp({ sortSubcommands: false });
   addUp(program);
+  addLint(program);
+  addSchema(program);
   return program;
 }
 
@@ -61,4 +65,33 @@ function addUp(program: Command): void {
       "\nExample:\n  orca up ./platform --node vm-edge\n  orca up ./platform --node vm-edge --once --timeout 5m",
     )
     .action(run(async (directory: string, options: UpOptions) => (await import("./up.ts")).up(directory, options)));
+}
+
+function addLint(program: Command): void {
+  program
+    .command("lint")
+    .description("checks a whole manifests repository: schemas, references, cycles, budgets, ports, secrets, promises")
+    .argument("<dir>", "a manifests repository, or its orca/ directory")
+    .option("--node <name>", "shows only what concerns this node")
+    .option("--policy <file>", "a host's policy.toml, which every service of its realm must keep to")
+    .addOption(new Option("--format <form>", "how it is printed").choices(["text", "json", "github"]).default("text"))
+    .addHelpText(
+      "after",
+      "\nExits with 1 when there are errors; warnings and infos do not fail." +
+        "\n\nExample:\n  orca lint ./platform\n  orca lint . --format github --policy policy.toml",
+    )
+    .action(
+      run(async (directory: string, options: LintOptions) => (await import("./lint.ts")).lint(directory, options)),
+    );
+}
+
+function addSchema(program: Command): void {
+  program
+    .command("schema")
+    .description("prints the JSON Schema of a file, for editors")
+    .addArgument(
+      new Argument("[file]", "which file").choices(["manifest", "fleet", "agent", "policy"]).default("manifest"),
+    )
+    .addHelpText("after", "\nExample:\n  orca schema > manifest.schema.json\n  orca schema fleet > fleet.schema.json")
+    .action(run(async (file: SchemaName) => (await import("./schema.ts")).printSchema(file)));
 }

@@ -7,7 +7,7 @@ import type { Manifest } from "../../shared/manifest.ts";
 import { compareText, type Finding } from "../../shared/problem.ts";
 import type { PlacedService } from "./constraints.ts";
 import { buildCaps, buildContainerSpec } from "./container-spec.ts";
-import { buildRoutes } from "./routes.ts";
+import { buildRoutes, type Route } from "./routes.ts";
 import { type DesiredSettings, LOOPBACK, placePort } from "./settings.ts";
 
 /** What a service is compiled with. */
@@ -90,35 +90,78 @@ function buildContent(service: string, file: Manifest["files"][number], context:
   const { settings, fleet } = context;
   if (settings.render === undefined) return "templates cannot be rendered here";
   try {
-    const text = settings.render(new TextDecoder("utf-8", { fatal: true }).decode(source), {
-      node: settings.node,
-      service,
-      realm: fleet?.nodes[settings.node]?.env ?? "",
-      nodes: Object.entries(fleet?.nodes ?? {}).map(([name, node]) => ({
-        name,
-        address: node.address,
-        realm: node.env,
-      })),
-      routes: buildRoutes(context.services, settings.node, fleet),
-    });
+    const place = { node: settings.node, service, fleet };
+    const routes = buildRoutes(context.services, settings.node, fleet);
+    const text = settings.render(
+      new TextDecoder("utf-8", { fatal: true }).decode(source),
+      buildTemplateContext(place, routes),
+    );
     return new TextEncoder().encode(text);
   } catch (error) {
     return `${file.source} does not render: ${error instanceof Error ? error.message : String(error)}`;
   }
 }
 
+/** Where a template is rendered. */
+export interface TemplatePlace {
+  node: string;
+  service: string;
+  fleet: Fleet | undefined;
+}
+
+/**
+ * What a template sees.
+ * @param routes the routes of its realm, as seen from its node
+ */
+export function buildTemplateContext({ node, service, fleet }: TemplatePlace, routes: readonly Route[]): object {
+  return {
+    node,
+    service,
+    realm: fleet?.nodes[node]?.env ?? "",
+    nodes: Object.entries(fleet?.nodes ?? {}).map(([name, entry]) => ({
+      name,
+      address: entry.address,
+      realm: entry.env,
+    })),
+    routes,
+  };
+}
+
+/** A part of a manifest that this version reads and does not act on. */
+export interface UnusedPart {
+  /** The same for every manifest with such a part. */
+  kind: string;
+  path: readonly (string | number)[];
+  /** What is not done, in plain words. */
+  summary: string;
+  /** What of this manifest it is about, where that is more than the key. */
+  detail?: string;
+}
+
 /** The parts of a manifest that this version reads and does not act on. A part that is silently ignored would be a lie. */
+export function listUnused(manifest: Manifest): UnusedPart[] {
+  const { backups, slo, update, moved_from: movedFrom, secrets } = manifest;
+  const parts: UnusedPart[] = [];
+  if (backups.length > 0) {
+    const detail = backups.map((backup) => backup.name).join(", ");
+    parts.push({ kind: "backups", path: ["backups"], summary: "backups are not run by this version", detail });
+  }
+  if (slo !== undefined) parts.push({ kind: "slo", path: ["slo"], summary: "slo is not measured by this version" });
+  if (update.order === "start-first") {
+    const summary = "update.order = start-first is done as stop-first by this version";
+    parts.push({ kind: "start-first", path: ["update", "order"], summary });
+  }
+  if (movedFrom !== undefined) {
+    parts.push({ kind: "moved-from", path: ["moved_from"], summary: "moved_from is not acted on by this version" });
+  }
+  if (secrets !== undefined && secrets.on_rotate !== "restart") {
+    const summary = "secrets.on_rotate is not acted on by this version";
+    parts.push({ kind: "on-rotate", path: ["secrets", "on_rotate"], summary });
+  }
+  return parts;
+}
+
+/** The same as texts, for status. */
 export function describeUnused(manifest: Manifest): string[] {
-  const notes: string[] = [];
-  if (manifest.backups.length > 0) {
-    notes.push(`backups are not run by this version: ${manifest.backups.map((backup) => backup.name).join(", ")}`);
-  }
-  if (manifest.slo !== undefined) notes.push("slo is not measured by this version");
-  if (manifest.update.order === "start-first")
-    notes.push("update.order = start-first is done as stop-first by this version");
-  if (manifest.moved_from !== undefined) notes.push("moved_from is not acted on by this version");
-  if (manifest.secrets !== undefined && manifest.secrets.on_rotate !== "restart") {
-    notes.push("secrets.on_rotate is not acted on by this version");
-  }
-  return notes;
+  return listUnused(manifest).map(({ summary, detail }) => (detail === undefined ? summary : `${summary}: ${detail}`));
 }

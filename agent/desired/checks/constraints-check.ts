@@ -1,0 +1,34 @@
+// Cycles, memory budgets and port clashes of the whole fleet, by the same rules that the agent holds changes with.
+
+import type { PublishedPort } from "../../../shared/published-port.ts";
+import { checkBudget, findDependencyCycles, findPortClashes, type Violation } from "../constraints.ts";
+import { LOOPBACK } from "../settings.ts";
+import { blameFleet, type FileFinding, findNode, type RepositoryView } from "./repository-view.ts";
+
+/** The agent's own listener. 127.0.0.1:80 is not in here: the agent leaves it to whoever publishes it. */
+export const AGENT_PORTS: readonly PublishedPort[] = [
+  { address: LOOPBACK, hostPort: 7070, containerPort: 7070, protocol: "tcp" },
+];
+
+/** Checks what must hold between services. */
+export function checkConstraints(view: RepositoryView): FileFinding[] {
+  const findings = findDependencyCycles(view.services).map((cycle) => locate(view, cycle, []));
+  for (const [name, services] of view.servicesOf) {
+    const node = findNode(view.fleet.fleet, name);
+    const budget = checkBudget(services, node);
+    findings.push(...budget.map((violation) => locate(view, violation, ["nodes", name, "memory"])));
+    const clashes = findPortClashes(services, node?.address ?? LOOPBACK, AGENT_PORTS);
+    findings.push(...clashes.map((violation) => locate(view, violation, [])));
+  }
+  return findings;
+}
+
+/** One finding for one violation, at the key that the violation names, or in fleet.toml. */
+function locate(view: RepositoryView, violation: Violation, inFleet: readonly (string | number)[]): FileFinding {
+  const { code, message, hint, at, members } = violation;
+  const nodes = [...new Set(members.map((member) => member.slice(0, member.indexOf("/"))))];
+  const service = at === undefined ? undefined : view.byPlace.get(at.member);
+  const fault = { severity: "error", code, message, hint } as const;
+  if (at === undefined || service === undefined) return { ...blameFleet(view, inFleet, fault), nodes };
+  return { ...fault, path: at.path, file: service.file, nodes };
+}

@@ -1,0 +1,100 @@
+// How a service is reached: addresses it publishes on, networks that take no ports, and updates that cannot be done so.
+
+import { describePort, isEveryAddress, type PublishedPort } from "../../../shared/published-port.ts";
+import { blame, type FiledService, type FileFinding, findNode, type RepositoryView } from "./repository-view.ts";
+
+/** Checks ports, networks and start-first of every service. */
+export function checkNetwork(view: RepositoryView): FileFinding[] {
+  return view.services.flatMap((service) => [
+    ...checkAddresses(view, service),
+    ...checkMode(service),
+    ...checkStartFirst(service),
+  ]);
+}
+
+const HTTP_PORT = 80;
+const WEB_PORTS: ReadonlySet<number> = new Set([HTTP_PORT, 443]);
+
+/** A proxy publishes on the node's own address, so that `curl localhost` reaches the agent (contract, section 4). */
+function checkAddresses(view: RepositoryView, service: FiledService): FileFinding[] {
+  const address = findNode(view.fleet.fleet, service.node)?.address;
+  return service.manifest.ports.flatMap((port, index) => {
+    const every = isEveryAddress(port.address);
+    const hides = port.hostPort === HTTP_PORT && port.protocol === "tcp" && (every || port.address === "127.0.0.1");
+    if (!hides && !(every && WEB_PORTS.has(port.hostPort))) return [];
+    const where = every ? "on every address" : "on 127.0.0.1";
+    const effect = hides ? ": `curl localhost` then does not reach the agent" : "";
+    return blame(service, ["ports", index], {
+      severity: "warning",
+      code: "public-port",
+      message: `port ${port.hostPort} is published ${where}${effect}`,
+      hint: `write ${JSON.stringify(describePort(withoutAddress(port)))}, which is published on the node's own address${address === undefined ? "" : ` ${address}`}`,
+    });
+  });
+}
+
+function withoutAddress(port: PublishedPort): PublishedPort {
+  return { ...port, address: undefined };
+}
+
+/** Only what can never work: Docker discards published ports on these networks without failing (seen with 28.2). */
+function checkMode(service: FiledService): FileFinding[] {
+  const { network, ports, health, routes } = service.manifest;
+  if (network === "orca") return [];
+  const findings: FileFinding[] = [];
+  const none = network === "none";
+  if (ports.length > 0) {
+    findings.push(
+      blame(service, ["ports"], {
+        severity: "error",
+        code: "ports-without-network",
+        message: `network = "${network}" publishes no ports`,
+        hint: none
+          ? "take ports out, or network"
+          : "take ports out: on the host's network the service binds them itself",
+      }),
+    );
+  }
+  if (!none) return findings;
+  if (health?.http !== undefined || health?.tcp !== undefined) {
+    const key = health.http === undefined ? "tcp" : "http";
+    findings.push(
+      blame(service, ["health", key], {
+        severity: "error",
+        code: "health-without-network",
+        message: `network = "none" has no address that a ${key} check could reach`,
+        hint: 'write exec = ["program", …], which is run inside the container',
+      }),
+    );
+  }
+  if (routes.length > 0) {
+    findings.push(
+      blame(service, ["routes"], {
+        severity: "error",
+        code: "route-unreachable",
+        message: 'network = "none" has no address that a proxy could reach',
+        hint: "take routes out, or network",
+      }),
+    );
+  }
+  return findings;
+}
+
+/** A front switches connections: it can hold no UDP port and no port of the host's network (behaviour, section 2). */
+function checkStartFirst(service: FiledService): FileFinding[] {
+  const { update, ports, network } = service.manifest;
+  if (update.order !== "start-first") return [];
+  const udp = ports.find((port) => port.protocol === "udp");
+  const reasons = [
+    ...(udp === undefined ? [] : [`the UDP port ${describePort(udp)} cannot be handed over`]),
+    ...(network === "host" ? ["on the host's network both copies would bind the same ports"] : []),
+  ];
+  return reasons.map((message) =>
+    blame(service, ["update", "order"], {
+      severity: "error",
+      code: "start-first",
+      message: `start-first is not possible: ${message}`,
+      hint: 'write order = "stop-first"',
+    }),
+  );
+}

@@ -1,0 +1,120 @@
+// The host's law against every service of the repository, and against what fleet.toml says of its nodes and repositories.
+
+import type { Policy } from "../../../shared/policy.ts";
+import { describeSize } from "../../../shared/size.ts";
+import { checkPolicy } from "../policy-check.ts";
+import {
+  blame,
+  blameFleet,
+  type FiledService,
+  type FileFinding,
+  findRealm,
+  type RepositoryView,
+} from "./repository-view.ts";
+
+/**
+ * Judges the repository by one host's policy. A policy that names a realm is the law of hosts of that realm: services of
+ * other realms are left to theirs.
+ * @param host the node whose policy it is, where that is known
+ */
+export function checkByPolicy(view: RepositoryView, policy: Policy, host: string | undefined): FileFinding[] {
+  const services = view.services.filter((service) => isSubject(view, policy, service.node));
+  return [
+    ...judgeRealm(view, policy, host),
+    ...services.flatMap((service) => judgeService(service, policy)),
+    ...judgeTotals(view, policy),
+    ...judgeRepositories(view, policy),
+  ];
+}
+
+function isSubject(view: RepositoryView, policy: Policy, node: string): boolean {
+  const realm = findRealm(view.fleet.fleet, node);
+  return policy.realm === undefined || realm === undefined || realm === policy.realm;
+}
+
+function judgeRealm(view: RepositoryView, { realm }: Policy, host: string | undefined): FileFinding[] {
+  const nodes = Object.entries(view.fleet.fleet?.nodes ?? {});
+  if (realm === undefined || nodes.length === 0) return [];
+  if (host === undefined) {
+    if (nodes.some(([, node]) => node.env === realm)) return [];
+    const message = `no node is in the realm ${realm} of the policy: no service was judged by it`;
+    return [
+      blameFleet(view, ["nodes"], { severity: "warning", code: "policy", message, hint: "use that host's policy" }),
+    ];
+  }
+  const mine = findRealm(view.fleet.fleet, host);
+  if (mine === undefined || mine === realm) return [];
+  const message = `the host's policy is for the realm ${realm}, not ${mine}`;
+  return [
+    blameFleet(view, ["nodes", host, "env"], {
+      severity: "error",
+      code: "policy",
+      message,
+      hint: describeRule("realm"),
+    }),
+  ];
+}
+
+function judgeService(service: FiledService, policy: Policy): FileFinding[] {
+  // Bind-mount sources are judged as written: where they really lead is known on the host alone.
+  const refusals = checkPolicy({ service: service.service, manifest: service.manifest, realPaths: {} }, policy);
+  return refusals.map(({ rule, path, message }) =>
+    blame(service, path, { severity: "error", code: "policy", message, hint: describeRule(rule) }),
+  );
+}
+
+function describeRule(rule: string): string {
+  return `the host's policy refuses it: rule ${rule}`;
+}
+
+function judgeTotals(view: RepositoryView, { memory: { max_total: most }, ...policy }: Policy): FileFinding[] {
+  if (most === undefined) return [];
+  return [...view.servicesOf].flatMap(([node, services]) => {
+    if (policy.realm !== undefined && findRealm(view.fleet.fleet, node) !== policy.realm) return [];
+    const running = services.filter(({ manifest }) => manifest.state === "running");
+    const totalBytes = running.reduce((sum, { manifest }) => sum + manifest.resources.memory, 0);
+    if (totalBytes <= most) return [];
+    const message = `the caps of ${node} come to ${describeSize(totalBytes)}, and ${describeSize(most)} are allowed`;
+    const fault = { severity: "error", code: "policy", message, hint: describeRule("memory.max_total") } as const;
+    return [{ ...blameFleet(view, ["nodes", node, "memory"], fault), nodes: [node] }];
+  });
+}
+
+/** Where backups may go, and for whom they may be encrypted: what Git says must be what the host allows. */
+function judgeRepositories(view: RepositoryView, { backups, pinned }: Policy): FileFinding[] {
+  return Object.entries(view.fleet.fleet?.repositories ?? {}).flatMap(([name, repository]) => {
+    const refuse = (key: string, rule: string, message: string): FileFinding =>
+      blameFleet(view, ["repositories", name, key], {
+        severity: "error",
+        code: "policy",
+        message,
+        hint: describeRule(rule),
+      });
+    const findings: FileFinding[] = [];
+    if (repository.kind === "s3") {
+      const { endpoint, region } = repository;
+      // Only the host is shown: a URL may hold a password.
+      const { host } = new URL(endpoint);
+      const among = (list: readonly string[]): boolean => list.map(trimSlash).includes(trimSlash(endpoint));
+      if (backups.endpoints !== undefined && !among(backups.endpoints)) {
+        findings.push(refuse("endpoint", "backups.endpoints", `${host} is not an allowed endpoint`));
+      }
+      if (backups.regions !== undefined && !backups.regions.includes(region)) {
+        findings.push(refuse("region", "backups.regions", `${region} is not an allowed region`));
+      }
+      if (pinned.repository_endpoints.length > 0 && !among(pinned.repository_endpoints)) {
+        findings.push(refuse("endpoint", "pinned.repository_endpoints", `${host} is not a pinned endpoint`));
+      }
+    }
+    const strangers = repository.recipients.filter((recipient) => !pinned.recipients.includes(recipient));
+    if (pinned.recipients.length > 0 && strangers.length > 0) {
+      const message = `${strangers.length} of its recipients are not pinned on this host`;
+      findings.push(refuse("recipients", "pinned.recipients", message));
+    }
+    return findings;
+  });
+}
+
+function trimSlash(url: string): string {
+  return url.replace(/\/$/, "");
+}
