@@ -1,5 +1,6 @@
 // What lint prints: text for people, JSON for programs, workflow commands for GitHub and Gitea Actions. Pure.
 
+import { addTo } from "../desired/checks/repository-view.ts";
 import { compareProblems, compareText, describeFault, describeProblem, type Problem } from "../../shared/problem.ts";
 
 /** The forms of output. */
@@ -60,8 +61,7 @@ function summariseInfos(problems: readonly Problem[]): string[] {
   const kinds = new Map<string, Problem[]>();
   for (const problem of problems) {
     if (problem.severity !== "info") continue;
-    const key = `${problem.code}\n${problem.message}`;
-    kinds.set(key, [...(kinds.get(key) ?? []), problem]);
+    addTo(kinds, `${problem.code}\n${problem.message}`, problem);
   }
   return [...kinds]
     .toSorted(([left], [right]) => compareText(left, right))

@@ -5,7 +5,7 @@ import { join, relative } from "node:path";
 
 import { checkRepository } from "../desired/checks/all.ts";
 import { checkByPolicy } from "../desired/checks/policy.ts";
-import type { FileFinding, RepositoryView } from "../desired/checks/repository-view.ts";
+import { addTo, type FileFinding, type RepositoryView } from "../desired/checks/repository-view.ts";
 import { readPolicy } from "../host/host-files.ts";
 import { describePath, type Problem } from "../../shared/problem.ts";
 import { locateFindings } from "../../shared/parse-toml.ts";
@@ -76,11 +76,7 @@ async function locateAll(
     const isPlaced = finding.place !== undefined || (finding.severity === "info" && format !== "json");
     const text = texts.get(finding.file);
     if (isPlaced || text === undefined) problems.push(place(finding));
-    else {
-      const list = open.get(finding.file);
-      if (list === undefined) open.set(finding.file, [finding]);
-      else list.push(finding);
-    }
+    else addTo(open, finding.file, finding);
   }
   for (const [file, list] of open) problems.push(...(await locateFindings(list, texts.get(file) ?? "", file)));
   return problems;

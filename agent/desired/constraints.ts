@@ -114,9 +114,10 @@ export function findPortClashes(
   const held = new Map<string, HeldPort[]>();
   const hold = (port: HeldPort): HeldPort | undefined => {
     const key = `${port.hostPort}/${port.protocol}`;
-    const rivals = held.get(key) ?? [];
-    const other = rivals.find((entry) => portsClash(entry, port));
-    held.set(key, [...rivals, port]);
+    const rivals = held.get(key);
+    const other = rivals?.find((entry) => portsClash(entry, port));
+    if (rivals === undefined) held.set(key, [port]);
+    else rivals.push(port);
     return other;
   };
   for (const port of agentPorts) hold({ ...port, holder: "" });

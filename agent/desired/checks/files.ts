@@ -7,6 +7,7 @@ import { buildTemplateContext } from "../compile.ts";
 import { buildRoutes, type Route } from "../routes.ts";
 import { NearNames } from "./near-name.ts";
 import {
+  addTo,
   blame,
   type Fault,
   type FiledService,
@@ -187,10 +188,7 @@ function cacheRoutes(view: RepositoryView): (node: string) => readonly Route[] {
   const byRealm = new Map<string | undefined, FiledService[]>();
   for (const service of view.services) {
     if (service.manifest.routes.length === 0) continue;
-    const realm = findRealm(fleet, service.node);
-    const list = byRealm.get(realm);
-    if (list === undefined) byRealm.set(realm, [service]);
-    else list.push(service);
+    addTo(byRealm, findRealm(fleet, service.node), service);
   }
   const built = new Map<string, readonly Route[]>();
   return (node) => {

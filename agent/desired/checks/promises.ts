@@ -10,7 +10,7 @@
 import { describeDuration, formatDuration } from "../../../shared/duration.ts";
 import { parseSchedule } from "../../../shared/schedule.ts";
 import { allowForRun, findLongestGapMs } from "./schedule-gap.ts";
-import { blame, type FiledService, type FileFinding, type RepositoryView } from "./repository-view.ts";
+import { addTo, blame, type FiledService, type FileFinding, type RepositoryView } from "./repository-view.ts";
 
 /** Checks the promises of every service. */
 export function checkPromises(view: RepositoryView): FileFinding[] {
@@ -90,7 +90,7 @@ function indexVolumes(view: RepositoryView): Keepers {
   const keepers = new Map<string, FiledService[]>();
   for (const service of view.services) {
     if (service.manifest.backups.length === 0) continue;
-    for (const key of listVolumes(service)) keepers.set(key, [...(keepers.get(key) ?? []), service]);
+    for (const key of listVolumes(service)) addTo(keepers, key, service);
   }
   return keepers;
 }

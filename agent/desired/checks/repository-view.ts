@@ -84,9 +84,7 @@ export function viewRepository(parts: RepositoryParts): RepositoryView {
   for (const parsed of manifests) {
     const { node, service, file, manifest } = parsed;
     namesOf.get(node)?.set(service, parsed);
-    const holders = nodesOf.get(service);
-    if (holders === undefined) nodesOf.set(service, [node]);
-    else holders.push(node);
+    addTo(nodesOf, service, node);
     if (manifest === undefined) continue;
     const filed = { node, service, file, manifest };
     services.push(filed);
@@ -95,6 +93,13 @@ export function viewRepository(parts: RepositoryParts): RepositoryView {
   const byPlace = new Map(services.map((entry) => [`${entry.node}/${entry.service}`, entry]));
   const nodes = parts.nodes.toSorted(compareText);
   return { ...parts, nodes, manifests, services, servicesOf, namesOf, nodesOf, byPlace };
+}
+
+/** Adds to the list under a key; lists are not copied, since one may hold thousands. */
+export function addTo<K, V>(table: Map<K, V[]>, key: K, value: V): void {
+  const list = table.get(key);
+  if (list === undefined) table.set(key, [value]);
+  else list.push(value);
 }
 
 /** The entry of a node in fleet.toml. */
