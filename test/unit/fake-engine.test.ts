@@ -7,5 +7,9 @@ import { FakeEngine } from "../fakes/fake-engine.ts";
 describeDockerPort("the fake engine", async () => {
   const engine = new FakeEngine(systemClock);
   engine.images.set("app:1", {});
-  return { reader: engine.reader, writer: engine.writer, exec: engine.exec, image: "app:1", close: async () => engine.breakEvents() };
+  const pause = async (id: string): Promise<void> => {
+    const container = engine.find(id);
+    if (container !== undefined) container.status = "paused";
+  };
+  return { pause, reader: engine.reader, writer: engine.writer, exec: engine.exec, image: "app:1", close: async () => engine.breakEvents() };
 });
