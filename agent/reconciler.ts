@@ -94,7 +94,10 @@ export class Reconciler {
   async #observe(desired: DesiredState, fired: ReadonlySet<Trigger>): Promise<ObservedState> {
     const { executor, monitor, files, clock } = this.#parts;
     const resync = fired.has("timer") || clock.monotonicMs() - this.#resyncedMs >= RESYNC_MS;
-    if (resync) this.#resyncedMs = clock.monotonicMs();
+    if (resync) {
+      this.#resyncedMs = clock.monotonicMs();
+      await files.verify();
+    }
     // What is in flight is read before the engine: an operation that ends in between is planned around, never doubled.
     const { operations, outcomes } = executor.takeStock();
     this.#outcomes.push(...outcomes);

@@ -59,8 +59,11 @@ export interface ServiceMemory {
   ungated?: string;
   failure?: FailureMemory;
   release?: ReleaseRecord;
-  /** Content hash of each delivered file as the running container was last told of it. */
-  applied?: { container: string; files: Readonly<Record<string, string>> };
+  /**
+   * Content hash of each delivered file as the running container was last told of it. `stale` says that a file was lost
+   * under it and written anew: the container still sees the old one until its next start.
+   */
+  applied?: { container: string; files: Readonly<Record<string, string>>; stale?: true };
   /** A restart that a person asked for and that has not begun. */
   restartAsked?: { uid: number; atMs: number };
   /** The same steps done again and again without effect. */

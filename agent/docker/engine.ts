@@ -154,7 +154,7 @@ function createWriter(docker: Docker): DockerWriter {
       await callUnless("remove container", [404], () => docker.getContainer(id).remove({ force: true, v: false }));
     },
     updateCaps: async (id, caps) => {
-      await call("update caps", () => docker.getContainer(id).update(buildCaps(caps)));
+      await call("update caps", () => docker.getContainer(id).update({ ...buildCaps(caps), RestartPolicy: { Name: "no" } }));
     },
     ...createNetworkWriter(docker),
     createVolume: async (request) => {

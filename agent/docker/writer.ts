@@ -50,6 +50,7 @@ export interface DockerWriter {
   signalContainer(id: OwnContainerId, signal: string): Promise<void>;
   /** Removes the container and its anonymous volumes' links only; one that is gone is fine. Never a named volume. */
   removeContainer(id: OwnContainerId): Promise<void>;
+  /** Sets the caps, and the engine's restart policy back to `no`: the agent owns every start. */
   updateCaps(id: OwnContainerId, caps: Caps): Promise<void>;
   createNetwork(request: { name: string; node: string; subnet: string | undefined; internal: boolean }): Promise<void>;
   connectNetwork(network: string, id: OwnContainerId, aliases: readonly string[]): Promise<void>;

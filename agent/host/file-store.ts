@@ -2,7 +2,7 @@
 // read by observed/. A file that is mounted keeps its inode: content changes in place, or the container would not see it.
 
 import { createHash } from "node:crypto";
-import { chmod, chown, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 import { fileKey } from "../../shared/observed-state.ts";
@@ -22,6 +22,8 @@ export class FileStore {
   readonly #root: string;
   readonly #hostsPath: string;
   readonly #hashes = new Map<string, string>();
+  /** Time and size of each file as this agent left it. */
+  readonly #stamps = new Map<string, string | undefined>();
   #hosts: Readonly<Record<string, string>> | undefined;
 
   /** @param stateDir the agent's state directory */
@@ -36,9 +38,21 @@ export class FileStore {
     for (const entry of await readdir(this.#root, { recursive: true, withFileTypes: true })) {
       if (!entry.isFile() || entry.name.endsWith(".new")) continue;
       const path = join(entry.parentPath, entry.name);
-      this.#hashes.set(path.slice(this.#root.length + 1), hash(await readFile(path)));
+      const key = path.slice(this.#root.length + 1);
+      this.#hashes.set(key, hash(await readFile(path)));
+      this.#stamps.set(key, await readStamp(path));
     }
     this.#hosts = parseHosts(await readFile(this.#hostsPath, "utf8").catch(() => undefined));
+  }
+
+  /** Looks again at files whose time or size is not as it was left: someone has changed them by hand. */
+  async verify(): Promise<void> {
+    for (const [key, known] of this.#stamps) {
+      const now = await readStamp(join(this.#root, key));
+      if (now === known) continue;
+      if (now === undefined) this.#hashes.delete(key);
+      else this.#hashes.set(key, hash(await readFile(join(this.#root, key)).catch(() => Buffer.alloc(0))));
+    }
   }
 
   /** Content hash of each delivered file, by `fileKey`. */
@@ -71,14 +85,20 @@ export class FileStore {
       const [uid = "0", gid = uid] = file.owner.split(":");
       await chown(path, Number(uid), Number(gid));
     }
-    this.#hashes.set(fileKey(place.service, place.specHash, file.target), file.hash);
+    const key = fileKey(place.service, place.specHash, file.target);
+    this.#hashes.set(key, file.hash);
+    this.#stamps.set(key, await readStamp(path));
   }
 
   /** Removes the files of one spec of a service. */
   async remove(service: string, specHash: string): Promise<void> {
     const directory = dirname(fileKey(service, specHash, ""));
     await rm(join(this.#root, directory), { recursive: true, force: true });
-    for (const key of this.#hashes.keys()) if (key.startsWith(`${directory}/`)) this.#hashes.delete(key);
+    for (const key of this.#hashes.keys()) {
+      if (!key.startsWith(`${directory}/`)) continue;
+      this.#hashes.delete(key);
+      this.#stamps.delete(key);
+    }
   }
 
   /** Rewrites the hosts file in place, so that running containers see new peers. */
@@ -92,6 +112,11 @@ export class FileStore {
 
 function hash(content: Uint8Array): string {
   return createHash("sha256").update(content).digest("hex");
+}
+
+async function readStamp(path: string): Promise<string | undefined> {
+  const info = await stat(path).catch(() => undefined);
+  return info === undefined ? undefined : `${info.mtimeMs} ${info.size} ${info.ino}`;
 }
 
 function parseHosts(text: string | undefined): Readonly<Record<string, string>> | undefined {

@@ -84,7 +84,7 @@ export function rememberOutcome(
   const { failure: _failure, ...rest } = memory;
   if (operation.cause.kind !== "config" || rest.applied === undefined) return rest;
   const files = Object.fromEntries(desired.files.map((file) => [file.target, file.hash]));
-  return { ...rest, applied: { container: rest.applied.container, files } };
+  return { ...rest, applied: { ...rest.applied, files } };
 }
 
 /** A failure of an operation that belongs to no wanted service: the node's own, or the end of a removed one. */

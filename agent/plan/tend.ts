@@ -2,7 +2,7 @@
 
 import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
-import type { ObservedContainer } from "../../shared/observed-state.ts";
+import { fileKey, type ObservedContainer } from "../../shared/observed-state.ts";
 import type { Step } from "../../shared/step.ts";
 import { rememberUnhealthy } from "./remember.ts";
 import { buildFileSteps, buildOperation, buildRemoval, buildStop, describeCaps, sameCaps } from "./steps.ts";
@@ -187,8 +187,8 @@ function deliverFiles(scene: Running): Decision | undefined {
   const names = changed.map((file) => file.target).join(", ");
   const detail = changed.length === 0 ? "its delivered files were changed by hand" : `new content in ${names}`;
   const cause = { kind: changed.length === 0 ? "drift" : "config", detail, revision: desired.revision } as const;
-  const restarts = changed.some((file) => file.onChange === "restart");
-  if (restarts) {
+  const stale = memory.applied?.stale === true || isAnyFileLost(scene);
+  if (changed.length > 0 && (stale || changed.some((file) => file.onChange === "restart"))) {
     const next = { ...memory, stopping: current.id };
     const operation = buildOperation(scene, cause, [...steps, ...buildRestart(scene)]);
     return { state: "starting", reason: detail, memory: next, operation };
@@ -202,7 +202,12 @@ function deliverFiles(scene: Running): Decision | undefined {
   });
   const unique = [...new Map(tells.map((step) => [JSON.stringify(step), step])).values()];
   const operation = buildOperation(scene, cause, [...steps, ...unique]);
-  return { ...describeRunning(scene), operation };
+  const applied = { container: "", files: told, ...memory.applied, ...(stale ? { stale } : {}) };
+  return { ...describeRunning(scene), memory: { ...memory, applied }, operation };
+}
+
+function isAnyFileLost({ desired, world }: Running): boolean {
+  return desired.files.some((file) => !world.observed.files.has(fileKey(desired.name, desired.specHash, file.target)));
 }
 
 /** Once settled, containers of older specs go; before that only those that no rollback could want. */

@@ -28,6 +28,28 @@ export interface NodeChoices {
   endpoints?: Set<string>;
 }
 
+/** One agent process: dead, it does nothing more and hears no answer. */
+interface Life {
+  alive: boolean;
+}
+
+const NEVER = new Promise<never>(() => undefined);
+
+/** A part of the world as one agent sees it while it lives. */
+function mortal<T extends object>(part: T, life: Life): T {
+  return new Proxy(part, {
+    get: (target, key) => {
+      const value: unknown = Reflect.get(target, key);
+      if (typeof value !== "function") return value;
+      return (...parameters: unknown[]): unknown => {
+        if (!life.alive) return NEVER;
+        const result: unknown = Reflect.apply(value, target, parameters);
+        return result instanceof Promise ? result.then((answer: unknown) => (life.alive ? answer : NEVER)) : result;
+      };
+    },
+  });
+}
+
 /** An agent with everything around it in the test's hand. */
 export class TestNode {
   readonly clock = new FakeClock();
@@ -42,13 +64,14 @@ export class TestNode {
   bootId = "boot-1";
   readonly #choices: NodeChoices;
   #agent: Agent | undefined;
+  #life: Life = { alive: false };
   #turn: TurnSummary | undefined;
   #writing = 0;
 
   constructor(choices: NodeChoices = {}) {
     this.#choices = choices;
     this.endpoints = choices.endpoints ?? new Set();
-    this.clock.isBusy = () => this.#writing > 0;
+    this.clock.isBusy = () => this.#writing > 0 || (this.source.reading && this.#life.alive && !this.engine.dead);
     this.engine.images.set("app:1", {});
     this.engine.images.set("app:2", {});
   }
@@ -60,10 +83,17 @@ export class TestNode {
 
   /** Starts an agent, or a new one after a kill. */
   async start(): Promise<void> {
+    this.#turn = undefined;
+    const life: Life = { alive: true };
+    this.#life = life;
     const agent: Agent = new Agent({
       node: NODE,
-      engine: this.engine,
-      source: this.source,
+      engine: {
+        reader: mortal(this.engine.reader, life),
+        writer: mortal(this.engine.writer, life),
+        exec: mortal(this.engine.exec, life),
+      },
+      source: mortal(this.source, life),
       stateDir: this.stateDir,
       runDir: join(this.stateDir, "run"),
       settings: {
@@ -82,9 +112,15 @@ export class TestNode {
       peers: this.#choices.peers ?? { kind: "assume" },
       secrets: undefined,
       authFiles: [],
-      clock: this.clock,
+      clock: {
+        nowMs: () => this.clock.nowMs(),
+        monotonicMs: () => this.clock.monotonicMs(),
+        after: (delayMs, callback) => this.clock.after(delayMs, () => void (life.alive && callback())),
+      },
       bootId: this.bootId,
-      emit: (event) => this.#hear(agent, event),
+      emit: (event) => {
+        if (life.alive) this.#hear(event);
+      },
       probes: {
         probe: async ({ container }) => {
           const ok = this.engine.isHealthy(container) && !this.sick.has(container);
@@ -101,7 +137,9 @@ export class TestNode {
 
   /** kill -9: the agent is never heard of again; the engine and the disk stay as they are. */
   kill(): void {
+    this.#life.alive = false;
     this.#agent = undefined;
+    this.source.reading = false;
     this.engine.dead = false;
     this.engine.dieBeforeCall = undefined;
     this.engine.breakEvents();
@@ -165,10 +203,9 @@ export class TestNode {
     }
   }
 
-  #hear(agent: Agent, event: AgentEvent): void {
-    // A killed agent's last words are heard by nobody.
-    if (this.#agent !== undefined && this.#agent !== agent) return;
+  #hear(event: AgentEvent): void {
     this.events.push(event);
+    if (event.kind === "turn" || event.kind === "turn-failed") this.source.reading = false;
     if (event.kind === "turn") this.#turn = event.turn;
     if (event.kind === "turn-failed") throw new Error(`a turn failed: ${event.message}`);
   }

@@ -15,6 +15,8 @@ export interface EngineUnderTest {
   exec: DockerExec;
   /** An image with a shell, sleep and echo. */
   image: string;
+  /** Pauses a container, as a person does. */
+  pause(id: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -129,6 +131,15 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
       await engine.writer.stopContainer(id, 1_000);
       expect(await row(id)).toBeUndefined();
       expect(await engine.reader.inspectContainer(id)).toBeUndefined();
+    });
+
+    test("stop ends a paused container too", async () => {
+      const id = await engine.writer.createContainer(request("paused", { command: ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"] }));
+      await engine.writer.startContainer(id);
+      await engine.pause(id);
+      expect((await row(id))?.status).toBe("paused");
+      await engine.writer.stopContainer(id, 2_000);
+      expect((await row(id))?.status).toBe("exited");
     });
 
     test("what it printed and its exit code are known after it ended", async () => {

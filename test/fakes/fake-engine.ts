@@ -390,7 +390,8 @@ export class FakeEngine {
 
   async #stop(id: string, timeoutMs: number): Promise<void> {
     const container = this.find(id);
-    if (container === undefined || container.status !== "running") return;
+    // A paused container is resumed by the signal, as the engine does it.
+    if (container === undefined || (container.status !== "running" && container.status !== "paused")) return;
     this.#emit("kill", container, { signal: "15" });
     const ignores = this.images.get(container.image)?.ignoresStop === true;
     if (ignores && timeoutMs > 0) await new Promise<void>((resolve) => this.clock.after(timeoutMs, resolve));

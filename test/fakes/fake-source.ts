@@ -3,10 +3,16 @@
 import { sha256 } from "../../shared/identity.ts";
 import type { Snapshot, Source, SourceReading } from "../../shared/snapshot.ts";
 
+function byName(left: readonly [string, unknown], right: readonly [string, unknown]): number {
+  return left[0] < right[0] ? -1 : 1;
+}
+
 /** A source that holds what the test puts into it. */
 export class FakeSource implements Source {
   readonly kind = "directory";
   readonly location = "test";
+  /** From a turn's first read on; whoever makes the turns says when one has ended. */
+  reading = false;
   readonly #node: string;
   #manifests: Record<string, string> = {};
   #others: Record<string, Record<string, string>> = {};
@@ -51,6 +57,7 @@ export class FakeSource implements Source {
   }
 
   async read(): Promise<SourceReading> {
+    this.reading = true;
     if (this.#failure !== undefined) return { kind: "failed", reason: this.#failure, retryMs: Date.UTC(2100, 0, 1) };
     this.#reading ??= { kind: "read", snapshot: this.#build(), readMs: 0 };
     return this.#reading;
@@ -77,8 +84,8 @@ export class FakeSource implements Source {
     );
     const inputs = JSON.stringify([
       this.#fleet,
-      Object.entries(this.#manifests).toSorted(),
-      Object.entries(files).toSorted(),
+      Object.entries(this.#manifests).toSorted(byName),
+      Object.entries(files).toSorted(byName),
     ]);
     return {
       revision: `dir:${sha256(inputs).slice(0, 12)}`,

@@ -1,0 +1,184 @@
+// One whole agent in this process on the real engine, with a repository in a temporary directory: for the docker lane.
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { Agent } from "../../agent/agent.ts";
+import { tearDown } from "../../agent/apply/teardown.ts";
+import type { DesiredSettings } from "../../agent/desired/settings.ts";
+import { type Engine, openEngine } from "../../agent/docker/engine.ts";
+import type { ContainerRow } from "../../agent/docker/reader.ts";
+import { systemClock } from "../../agent/host/clock.ts";
+import { DEFAULT_PLAN_SETTINGS } from "../../agent/plan/world.ts";
+import { DirectorySource } from "../../agent/sources/directory.ts";
+import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
+import { LABEL } from "../../shared/identity.ts";
+import { buildStrictPolicy } from "../../shared/policy.ts";
+import type { ServiceView } from "../../shared/status.ts";
+
+export const SOCKET = "/var/run/docker.sock";
+export const IMAGE = "orca-test/busybox:1";
+
+/** A manifest for the real engine: busybox's httpd in 16 MiB, unless said otherwise. */
+export function buildHttpd(parts: { top?: string; memory?: string; command?: string; health?: string; tables?: string; image?: string } = {}): string {
+  const { top = "", memory = "16MiB", tables = "", image = IMAGE } = parts;
+  const command = parts.command ?? '["/bin/httpd", "-f", "-p", "8080", "-h", "/etc"]';
+  const health = parts.health ?? 'http = { port = 8080, path = "/passwd" }';
+  return [
+    `image = "${image}"`,
+    `command = ${command}`,
+    'stop_timeout = "1s"',
+    top,
+    "[resources]",
+    `memory = "${memory}"`,
+    "[health]",
+    health,
+    "[update]",
+    'settle = "1s"',
+    tables,
+    "",
+  ].join("\n");
+}
+
+/** An agent on the real engine. */
+export class RealNode {
+  readonly node: string;
+  readonly root: string;
+  readonly repository: string;
+  readonly engine: Engine = openEngine(SOCKET);
+  readonly events: AgentEvent[] = [];
+  /** Writing calls the agent made, by name. */
+  readonly writes: string[] = [];
+  readonly #settings: Partial<DesiredSettings>;
+  #agent: Agent | undefined;
+  #turn: TurnSummary | undefined;
+
+  constructor(node: string, settings: Partial<DesiredSettings> = {}) {
+    this.node = `t-${node}`;
+    this.#settings = settings;
+    this.root = mkdtempSync(join(tmpdir(), "orca-docker-"));
+    this.repository = join(this.root, "repository");
+    mkdirSync(join(this.repository, "orca", "manifests", this.node), { recursive: true });
+  }
+
+  /** Writes manifests; undefined removes one. */
+  set(manifests: Record<string, string | undefined>): void {
+    for (const [name, text] of Object.entries(manifests)) {
+      const path = join(this.repository, "orca", "manifests", this.node, `${name}.toml`);
+      if (text === undefined) rmSync(path, { force: true });
+      else writeFileSync(path, text);
+    }
+  }
+
+  /** Writes a file beside the manifests. */
+  setFile(path: string, content: string): void {
+    const target = join(this.repository, "orca", "manifests", this.node, path);
+    mkdirSync(join(target, ".."), { recursive: true });
+    writeFileSync(target, content);
+  }
+
+  async start(): Promise<Agent> {
+    this.#turn = undefined;
+    this.#agent = new Agent({
+      node: this.node,
+      engine: { ...this.engine, writer: this.#watchWriter() },
+      source: new DirectorySource({ directory: this.repository, node: this.node, clock: systemClock }),
+      stateDir: join(this.root, "state"),
+      runDir: join(this.root, "run"),
+      settings: {
+        node: this.node,
+        policy: buildStrictPolicy(),
+        standIns: undefined,
+        address: "127.0.0.1",
+        ports: "as-written",
+        budget: "warn",
+        assumeDataMounted: false,
+        agentPorts: [],
+        render: undefined,
+        ...this.#settings,
+      },
+      planSettings: DEFAULT_PLAN_SETTINGS,
+      peers: { kind: "assume" },
+      secrets: undefined,
+      authFiles: [],
+      clock: systemClock,
+      emit: (event) => {
+        this.events.push(event);
+        if (event.kind === "turn") this.#turn = event.turn;
+      },
+    });
+    await this.#agent.start();
+    return this.#agent;
+  }
+
+  get agent(): Agent {
+    if (this.#agent === undefined) throw new Error("the agent is not started");
+    return this.#agent;
+  }
+
+  async stop(): Promise<void> {
+    await this.#agent?.stop("test");
+    this.#agent = undefined;
+  }
+
+  /** Ends the agent and removes everything it made, volumes of this node too. */
+  async dispose(): Promise<void> {
+    await this.stop();
+    await tearDown(this.engine, this.node);
+    this.engine.close();
+    rmSync(this.root, { recursive: true, force: true });
+  }
+
+  /** What status shows of a service now, if anything. */
+  view(service: string): ServiceView | undefined {
+    return this.#turn?.services.find((entry) => entry.name === service);
+  }
+
+  get turn(): TurnSummary {
+    if (this.#turn === undefined) throw new Error("no turn was made yet");
+    return this.#turn;
+  }
+
+  /** The containers of a service at the engine, newest list. */
+  async of(service: string): Promise<ContainerRow[]> {
+    const rows = await this.engine.reader.listContainers();
+    return rows.filter((row) => row.labels[LABEL.node] === this.node && row.labels[LABEL.service] === service);
+  }
+
+  /** The id of the one running container of a service. */
+  async idOf(service: string): Promise<string> {
+    const row = (await this.of(service)).find((entry) => entry.status === "running");
+    if (row === undefined) throw new Error(`${service} does not run`);
+    return row.id;
+  }
+
+  async until(what: string, condition: () => boolean | Promise<boolean>, withinMs = 30_000): Promise<void> {
+    const endMs = Date.now() + withinMs;
+    while (!(await condition())) {
+      if (Date.now() > endMs) {
+        const shown = this.#turn?.services.map((view) => `${view.name}: ${view.state} (${view.reason})`).join("; ");
+        throw new Error(`${what} did not come about within ${withinMs} ms; status shows ${shown}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 15));
+    }
+  }
+
+  async untilSettled(services: readonly string[], withinMs = 60_000): Promise<void> {
+    await this.until(`${services.join(", ")} settled`, () => services.every((name) => this.view(name)?.settled === true), withinMs);
+  }
+
+  /** Counts what the agent writes, so that a test can say that it wrote nothing. */
+  #watchWriter(): Engine["writer"] {
+    const { writes } = this;
+    return new Proxy(this.engine.writer, {
+      get: (writer, key: keyof Engine["writer"]) => {
+        const real = writer[key] as (...parameters: unknown[]) => unknown;
+        return (...parameters: unknown[]) => {
+          writes.push(key);
+          return real.apply(writer, parameters);
+        };
+      },
+    });
+  }
+}
