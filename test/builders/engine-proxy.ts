@@ -63,6 +63,7 @@ export class EngineProxy {
       // Event streams must show that they are open before their first event.
       outgoing.flushHeaders();
       answer.pipe(outgoing);
+      answer.once("close", () => void (answer.complete || outgoing.destroy()));
     });
     forwarded.on("error", () => outgoing.destroy());
     outgoing.on("close", () => forwarded.destroy());
