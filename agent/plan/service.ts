@@ -9,6 +9,9 @@ import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from ".
 import { tendRunning } from "./tend.ts";
 import type { Decision, Scene, World } from "./world.ts";
 
+/** How often a file system that is not mounted is looked for. */
+const MOUNT_EVERY_MS = 5_000;
+
 type Rule = (scene: Scene) => Decision | undefined;
 
 const RULES: readonly Rule[] = [
@@ -20,6 +23,7 @@ const RULES: readonly Rule[] = [
   leaveJob,
   waitForNetwork,
   tendRunning,
+  waitForDataMount,
   replaceUnusable,
   waitForRetry,
   createMissing,
@@ -121,6 +125,16 @@ function waitForNetwork({ engine, desired, world, memory }: Scene): Decision | u
   }
   const owner = network.node === undefined ? "was not made by Orca" : `belongs to node ${network.node}`;
   return { state: "refused", reason: `the network ${name} ${owner}; remove or rename it`, memory };
+}
+
+/**
+ * An empty directory on the root disk must never become a new database: with its file system not mounted, not even the
+ * container or the volume of a service is made.
+ */
+function waitForDataMount({ world, desired, memory }: Scene): Decision | undefined {
+  const mounted = world.observed.host.dataMounted;
+  if ((desired.spec.volumes ?? []).length === 0 || mounted === undefined || mounted.ok) return undefined;
+  return { state: "waiting", reason: `it has volumes, and ${mounted.reason}`, memory, nextMs: world.nowMs + MOUNT_EVERY_MS };
 }
 
 /** Our labels on a container that cannot be the wanted one, or that cannot run again: it is made anew. */

@@ -13,7 +13,7 @@ export type StartAnswer =
 
 /** Asks everything that can hold a start back, the cheapest and most certain first. */
 export function askStart(scene: Scene): StartAnswer {
-  const held = checkCompleted(scene) ?? checkDataMount(scene) ?? checkBackoff(scene);
+  const held = checkCompleted(scene) ?? checkBackoff(scene);
   if (held !== undefined) return { go: false, decision: held };
   const gate = askGate(scene);
   if (!gate.open) {
@@ -47,13 +47,6 @@ function checkCompleted({ current, memory, desired }: Scene): Decision | undefin
   if (policy === "always" || (policy === "on-failure" && exit.exitCode !== 0)) return undefined;
   const reason = `it ended with exit code ${exit.exitCode}, and its restart policy is ${policy}`;
   return { state: exit.exitCode === 0 ? "completed" : "failed", reason, memory };
-}
-
-/** An empty directory on the root disk must never become a new database. */
-function checkDataMount({ world, desired, memory }: Scene): Decision | undefined {
-  const mounted = world.observed.host.dataMounted;
-  if ((desired.spec.volumes ?? []).length === 0 || mounted === undefined || mounted.ok) return undefined;
-  return { state: "waiting", reason: `it has volumes, and ${mounted.reason}`, memory, nextMs: world.nowMs + 5_000 };
 }
 
 function checkBackoff({ world, memory }: Scene): Decision | undefined {

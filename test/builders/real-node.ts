@@ -21,7 +21,9 @@ export const SOCKET = "/var/run/docker.sock";
 export const IMAGE = "orca-test/busybox:1";
 
 /** A manifest for the real engine: busybox's httpd in 16 MiB, unless said otherwise. */
-export function buildHttpd(parts: { top?: string; memory?: string; command?: string; health?: string; tables?: string; image?: string } = {}): string {
+export function buildHttpd(
+  parts: { top?: string; memory?: string; command?: string; health?: string; tables?: string; image?: string } = {},
+): string {
   const { top = "", memory = "16MiB", tables = "", image = IMAGE } = parts;
   const command = parts.command ?? '["/bin/httpd", "-f", "-p", "8080", "-h", "/etc"]';
   const health = parts.health ?? 'http = { port = 8080, path = "/passwd" }';
@@ -51,12 +53,16 @@ export class RealNode {
   /** Writing calls the agent made, by name. */
   readonly writes: string[] = [];
   readonly #settings: Partial<DesiredSettings>;
+  readonly #authFiles: string[];
   #agent: Agent | undefined;
   #turn: TurnSummary | undefined;
 
-  constructor(node: string, settings: Partial<DesiredSettings> = {}) {
+  /** @param choices parts of the settings, and files with registry credentials */
+  constructor(node: string, choices: Partial<DesiredSettings> & { authFiles?: string[] } = {}) {
+    const { authFiles = [], ...settings } = choices;
     this.node = `t-${node}`;
     this.#settings = settings;
+    this.#authFiles = authFiles;
     this.root = mkdtempSync(join(tmpdir(), "orca-docker-"));
     this.repository = join(this.root, "repository");
     mkdirSync(join(this.repository, "orca", "manifests", this.node), { recursive: true });
@@ -101,7 +107,7 @@ export class RealNode {
       planSettings: DEFAULT_PLAN_SETTINGS,
       peers: { kind: "assume" },
       secrets: undefined,
-      authFiles: [],
+      authFiles: this.#authFiles,
       clock: systemClock,
       emit: (event) => {
         this.events.push(event);
@@ -165,7 +171,11 @@ export class RealNode {
   }
 
   async untilSettled(services: readonly string[], withinMs = 60_000): Promise<void> {
-    await this.until(`${services.join(", ")} settled`, () => services.every((name) => this.view(name)?.settled === true), withinMs);
+    await this.until(
+      `${services.join(", ")} settled`,
+      () => services.every((name) => this.view(name)?.settled === true),
+      withinMs,
+    );
   }
 
   /** Counts what the agent writes, so that a test can say that it wrote nothing. */
