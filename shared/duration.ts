@@ -63,7 +63,7 @@ export function suggestDuration(text: string): string {
       text.trim(),
     );
   const written = spelled === null ? "" : spellUnit(spelled[1] ?? "", spelled[2] ?? "");
-  if (DURATION_PATTERN.test(written)) return `write "${written}"`;
+  if (parseDuration(written) !== undefined) return `write "${written}"`;
   return 'write a whole number and a unit: "500ms", "10s", "5m", "6h" or "7d"';
 }
 

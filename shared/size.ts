@@ -63,8 +63,9 @@ export function suggestSize(text: string): string {
   if (match !== null && letter !== "") {
     const binary = match[3] !== "" || !/b$/i.test(text.trim());
     const unit = binary ? `${letter}iB` : letter === "K" ? "kB" : `${letter}B`;
-    return `write "${match[1]}${unit}"`;
+    const written = `${match[1]?.replace(/^0+(?=\d)/, "")}${unit}`;
+    if (parseSize(written) !== undefined) return `write "${written}"`;
   }
-  if (match !== null) return `add a unit, for example "${match[1]}MiB"`;
+  if (match !== null && letter === "") return `add a unit, for example "${match[1]}MiB"`;
   return 'write a number and a unit: "64MiB", "2GiB" (binary) or "1GB" (decimal)';
 }

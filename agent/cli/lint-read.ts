@@ -103,7 +103,7 @@ function listEntries(layout: Layout, node: string): Entries {
   const root = realpathSync(directory);
   const texts = new Map<string, Text>();
   const files = new Map<string, NodeFile>();
-  for (const entry of readdirSync(directory, { withFileTypes: true, recursive: true })) {
+  for (const entry of walk(directory)) {
     const path = join(entry.parentPath, entry.name);
     const shown = relative(directory, path).split(sep).join("/");
     const isTop = !shown.includes("/");
@@ -113,6 +113,20 @@ function listEntries(layout: Layout, node: string): Entries {
     } else files.set(shown, { path: shown, ...look(entry, path, root) });
   }
   return { texts, files };
+}
+
+/**
+ * Every entry below a directory. Node's own recursive readdirSync follows links to directories, out of the repository and
+ * round in circles; its asynchronous twin, which the agent's source uses, does not.
+ */
+function* walk(directory: string): Iterable<Dirent> {
+  const open = [directory];
+  for (let current = open.pop(); current !== undefined; current = open.pop()) {
+    for (const entry of readdirSync(current, { withFileTypes: true })) {
+      if (entry.isDirectory()) open.push(join(current, entry.name));
+      yield entry;
+    }
+  }
 }
 
 /** What an entry really is; a link counts as what it leads to, and only inside the node's directory. */
