@@ -6,12 +6,15 @@ import { join } from "node:path";
 
 import { describe, expect, test } from "vitest";
 
+import { checkView } from "../../agent/cli/lint.ts";
+import { readRepository } from "../../agent/cli/lint-read.ts";
 import { checkBudget, findDependencyCycles, findPortClashes } from "../../agent/desired/constraints.ts";
 import { checkPolicy } from "../../agent/desired/policy-check.ts";
 import { buildRoutes } from "../../agent/desired/routes.ts";
 import { readStandIns } from "../../agent/host/host-files.ts";
 import { buildStrictPolicy } from "../../shared/policy.ts";
 import { isEveryAddress, parsePublishedPort, type PublishedPort } from "../../shared/published-port.ts";
+import { describeProblem } from "../../shared/problem.ts";
 import { renderTemplate } from "../../shared/template.ts";
 import {
   findBadFiles,
@@ -46,6 +49,13 @@ describe.each(topologies)("$name", (topology) => {
   test("every file parses", () => {
     expect(topology.problems).toEqual([]);
     expect(services.length).toBe(topology.texts.size);
+  });
+
+  test("lint finds no error and nothing to warn of", async () => {
+    const { view } = await readRepository(join(TOPOLOGIES, topology.name));
+    const report = await checkView(view, { format: "text" });
+    expect(report.manifests).toBe(services.length);
+    expect(report.problems.filter((problem) => problem.severity !== "info").map(describeProblem)).toEqual([]);
   });
 
   test("every node has manifests, and every manifest's directory is a node", () => {

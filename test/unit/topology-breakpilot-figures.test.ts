@@ -83,7 +83,7 @@ const SLA: [from: string, at: string, availability: number, rto: number, rpo: nu
   ["6 data plane; rto as its back ends", "vm-data/admin-compliance", 99.5, 10 * MINUTE, undefined],
   ["7; rto 20 → 10 min", "vm-data/postgres-app", 99.9, 10 * MINUTE, 6 * HOUR],
   ["7", "vm-data/minio", 99.5, 30 * MINUTE, 24 * HOUR],
-  ["7; 99 → 99.5, rto 2 h → 10 min", "vm-data/qdrant", 99.5, 10 * MINUTE, 24 * HOUR],
+  ["7; 99 → 99.5, rto 2 h → 10 min, rpo 24 h → 6 h", "vm-data/qdrant", 99.5, 10 * MINUTE, 6 * HOUR],
 ];
 
 // Section 5. Every 6h is every 5h, and daily is every 22h, so that a run fits into the recovery point.
@@ -99,7 +99,7 @@ const BACKUPS: [at: string, name: string, engine: string, every: number, where: 
     ["vm-data/postgres-app", "db", "postgres", 5, "s3-geo", 30, "data"],
     ["vm-data/mongodb", "dump", "command", 22, "s3", 30, "data"],
     ["vm-data/minio", "objects", "files", 22, "s3", 90, "data"],
-    ["vm-data/qdrant", "storage", "files", 22, "s3", 14, "data"],
+    ["vm-data/qdrant", "storage", "files", 5, "s3", 14, "data"],
   ];
 
 const OTHERS: Figure[] = [

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 
 import { buildRoutes } from "../../agent/desired/routes.ts";
 import { renderTemplate } from "../../shared/template.ts";
-import { type Edges, edges, hasLine, readEdges, readFigure } from "../builders/topology-figures.ts";
+import { type Edges, edges, hasLine, MINUTE, readEdges, readFigure } from "../builders/topology-figures.ts";
 import { listServices, manifestAt, placeOf, readTopology } from "../builders/topology.ts";
 
 const topology = await readTopology("breakpilot");
@@ -145,12 +145,12 @@ describe("section 10 F: the cold start", () => {
     expect(roots.map((place) => readEdges(topology, place))).toEqual(roots.map(() => edges({})));
   });
 
-  test("the proxy waits for every service that has a route, 10 minutes at most", () => {
+  test("the proxy waits for every service that has a route, 4 minutes at most", () => {
     const routed = prod.filter((entry) => entry.manifest.routes.length > 0).map(placeOf);
     const awaited = readEdges(topology, "vm-edge/orca-proxy").expiring;
     expect(awaited.map((target) => placeFrom("vm-edge", target)).toSorted()).toEqual(routed);
     const { requires } = manifestAt(topology, "vm-edge/orca-proxy");
-    expect(requires.map((entry) => entry.expiresMs)).toEqual(requires.map(() => 600_000));
+    expect(requires.map((entry) => entry.expiresMs)).toEqual(requires.map(() => 4 * MINUTE));
   });
 });
 
