@@ -2,7 +2,8 @@
 
 import { Argument, Command, Option } from "commander";
 
-import { CommandError, EXIT } from "./exit-codes.ts";
+import { addClientCommands } from "./client-program.ts";
+import { run } from "./run.ts";
 import type { LintOptions } from "./lint.ts";
 import type { SchemaName } from "./schema.ts";
 import type { UpOptions } from "./up.ts";
@@ -18,20 +19,8 @@ export function buildProgram(): Command {
   addUp(program);
   addLint(program);
   addSchema(program);
+  addClientCommands(program);
   return program;
-}
-
-/** Runs a command; what it cannot do comes out as one line and an exit code, never as a stack. */
-function run<T extends unknown[]>(action: (...parameters: T) => Promise<number>): (...parameters: T) => Promise<void> {
-  return async (...parameters) => {
-    try {
-      process.exitCode = await action(...parameters);
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      console.error(`orca: ${message}`);
-      process.exitCode = error instanceof CommandError ? error.exitCode : EXIT.failed;
-    }
-  };
 }
 
 function addUp(program: Command): void {

@@ -23,8 +23,9 @@ export interface DiskReading {
 
 /** Reads the node's memory. */
 export async function readNodeMemory(): Promise<NodeMemoryReading> {
-  const { mem } = await import("systeminformation/lib/memory.js");
-  const { total, available } = await mem();
+  // By its default: named exports of a CommonJS module are lost when the agent is bundled.
+  const { default: memory } = await import("systeminformation/lib/memory.js");
+  const { total, available } = await memory.mem();
   return { totalBytes: total, availableBytes: available };
 }
 

@@ -2,6 +2,9 @@
 
 declare module "systeminformation/lib/memory.js" {
   import type { Systeminformation } from "systeminformation";
-  /** Reads /proc/meminfo. */
-  export function mem(): Promise<Systeminformation.MemData>;
+  const memory: {
+    /** Reads /proc/meminfo. */
+    mem(): Promise<Systeminformation.MemData>;
+  };
+  export = memory;
 }

@@ -1,4 +1,6 @@
-// What a report is told when it is made and when it is attached to its agent. Types only.
+// What a report is told when it is made and when it is attached to its agent. Types, and where the audit log is.
+
+import { join } from "node:path";
 
 import type { PlanPreview } from "../../shared/plan-preview.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
@@ -38,4 +40,9 @@ export interface ReportParts {
   planNow?(): Promise<PlanPreview>;
   /** Calls to the engine so far, by name; for the metrics. */
   dockerCalls?(): Readonly<Record<string, number>>;
+}
+
+/** Where a node's audit log is. */
+export function auditPath(stateDir: string): string {
+  return join(stateDir, "audit.jsonl");
 }

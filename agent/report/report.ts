@@ -17,7 +17,7 @@ import { logChange, logEvent } from "./log-events.ts";
 import { Loopback } from "./loopback.ts";
 import { Metrics } from "./metrics.ts";
 import type { ReadView } from "./read-routes.ts";
-import type { ReportOptions, ReportParts } from "./report-options.ts";
+import { auditPath, type ReportOptions, type ReportParts } from "./report-options.ts";
 import { beginState, type ReportState, type Sampled } from "./report-state.ts";
 import { Sampler } from "./sampler.ts";
 import { SocketServer } from "./socket-server.ts";
@@ -30,11 +30,6 @@ import { buildWhy } from "./why-document.ts";
 const ALIVE_MS = 60_000;
 const SHOWN_EXITS = 20;
 const SHOWN_RELEASES = 5;
-
-/** Where a node's audit log is. */
-export function auditPath(stateDir: string): string {
-  return join(stateDir, "audit.jsonl");
-}
 
 /** Everything that shows, and everything that people act through, for one agent. */
 export class Report {
@@ -184,7 +179,7 @@ export class Report {
   /** Each note is logged when it comes, not on every turn; times in it count down and make it no new one. */
   #logNotes(): void {
     const notes = this.status().notes;
-    const keys = notes.map((note) => note.replaceAll(/\d+/g, "#"));
+    const keys = notes.map((note) => note.replaceAll(/\d+(ms|[smhd])?( \d+[smhd])?/g, "#"));
     for (const [index, note] of notes.entries()) {
       if (!this.#loggedNotes.has(keys[index] ?? "")) this.#options.logger.warn({ note }, "note");
     }
@@ -200,7 +195,7 @@ export class Report {
   }
 
   #listNotes(): string[] {
-    const troubles = [this.#socket?.trouble, this.#auditTrouble, this.#alerts?.trouble];
+    const troubles = [this.#sampler.trouble, this.#socket?.trouble, this.#auditTrouble, this.#alerts?.trouble];
     return [
       ...(this.#options.notes ?? []),
       ...this.#loopback.notes,

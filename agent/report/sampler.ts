@@ -34,6 +34,8 @@ export class Sampler {
   #sampling: Promise<void> | undefined;
   #cancel: CancelTimer | undefined;
   #closed = false;
+  /** Why the node's figures are not known, in words. */
+  trouble: string | undefined;
 
   constructor(options: SamplerOptions) {
     this.#options = options;
@@ -114,6 +116,7 @@ export class Sampler {
     try {
       const [memory, disks] = await Promise.all([readNodeMemory(), readDisks(paths)]);
       const { cpus, loadPercent } = this.#load.read();
+      this.trouble = undefined;
       return {
         memoryTotalBytes: memory.totalBytes,
         memoryAvailableBytes: memory.availableBytes,
@@ -122,7 +125,8 @@ export class Sampler {
         uptimeSeconds: readUptimeSeconds(),
         disks,
       };
-    } catch {
+    } catch (error) {
+      this.trouble = `memory and disks of the node cannot be read: ${error instanceof Error ? error.message : String(error)}`;
       return undefined;
     }
   }

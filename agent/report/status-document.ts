@@ -61,7 +61,7 @@ export function buildStatus(state: ReportState, context: StatusContext): StatusD
       trouble: state.turn.trouble?.message ?? null,
     },
     paused: state.pausedBy === undefined ? null : { uid: state.pausedBy },
-    healthy: state.known && services.every((service) => isGood(service.state)),
+    healthy: isHealthy(state, services),
     counts: countStates(services),
     services,
     unmanaged: state.unmanaged
@@ -72,6 +72,13 @@ export function buildStatus(state: ReportState, context: StatusContext): StatusD
     notes: [...state.notes, ...describeTrouble(state, nowMs), ...context.notes],
     host: state.host === undefined ? null : buildHost(state.host),
   };
+}
+
+/** Nothing at all is healthy only where a source that is in force says so. */
+function isHealthy(state: ReportState, services: readonly ServiceDocument[]): boolean {
+  if (!state.known || !state.engine.reachable) return false;
+  if (services.length === 0 && state.source?.trouble !== undefined) return false;
+  return services.every((service) => isGood(service.state));
 }
 
 /** A service that is no longer wanted and is kept for its undo window says nothing against the node. */

@@ -44,11 +44,7 @@ const COLOURS: Readonly<Record<ServiceState, Colour>> = {
 /** Prints the whole status. */
 export function printStatus(status: StatusDocument, options: TextOptions): string {
   const width = Math.max(NARROWEST, options.width);
-  const lines = [
-    ...printHeader(status).map((line) => cutText(line, width)),
-    "",
-    ...printServices(status, { ...options, width }),
-  ];
+  const lines = [...printHeader(status, width), "", ...printServices(status, { ...options, width })];
   if (status.notes.length > 0) lines.push("", "notes", ...status.notes.map((note) => `  ${clean(note)}`));
   const serviceNotes = status.services.flatMap(({ name, notes }) => notes.map((note) => `  ${name}: ${clean(note)}`));
   if (serviceNotes.length > 0) lines.push("", "notes on services", ...serviceNotes);
@@ -80,7 +76,7 @@ export function describeMemory(service: Pick<ServiceDocument, "memoryUsedBytes" 
     : `${used === null ? "-" : shortSize(used)}/${cap === null ? "-" : shortSize(cap)}`;
 }
 
-function printHeader(status: StatusDocument): string[] {
+function printHeader(status: StatusDocument, width: number): string[] {
   const { node, source, engine, agent, paused, turn } = status;
   const age = source?.ageSeconds ?? null;
   const read = age === null ? "not read yet" : `read ${describeDuration(age * 1_000)} ago`;
@@ -91,16 +87,31 @@ function printHeader(status: StatusDocument): string[] {
     engine.reachable ? `engine ${engine.version ?? "answers"}` : "ENGINE DOES NOT ANSWER",
     `orca ${agent.version}, up ${describeDuration(agent.uptimeSeconds * 1_000)}`,
   ];
-  const lines = [parts.map(clean).join(" · ")];
+  const lines = wrapParts(parts.map(clean), width);
   if (status.host !== null) lines.push(printHost(status.host), ...printDisks(status.host));
   const counts = SERVICE_STATES.filter((state) => status.counts[state] > 0).map(
     (state) => `${status.counts[state]} ${state}`,
   );
-  lines.push(`${status.services.length} services${counts.length === 0 ? "" : `: ${counts.join(", ")}`}`);
+  lines.push(`${countOf(status.services.length, "service")}${counts.length === 0 ? "" : `: ${counts.join(", ")}`}`);
   if (paused !== null) lines.push(`PAUSED by uid ${paused.uid}: nothing is changed until orca resume`);
   if (turn.ageSeconds !== null && turn.ageSeconds > 60)
     lines.push(`THE LOOP STANDS STILL: its last turn ended ${describeDuration(turn.ageSeconds * 1_000)} ago`);
   return lines;
+}
+
+/** Joins parts to lines that fit; a part is never broken. */
+function wrapParts(parts: readonly string[], width: number): string[] {
+  const lines: string[] = [];
+  for (const part of parts) {
+    const longer = lines.length === 0 ? part : `${lines.at(-1)} · ${part}`;
+    if (lines.length > 0 && Array.from(longer).length <= width) lines[lines.length - 1] = longer;
+    else lines.push(part);
+  }
+  return lines;
+}
+
+function countOf(count: number, thing: string): string {
+  return `${count} ${thing}${count === 1 ? "" : "s"}`;
 }
 
 function printHost(host: HostDocument): string {
@@ -169,7 +180,7 @@ function printUnmanaged({ unmanaged, node }: StatusDocument, width: number): str
   });
   const more = unmanaged.length - shown.length;
   return [
-    ...["", `${unmanaged.length} containers are not managed by ${node}: listed, never touched`, ...shown],
+    ...["", `${countOf(unmanaged.length, "container")} not managed by ${node}: listed, never touched`, ...shown],
     ...(more > 0 ? [`  and ${more} more: see --json`] : []),
   ];
 }

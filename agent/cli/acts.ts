@@ -1,0 +1,44 @@
+// `orca restart`, `pause`, `resume` and `sync`: break-glass acts over the agent's socket. The agent audits each under the
+// caller's uid before it answers.
+
+import { AgentClient, type Answer, type ClientOptions, expectJson } from "./client.ts";
+import { CommandError, EXIT } from "./exit-codes.ts";
+
+/** The options of `orca sync`. */
+export interface SyncOptions extends ClientOptions {
+  retry?: string;
+  allowRemoval?: string;
+}
+
+/** Restarts one service. */
+export async function restart(service: string, options: ClientOptions): Promise<number> {
+  return tell(await new AgentClient(options).act(`/v1/services/${encodeURIComponent(service)}/restart`));
+}
+
+/** Pauses or resumes one service, or the node. */
+export async function pauseOrResume(
+  kind: "pause" | "resume",
+  service: string | undefined,
+  options: ClientOptions,
+): Promise<number> {
+  const path = service === undefined ? `/v1/${kind}` : `/v1/services/${encodeURIComponent(service)}/${kind}`;
+  return tell(await new AgentClient(options).act(path));
+}
+
+/** Reads the source again. */
+export async function sync(options: SyncOptions): Promise<number> {
+  const count = options.allowRemoval === undefined ? undefined : Number(options.allowRemoval);
+  if (count !== undefined && !(Number.isSafeInteger(count) && count > 0))
+    throw new CommandError(`--allow-removal ${options.allowRemoval} is not a number of services`);
+  const body = {
+    ...(options.retry === undefined ? {} : { retry: options.retry }),
+    ...(count === undefined ? {} : { allowRemoval: count }),
+  };
+  return tell(await new AgentClient(options).act("/v1/sync", body));
+}
+
+function tell(answer: Answer): number {
+  const { message, audit } = expectJson<{ message: string; audit: { seq: number } }>(answer);
+  console.log(`${message} (audit line ${audit.seq})`);
+  return EXIT.ok;
+}

@@ -1,0 +1,47 @@
+// `orca plan` without a directory: asks the agent what it would do now. Prints names and never a value of an environment.
+
+import type { PlanPreview } from "../../shared/plan-preview.ts";
+import type { Operation, Step } from "../../shared/step.ts";
+import { cutControlCharacters } from "../report/public-text.ts";
+import { AgentClient, type ClientOptions, expectJson } from "./client.ts";
+import { EXIT } from "./exit-codes.ts";
+import { endQuietlyOnClosedOutput } from "./terminal.ts";
+
+/** The options of `orca plan` without a directory. */
+export interface PlanAgentOptions extends ClientOptions {
+  json?: boolean;
+}
+
+/** Shows what the agent would do; answers 0 for nothing and 2 for something. */
+export async function planAgent(options: PlanAgentOptions): Promise<number> {
+  endQuietlyOnClosedOutput();
+  const answer = await new AgentClient(options).readTrusted("/v1/plan");
+  const preview = expectJson<PlanPreview>(answer);
+  process.stdout.write(options.json === true ? answer.body : printPreview(preview));
+  return preview.operations.length === 0 ? EXIT.ok : EXIT.changes;
+}
+
+/** Prints a look ahead. */
+export function printPreview(preview: PlanPreview): string {
+  const { node, revision, operations, services, notes } = preview;
+  const lines = [`node ${node} at ${revision ?? "no revision"}`];
+  for (const operation of operations) lines.push(...describeOperation(operation));
+  if (operations.length === 0) lines.push("no change");
+  const held = services.filter((service) => service.state === "waiting" || service.state === "backoff");
+  for (const service of held) lines.push(`${service.name} is ${service.state}: ${service.reason}`);
+  for (const note of notes) lines.push(`note: ${note}`);
+  return `${lines.map(cutControlCharacters).join("\n")}\n`;
+}
+
+function describeOperation({ lane, cause, steps }: Operation): string[] {
+  return [`${lane}: ${cause.kind}: ${cause.detail}`, ...steps.map((step) => `  ${step.kind}${describeTarget(step)}`)];
+}
+
+function describeTarget(step: Step): string {
+  if (step.kind === "ensure-image") return ` ${step.image}`;
+  if (step.kind === "create-container") return ` ${step.name} from ${step.spec.image}`;
+  if (step.kind === "ensure-network") return ` ${step.network}`;
+  if (step.kind === "ensure-volume") return ` ${step.volume}`;
+  if ("container" in step && step.container !== "created") return ` ${step.container.slice(0, 12)}`;
+  return "";
+}

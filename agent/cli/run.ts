@@ -1,0 +1,18 @@
+// Runs one command's action: what it cannot do comes out as one line and an exit code, never as a stack.
+
+import { CommandError, EXIT } from "./exit-codes.ts";
+
+/** Wraps an action for commander. */
+export function run<T extends unknown[]>(
+  action: (...parameters: T) => Promise<number>,
+): (...parameters: T) => Promise<void> {
+  return async (...parameters) => {
+    try {
+      process.exitCode = await action(...parameters);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      console.error(`orca: ${message}`);
+      process.exitCode = error instanceof CommandError ? error.exitCode : EXIT.failed;
+    }
+  };
+}

@@ -1,0 +1,73 @@
+// `orca status`: the table of services, from the agent's socket or from loopback.
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { printStatus } from "../report/status-text.ts";
+import { STATUS_SCHEMA, type StatusDocument } from "../../shared/status-document.ts";
+import { AgentClient, type ClientOptions, expectJson } from "./client.ts";
+import { CommandError, EXIT } from "./exit-codes.ts";
+import { describeOutput, endQuietlyOnClosedOutput } from "./terminal.ts";
+
+/** The options of `orca status`. */
+export interface StatusOptions extends ClientOptions {
+  json?: boolean;
+  watch?: boolean;
+  fleet?: boolean;
+}
+
+const WATCH_EVERY_MS = 2_000;
+const CLEAR = "\u001b[H\u001b[2J\u001b[3J";
+
+/** Shows the status; answers 0 when all is healthy and 3 when not. */
+export async function showStatus(options: StatusOptions): Promise<number> {
+  if (options.fleet === true)
+    throw new CommandError(
+      "--fleet is not in this version: ask each node with orca status, or curl localhost:7070 there",
+    );
+  endQuietlyOnClosedOutput();
+  const client = new AgentClient(options);
+  if (options.watch === true) return watch(client, options);
+  const status = await readStatus(client);
+  process.stdout.write(print(status, options));
+  return status.healthy ? EXIT.ok : EXIT.notHealthy;
+}
+
+async function readStatus(client: AgentClient): Promise<StatusDocument> {
+  const answer = await client.read("/v1/status", "application/json");
+  const status = expectJson<Partial<StatusDocument>>(answer);
+  if (status.schema === STATUS_SCHEMA) return status as StatusDocument;
+  throw new CommandError(
+    `what answers is no agent of this version (${status.schema ?? "no schema"})`,
+    EXIT.unreachable,
+  );
+}
+
+function print(status: StatusDocument, options: StatusOptions): string {
+  return options.json === true ? `${JSON.stringify(status, undefined, 2)}\n` : printStatus(status, describeOutput());
+}
+
+/** On a terminal the screen is drawn anew; elsewhere a table is printed whenever a service has changed. */
+async function watch(client: AgentClient, options: StatusOptions): Promise<never> {
+  let shown = "";
+  for (;;) {
+    const { text, key } = await look(client, options);
+    if (process.stdout.isTTY) process.stdout.write(`${CLEAR}${text}`);
+    else if (key !== shown) process.stdout.write(`${text}\n`);
+    shown = key;
+    await sleep(WATCH_EVERY_MS);
+  }
+}
+
+async function look(client: AgentClient, options: StatusOptions): Promise<{ text: string; key: string }> {
+  try {
+    const status = await readStatus(client);
+    const key = JSON.stringify(
+      status.services.map(({ name, state, revision, restarts }) => [name, state, revision, restarts]),
+    );
+    return { text: print(status, options), key };
+  } catch (error) {
+    // An agent that restarts is back in a moment: whoever watches wants to see that too.
+    const message = error instanceof Error ? error.message : String(error);
+    return { text: `orca: ${message}\n`, key: message };
+  }
+}
