@@ -240,6 +240,16 @@ describe("places", () => {
   });
 });
 
+describe("a byte order mark", () => {
+  it("is passed over, and moves no place", async () => {
+    expect(await explain(`\uFEFF${BASE}`)).toEqual([]);
+    expect(await explain(`\uFEFFimge = "b"\n${BASE}stat = "x"`)).toEqual([
+      "unknown-key 6:1: resources.stat: there is no such key (known here: cpus, cpus_reserved, memory, pids)",
+      'unknown-key 1:1: imge: there is no such key (did you mean "image"?)',
+    ]);
+  });
+});
+
 describe("suggestions", () => {
   it("are near, and hyphens count as underscores on both sides", () => {
     expect(suggestWord("postgres_app", ["postgres-app", "postgres-ap"])).toBe("postgres-app");

@@ -104,9 +104,11 @@ describe("moved_from", () => {
       "vm-a/web.toml": service('moved_from = "web"'),
       "vm-b/app.toml": service(),
     };
-    expect(await lintShort(prefix(files))).toEqual([
-      "error moved-from-exists vm-a/app:1:1 moved_from",
-      "error moved-from-exists vm-a/web:1:1 moved_from",
+    const problems = await lintFiles(prefix(files));
+    const errors = problems.filter(({ severity }) => severity === "error");
+    expect(errors.map(({ code, line, column, key, message }) => [code, line, column, key, message])).toEqual([
+      ["moved-from-exists", 1, 1, "moved_from", "vm-b/app still has a manifest of its own"],
+      ["moved-from-exists", 1, 1, "moved_from", "a service cannot have moved from itself"],
     ]);
   });
 });

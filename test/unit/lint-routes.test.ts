@@ -13,7 +13,7 @@ describe("hosts and paths", () => {
       "manifests/vm-a/web.toml": web('host = "a.example"'),
       "manifests/vm-a/guard.toml": web('host = "a.example"\npath = "/guard"').replace("8080:8080", "8081:8080"),
       "manifests/vm-a/any.toml": web('host = "*.example"').replace("8080:8080", "8082:8080"),
-      "manifests/vm-stage/web.toml": web('host = "a.example"'),
+      "manifests/vm-stage/site.toml": web('host = "a.example"'),
     };
     expect(await lintShort(files)).toEqual([]);
   });
