@@ -3,7 +3,7 @@
 
 import { distance } from "fastest-levenshtein";
 
-export type Severity = "error" | "warning" | "info";
+type Severity = "error" | "warning" | "info";
 
 /** One finding in one file. `line` and `column` count from 1; `key` is the dotted path, empty for the whole file. */
 export interface Problem {

@@ -1,7 +1,7 @@
 // What a service waits for: a service on this node, a service on another node, or an endpoint that this node probes.
 // Used by the manifest schema, lint, the dependency graph and the start gate.
 
-import { z } from "zod";
+import * as z from "zod";
 
 import { quoteText } from "./problem.ts";
 import { durationMs, isName, refuse } from "./schema-leaf.ts";
@@ -22,7 +22,7 @@ export interface Requirement {
  * Parses what a requirement names: `service`, `node/service`, `https://host/path`, `http://…` or `tcp://host:port`.
  * @returns the target, or a text that says what is wrong
  */
-export function parseRequirementTarget(text: string): RequirementTarget | string {
+function parseRequirementTarget(text: string): RequirementTarget | string {
   if (text.includes("://")) return parseEndpoint(text);
   const parts = text.split("/");
   if (parts.length > 2 || !parts.every(isName)) return `${quoteText(text)} names no service, node/service or endpoint`;

@@ -4,8 +4,7 @@ import { addTo } from "../desired/checks/repository-view.ts";
 import { compareProblems, compareText, describeFault, describeProblem, type Problem } from "../../shared/problem.ts";
 
 /** The forms of output. */
-export const LINT_FORMATS = ["text", "json", "github"] as const;
-export type LintFormat = (typeof LINT_FORMATS)[number];
+export type LintFormat = "text" | "json" | "github";
 
 /** What lint has found, and in how much. */
 export interface LintReport {

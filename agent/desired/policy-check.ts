@@ -1,7 +1,7 @@
 // The host's law against one service. Pure: real paths come in as facts. Each refusal names the rule that refused.
 // It judges the manifest and what its paths really lead to; nothing in Git can change its answer.
 
-import { parseImageReference } from "../../shared/image-reference.ts";
+import { isPinned, parseImageReference } from "../../shared/image-reference.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import type { Policy } from "../../shared/policy.ts";
 import { describePath } from "../../shared/problem.ts";
@@ -57,7 +57,7 @@ function checkImage({ manifest }: PolicySubject, { images }: Policy): Unnamed[] 
     const message = `the registry ${reference.registry} is not one of ${images.registries.join(", ")}`;
     refusals.push({ rule: "images.registries", path, message });
   }
-  if (images.require_digest && reference.digest === undefined) {
+  if (images.require_digest && !isPinned(reference)) {
     refusals.push({ rule: "images.require_digest", path, message: "the image has no digest: write @sha256:…" });
   }
   return refusals;

@@ -79,7 +79,7 @@ export function service(top = "", tables = ""): string {
 }
 
 /** `severity code file:line:column key`, sorted: what a test of one rule compares. Infos are left out. */
-export function shortProblems(problems: readonly Problem[]): string[] {
+function shortProblems(problems: readonly Problem[]): string[] {
   return problems
     .filter((problem) => problem.severity !== "info")
     .map(({ severity, code, file, line, column, key }) => {

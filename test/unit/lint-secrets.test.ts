@@ -73,7 +73,8 @@ describe("variables", () => {
     ],
     ...[
       ["API_TOKEN", "vault:secret/data/x#y"],
-      ["TOKENIZER", "false"],
+      ["TOKENIZER_MODEL", "bert"],
+      ["SECRETARY", "ann"],
     ],
   ])("%s = %j is no secret", async (name, value) => {
     expect(await lintOne(env(name ?? "", value ?? ""))).toEqual([]);

@@ -6,7 +6,7 @@ import { LOOPBACK } from "../settings.ts";
 import { blameFleet, type FileFinding, findNode, type RepositoryView } from "./repository-view.ts";
 
 /** The agent's own listener. 127.0.0.1:80 is not in here: the agent leaves it to whoever publishes it. */
-export const AGENT_PORTS: readonly PublishedPort[] = [
+const AGENT_PORTS: readonly PublishedPort[] = [
   { address: LOOPBACK, hostPort: 7070, containerPort: 7070, protocol: "tcp" },
 ];
 

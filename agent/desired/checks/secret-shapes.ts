@@ -47,9 +47,9 @@ export function hasUrlPassword(text: string): boolean {
   return [...text.matchAll(USER_AND_PASSWORD)].some(([, password]) => !isReference(password ?? ""));
 }
 
-/** Words that say "secret" in a variable's name. PASS and PWD only at its end: PASSENGER and PWD_DIR are none. */
+/** Words that say "secret" in a variable's name, at the end of a word of it: TOKENIZER and PASSENGER are none. */
 const SECRET_WORDS =
-  /PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|(?:API|PRIVATE|ACCESS|ENCRYPTION|SIGNING|MASTER|AUTH)_?KEY|(?:_|^)(?:PASS|PWD)$|REQUIREPASS$|MASTERAUTH$/g;
+  /(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|(?:API|PRIVATE|ACCESS|ENCRYPTION|SIGNING|MASTER|AUTH)_?KEY)(?=S?(?:_|\d|$))|(?:_|^)(?:PASS|PWD)$|REQUIREPASS$|MASTERAUTH$/g;
 
 /** Words after it that make the value something about a secret, and not the secret. */
 const HARMLESS_AFTER: ReadonlySet<string> = new Set([
