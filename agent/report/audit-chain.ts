@@ -42,8 +42,15 @@ export const EMPTY_HEAD: AuditHead = { seq: 0, hash: "0".repeat(64) };
 
 /** Makes the line that follows a head. */
 export function chainEntry(entry: AuditEntry, head: AuditHead, at: string): AuditLine {
-  const line = { ...entry, seq: head.seq + 1, at, prev: head.hash };
+  const line = { ...makeCanonical(entry), seq: head.seq + 1, at, prev: head.hash };
   return { ...line, hash: hashLine(line) };
+}
+
+/** Canonical JSON knows no half of a surrogate pair (a message that was cut) and no NaN; one such must not stop the log. */
+function makeCanonical(entry: AuditEntry): AuditEntry {
+  return JSON.parse(JSON.stringify(entry), (_key, value: unknown) =>
+    typeof value === "string" ? value.toWellFormed() : value,
+  ) as AuditEntry;
 }
 
 /** The text of a line: canonical JSON, so that not even a space can be changed unseen. */
@@ -72,8 +79,13 @@ function parseJson(text: string): AuditLine | undefined {
 
 function checkItself(line: AuditLine, text: string): string | undefined {
   const { hash, ...rest } = line;
-  if (hash !== hashLine(rest)) return "its content is not what its hash says: it was edited";
-  return canonicalJson(line) === text ? undefined : "it is not written as the agent writes: it was edited";
+  try {
+    if (hash !== hashLine(rest)) return "its content is not what its hash says: it was edited";
+    if (canonicalJson(line) === text) return undefined;
+  } catch {
+    // A number or text that canonical JSON does not know: no agent has written it.
+  }
+  return "it is not written as the agent writes: it was edited";
 }
 
 /** What a walk along the chain found. */

@@ -62,7 +62,7 @@ export function buildDesired(name: string, parts: Partial<DesiredService> = {}):
     notes: [],
     ...parts,
     spec,
-  } as DesiredService;
+  };
 }
 
 /** The container of a service as it was observed. */
