@@ -1,6 +1,6 @@
 // /etc/orca/agent.toml: what one host tells its agent (contract, section 2). Never in Git. Read by the CLI's `agent`.
 
-import { z } from "zod";
+import * as z from "zod";
 
 import { absolutePath, durationMs, name, positiveDurationMs } from "./schema-leaf.ts";
 

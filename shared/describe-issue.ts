@@ -1,7 +1,7 @@
 // From a zod issue to what a person reads: what is wrong, what to write instead, and which key was meant.
 // Only parse-toml.ts calls this. Never shows what stands in a table whose values may be secrets.
 
-import { z } from "zod";
+import * as z from "zod";
 
 import { cutText, type Finding, suggestWord } from "./problem.ts";
 

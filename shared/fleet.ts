@@ -1,7 +1,7 @@
 // fleet.toml: the nodes, the backup repositories and the alerts (contract, section 1). Git's word on membership.
 // Read by desired/, lint and the CLI.
 
-import { z } from "zod";
+import * as z from "zod";
 
 import {
   durationMs,

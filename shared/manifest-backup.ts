@@ -1,7 +1,7 @@
 // The `[[backups]]` table of a manifest and `backup = { none = … }`. They validate and lint now; the engines come with
 // the backups issue.
 
-import { z } from "zod";
+import * as z from "zod";
 
 import { argv, imageReference, name, positiveDurationMs, relativePath, schedule, sizeBytes } from "./schema-leaf.ts";
 

@@ -1,6 +1,6 @@
 // The tables inside a manifest, but for backups. Only manifest.ts uses them.
 
-import { z } from "zod";
+import * as z from "zod";
 
 import {
   absolutePath,

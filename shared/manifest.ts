@@ -1,7 +1,7 @@
 // The service manifest: one TOML file, one service or job (contract, section 1). Every key that exists is here; parts that
 // a later version brings to life parse and validate already. Read by desired/, lint, plan and `orca schema`.
 
-import { z } from "zod";
+import * as z from "zod";
 
 import { backupNone, backups } from "./manifest-backup.ts";
 import {

@@ -2,7 +2,7 @@
 // The place of a key is looked up only when something is wrong: the parser that knows places is four times slower.
 
 import { parse, TomlError } from "smol-toml";
-import type { z } from "zod";
+import type * as z from "zod";
 
 import { describeIssues } from "./describe-issue.ts";
 import { describePath, type Finding, type Problem } from "./problem.ts";

@@ -1,7 +1,7 @@
 // /etc/orca/policy.toml: the host's law, which no commit can loosen (contract, section 2). Dangerous things are denied
 // unless it allows them, so an empty policy is the strict one. Read by plan/ through `checkPolicy` and by lint.
 
-import { z } from "zod";
+import * as z from "zod";
 
 import { absolutePath, name, secretPath, sizeBytes } from "./schema-leaf.ts";
 

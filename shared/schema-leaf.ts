@@ -3,7 +3,7 @@
 
 import { isIP } from "node:net";
 
-import { z } from "zod";
+import * as z from "zod";
 
 import { DURATION_PATTERN, parseDuration, suggestDuration } from "./duration.ts";
 import { parseImageReference } from "./image-reference.ts";

@@ -1,6 +1,6 @@
 // `orca schema`: the JSON Schema of what people write, for editors and for checks before a commit.
 
-import { z } from "zod";
+import * as z from "zod";
 
 import { agentConfigSchema } from "../../shared/agent-config.ts";
 import { fleetSchema } from "../../shared/fleet.ts";

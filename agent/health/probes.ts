@@ -1,8 +1,8 @@
 // The probes themselves: http, tcp and exec, without any tool inside the image for the first two. Against the own
 // container only, no redirects followed. Each answers within its timeout and never throws.
 
-import { request as requestHttp } from "node:http";
-import { request as requestHttps } from "node:https";
+import { Agent as HttpAgent, request as requestHttp } from "node:http";
+import { Agent as HttpsAgent, request as requestHttps } from "node:https";
 import { connect } from "node:net";
 
 import type { HealthCheck } from "../../shared/manifest.ts";
@@ -77,15 +77,21 @@ interface HttpProbe {
   checkCertificate: boolean;
 }
 
+// Each probe has a connection of its own: a service that takes no new one is not healthy. The agents are shared, since
+// making one for each probe cost more than the probe.
+const httpAgent = new HttpAgent({ keepAlive: false });
+const httpsAgent = new HttpsAgent({ keepAlive: false, maxCachedSessions: 0 });
+
 function probeHttp(probe: HttpProbe): Promise<ProbeResult> {
   const { url, timeoutMs } = probe;
-  const send = url.startsWith("https:") ? requestHttps : requestHttp;
+  const isTls = url.startsWith("https:");
+  const send = isTls ? requestHttps : requestHttp;
   return new Promise((resolve) => {
     const request = send(url, {
       method: "GET",
-      agent: false,
+      agent: isTls ? httpsAgent : httpAgent,
       headers: { "user-agent": "orca-probe", connection: "close" },
-      ...(url.startsWith("https:") ? { rejectUnauthorized: probe.checkCertificate } : {}),
+      ...(isTls ? { rejectUnauthorized: probe.checkCertificate } : {}),
     });
     const settle = (result: ProbeResult): void => {
       clearTimeout(timer);

@@ -2,7 +2,7 @@
 
 import { readFile } from "node:fs/promises";
 
-import { z } from "zod";
+import * as z from "zod";
 
 import { parseToml } from "../../shared/parse-toml.ts";
 import { buildStrictPolicy, type Policy, policySchema } from "../../shared/policy.ts";

@@ -1,0 +1,68 @@
+// Makes the production bundle: `npm run bundle` → dist/. One entry and lazily loaded chunks, so that the daemon loads only
+// what it uses. What dockerode drags in for ssh:// engines and BuildKit is left out: Orca speaks to a unix socket alone.
+
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { build, type Plugin } from "esbuild";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const out = join(root, "dist");
+
+/** Modules that no code path of Orca reaches. Touching one is a fault and says so. */
+const UNREACHED = /^(ssh2|@grpc\/grpc-js|@grpc\/proto-loader|protobufjs|cpu-features|\.\/session|\.\/buildkit|\.\/ssh)$/;
+
+const leaveOut: Plugin = {
+  name: "leave-out",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: UNREACHED }, ({ path, importer }) =>
+      /node_modules\/(dockerode|docker-modem)\//.test(importer) ? { path, namespace: "left-out" } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: "left-out" }, ({ path }) => ({
+      contents: `module.exports = () => { throw new Error(${JSON.stringify(`${path} is not part of this bundle`)}); };`,
+    }));
+  },
+};
+
+rmSync(out, { recursive: true, force: true });
+mkdirSync(out, { recursive: true });
+
+const result = await build({
+  entryPoints: [join(root, "agent", "main.ts")],
+  entryNames: "orca",
+  outdir: out,
+  outExtension: { ".js": ".mjs" },
+  bundle: true,
+  splitting: true,
+  minify: true,
+  keepNames: true,
+  format: "esm",
+  platform: "node",
+  target: "node24",
+  // Native: shipped beside the bundle as it is.
+  external: ["koffi"],
+  banner: { js: 'import { createRequire as orcaCreateRequire } from "node:module"; const require = orcaCreateRequire(import.meta.url);' },
+  plugins: [leaveOut],
+  metafile: true,
+  logLevel: "warning",
+});
+
+shipKoffi();
+const version = (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
+writeFileSync(join(out, "package.json"), `${JSON.stringify({ name: "orca", version, type: "module" })}\n`);
+const bytes = Object.values(result.metafile.outputs).reduce((sum, output) => sum + output.bytes, 0);
+console.log(`dist/orca.mjs: ${Object.keys(result.metafile.outputs).length} files, ${Math.round(bytes / 1024)} KiB`);
+
+/** koffi is loaded from beside the bundle: its JavaScript and the one native module of this platform. */
+function shipKoffi(): void {
+  const require = createRequire(import.meta.url);
+  const koffi = dirname(require.resolve("koffi"));
+  const native = dirname(require.resolve(`@koromix/koffi-${process.platform}-${process.arch}/package.json`));
+  cpSync(koffi, join(out, "node_modules", "koffi"), {
+    recursive: true,
+    filter: (path) => !/\/koffi\/(src|vendor|doc|lib\/native)(\/|$)/.test(path),
+  });
+  cpSync(native, join(out, "node_modules", "@koromix", `koffi-${process.platform}-${process.arch}`), { recursive: true });
+}
