@@ -23,6 +23,10 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
       return logger.error({ error: event.message }, "a turn failed");
     case "state-not-saved":
       return logger.error({ error: event.message }, "the agent's state");
+    case "host-files-read":
+      return event.message === undefined
+        ? logger.info({}, "the host's files were read again")
+        : logger.error({ error: event.message }, "a file of the host cannot be used; the one in force stays");
     case "settled":
       return logger.info({ service: event.service, revision: event.revision }, "settled: recorded as good");
     case "exited": {

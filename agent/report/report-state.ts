@@ -129,6 +129,8 @@ export interface ReportState {
   pausedBy: number | undefined;
   turn: TurnRecord;
   stateTrouble: { message: string; atMs: number } | undefined;
+  /** Why a changed file of the host is not in force. */
+  hostFileTrouble: string | undefined;
   host: HostSample | undefined;
   /** What the last event changed. */
   changes: readonly StatusChange[];
@@ -150,6 +152,7 @@ export function beginState(nowMs: number, history: ReportState["history"] = {}):
     pausedBy: undefined,
     turn: { endedMs: undefined, tookMs: undefined, completed: 0, failed: 0, trouble: undefined },
     stateTrouble: undefined,
+    hostFileTrouble: undefined,
     host: undefined,
     changes: [],
   };

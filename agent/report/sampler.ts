@@ -100,35 +100,36 @@ export class Sampler {
     return this.#sampling;
   }
 
+  /** Never rejects: what cannot be read is said, and tried again with the next sample. */
   async #take(): Promise<void> {
     const { clock, listPids, onSample } = this.#options;
-    const [host, memory] = await Promise.all([this.#readHost(), readContainers(listPids())]);
+    try {
+      const [host, memory] = await Promise.all([this.#readHost(), readContainers(listPids())]);
+      this.trouble = undefined;
+      onSample({ kind: "sampled", atMs: clock.nowMs(), host, engineVersion: this.#engine?.version, memory });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.trouble = `memory and disks of the node cannot be read: ${reason}`;
+    }
     this.#sampledMs = clock.monotonicMs();
-    onSample({ kind: "sampled", atMs: clock.nowMs(), host, engineVersion: this.#engine?.version, memory });
   }
 
-  async #readHost(): Promise<HostSample | undefined> {
+  async #readHost(): Promise<HostSample> {
     const { stateDir, dataMount } = this.#options;
     if (this.#engine === undefined) await this.#atMost(this.#askEngine());
     const mount = dataMount();
     const root = this.#engine?.rootDir;
     const paths = ["/", stateDir, ...(root === undefined ? [] : [root]), ...(mount === undefined ? [] : [mount])];
-    try {
-      const [memory, disks] = await Promise.all([readNodeMemory(), readDisks(paths)]);
-      const { cpus, loadPercent } = this.#load.read();
-      this.trouble = undefined;
-      return {
-        memoryTotalBytes: memory.totalBytes,
-        memoryAvailableBytes: memory.availableBytes,
-        cpus,
-        cpuLoadPercent: loadPercent,
-        uptimeSeconds: readUptimeSeconds(),
-        disks,
-      };
-    } catch (error) {
-      this.trouble = `memory and disks of the node cannot be read: ${error instanceof Error ? error.message : String(error)}`;
-      return undefined;
-    }
+    const [memory, disks] = await Promise.all([readNodeMemory(), readDisks(paths)]);
+    const { cpus, loadPercent } = this.#load.read();
+    return {
+      memoryTotalBytes: memory.totalBytes,
+      memoryAvailableBytes: memory.availableBytes,
+      cpus,
+      cpuLoadPercent: loadPercent,
+      uptimeSeconds: readUptimeSeconds(),
+      disks,
+    };
   }
 }
 

@@ -153,6 +153,7 @@ function describeTrouble(state: ReportState, nowMs: number): string[] {
   const notes: string[] = [];
   const { stateTrouble, turn, source, host } = state;
   if (turn.trouble !== undefined) notes.push(`the last turn of the loop failed: ${turn.trouble.message}`);
+  if (state.hostFileTrouble !== undefined) notes.push(`${state.hostFileTrouble}; the one in force stays`);
   if (stateTrouble !== undefined && nowMs - stateTrouble.atMs < STATE_TROUBLE_MS)
     notes.push(`the agent's state: ${stateTrouble.message}`);
   if (source?.trouble !== undefined) {

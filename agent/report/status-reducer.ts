@@ -41,6 +41,8 @@ export function reduceStatus(before: ReportState, event: AgentEvent | Sampled): 
       return changeHistory(state, event.exit.service, (history) => countOomExit(history, event.exit, state));
     case "state-not-saved":
       return { ...state, stateTrouble: { message: event.message, atMs: event.atMs } };
+    case "host-files-read":
+      return { ...state, hostFileTrouble: event.message };
     case "sampled":
       return reduceSample(state, event);
     case "agent-started":

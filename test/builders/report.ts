@@ -24,6 +24,8 @@ export interface ReportChoices {
   options?: Partial<ReportOptions>;
   parts?: Partial<ReportParts>;
   exits?: readonly ExitRecord[];
+  /** Leaves the report without its agent, as it is while that starts. */
+  detached?: boolean;
 }
 
 /** An answer, whole. */
@@ -66,6 +68,7 @@ export class TestReport {
       credentials: () => Promise.resolve({ pid: 1, uid: UID, gid: UID }),
       ...choices.options,
     });
+    if (choices.detached === true) return;
     const engine = new FakeEngine(clock);
     this.report.attach({
       store: { listExits: (service) => exits.filter((exit) => exit.service === service), listReleases: () => [] },
