@@ -18,6 +18,7 @@ import { Reconciler } from "./reconciler.ts";
 import type { Request } from "./requests.ts";
 import { TriggerQueue } from "./trigger-queue.ts";
 import type { Emit } from "../shared/event.ts";
+import type { PlanPreview } from "../shared/plan-preview.ts";
 import type { Source } from "../shared/snapshot.ts";
 
 /** Everything one agent is made from. */
@@ -119,6 +120,13 @@ export class Agent {
   request(request: Request): void {
     this.#reconciler.request(request);
     this.#queue.fire("request");
+  }
+
+  /** What the loop would do now. */
+  async preview(): Promise<PlanPreview> {
+    const preview = this.#reconciler.preview();
+    if (preview === undefined) throw new Error("nothing was read yet");
+    return preview;
   }
 
   /** Reads the source again, with new settings where the host's files have changed. */

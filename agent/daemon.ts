@@ -2,58 +2,36 @@
 // two ways to call it.
 
 import { Agent } from "./agent.ts";
-import { judgeTurn } from "./cli/once.ts";
 import { EXIT } from "./cli/exit-codes.ts";
-import { UpProgress } from "./cli/up-progress.ts";
+import { judgeTurn } from "./cli/once.ts";
+import type { DaemonConfig } from "./daemon-config.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import { openEngine } from "./docker/engine.ts";
 import { systemClock } from "./host/clock.ts";
-import { readPolicy, readStandIns } from "./host/host-files.ts";
+import { readPolicy, readSecretFile, readStandIns } from "./host/host-files.ts";
 import { defaultAuthFile } from "./host/registry-auth.ts";
+import { Systemd } from "./host/systemd.ts";
+import { watchFiles } from "./host/watch-files.ts";
 import { lockNode } from "./node-lock.ts";
-import { DEFAULT_PLAN_SETTINGS, type PeerHealth } from "./plan/world.ts";
+import { DEFAULT_PLAN_SETTINGS } from "./plan/world.ts";
+import type { ReportLogger } from "./report/log-events.ts";
+import { Report } from "./report/report.ts";
+import type { ReportOptions } from "./report/report-options.ts";
 import { DirectorySource } from "./sources/directory.ts";
 import { standInSecrets } from "./sources/stand-in-secrets.ts";
 import type { AgentEvent, Emit } from "../shared/event.ts";
+import { parsePublishedPort, type PublishedPort } from "../shared/published-port.ts";
 import { VERSION } from "../shared/version.ts";
-
-/** Everything a running agent is told. */
-export interface DaemonConfig {
-  node: string;
-  /** How the lock's holder is named. */
-  command: string;
-  source: { dir: string };
-  stateDir: string;
-  runDir: string;
-  lockDir: string;
-  docker: { socket: string; authFile: string | undefined };
-  /** Loopback addresses where status is served. */
-  listen: readonly string[];
-  socketPath: string;
-  policyFile: string | undefined;
-  standInFile: string | undefined;
-  /** Where ports are published; undefined for the node's own address. */
-  address: string | undefined;
-  ports: DesiredSettings["ports"];
-  budget: DesiredSettings["budget"];
-  peers: PeerHealth;
-  /** Lines for people, or a log for a journal. */
-  output: "progress" | "log";
-  /** Ends when everything has settled. */
-  once: { timeoutMs: number } | undefined;
-}
 
 /** Runs an agent until it is told to end; answers the exit code. */
 export async function runDaemon(config: DaemonConfig): Promise<number> {
   const settings = await readSettings(config);
+  const reportOptions = await buildReportOptions(config);
   const unlock = lockNode({ ...config, socket: config.docker.socket });
   const engine = openEngine(config.docker.socket);
+  const report = new Report(reportOptions);
   const ending = new Ending();
-  const progress = new UpProgress(process.stdout);
-  const emit: Emit = (event) => {
-    progress.hear(event);
-    if (config.once !== undefined) endWhenSettled(event, ending);
-  };
+  const emit = await buildEmit(config, report, ending);
   const agent = new Agent({
     node: config.node,
     engine,
@@ -68,11 +46,15 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
     clock: systemClock,
     emit,
   });
-  const timer =
-    config.once === undefined
-      ? undefined
-      : setTimeout(() => ending.end(EXIT.notHealthy, "time is up"), config.once.timeoutMs);
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => ending.end(EXIT.ok, signal));
+  report.attach({
+    store: agent.store,
+    reader: engine.reader,
+    exec: engine.exec,
+    request: (request) => agent.request(request),
+    planNow: () => agent.preview(),
+    dockerCalls: () => engine.calls(),
+  });
+  const release = listen(config, agent, ending, report);
   emit({
     kind: "agent-started",
     atMs: systemClock.nowMs(),
@@ -80,10 +62,12 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
     engine: config.docker.socket,
     version: VERSION,
   });
+  await report.start();
   await agent.start();
   const { code, reason } = await ending.reached;
-  clearTimeout(timer);
+  release();
   await agent.stop(reason);
+  await report.close();
   engine.close();
   unlock();
   return code;
@@ -99,8 +83,61 @@ async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {
     ports: config.ports,
     budget: config.budget,
     assumeDataMounted: standIns !== undefined,
-    agentPorts: [],
+    agentPorts: config.listen.flatMap(readAgentPort),
     render: undefined,
+  };
+}
+
+/** The first listener is the agent's for good; the second, on port 80, gives way to a proxy that takes every address. */
+function readAgentPort(address: string): PublishedPort[] {
+  const port = address.slice(address.lastIndexOf(":") + 1);
+  const parsed = parsePublishedPort(`${address}:${port}`);
+  return typeof parsed === "string" || parsed.hostPort === 80 ? [] : [parsed];
+}
+
+async function buildReportOptions(config: DaemonConfig): Promise<ReportOptions> {
+  const notes = config.policyFile === undefined ? ["there is no policy file: everything dangerous is denied"] : [];
+  const { alerts } = config;
+  return {
+    node: config.node,
+    version: VERSION,
+    stateDir: config.stateDir,
+    clock: systemClock,
+    logger: await buildLogger(config),
+    listen: config.listen,
+    socketPath: config.socketPath,
+    startedMs: systemClock.nowMs(),
+    notes,
+    ...(alerts === undefined
+      ? {}
+      : { alerts: { url: await readSecretFile(alerts.webhookFile), min: alerts.min, repeatMs: alerts.repeatMs } }),
+  };
+}
+
+async function buildLogger(config: DaemonConfig): Promise<ReportLogger> {
+  if (config.output.kind === "progress") return SILENT;
+  const { createLogger } = await import("./report/logger.ts");
+  return createLogger(config.output.level);
+}
+
+const SILENT: ReportLogger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
+/** The report hears everything; a person who is watching hears it too. */
+async function buildEmit(config: DaemonConfig, report: Report, ending: Ending): Promise<Emit> {
+  const listeners: ((event: AgentEvent) => void)[] = [report.emit];
+  if (config.output.kind === "progress") {
+    const { UpProgress } = await import("./cli/up-progress.ts");
+    const progress = new UpProgress(process.stdout);
+    listeners.push((event) => progress.hear(event));
+  }
+  if (config.once !== undefined) listeners.push((event) => endWhenSettled(event, ending));
+  return (event) => {
+    for (const listener of listeners) listener(event);
   };
 }
 
@@ -109,6 +146,49 @@ function endWhenSettled(event: AgentEvent, ending: Ending): void {
   const verdict = judgeTurn(event.turn);
   if (verdict === "settled") ending.end(EXIT.ok, "everything has settled");
   if (verdict === "refused") ending.end(EXIT.failed, "something was refused");
+}
+
+/** Signals, the watchdog, changed host files and the time limit; answers a function that ends all of it. */
+function listen(config: DaemonConfig, agent: Agent, ending: Ending, report: Report): () => void {
+  const systemd = new Systemd(systemClock);
+  let turns = 0;
+  const unsubscribe = report.onTurn((turn) => {
+    const healthy = turn.services.filter((service) => service.state === "healthy").length;
+    const status = `${healthy} of ${turn.services.length} healthy`;
+    if (turns === 0) systemd.ready(status);
+    else systemd.turned(status);
+    turns += 1;
+  });
+  const reload = (): void => {
+    const told = (message: string | undefined): void =>
+      report.emit({ kind: "host-files-read", atMs: systemClock.nowMs(), message });
+    readSettings(config).then(
+      (settings) => {
+        agent.reload(settings);
+        told(undefined);
+      },
+      // A host file that cannot be read is no reason to loosen or tighten anything: the one in force stays.
+      (error: unknown) => told(error instanceof Error ? error.message : String(error)),
+    );
+  };
+  const files = [config.policyFile, config.standInFile].filter((file) => file !== undefined);
+  const stopWatching = watchFiles(files, reload);
+  const end = (signal: NodeJS.Signals): void => {
+    systemd.stopping();
+    ending.end(EXIT.ok, signal);
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, end);
+  process.on("SIGHUP", reload);
+  const timer =
+    config.once === undefined
+      ? undefined
+      : setTimeout(() => ending.end(EXIT.notHealthy, "time is up"), config.once.timeoutMs);
+  return () => {
+    clearTimeout(timer);
+    unsubscribe();
+    stopWatching();
+    process.removeListener("SIGHUP", reload);
+  };
 }
 
 /** The end of a run: whoever calls first says how. */

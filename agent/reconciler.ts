@@ -11,13 +11,15 @@ import type { FileStore } from "./host/file-store.ts";
 import type { Store } from "./host/store.ts";
 import type { Observer } from "./observed/observer.ts";
 import { plan } from "./plan/plan.ts";
-import type { PeerHealth, Plan, PlanSettings } from "./plan/world.ts";
+import type { PeerHealth, Plan, PlanSettings, World } from "./plan/world.ts";
+import { previewPlan } from "./preview.ts";
 import { applyRequest, type Request } from "./requests.ts";
 import type { Trigger } from "./trigger-queue.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
 import type { Emit } from "../shared/event.ts";
 import type { NodeMemory } from "../shared/memory.ts";
 import type { ObservedEngine, ObservedState } from "../shared/observed-state.ts";
+import type { PlanPreview } from "../shared/plan-preview.ts";
 import type { OperationOutcome } from "../shared/step.ts";
 
 /** What one loop works with. */
@@ -46,6 +48,7 @@ export class Reconciler {
   #requests: Request[] = [];
   #outcomes: OperationOutcome[] = [];
   #engine: ObservedEngine = { reachable: false, reason: "it was not asked yet" };
+  #world: World | undefined;
   #resyncedMs = Number.NEGATIVE_INFINITY;
 
   constructor(parts: ReconcilerParts) {
@@ -56,6 +59,13 @@ export class Reconciler {
   /** Takes what a person asked for; the next turn looks at it. */
   request(request: Request): void {
     this.#requests.push(request);
+  }
+
+  /** What a turn would do now with what the last one saw; undefined before the first. */
+  preview(): PlanPreview | undefined {
+    if (this.#world === undefined) return undefined;
+    const observed = { ...this.#world.observed, outcomes: [] };
+    return previewPlan({ ...this.#world, observed, memory: this.#memory, nowMs: this.#parts.clock.nowMs() });
   }
 
   /**
@@ -72,7 +82,8 @@ export class Reconciler {
     const { desired } = built;
     if (desired === undefined) return this.#reportNothing(startedMs, built);
     const observed = await this.#observe(desired, fired);
-    const planned = plan({ desired, observed, memory: this.#memory, peers, settings, nowMs: clock.nowMs() });
+    this.#world = { desired, observed, memory: this.#memory, peers, settings, nowMs: clock.nowMs() };
+    const planned = plan(this.#world);
     this.#remember(planned, built);
     monitor.watch(selectTargets(desired, observed.engine), selectEndpoints(desired, observed.engine));
     executor.cancel(planned.cancel);

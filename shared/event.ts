@@ -48,7 +48,9 @@ export type AgentEvent =
   | { kind: "exited"; atMs: number; exit: ExitRecord }
   | { kind: "settled"; atMs: number; service: string; revision: string }
   | { kind: "acted"; atMs: number; actor: Actor; action: string; service: string | undefined; detail: string }
-  | { kind: "state-not-saved"; atMs: number; message: string };
+  | { kind: "state-not-saved"; atMs: number; message: string }
+  /** The host's files were read again; with a message one of them cannot be used, and the one in force stays. */
+  | { kind: "host-files-read"; atMs: number; message: string | undefined };
 
 /** How the agent tells report/ something; never throws, never waits. */
 export type Emit = (event: AgentEvent) => void;

@@ -3,6 +3,7 @@
 import { Argument, Command, Option } from "commander";
 
 import { addClientCommands } from "./client-program.ts";
+import type { AgentCommandOptions } from "./agent.ts";
 import { run } from "./run.ts";
 import type { LintOptions } from "./lint.ts";
 import type { SchemaName } from "./schema.ts";
@@ -16,11 +17,23 @@ export function buildProgram(): Command {
     .version(VERSION)
     .showSuggestionAfterError()
     .configureHelp({ sortSubcommands: false });
+  addAgent(program);
   addUp(program);
   addLint(program);
   addSchema(program);
   addClientCommands(program);
   return program;
+}
+
+function addAgent(program: Command): void {
+  program
+    .command("agent")
+    .description(
+      "the daemon, as systemd runs it; SIGTERM ends it and leaves the containers, SIGHUP reads the host's files again",
+    )
+    .requiredOption("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
+    .addHelpText("after", "\nExample:\n  orca agent --config /etc/orca/agent.toml")
+    .action(run(async (options: AgentCommandOptions) => (await import("./agent.ts")).agent(options)));
 }
 
 function addUp(program: Command): void {

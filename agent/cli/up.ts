@@ -4,7 +4,8 @@ import { isIP } from "node:net";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 
-import { runDaemon, type DaemonConfig } from "../daemon.ts";
+import { runDaemon } from "../daemon.ts";
+import type { DaemonConfig } from "../daemon-config.ts";
 import { findLayout, listNodes } from "../sources/repository-layout.ts";
 import { parseDuration } from "../../shared/duration.ts";
 import { takeDown } from "./down.ts";
@@ -51,7 +52,8 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     ports: options.ports,
     budget: "warn",
     peers: options.peers === "assume" ? { kind: "assume" } : { kind: "known", services: {} },
-    output: "progress",
+    alerts: undefined,
+    output: { kind: "progress" },
     once: options.once === true ? { timeoutMs } : undefined,
   };
   return runDaemon(config);

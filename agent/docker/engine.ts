@@ -28,6 +28,8 @@ export interface Engine {
   reader: DockerReader;
   writer: DockerWriter;
   exec: DockerExec;
+  /** Calls made so far, by what they do. */
+  calls(): Readonly<Record<string, number>>;
   close(): void;
 }
 
@@ -55,12 +57,26 @@ export function openEngine(socketPath: string): Engine {
   const agent = new QuietAgent({ keepAlive: true, keepAliveMsecs: 30_000, maxFreeSockets: 4 });
   // The types of dockerode leave `agent` out; its transport takes one and keeps connections open with it.
   const docker = new Docker({ socketPath, agent } as Docker.DockerOptions);
+  const calls: Record<string, number> = {};
   return {
-    reader: createReader(docker),
-    writer: createWriter(docker),
-    exec: createExec(docker),
+    reader: count(createReader(docker), calls),
+    writer: count(createWriter(docker), calls),
+    exec: count(createExec(docker), calls),
+    calls: () => calls,
     close: () => agent.destroy(),
   };
+}
+
+/** Counts the calls of one half of the port, by name. */
+function count<T extends object>(part: T, calls: Record<string, number>): T {
+  const counted = Object.entries(part).map(([name, work]: [string, (...parameters: unknown[]) => unknown]) => [
+    name,
+    (...parameters: unknown[]): unknown => {
+      calls[name] = (calls[name] ?? 0) + 1;
+      return work(...parameters);
+    },
+  ]);
+  return Object.fromEntries(counted) as T;
 }
 
 function createReader(docker: Docker): DockerReader {
@@ -165,7 +181,9 @@ function createWriter(docker: Docker): DockerWriter {
       await callUnless("remove container", [404], () => docker.getContainer(id).remove({ force: true, v: false }));
     },
     updateCaps: async (id, caps) => {
-      await call("update caps", () => docker.getContainer(id).update({ ...buildCaps(caps), RestartPolicy: { Name: "no" } }));
+      await call("update caps", () =>
+        docker.getContainer(id).update({ ...buildCaps(caps), RestartPolicy: { Name: "no" } }),
+      );
     },
     ...createNetworkWriter(docker),
     createVolume: async (request) => {

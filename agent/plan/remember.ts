@@ -31,7 +31,8 @@ export function boundTimes(memory: ServiceMemory, desired: DesiredService, nowMs
   if (next.repeated?.untilMs !== undefined && next.repeated.untilMs > nowMs + LONGEST_STALL_MS) {
     next = { ...next, repeated: { ...next.repeated, untilMs: nowMs + LONGEST_STALL_MS } };
   }
-  if (next.waiting !== undefined && next.waiting.sinceMs > nowMs) next = { ...next, waiting: { ...next.waiting, sinceMs: nowMs } };
+  if (next.waiting !== undefined && next.waiting.sinceMs > nowMs)
+    next = { ...next, waiting: { ...next.waiting, sinceMs: nowMs } };
   if (next.healthy?.sinceMs !== undefined && next.healthy.sinceMs > nowMs) {
     next = { ...next, healthy: { ...next.healthy, sinceMs: nowMs } };
   }

@@ -134,7 +134,12 @@ function waitForNetwork({ engine, desired, world, memory }: Scene): Decision | u
 function waitForDataMount({ world, desired, memory }: Scene): Decision | undefined {
   const mounted = world.observed.host.dataMounted;
   if ((desired.spec.volumes ?? []).length === 0 || mounted === undefined || mounted.ok) return undefined;
-  return { state: "waiting", reason: `it has volumes, and ${mounted.reason}`, memory, nextMs: world.nowMs + MOUNT_EVERY_MS };
+  return {
+    state: "waiting",
+    reason: `it has volumes, and ${mounted.reason}`,
+    memory,
+    nextMs: world.nowMs + MOUNT_EVERY_MS,
+  };
 }
 
 /** Our labels on a container that cannot be the wanted one, or that cannot run again: it is made anew. */

@@ -20,7 +20,8 @@ export class OrcaProcess {
 
   constructor(parameters: readonly string[], options: OrcaOptions = {}) {
     const command = [process.execPath, MAIN, ...parameters];
-    const [program = "", ...rest] = options.namespace === undefined ? command : ["nsenter", `--net=${options.namespace}`, ...command];
+    const [program = "", ...rest] =
+      options.namespace === undefined ? command : ["nsenter", `--net=${options.namespace}`, ...command];
     this.child = spawn(program, rest, { env: { ...process.env, NO_COLOR: "1", ...options.environment } });
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream?.on("data", (chunk: Buffer) => {

@@ -1,0 +1,32 @@
+// What a running agent is told, whether by a config file or by the command line. Types only.
+
+import type { DesiredSettings } from "./desired/settings.ts";
+import type { PeerHealth } from "./plan/world.ts";
+
+/** Everything a running agent is told. */
+export interface DaemonConfig {
+  node: string;
+  /** How the lock's holder is named. */
+  command: string;
+  source: { dir: string };
+  stateDir: string;
+  /** A directory in memory for delivered secrets. */
+  runDir: string;
+  lockDir: string;
+  docker: { socket: string; authFile: string | undefined };
+  /** Loopback addresses where status is served. */
+  listen: readonly string[];
+  socketPath: string;
+  policyFile: string | undefined;
+  standInFile: string | undefined;
+  /** Where ports are published; undefined for the node's own address. */
+  address: string | undefined;
+  ports: DesiredSettings["ports"];
+  budget: DesiredSettings["budget"];
+  peers: PeerHealth;
+  alerts: { webhookFile: string; min: "info" | "warning" | "critical"; repeatMs: number } | undefined;
+  /** Lines for a person, or a log for a journal. */
+  output: { kind: "progress" } | { kind: "log"; level: string };
+  /** Ends when everything has settled. */
+  once: { timeoutMs: number } | undefined;
+}
