@@ -20,19 +20,22 @@ export interface Answer {
   via: "socket" | "loopback";
 }
 
-const DEFAULT_SOCKET = "/run/orca/agent.sock";
-const LOOPBACK = "http://127.0.0.1:7070";
+/** Where an agent is looked for when nothing is said. */
+const DEFAULT_PLACES = { socket: "/run/orca/agent.sock", loopback: "http://127.0.0.1:7070" };
 const TIMEOUT_MS = 15_000;
 
 /** Talks to one agent. */
 export class AgentClient {
   readonly #socket: string;
   readonly #chosen: boolean;
+  readonly #loopback: string;
 
-  constructor(options: ClientOptions) {
+  /** @param places only a test looks elsewhere */
+  constructor(options: ClientOptions, places = DEFAULT_PLACES) {
+    this.#loopback = places.loopback;
     const chosen = options.socket ?? process.env["ORCA_SOCKET"];
     this.#chosen = chosen !== undefined && chosen !== "";
-    this.#socket = this.#chosen ? (chosen as string) : DEFAULT_SOCKET;
+    this.#socket = this.#chosen ? (chosen as string) : places.socket;
   }
 
   /** Reads a path; a socket that is not there or not allowed is made up for by loopback, unless one was named. */
@@ -43,7 +46,7 @@ export class AgentClient {
     } catch (error) {
       if (this.#chosen) throw unreachable(this.#socket, error);
       const answer = await this.#askLoopback(path, options);
-      if (answer === undefined) throw unreachable(`${this.#socket} and on ${LOOPBACK}`, error);
+      if (answer === undefined) throw unreachable(`${this.#socket} and on ${this.#loopback}`, error);
       return { ...answer, via: "loopback" };
     }
   }
@@ -81,7 +84,7 @@ export class AgentClient {
 
   async #askLoopback(path: string, options: OptionsInit): Promise<Omit<Answer, "via"> | undefined> {
     const got = await loadGot();
-    const response = (await got(`${LOOPBACK}${path}`, { ...options, ...FIXED }).catch(() => undefined)) as
+    const response = (await got(`${this.#loopback}${path}`, { ...options, ...FIXED }).catch(() => undefined)) as
       | Response<string>
       | undefined;
     // Whatever else may listen there: only an agent's answer counts.

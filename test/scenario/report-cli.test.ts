@@ -1,0 +1,315 @@
+// The commands that talk to an agent, as their own processes against a report that really serves: what they print, where, and
+// how they end.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { AgentClient } from "../../agent/cli/client.ts";
+import { printPreview } from "../../agent/cli/plan-agent.ts";
+import { buildProgram } from "../../agent/cli/program.ts";
+import { systemClock } from "../../agent/host/clock.ts";
+import type { StatusDocument } from "../../shared/status-document.ts";
+import type { Step } from "../../shared/step.ts";
+import { TestReport, UID } from "../builders/report.ts";
+import { buildExit, buildView, containerOf, NOW_MS } from "../builders/turns.ts";
+import { FakeEngine } from "../fakes/fake-engine.ts";
+
+const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
+
+let report: TestReport;
+
+interface Ended {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+beforeAll(async () => {
+  const engine = new FakeEngine(systemClock);
+  report = new TestReport({
+    exits: [buildExit("web", { logTail: ["its last words"] })],
+    parts: {
+      reader: {
+        ...engine.reader,
+        followLogs: (_id, { onChunk, tail }) => {
+          onChunk(Buffer.from(`out ${tail}\n`), "stdout");
+          onChunk(Buffer.from("err\n"), "stderr");
+          return Promise.resolve();
+        },
+      },
+    },
+  });
+  await report.start();
+  report.turn({ views: [buildView("web"), buildView("db", { state: "backoff", reason: "it ended" })] });
+});
+afterAll(() => report.dispose());
+
+function run(
+  parameters: readonly string[],
+  choices: { input?: string; socket?: string; environment?: object } = {},
+): Promise<Ended> {
+  const { input = "", socket = report.socketPath, environment = {} } = choices;
+  const child: ChildProcess = spawn(process.execPath, [MAIN, ...parameters], {
+    env: { ...process.env, ORCA_SOCKET: socket, ...environment },
+  });
+  const ended: Ended = { code: null, stdout: "", stderr: "" };
+  child.stdout?.on("data", (chunk: Buffer) => (ended.stdout += chunk.toString()));
+  child.stderr?.on("data", (chunk: Buffer) => (ended.stderr += chunk.toString()));
+  child.stdin?.on("error", () => undefined);
+  child.stdin?.end(input);
+  return new Promise((resolve) => child.once("close", (code) => resolve({ ...ended, code })));
+}
+
+describe("orca status", () => {
+  test("a table without colour where nobody looks, and 3 while something is not healthy", async () => {
+    const { code, stdout } = await run(["status"], { environment: { FORCE_COLOR: "1" } });
+    expect([code, stdout.includes("\u001b")]).toEqual([3, false]);
+    expect(stdout).toMatch(/^db +backoff .*it ended$/m);
+  });
+
+  test("the document, and 0 when all is healthy", async () => {
+    const good = new TestReport();
+    await good.start();
+    good.turn({ views: [buildView("web")] });
+    const [text, json] = await Promise.all([
+      run(["status", "--socket", good.socketPath]),
+      run(["status", "--json", "--socket", good.socketPath]),
+    ]);
+    expect([text.code, json.code]).toEqual([0, 0]);
+    expect((JSON.parse(json.stdout) as StatusDocument).healthy).toBe(true);
+    await good.dispose();
+  });
+
+  test("4 when nobody answers, with what to do", async () => {
+    const { code, stderr } = await run(["status"], { socket: "/nonexistent/agent.sock" });
+    expect([code, stderr]).toEqual([
+      4,
+      expect.stringMatching(/no agent answers at \/nonexistent.*systemctl status orca/),
+    ]);
+  });
+
+  test("the fleet is not there yet, and that is said", async () => {
+    expect(await run(["status", "--fleet"])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("not in this version") as string,
+    });
+  });
+
+  test("--watch prints again when something changes, and outlives an agent that is away", async () => {
+    const watched = new TestReport();
+    await watched.start();
+    watched.turn({ views: [buildView("web", { state: "starting" })] });
+    const child = spawn(process.execPath, [MAIN, "status", "--watch", "--socket", watched.socketPath]);
+    let shown = "";
+    child.stdout.on("data", (chunk: Buffer) => (shown += chunk.toString()));
+    await expect.poll(() => shown, { timeout: 5_000 }).toMatch(/^web +starting/m);
+    watched.turn({ views: [buildView("web")] });
+    await expect.poll(() => shown, { timeout: 5_000 }).toMatch(/^web +healthy/m);
+    expect(shown.match(/^web /gm)).toHaveLength(2);
+    await watched.dispose();
+    await expect.poll(() => shown, { timeout: 5_000 }).toContain("no agent answers");
+    child.kill();
+  });
+});
+
+describe("orca why, logs, exec", () => {
+  test("why says why, with the last lines over the socket", async () => {
+    const [text, json, missing] = await Promise.all([
+      run(["why", "web"]),
+      run(["why", "web", "--json"]),
+      run(["why", "wbe"]),
+    ]);
+    expect(text).toMatchObject({ code: 0, stdout: expect.stringContaining("  its last words\n") as string });
+    expect(JSON.parse(json.stdout)).toMatchObject({ schema: "orca.why/1", output: { logTail: ["its last words"] } });
+    expect(missing).toMatchObject({ code: 1, stderr: expect.stringContaining('there is no service "wbe"') as string });
+  });
+
+  test("logs go to where the container sent them", async () => {
+    const [logs, missing, nonsense] = await Promise.all([
+      run(["logs", "web", "--tail", "7"]),
+      run(["logs", "nobody"]),
+      run(["logs", "web", "--tail", "many"]),
+    ]);
+    expect(logs).toEqual({ code: 0, stdout: "out 7\n", stderr: "err\n" });
+    expect(missing).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: expect.stringContaining("there is no service") as string,
+    });
+    expect(nonsense).toMatchObject({ code: 1, stderr: expect.stringContaining("not a number") as string });
+  });
+
+  test("exec hands input on and ends as the command ended", async () => {
+    const [ended, missing] = await Promise.all([
+      run(["exec", "-i", "web", "--", "cat", "-v"], { input: "typed" }),
+      run(["exec", "nobody", "--", "true"]),
+    ]);
+    expect(ended).toEqual({ code: 7, stdout: "typed", stderr: "to stderr" });
+    expect(report.opened.at(-1)?.options.command).toEqual(["cat", "-v"]);
+    expect(missing).toMatchObject({ code: 1, stderr: expect.stringContaining("there is no service") as string });
+  });
+
+  test("a terminal is not made up where there is none", async () => {
+    expect(await run(["exec", "-it", "web", "--", "sh"])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("not a terminal") as string,
+    });
+  });
+});
+
+describe("acts", () => {
+  test("say what was asked for and where it is recorded", async () => {
+    const restarted = await run(["restart", "web"]);
+    expect(restarted).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/^web is restarted \(audit line \d+\)\n$/) as string,
+    });
+    await Promise.all([run(["pause", "web"]), run(["resume"]), run(["sync", "--retry", "db", "--allow-removal", "2"])]);
+    expect(report.requests).toHaveLength(4);
+    expect(report.requests).toContainEqual({
+      kind: "sync",
+      retry: "db",
+      allowRemoval: 2,
+      actor: { uid: UID, user: undefined },
+    });
+  });
+
+  test("what is asked wrongly reaches no agent", async () => {
+    const before = report.requests.length;
+    const wrong = await Promise.all([
+      run(["sync", "--allow-removal", "all"]),
+      run(["restart", "nobody"]),
+      run(["restart"]),
+      run(["restart", "web"], { socket: "/nonexistent" }),
+    ]);
+    expect(wrong.map(({ code }) => code)).toEqual([1, 1, 1, 4]);
+    expect(report.requests).toHaveLength(before);
+  });
+});
+
+describe("orca audit", () => {
+  const verify = (...parameters: string[]): Promise<Ended> => run(["audit", "verify", ...parameters]);
+
+  test("prints lines readably and walks the chain", async () => {
+    const own = new TestReport();
+    await own.start();
+    own.turn({ views: [buildView("web")] });
+    for (const act of ["restart", "pause", "resume"])
+      await own.onSocket({ path: `/v1/services/web/${act}`, method: "POST" });
+    const { hash } = own.report.auditHead;
+    const state = ["--state", own.stateDir];
+    const [shown, whole, known, unknown] = await Promise.all([
+      run(["audit", ...state, "--tail", "1"]),
+      verify(...state),
+      verify(...state, "--head", hash),
+      verify(...state, "--head", "0".repeat(64)),
+    ]);
+    expect(shown.stdout).toMatch(/^3 \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ uid 1234 resume web \(asked on the socket\)\n$/);
+    expect(whole).toEqual({ code: 0, stdout: `3 lines, the chain holds; head ${hash}\n`, stderr: "" });
+    expect([known.code, unknown.code]).toEqual([0, 1]);
+    const path = join(own.stateDir, "audit.jsonl");
+    const text = readFileSync(path, "utf8");
+    const copies = {
+      edited: text.replace('"pause"', '"Pause"'),
+      torn: text.slice(0, -1),
+      garbage: `${text}\u0000\u001b[2J\n`,
+      empty: "",
+    };
+    mkdirSync(join(own.directory, "copies"));
+    const results = await Promise.all(
+      Object.entries(copies).map(([name, content]) => {
+        const file = join(own.directory, "copies", name);
+        writeFileSync(file, content);
+        return verify("--file", file);
+      }),
+    );
+    expect(results.map(({ code }) => code)).toEqual([1, 1, 1, 0]);
+    expect(results.map(({ stderr }) => /line \d+/.exec(stderr)?.[0])).toEqual([
+      "line 2",
+      "line 3",
+      "line 4",
+      undefined,
+    ]);
+    writeFileSync(path, text.split("\n").slice(0, 2).join("\n") + "\n");
+    expect(await verify(...state)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("line 3 was written and is not there") as string,
+    });
+    const odd = await run(["audit", "--file", join(own.directory, "copies", "garbage")]);
+    expect([odd.code, odd.stdout.includes("\u001b")]).toEqual([0, false]);
+    await own.dispose();
+  });
+
+  test("says where it looked", async () => {
+    const { code, stderr } = await verify("--state", "/nonexistent");
+    expect([code, stderr]).toEqual([1, expect.stringContaining("no audit log at /nonexistent/audit.jsonl")]);
+  });
+});
+
+describe("finding the agent", () => {
+  const elsewhere = (): { socket: string; loopback: string } => ({
+    ...{ socket: "/nonexistent/agent.sock", loopback: `http://${report.report.addresses[0]}` },
+  });
+
+  test("reading goes on over loopback where the socket is not to be had", async () => {
+    const answer = await new AgentClient({}, elsewhere()).read("/v1/status", "application/json");
+    expect([answer.status, answer.via]).toEqual([200, "loopback"]);
+  });
+
+  test("a socket that was named is the only one", async () => {
+    const client = new AgentClient({ socket: "/nonexistent/agent.sock" }, elsewhere());
+    await expect(client.read("/v1/status", "application/json")).rejects.toMatchObject({ exitCode: 4 });
+    await expect(client.act("/v1/pause")).rejects.toMatchObject({ exitCode: 4 });
+  });
+
+  test("acts find the socket that the agent says on loopback", async () => {
+    expect(await new AgentClient({}, elsewhere()).findSocket()).toBe(report.socketPath);
+    const nobody = { ...elsewhere(), loopback: "http://127.0.0.1:1" };
+    await expect(new AgentClient({}, nobody).findSocket()).rejects.toMatchObject({ exitCode: 4 });
+  });
+});
+
+test("a plan is shown by names, without values", () => {
+  const cause = { kind: "commit", detail: "new spec from abc" } as const;
+  const spec = { image: "app:2", env: { TOKEN: "CANARY" } };
+  const steps: Step[] = [
+    { kind: "ensure-image", service: "web", image: "app:2" },
+    {
+      ...{
+        kind: "create-container",
+        service: "web",
+        name: "orca-vm1-web-12345678",
+        network: "n",
+        specHash: "v1:1",
+        revision: "abc",
+      },
+      ...{ spec, caps: { memoryBytes: 1, nanoCpus: 0, cpuShares: 0, pids: 1 }, stopTimeoutMs: 1 },
+    },
+    { kind: "stop-container", service: "web", container: containerOf("web"), timeoutMs: 1 },
+  ];
+  const views = [buildView("db", { state: "waiting", reason: "waiting for x", sinceMs: NOW_MS })];
+  const preview = {
+    node: "vm1",
+    revision: "abc",
+    operations: [{ lane: "web", cause, fingerprint: "f", steps }],
+    services: views,
+    notes: [],
+  };
+  expect(printPreview(preview)).toBe(
+    `node vm1 at abc\nweb: commit: new spec from abc\n  ensure-image app:2\n` +
+      `  create-container orca-vm1-web-12345678 from app:2\n  stop-container ${containerOf("web").slice(0, 12)}\ndb is waiting: waiting for x\n`,
+  );
+  expect(printPreview({ ...preview, operations: [], services: [] })).toBe("node vm1 at abc\nno change\n");
+});
+
+test("every command has an example", () => {
+  for (const command of buildProgram().commands) {
+    let help = "";
+    command.configureOutput({ writeOut: (text) => (help += text) }).outputHelp();
+    expect([command.name(), help.includes("Example:\n  orca ")]).toEqual([command.name(), true]);
+  }
+});
