@@ -3,7 +3,8 @@
 import { realpathSync } from "node:fs";
 
 import { sha256 } from "../shared/identity.ts";
-import { takeLock } from "./host/lock.ts";
+import { CommandError, EXIT } from "./cli/exit-codes.ts";
+import { LockHeldError, takeLock } from "./host/lock.ts";
 
 /** Whose lock to take. */
 export interface NodeLockRequest {
@@ -13,14 +14,22 @@ export interface NodeLockRequest {
   command: string;
 }
 
-/** Takes the lock of a node on an engine, or throws a `LockHeldError`; answers a function that lets it go. */
+/**
+ * Takes the lock of a node on an engine; answers a function that lets it go.
+ * Throws with exit code 4 and the holder's name when someone else has it.
+ */
 export function lockNode({ node, socket, lockDir, command }: NodeLockRequest): () => void {
-  return takeLock({
-    directory: lockDir,
-    name: `${node}-${sha256(resolveSocket(socket)).slice(0, 12)}`,
-    what: `node ${node} on the engine ${socket}`,
-    holder: { pid: process.pid, command, since: new Date().toISOString() },
-  });
+  try {
+    return takeLock({
+      directory: lockDir,
+      name: `${node}-${sha256(resolveSocket(socket)).slice(0, 12)}`,
+      what: `node ${node} on the engine ${socket}`,
+      holder: { pid: process.pid, command, since: new Date().toISOString() },
+    });
+  } catch (error) {
+    if (error instanceof LockHeldError) throw new CommandError(error.message, EXIT.unreachable);
+    throw error;
+  }
 }
 
 /** `/var/run/docker.sock` and `/run/docker.sock` are one engine. */

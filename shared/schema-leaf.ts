@@ -60,9 +60,13 @@ export const sizeBytes = z
 
 const NAME_PATTERN = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
-/** True for names of nodes, services and repositories: DNS labels, so that they work as host names and aliases. */
+/**
+ * True for names of nodes, services and repositories: DNS labels, so that they work as host names and aliases. Names are
+ * keys of plain tables everywhere, and `constructor` is the one label that every table has already: it is refused here,
+ * once.
+ */
 export function isName(text: string): boolean {
-  return NAME_PATTERN.test(text);
+  return NAME_PATTERN.test(text) && text !== "constructor";
 }
 
 /** A node, service or repository name. */

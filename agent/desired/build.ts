@@ -54,7 +54,7 @@ export async function buildDesired(input: DesiredInput): Promise<Built> {
 function refuseFleet(parsed: ParsedFleet, node: string): string | undefined {
   const first = parsed.problems[0];
   if (first !== undefined) return `fleet.toml cannot be read: ${describeProblem(first)}`;
-  if (parsed.fleet === undefined || node in parsed.fleet.nodes) return undefined;
+  if (parsed.fleet === undefined || Object.hasOwn(parsed.fleet.nodes, node)) return undefined;
   return `fleet.toml does not know this node: add [nodes.${node}], known are ${Object.keys(parsed.fleet.nodes).join(", ")}`;
 }
 

@@ -133,11 +133,12 @@ export async function readManifests(layout: Layout, node: string): Promise<Recor
   const names = entries.filter(
     (entry) => !entry.isDirectory() && entry.name.endsWith(".toml") && !entry.name.startsWith("."),
   );
-  const texts: Record<string, string> = {};
+  const texts: [string, string][] = [];
   for (const { name } of names.toSorted((left, right) => (left.name < right.name ? -1 : 1))) {
-    texts[name.slice(0, -".toml".length)] = await readBounded(join(directory, name));
+    texts.push([name.slice(0, -".toml".length), await readBounded(join(directory, name))]);
   }
-  return texts;
+  // Not by assignment: a file called __proto__.toml is to be refused by its name, not lost without a word.
+  return Object.fromEntries(texts);
 }
 
 async function readBounded(path: string): Promise<string> {

@@ -21,7 +21,10 @@ const node = new RealNode("data", { policy });
 
 beforeAll(async () => {
   mkdirSync(mount);
-  for (const [name, id] of [["right", uuid], ["wrong", "0dcafe00-9999-9999-9999-999999999999"]] as const) {
+  for (const [name, id] of [
+    ["right", uuid],
+    ["wrong", "0dcafe00-9999-9999-9999-999999999999"],
+  ] as const) {
     writeFileSync(join(root, name), Buffer.alloc(8 * 2 ** 20));
     execFileSync("mkfs.ext4", ["-q", "-U", id, join(root, name)]);
   }
@@ -32,8 +35,14 @@ beforeAll(async () => {
   );
   node.set({
     plain: buildHttpd(),
-    named: buildHttpd({ top: 'backup = { none = "test" }', tables: `[[volumes]]\nname = "${volume}"\ntarget = "/data"` }),
-    bound: buildHttpd({ top: 'backup = { none = "test" }', tables: `[[volumes]]\nsource = "${mount}/db"\ntarget = "/data"` }),
+    named: buildHttpd({
+      top: 'backup = { none = "test" }',
+      tables: `[[volumes]]\nname = "${volume}"\ntarget = "/data"`,
+    }),
+    bound: buildHttpd({
+      top: 'backup = { none = "test" }',
+      tables: `[[volumes]]\nsource = "${mount}/db"\ntarget = "/data"`,
+    }),
   });
   await node.start();
 });
@@ -58,7 +67,11 @@ function unmount(): void {
 
 function mountImage(name: string): void {
   execFileSync("mount", ["-o", "loop", join(root, name), mount]);
-  const device = readFileSync("/proc/mounts", "utf8").split("\n").find((line) => line.split(" ")[1] === mount)?.split(" ")[0] ?? "";
+  const device =
+    readFileSync("/proc/mounts", "utf8")
+      .split("\n")
+      .find((line) => line.split(" ")[1] === mount)
+      ?.split(" ")[0] ?? "";
   // What udev does where it runs.
   if (name === "right") symlinkSync(device, `/dev/disk/by-uuid/${uuid}`);
   mkdirSync(join(mount, "db"), { recursive: true });
@@ -77,7 +90,10 @@ test("nothing mounted: services with volumes wait and say why, others run, no vo
 test("another file system at that place: they wait", async () => {
   mountImage("wrong");
   node.agent.request({ kind: "sync", retry: undefined, allowRemoval: undefined, actor: { uid: 0, user: "root" } });
-  await node.until("it is said", () => node.view("named")?.reason.includes(`there is no file system with the UUID ${uuid}`) === true);
+  await node.until(
+    "it is said",
+    () => node.view("named")?.reason.includes(`there is no file system with the UUID ${uuid}`) === true,
+  );
   expect((await node.of("named")).filter((row) => row.status === "running")).toEqual([]);
   unmount();
 });

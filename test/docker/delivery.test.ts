@@ -33,7 +33,8 @@ test("a config file is there with its mode and owner; new content is seen in pla
   node.set({
     app: buildHttpd({
       command: `["/bin/sh", "-c", "${script}"]`,
-      tables: '[[files]]\nsource = "files/app.conf"\ntarget = "/etc/app.conf"\nmode = "0440"\nowner = "65534:65534"\non_change = { signal = "SIGHUP" }',
+      tables:
+        '[[files]]\nsource = "files/app.conf"\ntarget = "/etc/app.conf"\nmode = "0440"\nowner = "65534:65534"\non_change = { signal = "SIGHUP" }',
     }),
   });
   await node.untilSettled(["app"]);
@@ -41,9 +42,15 @@ test("a config file is there with its mode and owner; new content is seen in pla
   const id = await node.idOf("app");
   const before = node.writes.length;
   node.setFile("files/app.conf", "two\n");
-  await node.until("it was signalled", async () => (await exec("app", "/bin/cat", "/tmp/log").catch(() => "")) === "two\n");
+  await node.until(
+    "it was signalled",
+    async () => (await exec("app", "/bin/cat", "/tmp/log").catch(() => "")) === "two\n",
+  );
   node.setFile("files/app.conf", "three, and longer\n");
-  await node.until("it was signalled again", async () => (await exec("app", "/bin/cat", "/tmp/log")) === "two\nthree, and longer\n");
+  await node.until(
+    "it was signalled again",
+    async () => (await exec("app", "/bin/cat", "/tmp/log")) === "two\nthree, and longer\n",
+  );
   expect(await node.idOf("app")).toBe(id);
   expect(node.writes.slice(before)).toEqual(["signalContainer", "signalContainer"]);
 });
@@ -54,7 +61,11 @@ test("a delivered file is read-only for the service, and one changed by hand on 
   if (service === undefined) throw new Error("there is no app");
   const path = node.agent.files.path({ service: "app", specHash: service.specHash, target: "/etc/app.conf" });
   writeFileSync(path, "tampered");
-  await node.until("it is put back", async () => (await exec("app", "/bin/cat", "/etc/app.conf")) === "three, and longer\n", 70_000);
+  await node.until(
+    "it is put back",
+    async () => (await exec("app", "/bin/cat", "/etc/app.conf")) === "three, and longer\n",
+    70_000,
+  );
 });
 
 test("on_change exec runs a command in the container; restart starts it again", async () => {
@@ -68,12 +79,19 @@ test("on_change exec runs a command in the container; restart starts it again", 
     }),
   });
   await node.untilSettled(["notified"]);
-  const [before] = JSON.parse(await docker("inspect", await node.idOf("notified"))) as [{ State: { StartedAt: string } }];
+  const [before] = JSON.parse(await docker("inspect", await node.idOf("notified"))) as [
+    { State: { StartedAt: string } },
+  ];
   node.setFile("files/a", "2");
-  await node.until("the command ran", async () => (await exec("notified", "/bin/cat", "/tmp/a").catch(() => "")) === "2");
+  await node.until(
+    "the command ran",
+    async () => (await exec("notified", "/bin/cat", "/tmp/a").catch(() => "")) === "2",
+  );
   node.setFile("files/b", "2");
   await node.until("it was started again", async () => {
-    const [now] = JSON.parse(await docker("inspect", (await node.of("notified"))[0]?.id ?? "")) as [{ State: { StartedAt: string } }];
+    const [now] = JSON.parse(await docker("inspect", (await node.of("notified"))[0]?.id ?? "")) as [
+      { State: { StartedAt: string } },
+    ];
     return now.State.StartedAt !== before.State.StartedAt;
   });
   await node.untilSettled(["notified"]);
@@ -84,7 +102,9 @@ test("on_change exec runs a command in the container; restart starts it again", 
 test("a template knows the fleet's routes; one that does not render holds the service at its release", async () => {
   node.setFile("files/routes.tmpl", "{% for route in routes %}{{ route.host }} {{ route.upstream }}\n{% endfor %}");
   const proxy = buildHttpd({ tables: '[[files]]\nsource = "files/routes.tmpl"\ntarget = "/routes"\ntemplate = true' });
-  const routed = buildHttpd({ tables: '[[routes]]\nhost = "*.example.com"\nport = 8080\n[[routes]]\nhost = "auth.example.com"\nport = 8080' });
+  const routed = buildHttpd({
+    tables: '[[routes]]\nhost = "*.example.com"\nport = 8080\n[[routes]]\nhost = "auth.example.com"\nport = 8080',
+  });
   node.set({ proxy, routed });
   await node.untilSettled(["proxy", "routed"]);
   expect(await exec("proxy", "/bin/cat", "/routes")).toBe("auth.example.com routed:8080\n*.example.com routed:8080\n");
@@ -98,14 +118,22 @@ test("a template knows the fleet's routes; one that does not render holds the se
 
 test("a named volume is made with our label and keeps its data over a new spec and a removal", async () => {
   const stateful = (extra: string): string =>
-    buildHttpd({ top: 'backup = { none = "test data" }', tables: `[env]\nEXTRA = "${extra}"\n[[volumes]]\nname = "${volume}"\ntarget = "/data"` });
+    buildHttpd({
+      top: 'backup = { none = "test data" }',
+      tables: `[env]\nEXTRA = "${extra}"\n[[volumes]]\nname = "${volume}"\ntarget = "/data"`,
+    });
   node.set({ stateful: stateful("1") });
   await node.untilSettled(["stateful"]);
-  expect(await node.engine.reader.inspectVolume(volume)).toMatchObject({ "orca.node": node.node, "orca.service": "stateful" });
+  expect(await node.engine.reader.inspectVolume(volume)).toMatchObject({
+    "orca.node": node.node,
+    "orca.service": "stateful",
+  });
   await exec("stateful", "/bin/sh", "-c", "echo kept > /data/file");
   const before = await node.idOf("stateful");
   node.set({ stateful: stateful("2") });
-  await node.until("it is another container", async () => (await node.of("stateful")).some((row) => row.status === "running" && row.id !== before));
+  await node.until("it is another container", async () =>
+    (await node.of("stateful")).some((row) => row.status === "running" && row.id !== before),
+  );
   expect(await exec("stateful", "/bin/cat", "/data/file")).toBe("kept\n");
   node.set({ stateful: undefined });
   await node.until("it is being removed", () => node.view("stateful")?.state === "removing");
@@ -139,7 +167,10 @@ test('state = "stopped" stops it and keeps it; running again starts the same con
   await node.untilSettled(["parked"]);
   const id = await node.idOf("parked");
   node.set({ parked: buildHttpd({ top: 'state = "stopped"' }) });
-  await node.until("it is stopped", async () => node.view("parked")?.state === "stopped" && (await node.of("parked"))[0]?.status === "exited");
+  await node.until(
+    "it is stopped",
+    async () => node.view("parked")?.state === "stopped" && (await node.of("parked"))[0]?.status === "exited",
+  );
   node.set({ parked: buildHttpd() });
   await node.untilSettled(["parked"]);
   expect(await node.idOf("parked")).toBe(id);
@@ -149,10 +180,18 @@ test("resources change in place: the container keeps running", async () => {
   node.set({ sized: buildHttpd({ memory: "16MiB" }) });
   await node.untilSettled(["sized"]);
   const id = await node.idOf("sized");
-  node.set({ sized: buildHttpd({ memory: "24MiB" }).replace("[health]", "cpus = 0.5\ncpus_reserved = 0.25\npids = 100\n[health]") });
+  node.set({
+    sized: buildHttpd({ memory: "24MiB" }).replace(
+      "[health]",
+      "cpus = 0.5\ncpus_reserved = 0.25\npids = 100\n[health]",
+    ),
+  });
   await node.until("the caps are there", async () => {
     const detail = await node.engine.reader.inspectContainer(id);
-    return JSON.stringify(detail?.caps) === JSON.stringify({ memoryBytes: 24 * 2 ** 20, nanoCpus: 500_000_000, cpuShares: 256, pids: 100 });
+    return (
+      JSON.stringify(detail?.caps) ===
+      JSON.stringify({ memoryBytes: 24 * 2 ** 20, nanoCpus: 500_000_000, cpuShares: 256, pids: 100 })
+    );
   });
   expect(await node.idOf("sized")).toBe(id);
 });
@@ -165,10 +204,17 @@ test("a cap below what is in use is not lowered under a running service, and is 
   await node.untilSettled(["heavy"]);
   const id = await node.idOf("heavy");
   node.set({ heavy: sized("16MiB") });
-  await node.until("it is said", () => node.view("heavy")?.notes.some((note) => note.startsWith("the memory cap is lowered at the next start")) === true);
+  await node.until(
+    "it is said",
+    () =>
+      node.view("heavy")?.notes.some((note) => note.startsWith("the memory cap is lowered at the next start")) === true,
+  );
   expect((await node.engine.reader.inspectContainer(id))?.caps.memoryBytes).toBe(96 * 2 ** 20);
   expect(node.view("heavy")?.state).toBe("healthy");
   await docker("kill", id);
-  await node.until("it was lowered before the start", async () => (await node.engine.reader.inspectContainer(id))?.caps.memoryBytes === 16 * 2 ** 20);
+  await node.until(
+    "it was lowered before the start",
+    async () => (await node.engine.reader.inspectContainer(id))?.caps.memoryBytes === 16 * 2 ** 20,
+  );
   node.set({ heavy: undefined });
 });

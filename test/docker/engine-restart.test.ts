@@ -21,7 +21,8 @@ beforeAll(() => {
   const directory = join(root, "orca", "manifests", NODE);
   mkdirSync(directory, { recursive: true });
   const requires = { db: "", api: 'requires = ["db"]', web: 'requires = ["api"]' };
-  for (const [name, top] of Object.entries(requires)) writeFileSync(join(directory, `${name}.toml`), buildHttpd({ top }));
+  for (const [name, top] of Object.entries(requires))
+    writeFileSync(join(directory, `${name}.toml`), buildHttpd({ top }));
 });
 
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -69,7 +70,8 @@ async function untilHealthy(withinMs = 60_000): Promise<Map<string, number>> {
   for (;;) {
     const started = await running();
     if (NAMES.every((name) => started.has(name))) return started;
-    if (Date.now() > endMs) throw new Error(`not everything runs again: ${[...started.keys()].join(", ")}\n${agent.output}`);
+    if (Date.now() > endMs)
+      throw new Error(`not everything runs again: ${[...started.keys()].join(", ")}\n${agent.output}`);
     await sleep(50);
   }
 }
@@ -85,18 +87,21 @@ function startsOnly(): string[] {
 }
 
 describe("the engine restarts under a running agent", () => {
-  test.each(["SIGTERM", "SIGKILL"] as const)("with %s: the three starts that are needed, in order, and no other call", async (signal) => {
-    await begin();
-    await engine.end(signal);
-    await sleep(1_500);
-    await engine.start();
-    expectOrder(await untilHealthy());
-    await sleep(3_000);
-    // A start that the dying engine did not take any more may have been tried.
-    expect(new Set(startsOnly())).toEqual(new Set(["/start"]));
-    expect(startsOnly().length).toBeLessThanOrEqual(6);
-    expect(agent.child.exitCode).toBeNull();
-  });
+  test.each(["SIGTERM", "SIGKILL"] as const)(
+    "with %s: the three starts that are needed, in order, and no other call",
+    async (signal) => {
+      await begin();
+      await engine.end(signal);
+      await sleep(1_500);
+      await engine.start();
+      expectOrder(await untilHealthy());
+      await sleep(3_000);
+      // A start that the dying engine did not take any more may have been tried.
+      expect(new Set(startsOnly())).toEqual(new Set(["/start"]));
+      expect(startsOnly().length).toBeLessThanOrEqual(6);
+      expect(agent.child.exitCode).toBeNull();
+    },
+  );
 
   test("with live-restore: containers keep running, and not one call is made", async () => {
     await begin(["--live-restore"]);

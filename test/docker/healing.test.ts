@@ -25,7 +25,11 @@ async function lastExit(count: number) {
 async function healed(before: string): Promise<void> {
   await node.until("app is healthy again", async () => {
     const rows = (await node.of("app")).filter((row) => row.status === "running");
-    return rows.length === 1 && node.view("app")?.state === "healthy" && (rows[0]?.id !== before || node.turn.observed.operations.length === 0);
+    return (
+      rows.length === 1 &&
+      node.view("app")?.state === "healthy" &&
+      (rows[0]?.id !== before || node.turn.observed.operations.length === 0)
+    );
   });
 }
 
@@ -49,7 +53,11 @@ test("caps, restart policy, log rotation, labels and alias are on the container"
 });
 
 test("services reach each other by name", async () => {
-  const { output, exitCode } = await node.engine.exec.run(await node.idOf("app"), ["/bin/wget", "-q", "-O", "-", "http://neighbour:8080/passwd"], 5_000);
+  const { output, exitCode } = await node.engine.exec.run(
+    await node.idOf("app"),
+    ["/bin/wget", "-q", "-O", "-", "http://neighbour:8080/passwd"],
+    5_000,
+  );
   expect(exitCode, output).toBe(0);
   expect(output).toMatch(/^root:/);
 });
@@ -73,30 +81,54 @@ test("docker kill: noticed in under 100 ms, started at 0.8 to 1.0 of the initial
 });
 
 test("a process that ends by itself: its exit code and last words are kept", async () => {
-  node.set({ talker: buildHttpd({ command: '["/bin/sh", "-c", "echo about to fail; sleep 0.3; exit 42"]', health: 'exec = ["/bin/true"]' }) });
+  node.set({
+    talker: buildHttpd({
+      command: '["/bin/sh", "-c", "echo about to fail; sleep 0.3; exit 42"]',
+      health: 'exec = ["/bin/true"]',
+    }),
+  });
   await node.until("it has ended", () => node.agent.store.listExits("talker", 1).length === 1);
-  expect(node.agent.store.listExits("talker", 1)[0]).toMatchObject({ exitCode: 42, oom: false, logTail: ["about to fail"] });
+  expect(node.agent.store.listExits("talker", 1)[0]).toMatchObject({
+    exitCode: 42,
+    oom: false,
+    logTail: ["about to fail"],
+  });
   node.set({ talker: undefined });
   await node.until("it is being removed", () => node.view("talker")?.state === "removing");
 });
 
 test("out of memory: told from the kernel's record, in the first process and in a child", async () => {
-  const eat = 'sleep 0.5; tail /dev/zero';
+  const eat = "sleep 0.5; tail /dev/zero";
   node.set({
-    hog: buildHttpd({ command: `["/bin/sh", "-c", "${eat.replace("tail", "exec tail")}"]`, health: 'exec = ["/bin/true"]', memory: "12MiB" }),
-    parent: buildHttpd({ command: `["/bin/sh", "-c", "${eat}; exit 0"]`, health: 'exec = ["/bin/true"]', memory: "12MiB" }),
+    hog: buildHttpd({
+      command: `["/bin/sh", "-c", "${eat.replace("tail", "exec tail")}"]`,
+      health: 'exec = ["/bin/true"]',
+      memory: "12MiB",
+    }),
+    parent: buildHttpd({
+      command: `["/bin/sh", "-c", "${eat}; exit 0"]`,
+      health: 'exec = ["/bin/true"]',
+      memory: "12MiB",
+    }),
   });
-  await node.until("both were killed", () => ["hog", "parent"].every((name) => node.agent.store.listExits(name, 1).length === 1));
+  await node.until("both were killed", () =>
+    ["hog", "parent"].every((name) => node.agent.store.listExits(name, 1).length === 1),
+  );
   expect(node.agent.store.listExits("hog", 1)[0]).toMatchObject({ exitCode: 137, oom: true });
   expect(node.agent.store.listExits("parent", 1)[0]).toMatchObject({ exitCode: 0, oom: true });
   node.set({ hog: undefined, parent: undefined });
-  await node.until("they are being removed", () => node.view("hog")?.state === "removing" && node.view("parent")?.state === "removing");
+  await node.until(
+    "they are being removed",
+    () => node.view("hog")?.state === "removing" && node.view("parent")?.state === "removing",
+  );
 });
 
 test("docker rm -f: made again", async () => {
   const id = await node.idOf("app");
   await docker("rm", "-f", id);
-  await node.until("it is another container", async () => (await node.of("app")).some((row) => row.status === "running" && row.id !== id));
+  await node.until("it is another container", async () =>
+    (await node.of("app")).some((row) => row.status === "running" && row.id !== id),
+  );
 });
 
 test("docker update: caps are put back in place, the container keeps running", async () => {
@@ -112,9 +144,16 @@ test("docker update: caps are put back in place, the container keeps running", a
 test("docker network disconnect: connected again, with its alias", async () => {
   const id = await node.idOf("app");
   await docker("network", "disconnect", `orca-${node.node}`, id);
-  await node.until("it has an address", async () => ((await node.of("app"))[0]?.networks[`orca-${node.node}`] ?? "") !== "");
+  await node.until(
+    "it has an address",
+    async () => ((await node.of("app"))[0]?.networks[`orca-${node.node}`] ?? "") !== "",
+  );
   await node.until("its name resolves", async () => {
-    const { exitCode } = await node.engine.exec.run(await node.idOf("neighbour"), ["/bin/wget", "-q", "-O", "-", "http://app:8080/passwd"], 5_000);
+    const { exitCode } = await node.engine.exec.run(
+      await node.idOf("neighbour"),
+      ["/bin/wget", "-q", "-O", "-", "http://app:8080/passwd"],
+      5_000,
+    );
     return exitCode === 0;
   });
 });

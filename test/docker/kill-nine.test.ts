@@ -41,11 +41,30 @@ async function clear(): Promise<void> {
 }
 
 function up(): OrcaProcess {
-  return new OrcaProcess(["up", root, "--once", "--timeout", "1m", "--state", join(root, "state"), "--docker", proxy.socketPath, "--listen", "127.0.0.1:17071"]);
+  return new OrcaProcess([
+    "up",
+    root,
+    "--once",
+    "--timeout",
+    "1m",
+    "--state",
+    join(root, "state"),
+    "--docker",
+    proxy.socketPath,
+    "--listen",
+    "127.0.0.1:17071",
+  ]);
 }
 
 async function describeEnd(): Promise<string[]> {
-  const lines = await docker("ps", "-a", "--filter", `label=orca.node=${NODE}`, "--format", "{{.Names}} {{.State}} {{.Networks}}");
+  const lines = await docker(
+    "ps",
+    "-a",
+    "--filter",
+    `label=orca.node=${NODE}`,
+    "--format",
+    "{{.Names}} {{.State}} {{.Networks}}",
+  );
   return lines.split("\n").toSorted();
 }
 

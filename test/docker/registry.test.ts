@@ -42,12 +42,17 @@ test("an image is pulled by tag and by digest with credentials from a file", asy
   expect(digest).toMatch(/^sha256:[0-9a-f]{64}$/);
   node.set({ tagged: buildHttpd({ image: `${image}:1` }), pinned: buildHttpd({ image: `${image}@${digest}` }) });
   await node.untilSettled(["tagged", "pinned"]);
-  const pulls = node.events.filter((event) => event.kind === "step-done" && event.step.kind === "ensure-image" && event.changed);
+  const pulls = node.events.filter(
+    (event) => event.kind === "step-done" && event.step.kind === "ensure-image" && event.changed,
+  );
   expect(pulls.length).toBeGreaterThanOrEqual(1);
 });
 
 test("without credentials the registry's refusal is shown, with the next try; nothing secret is in it", async () => {
-  writeFileSync(registry.authFile, JSON.stringify({ auths: { [registry.host]: { auth: Buffer.from("orca:wrong-password").toString("base64") } } }));
+  writeFileSync(
+    registry.authFile,
+    JSON.stringify({ auths: { [registry.host]: { auth: Buffer.from("orca:wrong-password").toString("base64") } } }),
+  );
   node.set({ denied: buildHttpd({ image: `${image}:2` }) });
   await node.until("it is refused", () => node.view("denied")?.state === "backoff");
   expect(node.view("denied")?.reason).toMatch(/pull image: .*(unauthorized|no basic auth)/i);
@@ -66,11 +71,16 @@ test("an outage of the registry: what runs goes on running, and the image comes 
   expect(await node.idOf("tagged")).toBe(before);
   await registry.start();
   node.agent.request({ kind: "sync", retry: "tagged", allowRemoval: undefined, actor: { uid: 0, user: "root" } });
-  await node.until("the new one runs", async () => (await node.of("tagged")).some((row) => row.status === "running" && row.id !== before));
+  await node.until("the new one runs", async () =>
+    (await node.of("tagged")).some((row) => row.status === "running" && row.id !== before),
+  );
 });
 
 test("credentials kept by a helper are refused with what to do instead", async () => {
   writeFileSync(registry.authFile, JSON.stringify({ auths: { [registry.host]: {} }, credsStore: "pass" }));
   node.set({ helped: buildHttpd({ image: `${image}:2` }) });
-  await node.until("it is said", () => node.view("helped")?.reason.includes("the helper pass, which the agent does not run") === true);
+  await node.until(
+    "it is said",
+    () => node.view("helped")?.reason.includes("the helper pass, which the agent does not run") === true,
+  );
 });

@@ -1,0 +1,69 @@
+// The files that land on a VM: each is parsed by what will read it.
+
+import { readdirSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+import { expect, test } from "vitest";
+
+import { agentConfigSchema } from "../../shared/agent-config.ts";
+import { parseToml } from "../../shared/parse-toml.ts";
+import { policySchema } from "../../shared/policy.ts";
+import { VERSION } from "../../shared/version.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+
+function read(path: string): string {
+  return readFileSync(`${root}${path}`, "utf8");
+}
+
+test("agent.toml is a valid configuration of the agent, and its paths are those of the unit", async () => {
+  const parsed = await parseToml(agentConfigSchema, read("host-config/agent.toml"), "agent.toml");
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
+  expect(parsed.value).toMatchObject({
+    node: "vm-edge",
+    status: { listen: ["127.0.0.1:7070", "127.0.0.1:80"] },
+    state: { dir: "/var/lib/orca" },
+    policy: { file: "/etc/orca/policy.toml" },
+    alerts: { min: "warning", repeat: 21_600_000 },
+  });
+  expect(read("systemd/orca-agent.service")).toContain("StateDirectory=orca\n");
+});
+
+test("an agent.toml that listens on another address than loopback is refused", async () => {
+  const text = read("host-config/agent.toml").replace('"127.0.0.1:7070"', '"10.0.0.10:7070"');
+  const parsed = await parseToml(agentConfigSchema, text, "agent.toml");
+  expect(parsed).toMatchObject({
+    ok: false,
+    problems: [{ key: "status.listen[0]", message: "status is served on loopback only" }],
+  });
+});
+
+test("policy.toml is a valid policy that allows nothing dangerous", async () => {
+  const parsed = await parseToml(policySchema, read("host-config/policy.toml"), "policy.toml");
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
+  const { security, mounts, ports, volumes } = parsed.value;
+  expect(security).toEqual({ privileged: [], host_network: [], host_pid: [], host_ipc: [], devices: [], cap_add: [] });
+  expect([mounts.docker_socket, volumes.allow_ephemeral, ports.public]).toEqual([false, false, []]);
+});
+
+test("daemon.json is JSON with the log rotation, live restore and privileges the baseline asks for", () => {
+  const daemon = JSON.parse(read("host-config/daemon.json")) as Record<string, unknown>;
+  expect(daemon).toMatchObject({
+    "log-driver": "local",
+    "log-opts": { "max-size": "10m", "max-file": "3" },
+    "live-restore": true,
+    "userland-proxy": false,
+    "no-new-privileges": true,
+  });
+});
+
+test("the version that the agent says is the package's", () => {
+  const { version } = JSON.parse(read("package.json")) as { version: string };
+  expect(VERSION).toBe(version);
+  expect(read("CHANGELOG.md")).toContain("## [Unreleased]");
+});
+
+test("every file of host-config/ and systemd/ is looked at by a test", () => {
+  expect(readdirSync(`${root}host-config`).toSorted()).toEqual(["agent.toml", "daemon.json", "policy.toml"]);
+  expect(readdirSync(`${root}systemd`)).toEqual(["orca-agent.service"]);
+});
