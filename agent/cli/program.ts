@@ -4,6 +4,7 @@ import { Argument, Command, Option } from "commander";
 
 import { addClientCommands } from "./client-program.ts";
 import type { AgentCommandOptions } from "./agent.ts";
+import type { PlanOptions } from "./plan.ts";
 import { run } from "./run.ts";
 import type { LintOptions } from "./lint.ts";
 import type { SchemaName } from "./schema.ts";
@@ -19,6 +20,7 @@ export function buildProgram(): Command {
     .configureHelp({ sortSubcommands: false });
   addAgent(program);
   addUp(program);
+  addPlan(program);
   addLint(program);
   addSchema(program);
   addClientCommands(program);
@@ -67,6 +69,32 @@ function addUp(program: Command): void {
       "\nExample:\n  orca up ./platform --node vm-edge\n  orca up ./platform --node vm-edge --once --timeout 5m",
     )
     .action(run(async (directory: string, options: UpOptions) => (await import("./up.ts")).up(directory, options)));
+}
+
+function addPlan(program: Command): void {
+  program
+    .command("plan")
+    .description("what would change against what runs; without a directory it asks the agent")
+    .argument("[dir]", "a manifests repository, or its orca/ directory")
+    .option("--node <name>", "the node to compare; may be left out where there is only one")
+    .option("--docker <socket>", "the engine's socket", "/var/run/docker.sock")
+    .option("--policy <file>", "the host's policy; without one everything dangerous is denied")
+    .option("--stand-in <file>", "TOML, image = local image, as orca up takes it")
+    .option("--address <ip>", "where ports are published, as orca up takes it")
+    .addOption(
+      new Option("--ports <how>", "as orca up takes it").choices(["as-written", "shift"]).default("as-written"),
+    )
+    .option("--socket <path>", "the agent's socket, without a directory")
+    .option("--json", "prints JSON")
+    .addHelpText(
+      "after",
+      "\nExits with 0 for no change, 2 for changes, 1 for an error.\n\nExample:\n  orca plan ./platform --node vm-edge",
+    )
+    .action(
+      run(async (directory: string | undefined, options: PlanOptions) =>
+        (await import("./plan.ts")).plan(directory, options),
+      ),
+    );
 }
 
 function addLint(program: Command): void {

@@ -40,6 +40,7 @@ export class UpProgress {
   readonly #output: Output;
   readonly #shown = new Map<string, string>();
   #revision: string | undefined;
+  #desired: DesiredState | undefined;
   #trouble: string | undefined;
   #live = "";
 
@@ -71,6 +72,7 @@ export class UpProgress {
   }
 
   #showRevision(desired: DesiredState): void {
+    this.#desired = desired;
     this.#revision = desired.revision;
     const waves = listWaves(desired);
     this.#line(
@@ -80,13 +82,16 @@ export class UpProgress {
       "cyan",
     );
     for (const [index, wave] of waves.entries()) this.#line("wave", String(index + 1), wave.join(" "), "gray");
+    for (const note of describeUnused(desired)) this.#line("node", "note", note, "gray");
   }
 
   #showView(view: ServiceView): void {
     if (this.#shown.get(view.name) === view.state) return;
     this.#shown.set(view.name, view.state);
     this.#line(view.name, view.state, view.reason, COLOURS[view.state] ?? "gray");
-    for (const note of view.state === "healthy" ? view.notes : []) this.#line(view.name, "note", note, "gray");
+    if (view.state !== "healthy") return;
+    const known = new Set(this.#desired?.services.get(view.name)?.notes);
+    for (const note of view.notes) if (!known.has(note)) this.#line(view.name, "note", note, "gray");
   }
 
   #line(subject: string, word: string, detail: string, colour: Colour): void {
@@ -112,6 +117,12 @@ export class UpProgress {
     const plain = this.#output.isTTY !== true || process.env["NO_COLOR"] !== undefined;
     return plain ? text : styleText(colour, text, { validateStream: false });
   }
+}
+
+/** The parts of manifests that this version does not act on, once each, with how many services have them. */
+function describeUnused(desired: DesiredState): string[] {
+  const notes = [...desired.services.values()].flatMap((service) => service.notes.map((note) => note.replace(/:.*$/, "")));
+  return [...Map.groupBy(notes, (note) => note)].map(([note, all]) => `${note} (${all.length} services)`);
 }
 
 /** The waves of a start on this node: each holds what can start once the ones before it are healthy. */

@@ -6,8 +6,8 @@ import { join, resolve } from "node:path";
 
 import { runDaemon } from "../daemon.ts";
 import type { DaemonConfig } from "../daemon-config.ts";
-import { findLayout, listNodes } from "../sources/repository-layout.ts";
 import { parseDuration } from "../../shared/duration.ts";
+import { chooseNode } from "./choose-node.ts";
 import { takeDown } from "./down.ts";
 import { CommandError } from "./exit-codes.ts";
 
@@ -57,18 +57,6 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     once: options.once === true ? { timeoutMs } : undefined,
   };
   return runDaemon(config);
-}
-
-async function chooseNode(directory: string, wanted: string | undefined): Promise<string> {
-  const nodes = await findLayout(directory).then(listNodes);
-  if (wanted !== undefined) {
-    if (nodes.includes(wanted)) return wanted;
-    throw new CommandError(`there is no node ${wanted} in ${directory}; there are ${nodes.join(", ")}`);
-  }
-  const [only, ...more] = nodes;
-  if (only === undefined) throw new CommandError(`${directory} has no node: expected manifests/<node>/<service>.toml`);
-  if (more.length === 0) return only;
-  throw new CommandError(`${directory} has ${nodes.length} nodes: say which with --node ${nodes.join("|")}`);
 }
 
 /** Where an agent without a config file keeps its things; without root everything is in the user's own directories. */

@@ -15,6 +15,8 @@ export interface EngineUnderTest {
   exec: DockerExec;
   /** An image with a shell, sleep and echo. */
   image: string;
+  /** Removes a volume, which the port itself cannot. */
+  removeVolume(name: string): Promise<void>;
   /** Pauses a container, as a person does. */
   pause(id: string): Promise<void>;
   close(): Promise<void>;
@@ -177,6 +179,7 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
       await engine.writer.createVolume({ name: volume, node: NODE, service: "first" });
       await engine.writer.createVolume({ name: volume, node: "other", service: "second" });
       expect(await engine.reader.inspectVolume(volume)).toEqual({ [LABEL.node]: NODE, [LABEL.service]: "first" });
+      await engine.removeVolume(volume);
     });
 
     test("a pull of what no registry has fails, and says so", async () => {

@@ -7,5 +7,6 @@ import { describeDockerPort } from "../contract/docker-port.ts";
 describeDockerPort("the real engine", async () => {
   const engine = openEngine("/var/run/docker.sock");
   const pause = async (id: string): Promise<void> => void (await docker("pause", id));
-  return { ...engine, pause, image: "orca-test/busybox:1", close: async () => engine.close() };
+  const removeVolume = async (name: string): Promise<void> => void (await docker("volume", "rm", name));
+  return { ...engine, pause, removeVolume, image: "orca-test/busybox:1", close: async () => engine.close() };
 });

@@ -1,0 +1,126 @@
+// `orca plan`: what would change against what runs. With a directory it compares by itself; without one it asks the agent.
+
+import { resolve } from "node:path";
+
+import { buildDesired } from "../desired/build.ts";
+import { ParseCache } from "../desired/repository.ts";
+import { openEngine } from "../docker/engine.ts";
+import { systemClock } from "../host/clock.ts";
+import { readBootId, readRealPath } from "../host/facts.ts";
+import { readPolicy, readStandIns } from "../host/host-files.ts";
+import { Observer } from "../observed/observer.ts";
+import { listChanges, type ServiceChange } from "../plan/changes.ts";
+import { DirectorySource } from "../sources/directory.ts";
+import type { DesiredState } from "../../shared/desired-state.ts";
+import { describeSize } from "../../shared/size.ts";
+import { renderTemplate } from "../../shared/template.ts";
+import { chooseNode } from "./choose-node.ts";
+import { CommandError, EXIT } from "./exit-codes.ts";
+import { listWaves } from "./up-progress.ts";
+
+/** The options of `orca plan` as commander hands them over. */
+export interface PlanOptions {
+  node?: string;
+  docker: string;
+  policy?: string;
+  standIn?: string;
+  address?: string;
+  ports: "as-written" | "shift";
+  json?: boolean;
+  socket?: string;
+}
+
+const SIGNS: Record<ServiceChange["action"], string> = {
+  create: "+",
+  recreate: "±",
+  update: "~",
+  start: "^",
+  stop: "v",
+  remove: "-",
+  none: "=",
+  blocked: "!",
+};
+
+/** Runs `orca plan`; answers 0 for no change, 2 for changes, 1 for an error. */
+export async function plan(directory: string | undefined, options: PlanOptions): Promise<number> {
+  if (directory === undefined) return (await import("./plan-agent.ts")).planAgent(options);
+  const node = await chooseNode(directory, options.node);
+  const desired = await buildNodeState(resolve(directory), node, options);
+  const changes = await compareWithEngine(desired, options.docker);
+  const count = changes.filter((change) => change.action !== "none").length;
+  if (options.json === true)
+    console.log(JSON.stringify({ version: 1, node, revision: desired.revision, changes }, undefined, 2));
+  else printChanges(desired, changes);
+  if (changes.some((change) => change.action === "blocked")) return EXIT.failed;
+  return count === 0 ? EXIT.ok : EXIT.changes;
+}
+
+async function buildNodeState(directory: string, node: string, options: PlanOptions): Promise<DesiredState> {
+  const source = new DirectorySource({ directory, node, clock: systemClock });
+  const reading = await source.read();
+  if (reading.kind === "failed") throw new CommandError(reading.reason);
+  const standIns = await readStandIns(options.standIn);
+  const { desired } = await buildDesired({
+    snapshot: reading.snapshot,
+    inForce: undefined,
+    storedContents: new Map(),
+    adopted: [],
+    allowedRemovals: Number.POSITIVE_INFINITY,
+    realPath: readRealPath,
+    settings: {
+      node,
+      policy: await readPolicy(options.policy),
+      standIns,
+      address: options.address,
+      ports: options.ports,
+      budget: "enforce",
+      assumeDataMounted: true,
+      agentPorts: [],
+      render: renderTemplate,
+    },
+    cache: new ParseCache(),
+    nowMs: systemClock.nowMs(),
+  });
+  if (desired.held !== undefined) throw new CommandError(desired.held);
+  return desired;
+}
+
+async function compareWithEngine(desired: DesiredState, socket: string): Promise<ServiceChange[]> {
+  const engine = openEngine(socket);
+  try {
+    const { node } = desired;
+    const parts = {
+      reader: engine.reader,
+      clock: systemClock,
+      bootId: readBootId(),
+      isBusy: () => false,
+      onChange: () => undefined,
+    };
+    const observed = await new Observer({ node, ...parts }).observe(desired, false);
+    if (!observed.reachable) throw new CommandError(`the engine at ${socket} does not answer: ${observed.reason}`);
+    return listChanges(desired, observed);
+  } finally {
+    engine.close();
+  }
+}
+
+function printChanges(desired: DesiredState, changes: readonly ServiceChange[]): void {
+  const totalBytes = [...desired.services.values()]
+    .filter((service) => service.running)
+    .reduce((sum, service) => sum + service.caps.memoryBytes, 0);
+  console.log(`node ${desired.node} at ${desired.revision}: caps of ${describeSize(totalBytes)} in all`);
+  const width = Math.max(8, ...changes.map((change) => change.service.length));
+  for (const { service, action, reasons } of changes) {
+    if (action === "none" && reasons.length === 0) continue;
+    console.log(`  ${SIGNS[action]} ${service.padEnd(width)}  ${action.padEnd(8)}  ${reasons.join("; ")}`);
+  }
+  const same = changes.filter((change) => change.action === "none").length;
+  if (same > 0) console.log(`  = ${same} ${same === 1 ? "service stays" : "services stay"} as they are`);
+  const starting = new Set(
+    changes.filter((change) => ["create", "recreate", "start"].includes(change.action)).map((change) => change.service),
+  );
+  for (const [index, wave] of listWaves(desired).entries()) {
+    const names = wave.filter((name) => starting.has(name));
+    if (names.length > 0) console.log(`  starts in wave ${index + 1}: ${names.join(", ")}`);
+  }
+}

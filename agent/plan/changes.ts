@@ -1,0 +1,59 @@
+// What a desired state would change against what runs, service by service, as a person wants to read it. Pure; the loop
+// itself goes by operations (plan.ts), which take several turns.
+
+import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
+import type { ObservedContainer } from "../../shared/observed-state.ts";
+import { compareText } from "../../shared/problem.ts";
+import { describeCaps, sameCaps } from "./steps.ts";
+import type { Reachable } from "./world.ts";
+
+/** What would happen to one service. */
+export interface ServiceChange {
+  service: string;
+  action: "create" | "recreate" | "update" | "start" | "stop" | "remove" | "none" | "blocked";
+  /** Why, one thing each. */
+  reasons: readonly string[];
+}
+
+/** Lists what would change on this node. */
+export function listChanges(desired: DesiredState, engine: Reachable): ServiceChange[] {
+  const byService = Map.groupBy(engine.containers, (container) => container.service);
+  const changes = [...desired.services.values()].map((service) => compare(service, byService.get(service.name) ?? []));
+  for (const [name, objection] of desired.objections) {
+    const known = changes.findIndex((change) => change.service === name);
+    const blocked: ServiceChange = {
+      service: name,
+      action: "blocked",
+      reasons: [`${objection.state}: ${objection.reason}`],
+    };
+    if (known === -1) changes.push(blocked);
+    else changes[known] = blocked;
+  }
+  for (const name of byService.keys()) {
+    if (desired.services.has(name) || desired.objections.has(name)) continue;
+    changes.push({ service: name, action: "remove", reasons: ["it is no longer in the manifests; its volumes stay"] });
+  }
+  return changes.toSorted((left, right) => compareText(left.service, right.service));
+}
+
+function compare(service: DesiredService, containers: readonly ObservedContainer[]): ServiceChange {
+  const change = (action: ServiceChange["action"], ...reasons: string[]): ServiceChange => ({
+    service: service.name,
+    action,
+    reasons,
+  });
+  const current = containers.find((container) => container.specHash === service.specHash);
+  const running = containers.find((container) => container.status === "running");
+  if (service.kind === "job") return change("none", "it is a job, and jobs are not run by this version");
+  if (!service.running)
+    return running === undefined ? change("none") : change("stop", 'its manifest says state = "stopped"');
+  if (current === undefined) {
+    const [old] = containers;
+    if (old === undefined) return change("create", service.spec.image);
+    const image = old.image === service.spec.image ? [] : [`image: ${old.image} → ${service.spec.image}`];
+    return change("recreate", ...(image.length > 0 ? image : ["its spec changed"]));
+  }
+  if (current.status !== "running") return change("start", `its container is ${current.status}`);
+  if (sameCaps(current.caps, service.caps)) return change("none");
+  return change("update", `caps: ${describeCaps(current.caps)} → ${describeCaps(service.caps)}`);
+}
