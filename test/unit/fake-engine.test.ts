@@ -11,5 +11,6 @@ describeDockerPort("the fake engine", async () => {
     const container = engine.find(id);
     if (container !== undefined) container.status = "paused";
   };
-  return { pause, reader: engine.reader, writer: engine.writer, exec: engine.exec, image: "app:1", close: async () => engine.breakEvents() };
+  const removeVolume = async (name: string): Promise<void> => void engine.volumes.delete(name);
+  return { pause, removeVolume, reader: engine.reader, writer: engine.writer, exec: engine.exec, image: "app:1", close: async () => engine.breakEvents() };
 });
