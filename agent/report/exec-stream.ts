@@ -78,6 +78,8 @@ class ExecConnection {
     this.#socket = socket;
     this.#target = target;
     socket.on("data", (chunk: Buffer) => this.hear(chunk));
+    // The server leaves connections half open, and a caller that was killed says no more than this.
+    socket.once("end", () => socket.destroy());
     socket.once("close", () => this.#session?.close());
   }
 

@@ -77,6 +77,7 @@ export class Report {
       stateDir,
       listPids: () => [...this.#state.services.values()].flatMap(({ pid }) => (pid === 0 ? [] : [pid])),
       dataMount: () => this.#state.dataMount,
+      reader: () => this.#parts?.reader,
       onSample: (sample) => this.#hear(sample),
     });
     this.#alerts =
@@ -103,7 +104,7 @@ export class Report {
   /** Begins to serve. What cannot be bound is a note in the status and no failure. */
   async start(): Promise<void> {
     await Promise.all([this.#audit.open(), this.#loopback.start(), this.#socket?.start()]);
-    this.#sampler.start(this.#parts?.reader);
+    this.#sampler.start();
   }
 
   /** Ends serving; what the audit log still holds is written. */

@@ -15,6 +15,8 @@ export interface SamplerOptions {
   listPids: () => number[];
   /** Where the data file system is mounted. */
   dataMount: () => string | undefined;
+  /** Undefined while the agent is still starting. */
+  reader: () => Pick<DockerReader, "info"> | undefined;
   onSample: (sample: Sampled) => void;
 }
 
@@ -27,7 +29,6 @@ const PATIENCE_MS = 1_000;
 export class Sampler {
   readonly #options: SamplerOptions;
   readonly #load = new LoadMeter();
-  #reader: Pick<DockerReader, "info"> | undefined;
   #engine: { version: string; rootDir: string } | undefined;
   #asking: Promise<{ version: string; rootDir: string }> | undefined;
   #sampledMs = Number.NEGATIVE_INFINITY;
@@ -42,8 +43,7 @@ export class Sampler {
   }
 
   /** Begins to sample. */
-  start(reader: Pick<DockerReader, "info"> | undefined): void {
-    this.#reader = reader;
+  start(): void {
     // The first load is measured from here on.
     this.#load.read();
     this.#plan(0);
@@ -78,9 +78,12 @@ export class Sampler {
 
   /** An engine that hangs must not hold up a sample; its answer counts whenever it comes. */
   async #askEngine(): Promise<void> {
-    this.#asking ??= this.#reader?.info().finally(() => {
-      this.#asking = undefined;
-    });
+    this.#asking ??= this.#options
+      .reader()
+      ?.info()
+      .finally(() => {
+        this.#asking = undefined;
+      });
     this.#engine = await this.#asking?.catch(() => undefined);
   }
 

@@ -60,14 +60,7 @@ export class TestReport {
 
   constructor(choices: ReportChoices = {}) {
     const { clock = systemClock, exits = [] } = choices;
-    this.report = new Report({
-      ...{ node: "vm1", version: "1.2.3", stateDir: this.stateDir, clock, startedMs: clock.nowMs() },
-      logger: createLogger("debug", { write: (line) => void (this.log += line) }),
-      listen: ["127.0.0.1:0"],
-      socketPath: this.socketPath,
-      credentials: () => Promise.resolve({ pid: 1, uid: UID, gid: UID }),
-      ...choices.options,
-    });
+    this.report = this.#build(choices, clock);
     if (choices.detached === true) return;
     const engine = new FakeEngine(clock);
     this.report.attach({
@@ -105,6 +98,22 @@ export class TestReport {
   /** Asks on the socket. */
   onSocket(question: HttpQuestion | string): Promise<HttpAnswer> {
     return ask({ socketPath: this.socketPath }, typeof question === "string" ? { path: question } : question);
+  }
+
+  #build(choices: ReportChoices, clock: Clock): Report {
+    try {
+      return new Report({
+        ...{ node: "vm1", version: "1.2.3", stateDir: this.stateDir, clock, startedMs: clock.nowMs() },
+        logger: createLogger("debug", { write: (line) => void (this.log += line) }),
+        listen: ["127.0.0.1:0"],
+        socketPath: this.socketPath,
+        credentials: () => Promise.resolve({ pid: 1, uid: UID, gid: UID }),
+        ...choices.options,
+      });
+    } catch (error) {
+      rmSync(this.directory, { recursive: true });
+      throw error;
+    }
   }
 
   /** An exec that says what it was given, echoes its input and ends with 7 when that ends. */

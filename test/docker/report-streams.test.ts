@@ -108,17 +108,17 @@ describe("exec", () => {
 
   test("-t gives a terminal of our size, which follows ours", async () => {
     // An engine of this age makes the terminal first and sizes it a moment later. script(1) makes a terminal around the whole command line, as a person's is.
-    const command = `stty rows 33 cols 111; ${process.execPath} ${new URL("../../agent/main.ts", import.meta.url).pathname} exec -it talk -- sh -c 'sleep 1; tty; stty size; read line; echo "got $line"'`;
+    const command = `stty rows 33 cols 111; ${process.execPath} ${new URL("../../agent/main.ts", import.meta.url).pathname} exec -it talk -- sh -c 'sleep 1; tty; stty size; read line; echo "got $line"; exit 6'`;
     const child = spawn("script", ["-qec", command, "/dev/null"], {
       env: { ...process.env, ORCA_SOCKET: agent.socketPath, SHELL: "/bin/sh" },
     });
+    const closed = new Promise((resolve) => child.once("close", resolve));
     let text = "";
     child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
     await expect.poll(() => text, { timeout: 15_000 }).toContain("33 111");
     expect(text).toContain("/dev/pts/");
     child.stdin.write("typed\n");
     await expect.poll(() => text, { timeout: 15_000 }).toContain("got typed");
-    child.stdin.end();
-    await new Promise((resolve) => child.once("close", resolve));
+    expect(await closed).toBe(6);
   });
 });

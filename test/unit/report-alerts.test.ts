@@ -40,7 +40,7 @@ afterEach(async () => {
 function build(port = (server.address() as AddressInfo).port): Alerts {
   const logger = createLogger("debug", { write: (line) => void (log += line) });
   const url = new Secret(`http://127.0.0.1:${port}${PATH}`);
-  const parts = { node: "vm1", version: "1.2.3", clock, logger, timeoutMs: 300 };
+  const parts = { node: "vm1", version: "1.2.3", clock, logger, timeoutMs: 120 };
   return new Alerts({ url, min: "warning", repeatMs: 3_600_000 }, parts);
 }
 
