@@ -43,7 +43,7 @@ export interface HostDocument {
 }
 
 /** A container that is not this node's: listed, never touched. */
-export interface UnmanagedDocument {
+interface UnmanagedDocument {
   name: string;
   image: string;
   running: boolean;

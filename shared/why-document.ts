@@ -29,7 +29,7 @@ export interface ActionDocument {
 }
 
 /** One changed field of a manifest. Values are given for what may be shown to everybody, never for env or files. */
-export interface FieldDocument {
+interface FieldDocument {
   field: string;
   from: string | null;
   to: string | null;
@@ -55,7 +55,7 @@ export interface ExitDocument {
 }
 
 /** A change of state. */
-export interface TransitionDocument {
+interface TransitionDocument {
   at: string;
   from: string | null;
   to: string;

@@ -16,7 +16,7 @@ export interface Recovered {
 const TAIL_BYTES = 256 * 1024;
 
 /** Where the newest head is kept beside a log: lines cut off its end are then missed. */
-export function headPath(path: string): string {
+function headPath(path: string): string {
   return `${path}.head`;
 }
 

@@ -25,7 +25,7 @@ export function parseListenAddress(text: string): ListenAddress | string {
 }
 
 /** True for an address that only this host can reach. */
-export function isLoopback(host: string): boolean {
+function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || (isIP(host) === 4 && host.startsWith("127."));
 }
 

@@ -23,7 +23,7 @@ export interface Action {
 }
 
 /** A change of a service's state. */
-export interface Transition {
+interface Transition {
   atMs: number;
   from: ServiceState | undefined;
   to: ServiceState;
@@ -93,7 +93,7 @@ export interface Sampled {
 }
 
 /** The last completed turn, and how turns go. */
-export interface TurnRecord {
+interface TurnRecord {
   endedMs: number | undefined;
   tookMs: number | undefined;
   completed: number;

@@ -82,7 +82,7 @@ function isHealthy(state: ReportState, services: readonly ServiceDocument[]): bo
 }
 
 /** A service that is no longer wanted and is kept for its undo window says nothing against the node. */
-export function isGood(state: ServiceState): boolean {
+function isGood(state: ServiceState): boolean {
   return GOOD.has(state) || state === "removing";
 }
 

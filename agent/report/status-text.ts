@@ -69,7 +69,7 @@ export function shortSize(sizeBytes: number): string {
 }
 
 /** Memory in use of its cap: `312M/1G`. */
-export function describeMemory(service: Pick<ServiceDocument, "memoryUsedBytes" | "memoryCapBytes">): string {
+function describeMemory(service: Pick<ServiceDocument, "memoryUsedBytes" | "memoryCapBytes">): string {
   const { memoryUsedBytes: used, memoryCapBytes: cap } = service;
   return used === null && cap === null
     ? "-"

@@ -16,7 +16,7 @@ let running: TestReport[] = [];
 let holders: Server[] = [];
 
 afterEach(async () => {
-  for (const report of running) await report.dispose();
+  for (const report of running.toReversed()) await report.dispose();
   for (const holder of holders) holder.close();
   [running, holders] = [[], []];
 });
