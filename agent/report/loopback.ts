@@ -134,7 +134,9 @@ export class Loopback {
       server.listen({ host, port, exclusive: true }, () => resolve(undefined));
     });
     if (error === undefined) {
-      listener.trouble = undefined;
+      // It was released while a name was still being looked up.
+      if (listener.server !== server) server.close();
+      else listener.trouble = undefined;
       return;
     }
     // It may have been released meanwhile.

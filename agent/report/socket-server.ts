@@ -2,7 +2,7 @@
 // (root, and group orca where it exists) is root's equal; acts also need the caller's uid from the kernel.
 
 import { lstatSync } from "node:fs";
-import { chmod, chown, mkdir, rm } from "node:fs/promises";
+import { chown, mkdir, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
 import { dirname } from "node:path";
@@ -28,8 +28,7 @@ export interface SocketOptions {
 }
 
 const GROUP = "orca";
-const SOCKET_MODE = 0o660;
-/** While a socket is made, nobody else may connect, whatever the umask was. */
+/** Makes the socket 0660 from its first moment, whatever the umask was. */
 const SOCKET_UMASK = 0o117;
 const RETRY_MS = 30_000;
 const ANSWERS_WITHIN_MS = 1_000;
@@ -88,7 +87,6 @@ export class SocketServer {
       return server;
     }
     server.on("error", () => undefined);
-    await chmod(path, SOCKET_MODE);
     const gid = await findGroupId(GROUP);
     // Without root only the user's own groups can be given; the socket is then the user's alone.
     if (gid !== undefined && process.getuid?.() === 0) await chown(path, 0, gid);

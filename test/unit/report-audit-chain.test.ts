@@ -154,6 +154,15 @@ describe("the chain", () => {
     );
   });
 
+  test("a chain that does not begin with its first line is not whole", () => {
+    const first = chainEntry(ENTRY, { ...EMPTY_HEAD, seq: 4 }, new Date(NOW_MS).toISOString());
+    expect(walk([printLine(first)])).toMatchObject({
+      ok: false,
+      line: 1,
+      message: expect.stringContaining("number is 5") as string,
+    });
+  });
+
   test("a log written anew, whole and consistent, is not the one whose head is known", () => {
     const { head } = buildChain([ENTRY, ENTRY]);
     const { lines } = buildChain([{ ...ENTRY, action: "pause" }, ENTRY, ENTRY]);

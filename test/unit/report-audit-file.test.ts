@@ -148,15 +148,21 @@ describe("the file", () => {
     expect(await verify()).toMatchObject({ ok: false, line: 2 });
   });
 
-  test("a log that vanishes under the agent is begun anew, and the chain shows what is missing", async () => {
-    const log = openLog();
-    await log.record(ENTRY);
-    rmSync(path);
-    const line = await log.record({ ...ENTRY, action: "later" });
-    expect(line.seq).toBe(2);
-    expect(existsSync(path)).toBe(true);
-    expect(await verify()).toMatchObject({ ok: false, line: 1 });
-  });
+  test.each([["alone"], ["with its head"]])(
+    "a log that vanishes under the agent (%s) is begun anew, and the chain shows what is missing",
+    async (how) => {
+      const log = openLog();
+      await log.record(ENTRY);
+      rmSync(path);
+      await expect.poll(() => existsSync(`${path}.head`)).toBe(true);
+      await expect.poll(() => existsSync(`${path}.head`)).toBe(true);
+      if (how !== "alone") rmSync(`${path}.head`);
+      const line = await log.record({ ...ENTRY, action: "later" });
+      expect(line.seq).toBe(2);
+      expect(existsSync(path)).toBe(true);
+      expect(await verify()).toMatchObject({ ok: false, line: 1 });
+    },
+  );
 
   test("on a full disk acts are refused, lines wait in order, and the file stays whole", async () => {
     let full = true;

@@ -89,13 +89,12 @@ describe("logs", () => {
   });
 
   test("a reader that does not keep up is let go before the agent's memory is full", async () => {
+    let taken = 0;
     const report = await start(
       reader(async (_id, { signal, onChunk }) => {
-        for (let count = 0; count < 1_000 && !signal.aborted; count += 1) onChunk(Buffer.alloc(2 ** 20), "stdout");
-        if (!signal.aborted) throw new Error("it took a gigabyte");
+        for (; taken < 200 && !signal.aborted; taken += 1) onChunk(Buffer.alloc(2 ** 20, 1), "stdout");
       }),
     );
-    const before = process.memoryUsage().rss;
     const paused = new Promise<void>((resolve) => {
       const request = requestHttp(
         { socketPath: report.socketPath, path: "/v1/services/web/logs", agent: false },
@@ -111,7 +110,8 @@ describe("logs", () => {
       request.end();
     });
     await paused;
-    expect(process.memoryUsage().rss - before).toBeLessThan(150 * 2 ** 20);
+    expect(taken).toBeGreaterThan(5);
+    expect(taken).toBeLessThan(20);
   });
 
   test.each([
@@ -190,8 +190,10 @@ describe("exec", () => {
   });
 
   test("is refused without a uid, without a service, without a container", async () => {
-    expect(await exec(await start(noUid), "web", [])).toBe(403);
-    expect(running[0]?.opened).toEqual([]);
+    const nameless = await start(noUid);
+    expect(await exec(nameless, "web", [[FRAME.start, { command: ["id"], tty: false, stdin: false }]])).toBe(403);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect([nameless.opened, readAudit(nameless)]).toEqual([[], []]);
     const report = await start();
     expect(await exec(report, "nobody", [])).toBe(404);
     expect(await exec(report, "idle", [])).toBe(409);

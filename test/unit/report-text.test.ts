@@ -173,6 +173,7 @@ describe("tables", () => {
   test("the last columns that may be cut give way first, and none below its least", () => {
     const columns = [{ heading: "A", least: 4 }, { heading: "B" }, { heading: "C", least: 5 }];
     const rows = [["x".repeat(20), "bbb", "y".repeat(20)]];
+    expect(layOutTable(columns, rows, { width: 400 })[1]).toBe(`${"x".repeat(20)}  bbb  ${"y".repeat(20)}`);
     expect(layOutTable(columns, rows, { width: 40 })[1]).toBe(`${"x".repeat(20)}  bbb  ${"y".repeat(12)}…`);
     expect(layOutTable(columns, rows, { width: 20 })[1]).toBe(`${"x".repeat(7)}…  bbb  yyyy…`);
     expect(layOutTable(columns, rows, { width: 1 })[1]).toBe("xxx…  bbb  yyyy…");
