@@ -38,11 +38,11 @@ export class AgentClient {
     this.#socket = this.#chosen ? (chosen as string) : places.socket;
   }
 
-  /** Reads a path; a socket that is not there or not allowed is made up for by loopback, unless one was named. */
+  /** Reads a path: on a socket, which tells more, else on loopback, unless a socket was named. */
   async read(path: string, accept: string): Promise<Answer> {
     const options = { headers: { accept } };
     try {
-      return { ...(await this.#ask(this.#socket, path, options)), via: "socket" };
+      return { ...(await this.#ask(await this.findSocket(), path, options)), via: "socket" };
     } catch (error) {
       if (this.#chosen) throw unreachable(this.#socket, error);
       const answer = await this.#askLoopback(path, options);

@@ -255,9 +255,16 @@ describe("finding the agent", () => {
     ...{ socket: "/nonexistent/agent.sock", loopback: `http://${report.report.addresses[0]}` },
   });
 
-  test("reading goes on over loopback where the socket is not to be had", async () => {
+  test("reading finds the socket that the agent says on loopback, and goes on without one", async () => {
     const answer = await new AgentClient({}, elsewhere()).read("/v1/status", "application/json");
-    expect([answer.status, answer.via]).toEqual([200, "loopback"]);
+    expect([answer.status, answer.via]).toEqual([200, "socket"]);
+    const bare = new TestReport({ options: { socketPath: undefined } });
+    await bare.start();
+    const places = { ...elsewhere(), loopback: `http://${bare.report.addresses[0]}` };
+    const without = await new AgentClient({}, places).read("/v1/status", "application/json");
+    expect([without.status, without.via]).toEqual([200, "loopback"]);
+    await expect(new AgentClient({}, places).act("/v1/pause")).rejects.toMatchObject({ exitCode: 4 });
+    await bare.dispose();
   });
 
   test("a socket that was named is the only one", async () => {
