@@ -2,6 +2,7 @@
 
 import { Executor } from "./apply/executor.ts";
 import type { Tools } from "./apply/handlers.ts";
+import { ImageLookup } from "./apply/image-lookup.ts";
 import { SecretDelivery, type SecretProvider } from "./apply/secret-delivery.ts";
 import { DesiredBuilder } from "./desired-builder.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
@@ -42,6 +43,10 @@ export interface AgentOptions {
   bootId?: string;
 }
 
+/** While operations are in flight, turns take at most this share of the time: the engine needs the rest. */
+const BUSY_SHARE = 0.2;
+const LONGEST_GATHER_MS = 40;
+
 /** How long the loop rests after a turn that failed in a way nothing else catches. */
 const FAILED_TURN_MS = 1_000;
 
@@ -66,7 +71,14 @@ export class Agent {
     this.store = Store.open(options.stateDir, clock.nowMs());
     this.files = new FileStore(options.stateDir);
     const secrets = new SecretDelivery(options.secrets, options.runDir);
-    const tools: Tools = { node, ...engine, files: this.files, secrets, findAuth: createAuthFinder(options.authFiles) };
+    const tools: Tools = {
+      node,
+      ...engine,
+      files: this.files,
+      images: new ImageLookup(engine.reader, clock),
+      secrets,
+      findAuth: createAuthFinder(options.authFiles),
+    };
     this.#executor = new Executor(tools, { clock, emit, onChange: () => this.#queue.fire("operation") });
     this.#observer = new Observer({
       node,
@@ -74,7 +86,7 @@ export class Agent {
       reader: engine.reader,
       bootId: options.bootId ?? readBootId(),
       isBusy: (service) => this.#executor.isBusy(service),
-      onChange: () => this.#queue.fire("engine"),
+      onChange: (urgent) => this.#queue.fire("engine", urgent),
     });
     this.#monitor = new Monitor({
       clock,
@@ -119,7 +131,7 @@ export class Agent {
   /** Takes what a person asked for. */
   request(request: Request): void {
     this.#reconciler.request(request);
-    this.#queue.fire("request");
+    this.#queue.fire("request", true);
   }
 
   /** What the loop would do now. */
@@ -142,7 +154,7 @@ export class Agent {
     this.#stopping = true;
     const { clock, emit, source } = this.#options;
     emit({ kind: "agent-stopping", atMs: clock.nowMs(), reason });
-    this.#queue.fire("request");
+    this.#queue.fire("request", true);
     await this.#loop;
     this.#monitor.close();
     await Promise.all([this.#executor.close(), this.#observer.close(), source.close()]);
@@ -151,10 +163,11 @@ export class Agent {
 
   async #run(): Promise<void> {
     const { clock, emit } = this.#options;
-    let delayMs = 0;
+    let [delayMs, gatherMs] = [0, 0];
     for (;;) {
-      const fired = await this.#queue.next(delayMs);
+      const fired = await this.#queue.next({ delayMs, gatherMs });
       if (this.#stopping) return;
+      const startedMs = clock.monotonicMs();
       try {
         delayMs = await this.#reconciler.turn(fired);
       } catch (error) {
@@ -163,6 +176,8 @@ export class Agent {
         const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
         emit({ kind: "turn-failed", atMs: clock.nowMs(), message, nextMs: clock.nowMs() + delayMs });
       }
+      const tookMs = clock.monotonicMs() - startedMs;
+      gatherMs = this.#executor.isIdle ? 0 : Math.min(LONGEST_GATHER_MS, tookMs / BUSY_SHARE);
     }
   }
 }

@@ -148,6 +148,17 @@ function endWhenSettled(event: AgentEvent, ending: Ending): void {
   if (verdict === "refused") ending.end(EXIT.failed, "something was refused");
 }
 
+/** Reads the host files again. One that cannot be read loosens and tightens nothing: what was in force stays. */
+async function reloadSettings(config: DaemonConfig, agent: Agent, report: Report): Promise<void> {
+  let message: string | undefined;
+  try {
+    agent.reload(await readSettings(config));
+  } catch (error) {
+    message = error instanceof Error ? error.message : String(error);
+  }
+  report.emit({ kind: "host-files-read", atMs: systemClock.nowMs(), message });
+}
+
 /** Signals, the watchdog, changed host files and the time limit; answers a function that ends all of it. */
 function listen(config: DaemonConfig, agent: Agent, ending: Ending, report: Report): () => void {
   const systemd = new Systemd(systemClock);
@@ -159,18 +170,7 @@ function listen(config: DaemonConfig, agent: Agent, ending: Ending, report: Repo
     else systemd.turned(status);
     turns += 1;
   });
-  const reload = (): void => {
-    const told = (message: string | undefined): void =>
-      report.emit({ kind: "host-files-read", atMs: systemClock.nowMs(), message });
-    readSettings(config).then(
-      (settings) => {
-        agent.reload(settings);
-        told(undefined);
-      },
-      // A host file that cannot be read is no reason to loosen or tighten anything: the one in force stays.
-      (error: unknown) => told(error instanceof Error ? error.message : String(error)),
-    );
-  };
+  const reload = (): void => void reloadSettings(config, agent, report);
   const files = [config.policyFile, config.standInFile].filter((file) => file !== undefined);
   const stopWatching = watchFiles(files, reload);
   const end = (signal: NodeJS.Signals): void => {

@@ -1,4 +1,5 @@
 // What wakes the loop, and when. Triggers only shorten the wait: fired while a turn runs they make one more turn, not many.
+// What is urgent (a crash, a person's word) wakes it at once; the rest may be asked to wait a little and come together.
 
 import type { CancelTimer, Clock } from "./host/clock.ts";
 
@@ -8,36 +9,49 @@ export type Trigger = "start" | "source" | "engine" | "health" | "operation" | "
 /** Triggers that come within this time of each other make one turn. */
 const GATHER_MS = 8;
 
+/** How long the next turn may wait. */
+export interface Patience {
+  /** When to go on although nothing was fired. */
+  delayMs: number;
+  /** How long triggers that are not urgent are gathered. */
+  gatherMs: number;
+}
+
 /** Collects triggers between turns. */
 export class TriggerQueue {
   readonly #clock: Clock;
   #waiting = new Set<Trigger>();
+  #urgent = false;
   #wake: (() => void) | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
-  /** Asks for a turn soon. */
-  fire(trigger: Trigger): void {
+  /** Asks for a turn: soon, or at once where it is urgent. */
+  fire(trigger: Trigger, urgent = false): void {
     this.#waiting.add(trigger);
+    this.#urgent ||= urgent;
     this.#wake?.();
   }
 
   /**
    * Waits for the next turn.
-   * @param delayMs when to go on although nothing was fired
    * @returns what was fired, or `timer` alone
    */
-  async next(delayMs: number): Promise<ReadonlySet<Trigger>> {
-    if (this.#waiting.size === 0) await this.#sleep(delayMs, true);
-    if (this.#waiting.size > 0) await this.#sleep(GATHER_MS, false);
+  async next({ delayMs, gatherMs }: Patience): Promise<ReadonlySet<Trigger>> {
+    await this.#sleep(delayMs, () => this.#waiting.size > 0);
+    if (this.#waiting.size > 0 && gatherMs > GATHER_MS) await this.#sleep(gatherMs - GATHER_MS, () => this.#urgent);
+    if (this.#waiting.size > 0) await this.#sleep(GATHER_MS, () => false);
     const fired = this.#waiting.size === 0 ? new Set<Trigger>(["timer"]) : this.#waiting;
     this.#waiting = new Set();
+    this.#urgent = false;
     return fired;
   }
 
-  #sleep(delayMs: number, wakes: boolean): Promise<void> {
+  /** Sleeps until the time is over, or until something that was fired makes it end. */
+  #sleep(delayMs: number, isOver: () => boolean): Promise<void> {
+    if (isOver()) return Promise.resolve();
     return new Promise((resolve) => {
       let cancel: CancelTimer = () => undefined;
       const end = (): void => {
@@ -46,7 +60,9 @@ export class TriggerQueue {
         resolve();
       };
       cancel = this.#clock.after(delayMs, end);
-      if (wakes) this.#wake = end;
+      this.#wake = () => {
+        if (isOver()) end();
+      };
     });
   }
 }

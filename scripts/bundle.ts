@@ -12,15 +12,16 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const out = join(root, "dist");
 
 /** Modules that no code path of Orca reaches. Touching one is a fault and says so. */
-const UNREACHED = /^(ssh2|@grpc\/grpc-js|@grpc\/proto-loader|protobufjs|cpu-features|\.\/session|\.\/buildkit|\.\/ssh)$/;
+const UNREACHED =
+  /^(ssh2|@grpc\/grpc-js|@grpc\/proto-loader|protobufjs|cpu-features|\.\/session|\.\/buildkit|\.\/ssh)$/;
 
 const leaveOut: Plugin = {
   name: "leave-out",
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: UNREACHED }, ({ path, importer }) =>
+  setup(bundle) {
+    bundle.onResolve({ filter: UNREACHED }, ({ path, importer }) =>
       /node_modules\/(dockerode|docker-modem)\//.test(importer) ? { path, namespace: "left-out" } : undefined,
     );
-    onLoad({ filter: /.*/, namespace: "left-out" }, ({ path }) => ({
+    bundle.onLoad({ filter: /.*/, namespace: "left-out" }, ({ path }) => ({
       contents: `module.exports = () => { throw new Error(${JSON.stringify(`${path} is not part of this bundle`)}); };`,
     }));
   },
@@ -43,7 +44,9 @@ const result = await build({
   target: "node24",
   // Native: shipped beside the bundle as it is.
   external: ["koffi"],
-  banner: { js: 'import { createRequire as orcaCreateRequire } from "node:module"; const require = orcaCreateRequire(import.meta.url);' },
+  banner: {
+    js: 'import { createRequire as orcaCreateRequire } from "node:module"; const require = orcaCreateRequire(import.meta.url);',
+  },
   plugins: [leaveOut],
   metafile: true,
   logLevel: "warning",
@@ -64,5 +67,7 @@ function shipKoffi(): void {
     recursive: true,
     filter: (path) => !/\/koffi\/(src|vendor|doc|lib\/native)(\/|$)/.test(path),
   });
-  cpSync(native, join(out, "node_modules", "@koromix", `koffi-${process.platform}-${process.arch}`), { recursive: true });
+  cpSync(native, join(out, "node_modules", "@koromix", `koffi-${process.platform}-${process.arch}`), {
+    recursive: true,
+  });
 }

@@ -95,6 +95,3 @@ export const agentConfigSchema = z
     log: z.strictObject({ level: z.enum(["debug", "info", "warn", "error"]).default("info") }).prefault({}),
   })
   .meta({ title: "Orca agent configuration" });
-
-/** A validated agent.toml. */
-export type AgentConfig = z.output<typeof agentConfigSchema>;

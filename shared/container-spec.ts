@@ -10,7 +10,7 @@ export interface VolumeMount {
 }
 
 /** A file that Orca delivers into a container; its content is not part of the spec. */
-export interface FileMount {
+interface FileMount {
   target: string;
   mode?: string;
   owner?: string;

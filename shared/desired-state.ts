@@ -47,7 +47,7 @@ export interface DesiredService {
 }
 
 /** The node's container network. */
-export interface DesiredNetwork {
+interface DesiredNetwork {
   name: string;
   subnet: string | undefined;
   internal: boolean;

@@ -28,7 +28,7 @@ export interface ReleaseRecord {
 }
 
 /** A failed operation, and when it is tried again. */
-export interface FailureMemory {
+interface FailureMemory {
   fingerprint: string;
   step: string;
   failure: "retry" | "infrastructure" | "refused";

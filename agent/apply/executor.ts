@@ -72,6 +72,11 @@ export class Executor {
     return this.#lanes.has(lane);
   }
 
+  /** True while nothing is in flight. */
+  get isIdle(): boolean {
+    return this.#lanes.size === 0;
+  }
+
   /** What is in flight now and what has ended since the last call. Must be read before the engine is. */
   takeStock(): { operations: OperationInFlight[]; outcomes: OperationOutcome[] } {
     const operations = [...this.#lanes.values()].map(({ operation, stage, sinceMs, progress }) => ({

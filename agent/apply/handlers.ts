@@ -7,6 +7,7 @@ import type { Step, StepContainer } from "../../shared/step.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
 import type { CreateRequest, DockerWriter, RegistryAuth } from "../docker/writer.ts";
 import type { FileStore } from "../host/file-store.ts";
+import type { ImageLookup } from "./image-lookup.ts";
 import type { SecretDelivery } from "./secret-delivery.ts";
 
 /** What the handlers work with. */
@@ -16,6 +17,7 @@ export interface Tools {
   reader: DockerReader;
   exec: DockerExec;
   files: FileStore;
+  images: ImageLookup;
   secrets: SecretDelivery;
   /** Credentials for an image's registry, read anew for each pull. */
   findAuth(image: string): Promise<RegistryAuth | undefined>;
@@ -127,7 +129,7 @@ export function runStep<K extends Step["kind"]>(
 }
 
 async function pullImage(step: Extract<Step, { kind: "ensure-image" }>, run: Run, tools: Tools): Promise<StepResult> {
-  if ((await tools.reader.findImage(step.image)) !== undefined) return "unchanged";
+  if (await tools.images.isHere(step.image)) return "unchanged";
   run.report("asking the registry");
   await tools.writer.pullImage(step.image, {
     auth: await tools.findAuth(step.image),

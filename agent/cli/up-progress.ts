@@ -121,7 +121,9 @@ export class UpProgress {
 
 /** The parts of manifests that this version does not act on, once each, with how many services have them. */
 function describeUnused(desired: DesiredState): string[] {
-  const notes = [...desired.services.values()].flatMap((service) => service.notes.map((note) => note.replace(/:.*$/, "")));
+  const notes = [...desired.services.values()].flatMap((service) =>
+    service.notes.map((note) => note.replace(/:.*$/, "")),
+  );
   return [...Map.groupBy(notes, (note) => note)].map(([note, all]) => `${note} (${all.length} services)`);
 }
 

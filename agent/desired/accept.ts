@@ -49,7 +49,7 @@ export interface AcceptedManifest extends PlacedService {
 }
 
 /** The most services an input change may remove without a word from a person (behaviour, section 1). */
-export function mostRemovals(before: number): number {
+function mostRemovals(before: number): number {
   return before >= 3 ? Math.min(Math.max(2, Math.floor(before * 0.3)), before - 1) : 2;
 }
 

@@ -162,6 +162,6 @@ export function listUnused(manifest: Manifest): UnusedPart[] {
 }
 
 /** The same as texts, for status. */
-export function describeUnused(manifest: Manifest): string[] {
+function describeUnused(manifest: Manifest): string[] {
   return listUnused(manifest).map(({ summary, detail }) => (detail === undefined ? summary : `${summary}: ${detail}`));
 }

@@ -31,7 +31,7 @@ const SHIFT_BASE = 20_000;
 const PORTS = 65_535;
 
 /** Where a shifted port goes: 20000 above, and around where that is no port any more. */
-export function shiftPort(port: number): number {
+function shiftPort(port: number): number {
   return port + SHIFT_BASE <= PORTS ? port + SHIFT_BASE : port;
 }
 

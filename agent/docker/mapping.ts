@@ -183,7 +183,7 @@ export function buildCreateBody(request: CreateRequest): Record<string, unknown>
 }
 
 /** The names a service answers to on the node's network. */
-export function buildAliases(service: string, spec: ContainerSpec): string[] {
+function buildAliases(service: string, spec: ContainerSpec): string[] {
   return spec.hostname === undefined || spec.hostname === service ? [service] : [service, spec.hostname];
 }
 

@@ -23,7 +23,7 @@ export function readRealPath(path: string): Promise<string | undefined> {
 }
 
 /** Every address of this host. */
-export function listAddresses(): string[] {
+function listAddresses(): string[] {
   return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((entry) => entry.address));
 }
 
@@ -37,7 +37,7 @@ export function readBootId(): string {
 }
 
 /** Checks that a file system is mounted at the declared place, and that it is the declared one. */
-export async function checkMount(wanted: DataMount): Promise<{ ok: true } | { ok: false; reason: string }> {
+async function checkMount(wanted: DataMount): Promise<{ ok: true } | { ok: false; reason: string }> {
   const table = await readFile("/proc/self/mountinfo", "utf8").catch(() => "");
   // Fields of proc(5) mountinfo: id, parent, major:minor, root, mount point, options, …, "-", type, source, super options.
   const rows = table.split("\n").map((line) => line.split(" "));

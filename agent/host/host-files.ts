@@ -13,7 +13,7 @@ import { Secret } from "../../shared/secret.ts";
 const standInSchema = z.record(z.union([z.literal("*"), imageReference]), imageReference);
 
 /** A host file that cannot be used, with every problem in it. */
-export class HostFileError extends Error {}
+class HostFileError extends Error {}
 
 /** Reads one TOML file of the host; throws a `HostFileError` that names every problem. */
 export async function readHostFile<T>(schema: z.ZodType<T>, file: string): Promise<T> {

@@ -24,7 +24,8 @@ export interface WatcherOptions {
   reader: DockerReader;
   clock: Clock;
   isBusy: (service: string) => boolean;
-  onChange: () => void;
+  /** Something happened; urgent where the agent did not do it itself. */
+  onChange: (urgent: boolean) => void;
 }
 
 const RECONNECT = { initialMs: 100, maxMs: 2_000 };
@@ -83,7 +84,7 @@ export class EventWatcher {
             attempt = 0;
             this.#cursorMs ??= clock.nowMs();
             this.#news.all = true;
-            onChange();
+            onChange(true);
           },
           onEvent: (event) => this.#hear(event),
         });
@@ -91,7 +92,7 @@ export class EventWatcher {
         // The engine is away; the turn that follows says so, from its own failed read.
       }
       if (signal.aborted) return;
-      onChange();
+      onChange(true);
       await this.#sleep(backoffDelayMs(RECONNECT, attempt, "events"));
       attempt += 1;
     }
@@ -111,14 +112,11 @@ export class EventWatcher {
     if (event.type === "container" && event.labels[LABEL.node] !== this.#options.node) return;
     this.#news.touched.add(event.id);
     if (event.action === "oom") this.#news.oom.add(event.id);
-    if (
-      event.action === "kill" &&
-      ENDING_SIGNALS.has(event.labels["signal"] ?? "") &&
-      !this.#options.isBusy(service ?? "")
-    ) {
+    const busy = this.#options.isBusy(service ?? "");
+    if (event.action === "kill" && ENDING_SIGNALS.has(event.labels["signal"] ?? "") && !busy) {
       this.#news.killedByHand.set(event.id, event.atMs);
     }
-    this.#options.onChange();
+    this.#options.onChange(!busy);
   }
 }
 

@@ -23,8 +23,8 @@ export interface ObserverOptions {
   clock: Clock;
   /** True while the agent itself works on this service: a kill is then its own. */
   isBusy: (service: string) => boolean;
-  /** Called when something happened that a turn should look at. */
-  onChange: () => void;
+  /** Called when something happened that a turn should look at, urgently where the agent did not do it itself. */
+  onChange: (urgent: boolean) => void;
 }
 
 interface Known {

@@ -55,7 +55,8 @@ function followOperation(scene: Scene): Decision | undefined {
   if (inFlight.stage === "stop-container") {
     return { ...base, state: desired.running ? "unhealthy" : "stopped", reason: `stopping: ${inFlight.cause.detail}` };
   }
-  if (container?.status === "running") return { ...base, state: health?.status ?? "starting", reason: inFlight.cause.detail };
+  if (container?.status === "running")
+    return { ...base, state: health?.status ?? "starting", reason: inFlight.cause.detail };
   return { ...base, state: "waiting", reason: `its container is being made ready: ${inFlight.cause.detail}` };
 }
 

@@ -91,7 +91,7 @@ const SIGNAL_NAMES: Record<number, string> = {
 };
 
 /** How the last run ended, in words. Exit 137 alone is a kill; only the kernel's record makes it an OOM. */
-export function describeLastEnd(memory: ServiceMemory): string {
+function describeLastEnd(memory: ServiceMemory): string {
   const exit = memory.lastExit;
   if (exit === undefined) return "it ended";
   if (exit.requested === "by-hand") return "it was stopped by hand";

@@ -127,7 +127,7 @@ function ignoreMissing(error: NodeJS.ErrnoException): undefined {
 }
 
 /** The manifests of one node: service → text. */
-export async function readManifests(layout: Layout, node: string): Promise<Record<string, string>> {
+async function readManifests(layout: Layout, node: string): Promise<Record<string, string>> {
   const directory = join(layout.root, "manifests", node);
   const entries = await readdir(directory, { withFileTypes: true });
   const names = entries.filter(

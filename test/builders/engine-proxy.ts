@@ -7,6 +7,8 @@ import { createServer, request, type IncomingMessage, type Server, type ServerRe
 export interface RecordedCall {
   method: string;
   path: string;
+  /** Milliseconds of `performance.now()` when it came. */
+  atMs: number;
 }
 
 /** What to do at the n-th changing call (counting from 1). */
@@ -49,7 +51,7 @@ export class EngineProxy {
   #forward(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const { method = "GET", url = "/", headers } = incoming;
     const changes = method !== "GET" && method !== "HEAD" && !url.includes("/exec");
-    if (changes) this.calls.push({ method, path: url });
+    if (changes) this.calls.push({ method, path: url, atMs: performance.now() });
     const trap = changes && this.#trap?.at === this.calls.length ? this.#trap : undefined;
     if (trap !== undefined) this.#trap = undefined;
     if (trap?.when === "before") return trap.spring();

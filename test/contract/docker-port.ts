@@ -80,7 +80,12 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
         name: "orca-contract-created-00000000",
         status: "created",
         image: engine.image,
-        labels: { [LABEL.node]: NODE, [LABEL.service]: "created", [LABEL.spec]: SPEC, [LABEL.revision]: "dir:000000000000" },
+        labels: {
+          [LABEL.node]: NODE,
+          [LABEL.service]: "created",
+          [LABEL.spec]: SPEC,
+          [LABEL.revision]: "dir:000000000000",
+        },
       });
       expect(await engine.reader.inspectContainer(id)).toMatchObject({
         startedMs: undefined,
@@ -120,7 +125,9 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
     });
 
     test("stop ends it and keeps it; stopping again and stopping what is gone are fine", async () => {
-      const id = await engine.writer.createContainer(request("stopped", { command: ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"] }));
+      const id = await engine.writer.createContainer(
+        request("stopped", { command: ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"] }),
+      );
       await engine.writer.startContainer(id);
       await engine.writer.stopContainer(id, 5_000);
       await engine.writer.stopContainer(id, 5_000);
@@ -136,7 +143,9 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
     });
 
     test("stop ends a paused container too", async () => {
-      const id = await engine.writer.createContainer(request("paused", { command: ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"] }));
+      const id = await engine.writer.createContainer(
+        request("paused", { command: ["/bin/sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"] }),
+      );
       await engine.writer.startContainer(id);
       await engine.pause(id);
       expect((await row(id))?.status).toBe("paused");
@@ -145,7 +154,9 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
     });
 
     test("what it printed and its exit code are known after it ended", async () => {
-      const id = await engine.writer.createContainer(request("ended", { command: ["/bin/sh", "-c", "echo last words; exit 3"] }));
+      const id = await engine.writer.createContainer(
+        request("ended", { command: ["/bin/sh", "-c", "echo last words; exit 3"] }),
+      );
       await engine.writer.startContainer(id);
       await eventually(async () => (await row(id))?.status === "exited");
       expect(await engine.reader.tailLogs(id, 5)).toEqual(["last words"]);
@@ -188,7 +199,10 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
         signal: new AbortController().signal,
         onProgress: () => undefined,
       });
-      await expect(pulled).rejects.toMatchObject({ name: "EngineError", message: expect.stringMatching(/^pull image: /) });
+      await expect(pulled).rejects.toMatchObject({
+        name: "EngineError",
+        message: expect.stringMatching(/^pull image: /),
+      });
     });
 
     test("a command inside a running container gives its exit code and output", async () => {
@@ -204,14 +218,14 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
       const id = await engine.writer.createContainer(request("watched"));
       const events: EngineEvent[] = [];
       const abort = new AbortController();
-      let open = false;
+      let opened = false;
       const watching = engine.reader.watchEvents({
         sinceMs: undefined,
         signal: abort.signal,
-        onOpen: () => (open = true),
+        onOpen: () => (opened = true),
         onEvent: (event) => void (event.id === id && events.push(event)),
       });
-      await eventually(() => open);
+      await eventually(() => opened);
       await engine.writer.startContainer(id);
       await engine.writer.signalContainer(id, "SIGKILL");
       await eventually(() => events.some((event) => event.action === "die"));
@@ -219,7 +233,10 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
       await watching;
       const container = events.filter((event) => event.type === "container").map((event) => event.action);
       expect(container.filter((action) => ["start", "kill", "die"].includes(action))).toEqual(["start", "kill", "die"]);
-      expect(events.find((event) => event.action === "die")?.labels).toMatchObject({ [LABEL.node]: NODE, [LABEL.service]: "watched" });
+      expect(events.find((event) => event.action === "die")?.labels).toMatchObject({
+        [LABEL.node]: NODE,
+        [LABEL.service]: "watched",
+      });
       await eventually(async () => (await engine.reader.inspectContainer(id))?.exitCode === 137);
       expect((await engine.reader.inspectContainer(id))?.oomKilled).toBe(false);
     });

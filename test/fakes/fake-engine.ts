@@ -1,48 +1,20 @@
 // An engine in memory that stands beside the real one and passes the same contract suite (test/contract). It plays a few
 // programs (sleep, sh -c "exit N", echo), and images whose behaviour a test sets. Time is the test's clock.
 
-import type {
-  ContainerDetail,
-  DockerExec,
-  DockerReader,
-  EngineEvent,
-  NetworkRow,
-  WatchOptions,
-} from "../../agent/docker/reader.ts";
+import type { DockerExec, DockerReader, EngineEvent, NetworkRow, WatchOptions } from "../../agent/docker/reader.ts";
 import { EngineError } from "../../agent/docker/reader.ts";
 import type { CreateRequest, DockerWriter, PullOptions } from "../../agent/docker/writer.ts";
 import type { Clock } from "../../agent/host/clock.ts";
 import { LABEL, type OwnContainerId, sha256 } from "../../shared/identity.ts";
-import { describePort, parsePublishedPort, portsClash, type PublishedPort } from "../../shared/published-port.ts";
-
-/** How containers of an image behave. */
-export interface ImageBehaviour {
-  /** Ends by itself so long after its start. */
-  endsAfterMs?: number;
-  exitCode?: number;
-  /** Healthy so long after its start; Infinity for never. */
-  healthyAfterMs?: number;
-  /** Ignores the stop signal: it is killed after the timeout. */
-  ignoresStop?: boolean;
-  /** The start itself fails with this message. */
-  startFails?: string;
-  logs?: string[];
-}
-
-/** A container of the fake. */
-export interface FakeContainer {
-  id: string;
-  name: string;
-  image: string;
-  labels: Record<string, string>;
-  request: CreateRequest | undefined;
-  detail: ContainerDetail;
-  status: "created" | "running" | "paused" | "exited";
-  networks: Map<string, string>;
-  ports: PublishedPort[];
-  logs: string[];
-  run: number;
-}
+import { describePort, portsClash } from "../../shared/published-port.ts";
+import {
+  buildContainer,
+  buildRequested,
+  buildRow,
+  type FakeContainer,
+  type ImageBehaviour,
+  parsePorts,
+} from "./fake-container.ts";
 
 /** One call that changed something, in order. */
 export interface MutatingCall {
@@ -89,7 +61,7 @@ export class FakeEngine {
         rootDir: "/var/lib/docker",
       })),
     listContainers: () =>
-      this.#read("listContainers", () => [...this.containers.values()].map((entry) => this.#buildRow(entry))),
+      this.#read("listContainers", () => [...this.containers.values()].map((entry) => buildRow(entry))),
     inspectContainer: (id) => this.#read("inspectContainer", () => structuredClone(this.find(id)?.detail)),
     listNetworks: () => this.#read("listNetworks", () => [...this.networks.values()]),
     inspectVolume: (name) => this.#read("inspectVolume", () => this.volumes.get(name)),
@@ -109,7 +81,9 @@ export class FakeEngine {
       Promise.race([
         this.#write("pullImage", reference, () => this.#pull(reference, options)),
         new Promise<never>((_resolve, reject) =>
-          options.signal.addEventListener("abort", () => reject(new EngineError("pull image: cancelled", 499)), { once: true }),
+          options.signal.addEventListener("abort", () => reject(new EngineError("pull image: cancelled", 499)), {
+            once: true,
+          }),
         ),
       ]),
     createContainer: (request) => this.#write("createContainer", request.name, () => this.#create(request)),
@@ -210,9 +184,13 @@ export class FakeEngine {
     name: string,
     options: { image?: string; ports?: string[]; labels?: Record<string, string> } = {},
   ): FakeContainer {
-    const container = this.#buildContainer(name, options.image ?? "other:1", options.labels ?? {});
+    const container = buildContainer(this.#nextId("container"), {
+      name,
+      image: options.image ?? "other:1",
+      labels: options.labels ?? {},
+    });
     container.status = "running";
-    container.ports = (options.ports ?? []).map((text) => parsePublishedPort(text) as PublishedPort);
+    container.ports = parsePorts(options.ports);
     this.containers.set(container.id, container);
     return container;
   }
@@ -301,42 +279,11 @@ export class FakeEngine {
     this.images.set(reference, found);
   }
 
-  #buildContainer(name: string, image: string, labels: Record<string, string>): FakeContainer {
-    const id = this.#nextId("container");
-    const caps = { memoryBytes: 0, nanoCpus: 0, cpuShares: 0, pids: 0 };
-    const detail: ContainerDetail = {
-      ...{ id, startedMs: undefined, finishedMs: undefined, exitCode: undefined, oomKilled: false, pid: 0, caps },
-      ...{ restartPolicy: "no", image },
-    };
-    return {
-      id,
-      name,
-      image,
-      labels,
-      request: undefined,
-      detail,
-      status: "created",
-      networks: new Map(),
-      ports: [],
-      logs: [],
-      run: 0,
-    };
-  }
-
   #create(request: CreateRequest): OwnContainerId {
     if (this.find(request.name) !== undefined)
       throw new EngineError(`Conflict. The container name "/${request.name}" is already in use`, 409);
     if (!this.images.has(request.spec.image)) throw new EngineError(`No such image: ${request.spec.image}`, 404);
-    const container = this.#buildContainer(request.name, request.spec.image, {
-      ...request.spec.labels,
-      [LABEL.node]: request.node,
-      [LABEL.service]: request.service,
-      [LABEL.spec]: request.specHash,
-      [LABEL.revision]: request.revision,
-    });
-    container.request = request;
-    container.detail.caps = { ...request.caps };
-    container.ports = (request.spec.ports ?? []).map((text) => parsePublishedPort(text) as PublishedPort);
+    const container = buildRequested(this.#nextId("container"), request);
     for (const volume of request.spec.volumes ?? []) {
       if (volume.name !== undefined && !this.volumes.has(volume.name)) this.volumes.set(volume.name, {});
     }
@@ -411,18 +358,6 @@ export class FakeEngine {
     this.#addresses += 1;
     container.networks.set(network, container.status === "running" ? `172.30.0.${this.#addresses}` : "");
     this.#emit("connect", container);
-  }
-
-  #buildRow(container: FakeContainer) {
-    return {
-      id: container.id,
-      name: container.name,
-      image: container.image,
-      labels: container.labels,
-      status: container.status,
-      networks: Object.fromEntries(container.networks),
-      ports: container.status === "running" ? container.ports.map(describePort) : [],
-    };
   }
 
   #emit(action: string, container: FakeContainer, attributes: Record<string, string> = {}): void {

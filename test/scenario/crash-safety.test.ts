@@ -20,10 +20,14 @@ const TEN = Object.fromEntries(
 
 /** What there is once everything has come to rest, without ids and times. */
 function describeEnd(node: TestNode): unknown {
-  const containers = [...node.engine.containers.values()].map(({ name, status, detail }) => ({ name, status, caps: detail.caps }));
+  const containers = [...node.engine.containers.values()].map(({ name, status, detail }) => ({
+    name,
+    status,
+    caps: detail.caps,
+  }));
   return {
     containers: containers.toSorted((left, right) => (left.name < right.name ? -1 : 1)),
-    volumes: [...node.engine.volumes.entries()].toSorted(),
+    volumes: Object.fromEntries(node.engine.volumes),
     networks: [...node.engine.networks.keys()].toSorted(),
   };
 }
@@ -52,7 +56,9 @@ describe("kill -9 of the agent during an apply of ten services", () => {
       await node.start();
       await node.untilSettled(Object.keys(TEN));
       expect(describeEnd(node), `killed before call ${boundary}`).toEqual(wanted);
-      const creations = node.engine.calls.filter(({ call }) => call === "createContainer").map(({ subject }) => subject);
+      const creations = node.engine.calls
+        .filter(({ call }) => call === "createContainer")
+        .map(({ subject }) => subject);
       expect(new Set(creations).size, `killed before call ${boundary}`).toBe(creations.length);
       await node.dispose();
     }
@@ -63,7 +69,11 @@ describe("a lost state", () => {
   const losses: [name: string, lose: (stateDir: string) => void][] = [
     ["deleted", (stateDir) => rmSync(stateDir, { recursive: true })],
     ["overwritten with noise", (stateDir) => writeFileSync(join(stateDir, "orca.db"), Buffer.alloc(8_192, 0x5a))],
-    ["cut to nothing", (stateDir) => readdirSync(stateDir).forEach((name) => name.startsWith("orca.db") && writeFileSync(join(stateDir, name), ""))],
+    [
+      "cut to nothing",
+      (stateDir) =>
+        readdirSync(stateDir).forEach((name) => name.startsWith("orca.db") && writeFileSync(join(stateDir, name), "")),
+    ],
   ];
 
   test.each(losses)("%s under running containers: they are adopted, nothing is touched", async (_name, lose) => {
@@ -125,7 +135,9 @@ describe("the engine restarts", () => {
     node.bootId = "boot-2";
     await node.start();
     await node.untilSettled(Object.keys(TEN), 60_000);
-    expect(node.engine.calls.slice(before).map(({ call }) => call)).toEqual(Array.from({ length: 10 }, () => "startContainer"));
+    expect(node.engine.calls.slice(before).map(({ call }) => call)).toEqual(
+      Array.from({ length: 10 }, () => "startContainer"),
+    );
     await node.dispose();
   });
 });
@@ -144,7 +156,9 @@ describe("a disk that takes nothing more", () => {
     node.engine.end(container, 1);
     await node.clock.advance(5_000);
     expect(node.engine.running("app")).toBeDefined();
-    expect(node.events.some((event) => event.kind === "state-not-saved" && event.message.includes("disk is full"))).toBe(true);
+    expect(
+      node.events.some((event) => event.kind === "state-not-saved" && event.message.includes("disk is full")),
+    ).toBe(true);
     await node.dispose();
   });
 });

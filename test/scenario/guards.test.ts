@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
-import type { FakeContainer } from "../fakes/fake-engine.ts";
+import type { FakeContainer } from "../fakes/fake-container.ts";
 
 let node: TestNode;
 
@@ -110,7 +110,10 @@ describe("removal", () => {
   });
 
   test("a removed service is stopped, kept for the undo window, then removed; its volume stays for ever", async () => {
-    const stateful = buildManifest({ top: 'backup = { none = "test" }', tables: '[[volumes]]\nname = "data"\ntarget = "/d"' });
+    const stateful = buildManifest({
+      top: 'backup = { none = "test" }',
+      tables: '[[volumes]]\nname = "data"\ntarget = "/d"',
+    });
     await bringUp({ a: buildManifest(), b: buildManifest(), gone: stateful });
     node.source.set({ gone: undefined });
     await node.until("removing", ["gone"]);
@@ -198,7 +201,7 @@ describe("bounded repetition", () => {
     // An engine that says yes to new caps and keeps the old ones.
     const container = running("a");
     const stubborn = { ...container.detail.caps, memoryBytes: 2 ** 30 };
-    Object.defineProperty(container.detail, "caps", { get: () => stubborn, set: () => undefined });
+    Object.defineProperty(container.detail, "caps", { get: () => stubborn, set() {} });
     node.engine.touch(container, "update", () => undefined);
     await node.until("stalled", ["a"], 10_000);
     const tried = callsFor("updateCaps").length;

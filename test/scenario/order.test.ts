@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
-import type { FakeContainer } from "../fakes/fake-engine.ts";
+import type { FakeContainer } from "../fakes/fake-container.ts";
 
 let node: TestNode;
 
@@ -31,7 +31,11 @@ describe("the gate", () => {
     await node.clock.advance(3_600_000);
     expect(node.view("web")).toMatchObject({ state: "waiting", waitingFor: ["db"] });
     expect(node.view("web").reason).toMatch(/^waiting for db \(it is not/);
-    expect(node.engine.calls.filter(({ call, subject }) => call === "startContainer" && node.engine.find(subject)?.request?.service === "web")).toEqual([]);
+    expect(
+      node.engine.calls.filter(
+        ({ call, subject }) => call === "startContainer" && node.engine.find(subject)?.request?.service === "web",
+      ),
+    ).toEqual([]);
   });
 
   test("is soft after a crash in the same engine run: wants_timeout, then it starts and is marked ungated", async () => {
@@ -95,7 +99,11 @@ describe("the gate", () => {
 
   test("services that wait for each other are shown as the ring they are", async () => {
     // The agent holds a cycle; with one already running by hand-edited state it would still be shown. Here nothing runs.
-    node.source.set({ a: buildManifest({ top: 'requires = ["b"]' }), b: buildManifest({ top: 'requires = ["a"]' }), c: buildManifest() });
+    node.source.set({
+      a: buildManifest({ top: 'requires = ["b"]' }),
+      b: buildManifest({ top: 'requires = ["a"]' }),
+      c: buildManifest(),
+    });
     await node.start();
     await node.untilSettled(["c"]);
     expect(node.view("a").state).toBe("held");
@@ -121,7 +129,14 @@ describe("start slots", () => {
   test("at most four services start at once; a slot is held until healthy, exit or 30 s", async () => {
     node.engine.images.set("slow:1", { healthyAfterMs: 10_000 });
     const names = Array.from({ length: 12 }, (_, index) => `s${index + 10}`);
-    node.source.set(Object.fromEntries(names.map((name) => [name, buildManifest({ image: "slow:1", health: 'tcp = { port = 80 }\nstart_period = "1m"' })])));
+    node.source.set(
+      Object.fromEntries(
+        names.map((name) => [
+          name,
+          buildManifest({ image: "slow:1", health: 'tcp = { port = 80 }\nstart_period = "1m"' }),
+        ]),
+      ),
+    );
     await node.start();
     let most = 0;
     const starting = (): number =>
@@ -139,7 +154,11 @@ describe("start slots", () => {
 
   test("services that never get healthy give their slot back after 30 s", async () => {
     node.engine.images.set("sick:1", never);
-    const sick = Array.from({ length: 4 }, (_, index) => [`a${index}`, buildManifest({ image: "sick:1", health: 'tcp = { port = 80 }\nstart_period = "10m"' })] as const);
+    const sick = Array.from(
+      { length: 4 },
+      (_, index) =>
+        [`a${index}`, buildManifest({ image: "sick:1", health: 'tcp = { port = 80 }\nstart_period = "10m"' })] as const,
+    );
     node.source.set({ ...Object.fromEntries(sick), z: buildManifest() });
     await node.start();
     const tookMs = await node.until("healthy", ["z"], 60_000);

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
-import type { FakeContainer } from "../fakes/fake-engine.ts";
+import type { FakeContainer } from "../fakes/fake-container.ts";
 
 let node: TestNode;
 
@@ -113,9 +113,17 @@ describe("an unhealthy service", () => {
 
   test("that never got healthy is given start_period and its retries", async () => {
     node.engine.images.set("sick:1", { healthyAfterMs: Number.POSITIVE_INFINITY });
-    node.source.set({ app: buildManifest({ image: "sick:1", health: 'tcp = { port = 80 }\nstart_period = "60s"\ninterval = "10s"\nretries = 3' }) });
+    node.source.set({
+      app: buildManifest({
+        image: "sick:1",
+        health: 'tcp = { port = 80 }\nstart_period = "60s"\ninterval = "10s"\nretries = 3',
+      }),
+    });
     await node.start();
-    const tookMs = await node.clock.advanceUntil(() => node.events.some((event) => event.kind === "step-done" && event.step.kind === "stop-container"), 200_000);
+    const tookMs = await node.clock.advanceUntil(
+      () => node.events.some((event) => event.kind === "step-done" && event.step.kind === "stop-container"),
+      200_000,
+    );
     expect(tookMs).toBeGreaterThanOrEqual(89_000);
     expect(tookMs).toBeLessThanOrEqual(92_000);
   });
@@ -201,7 +209,12 @@ describe("a new spec", () => {
     await bringUp({ app: buildManifest() });
     node.source.set({ app: buildManifest({ image: "app:2" }) });
     await node.clock.advance(5_000);
-    expect(node.engine.of("app").map((entry) => entry.status).toSorted()).toEqual(["exited", "running"]);
+    expect(
+      node.engine
+        .of("app")
+        .map((entry) => entry.status)
+        .toSorted(),
+    ).toEqual(["exited", "running"]);
     await node.untilSettled(["app"]);
     await node.clock.advance(1_000);
     expect(node.engine.of("app").map((entry) => entry.image)).toEqual(["app:2"]);
@@ -222,7 +235,13 @@ describe("a new spec", () => {
 
   test("only the agent's own keys: no call at all", async () => {
     await bringUp({ app: buildManifest() });
-    node.source.set({ app: buildManifest({ top: 'owner = "ops"', health: 'tcp = { port = 80 }\ninterval = "3s"', tables: "[slo]\navailability = 99.5" }) });
+    node.source.set({
+      app: buildManifest({
+        top: 'owner = "ops"',
+        health: 'tcp = { port = 80 }\ninterval = "3s"',
+        tables: "[slo]\navailability = 99.5",
+      }),
+    });
     await node.clock.advance(120_000);
     expect(node.engine.calls).toEqual([]);
     expect(node.view("app").owner).toBe("ops");

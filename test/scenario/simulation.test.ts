@@ -1,12 +1,12 @@
 // Any sequence of edits, crashes, hand-made changes, outages and kills ends where the manifests say, by seed. A failing run
 // prints its seed and the shortest sequence that still fails.
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
-import type { FakeContainer } from "../fakes/fake-engine.ts";
+import type { FakeContainer } from "../fakes/fake-container.ts";
 
 const SERVICES = ["a", "b", "c", "d"] as const;
 type Service = (typeof SERVICES)[number];
@@ -22,11 +22,41 @@ type Event =
 
 const service = fc.constantFrom(...SERVICES);
 const event: fc.Arbitrary<Event> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ kind: fc.constant("edit" as const), service, image: fc.constantFrom("app:1", "app:2"), state: fc.constantFrom("running" as const, "stopped" as const), requires: fc.boolean() }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("edit" as const),
+      service,
+      image: fc.constantFrom("app:1", "app:2"),
+      state: fc.constantFrom("running" as const, "stopped" as const),
+      requires: fc.boolean(),
+    }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("break" as const), service }) },
-  { weight: 5, arbitrary: fc.record({ kind: fc.constantFrom("crash", "by-hand", "oom", "remove", "disconnect", "caps", "pause"), service }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constantFrom("engine-restart", "kill-agent", "stop-agent", "events-break", "source-fails", "source-back") }) },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant("kill-at-call" as const), call: fc.integer({ min: 1, max: 6 }) }) },
+  {
+    weight: 5,
+    arbitrary: fc.record({
+      kind: fc.constantFrom("crash", "by-hand", "oom", "remove", "disconnect", "caps", "pause"),
+      service,
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constantFrom(
+        "engine-restart",
+        "kill-agent",
+        "stop-agent",
+        "events-break",
+        "source-fails",
+        "source-back",
+      ),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("kill-at-call" as const), call: fc.integer({ min: 1, max: 6 }) }),
+  },
   { weight: 5, arbitrary: fc.record({ kind: fc.constant("wait" as const), ms: fc.integer({ min: 1, max: 90_000 }) }) },
 );
 
@@ -37,7 +67,11 @@ function manifest(edit: { image: string; state: string; requires: boolean }, nam
   // Only towards the front of the alphabet, so that no cycle comes of it.
   const before = SERVICES[SERVICES.indexOf(name) - 1];
   const requires = edit.requires && before !== undefined ? `wants = ["${before}"]` : "";
-  return buildManifest({ image: edit.image, top: `state = "${edit.state}"\n${requires}`, tables: '[update]\nsettle = "5s"\n[restart]\nbackoff = { max = "20s" }' });
+  return buildManifest({
+    image: edit.image,
+    top: `state = "${edit.state}"\n${requires}`,
+    tables: '[update]\nsettle = "5s"\n[restart]\nbackoff = { max = "20s" }',
+  });
 }
 
 async function happen(node: TestNode, what: Event, wanted: Wanted): Promise<void> {
@@ -83,7 +117,8 @@ function disturb(node: TestNode, kind: string, target: FakeContainer): void {
   else if (kind === "oom") node.engine.end(target, 137, { oom: true });
   else if (kind === "remove") node.engine.remove(target.id);
   else if (kind === "disconnect") node.engine.touch(target, "disconnect", ({ networks }) => networks.clear());
-  else if (kind === "caps") node.engine.touch(target, "update", ({ detail }) => (detail.caps = { ...detail.caps, memoryBytes: 2 ** 30 }));
+  else if (kind === "caps")
+    node.engine.touch(target, "update", ({ detail }) => (detail.caps = { ...detail.caps, memoryBytes: 2 ** 30 }));
   else node.engine.touch(target, "pause", (container) => (container.status = "paused"));
 }
 
@@ -94,18 +129,27 @@ test(`any ${runs} sequences of faults end where the manifests say`, { timeout: 1
     fc.asyncProperty(fc.array(event, { minLength: 3, maxLength: 25 }), async (events) => {
       const node = new TestNode();
       const wanted: Wanted = new Map(SERVICES.map((name) => [name, { image: "app:1", state: "running" }]));
-      node.source.set(Object.fromEntries(SERVICES.map((name) => [name, manifest({ image: "app:1", state: "running", requires: true }, name)])));
+      node.source.set(
+        Object.fromEntries(
+          SERVICES.map((name) => [name, manifest({ image: "app:1", state: "running", requires: true }, name)]),
+        ),
+      );
       await node.start();
       for (const what of events) await happen(node, what, wanted);
       node.source.fail(undefined);
-      node.source.set(Object.fromEntries([...wanted].map(([name, want]) => [name, manifest({ ...want, requires: false }, name)])));
+      node.source.set(
+        Object.fromEntries([...wanted].map(([name, want]) => [name, manifest({ ...want, requires: false }, name)])),
+      );
       await node.clock.advance(400_000);
       for (const [name, want] of wanted) {
         const containers = node.engine.of(name);
         const running = containers.filter((container) => container.status === "running");
         if (want.state === "stopped") expect(running, `${name} is stopped`).toEqual([]);
         else {
-          expect(running.map((container) => container.image), `${name} runs`).toEqual([want.image]);
+          expect(
+            running.map((container) => container.image),
+            `${name} runs`,
+          ).toEqual([want.image]);
           expect(containers.length, `${name} has one container`).toBe(1);
           expect([...(running[0]?.networks.keys() ?? [])]).toEqual(["orca-vm1"]);
           expect(running[0]?.detail.caps.memoryBytes).toBe(64 * 2 ** 20);

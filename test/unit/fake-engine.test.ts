@@ -12,5 +12,13 @@ describeDockerPort("the fake engine", async () => {
     if (container !== undefined) container.status = "paused";
   };
   const removeVolume = async (name: string): Promise<void> => void engine.volumes.delete(name);
-  return { pause, removeVolume, reader: engine.reader, writer: engine.writer, exec: engine.exec, image: "app:1", close: async () => engine.breakEvents() };
+  return {
+    pause,
+    removeVolume,
+    reader: engine.reader,
+    writer: engine.writer,
+    exec: engine.exec,
+    image: "app:1",
+    close: async () => engine.breakEvents(),
+  };
 });

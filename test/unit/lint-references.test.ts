@@ -44,8 +44,8 @@ describe("requires and wants", () => {
   it("take no name of JavaScript's for a service or a node", async () => {
     const files = { "vm-a/app.toml": service('requires = ["constructor", "constructor/valueof"]') };
     expect(await lintShort(prefix(files))).toEqual([
-      "error unknown-node vm-a/app:1:28 requires[1]",
-      "error unknown-service vm-a/app:1:13 requires[0]",
+      "error value vm-a/app:1:13 requires[0]",
+      "error value vm-a/app:1:28 requires[1]",
     ]);
   });
 

@@ -1,0 +1,54 @@
+// `scripts/bench`: measures the production bundle on an engine of its own and prints one table. Times are this machine's;
+// what counts are the ratios within one run.
+
+import { parseArgs } from "node:util";
+
+import { initSwarm, measureApply } from "./apply.ts";
+import { measureCrash, measureDrift } from "./heal.ts";
+import { measureIdle, measureNoop, measureStart } from "./idle.ts";
+import { Lab } from "./lab.ts";
+import { measureLint } from "./lint.ts";
+import { printTable, type Row } from "./table.ts";
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "5" },
+    only: { type: "string" },
+    json: { type: "boolean", default: false },
+  },
+});
+const rounds = Number(values.rounds);
+
+const lab = new Lab();
+await lab.open();
+const rows: Row[] = [];
+
+const suites: Record<string, () => Promise<Row[]>> = {
+  apply: async () => {
+    const swarm = new Lab();
+    await swarm.open();
+    try {
+      await initSwarm(swarm);
+      return await measureApply(lab, swarm, rounds);
+    } finally {
+      await swarm.close();
+    }
+  },
+  noop: () => measureNoop(lab),
+  idle: () => measureIdle(lab, 60_000),
+  crash: () => measureCrash(lab, rounds),
+  start: () => measureStart(lab, rounds),
+  drift: () => measureDrift(lab, rounds),
+  lint: () => measureLint(rounds),
+};
+
+try {
+  for (const [name, measure] of Object.entries(suites)) {
+    if (values.only !== undefined && !values.only.split(",").includes(name)) continue;
+    console.error(`bench: ${name} …`);
+    rows.push(...(await measure()));
+  }
+} finally {
+  await lab.close();
+}
+console.log(values.json ? JSON.stringify(rows, undefined, 2) : printTable(rows));

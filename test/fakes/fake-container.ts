@@ -1,0 +1,78 @@
+// What a container of the fake engine is, and the ways to build and list one.
+
+import type { ContainerDetail, ContainerRow } from "../../agent/docker/reader.ts";
+import type { CreateRequest } from "../../agent/docker/writer.ts";
+import { LABEL } from "../../shared/identity.ts";
+import { describePort, parsePublishedPort, type PublishedPort } from "../../shared/published-port.ts";
+
+/** How containers of an image behave. */
+export interface ImageBehaviour {
+  /** Ends by itself so long after its start. */
+  endsAfterMs?: number;
+  exitCode?: number;
+  /** Healthy so long after its start; Infinity for never. */
+  healthyAfterMs?: number;
+  /** Ignores the stop signal: it is killed after the timeout. */
+  ignoresStop?: boolean;
+  /** The start itself fails with this message. */
+  startFails?: string;
+  logs?: string[];
+}
+
+/** A container of the fake. */
+export interface FakeContainer {
+  id: string;
+  name: string;
+  image: string;
+  labels: Record<string, string>;
+  request: CreateRequest | undefined;
+  detail: ContainerDetail;
+  status: "created" | "running" | "paused" | "exited";
+  networks: Map<string, string>;
+  ports: PublishedPort[];
+  logs: string[];
+  run: number;
+}
+
+/** A container that nobody has started yet. */
+export function buildContainer(
+  id: string,
+  { name, image, labels }: Pick<FakeContainer, "name" | "image" | "labels">,
+): FakeContainer {
+  const caps = { memoryBytes: 0, nanoCpus: 0, cpuShares: 0, pids: 0 };
+  const detail: ContainerDetail = {
+    ...{ id, startedMs: undefined, finishedMs: undefined, exitCode: undefined, oomKilled: false, pid: 0, caps },
+    ...{ restartPolicy: "no", image },
+  };
+  const built = { request: undefined, status: "created" as const, networks: new Map(), ports: [], logs: [], run: 0 };
+  return { id, name, image, labels, detail, ...built };
+}
+
+/** The container that the agent asked for. */
+export function buildRequested(id: string, request: CreateRequest): FakeContainer {
+  const { name, spec } = request;
+  const labels = {
+    ...spec.labels,
+    [LABEL.node]: request.node,
+    [LABEL.service]: request.service,
+    [LABEL.spec]: request.specHash,
+    [LABEL.revision]: request.revision,
+  };
+  const container = buildContainer(id, { name, image: spec.image, labels });
+  container.request = request;
+  container.detail.caps = { ...request.caps };
+  container.ports = parsePorts(spec.ports);
+  return container;
+}
+
+/** Ports as a manifest writes them. */
+export function parsePorts(texts: readonly string[] = []): PublishedPort[] {
+  return texts.map((text) => parsePublishedPort(text) as PublishedPort);
+}
+
+/** The container as the engine lists it. */
+export function buildRow(container: FakeContainer): ContainerRow {
+  const { id, name, image, labels, status, networks, ports } = container;
+  const published = status === "running" ? ports.map(describePort) : [];
+  return { id, name, image, labels, status, networks: Object.fromEntries(networks), ports: published };
+}
