@@ -79,7 +79,15 @@ export class Agent {
       secrets,
       findAuth: createAuthFinder(options.authFiles),
     };
-    this.#executor = new Executor(tools, { clock, emit, onChange: () => this.#queue.fire("operation") });
+    this.#executor = new Executor(tools, {
+      clock,
+      emit,
+      onChange: () => this.#queue.fire("operation"),
+      onStarted: async (service, id) => {
+        const container = await this.#observer.look(service, id);
+        if (container !== undefined) this.#reconciler.greet(container);
+      },
+    });
     this.#observer = new Observer({
       node,
       clock,
@@ -91,7 +99,7 @@ export class Agent {
     this.#monitor = new Monitor({
       clock,
       exec: engine.exec,
-      onChange: () => this.#queue.fire("health"),
+      onChange: () => this.#queue.fire("health", true),
       ...options.probes,
     });
     const { settings } = options;
@@ -165,11 +173,11 @@ export class Agent {
     const { clock, emit } = this.#options;
     let [delayMs, gatherMs] = [0, 0];
     for (;;) {
-      const fired = await this.#queue.next({ delayMs, gatherMs });
+      await this.#queue.next({ delayMs, gatherMs });
       if (this.#stopping) return;
       const startedMs = clock.monotonicMs();
       try {
-        delayMs = await this.#reconciler.turn(fired);
+        delayMs = await this.#reconciler.turn();
       } catch (error) {
         // No turn may end the agent: the next one begins from what is really there.
         delayMs = FAILED_TURN_MS;

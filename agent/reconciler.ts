@@ -4,7 +4,7 @@
 import type { Executor } from "./apply/executor.ts";
 import type { BuiltState, DesiredBuilder } from "./desired-builder.ts";
 import type { Monitor } from "./health/monitor.ts";
-import { selectEndpoints, selectTargets } from "./health/targets.ts";
+import { type Probed, selectEndpoints, selectTarget, selectTargets } from "./health/targets.ts";
 import type { Clock } from "./host/clock.ts";
 import { readHostFacts } from "./host/facts.ts";
 import type { FileStore } from "./host/file-store.ts";
@@ -14,7 +14,6 @@ import { plan } from "./plan/plan.ts";
 import type { PeerHealth, Plan, PlanSettings, World } from "./plan/world.ts";
 import { previewPlan } from "./preview.ts";
 import { applyRequest, type Request } from "./requests.ts";
-import type { Trigger } from "./trigger-queue.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
 import type { Emit } from "../shared/event.ts";
 import type { NodeMemory } from "../shared/memory.ts";
@@ -36,7 +35,7 @@ export interface ReconcilerParts {
   settings: PlanSettings;
 }
 
-/** Everything is read again after so long although nothing was fired. */
+/** Files, and a share of the containers that no event named, are looked at again this often. */
 const RESYNC_MS = 30_000;
 /** An engine that has not answered by then does not answer. */
 const TURN_DEADLINE_MS = 5_000;
@@ -61,6 +60,12 @@ export class Reconciler {
     this.#requests.push(request);
   }
 
+  /** A container was just started: it is probed from now on, not only from the next turn on. */
+  greet(container: Probed): void {
+    const target = this.#world === undefined ? undefined : selectTarget(this.#world.desired, container);
+    if (target !== undefined) this.#parts.monitor.add(target);
+  }
+
   /** What a turn would do now with what the last one saw; undefined before the first. */
   preview(): PlanPreview | undefined {
     if (this.#world === undefined) return undefined;
@@ -70,10 +75,9 @@ export class Reconciler {
 
   /**
    * One turn of the loop.
-   * @param fired what woke it
    * @returns how many milliseconds the next turn may wait
    */
-  async turn(fired: ReadonlySet<Trigger>): Promise<number> {
+  async turn(): Promise<number> {
     const { builder, executor, monitor, clock, peers, settings } = this.#parts;
     const startedMs = clock.nowMs();
     this.#takeRequests();
@@ -81,7 +85,7 @@ export class Reconciler {
     const built = await builder.build(this.#engine);
     const { desired } = built;
     if (desired === undefined) return this.#reportNothing(startedMs, built);
-    const observed = await this.#observe(desired, fired);
+    const observed = await this.#observe(desired);
     this.#world = { desired, observed, memory: this.#memory, peers, settings, nowMs: clock.nowMs() };
     const planned = plan(this.#world);
     this.#remember(planned, built);
@@ -102,9 +106,9 @@ export class Reconciler {
     }
   }
 
-  async #observe(desired: DesiredState, fired: ReadonlySet<Trigger>): Promise<ObservedState> {
+  async #observe(desired: DesiredState): Promise<ObservedState> {
     const { executor, monitor, files, clock } = this.#parts;
-    const resync = fired.has("timer") || clock.monotonicMs() - this.#resyncedMs >= RESYNC_MS;
+    const resync = clock.monotonicMs() - this.#resyncedMs >= RESYNC_MS;
     if (resync) {
       this.#resyncedMs = clock.monotonicMs();
       await files.verify();
@@ -191,7 +195,7 @@ export class Reconciler {
       endpoints: new Map(),
       files: new Map(),
       hosts: undefined,
-      host: { dataMounted: undefined, addresses: [], memoryBytes: 0 },
+      host: { dataMounted: undefined },
     };
     const endedMs = clock.nowMs();
     const turn = { startedMs, endedMs, desired: undefined, observed, services: [], notes, source, pausedBy: undefined };

@@ -58,8 +58,6 @@ export interface HealthView {
 export interface HostFacts {
   /** Undefined when no data file system is declared. */
   dataMounted: { ok: true } | { ok: false; reason: string } | undefined;
-  addresses: readonly string[];
-  memoryBytes: number;
 }
 
 /** What the engine says, or that it does not answer. */

@@ -2,10 +2,11 @@
 // No turn of the loop waits here: an operation is begun, is seen as in flight, and wakes the loop when it ends.
 
 import type { Emit } from "../../shared/event.ts";
+import type { OwnContainerId } from "../../shared/identity.ts";
 import type { Operation, OperationInFlight, OperationOutcome, Step } from "../../shared/step.ts";
 import type { Clock } from "../host/clock.ts";
 import { classifyFailure, describeError } from "./failure.ts";
-import { type Run, runStep, type StepResult, type Tools } from "./handlers.ts";
+import { resolveContainer, type Run, runStep, type StepResult, type Tools } from "./handlers.ts";
 
 /** What the executor needs besides the tools of its handlers. */
 export interface ExecutorOptions {
@@ -13,6 +14,8 @@ export interface ExecutorOptions {
   emit: Emit;
   /** Called when an operation has ended, and now and then while a long step has made progress. */
   onChange: () => void;
+  /** Called when a container of a service has just been started, before its operation ends. Must not throw. */
+  onStarted: (service: string, container: OwnContainerId) => Promise<void>;
 }
 
 /** Progress wakes the loop at most this often. */
@@ -152,6 +155,7 @@ export class Executor {
     const startedMs = clock.monotonicMs();
     try {
       const result: StepResult = await runStep(step, run, this.#tools);
+      if (step.kind === "start-container") await this.#options.onStarted(name, resolveContainer(step.container, run));
       const changed = result !== "unchanged";
       emit({
         kind: "step-done",

@@ -168,7 +168,7 @@ async function buildRequest(step: Extract<Step, { kind: "create-container" }>, t
   };
 }
 
-function resolveContainer(container: StepContainer, run: Run): OwnContainerId {
+export function resolveContainer(container: StepContainer, run: Run): OwnContainerId {
   if (container !== "created") return container;
   if (run.created === undefined) throw new Error("start container: none was created by this operation");
   return run.created;

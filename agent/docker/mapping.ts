@@ -15,8 +15,10 @@ export interface ListJson {
   Labels?: Record<string, string> | null;
   State: string;
   Ports?: { IP?: string; PrivatePort: number; PublicPort?: number; Type: string }[] | null;
-  NetworkSettings?: { Networks?: Record<string, { IPAddress?: string }> | null } | null;
+  NetworkSettings?: NetworkSettingsJson;
 }
+
+type NetworkSettingsJson = { Networks?: Record<string, { IPAddress?: string }> | null } | null;
 
 /** The parts of a container's inspection that are read. */
 export interface InspectJson {
@@ -30,6 +32,7 @@ export interface InspectJson {
     RestartPolicy?: { Name?: string } | null;
   };
   Config: { Image: string };
+  NetworkSettings?: NetworkSettingsJson;
 }
 
 const STATES: ReadonlySet<string> = new Set([
@@ -43,16 +46,13 @@ const STATES: ReadonlySet<string> = new Set([
 ]);
 
 export function mapContainer(json: ListJson): ContainerRow {
-  const networks: Record<string, string> = {};
-  for (const [name, network] of Object.entries(json.NetworkSettings?.Networks ?? {}))
-    networks[name] = network.IPAddress ?? "";
   return {
     id: json.Id,
     name: (json.Names?.[0] ?? "").replace(/^\//, ""),
     image: json.Image,
     labels: json.Labels ?? {},
-    status: STATES.has(json.State) ? (json.State as ContainerRow["status"]) : "dead",
-    networks,
+    status: mapStatus(json.State),
+    networks: mapAddresses(json.NetworkSettings),
     ports: (json.Ports ?? [])
       .filter((port) => port.PublicPort !== undefined)
       .map(
@@ -61,11 +61,23 @@ export function mapContainer(json: ListJson): ContainerRow {
   };
 }
 
+function mapStatus(text: string): ContainerRow["status"] {
+  return STATES.has(text) ? (text as ContainerRow["status"]) : "dead";
+}
+
+function mapAddresses(json: NetworkSettingsJson | undefined): Record<string, string> {
+  const networks: Record<string, string> = {};
+  for (const [name, network] of Object.entries(json?.Networks ?? {})) networks[name] = network.IPAddress ?? "";
+  return networks;
+}
+
 export function mapDetail(json: InspectJson): ContainerDetail {
   const host = json.HostConfig;
   const ended = json.State.Status === "exited" || json.State.Status === "dead";
   return {
     id: json.Id,
+    status: mapStatus(json.State.Status),
+    networks: mapAddresses(json.NetworkSettings),
     startedMs: mapTime(json.State.StartedAt),
     finishedMs: mapTime(json.State.FinishedAt),
     exitCode: ended ? json.State.ExitCode : undefined,

@@ -33,6 +33,9 @@ export interface ContainerRow {
 /** What only an inspection tells of a container. Times are milliseconds since the epoch. */
 export interface ContainerDetail {
   id: string;
+  status: ContainerRow["status"];
+  /** Network name → IP address in it; empty text while it has none. */
+  networks: Readonly<Record<string, string>>;
   startedMs: number | undefined;
   finishedMs: number | undefined;
   exitCode: number | undefined;

@@ -72,6 +72,11 @@ export class Monitor {
     this.#watchEndpoints(endpoints);
   }
 
+  /** Begins to probe one container before the next turn tells of it. */
+  add(target: ContainerTarget): void {
+    if (!this.#watched.has(target.container)) this.#begin(target, beginHealth(target.startedMs));
+  }
+
   /** Ends all probing. */
   close(): void {
     this.watch([], []);

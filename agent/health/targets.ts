@@ -2,7 +2,7 @@
 
 import type { DesiredState } from "../../shared/desired-state.ts";
 import type { HealthCheck } from "../../shared/manifest.ts";
-import type { ObservedEngine } from "../../shared/observed-state.ts";
+import type { ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
 
 /** One container to probe. */
 export interface ContainerTarget {
@@ -15,13 +15,20 @@ export interface ContainerTarget {
 /** Selects the running containers of wanted services; containers on the host's network are probed on loopback. */
 export function selectTargets(desired: DesiredState, engine: ObservedEngine): ContainerTarget[] {
   if (!engine.reachable) return [];
-  return engine.containers.flatMap((container) => {
-    const service = desired.services.get(container.service);
-    if (service?.health === undefined || container.status !== "running" || container.startedMs === undefined) return [];
-    const address = service.spec.network === "host" ? "127.0.0.1" : container.networks[desired.network.name];
-    return [{ container: container.id, startedMs: container.startedMs, address, check: service.health }];
-  });
+  return engine.containers.flatMap((container) => selectTarget(desired, container) ?? []);
 }
+
+/** How one container is probed; undefined while it does not run and where nothing is to be probed. */
+export function selectTarget(desired: DesiredState, container: Probed): ContainerTarget | undefined {
+  const service = desired.services.get(container.service);
+  if (service?.health === undefined || container.status !== "running" || container.startedMs === undefined)
+    return undefined;
+  const address = service.spec.network === "host" ? "127.0.0.1" : container.networks[desired.network.name];
+  return { container: container.id, startedMs: container.startedMs, address, check: service.health };
+}
+
+/** What of a container matters to its probes. */
+export type Probed = Pick<ObservedContainer, "id" | "service" | "status" | "startedMs" | "networks">;
 
 /** Selects the endpoints that a service which does not run yet waits for. */
 export function selectEndpoints(desired: DesiredState, engine: ObservedEngine): string[] {

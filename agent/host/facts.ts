@@ -1,9 +1,8 @@
-// Facts about this host that a plan depends on: is the data file system mounted, which addresses are local, where do
-// bind-mount sources really lead. Reads only; starts no process.
+// Facts about this host that a plan depends on: is the data file system mounted, where do bind-mount sources really
+// lead. Reads only; starts no process.
 
 import { readFileSync } from "node:fs";
 import { readFile, realpath } from "node:fs/promises";
-import { networkInterfaces, totalmem } from "node:os";
 
 import type { DataMount, DesiredState } from "../../shared/desired-state.ts";
 import type { HostFacts } from "../../shared/observed-state.ts";
@@ -12,19 +11,12 @@ import type { HostFacts } from "../../shared/observed-state.ts";
 export async function readHostFacts(desired: DesiredState): Promise<HostFacts> {
   return {
     dataMounted: desired.dataMount === undefined ? undefined : await checkMount(desired.dataMount),
-    addresses: listAddresses(),
-    memoryBytes: totalmem(),
   };
 }
 
 /** The real path behind a path, or undefined where there is nothing. */
 export function readRealPath(path: string): Promise<string | undefined> {
   return realpath(path).catch(() => undefined);
-}
-
-/** Every address of this host. */
-function listAddresses(): string[] {
-  return Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((entry) => entry.address));
 }
 
 /** Changes with every boot of the host; the kernel's own id. */

@@ -63,6 +63,11 @@ export class EventWatcher {
     return news;
   }
 
+  /** The container is looked at now: what its events have said so far is used up. */
+  takeTouch(id: string): void {
+    this.#news.touched.delete(id);
+  }
+
   /** Takes news back that could not be used. */
   giveBack(news: EventNews): void {
     this.#news.all ||= news.all;

@@ -2,7 +2,7 @@
 // where an event, an unknown id or a gap asks for one. Events only say "look again"; the list is the truth.
 
 import type { DesiredState } from "../../shared/desired-state.ts";
-import { claimContainer, LABEL, sha256 } from "../../shared/identity.ts";
+import { claimContainer, LABEL, type OwnContainerId, sha256 } from "../../shared/identity.ts";
 import type { ForeignContainer, ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
 import {
   type ContainerDetail,
@@ -11,6 +11,7 @@ import {
   EngineError,
   type NetworkRow,
 } from "../docker/reader.ts";
+import type { Probed } from "../health/targets.ts";
 import { readMemory } from "../host/cgroup.ts";
 import type { Clock } from "../host/clock.ts";
 import { type EventNews, EventWatcher } from "./event-watcher.ts";
@@ -32,6 +33,8 @@ interface Known {
   status: ContainerRow["status"];
   logTail: readonly string[];
   oomKilled: boolean;
+  /** Its place in the order of this observer's reads. */
+  read: number;
   /** When someone other than the agent last sent it an ending signal in this run. */
   killedMs: number | undefined;
 }
@@ -53,6 +56,8 @@ const UNKNOWN_DETAIL = {
   restartPolicy: "no",
 } as const;
 
+const NO_NEWS: EventNews = { all: false, touched: new Set(), oom: new Set(), killedByHand: new Map() };
+
 /** Reads one engine for one node. */
 export class Observer {
   readonly #options: ObserverOptions;
@@ -60,6 +65,7 @@ export class Observer {
   readonly #known = new Map<string, Known>();
   readonly #deferred = new Set<string>();
   #resyncs = 0;
+  #reads = 0;
 
   constructor(options: ObserverOptions) {
     this.#options = options;
@@ -83,18 +89,34 @@ export class Observer {
    */
   async observe(desired: DesiredState | undefined, resync: boolean): Promise<ObservedEngine> {
     const news = this.#events.takeNews();
+    const begun = (this.#reads += 1);
     try {
       const [rows, networks] = await Promise.all([
         this.#options.reader.listContainers(),
         this.#options.reader.listNetworks(),
       ]);
       if (resync) this.#resyncs += 1;
-      return await this.#build({ rows, networks, desired, news, resync });
+      return await this.#build({ rows, networks, desired, news, resync, begun });
     } catch (error) {
       // What the events said is needed again by the next turn that reaches the engine.
       this.#events.giveBack(news);
       if (error instanceof EngineError) return { reachable: false, reason: error.message };
       throw error;
+    }
+  }
+
+  /**
+   * Looks at one container that the agent has just started, so that its probes need not wait for a turn.
+   * @returns undefined when the engine did not answer or the container is gone; the next turn sees to that
+   */
+  async look(service: string, id: OwnContainerId): Promise<Probed | undefined> {
+    this.#events.takeTouch(id);
+    this.#deferred.delete(id);
+    try {
+      const detail = await this.#inspect(id, undefined, NO_NEWS);
+      return detail === undefined ? undefined : { ...detail, id, service };
+    } catch {
+      return undefined;
     }
   }
 
@@ -127,10 +149,13 @@ export class Observer {
   }
 
   /** Inspects what an event named, what is new or changed its status, and on a resync a share of the rest. */
-  async #refresh(own: readonly ContainerRow[], { news, resync }: Read): Promise<void> {
+  async #refresh(own: readonly ContainerRow[], { news, resync, begun }: Read): Promise<void> {
     const share = this.#resyncs % RESYNC_SHARE;
     const stale = own.filter((row, index) => {
       const known = this.#known.get(row.id);
+      // What was looked at since this read began is newer than its list and than most news.
+      const told = news.oom.has(row.id) || news.killedByHand.has(row.id);
+      if (known !== undefined && known.read > begun && !told) return false;
       const named = news.all || news.touched.has(row.id) || this.#deferred.has(row.id);
       return known === undefined || known.status !== row.status || named || (resync && index % RESYNC_SHARE === share);
     });
@@ -139,26 +164,35 @@ export class Observer {
     const [busy, free] = partition(stale, (row) => this.#options.isBusy(row.labels[LABEL.service] ?? ""));
     for (const row of busy) this.#deferred.add(row.id);
     for (const row of free) this.#deferred.delete(row.id);
-    await Promise.all(free.map((row) => this.#inspect(row, news)));
+    await Promise.all(free.map((row) => this.#inspect(row.id, row.status, news)));
   }
 
-  async #inspect(row: ContainerRow, news: EventNews): Promise<void> {
+  /** `listed` is the status that the list of this turn gave, which must be what is remembered. */
+  async #inspect(
+    id: string,
+    listed: ContainerRow["status"] | undefined,
+    news: EventNews,
+  ): Promise<ContainerDetail | undefined> {
     const { reader } = this.#options;
-    const detail = await reader.inspectContainer(row.id);
-    if (detail === undefined) return;
-    const known = this.#known.get(row.id);
+    const read = (this.#reads += 1);
+    const detail = await reader.inspectContainer(id);
+    if (detail === undefined) return undefined;
+    const status = listed ?? detail.status;
+    const known = this.#known.get(id);
     const before = known?.detail.startedMs === detail.startedMs ? known : undefined;
-    const kernel = row.status === "running" ? await readMemory(detail.pid) : undefined;
-    const oomSaid = detail.oomKilled || news.oom.has(row.id) || before?.oomKilled === true;
-    const ended = row.status === "exited" || row.status === "dead";
-    const isNew = ended && before?.status !== row.status;
-    this.#known.set(row.id, {
+    const kernel = status === "running" ? await readMemory(detail.pid) : undefined;
+    const oomSaid = detail.oomKilled || news.oom.has(id) || before?.oomKilled === true;
+    const ended = status === "exited" || status === "dead";
+    const isNew = ended && before?.status !== status;
+    this.#known.set(id, {
       detail,
-      status: row.status,
-      logTail: isNew ? await reader.tailLogs(row.id, LOG_LINES).catch(() => []) : (before?.logTail ?? []),
+      status,
+      read,
+      logTail: isNew ? await reader.tailLogs(id, LOG_LINES).catch(() => []) : (before?.logTail ?? []),
       oomKilled: oomSaid || (kernel?.oomKills ?? 0) > 0,
-      killedMs: news.killedByHand.get(row.id) ?? before?.killedMs,
+      killedMs: news.killedByHand.get(id) ?? before?.killedMs,
     });
+    return detail;
   }
 
   #buildContainer(row: ContainerRow): ObservedContainer | undefined {
@@ -229,6 +263,8 @@ interface Read {
   desired: DesiredState | undefined;
   news: EventNews;
   resync: boolean;
+  /** Its place in the order of reads. */
+  begun: number;
 }
 
 function buildForeign(row: ContainerRow): ForeignContainer {

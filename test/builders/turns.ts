@@ -127,7 +127,7 @@ export function buildTurn(parts: TurnParts): TurnSummary {
       endpoints: new Map(Object.entries(parts.endpoints ?? {})),
       files: new Map(),
       hosts: undefined,
-      host: { dataMounted: undefined, addresses: [], memoryBytes: 2 ** 33 },
+      host: { dataMounted: undefined },
     },
     services: views,
     notes: parts.notes ?? [],

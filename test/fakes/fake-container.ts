@@ -26,7 +26,7 @@ export interface FakeContainer {
   image: string;
   labels: Record<string, string>;
   request: CreateRequest | undefined;
-  detail: ContainerDetail;
+  detail: Omit<ContainerDetail, "status" | "networks">;
   status: "created" | "running" | "paused" | "exited";
   networks: Map<string, string>;
   ports: PublishedPort[];
@@ -40,7 +40,7 @@ export function buildContainer(
   { name, image, labels }: Pick<FakeContainer, "name" | "image" | "labels">,
 ): FakeContainer {
   const caps = { memoryBytes: 0, nanoCpus: 0, cpuShares: 0, pids: 0 };
-  const detail: ContainerDetail = {
+  const detail: FakeContainer["detail"] = {
     ...{ id, startedMs: undefined, finishedMs: undefined, exitCode: undefined, oomKilled: false, pid: 0, caps },
     ...{ restartPolicy: "no", image },
   };
@@ -75,4 +75,11 @@ export function buildRow(container: FakeContainer): ContainerRow {
   const { id, name, image, labels, status, networks, ports } = container;
   const published = status === "running" ? ports.map(describePort) : [];
   return { id, name, image, labels, status, networks: Object.fromEntries(networks), ports: published };
+}
+
+/** What an inspection tells of it. */
+export function inspect(container: FakeContainer | undefined): ContainerDetail | undefined {
+  if (container === undefined) return undefined;
+  const { status, networks, detail } = container;
+  return structuredClone({ ...detail, status, networks: Object.fromEntries(networks) });
 }

@@ -11,6 +11,7 @@ import {
   buildContainer,
   buildRequested,
   buildRow,
+  inspect,
   type FakeContainer,
   type ImageBehaviour,
   parsePorts,
@@ -62,7 +63,7 @@ export class FakeEngine {
       })),
     listContainers: () =>
       this.#read("listContainers", () => [...this.containers.values()].map((entry) => buildRow(entry))),
-    inspectContainer: (id) => this.#read("inspectContainer", () => structuredClone(this.find(id)?.detail)),
+    inspectContainer: (id) => this.#read("inspectContainer", () => inspect(this.find(id))),
     listNetworks: () => this.#read("listNetworks", () => [...this.networks.values()]),
     inspectVolume: (name) => this.#read("inspectVolume", () => this.volumes.get(name)),
     findImage: (reference) =>
