@@ -23,6 +23,7 @@ export interface DaemonConfig {
   address: string | undefined;
   ports: DesiredSettings["ports"];
   budget: DesiredSettings["budget"];
+  hostNotes: DesiredSettings["hostNotes"];
   peers: PeerHealth;
   alerts: { webhookFile: string; min: "info" | "warning" | "critical"; repeatMs: number } | undefined;
   /** Lines for a person, or a log for a journal. */

@@ -82,6 +82,7 @@ async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {
     address: config.address,
     ports: config.ports,
     budget: config.budget,
+    hostNotes: config.hostNotes,
     assumeDataMounted: standIns !== undefined,
     agentPorts: config.listen.flatMap(readAgentPort),
     render: undefined,

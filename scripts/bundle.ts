@@ -1,19 +1,24 @@
-// Makes the production bundle: `npm run bundle` → dist/. One entry and lazily loaded chunks, so that the daemon loads only
+// Makes the production bundle: `npm run bundle` → dist/, or `-- --out DIR`. One entry and lazily loaded chunks, so that the daemon loads only
 // what it uses. What dockerode drags in for ssh:// engines and BuildKit is left out: Orca speaks to a unix socket alone.
 
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 import { build, type Plugin } from "esbuild";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
-const out = join(root, "dist");
+const { values } = parseArgs({ options: { out: { type: "string", default: join(root, "dist") } } });
+const { out } = values;
 
 /** Modules that no code path of Orca reaches. Touching one is a fault and says so. */
 const UNREACHED =
   /^(ssh2|@grpc\/grpc-js|@grpc\/proto-loader|protobufjs|cpu-features|\.\/session|\.\/buildkit|\.\/ssh)$/;
+
+/** What of a package runs, and its licence. */
+const RUNS = /(\.c?js|\/package\.json|\/LICENSE\.txt)$/;
 
 const leaveOut: Plugin = {
   name: "leave-out",
@@ -58,6 +63,10 @@ writeFileSync(join(out, "package.json"), `${JSON.stringify({ name: "orca", versi
 const bytes = Object.values(result.metafile.outputs).reduce((sum, output) => sum + output.bytes, 0);
 console.log(`dist/orca.mjs: ${Object.keys(result.metafile.outputs).length} files, ${Math.round(bytes / 1024)} KiB`);
 
+function isDirectory(path: string): boolean {
+  return statSync(path).isDirectory();
+}
+
 /** koffi is loaded from beside the bundle: its JavaScript and the one native module of this platform. */
 function shipKoffi(): void {
   const require = createRequire(import.meta.url);
@@ -65,7 +74,8 @@ function shipKoffi(): void {
   const native = dirname(require.resolve(`@koromix/koffi-${process.platform}-${process.arch}/package.json`));
   cpSync(koffi, join(out, "node_modules", "koffi"), {
     recursive: true,
-    filter: (path) => !/\/koffi\/(src|vendor|doc|lib\/native)(\/|$)/.test(path),
+    // What it is compiled from stays behind; some of its JavaScript lies beside that.
+    filter: (path) => !/\/koffi\/(vendor|doc|lib\/native)(\/|$)/.test(path) && (isDirectory(path) || RUNS.test(path)),
   });
   cpSync(native, join(out, "node_modules", "@koromix", `koffi-${process.platform}-${process.arch}`), {
     recursive: true,

@@ -95,3 +95,6 @@ export const agentConfigSchema = z
     log: z.strictObject({ level: z.enum(["debug", "info", "warn", "error"]).default("info") }).prefault({}),
   })
   .meta({ title: "Orca agent configuration" });
+
+/** A validated agent.toml. */
+export type AgentConfig = z.output<typeof agentConfigSchema>;

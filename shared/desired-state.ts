@@ -71,6 +71,8 @@ export interface DesiredState {
   objections: ReadonlyMap<string, Objection>;
   /** Content of delivered files by hash. */
   contents: ReadonlyMap<string, Uint8Array>;
+  /** What is said of the node as a whole and keeps nothing from running. */
+  notes: readonly string[];
   /** Set when the whole input change is held: the deletion brake, or an unreadable source. */
   held: string | undefined;
 }

@@ -77,9 +77,16 @@ export function suggestWord(word: string, known: readonly string[]): string | un
     // The distance is at least the difference in length: most candidates need no closer look.
     if (Math.abs(candidate.length - word.length) >= bestDistance) continue;
     const apart = distance(plain, foldWord(candidate));
+    // Swapped letters are the commonest slip in a short word, and count as two edits.
+    if (apart === bestDistance && apart === 2 && sameLetters(plain, foldWord(candidate))) return candidate;
     if (apart < bestDistance) [best, bestDistance] = [candidate, apart];
   }
   return best;
+}
+
+function sameLetters(left: string, right: string): boolean {
+  const sort = (text: string): string => text.split("").toSorted(compareText).join("");
+  return sort(left) === sort(right);
 }
 
 function foldWord(word: string): string {

@@ -59,7 +59,7 @@ export type Step =
     }
   | { kind: "start-container"; service: string; container: StepContainer }
   | { kind: "unpause-container"; service: string; container: OwnContainerId }
-  | { kind: "stop-container"; service: string; container: OwnContainerId; timeoutMs: number }
+  | { kind: "stop-container"; service: string; container: OwnContainerId; timeoutMs: number | undefined }
   | { kind: "remove-container"; service: string; container: OwnContainerId }
   | { kind: "update-caps"; service: string; container: OwnContainerId; from: Caps; to: Caps }
   | { kind: "connect-network"; service: string; container: OwnContainerId; network: string; aliases: readonly string[] }

@@ -10,8 +10,6 @@ export interface TornDown {
   network: boolean;
 }
 
-const STOP_TIMEOUT_MS = 10_000;
-
 /** Stops and removes every container of a node, then its network. */
 export async function tearDown(
   engine: { reader: DockerReader; writer: DockerWriter },
@@ -32,6 +30,6 @@ export async function tearDown(
 }
 
 async function removeOne(writer: DockerWriter, id: OwnContainerId): Promise<void> {
-  await writer.stopContainer(id, STOP_TIMEOUT_MS);
+  await writer.stopContainer(id, undefined);
   await writer.removeContainer(id);
 }

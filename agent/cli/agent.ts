@@ -3,12 +3,20 @@
 import { CommandError } from "./exit-codes.ts";
 import { runDaemon } from "../daemon.ts";
 import { readHostFile } from "../host/host-files.ts";
-import { agentConfigSchema } from "../../shared/agent-config.ts";
+import { type AgentConfig, agentConfigSchema } from "../../shared/agent-config.ts";
 import { existsSync } from "node:fs";
 
 /** The options of `orca agent`. */
 export interface AgentCommandOptions {
   config: string;
+}
+
+function listUnused(source: AgentConfig["source"]): string[] {
+  const parts = [
+    ...(source.webhook === undefined ? [] : ["source.webhook"]),
+    ...(source.status_token_file === undefined ? [] : ["source.status_token_file"]),
+  ];
+  return parts.length === 0 ? [] : [`agent.toml: not acted on by this version: ${parts.join(", ")}`];
 }
 
 /** Runs `orca agent`; answers the exit code. */
@@ -40,6 +48,7 @@ export async function agent(options: AgentCommandOptions): Promise<number> {
     address: undefined,
     ports: "as-written",
     budget: "enforce",
+    hostNotes: listUnused(config.source),
     peers: { kind: "known", services: {} },
     alerts:
       config.alerts === undefined

@@ -1,12 +1,14 @@
 // `orca plan`: what would change against what runs. With a directory it compares by itself; without one it asks the agent.
 
-import { resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
 
 import { buildDesired } from "../desired/build.ts";
 import { ParseCache } from "../desired/repository.ts";
 import { openEngine } from "../docker/engine.ts";
 import { systemClock } from "../host/clock.ts";
 import { readBootId, readRealPath } from "../host/facts.ts";
+import { FileStore } from "../host/file-store.ts";
 import { readPolicy, readStandIns } from "../host/host-files.ts";
 import { Observer } from "../observed/observer.ts";
 import { listChanges, type ServiceChange } from "../plan/changes.ts";
@@ -16,6 +18,7 @@ import { describeSize } from "../../shared/size.ts";
 import { renderTemplate } from "../../shared/template.ts";
 import { chooseNode } from "./choose-node.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
+import { choosePlaces } from "./places.ts";
 import { listWaves } from "./up-progress.ts";
 
 /** The options of `orca plan` as commander hands them over. */
@@ -27,6 +30,7 @@ export interface PlanOptions {
   address?: string;
   ports: "as-written" | "shift";
   json?: boolean;
+  state?: string;
   socket?: string;
 }
 
@@ -46,7 +50,7 @@ export async function plan(directory: string | undefined, options: PlanOptions):
   if (directory === undefined) return (await import("./plan-agent.ts")).planAgent(options);
   const node = await chooseNode(directory, options.node);
   const desired = await buildNodeState(resolve(directory), node, options);
-  const changes = await compareWithEngine(desired, options.docker);
+  const changes = await compareWithEngine(desired, options);
   const count = changes.filter((change) => change.action !== "none").length;
   if (options.json === true)
     console.log(JSON.stringify({ version: 1, node, revision: desired.revision, changes }, undefined, 2));
@@ -74,6 +78,7 @@ async function buildNodeState(directory: string, node: string, options: PlanOpti
       address: options.address,
       ports: options.ports,
       budget: "enforce",
+      hostNotes: [],
       assumeDataMounted: true,
       agentPorts: [],
       render: renderTemplate,
@@ -85,8 +90,8 @@ async function buildNodeState(directory: string, node: string, options: PlanOpti
   return desired;
 }
 
-async function compareWithEngine(desired: DesiredState, socket: string): Promise<ServiceChange[]> {
-  const engine = openEngine(socket);
+async function compareWithEngine(desired: DesiredState, options: PlanOptions): Promise<ServiceChange[]> {
+  const engine = openEngine(options.docker);
   try {
     const { node } = desired;
     const parts = {
@@ -97,11 +102,20 @@ async function compareWithEngine(desired: DesiredState, socket: string): Promise
       onChange: () => undefined,
     };
     const observed = await new Observer({ node, ...parts }).observe(desired, false);
-    if (!observed.reachable) throw new CommandError(`the engine at ${socket} does not answer: ${observed.reason}`);
-    return listChanges(desired, observed);
+    if (!observed.reachable)
+      throw new CommandError(`the engine at ${options.docker} does not answer: ${observed.reason}`);
+    return listChanges(desired, observed, await readDelivered(choosePlaces(node, options.state).stateDir));
   } finally {
     engine.close();
   }
+}
+
+/** What the agent of `orca up` has delivered; undefined where there never was one, or its state may not be read. */
+async function readDelivered(stateDir: string): Promise<ReadonlyMap<string, string> | undefined> {
+  if (!existsSync(join(stateDir, "files"))) return undefined;
+  const files = new FileStore(stateDir);
+  await files.load();
+  return files.hashes;
 }
 
 function printChanges(desired: DesiredState, changes: readonly ServiceChange[]): void {

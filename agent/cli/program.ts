@@ -84,6 +84,7 @@ function addPlan(program: Command): void {
     .addOption(
       new Option("--ports <how>", "as orca up takes it").choices(["as-written", "shift"]).default("as-written"),
     )
+    .option("--state <dir>", "where orca up keeps its state, to compare delivered files")
     .option("--socket <path>", "the agent's socket, without a directory")
     .option("--json", "prints JSON")
     .addHelpText(

@@ -1,13 +1,13 @@
 // `orca up`: the agent in the foreground on a local directory, without any config file.
 
 import { isIP } from "node:net";
-import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 
 import { runDaemon } from "../daemon.ts";
 import type { DaemonConfig } from "../daemon-config.ts";
 import { parseDuration } from "../../shared/duration.ts";
 import { chooseNode } from "./choose-node.ts";
+import { choosePlaces } from "./places.ts";
 import { takeDown } from "./down.ts";
 import { CommandError } from "./exit-codes.ts";
 
@@ -51,19 +51,11 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     address: options.address,
     ports: options.ports,
     budget: "warn",
+    hostNotes: [],
     peers: options.peers === "assume" ? { kind: "assume" } : { kind: "known", services: {} },
     alerts: undefined,
     output: { kind: "progress" },
     once: options.once === true ? { timeoutMs } : undefined,
   };
   return runDaemon(config);
-}
-
-/** Where an agent without a config file keeps its things; without root everything is in the user's own directories. */
-function choosePlaces(node: string, state: string | undefined): { stateDir: string; runDir: string; lockDir: string } {
-  const isRoot = process.getuid?.() === 0;
-  const home = join(homedir(), ".local", "state", "orca");
-  const stateDir = resolve(state ?? (isRoot ? `/var/lib/orca/up/${node}` : join(home, node)));
-  if (isRoot) return { stateDir, runDir: `/run/orca/${node}`, lockDir: "/run/orca/locks" };
-  return { stateDir, runDir: join(stateDir, "run"), lockDir: join(home, "locks") };
 }

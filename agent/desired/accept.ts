@@ -7,6 +7,7 @@ import type { Fleet } from "../../shared/fleet.ts";
 import { describeProblem } from "../../shared/problem.ts";
 import {
   checkBudget,
+  checkPolicyBudget,
   findDependencyCycles,
   findPortClashes,
   type PlacedService,
@@ -41,6 +42,8 @@ export interface Acceptance {
   objections: ReadonlyMap<string, Objection>;
   /** Set when the whole change is held. */
   held: string | undefined;
+  /** What is not as it should be and holds nothing. */
+  notes: readonly string[];
 }
 
 /** A manifest in force. */
@@ -80,7 +83,9 @@ export function accept(candidate: Candidate): Acceptance {
     hold(candidate, services, parsed.service);
   }
   holdViolations(candidate, services, objections);
-  return { services, objections, held: undefined };
+  const budget = candidate.settings.budget === "warn" ? findBudgetFaults(candidate, [...services.values()]) : [];
+  const notes = budget.map(({ message, hint }) => `${message}; on a real node this would be held: ${hint}`);
+  return { services, objections, held: undefined, notes };
 }
 
 /** A service whose text did not change keeps the revision it came from: the label informs, and stays true. */
@@ -94,10 +99,14 @@ function checkDeletionBrake(candidate: Candidate): string | undefined {
   const now = new Set(candidate.own.map((parsed) => parsed.service));
   const gone = [...before].filter((service) => !now.has(service));
   if (gone.length <= mostRemovals(before.size) || gone.length <= candidate.allowedRemovals) return undefined;
+  // A directory has no commits, and so no trailers.
+  const byTrailer = candidate.revision.startsWith("dir:")
+    ? ""
+    : `, or write the trailer Orca-Allow-Removal: ${gone.length} into the commit`;
   return (
     `the change to ${candidate.revision} would remove ${gone.length} of ${before.size} services ` +
     `(${gone.toSorted().slice(0, 5).join(", ")}${gone.length > 5 ? ", …" : ""}); if that is meant, run ` +
-    `orca sync --allow-removal ${gone.length}, or write the trailer Orca-Allow-Removal: ${gone.length} into the commit`
+    `orca sync --allow-removal ${gone.length}${byTrailer}`
   );
 }
 
@@ -105,7 +114,7 @@ function checkDeletionBrake(candidate: Candidate): string | undefined {
 function keepBefore(candidate: Candidate, held: string): Acceptance {
   const services = new Map<string, AcceptedManifest>();
   for (const service of candidate.before.keys()) hold(candidate, services, service);
-  return { services, objections: new Map(), held };
+  return { services, objections: new Map(), held, notes: [] };
 }
 
 /** Puts a service back to its last accepted manifest, or takes it out where there is none. */
@@ -144,11 +153,19 @@ function isChanged(candidate: Candidate, services: ReadonlyMap<string, AcceptedM
   return now !== undefined && now.accepted.text !== candidate.inForce?.services[service]?.text;
 }
 
+/** The caps against the node's memory, and against what the host's policy allows. */
+function findBudgetFaults({ fleet, settings }: Candidate, services: readonly PlacedService[]): Violation[] {
+  return [
+    ...checkBudget(services, fleet?.nodes[settings.node]),
+    ...checkPolicyBudget(services, settings.policy.memory.max_total),
+  ];
+}
+
 function findViolations(candidate: Candidate, services: readonly PlacedService[]): Violation[] {
   const { settings, fleet, others } = candidate;
   const node = fleet?.nodes[settings.node];
   const address = settings.address ?? node?.address ?? LOOPBACK;
-  const budget = settings.budget === "enforce" ? checkBudget(services, node) : [];
+  const budget = settings.budget === "enforce" ? findBudgetFaults(candidate, services) : [];
   const clashes = settings.ports === "shift" ? [] : findPortClashes(services, address, settings.agentPorts);
   return [...findDependencyCycles([...services, ...others]), ...budget, ...clashes];
 }

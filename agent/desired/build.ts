@@ -12,6 +12,7 @@ import { chooseRelease } from "./choose.ts";
 import type { PlacedService } from "./constraints.ts";
 import { type ParseCache, parseFleet, type ParsedFleet, parseManifests } from "./repository.ts";
 import type { DesiredSettings } from "./settings.ts";
+import { describeUnusedFleet } from "./unused.ts";
 
 /** Everything desired state is built from. */
 export interface DesiredInput {
@@ -39,7 +40,7 @@ export interface Built {
 export async function buildDesired(input: DesiredInput): Promise<Built> {
   const { snapshot, inForce } = input;
   const newest = await parseFleet(snapshot.fleet, snapshot.fleetFile);
-  const refusal = refuseFleet(newest, input.settings.node);
+  const refusal = refuseFleet(newest, input.settings);
   const fleet = refusal === undefined ? newest : await parseFleet(inForce?.fleet, snapshot.fleetFile);
   const before = await parseBefore(input);
   const others = await parseOthers(input);
@@ -51,10 +52,14 @@ export async function buildDesired(input: DesiredInput): Promise<Built> {
 }
 
 /** An unreadable fleet.toml refuses the whole snapshot: what was in force stays. */
-function refuseFleet(parsed: ParsedFleet, node: string): string | undefined {
+function refuseFleet(parsed: ParsedFleet, { node, policy }: DesiredSettings): string | undefined {
   const first = parsed.problems[0];
   if (first !== undefined) return `fleet.toml cannot be read: ${describeProblem(first)}`;
-  if (parsed.fleet === undefined || Object.hasOwn(parsed.fleet.nodes, node)) return undefined;
+  if (parsed.fleet === undefined) return undefined;
+  const realm = parsed.fleet.nodes[node]?.env;
+  if (policy.realm !== undefined && realm !== undefined && realm !== policy.realm)
+    return `fleet.toml puts this node into ${realm}, and the host's policy pins it to ${policy.realm} (policy: realm)`;
+  if (realm !== undefined) return undefined;
   return `fleet.toml does not know this node: add [nodes.${node}], known are ${Object.keys(parsed.fleet.nodes).join(", ")}`;
 }
 
@@ -78,7 +83,7 @@ function keepAll(before: ReadonlyMap<string, PlacedService>, inForce: InForce | 
     const accepted = inForce?.services[name];
     if (accepted !== undefined) services.set(name, { ...placed, accepted });
   }
-  return { services, objections: new Map(), held };
+  return { services, objections: new Map(), held, notes: [] };
 }
 
 /** The manifests that were in force, as this version reads them. */
@@ -117,14 +122,15 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
     if (choice.accepted !== undefined) kept[entry.service] = choice.accepted;
     for (const [hash, content] of choice.contents) contents.set(hash, content);
   }
-  const desired = buildState(input, fleet.fleet, { services, objections, contents, held: acceptance.held });
+  const { held: heldBy, notes } = acceptance;
+  const desired = buildState(input, fleet.fleet, { services, objections, contents, notes, held: heldBy });
   const { revision, fleet: fleetText } = held
     ? { revision: input.inForce?.revision ?? "", fleet: input.inForce?.fleet }
     : { revision: input.snapshot.revision, fleet: input.snapshot.fleet };
   return { desired, inForce: { revision, fleet: fleetText, acceptedMs: input.nowMs, services: kept } };
 }
 
-type StateParts = Pick<DesiredState, "services" | "objections" | "contents" | "held">;
+type StateParts = Pick<DesiredState, "services" | "objections" | "contents" | "held" | "notes">;
 
 function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateParts): DesiredState {
   const { settings, snapshot, inForce } = input;
@@ -133,6 +139,7 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
   const data = settings.assumeDataMounted ? undefined : node?.data;
   return {
     ...parts,
+    notes: [...settings.hostNotes, ...describeUnusedFleet(fleet, settings.node), ...parts.notes],
     node: settings.node,
     revision: parts.held === undefined ? snapshot.revision : (inForce?.revision ?? snapshot.revision),
     network: {

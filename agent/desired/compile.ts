@@ -9,6 +9,7 @@ import type { PlacedService } from "./constraints.ts";
 import { buildCaps, buildContainerSpec } from "./container-spec.ts";
 import { buildRoutes, type Route } from "./routes.ts";
 import { type DesiredSettings, LOOPBACK, placePort } from "./settings.ts";
+import { describeUnused } from "./unused.ts";
 
 /** What a service is compiled with. */
 export interface CompileContext {
@@ -125,43 +126,4 @@ export function buildTemplateContext({ node, service, fleet }: TemplatePlace, ro
     })),
     routes,
   };
-}
-
-/** A part of a manifest that this version reads and does not act on. */
-export interface UnusedPart {
-  /** The same for every manifest with such a part. */
-  kind: string;
-  path: readonly (string | number)[];
-  /** What is not done, in plain words. */
-  summary: string;
-  /** What of this manifest it is about, where that is more than the key. */
-  detail?: string;
-}
-
-/** The parts of a manifest that this version reads and does not act on. A part that is silently ignored would be a lie. */
-export function listUnused(manifest: Manifest): UnusedPart[] {
-  const { backups, slo, update, moved_from: movedFrom, secrets } = manifest;
-  const parts: UnusedPart[] = [];
-  if (backups.length > 0) {
-    const detail = backups.map((backup) => backup.name).join(", ");
-    parts.push({ kind: "backups", path: ["backups"], summary: "backups are not run by this version", detail });
-  }
-  if (slo !== undefined) parts.push({ kind: "slo", path: ["slo"], summary: "slo is not measured by this version" });
-  if (update.order === "start-first") {
-    const summary = "update.order = start-first is done as stop-first by this version";
-    parts.push({ kind: "start-first", path: ["update", "order"], summary });
-  }
-  if (movedFrom !== undefined) {
-    parts.push({ kind: "moved-from", path: ["moved_from"], summary: "moved_from is not acted on by this version" });
-  }
-  if (secrets !== undefined && secrets.on_rotate !== "restart") {
-    const summary = "secrets.on_rotate is not acted on by this version";
-    parts.push({ kind: "on-rotate", path: ["secrets", "on_rotate"], summary });
-  }
-  return parts;
-}
-
-/** The same as texts, for status. */
-function describeUnused(manifest: Manifest): string[] {
-  return listUnused(manifest).map(({ summary, detail }) => (detail === undefined ? summary : `${summary}: ${detail}`));
 }

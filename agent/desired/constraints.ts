@@ -75,10 +75,32 @@ function listEdges(node: string, { requires, wants }: Manifest): Edge[] {
 /** The memory caps of one node against what it has for services; a service with `state = "stopped"` takes none. */
 export function checkBudget(services: readonly PlacedService[], node: FleetNode | undefined): Violation[] {
   if (node === undefined) return [];
+  const mostBytes = node.memory - node.reserve;
+  return checkTotal(services, mostBytes, (total) => {
+    const parts = `(${describeSize(node.memory)} less ${describeSize(node.reserve)} in reserve)`;
+    return `the caps come to ${total}, and the node has ${describeSize(mostBytes)} for services ${parts}`;
+  });
+}
+
+/** The same against the host's policy. */
+export function checkPolicyBudget(services: readonly PlacedService[], mostBytes: number | undefined): Violation[] {
+  if (mostBytes === undefined) return [];
+  return checkTotal(
+    services,
+    mostBytes,
+    (total) =>
+      `the caps come to ${total}, and the host allows ${describeSize(mostBytes)} in all (policy: memory.max_total)`,
+  );
+}
+
+function checkTotal(
+  services: readonly PlacedService[],
+  mostBytes: number,
+  describe: (total: string) => string,
+): Violation[] {
   const counted = services.filter(({ manifest }) => manifest.state === "running");
   const totalBytes = counted.reduce((sum, { manifest }) => sum + manifest.resources.memory, 0);
-  const budgetBytes = node.memory - node.reserve;
-  if (totalBytes <= budgetBytes) return [];
+  if (totalBytes <= mostBytes) return [];
   const largest = counted
     .toSorted((left, right) => right.manifest.resources.memory - left.manifest.resources.memory)
     .slice(0, 3)
@@ -88,10 +110,8 @@ export function checkBudget(services: readonly PlacedService[], node: FleetNode 
       code: "memory-budget",
       members: counted.map(({ node: place, service }) => placeName(place, service)),
       at: undefined,
-      message:
-        `the caps come to ${describeSize(totalBytes)}, and the node has ${describeSize(budgetBytes)} for services ` +
-        `(${describeSize(node.memory)} less ${describeSize(node.reserve)} in reserve)`,
-      hint: `lower caps by ${describeSize(totalBytes - budgetBytes)}; the largest are ${largest.join(", ")}`,
+      message: describe(describeSize(totalBytes)),
+      hint: `lower caps by ${describeSize(totalBytes - mostBytes)}; the largest are ${largest.join(", ")}`,
     },
   ];
 }

@@ -16,6 +16,8 @@ export interface DesiredSettings {
   ports: "as-written" | "shift";
   /** Over budget holds the changed services, or is only said. */
   budget: "enforce" | "warn";
+  /** What is said of the host's own files, in plain words. */
+  hostNotes: readonly string[];
   /** Says that no data file system need be mounted: only for trials with stand-ins, which keep nothing. */
   assumeDataMounted: boolean;
   /** The agent's own listeners. */

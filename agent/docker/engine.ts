@@ -171,8 +171,8 @@ function createWriter(docker: Docker): DockerWriter {
       await call("unpause container", () => docker.getContainer(id).unpause());
     },
     stopContainer: async (id, timeoutMs) => {
-      const timeout = Math.ceil(timeoutMs / 1_000);
-      await callUnless("stop container", [304, 404], () => docker.getContainer(id).stop({ t: timeout }));
+      const options = timeoutMs === undefined ? {} : { t: Math.ceil(timeoutMs / 1_000) };
+      await callUnless("stop container", [304, 404], () => docker.getContainer(id).stop(options));
     },
     signalContainer: async (id, signal) => {
       await call("signal container", () => docker.getContainer(id).kill({ signal }));

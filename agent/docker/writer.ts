@@ -46,7 +46,7 @@ export interface DockerWriter {
   startContainer(id: OwnContainerId): Promise<void>;
   unpauseContainer(id: OwnContainerId): Promise<void>;
   /** Asks it to end, kills it after the timeout; one that has ended is fine. */
-  stopContainer(id: OwnContainerId, timeoutMs: number): Promise<void>;
+  stopContainer(id: OwnContainerId, timeoutMs: number | undefined): Promise<void>;
   signalContainer(id: OwnContainerId, signal: string): Promise<void>;
   /** Removes the container and its anonymous volumes' links only; one that is gone is fine. Never a named volume. */
   removeContainer(id: OwnContainerId): Promise<void>;

@@ -1,8 +1,8 @@
 // What a desired state would change against what runs, service by service, as a person wants to read it. Pure; the loop
 // itself goes by operations (plan.ts), which take several turns.
 
-import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
-import type { ObservedContainer } from "../../shared/observed-state.ts";
+import type { DesiredFile, DesiredService, DesiredState } from "../../shared/desired-state.ts";
+import { fileKey, type ObservedContainer } from "../../shared/observed-state.ts";
 import { compareText } from "../../shared/problem.ts";
 import { describeCaps, sameCaps } from "./steps.ts";
 import type { Reachable } from "./world.ts";
@@ -16,9 +16,11 @@ export interface ServiceChange {
 }
 
 /** Lists what would change on this node. */
-export function listChanges(desired: DesiredState, engine: Reachable): ServiceChange[] {
+export function listChanges(desired: DesiredState, engine: Reachable, files: Delivered): ServiceChange[] {
   const byService = Map.groupBy(engine.containers, (container) => container.service);
-  const changes = [...desired.services.values()].map((service) => compare(service, byService.get(service.name) ?? []));
+  const changes = [...desired.services.values()].map((service) =>
+    compare(service, byService.get(service.name) ?? [], files),
+  );
   for (const [name, objection] of desired.objections) {
     const known = changes.findIndex((change) => change.service === name);
     const blocked: ServiceChange = {
@@ -36,7 +38,26 @@ export function listChanges(desired: DesiredState, engine: Reachable): ServiceCh
   return changes.toSorted((left, right) => compareText(left.service, right.service));
 }
 
-function compare(service: DesiredService, containers: readonly ObservedContainer[]): ServiceChange {
+function listChangedFiles(service: DesiredService, delivered: Delivered): string[] {
+  if (delivered === undefined) return [];
+  return service.files
+    .filter((file) => delivered.get(fileKey(service.name, service.specHash, file.target)) !== file.hash)
+    .map(({ target, onChange }) => `${target} has new content: ${describeOnChange(onChange)}`);
+}
+
+function describeOnChange(onChange: DesiredFile["onChange"]): string {
+  if (onChange === "restart") return "it restarts";
+  return "signal" in onChange ? `it gets ${onChange.signal}` : `${onChange.exec[0]} runs in it`;
+}
+
+/** Hash of each file that was delivered, by `fileKey`; undefined where nobody can say. */
+type Delivered = ReadonlyMap<string, string> | undefined;
+
+function compare(
+  service: DesiredService,
+  containers: readonly ObservedContainer[],
+  delivered: Delivered,
+): ServiceChange {
   const change = (action: ServiceChange["action"], ...reasons: string[]): ServiceChange => ({
     service: service.name,
     action,
@@ -54,6 +75,9 @@ function compare(service: DesiredService, containers: readonly ObservedContainer
     return change("recreate", ...(image.length > 0 ? image : ["its spec changed"]));
   }
   if (current.status !== "running") return change("start", `its container is ${current.status}`);
-  if (sameCaps(current.caps, service.caps)) return change("none");
-  return change("update", `caps: ${describeCaps(current.caps)} → ${describeCaps(service.caps)}`);
+  const caps = sameCaps(current.caps, service.caps)
+    ? []
+    : [`caps: ${describeCaps(current.caps)} → ${describeCaps(service.caps)}`];
+  const files = listChangedFiles(service, delivered);
+  return caps.length + files.length === 0 ? change("none") : change("update", ...caps, ...files);
 }

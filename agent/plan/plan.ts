@@ -37,7 +37,12 @@ function planUnreachable(world: World, reason: string): Plan {
   };
 }
 
-function planReachable(world: World, engine: Reachable): Plan {
+function planReachable(world: World, answered: Reachable): Plan {
+  // An engine lists containers in no order that means anything.
+  const containers = answered.containers.toSorted(
+    (left, right) => compareText(left.service, right.service) || compareText(left.id, right.id),
+  );
+  const engine = { ...answered, containers };
   const draft: Draft = { operations: [], cancel: [], newExits: [], newReleases: [], views: [], memory: {}, nextMs: [] };
   const node = planNode(world, engine);
   draft.operations.push(...node.operations);
@@ -70,7 +75,7 @@ function planReachable(world: World, engine: Reachable): Plan {
     services: nameCycles(world, [...draft.views, ...removals.views, ...viewObjections(world, draft.views)]),
     newExits: draft.newExits,
     newReleases: draft.newReleases,
-    notes: node.notes,
+    notes: [...world.desired.notes, ...node.notes],
     nextMs: nextMs.length === 0 ? undefined : Math.min(...nextMs),
   };
 }

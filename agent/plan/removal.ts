@@ -11,7 +11,6 @@ import { buildRemoval } from "./steps.ts";
 import type { World } from "./world.ts";
 
 /** How long a removed service may take to end. Its manifest, which said so, is gone. */
-const STOP_TIMEOUT_MS = 10_000;
 
 /** What a plan does about removed services. */
 export interface Removals {
@@ -87,7 +86,8 @@ function planOne(
       kind: "stop-container" as const,
       service: container.service,
       container: container.id,
-      timeoutMs: STOP_TIMEOUT_MS,
+      // Its manifest is gone; the engine still knows the time that it was made with.
+      timeoutMs: undefined,
     }));
     return { view, operation: build(stops) };
   }

@@ -105,11 +105,15 @@ export class Lab {
 }
 
 /** Waits until something is there. */
-async function until<T>(look: () => T | undefined, what: string, withinMs = 120_000): Promise<T> {
+export async function until<T>(
+  look: () => T | undefined | Promise<T | undefined>,
+  what: string,
+  withinMs = 120_000,
+): Promise<T> {
   const endMs = performance.now() + withinMs;
   for (;;) {
-    const found = look();
-    if (found !== undefined) return found;
+    const found = await look();
+    if (found !== undefined && found !== false) return found;
     if (performance.now() > endMs) throw new Error(`${what} did not come about within ${withinMs} ms`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
@@ -185,7 +189,10 @@ export class RunningAgent {
       const call = request({ socketPath: join(this.stateDir, "agent.sock"), method, path, headers }, (answer) => {
         let text = "";
         answer.on("data", (chunk: Buffer) => (text += chunk.toString()));
-        answer.on("end", () => resolve(text));
+        answer.on("end", () => {
+          if ((answer.statusCode ?? 500) < 300) resolve(text);
+          else reject(new Error(`${method} ${path}: ${answer.statusCode} ${text}`));
+        });
       });
       call.on("error", reject);
       call.end(body);

@@ -11,9 +11,13 @@ import type { Row } from "./table.ts";
 /** Measures. */
 export async function measureLint(rounds: number): Promise<Row[]> {
   const directory = mkdtempSync(join(tmpdir(), "orca-bench-lint-"));
-  const made = spawnSync(process.execPath, [join(ROOT, "scripts", "make-repository.ts"), directory, "100", "100"], {
-    encoding: "utf8",
-  });
+  const made = spawnSync(
+    process.execPath,
+    [join(ROOT, "scripts", "make-repository.ts"), directory, "--nodes", "100", "--services", "100"],
+    {
+      encoding: "utf8",
+    },
+  );
   if (made.status !== 0) throw new Error(made.stderr);
   const times = Array.from({ length: rounds }, () => cpuOf([join(ROOT, "dist", "orca.mjs"), "lint", directory]));
   const floor = median(Array.from({ length: rounds }, () => cpuOf(["-e", "0"])));

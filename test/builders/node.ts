@@ -103,6 +103,7 @@ export class TestNode {
         address: "127.0.0.1",
         ports: "as-written",
         budget: "enforce",
+        hostNotes: [],
         assumeDataMounted: false,
         agentPorts: [],
         render: undefined,

@@ -10,6 +10,10 @@ export interface OrcaOptions {
   /** A network namespace by its file. */
   namespace?: string;
   environment?: Record<string, string>;
+  /** The program; the checkout's own unless a bundle is meant. */
+  entry?: string;
+  /** Flags of the runtime. */
+  flags?: readonly string[] | undefined;
 }
 
 /** One run of `orca …`. */
@@ -19,7 +23,7 @@ export class OrcaProcess {
   output = "";
 
   constructor(parameters: readonly string[], options: OrcaOptions = {}) {
-    const command = [process.execPath, MAIN, ...parameters];
+    const command = [process.execPath, ...(options.flags ?? []), options.entry ?? MAIN, ...parameters];
     const [program = "", ...rest] =
       options.namespace === undefined ? command : ["nsenter", `--net=${options.namespace}`, ...command];
     this.child = spawn(program, rest, { env: { ...process.env, NO_COLOR: "1", ...options.environment } });

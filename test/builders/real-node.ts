@@ -99,6 +99,7 @@ export class RealNode {
         address: "127.0.0.1",
         ports: "as-written",
         budget: "warn",
+        hostNotes: [],
         assumeDataMounted: false,
         agentPorts: [],
         render: undefined,

@@ -154,6 +154,7 @@ function buildState(services: readonly DesiredService[], parts: Partial<DesiredS
     services: new Map(services.map((service) => [service.name, service])),
     objections: new Map(),
     contents: new Map(),
+    notes: [],
     held: undefined,
     ...parts,
   };

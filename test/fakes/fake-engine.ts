@@ -336,12 +336,13 @@ export class FakeEngine {
     });
   }
 
-  async #stop(id: string, timeoutMs: number): Promise<void> {
+  async #stop(id: string, askedMs: number | undefined): Promise<void> {
     const container = this.find(id);
     // A paused container is resumed by the signal, as the engine does it.
     if (container === undefined || (container.status !== "running" && container.status !== "paused")) return;
     this.#emit("kill", container, { signal: "15" });
     const ignores = this.images.get(container.image)?.ignoresStop === true;
+    const timeoutMs = askedMs ?? container.request?.stopTimeoutMs ?? 10_000;
     if (ignores && timeoutMs > 0) await new Promise<void>((resolve) => this.clock.after(timeoutMs, resolve));
     this.end(container, ignores ? 137 : 0);
     this.#emit("stop", container);

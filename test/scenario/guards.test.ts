@@ -2,6 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import { policySchema } from "../../shared/policy.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 import type { FakeContainer } from "../fakes/fake-container.ts";
@@ -55,6 +56,49 @@ describe("error is not empty", () => {
     expect(node.turn.source.trouble).toMatch(/^fleet.toml cannot be read: fleet.toml:1:/);
     expect(node.engine.calls).toEqual([]);
     expect(node.turn.services.map((view) => view.name)).toEqual(["a"]);
+  });
+
+  test("a fleet.toml that moves the node out of the realm that its host pins is refused", async () => {
+    const fleet = (env: string): string => `[nodes.vm1]\naddress = "10.0.0.1"\nenv = "${env}"\nmemory = "8GiB"\n`;
+    node = new TestNode({ settings: { policy: policySchema.parse({ realm: "prod" }) } });
+    node.source.setFleet(fleet("prod"));
+    await bringUp({ a: buildManifest() });
+    node.source.setFleet(fleet("stage"));
+    node.source.set({ a: buildManifest({ image: "app:2" }) });
+    await node.clock.advance(60_000);
+    expect(node.turn.source.trouble).toBe(
+      "fleet.toml puts this node into stage, and the host's policy pins it to prod (policy: realm)",
+    );
+    expect(node.engine.calls).toEqual([]);
+    node.source.setFleet(fleet("prod"));
+    await node.clock.advanceUntil(() => node.engine.running("a")?.image === "app:2", 60_000, "app:2");
+  });
+
+  test("caps over what the host's policy allows hold what changed, and a trial only says so", async () => {
+    const policy = policySchema.parse({ memory: { max_total: "128MiB" } });
+    node = new TestNode({ settings: { policy } });
+    await bringUp({ a: buildManifest(), b: buildManifest() });
+    node.source.set({ b: buildManifest({ memory: "96MiB" }), c: buildManifest() });
+    await node.until("held", ["b"]);
+    await node.clock.advance(60_000);
+    expect(node.view("b").reason).toMatch(/caps come to 224 MiB.*allows 128 MiB in all \(policy: memory.max_total\)/);
+    expect(node.engine.calls).toEqual([]);
+    await node.dispose();
+    node = new TestNode({ settings: { policy, budget: "warn" } });
+    await bringUp({ a: buildManifest(), b: buildManifest({ memory: "96MiB" }) });
+    expect(node.turn.notes.join()).toMatch(/caps come to 160 MiB.*on a real node this would be held/);
+  });
+
+  test("parts of fleet.toml that are not acted on are named in status", async () => {
+    const base = '[nodes.vm1]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "8GiB"\n';
+    node.source.setFleet(base);
+    await bringUp({ a: buildManifest() });
+    expect(node.turn.notes).toEqual([]);
+    node.source.setFleet(
+      `${base}standby_for = "vm2"\n[nodes.vm2]\naddress = "10.0.0.2"\nenv = "prod"\nmemory = "1GiB"\n`,
+    );
+    await node.clock.advance(60_000);
+    expect(node.turn.notes).toEqual(["fleet.toml: not acted on by this version: standby_for"]);
   });
 
   test("a manifest that does not parse holds its service at its release, which is still healed", async () => {
@@ -122,6 +166,18 @@ describe("removal", () => {
     await node.clock.advance(3_600_000);
     expect(node.engine.of("gone")).toEqual([]);
     expect([...node.engine.volumes.keys()]).toEqual(["data"]);
+  });
+
+  test("it is given the time to stop that its manifest gave it", async () => {
+    node.engine.images.set("slow:1", { ignoresStop: true });
+    const slow = buildManifest({ image: "slow:1", top: 'stop_timeout = "45s"' });
+    await bringUp({ a: buildManifest(), b: buildManifest(), gone: slow });
+    node.source.set({ gone: undefined });
+    await node.until("removing", ["gone"]);
+    await node.clock.advance(40_000);
+    expect(node.engine.of("gone").map((entry) => entry.status)).toEqual(["running"]);
+    await node.clock.advance(10_000);
+    expect(node.engine.of("gone").map((entry) => entry.status)).toEqual(["exited"]);
   });
 
   test("what returns within the window with the same spec is started again, not made anew", async () => {

@@ -96,6 +96,7 @@ async function useManifest(manifest: Manifest, text: string): Promise<string | u
       address: undefined,
       ports: "as-written",
       budget: "warn",
+      hostNotes: [],
       assumeDataMounted: true,
       agentPorts: [],
       render: renderTemplate,

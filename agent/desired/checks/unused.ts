@@ -1,7 +1,7 @@
 // Parts of manifests that this version reads and does not act on: said, never a fault.
 
 import type { Manifest } from "../../../shared/manifest.ts";
-import { listUnused, type UnusedPart } from "../compile.ts";
+import { listUnused, type UnusedPart } from "../unused.ts";
 import { blame, type FileFinding, type RepositoryView } from "./repository-view.ts";
 
 /** One `info` for each such part of each service; the message is the same for all parts of one kind. */

@@ -1,0 +1,87 @@
+// The production bundle as it lands on a VM: only dist/ is there, run with the unit's flags. What the checkout finds in
+// node_modules must be in it: each command that loads a part lazily is run once.
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { OrcaProcess } from "../builders/orca-process.ts";
+import { buildHttpd } from "../builders/real-node.ts";
+import { eventually } from "../contract/docker-port.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const NODE = "t-bundle";
+const root = mkdtempSync(join(tmpdir(), "orca-bundle-"));
+const repository = join(root, "platform");
+const state = join(root, "state");
+const manifest = join(repository, "orca", "manifests", NODE, "web.toml");
+const entry = join(root, "dist", "orca.mjs");
+const flags = /^ExecStart=\S+ (.*?) \S+orca\.mjs/m
+  .exec(readFileSync(join(ROOT, "systemd", "orca-agent.service"), "utf8"))?.[1]
+  ?.split(" ");
+let agent: OrcaProcess;
+
+function run(...parameters: string[]): { code: number | null; output: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [...(flags ?? []), entry, ...parameters], {
+    encoding: "utf8",
+    env: { ...process.env, NO_COLOR: "1", ORCA_SOCKET: join(state, "agent.sock") },
+  });
+  return { code: status, output: stdout + stderr };
+}
+
+beforeAll(async () => {
+  execFileSync(process.execPath, [join(ROOT, "scripts", "bundle.ts"), "--out", join(root, "dist")]);
+  mkdirSync(join(manifest, ".."), { recursive: true });
+  writeFileSync(manifest, buildHttpd());
+  const fleet = `[nodes.${NODE}]\naddress = "127.0.0.1"\nenv = "trial"\nmemory = "2GiB"\n`;
+  writeFileSync(join(repository, "orca", "fleet.toml"), fleet);
+  agent = new OrcaProcess(["up", repository, "--state", state, "--listen", "127.0.0.1:17073"], { entry, flags });
+  await eventually(() => run("status").code === 0, 30_000);
+});
+
+afterAll(async () => {
+  await agent.stop();
+  run("up", repository, "--state", state, "--down");
+  rmSync(root, { recursive: true, force: true });
+});
+
+test("it runs a service, and every command that loads something of its own works in it", async () => {
+  expect(flags).toEqual(["--lite-mode"]);
+  expect(run("status").output).toContain("web");
+  expect(run("status", "--json").output).toContain('"healthy"');
+  expect(run("why", "web").output).toContain(`web on ${NODE}`);
+  expect(run("plan", repository, "--state", state).code).toBe(0);
+  expect(run("lint", repository).code).toBe(0);
+  expect(run("schema").output).toContain('"$schema"');
+  expect(run("logs", "web").code).toBe(0);
+  expect(run("exec", "web", "--", "/bin/echo", "from the container").output).toContain("from the container");
+});
+
+test("acts are accepted: the kernel is asked who acts, through the native module", () => {
+  for (const act of [["pause", "web"], ["resume", "web"], ["restart", "web"], ["sync"]])
+    expect(run(...act)).toMatchObject({ code: 0 });
+  expect(run("audit", "verify", "--state", state).code).toBe(0);
+  expect(run("audit", "--state", state).output).toContain("restart");
+});
+
+test("a mistake is told with its place, by the parser that is loaded for it", async () => {
+  const text = readFileSync(manifest, "utf8");
+  writeFileSync(manifest, text.replace("memory", "memroy"));
+  expect(run("lint", repository).output).toMatch(/web\.toml:\d+:\d+: .*memory/);
+  writeFileSync(manifest, text);
+});
+
+test("taking it down leaves what is not Orca's", async () => {
+  const copy = join(root, "copy");
+  cpSync(state, copy, { recursive: true, filter: (path) => !path.endsWith(".sock") });
+  writeFileSync(join(copy, "diary.txt"), "mine");
+  mkdirSync(join(repository, "orca", "manifests", "t-bundle-other"), { recursive: true });
+  const { code, output } = run("up", repository, "--node", "t-bundle-other", "--state", copy, "--down");
+  expect([code, output]).toEqual([0, expect.stringContaining("nothing was running")]);
+  expect(readFileSync(join(copy, "diary.txt"), "utf8")).toBe("mine");
+  expect(existsSync(join(copy, "orca.db"))).toBe(false);
+});
