@@ -41,6 +41,7 @@ export class Monitor {
   readonly #options: MonitorOptions;
   readonly #watched = new Map<string, Watched>();
   readonly #endpoints = new Map<string, WatchedEndpoint>();
+  #closed = false;
 
   constructor(options: MonitorOptions) {
     this.#options = options;
@@ -74,12 +75,13 @@ export class Monitor {
 
   /** Begins to probe one container before the next turn tells of it. */
   add(target: ContainerTarget): void {
-    if (!this.#watched.has(target.container)) this.#begin(target, beginHealth(target.startedMs));
+    if (!this.#closed && !this.#watched.has(target.container)) this.#begin(target, beginHealth(target.startedMs));
   }
 
-  /** Ends all probing. */
+  /** Ends all probing, for good. */
   close(): void {
     this.watch([], []);
+    this.#closed = true;
   }
 
   #begin(target: ContainerTarget, view: HealthView): void {

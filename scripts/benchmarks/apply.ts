@@ -115,7 +115,7 @@ async function applyMerge(lab: Lab): Promise<Record<string, number>> {
   lab.writeRepository("merge", NAMES);
   await agent.ask("POST", "/v1/sync", "{}");
   const runningMs = await lab.untilEvents("start", COUNT);
-  const healthyMs = await agent.untilLine(/ healthy /, COUNT);
+  const healthyMs = await agent.untilLine(/^\S+ \S+ +healthy /, COUNT);
   await agent.stop();
   await lab.clear();
   await lab.engine.client.writer.removeNetwork("orca-merge");
@@ -127,7 +127,7 @@ async function applyOrca(lab: Lab): Promise<Record<string, number>> {
   await lab.clear();
   const agent = lab.startAgent(lab.writeRepository("apply", NAMES));
   const runningMs = await lab.untilEvents("start", COUNT);
-  const healthyMs = await agent.untilLine(/ healthy /, COUNT);
+  const healthyMs = await agent.untilLine(/^\S+ \S+ +healthy /, COUNT);
   await agent.stop();
   await lab.clear();
   await lab.engine.client.writer.removeNetwork("orca-apply");

@@ -22,7 +22,7 @@ export async function measureCrash(lab: Lab, rounds: number): Promise<Row[]> {
   const proxy = new EngineProxy(join(lab.engine.root, "bench.sock"), lab.engine.socketPath);
   await proxy.listen();
   const agent = lab.startAgent(lab.writeRepository("crash", names), { socket: proxy.socketPath });
-  await agent.untilLine(/ settled /, rounds);
+  await agent.untilLine(/^\S+ \S+ +settled /, rounds);
   const [noticed, issued, started, total]: number[][] = [[], [], [], []];
   for (const name of names) {
     const { id, pid } = await find(lab, name);
@@ -128,7 +128,7 @@ async function measureRestartPolicy(lab: Lab, rounds: number): Promise<number> {
 export async function measureDrift(lab: Lab, rounds: number): Promise<Row[]> {
   await lab.clear();
   const agent = lab.startAgent(lab.writeRepository("drift", ["app"]));
-  await agent.untilLine(/ settled /);
+  await agent.untilLine(/^\S+ \S+ +settled /);
   const docker = (...parameters: string[]): Promise<unknown> =>
     run("docker", ["-H", `unix://${lab.engine.socketPath}`, ...parameters]);
   const kinds: [string, (id: string) => Promise<unknown>, string, number][] = [

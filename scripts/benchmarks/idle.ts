@@ -14,7 +14,7 @@ function names(count: number): string[] {
 async function bringUp(lab: Lab, node: string, count: number): Promise<RunningAgent> {
   await lab.clear();
   const agent = lab.startAgent(lab.writeRepository(node, names(count)));
-  await agent.untilLine(/ settled /, count);
+  await agent.untilLine(/^\S+ \S+ +settled /, count);
   return agent;
 }
 

@@ -46,7 +46,9 @@ try {
   for (const [name, measure] of Object.entries(suites)) {
     if (values.only !== undefined && !values.only.split(",").includes(name)) continue;
     console.error(`bench: ${name} …`);
-    rows.push(...(await measure()));
+    const measured = await measure();
+    rows.push(...measured);
+    console.error(printTable(measured));
   }
 } finally {
   await lab.close();

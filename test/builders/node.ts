@@ -10,6 +10,7 @@ import { DEFAULT_PLAN_SETTINGS, type PeerHealth, type PlanSettings } from "../..
 import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
 import { buildStrictPolicy } from "../../shared/policy.ts";
 import type { ServiceView } from "../../shared/status.ts";
+import type { CancelTimer } from "../../agent/host/clock.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 import { FakeEngine } from "../fakes/fake-engine.ts";
 import { FakeSource } from "../fakes/fake-source.ts";
@@ -31,6 +32,8 @@ export interface NodeChoices {
 /** One agent process: dead, it does nothing more and hears no answer. */
 interface Life {
   alive: boolean;
+  /** Timers it waits for. */
+  timers: Set<CancelTimer>;
 }
 
 const NEVER = new Promise<never>(() => undefined);
@@ -64,7 +67,7 @@ export class TestNode {
   bootId = "boot-1";
   readonly #choices: NodeChoices;
   #agent: Agent | undefined;
-  #life: Life = { alive: false };
+  #life: Life = { alive: false, timers: new Set() };
   #turn: TurnSummary | undefined;
   #writing = 0;
 
@@ -84,7 +87,7 @@ export class TestNode {
   /** Starts an agent, or a new one after a kill. */
   async start(): Promise<void> {
     this.#turn = undefined;
-    const life: Life = { alive: true };
+    const life: Life = { alive: true, timers: new Set() };
     this.#life = life;
     const agent: Agent = new Agent({
       node: NODE,
@@ -116,7 +119,7 @@ export class TestNode {
       clock: {
         nowMs: () => this.clock.nowMs(),
         monotonicMs: () => this.clock.monotonicMs(),
-        after: (delayMs, callback) => this.clock.after(delayMs, () => void (life.alive && callback())),
+        after: (delayMs, callback) => this.#wait(life, delayMs, callback),
       },
       bootId: this.bootId,
       emit: (event) => {
@@ -151,6 +154,8 @@ export class TestNode {
     const stopped = this.agent.stop("test");
     await this.clock.advance(3_000);
     await stopped;
+    // A timer that is left keeps the process alive.
+    if (this.#life.timers.size > 0) throw new Error(`${this.#life.timers.size} timers outlived the agent`);
     this.#agent = undefined;
   }
 
@@ -185,6 +190,18 @@ export class TestNode {
     const settled = (): boolean =>
       services.every((name) => this.#turn?.services.find((entry) => entry.name === name)?.settled === true);
     return this.clock.advanceUntil(settled, withinMs, `${services.join(", ")} settled`);
+  }
+
+  #wait(life: Life, delayMs: number, callback: () => void): CancelTimer {
+    const cancel = this.clock.after(delayMs, () => {
+      life.timers.delete(cancel);
+      if (life.alive) callback();
+    });
+    life.timers.add(cancel);
+    return () => {
+      life.timers.delete(cancel);
+      cancel();
+    };
   }
 
   /** File writes are real and take real time: the fake clock stands still meanwhile. */

@@ -38,6 +38,18 @@ async function bringUp(node: TestNode): Promise<void> {
   await node.untilSettled(Object.keys(TEN));
 }
 
+test("an agent that is ended in the middle of an apply leaves nothing running in itself", async () => {
+  for (let afterMs = 0; afterMs < 600; afterMs += 20) {
+    const node = new TestNode();
+    node.engine.latencyMs.startContainer = 100;
+    node.source.set(TEN);
+    await node.start();
+    await node.clock.advance(afterMs);
+    await node.stop();
+    await node.dispose();
+  }
+});
+
 describe("kill -9 of the agent during an apply of ten services", () => {
   test("before any call that changes something: the same end state, nothing twice", async () => {
     const reference = new TestNode();
