@@ -11,11 +11,12 @@ import type { FileStore } from "./host/file-store.ts";
 import type { Store } from "./host/store.ts";
 import type { Observer } from "./observed/observer.ts";
 import { plan } from "./plan/plan.ts";
+import { applyRollbacks } from "./plan/rollout.ts";
 import type { PeerHealth, Plan, PlanSettings, World } from "./plan/world.ts";
 import { previewPlan } from "./preview.ts";
 import { applyRequest, type Request } from "./requests.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
-import type { Emit } from "../shared/event.ts";
+import type { Emit, TurnSummary } from "../shared/event.ts";
 import type { NodeMemory } from "../shared/memory.ts";
 import type { ObservedEngine, ObservedState } from "../shared/observed-state.ts";
 import type { PlanPreview } from "../shared/plan-preview.ts";
@@ -83,16 +84,18 @@ export class Reconciler {
     this.#takeRequests();
     if (builder.needsAdoption) this.#engine = await this.#readEngine(undefined, false);
     const built = await builder.build(this.#engine);
-    const { desired } = built;
-    if (desired === undefined) return this.#reportNothing(startedMs, built);
+    if (built.desired === undefined) return this.#reportNothing(startedMs, built);
+    const { store } = this.#parts;
+    const chosen = applyRollbacks(built.desired, this.#memory, (service, id) => store.findRelease(service, id));
+    const { desired } = chosen;
     const observed = await this.#observe(desired);
-    this.#world = { desired, observed, memory: this.#memory, peers, settings, nowMs: clock.nowMs() };
+    this.#world = { ...chosen, observed, memory: this.#memory, peers, settings, nowMs: clock.nowMs() };
     const planned = plan(this.#world);
     this.#remember(planned, built);
     monitor.watch(selectTargets(desired, observed.engine), selectEndpoints(desired, observed.engine));
     executor.cancel(planned.cancel);
-    executor.begin(planned.operations, desired.contents);
-    this.#report(planned, { startedMs, observed, built });
+    executor.begin(planned.operations, (hash) => desired.contents.get(hash) ?? store.findContent(hash));
+    this.#report(planned, { startedMs, observed, desired, source: built.source });
     return this.#nextDelayMs(planned, built);
   }
 
@@ -160,9 +163,8 @@ export class Reconciler {
     }
   }
 
-  #report(planned: Plan, turn: { startedMs: number; observed: ObservedState; built: BuiltState }): void {
+  #report(planned: Plan, turn: Pick<TurnSummary, "startedMs" | "observed" | "desired" | "source">): void {
     const { emit, clock } = this.#parts;
-    const { desired, source } = turn.built;
     const endedMs = clock.nowMs();
     for (const exit of planned.newExits) emit({ kind: "exited", atMs: endedMs, exit });
     for (const { service, revision } of planned.newReleases)
@@ -171,13 +173,10 @@ export class Reconciler {
       kind: "turn",
       atMs: endedMs,
       turn: {
-        startedMs: turn.startedMs,
+        ...turn,
         endedMs,
-        desired,
-        observed: turn.observed,
         services: planned.services,
         notes: planned.notes,
-        source,
         pausedBy: this.#memory.pauses["*"]?.uid,
       },
     });

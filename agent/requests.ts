@@ -49,6 +49,12 @@ function changeService(
 
 /** Tries again now: without backoff, failure or stall. */
 function forgetTrouble(service: ServiceMemory): ServiceMemory {
-  const { failure: _failure, repeated: _repeated, nextStartMs: _nextStartMs, ...rest } = service;
+  const {
+    failure: _failure,
+    repeated: _repeated,
+    nextStartMs: _nextStartMs,
+    rolledBack: _rolledBack,
+    ...rest
+  } = service;
   return { ...rest, attempt: 0 };
 }

@@ -1,6 +1,8 @@
 // What the agent must remember between turns and across restarts: plain data, changed only by plan/, stored by host/.
 // Losing it costs history and backoff, never a container: running ones are adopted by their labels.
 
+import type { FailureClass } from "./step.ts";
+
 /** One end of a container, with the reason as far as it is known. */
 export interface ExitRecord {
   service: string;
@@ -31,7 +33,7 @@ export interface ReleaseRecord {
 interface FailureMemory {
   fingerprint: string;
   step: string;
-  failure: "retry" | "infrastructure" | "refused";
+  failure: FailureClass;
   message: string;
   attempt: number;
   nextMs: number;
@@ -41,6 +43,8 @@ interface FailureMemory {
 export interface ServiceMemory {
   /** The intent these counters belong to: a newer one starts anew. */
   fingerprint: string;
+  /** Since when this is the intent: health from before it says nothing of it. */
+  intentMs?: number;
   /** Restarts since the last long healthy run; the exponent of the backoff. */
   attempt: number;
   /** Restarts of this service that were not asked for, since it was first seen. */
@@ -59,6 +63,14 @@ export interface ServiceMemory {
   ungated?: string;
   failure?: FailureMemory;
   release?: ReleaseRecord;
+  /** How long a release that is not good yet has been tried, counted turn by turn: a clock that jumps adds nothing. */
+  rollout?: { fingerprint: string; engineRun: string; spentMs: number; seenMs: number };
+  /** Set while an earlier release runs in place of what Git wants; `uid` where a person asked for it. */
+  rolledBack?: { wanted: string; to: string; revision: string; reason: string; uid?: number };
+  /** A person stopped it; stands until what Git wants changes, or `orca start`, or `orca resume`. */
+  stoppedBy?: { wanted: string; uid: number };
+  /** A start that a person asked for and that has not begun. */
+  startAsked?: { uid: number; ignoreRequires: boolean };
   /**
    * Content hash of each delivered file as the running container was last told of it. `stale` says that a file was lost
    * under it and written anew: the container still sees the old one until its next start.

@@ -110,10 +110,10 @@ export interface OperationInFlight {
 }
 
 /**
- * What the loop must do about a failure: try again after a backoff, wait for something outside to change
- * (registry, disk, daemon: never a rollback), or stop until a person changes something.
+ * What the loop must do about a failure: try again after a backoff, wait for something outside to change (registry, disk,
+ * daemon: never a rollback), or go back to the last good release, since what Git wants cannot run.
  */
-export type FailureClass = "retry" | "infrastructure" | "refused";
+export type FailureClass = "retry" | "infrastructure" | "artefact";
 
 /** How an operation ended. */
 export interface OperationOutcome {

@@ -47,7 +47,7 @@ export class Executor {
   }
 
   /** Begins operations; one whose lane is busy is left for a later turn. */
-  begin(operations: readonly Operation[], contents: ReadonlyMap<string, Uint8Array>): void {
+  begin(operations: readonly Operation[], findContent: Run["findContent"]): void {
     for (const operation of operations) {
       if (this.#closed || this.#lanes.has(operation.lane)) continue;
       const abort = new AbortController();
@@ -61,7 +61,7 @@ export class Executor {
         ended: Promise.resolve(),
       };
       this.#lanes.set(operation.lane, lane);
-      lane.ended = this.#carryOut(lane, contents);
+      lane.ended = this.#carryOut(lane, findContent);
     }
   }
 
@@ -112,11 +112,11 @@ export class Executor {
     cancelTimer();
   }
 
-  async #carryOut(lane: Lane, contents: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  async #carryOut(lane: Lane, findContent: Run["findContent"]): Promise<void> {
     const { operation, abort } = lane;
     const run: Run = {
       signal: abort.signal,
-      contents,
+      findContent,
       created: undefined,
       report: (progress) => this.#report(lane, progress),
     };

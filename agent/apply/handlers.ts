@@ -26,8 +26,8 @@ export interface Tools {
 /** One run of an operation: what its steps share. */
 export interface Run {
   signal: AbortSignal;
-  /** Content of delivered files by hash. */
-  contents: ReadonlyMap<string, Uint8Array>;
+  /** Content of a delivered file by its hash. */
+  findContent(hash: string): Uint8Array | undefined;
   /** The container this operation has created. */
   created: OwnContainerId | undefined;
   report(progress: string): void;
@@ -64,7 +64,7 @@ const HANDLERS: Handlers = {
   },
   "write-files": async (step, run, tools) => {
     for (const file of step.files) {
-      const content = run.contents.get(file.hash);
+      const content = run.findContent(file.hash);
       if (content === undefined) throw new Error(`write file ${file.target}: its content is no longer wanted`);
       await tools.files.write(step, file, content);
     }

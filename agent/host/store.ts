@@ -5,6 +5,7 @@ import { mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
+import type { DesiredService } from "../../shared/desired-state.ts";
 import type { InForce } from "../../shared/in-force.ts";
 import { EMPTY_MEMORY, type ExitRecord, type NodeMemory, type ReleaseRecord } from "../../shared/memory.ts";
 
@@ -23,8 +24,8 @@ const SCHEMA = `
   CREATE INDEX IF NOT EXISTS release_by_service ON release (service, settled_ms);
 `;
 
-/** Exits and releases kept for each service. */
-const KEPT_ROWS = 50;
+/** Exits and releases kept for each service; a release keeps the content of its files. */
+const KEPT_ROWS = { exit: 50, release: 10 };
 
 /** What one turn saves: all of it or nothing. */
 export interface Saved {
@@ -32,14 +33,25 @@ export interface Saved {
   inForce: InForce | undefined;
   contents: ReadonlyMap<string, Uint8Array>;
   newExits: readonly ExitRecord[];
-  newReleases: readonly (ReleaseRecord & { service: string })[];
+  newReleases: readonly NewRelease[];
 }
+
+/** A release that has settled, with everything that is needed to run it again. */
+export interface NewRelease extends ReleaseRecord {
+  service: string;
+  desired: DesiredService;
+}
+
+/** A release as it is stored; one of an older version has no `desired`, and cannot be gone back to. */
+type ReleaseBody = ReleaseRecord & { desired?: DesiredService };
 
 /** The state of one agent. */
 export class Store {
   readonly #path: string;
   #database: DatabaseSync;
   #written = new Map<string, string>();
+  /** The release last looked for; a rollout asks for the same one at each turn. */
+  #found: { key: string; desired: DesiredService | undefined } | undefined;
   /** What was found wrong when it was opened, in words. */
   readonly trouble: string | undefined;
 
@@ -94,11 +106,31 @@ export class Store {
 
   /** A service's last good releases, newest first. */
   listReleases(service: string, most: number): ReleaseRecord[] {
-    return this.#listBodies(
+    return this.#listBodies<ReleaseBody>(
       "SELECT body FROM release WHERE service = ? ORDER BY settled_ms DESC, id DESC LIMIT ?",
       service,
       most,
-    );
+    ).map(({ desired: _desired, ...release }) => release);
+  }
+
+  /** A release as it ran, by its fingerprint; undefined where it is not kept. */
+  findRelease(service: string, fingerprint: string): DesiredService | undefined {
+    const key = `${service}\n${fingerprint}`;
+    if (this.#found?.key !== key) {
+      const rows = this.#listBodies<ReleaseBody>(
+        "SELECT body FROM release WHERE service = ? ORDER BY settled_ms DESC, id DESC LIMIT ?",
+        service,
+        KEPT_ROWS.release,
+      );
+      this.#found = { key, desired: rows.find((row) => row.fingerprint === fingerprint)?.desired };
+    }
+    return this.#found.desired;
+  }
+
+  /** The content of one file that was accepted once and that a kept release still needs. */
+  findContent(hash: string): Uint8Array | undefined {
+    const row = this.#database.prepare("SELECT body FROM content WHERE hash = ?").get(hash);
+    return (row as { body: Uint8Array } | undefined)?.body;
   }
 
   /** Saves what a turn changed; throws when the disk does not take it, and has then saved nothing. */
@@ -158,7 +190,15 @@ export class Store {
     );
     for (const [hash, body] of contents)
       if (!stored.has(hash)) this.#run("INSERT INTO content VALUES (?, ?)", hash, body);
-    for (const hash of stored) if (!contents.has(hash)) this.#run("DELETE FROM content WHERE hash = ?", hash);
+    const kept = this.#listReleaseHashes();
+    for (const hash of stored)
+      if (!contents.has(hash) && !kept.has(hash)) this.#run("DELETE FROM content WHERE hash = ?", hash);
+  }
+
+  #listReleaseHashes(): Set<string> {
+    const rows = this.#database.prepare("SELECT body FROM release").all() as { body: string }[];
+    const bodies = rows.map((row) => JSON.parse(row.body) as ReleaseBody);
+    return new Set(bodies.flatMap(({ desired }) => (desired?.files ?? []).map((file) => file.hash)));
   }
 
   #saveExit(exit: ExitRecord): void {
@@ -171,7 +211,7 @@ export class Store {
     this.#trim("exit", exit.service);
   }
 
-  #saveRelease(service: string, release: ReleaseRecord): void {
+  #saveRelease(service: string, release: ReleaseBody): void {
     this.#run(
       "INSERT INTO release (service, settled_ms, body) VALUES (?, ?, ?)",
       service,
@@ -179,10 +219,11 @@ export class Store {
       JSON.stringify(release),
     );
     this.#trim("release", service);
+    this.#found = undefined;
   }
 
   #trim(table: "exit" | "release", service: string): void {
-    const newest = `SELECT id FROM ${table} WHERE service = ? ORDER BY id DESC LIMIT ${KEPT_ROWS}`;
+    const newest = `SELECT id FROM ${table} WHERE service = ? ORDER BY id DESC LIMIT ${KEPT_ROWS[table]}`;
     this.#run(`DELETE FROM ${table} WHERE service = ? AND id NOT IN (${newest})`, service, service);
   }
 

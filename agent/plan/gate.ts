@@ -11,13 +11,13 @@ export type GateVerdict =
   | { open: false; failed: boolean; waitingFor: readonly string[]; reason: string; nextMs: number | undefined };
 
 /** Whether something that a service waits for is healthy now, and if not, why. */
-interface TargetHealth {
+export interface TargetHealth {
   healthy: boolean;
   why: string;
 }
 
 /** Looks at one thing that is waited for. Unknown is never healthy. */
-function checkTarget(world: World, target: RequirementTarget): TargetHealth {
+export function checkTarget(world: World, target: RequirementTarget): TargetHealth {
   if (target.kind === "endpoint") {
     const endpoint = world.observed.endpoints.get(target.url);
     return { healthy: endpoint?.healthy ?? false, why: endpoint?.message ?? "not probed yet" };

@@ -11,6 +11,7 @@ import { planNode } from "./node.ts";
 import { beginMemory, boundTimes, rememberContainer, rememberExit, rememberOutcome } from "./remember.ts";
 import { planRemovals } from "./removal.ts";
 import { guardRepetition } from "./repeat-guard.ts";
+import { rememberRollout, rolloutEndMs } from "./rollout.ts";
 import { decideService } from "./service.ts";
 import { buildView, nameCycles } from "./view.ts";
 import type { Decision, Plan, Reachable, Scene, World } from "./world.ts";
@@ -24,7 +25,9 @@ export function plan(world: World): Plan {
 /** With no engine there is nothing to do and nothing to forget. */
 function planUnreachable(world: World, reason: string): Plan {
   const services = sortedServices(world).map((desired) => {
-    const memory = beginMemory(desired, world.memory.services[desired.name]);
+    const { nowMs, wanted } = world;
+    const before = world.memory.services[desired.name];
+    const memory = beginMemory(desired, before, { wanted: wanted.get(desired.name), nowMs });
     const decision: Decision = { state: "unknown", reason: `the engine does not answer: ${reason}`, memory };
     return buildView(world, desired, decision, undefined);
   });
@@ -104,7 +107,10 @@ function buildScene(
   const mine = engine.containers.filter((container) => container.service === desired.name);
   const current = mine.find((container) => container.specHash === desired.specHash);
   const others = mine.filter((container) => container !== current);
-  let memory = boundTimes(beginMemory(desired, world.memory.services[desired.name]), desired, world.nowMs);
+  const { nowMs } = world;
+  const wanted = world.wanted.get(desired.name) ?? desired;
+  const begun = beginMemory(desired, world.memory.services[desired.name], { wanted, nowMs });
+  let memory = boundTimes(begun, desired, nowMs);
   for (const outcome of world.observed.outcomes) {
     if (outcome.operation.lane === desired.name) memory = rememberOutcome(memory, outcome, desired);
   }
@@ -114,9 +120,10 @@ function buildScene(
     if (ended.exit !== undefined) shared.draft.newExits.push(ended.exit);
     memory = rememberContainer(ended.memory, world, watched);
   }
+  memory = rememberRollout(memory, world, desired, current);
   const inFlight = world.observed.operations.find((operation) => operation.lane === desired.name);
   const health = current === undefined ? undefined : world.observed.health.get(current.id);
-  return { world, engine, desired, memory, current, others, inFlight, health, takeSlot: shared.takeSlot };
+  return { world, engine, desired, wanted, memory, current, others, inFlight, health, takeSlot: shared.takeSlot };
 }
 
 function newest(containers: readonly ObservedContainer[]): ObservedContainer | undefined {
@@ -150,8 +157,9 @@ function record(draft: Draft, scene: Scene, decision: Decision): void {
   draft.views.push(view);
   if (decision.operation !== undefined) draft.operations.push(decision.operation);
   if (decision.cancel === true) draft.cancel.push(desired.name);
-  if (decision.release !== undefined) draft.newReleases.push({ service: desired.name, ...decision.release });
-  for (const at of [decision.nextMs, decision.retryMs]) if (at !== undefined) draft.nextMs.push(at);
+  if (decision.release !== undefined) draft.newReleases.push({ service: desired.name, desired, ...decision.release });
+  for (const at of [decision.nextMs, decision.retryMs, rolloutEndMs({ ...scene, memory: decision.memory })])
+    if (at !== undefined) draft.nextMs.push(at);
   const slotEndMs = (scene.current?.startedMs ?? 0) + world.settings.slotMs;
   if (view.state === "starting" && slotEndMs > world.nowMs) draft.nextMs.push(slotEndMs);
 }

@@ -31,6 +31,7 @@ export function boundTimes(memory: ServiceMemory, desired: DesiredService, nowMs
   if (next.repeated?.untilMs !== undefined && next.repeated.untilMs > nowMs + LONGEST_STALL_MS) {
     next = { ...next, repeated: { ...next.repeated, untilMs: nowMs + LONGEST_STALL_MS } };
   }
+  if (next.intentMs !== undefined && next.intentMs > nowMs) next = { ...next, intentMs: nowMs };
   if (next.waiting !== undefined && next.waiting.sinceMs > nowMs)
     next = { ...next, waiting: { ...next.waiting, sinceMs: nowMs } };
   if (next.healthy?.sinceMs !== undefined && next.healthy.sinceMs > nowMs) {
@@ -40,13 +41,31 @@ export function boundTimes(memory: ServiceMemory, desired: DesiredService, nowMs
 }
 
 /** What a service is remembered with before anything happened; a newer intent begins here again. */
-export function beginMemory(desired: DesiredService, before: ServiceMemory | undefined): ServiceMemory {
+export function beginMemory(
+  desired: DesiredService,
+  known: ServiceMemory | undefined,
+  { wanted = desired, nowMs }: { wanted: DesiredService | undefined; nowMs: number },
+): ServiceMemory {
+  const before = known === undefined ? undefined : dropOverridden(known, wanted.fingerprint);
   if (before?.fingerprint === desired.fingerprint) return before;
   return {
     fingerprint: desired.fingerprint,
+    intentMs: nowMs,
     attempt: 0,
     restarts: before?.restarts ?? 0,
     ...pick(before, ["lastExit", "seen", "healthy", "stopping", "release", "applied", "shown", "ungated"]),
+    ...pick(before, ["rolledBack", "stoppedBy", "startAsked"]),
+  };
+}
+
+/** A person's word, and a rollback, stand only while Git wants what it wanted then. */
+function dropOverridden(memory: ServiceMemory, wanted: string): ServiceMemory {
+  const { rolledBack, stoppedBy, ...rest } = memory;
+  if ((rolledBack ?? stoppedBy) === undefined) return memory;
+  return {
+    ...rest,
+    ...(rolledBack?.wanted === wanted ? { rolledBack } : {}),
+    ...(stoppedBy?.wanted === wanted ? { stoppedBy } : {}),
   };
 }
 

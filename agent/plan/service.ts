@@ -4,6 +4,7 @@
 
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { Cause } from "../../shared/step.ts";
+import { rollBack } from "./rollout.ts";
 import { askStart } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from "./steps.ts";
 import { tendRunning } from "./tend.ts";
@@ -17,6 +18,7 @@ type Rule = (scene: Scene) => Decision | undefined;
 const RULES: readonly Rule[] = [
   followOperation,
   respectPause,
+  rollBack,
   refuseTakenName,
   refuseForeignVolume,
   keepStopped,

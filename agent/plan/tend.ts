@@ -233,7 +233,8 @@ function describeRunning(scene: Running): Decision {
   }
   if (health === undefined) return { state: "starting", reason: "not probed yet", memory, notes };
   if (health.status !== "healthy") return { state: health.status, reason: health.message, memory, notes };
-  const healthyMs = world.nowMs - (memory.healthy?.sinceMs ?? health.sinceMs);
+  const sinceMs = Math.max(memory.healthy?.sinceMs ?? health.sinceMs, memory.intentMs ?? 0);
+  const healthyMs = world.nowMs - sinceMs;
   const left = desired.update.settle - healthyMs;
   if (left > 0) {
     const reason = `healthy for ${describeDuration(healthyMs)}, settled in ${describeDuration(left)}`;
@@ -241,6 +242,18 @@ function describeRunning(scene: Running): Decision {
   }
   if (memory.release?.fingerprint === desired.fingerprint) {
     return { state: "healthy", reason: health.message, memory, notes, settled: true };
+  }
+  // Not yet unhealthy, but its last probe failed: that is nothing to go back to later.
+  if (health.failures > 0) {
+    const nextMs = world.nowMs + (desired.health?.interval ?? 1_000);
+    return {
+      state: "healthy",
+      reason: `not recorded as good: ${health.message}`,
+      memory,
+      notes,
+      nextMs,
+      settled: false,
+    };
   }
   const release = {
     fingerprint: desired.fingerprint,

@@ -4,6 +4,7 @@ import type { DesiredService } from "../../shared/desired-state.ts";
 import { findCycles } from "../../shared/graph.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { ServiceView } from "../../shared/status.ts";
+import { describeRolledBack } from "./rollout.ts";
 import type { Decision, World } from "./world.ts";
 
 /** Builds the view of one service; an objection to its newest manifest shows over everything but trouble. */
@@ -13,12 +14,7 @@ export function buildView(
   decision: Decision,
   container: ObservedContainer | undefined,
 ): ServiceView {
-  const objection = world.desired.objections.get(desired.name);
-  const state = objection?.state ?? decision.state;
-  const reason =
-    objection === undefined
-      ? decision.reason
-      : `${objection.reason}; its release ${desired.revision} is ${decision.state}: ${decision.reason}`;
+  const { state, reason } = describeShown(world, desired, decision);
   const shown = decision.memory.shown ?? world.memory.services[desired.name]?.shown;
   const nextMs = decision.retryMs ?? decision.nextMs;
   return {
@@ -28,16 +24,35 @@ export function buildView(
     sinceMs: shown?.state === state ? shown.sinceMs : world.nowMs,
     waitingFor: decision.waitingFor ?? [],
     nextMs,
-    settled: decision.settled ?? false,
+    settled: decision.memory.rolledBack === undefined && (decision.settled ?? false),
     restarts: decision.memory.restarts,
     revision: container?.revision,
-    desiredRevision: objection === undefined ? desired.revision : world.desired.revision,
+    desiredRevision: world.desired.objections.has(desired.name)
+      ? world.desired.revision
+      : (world.wanted.get(desired.name) ?? desired).revision,
     container: container?.id,
     image: container?.image ?? desired.spec.image,
     owner: desired.owner,
     memoryCapBytes: container?.caps.memoryBytes ?? desired.caps.memoryBytes,
     notes: [...(decision.notes ?? []), ...desired.notes],
   };
+}
+
+/** An objection to the newest manifest shows over what runs; an earlier release that runs well is not what Git wants. */
+function describeShown(
+  world: World,
+  desired: DesiredService,
+  { state, reason, memory }: Decision,
+): Pick<ServiceView, "state" | "reason"> {
+  const objection = world.desired.objections.get(desired.name);
+  const back = memory.rolledBack;
+  const why = back === undefined ? reason : `${describeRolledBack(back)}; ${reason}`;
+  if (objection !== undefined)
+    return {
+      state: objection.state,
+      reason: `${objection.reason}; its release ${desired.revision} is ${state}: ${why}`,
+    };
+  return { state: back !== undefined && state === "healthy" ? "rolled-back" : state, reason: why };
 }
 
 /** Says of services that wait for each other in a circle that they do: no start will ever come of it. */

@@ -31,6 +31,10 @@ export interface World {
   memory: NodeMemory;
   peers: PeerHealth;
   settings: PlanSettings;
+  /** What Git wants of services for which an earlier release stands in `desired`. */
+  wanted: ReadonlyMap<string, DesiredService>;
+  /** The last good release of services whose newest has not settled: what a rollback goes to. */
+  releases: ReadonlyMap<string, DesiredService>;
   nowMs: number;
 }
 
@@ -42,7 +46,7 @@ export interface Plan {
   memory: NodeMemory;
   services: readonly ServiceView[];
   newExits: readonly ExitRecord[];
-  newReleases: readonly (ReleaseRecord & { service: string })[];
+  newReleases: readonly (ReleaseRecord & { service: string; desired: DesiredService })[];
   /** Faults of the node itself, in words. */
   notes: readonly string[];
   /** When to look again although nothing happened. */
@@ -57,6 +61,8 @@ export interface Scene {
   world: World;
   engine: Reachable;
   desired: DesiredService;
+  /** What Git wants; the same as `desired` unless an earlier release runs in its place. */
+  wanted: DesiredService;
   memory: ServiceMemory;
   /** The container of the wanted spec. */
   current: ObservedContainer | undefined;

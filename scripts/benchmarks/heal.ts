@@ -23,7 +23,7 @@ export async function measureCrash(lab: Lab, rounds: number): Promise<Row[]> {
   await proxy.listen();
   const agent = lab.startAgent(lab.writeRepository("crash", names), { socket: proxy.socketPath });
   await agent.untilLine(/^\S+ \S+ +settled /, rounds);
-  const [noticed, issued, started, total]: number[][] = [[], [], [], []];
+  const [noticed, issued, started, total, told]: number[][] = [[], [], [], [], []];
   for (const name of names) {
     const { id, pid } = await find(lab, name);
     lab.events.length = 0;
@@ -31,6 +31,7 @@ export async function measureCrash(lab: Lab, rounds: number): Promise<Row[]> {
     const crashMs = performance.now();
     process.kill(pid, "SIGKILL");
     noticed?.push((await agent.untilLine(new RegExp(` ${name} +backoff `))) - crashMs);
+    told?.push((await lab.untilEvents("die", 1, (event) => event.id === id)) - crashMs);
     const runningMs = await lab.untilEvents("start", 1, (event) => event.id === id);
     const startMs = proxy.calls.find((call) => call.path.includes(`/${id}/start`))?.atMs ?? Number.NaN;
     issued?.push(startMs - crashMs);
@@ -43,12 +44,18 @@ export async function measureCrash(lab: Lab, rounds: number): Promise<Row[]> {
   const engineStart = await measureEngineStart(lab, rounds);
   const policy = await measureRestartPolicy(lab, rounds);
   const ms = (value: number): string => `${value.toFixed(0)} ms`;
-  const [noticedMs, issuedMs, startedMs, totalMs] = [noticed, issued, started, total].map((list) =>
+  const [noticedMs, issuedMs, startedMs, totalMs, toldMs] = [noticed, issued, started, total, told].map((list) =>
     median(list ?? []),
-  ) as [number, number, number, number];
+  ) as [number, number, number, number, number];
   const within = (issued ?? []).every((value) => value >= 0.8 * INITIAL_MS && value <= INITIAL_MS + 150);
   return [
-    { question: "crash to noticed", orca: ms(noticedMs), beside: "", bar: { text: "< 100 ms", met: noticedMs < 100 } },
+    {
+      question: "crash to noticed",
+      orca: ms(noticedMs),
+      beside: `the engine's own event of it: ${ms(toldMs)}`,
+      ratio: noticedMs / toldMs,
+      bar: { text: "< 100 ms", met: noticedMs < 100 },
+    },
     {
       question: "crash to start issued, no history, initial 1 s",
       orca: ms(issuedMs),

@@ -105,7 +105,7 @@ function buildWorld(entries: readonly Service[], order?: "backwards"): World {
   const observed = { ...turn.observed, hosts: {} };
   return {
     ...{ desired: turn.desired, observed, memory: EMPTY_MEMORY, peers: { kind: "assume" } },
-    ...{ settings: DEFAULT_PLAN_SETTINGS, nowMs: NOW_MS },
+    ...{ settings: DEFAULT_PLAN_SETTINGS, nowMs: NOW_MS, wanted: new Map(), releases: new Map() },
   };
 }
 

@@ -1,0 +1,118 @@
+// Rollouts: how long a new release has been tried, when it has failed, and what runs in its place then. Pure.
+// Only the release itself can fail: while the registry, the disk, the engine or something it requires is at fault, its time
+// stands still, and nothing is rolled back (behaviour, section 2).
+
+import { describeDuration } from "../../shared/duration.ts";
+import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
+import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
+import type { ObservedContainer } from "../../shared/observed-state.ts";
+import { checkTarget } from "./gate.ts";
+import type { Decision, Reachable, Scene, World } from "./world.ts";
+
+/** Between two turns at most so much time counts: the rest was the agent's own absence, or a clock that jumped. */
+const LONGEST_TURN_GAP_MS = 35_000;
+
+/** Finds a kept release by its fingerprint. */
+export type FindRelease = (service: string, fingerprint: string) => DesiredService | undefined;
+
+/** Puts earlier releases where the memory says that they stand in for what Git wants. */
+export function applyRollbacks(
+  desired: DesiredState,
+  memory: NodeMemory,
+  find: FindRelease,
+): Pick<World, "desired" | "wanted" | "releases"> {
+  const services = new Map(desired.services);
+  const wanted = new Map<string, DesiredService>();
+  const releases = new Map<string, DesiredService>();
+  for (const [name, service] of desired.services) {
+    const known = memory.services[name];
+    const back = known?.rolledBack;
+    if (back !== undefined && back.wanted === service.fingerprint) {
+      const release = find(name, back.to);
+      if (release === undefined) continue;
+      services.set(name, release);
+      wanted.set(name, service);
+    } else if (known?.release !== undefined && known.release.fingerprint !== service.fingerprint) {
+      const release = find(name, known.release.fingerprint);
+      if (release !== undefined) releases.set(name, release);
+    }
+  }
+  return { desired: { ...desired, services }, wanted, releases };
+}
+
+/** Counts how long this release has been tried; forgets it where there is nothing to go back to. */
+export function rememberRollout(
+  memory: ServiceMemory,
+  world: World,
+  desired: DesiredService,
+  current: ObservedContainer | undefined,
+): ServiceMemory {
+  const { rollout, ...rest } = memory;
+  const tried = desired.running && desired.kind === "service" && world.releases.has(desired.name);
+  if (!tried || current?.startedMs === undefined) return rollout === undefined ? memory : rest;
+  const engineRun = (world.observed.engine as Reachable).run;
+  const begun = { fingerprint: desired.fingerprint, engineRun, spentMs: 0, seenMs: world.nowMs };
+  if (rollout?.fingerprint !== desired.fingerprint || rollout.engineRun !== engineRun)
+    return { ...rest, rollout: begun };
+  if (isExcused(memory, world, desired)) return { ...rest, rollout: { ...rollout, seenMs: world.nowMs } };
+  const gapMs = Math.min(Math.max(0, world.nowMs - rollout.seenMs), LONGEST_TURN_GAP_MS);
+  return { ...rest, rollout: { ...rollout, spentMs: rollout.spentMs + gapMs, seenMs: world.nowMs } };
+}
+
+/** True while something other than the release is at fault. */
+function isExcused(memory: ServiceMemory, world: World, desired: DesiredService): boolean {
+  if (memory.failure?.failure === "infrastructure" || world.memory.pauses[desired.name] !== undefined) return true;
+  if (world.memory.pauses["*"] !== undefined || memory.stoppedBy !== undefined) return true;
+  return desired.requires.some((entry) => !checkTarget(world, entry.target).healthy);
+}
+
+/** Goes back to the last good release when this one cannot run, or has not settled in its time. */
+export function rollBack(scene: Scene): Decision | undefined {
+  const { desired, memory, world } = scene;
+  const release = world.releases.get(desired.name);
+  if (release === undefined || !desired.update.rollback || !desired.running) return undefined;
+  const reason = findFault(scene);
+  if (reason === undefined) return undefined;
+  const { rollout: _rollout, failure: _failure, nextStartMs: _nextStartMs, ...rest } = memory;
+  const back = { wanted: desired.fingerprint, to: release.fingerprint, revision: release.revision, reason };
+  return {
+    state: "rolled-back",
+    reason: describeRolledBack(back),
+    memory: { ...rest, rolledBack: back },
+    // The next turn plans with the release that now stands in its place.
+    nextMs: world.nowMs,
+  };
+}
+
+/** Why this release has failed, or undefined while it has not. */
+function findFault({ desired, memory, current, health }: Scene): string | undefined {
+  const { failure, rollout } = memory;
+  if (failure?.failure === "artefact" && failure.fingerprint === desired.fingerprint) return failure.message;
+  if (rollout === undefined || rollout.spentMs < desired.update.healthy_within) return undefined;
+  const within = `${desired.revision} did not settle within ${describeDuration(desired.update.healthy_within)}`;
+  if (current?.status !== "running") return `${within}: ${describeEnd(memory)}`;
+  if (health === undefined || health.notMade) return undefined;
+  // Healthy at the end of its time: it is given the rest of its settling.
+  return health.status === "healthy" ? undefined : `${within}: ${health.message}`;
+}
+
+function describeEnd({ lastExit, restarts }: ServiceMemory): string {
+  return lastExit === undefined
+    ? "it does not run"
+    : `it ended with exit code ${lastExit.exitCode} (${restarts} restarts)`;
+}
+
+/** When the time of a release that is being tried ends; undefined where nothing would happen then. */
+export function rolloutEndMs({ desired, memory, world }: Scene): number | undefined {
+  const { rollout } = memory;
+  if (rollout === undefined || !desired.update.rollback) return undefined;
+  const leftMs = desired.update.healthy_within - rollout.spentMs;
+  return leftMs > 0 ? world.nowMs + leftMs : undefined;
+}
+
+/** What status says of a service that runs an earlier release. */
+export function describeRolledBack(back: NonNullable<ServiceMemory["rolledBack"]>): string {
+  const until = "until its manifest changes or orca sync --retry asks for it";
+  const by = back.uid === undefined ? "" : ` by uid ${back.uid}`;
+  return `rolled back to ${back.revision}${by}: ${back.reason}; what Git wants is held ${until}`;
+}
