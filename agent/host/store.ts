@@ -37,7 +37,7 @@ export interface Saved {
 }
 
 /** A release that has settled, with everything that is needed to run it again. */
-export interface NewRelease extends ReleaseRecord {
+interface NewRelease extends ReleaseRecord {
   service: string;
   desired: DesiredService;
 }
