@@ -2,13 +2,23 @@
 
 import type { DesiredSettings } from "./desired/settings.ts";
 import type { PeerHealth } from "./plan/world.ts";
+import type { GitLocation } from "./sources/git-exchange.ts";
+
+/** Which branch of which repository a node follows. */
+interface GitSettings {
+  location: GitLocation;
+  path: string;
+  pollMs: number;
+  fetchMs: number;
+  limitBytes: number;
+}
 
 /** Everything a running agent is told. */
 export interface DaemonConfig {
   node: string;
   /** How the lock's holder is named. */
   command: string;
-  source: { dir: string };
+  source: { kind: "directory"; dir: string } | { kind: "git"; git: GitSettings };
   stateDir: string;
   /** A directory in memory for delivered secrets. */
   runDir: string;

@@ -1,6 +1,8 @@
 // One running agent with everything around it: host files, lock, engine, report, signals. `orca up` and `orca agent` are
 // two ways to call it.
 
+import { join } from "node:path";
+
 import { Agent } from "./agent.ts";
 import { EXIT } from "./cli/exit-codes.ts";
 import { judgeTurn } from "./cli/once.ts";
@@ -8,8 +10,9 @@ import type { DaemonConfig } from "./daemon-config.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import { openEngine } from "./docker/engine.ts";
 import { systemClock } from "./host/clock.ts";
-import { readPolicy, readSecretFile, readStandIns } from "./host/host-files.ts";
+import { readPolicy, readStandIns } from "./host/host-files.ts";
 import { defaultAuthFile } from "./host/registry-auth.ts";
+import { readSecretFile } from "./host/secret-file.ts";
 import { Systemd } from "./host/systemd.ts";
 import { watchFiles } from "./host/watch-files.ts";
 import { lockNode } from "./node-lock.ts";
@@ -17,10 +20,10 @@ import { DEFAULT_PLAN_SETTINGS } from "./plan/world.ts";
 import type { ReportLogger } from "./report/log-events.ts";
 import { Report } from "./report/report.ts";
 import type { ReportOptions } from "./report/report-options.ts";
-import { DirectorySource } from "./sources/directory.ts";
 import { standInSecrets } from "./sources/stand-in-secrets.ts";
 import type { AgentEvent, Emit } from "../shared/event.ts";
 import { parsePublishedPort, type PublishedPort } from "../shared/published-port.ts";
+import type { Source } from "../shared/snapshot.ts";
 import { VERSION } from "../shared/version.ts";
 
 /** Runs an agent until it is told to end; answers the exit code. */
@@ -35,7 +38,7 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
   const agent = new Agent({
     node: config.node,
     engine,
-    source: new DirectorySource({ directory: config.source.dir, node: config.node, clock: systemClock }),
+    source: await openSource(config),
     stateDir: config.stateDir,
     runDir: config.runDir,
     settings,
@@ -71,6 +74,17 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
   engine.close();
   unlock();
   return code;
+}
+
+/** Each source is loaded only where it is used. */
+async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Source> {
+  if (source.kind === "directory") {
+    const { DirectorySource } = await import("./sources/directory.ts");
+    return new DirectorySource({ directory: source.dir, node, clock: systemClock });
+  }
+  const { GitSource } = await import("./sources/git-source.ts");
+  const program = process.argv[1] ?? "";
+  return new GitSource({ ...source.git, node, directory: join(stateDir, "git"), program, clock: systemClock });
 }
 
 async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {

@@ -74,7 +74,7 @@ export class DesiredBuilder {
   async build(engine: ObservedEngine): Promise<BuiltState> {
     const reading = await this.#options.source.read();
     const snapshot = reading.kind === "read" ? reading.snapshot : this.#lastKnownGood();
-    if (reading.kind === "read") this.#readMs = reading.readMs;
+    this.#readMs = reading.readMs ?? this.#readMs;
     // Without a memory of what ran here, a change cannot be judged until the engine has said what runs.
     if (snapshot === undefined || (this.needsAdoption && !engine.reachable)) {
       return { desired: undefined, inForce: undefined, source: this.#describeSource(reading, undefined), fresh: false };
@@ -155,7 +155,10 @@ export class DesiredBuilder {
     return {
       revision: inForce.revision,
       fleet: inForce.fleet,
-      manifests: { [node]: Object.fromEntries(services.map(([name, service]) => [name, service.text])) },
+      manifests: {
+        ...inForce.others,
+        [node]: Object.fromEntries(services.map(([name, service]) => [name, service.text])),
+      },
       files: Object.fromEntries(files),
       describeFile: (place, service) => `manifests/${place}/${service}.toml`,
       fleetFile: "fleet.toml",
@@ -171,6 +174,7 @@ export class DesiredBuilder {
       readMs: this.#readMs,
       trouble: reading.kind === "failed" ? reading.reason : desired?.held,
       retryMs: reading.kind === "failed" ? reading.retryMs : undefined,
+      ...(reading.kind === "read" && reading.notes !== undefined ? { notes: reading.notes } : {}),
     };
   }
 }

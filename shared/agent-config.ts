@@ -2,7 +2,7 @@
 
 import * as z from "zod";
 
-import { absolutePath, durationMs, name, positiveDurationMs } from "./schema-leaf.ts";
+import { absolutePath, durationMs, name, positiveDurationMs, sizeBytes } from "./schema-leaf.ts";
 
 const listenAddress = z
   .string()
@@ -14,12 +14,26 @@ const loopbackAddress = listenAddress.refine((text) => /^(127\.|\[::1\]|localhos
   params: { hint: 'write "127.0.0.1:7070"' },
 });
 
+/** Status and logs show the URL, so nothing secret may stand in it. */
+const repositoryUrl = z.url({ protocol: /^https?$/ }).refine((text) => !/^https?:\/\/[^/]*@|[?#]/.test(text), {
+  message: "a repository's URL has no user, password, query or fragment",
+  params: { hint: 'write "https://git.example.com/acme/platform.git", and the token into token_file' },
+});
+
 const gitSource = z.strictObject({
-  url: z.url({ protocol: /^https?$/ }),
-  branch: z.string().min(1).default("main"),
-  path: z.string().default("orca"),
-  poll: positiveDurationMs.default(15_000),
-  token_file: absolutePath.optional(),
+  url: repositoryUrl,
+  branch: z
+    .string()
+    .regex(/^(?![/.-])[\w./+@-]+(?<![/.])$/, 'write a branch\'s name, such as "main"')
+    .default("main"),
+  path: z.string().default("orca").describe("The directory that holds orca/, or orca/ itself."),
+  poll: positiveDurationMs.default(15_000).describe("How often the branch is asked for; jittered by a tenth."),
+  timeout: positiveDurationMs.default(120_000).describe("How long one fetch may take."),
+  max_size: sizeBytes.default(33_554_432).describe("The largest pack that is taken."),
+  token_file: absolutePath
+    .optional()
+    .describe("Root-owned 0600 file that holds a token with the right to read, or user:token."),
+  ca_file: absolutePath.optional().describe("The CA, in PEM form, that the server's certificate must come from."),
   trusted_keys: absolutePath.optional(),
 });
 

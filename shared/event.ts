@@ -28,6 +28,8 @@ export interface SourceState {
   /** Why the newest reading is not in force: unreadable, refused or held. */
   trouble: string | undefined;
   retryMs: number | undefined;
+  /** What people should know although it was read well. */
+  notes?: readonly string[];
 }
 
 /** Who asked for something through the unix socket. */

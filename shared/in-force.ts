@@ -14,5 +14,7 @@ export interface InForce {
   revision: string;
   acceptedMs: number;
   fleet: string | undefined;
+  /** Node → service → manifest text of those other nodes' services that this node's templates were rendered with. */
+  others?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   services: Readonly<Record<string, AcceptedService>>;
 }

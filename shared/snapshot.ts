@@ -1,9 +1,22 @@
 // The raw inputs of one revision: made by sources/, understood by desired/. Text and bytes only, nothing parsed.
 
+/** What a commit says of itself. */
+export interface CommitInfo {
+  /** Name and address: `Jane Doe <jane@example.com>`. */
+  author: string;
+  committer: string;
+  committedMs: number;
+  subject: string;
+  /** The lines `Key: value` at the end of its message, in order. */
+  trailers: readonly (readonly [key: string, value: string])[];
+}
+
 /** What a source holds at one revision. */
 export interface Snapshot {
   /** A commit, or `dir:` and 12 hex digits over the node's inputs. */
   revision: string;
+  /** The commit, where the source has commits. */
+  commit?: CommitInfo;
   /** Text of fleet.toml; undefined where there is none. */
   fleet: string | undefined;
   /** Node → service → manifest text. This node's directory is always there, others where the source has read them. */
@@ -18,8 +31,20 @@ export interface Snapshot {
 
 /** What reading a source gives. An error is not an empty snapshot: with `failed` the last known good stays in force. */
 export type SourceReading =
-  | { kind: "read"; snapshot: Snapshot; readMs: number }
-  | { kind: "failed"; reason: string; retryMs: number };
+  | {
+      kind: "read";
+      snapshot: Snapshot;
+      readMs: number;
+      /** What people should know although all went well. */
+      notes?: readonly string[];
+    }
+  | {
+      kind: "failed";
+      reason: string;
+      retryMs: number;
+      /** When it was last read well, where the source remembers that longer than an agent lives. */
+      readMs?: number;
+    };
 
 /** Where desired state comes from: a directory, or Git behind the same port. */
 export interface Source {

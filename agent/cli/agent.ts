@@ -2,6 +2,7 @@
 
 import { CommandError } from "./exit-codes.ts";
 import { runDaemon } from "../daemon.ts";
+import type { DaemonConfig } from "../daemon-config.ts";
 import { readHostFile } from "../host/host-files.ts";
 import { type AgentConfig, agentConfigSchema } from "../../shared/agent-config.ts";
 import { existsSync } from "node:fs";
@@ -11,20 +12,32 @@ export interface AgentCommandOptions {
   config: string;
 }
 
-function listUnused(source: AgentConfig["source"]): string[] {
+function chooseSource({ git, dir }: AgentConfig["source"]): DaemonConfig["source"] {
+  // The schema has one of the two.
+  if (git === undefined) return { kind: "directory", dir: dir ?? "" };
+  // Who wants signatures to be checked must not run without.
+  if (git.trusted_keys !== undefined)
+    throw new CommandError("source.git.trusted_keys is not acted on by this version: signatures are not checked");
+  const { url, branch, token_file: tokenFile, ca_file: caFile, path } = git;
+  const location = { url, branch, tokenFile, caFile };
+  return { kind: "git", git: { location, path, pollMs: git.poll, fetchMs: git.timeout, limitBytes: git.max_size } };
+}
+
+function listNotes(source: AgentConfig["source"]): string[] {
   const parts = [
     ...(source.webhook === undefined ? [] : ["source.webhook"]),
     ...(source.status_token_file === undefined ? [] : ["source.status_token_file"]),
   ];
-  return parts.length === 0 ? [] : [`agent.toml: not acted on by this version: ${parts.join(", ")}`];
+  const unused = parts.length === 0 ? [] : [`agent.toml: not acted on by this version: ${parts.join(", ")}`];
+  const { git } = source;
+  if (git?.token_file === undefined || !git.url.startsWith("http:")) return unused;
+  return [...unused, "agent.toml: the Git token travels in clear: write https:// into source.git.url"];
 }
 
 /** Runs `orca agent`; answers the exit code. */
 export async function agent(options: AgentCommandOptions): Promise<number> {
   const config = await readHostFile(agentConfigSchema, options.config);
-  const { dir } = config.source;
-  if (dir === undefined)
-    throw new CommandError('source.git is not read by this version: write dir = "/srv/manifests" in [source]');
+  const source = chooseSource(config.source);
   for (const [key, part] of [
     ["secrets", config.secrets],
     ["gossip", config.gossip],
@@ -36,7 +49,7 @@ export async function agent(options: AgentCommandOptions): Promise<number> {
   return runDaemon({
     node: config.node,
     command: `orca agent --config ${options.config}`,
-    source: { dir },
+    source,
     stateDir: config.state.dir,
     runDir: "/run/orca",
     lockDir: "/run/orca/locks",
@@ -48,7 +61,7 @@ export async function agent(options: AgentCommandOptions): Promise<number> {
     address: undefined,
     ports: "as-written",
     budget: "enforce",
-    hostNotes: listUnused(config.source),
+    hostNotes: listNotes(config.source),
     peers: { kind: "known", services: {} },
     alerts:
       config.alerts === undefined

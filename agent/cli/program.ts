@@ -19,6 +19,10 @@ export function buildProgram(): Command {
     .showSuggestionAfterError()
     .configureHelp({ sortSubcommands: false });
   addAgent(program);
+  // What the agent runs to fetch; not for people.
+  program
+    .command("git-fetch", { hidden: true })
+    .action(run(async () => (await import("../sources/git-fetch.ts")).runFetch()));
   addUp(program);
   addPlan(program);
   addLint(program);

@@ -41,7 +41,7 @@ export async function up(directory: string, options: UpOptions): Promise<number>
   const config: DaemonConfig = {
     node,
     command: "orca up",
-    source: { dir: resolve(directory) },
+    source: { kind: "directory", dir: resolve(directory) },
     ...places,
     docker: { socket: options.docker, authFile: undefined },
     listen: options.listen,

@@ -5,6 +5,7 @@ import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import type { Objection } from "../../shared/desired-state.ts";
 import type { Fleet } from "../../shared/fleet.ts";
 import { describeProblem } from "../../shared/problem.ts";
+import type { CommitInfo } from "../../shared/snapshot.ts";
 import {
   checkBudget,
   checkPolicyBudget,
@@ -54,6 +55,12 @@ export interface AcceptedManifest extends PlacedService {
 /** The most services an input change may remove without a word from a person (behaviour, section 1). */
 function mostRemovals(before: number): number {
   return before >= 3 ? Math.min(Math.max(2, Math.floor(before * 0.3)), before - 1) : 2;
+}
+
+/** How many removals a commit allows by its trailer `Orca-Allow-Removal: <n>`; what is no number allows none. */
+export function readAllowedRemovals(commit: CommitInfo | undefined): number {
+  const values = (commit?.trailers ?? []).filter(([key]) => key.toLowerCase() === "orca-allow-removal");
+  return Math.max(0, ...values.map(([, value]) => (/^\d{1,5}$/.test(value) ? Number(value) : 0)));
 }
 
 /** Judges a candidate. */

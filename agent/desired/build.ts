@@ -7,7 +7,7 @@ import { nameNetwork } from "../../shared/identity.ts";
 import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import { compareText, describeProblem } from "../../shared/problem.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
-import { accept, type Acceptance, type AcceptedManifest } from "./accept.ts";
+import { accept, type Acceptance, type AcceptedManifest, readAllowedRemovals } from "./accept.ts";
 import { chooseRelease } from "./choose.ts";
 import type { PlacedService } from "./constraints.ts";
 import { type ParseCache, parseFleet, type ParsedFleet, parseManifests } from "./repository.ts";
@@ -71,9 +71,10 @@ interface Parsed {
 }
 
 async function judge(input: DesiredInput, { fleet, before, others }: Parsed): Promise<Acceptance> {
-  const { snapshot, inForce, adopted, allowedRemovals, settings } = input;
+  const { snapshot, inForce, adopted, settings } = input;
   const own = await parseManifests(snapshot, settings.node, input.cache);
-  const { revision } = snapshot;
+  const { revision, commit } = snapshot;
+  const allowedRemovals = Math.max(input.allowedRemovals, readAllowedRemovals(commit));
   return accept({ revision, fleet: fleet.fleet, own, others, before, inForce, adopted, allowedRemovals, settings });
 }
 
@@ -124,10 +125,25 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   }
   const { held: heldBy, notes } = acceptance;
   const desired = buildState(input, fleet.fleet, { services, objections, contents, notes, held: heldBy });
-  const { revision, fleet: fleetText } = held
-    ? { revision: input.inForce?.revision ?? "", fleet: input.inForce?.fleet }
-    : { revision: input.snapshot.revision, fleet: input.snapshot.fleet };
-  return { desired, inForce: { revision, fleet: fleetText, acceptedMs: input.nowMs, services: kept } };
+  const {
+    revision,
+    fleet: fleetText,
+    others: texts,
+  } = held
+    ? { revision: "", fleet: undefined, others: undefined, ...input.inForce }
+    : { ...input.snapshot, others: selectRouted(input) };
+  const inForce = { revision, fleet: fleetText, acceptedMs: input.nowMs, services: kept };
+  return { desired, inForce: texts === undefined ? inForce : { ...inForce, others: texts } };
+}
+
+/** What templates of this node were rendered with must outlive a source that cannot be read. */
+function selectRouted({ snapshot, settings }: DesiredInput): InForce["others"] {
+  const { [settings.node]: own = {}, ...others } = snapshot.manifests;
+  if (!Object.values(own).some((text) => text.includes("template"))) return undefined;
+  const routed = Object.entries(others).map(([node, texts]) => {
+    return [node, Object.fromEntries(Object.entries(texts).filter(([, text]) => text.includes("routes")))] as const;
+  });
+  return Object.fromEntries(routed.filter(([, texts]) => Object.keys(texts).length > 0));
 }
 
 type StateParts = Pick<DesiredState, "services" | "objections" | "contents" | "held" | "notes">;

@@ -1,6 +1,6 @@
 // The host's own files, read when the agent starts and again when they change: policy, stand-ins. Each with a clear error.
 
-import { readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 
 import * as z from "zod";
 
@@ -8,7 +8,6 @@ import { parseToml } from "../../shared/parse-toml.ts";
 import { buildStrictPolicy, type Policy, policySchema } from "../../shared/policy.ts";
 import { describeProblem } from "../../shared/problem.ts";
 import { imageReference } from "../../shared/schema-leaf.ts";
-import { Secret } from "../../shared/secret.ts";
 
 const standInSchema = z.record(z.union([z.literal("*"), imageReference]), imageReference);
 
@@ -25,15 +24,6 @@ export async function readHostFile<T>(schema: z.ZodType<T>, file: string): Promi
   const parsed = await parseToml(schema, text, file);
   if (parsed.ok) return parsed.value;
   throw new HostFileError(parsed.problems.map(describeProblem).join("\n"));
-}
-
-/** Reads a secret from a file of the host; the file must belong to its user alone. Throws without naming the content. */
-export async function readSecretFile(file: string): Promise<Secret> {
-  const info = await stat(file).catch((error: NodeJS.ErrnoException) => {
-    throw new HostFileError(`${file} cannot be read: ${error.code}`);
-  });
-  if ((info.mode & 0o077) !== 0) throw new HostFileError(`${file} can be read by others: run chmod 600 ${file}`);
-  return new Secret((await readFile(file, "utf8")).trim());
 }
 
 /** Reads the host's policy; without a file the strict one holds. */

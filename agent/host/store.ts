@@ -50,6 +50,7 @@ export class Store {
   readonly #path: string;
   #database: DatabaseSync;
   #written = new Map<string, string>();
+  #inForce: InForce | undefined;
   /** The release last looked for; a rollout asks for the same one at each turn. */
   #found: { key: string; desired: DesiredService | undefined } | undefined;
   /** What was found wrong when it was opened, in words. */
@@ -136,7 +137,9 @@ export class Store {
   /** Saves what a turn changed; throws when the disk does not take it, and has then saved nothing. */
   save(saved: Saved): void {
     const documents = new Map([["memory", JSON.stringify(saved.memory)]]);
-    if (saved.inForce !== undefined) documents.set("in-force", JSON.stringify(saved.inForce));
+    // It is large, and the same object as long as nothing new was read.
+    if (saved.inForce !== undefined && saved.inForce !== this.#inForce)
+      documents.set("in-force", JSON.stringify(saved.inForce));
     const changed = [...documents].filter(([name, body]) => this.#written.get(name) !== body);
     if (changed.length === 0 && saved.newExits.length === 0 && saved.newReleases.length === 0) return;
     this.#database.exec("BEGIN IMMEDIATE");
@@ -157,6 +160,7 @@ export class Store {
       throw error;
     }
     for (const [name, body] of changed) this.#written.set(name, body);
+    this.#inForce = saved.inForce;
   }
 
   close(): void {

@@ -159,8 +159,11 @@ function describeTrouble(state: ReportState, nowMs: number): string[] {
   if (source?.trouble !== undefined) {
     const age =
       source.readMs === undefined ? "was never read" : `was last read ${describeDuration(nowMs - source.readMs)} ago`;
-    notes.push(`the source ${age}: ${source.trouble}; what is in force stays in force`);
+    const retryMs = source.retryMs === undefined ? undefined : Math.max(0, source.retryMs - nowMs);
+    const retry = retryMs === undefined ? "" : `; next try in ${describeDuration(retryMs)}`;
+    notes.push(`the source ${age}: ${source.trouble}; what is in force stays in force${retry}`);
   }
+  notes.push(...(source?.notes ?? []));
   for (const disk of (host?.disks ?? []).map(buildDisk)) {
     if (disk.freePercent < LOW_DISK_PERCENT) notes.push(`${disk.path} is nearly full: ${disk.freePercent} % are free`);
     if (disk.inodesFreePercent < LOW_DISK_PERCENT)

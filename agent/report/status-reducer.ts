@@ -97,7 +97,8 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
 
 function cleanSource(source: SourceState): SourceState {
   const trouble = source.trouble === undefined ? undefined : hidePassword(source.trouble);
-  return { ...source, location: hidePassword(source.location), trouble };
+  const notes = source.notes?.map(hidePassword);
+  return { ...source, location: hidePassword(source.location), trouble, ...(notes === undefined ? {} : { notes }) };
 }
 
 function historyOf(state: ReportState, name: string): ServiceHistory {

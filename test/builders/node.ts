@@ -10,7 +10,8 @@ import { DEFAULT_PLAN_SETTINGS, type PeerHealth, type PlanSettings } from "../..
 import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
 import { buildStrictPolicy } from "../../shared/policy.ts";
 import type { ServiceView } from "../../shared/status.ts";
-import type { CancelTimer } from "../../agent/host/clock.ts";
+import type { Source } from "../../shared/snapshot.ts";
+import type { CancelTimer, Clock } from "../../agent/host/clock.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 import { FakeEngine } from "../fakes/fake-engine.ts";
 import { FakeSource } from "../fakes/fake-source.ts";
@@ -27,6 +28,8 @@ export interface NodeChoices {
   peers?: PeerHealth;
   /** Endpoints that answer. */
   endpoints?: Set<string>;
+  /** A real source in place of the fake one; the fake clock stands still while it is busy. */
+  openSource?: (clock: Clock) => Source & { isBusy: boolean };
 }
 
 /** One agent process: dead, it does nothing more and hears no answer. */
@@ -70,11 +73,15 @@ export class TestNode {
   #life: Life = { alive: false, timers: new Set() };
   #turn: TurnSummary | undefined;
   #writing = 0;
+  #realSource: { isBusy: boolean } | undefined;
 
   constructor(choices: NodeChoices = {}) {
     this.#choices = choices;
     this.endpoints = choices.endpoints ?? new Set();
-    this.clock.isBusy = () => this.#writing > 0 || (this.source.reading && this.#life.alive && !this.engine.dead);
+    this.clock.isBusy = () =>
+      this.#writing > 0 ||
+      this.#realSource?.isBusy === true ||
+      (this.source.reading && this.#life.alive && !this.engine.dead);
     this.engine.images.set("app:1", {});
     this.engine.images.set("app:2", {});
   }
@@ -96,7 +103,7 @@ export class TestNode {
         writer: mortal(this.engine.writer, life),
         exec: mortal(this.engine.exec, life),
       },
-      source: mortal(this.source, life),
+      source: mortal(this.#openSource(life), life),
       stateDir: this.stateDir,
       runDir: join(this.stateDir, "run"),
       settings: {
@@ -116,11 +123,7 @@ export class TestNode {
       peers: this.#choices.peers ?? { kind: "assume" },
       secrets: undefined,
       authFiles: [],
-      clock: {
-        nowMs: () => this.clock.nowMs(),
-        monotonicMs: () => this.clock.monotonicMs(),
-        after: (delayMs, callback) => this.#wait(life, delayMs, callback),
-      },
+      clock: this.#lendClock(life),
       bootId: this.bootId,
       emit: (event) => {
         if (life.alive) this.#hear(event);
@@ -190,6 +193,28 @@ export class TestNode {
     const settled = (): boolean =>
       services.every((name) => this.#turn?.services.find((entry) => entry.name === name)?.settled === true);
     return this.clock.advanceUntil(settled, withinMs, `${services.join(", ")} settled`);
+  }
+
+  #lendClock(life: Life): Clock {
+    return {
+      nowMs: () => this.clock.nowMs(),
+      monotonicMs: () => this.clock.monotonicMs(),
+      after: (delayMs, callback) => this.#wait(life, delayMs, callback),
+    };
+  }
+
+  /** The fake source, or a real one whose reads say like the fake one's that a turn is under way. */
+  #openSource(life: Life): Source {
+    const real = this.#choices.openSource?.(this.#lendClock(life));
+    this.#realSource = real;
+    if (real === undefined) return this.source;
+    const read = real.read.bind(real);
+    return Object.assign(real, {
+      read: () => {
+        this.source.reading = true;
+        return read();
+      },
+    });
   }
 
   #wait(life: Life, delayMs: number, callback: () => void): CancelTimer {

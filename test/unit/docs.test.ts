@@ -121,10 +121,15 @@ function parseWords(words: readonly string[]): string {
 /** Every command, with the words that call it. */
 function listCommands(): { name: string; command: Command }[] {
   const list = (command: Command, name: string): { name: string; command: Command }[] =>
-    command.commands.flatMap((inner) => {
-      const full = `${name} ${inner.name()}`;
-      return [{ name: full, command: inner }, ...list(inner, full)];
-    });
+    // Hidden ones are the agent's own.
+    command
+      .createHelp()
+      .visibleCommands(command)
+      .filter((inner) => inner.name() !== "help")
+      .flatMap((inner) => {
+        const full = `${name} ${inner.name()}`;
+        return [{ name: full, command: inner }, ...list(inner, full)];
+      });
   return list(buildProgram(), "orca");
 }
 

@@ -89,7 +89,7 @@ describe("the text", () => {
       views: [buildView("web"), buildView("db", { state: "backoff", reason: "it ended", restarts: 7 })],
     });
     for (const said of [
-      "node vm1 · revision aaaaaaaaaaaa · source read 12s ago · engine answers",
+      "node vm1 · revision aaaaaaaaaaaa · source directory /srv/manifests read 12s ago · engine answers",
       "RAM 3 GiB of 8 GiB (38 %) · CPU 12.3 % of 2",
       "disk /: 45 GiB of 100 GiB free (45 %), inodes 80 % free",
       "disk /mnt/data: 9 GiB of 100 GiB free (9 %), inodes 100 % free",

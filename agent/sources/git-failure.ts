@@ -1,0 +1,104 @@
+// Why Git could not be read, in words that say where it failed and what to do. Made by whatever speaks to the server or
+// reads the store; shown in status. Never holds a token: nothing the server sent is quoted but Git's own error line.
+
+/** What a failure means for the next attempt. */
+export interface FailureTraits {
+  /** The same commit fails again: it is not fetched again until the branch moves. */
+  lasting?: boolean;
+  /** How long the server asked to be left alone, in milliseconds. */
+  retryAfterMs?: number | undefined;
+  cause?: unknown;
+}
+
+/** A failure that people can act on. */
+export class GitFailure extends Error {
+  readonly lasting: boolean;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(message: string, { lasting = false, retryAfterMs, cause }: FailureTraits = {}) {
+    super(message, cause === undefined ? {} : { cause });
+    this.lasting = lasting;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/** What the words depend on. */
+export interface FailurePlace {
+  host: string;
+  tokenFile: string | undefined;
+  caFile: string | undefined;
+}
+
+/** Says what an HTTP status other than 200 means and what to do about it. */
+export function describeStatus(status: number, { host, tokenFile }: FailurePlace): string {
+  const token = tokenFile === undefined ? undefined : `the token in ${tokenFile}`;
+  switch (status) {
+    case 401:
+      return token === undefined
+        ? `${host} asks for a login (401): put a token into a file and name it in source.git.token_file`
+        : `${host} refuses ${token} (401): it is wrong, revoked or has run out; write a new one into the file`;
+    case 403:
+      return token === undefined
+        ? `${host} forbids it (403): name a token that may read the repository in source.git.token_file`
+        : `${host} forbids it (403): ${token} needs the right to read the repository`;
+    case 404:
+      return `${host} finds no such repository (404): the repository or ${token === undefined ? "a" : "the"} token's right to read it is missing${
+        token === undefined ? "; a private one needs source.git.token_file" : `; check source.git.url and ${token}`
+      }`;
+    case 429:
+      return `${host} limits the rate of requests (429)`;
+    default:
+      return status >= 500
+        ? `${host} failed (${status}): look at the server`
+        : `${host} answers with ${status}, which is none of Git's answers: check source.git.url`;
+  }
+}
+
+const CERTIFICATE =
+  /^(CERT_|ERR_TLS_CERT|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|HOSTNAME_MISMATCH)/;
+
+/** Says what an error of the network means. */
+export function describeNetwork(error: NodeJS.ErrnoException, place: FailurePlace): string {
+  const { host, caFile } = place;
+  const code = error.code ?? error.message;
+  if (CERTIFICATE.test(code)) {
+    const trusted =
+      caFile === undefined ? "name the CA's certificate in source.git.ca_file" : `it is not from ${caFile}`;
+    const why = code === "CERT_HAS_EXPIRED" ? "has run out" : "is not trusted";
+    return `the certificate of ${host} ${why} (${code}): ${code === "CERT_HAS_EXPIRED" ? "renew it" : trusted}`;
+  }
+  switch (code) {
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return `the name ${host} cannot be looked up (${code}): check DNS and source.git.url`;
+    case "ECONNREFUSED":
+      return `nothing listens at ${host} (${code})`;
+    case "ECONNRESET":
+    case "EPIPE":
+      return `the connection to ${host} was cut before the answer was whole (${code})`;
+    case "EHOSTUNREACH":
+    case "ENETUNREACH":
+    case "ETIMEDOUT":
+      return `${host} cannot be reached (${code}): check the network`;
+    case "EPROTO":
+    case "ERR_SSL_WRONG_VERSION_NUMBER":
+      return `${host} does not speak TLS there (${code}): check source.git.url`;
+    default:
+      return `the connection to ${host} failed (${code})`;
+  }
+}
+
+/** The longest wait a server can ask for. */
+const LONGEST_WAIT_MS = 3_600_000;
+
+/** Reads Retry-After: seconds, or a date. Undefined where it says neither. */
+export function parseRetryAfter(value: string | undefined, nowMs: number): number | undefined {
+  if (value === undefined) return undefined;
+  const isDate = /[A-Za-z]/.test(value);
+  const waitMs = isDate
+    ? Date.parse(value) - nowMs
+    : /^\d{1,9}$/.test(value.trim())
+      ? Number(value) * 1_000
+      : Number.NaN;
+  return Number.isFinite(waitMs) ? Math.min(LONGEST_WAIT_MS, Math.max(0, waitMs)) : undefined;
+}

@@ -1,0 +1,90 @@
+// The short-lived child behind `orca git-fetch`: fetches a branch's newest commit and reads a node's inputs from it. The
+// agent starts it and nobody else; a request on stdin, an answer on stdout. Ends when its stdin does.
+
+import { join } from "node:path";
+
+import { encodeFailure, encodeRead, type FetchRequest, type ReadParts } from "./git-exchange.ts";
+import { GitFailure } from "./git-failure.ts";
+import { parseCommit } from "./git-objects.ts";
+import { GitRemote } from "./git-remote.ts";
+import { RoutedCache } from "./git-routed-cache.ts";
+import { GitStore } from "./git-store.ts";
+import { readTree } from "./git-tree.ts";
+
+/** Runs the child and ends the process. A failure is an answer like any other. */
+export async function runFetch(): Promise<never> {
+  const answer = await answerRequest(await readRequest(process.stdin));
+  await new Promise<void>((resolve) => process.stdout.write(answer, () => resolve()));
+  process.exit(0);
+}
+
+/** Reads one line; what ends before that line does has no parent any more. */
+async function readRequest(input: AsyncIterable<Buffer>): Promise<FetchRequest> {
+  const iterator = input[Symbol.asyncIterator]();
+  let text = "";
+  while (!text.includes("\n")) {
+    const { done, value } = await iterator.next();
+    if (done === true) throw new Error("fetch: there is no request on stdin; the agent asks this, not people");
+    text += value.toString("utf8");
+  }
+  void waitForEnd(iterator);
+  return JSON.parse(text) as FetchRequest;
+}
+
+/** The agent is gone when stdin ends: nobody waits for the answer. */
+async function waitForEnd(iterator: AsyncIterator<Buffer>): Promise<void> {
+  for (let ended = false; !ended;) {
+    ended = await iterator.next().then(
+      ({ done }) => done === true,
+      () => true,
+    );
+  }
+  process.exit(1);
+}
+
+async function answerRequest(request: FetchRequest): Promise<Buffer> {
+  try {
+    return encodeRead(await fetchAndRead(request));
+  } catch (error) {
+    if (error instanceof GitFailure) return encodeFailure(error);
+    return encodeFailure(new GitFailure(`fetch: ${error instanceof Error ? error.message : String(error)}`));
+  }
+}
+
+async function fetchAndRead(request: FetchRequest): Promise<ReadParts> {
+  const { directory, location, limitBytes } = request;
+  const place = join(directory, "store");
+  const store = await GitStore.open(place, location);
+  if (store !== undefined && !(await store.isWorn(limitBytes))) {
+    try {
+      const { commit, rewritten } = await fetchNewest(store, request);
+      return { ...(await readInputs(store, commit, request)), rewritten };
+    } catch (error) {
+      // What the server or the repository did is told; a store that is damaged is fetched anew.
+      if (error instanceof GitFailure) throw error;
+    }
+  }
+  const fresh = await GitStore.create(join(directory, "store.new"), location, store);
+  const { commit, rewritten } = await fetchNewest(fresh, request);
+  await fresh.moveTo(place);
+  return { ...(await readInputs(fresh, commit, request)), rewritten };
+}
+
+async function fetchNewest(store: GitStore, request: FetchRequest): Promise<{ commit: string; rewritten: boolean }> {
+  const { deadlineMs, limitBytes, location, tip } = request;
+  if (store.tip === tip) return { commit: tip, rewritten: false };
+  const commit = await store.fetch(new GitRemote(location), { deadlineMs, limitBytes });
+  const { parents } = parseCommit(await store.read(commit, "commit"));
+  return { commit, rewritten: await store.finish(commit, parents) };
+}
+
+async function readInputs(
+  store: GitStore,
+  commit: string,
+  { directory, path, node, location }: FetchRequest,
+): Promise<Omit<ReadParts, "rewritten">> {
+  const cache = await RoutedCache.open(directory);
+  const inputs = await readTree(store, { commit, path, node, branch: location.branch }, cache);
+  await cache.save();
+  return inputs;
+}

@@ -1,0 +1,235 @@
+// The Git source: polls a branch with one small request, and lets a short-lived child fetch when the branch has moved.
+// `read` never waits: it answers what the newest poll found. A server that cannot be read is a failure, never an empty
+// repository; what was read before stays.
+
+import { mkdir, stat, utimes, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import type { Snapshot, Source, SourceReading } from "../../shared/snapshot.ts";
+import { runChild } from "../host/child-process.ts";
+import type { CancelTimer, Clock } from "../host/clock.ts";
+import { decodeAnswer, type FetchRequest, type FetchResult, type GitLocation } from "./git-exchange.ts";
+import { GitFailure } from "./git-failure.ts";
+import { GitRemote } from "./git-remote.ts";
+import { hintDelayMs, pollDelayMs, type PollTimes, retryDelayMs } from "./git-schedule.ts";
+
+/** What the source needs. */
+export interface GitSourceOptions {
+  location: GitLocation;
+  /** The directory in the repository that holds `orca/`, or `orca/` itself. */
+  path: string;
+  node: string;
+  /** How often the branch is asked for, before jitter. */
+  pollMs: number;
+  /** How long one fetch may take. */
+  fetchMs: number;
+  /** The largest pack that is taken. */
+  limitBytes: number;
+  /** Where the clone is kept: a cache that may be deleted at any time. */
+  directory: string;
+  /** The program whose command `git-fetch` fetches. */
+  program: string;
+  clock: Clock;
+  /** How long one request of a poll may take. */
+  requestMs?: number;
+}
+
+const REQUEST_MS = 10_000;
+/** The most memory the child may take. */
+const CHILD_MEMORY_BYTES = 320 * 1024 ** 2;
+/** The largest answer of the child: this node's files are at most 32 MiB. */
+const ANSWER_LIMIT_BYTES = 64 * 1024 ** 2;
+/** A retry that is due or under way wakes the loop itself when it ends: until then the loop is not asked to look. */
+const LEAST_WAIT_MS = 1_000;
+/** When the source was last read is written down this often. */
+const MARK_EVERY_MS = 60_000;
+const MARK = "last-read";
+
+/** Reads one branch for one node. */
+export class GitSource implements Source {
+  readonly kind = "git";
+  readonly location: string;
+  readonly #options: GitSourceOptions;
+  readonly #remote: GitRemote;
+  /** What jitter is drawn from. */
+  readonly #key: string;
+  readonly #ending = new AbortController();
+  #result: { snapshot: Snapshot; notes: readonly string[] } | undefined;
+  #failure: GitFailure | undefined = new GitFailure("it has not answered since the agent was started");
+  /** A commit that cannot be used is not fetched again. */
+  #refused: { tip: string; failure: GitFailure } | undefined;
+  #readMs: number | undefined;
+  #markedMs: number | undefined;
+  #failures = 0;
+  #polls = 0;
+  #again = false;
+  #polling: Promise<void> | undefined;
+  #times: PollTimes = { polledMs: -Infinity, fetchedMs: -Infinity, notBeforeMs: -Infinity };
+  #nextMs = 0;
+  #cancel: CancelTimer = () => undefined;
+  #onHint: () => void = () => undefined;
+
+  constructor(options: GitSourceOptions) {
+    this.#options = options;
+    this.location = `${options.location.url} (${options.location.branch})`;
+    this.#key = `${options.node}\n${options.location.url}`;
+    this.#remote = new GitRemote(options.location);
+  }
+
+  /** True while the server is asked or a child fetches. */
+  get isBusy(): boolean {
+    return this.#polling !== undefined;
+  }
+
+  async read(): Promise<SourceReading> {
+    const { clock } = this.#options;
+    const readMs = this.#readMs;
+    if (this.#failure === undefined && this.#result !== undefined)
+      return { kind: "read", ...this.#result, readMs: readMs ?? clock.nowMs() };
+    const waitMs = Math.max(LEAST_WAIT_MS, this.#nextMs - clock.monotonicMs());
+    const reason = this.#failure?.message ?? "it was never read";
+    return { kind: "failed", reason, retryMs: clock.nowMs() + waitMs, ...(readMs === undefined ? {} : { readMs }) };
+  }
+
+  async watch(onHint: () => void): Promise<void> {
+    const { directory } = this.#options;
+    this.#onHint = onHint;
+    // A disk that takes nothing is told by the fetch, and does not keep the agent from starting.
+    await mkdir(directory, { recursive: true, mode: 0o700 }).catch(() => undefined);
+    this.#readMs = await stat(join(directory, MARK)).then(
+      (mark) => mark.mtimeMs,
+      () => undefined,
+    );
+    this.#schedule(0);
+  }
+
+  invalidate(): void {
+    this.#refused = undefined;
+    if (this.#polling !== undefined) {
+      this.#again = true;
+      return;
+    }
+    const nowMs = this.#options.clock.monotonicMs();
+    const delayMs = hintDelayMs(this.#times, nowMs);
+    if (nowMs + delayMs < this.#nextMs) this.#schedule(delayMs);
+  }
+
+  async close(): Promise<void> {
+    this.#cancel();
+    this.#ending.abort();
+    await this.#polling;
+    await this.#mark(0);
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#ending.signal.aborted) return;
+    this.#cancel();
+    this.#nextMs = this.#options.clock.monotonicMs() + delayMs;
+    this.#cancel = this.#options.clock.after(delayMs, () => {
+      this.#polling = this.#poll().finally(() => {
+        this.#polling = undefined;
+        const again = this.#again;
+        this.#again = false;
+        if (again) this.invalidate();
+      });
+    });
+  }
+
+  /** One poll, and a fetch where the branch has moved; then the next one is due. Never throws. */
+  async #poll(): Promise<void> {
+    const { clock, pollMs } = this.#options;
+    this.#polls += 1;
+    this.#times = { ...this.#times, polledMs: clock.monotonicMs() };
+    const before = { snapshot: this.#result?.snapshot, said: this.#describe() };
+    let delayMs = pollDelayMs(pollMs, this.#key, this.#polls);
+    try {
+      await this.#update();
+      this.#failure = undefined;
+      this.#failures = 0;
+      this.#readMs = clock.nowMs();
+      await this.#mark(MARK_EVERY_MS);
+    } catch (error) {
+      if (this.#ending.signal.aborted) return;
+      const failure = error instanceof GitFailure ? error : new GitFailure(`it failed unexpectedly: ${String(error)}`);
+      this.#failure = new GitFailure(`read ${this.location}: ${failure.message}`, failure);
+      if (!failure.lasting) delayMs = this.#backOff(failure);
+      await this.#mark(0);
+    }
+    this.#schedule(delayMs);
+    // A turn is worth making when there is something to see, and not for each poll.
+    if (before.snapshot !== this.#result?.snapshot || before.said !== this.#describe()) this.#onHint();
+  }
+
+  #describe(): string {
+    return [this.#failure?.message, ...(this.#result?.notes ?? [])].join("\n");
+  }
+
+  /** Counts a failure; answers how long to wait. */
+  #backOff({ retryAfterMs = 0 }: GitFailure): number {
+    this.#failures += 1;
+    this.#times = { ...this.#times, notBeforeMs: this.#options.clock.monotonicMs() + retryAfterMs };
+    return retryDelayMs(this.#failures, this.#key, retryAfterMs);
+  }
+
+  async #update(): Promise<void> {
+    const { requestMs = REQUEST_MS } = this.#options;
+    const tip = await this.#remote.readTip({ deadlineMs: requestMs, signal: this.#ending.signal });
+    if (tip.id === this.#result?.snapshot.revision) {
+      this.#result = { ...this.#result, notes: [...tip.notes, ...this.#result.notes.filter(isRewriteNote)] };
+      return;
+    }
+    if (this.#refused?.tip === tip.id) throw this.#refused.failure;
+    this.#times = { ...this.#times, fetchedMs: this.#options.clock.monotonicMs() };
+    try {
+      const { snapshot, rewritten } = await this.#fetch(tip.id);
+      const notes = rewritten ? [describeRewrite(this.#result?.snapshot.revision, snapshot.revision)] : [];
+      this.#result = { snapshot, notes: [...tip.notes, ...notes] };
+    } catch (error) {
+      if (error instanceof GitFailure && error.lasting) this.#refused = { tip: tip.id, failure: error };
+      throw error;
+    }
+  }
+
+  async #fetch(tip: string): Promise<FetchResult> {
+    const { location, path, node, directory, fetchMs, limitBytes, program } = this.#options;
+    const request: FetchRequest = { location, path, node, directory, tip, deadlineMs: fetchMs, limitBytes };
+    const end = await runChild({
+      program,
+      command: "git-fetch",
+      request: JSON.stringify(request),
+      // The child keeps the deadline itself, and says then where it stood.
+      deadlineMs: fetchMs + 3 * REQUEST_MS,
+      answerLimitBytes: ANSWER_LIMIT_BYTES,
+      memoryLimitBytes: CHILD_MEMORY_BYTES,
+      signal: this.#ending.signal,
+    });
+    if (end.kind === "failed")
+      throw new GitFailure(`the process that fetches failed: ${end.reason}`, { lasting: end.tooLarge });
+    return decodeAnswer(end.answer, node);
+  }
+
+  /** Writes down when the source was last read well, so that its age is known after a restart too. */
+  async #mark(everyMs: number): Promise<void> {
+    const readMs = this.#readMs;
+    if (readMs === undefined || Math.abs(readMs - (this.#markedMs ?? 0)) <= everyMs) return;
+    this.#markedMs = readMs;
+    const file = join(this.#options.directory, MARK);
+    try {
+      await writeFile(file, "");
+      await utimes(file, readMs / 1_000, readMs / 1_000);
+    } catch {
+      // A disk that is full costs the age after a restart, and nothing else.
+    }
+  }
+}
+
+const REWRITTEN = "the branch was rewritten";
+
+function isRewriteNote(note: string): boolean {
+  return note.startsWith(REWRITTEN);
+}
+
+function describeRewrite(from: string | undefined, to: string): string {
+  const before = from === undefined ? "" : ` from ${from.slice(0, 12)}`;
+  return `${REWRITTEN}${before} to ${to.slice(0, 12)} (force-push): it is followed like any other change`;
+}

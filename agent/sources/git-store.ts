@@ -1,0 +1,176 @@
+// The child's clone: a store that holds the newest commit alone (depth 1), indexed and read with isomorphic-git. It is a
+// cache: whatever is wrong with it, it is fetched anew beside and swapped, and so it does not grow without bound.
+// Loaded in the short-lived child only: isomorphic-git never becomes part of the agent's memory.
+
+import { createHash } from "node:crypto";
+import { promises as files } from "node:fs";
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+import { indexPack, readObject } from "isomorphic-git";
+
+import type { GitLocation } from "./git-exchange.ts";
+import { PackReceiver } from "./git-pack.ts";
+import type { GitRemote, RequestLimits } from "./git-remote.ts";
+
+/** What is written down beside the objects. */
+interface StoreNotes {
+  url: string;
+  branch: string;
+  tip: string;
+  parents: readonly string[];
+  /** Earlier tips, to see a branch that was set back. */
+  seen: readonly string[];
+  fetches: number;
+}
+
+/** A store is fetched anew after so many fetches: each adds a pack. */
+const MOST_FETCHES = 64;
+const MOST_SEEN = 64;
+const NOTES = "orca.json";
+const PACKS = join("objects", "pack");
+/** A pack that is not yet whole and indexed; what a killed process left of one is removed. */
+const INCOMING = "incoming";
+
+/** Reads objects by id, each checked against its id. */
+export interface ObjectReader {
+  read(id: string, type: "commit" | "tree" | "blob"): Promise<Uint8Array>;
+}
+
+/** No loose object is ever written here: isomorphic-git need not look for one before each read. */
+const packedFiles = {
+  promises: {
+    ...files,
+    readFile: (path: string, options: Parameters<typeof readFile>[1] = null) =>
+      /\/objects\/[0-9a-f]{2}\//.test(path) ? Promise.reject(missing(path)) : readFile(path, options),
+  },
+};
+
+function missing(path: string): Error {
+  return Object.assign(new Error(`there is no ${path}`), { code: "ENOENT" });
+}
+
+/** One store. */
+export class GitStore implements ObjectReader {
+  #directory: string;
+  readonly #location: GitLocation;
+  #cache = {};
+  /** What was known before the next fetch, of this store or of the one that this replaces. */
+  #notes: StoreNotes | undefined;
+  /** The commit whose objects are here. */
+  #tip: string | undefined;
+
+  private constructor(directory: string, location: GitLocation, notes: StoreNotes | undefined) {
+    this.#directory = directory;
+    this.#location = location;
+    this.#notes = notes;
+  }
+
+  /** Opens the store of earlier fetches; undefined where there is none of this branch. */
+  static async open(directory: string, location: GitLocation): Promise<GitStore | undefined> {
+    try {
+      for (const name of await readdir(join(directory, PACKS)))
+        if (name.startsWith(INCOMING)) await rm(join(directory, PACKS, name));
+      const notes = JSON.parse(await readFile(join(directory, NOTES), "utf8")) as StoreNotes;
+      if (notes.url !== location.url || notes.branch !== location.branch) return undefined;
+      const store = new GitStore(directory, location, notes);
+      store.#tip = notes.tip;
+      return store;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Makes an empty store in place of whatever is there; it knows the tips that an older one knew. */
+  static async create(directory: string, location: GitLocation, older: GitStore | undefined): Promise<GitStore> {
+    await rm(directory, { recursive: true, force: true });
+    await mkdir(join(directory, PACKS), { recursive: true, mode: 0o700 });
+    const notes = older === undefined ? undefined : older.#notes;
+    return new GitStore(directory, location, notes === undefined ? undefined : { ...notes, fetches: 0 });
+  }
+
+  /** The commit of the last whole fetch; undefined in an empty store. */
+  get tip(): string | undefined {
+    return this.#tip;
+  }
+
+  /** True for a store that has grown enough to be fetched anew. */
+  async isWorn(limitBytes: number): Promise<boolean> {
+    return (this.#notes?.fetches ?? 0) >= MOST_FETCHES || (await measurePacks(this.#directory)) > 2 * limitBytes;
+  }
+
+  /** Fetches the branch's newest commit; answers its id. Nothing is in the store that did not come whole. */
+  async fetch(remote: GitRemote, limits: RequestLimits & { limitBytes: number }): Promise<string> {
+    const incoming = join(this.#directory, PACKS, INCOMING);
+    const receiver = await PackReceiver.create(incoming);
+    try {
+      const tip = await remote.fetchPack({ ...limits, have: this.tip, sink: (piece) => receiver.push(piece) });
+      const { checksum, objects } = await receiver.finish();
+      if (objects > 0) await this.#index(incoming, checksum);
+      return tip;
+    } finally {
+      await receiver.close();
+      await rm(incoming, { force: true });
+    }
+  }
+
+  /** Records a whole fetch; answers whether the branch is known to have been rewritten since the one before. */
+  async finish(tip: string, parents: readonly string[]): Promise<boolean> {
+    const { url, branch } = this.#location;
+    const before = this.#notes;
+    const seen = [...(before?.seen ?? []), ...(before === undefined ? [] : [before.tip])].slice(-MOST_SEEN);
+    const fetches = (before?.fetches ?? 0) + 1;
+    this.#notes = { url, branch, tip, parents, seen: seen.filter((id) => id !== tip), fetches };
+    this.#tip = tip;
+    await writeFile(join(this.#directory, `${NOTES}.new`), JSON.stringify(this.#notes));
+    await rename(join(this.#directory, `${NOTES}.new`), join(this.#directory, NOTES));
+    return before !== undefined && isRewritten(before, tip, parents);
+  }
+
+  /** Puts this store in the place of another. */
+  async moveTo(directory: string): Promise<void> {
+    await rm(`${directory}.old`, { recursive: true, force: true });
+    await rename(directory, `${directory}.old`).catch(ignoreMissing);
+    await rename(this.#directory, directory);
+    [this.#directory, this.#cache] = [directory, {}];
+    await rm(`${directory}.old`, { recursive: true, force: true });
+  }
+
+  async read(id: string, type: "commit" | "tree" | "blob"): Promise<Uint8Array> {
+    const found = await readObject({
+      ...{ fs: packedFiles, gitdir: this.#directory, cache: this.#cache, oid: id, format: "content" },
+    });
+    const content = found.object as Uint8Array;
+    // The index of a pack is trusted for places only: what is read must be what was asked for.
+    const hash = createHash("sha1").update(`${type} ${content.length}\0`).update(content).digest("hex");
+    if (found.type !== type || hash !== id) throw new Error(`the store is damaged: ${id} is not what it says`);
+    return content;
+  }
+
+  /** Indexes a pack under the incoming name: it counts once its index stands beside it. */
+  async #index(incoming: string, checksum: string): Promise<void> {
+    const place = { dir: this.#directory, gitdir: this.#directory, cache: this.#cache };
+    await rename(incoming, `${incoming}.pack`);
+    await indexPack({ fs: packedFiles, ...place, filepath: join(PACKS, `${INCOMING}.pack`) });
+    const name = join(this.#directory, PACKS, `pack-${checksum}`);
+    await rename(`${incoming}.pack`, `${name}.pack`);
+    await rename(`${incoming}.idx`, `${name}.idx`);
+  }
+}
+
+/** True where the old tip cannot be an ancestor of the new one; most rewrites are an amended or a dropped commit. */
+function isRewritten(before: StoreNotes, tip: string, parents: readonly string[]): boolean {
+  if (tip === before.tip || parents.includes(before.tip)) return false;
+  return before.seen.includes(tip) || before.parents.includes(tip) || parents.join() === before.parents.join();
+}
+
+async function measurePacks(directory: string): Promise<number> {
+  let sizeBytes = 0;
+  for (const name of await readdir(join(directory, PACKS)))
+    sizeBytes += (await stat(join(directory, PACKS, name))).size;
+  return sizeBytes;
+}
+
+function ignoreMissing(error: NodeJS.ErrnoException): void {
+  if (error.code !== "ENOENT") throw error;
+}
