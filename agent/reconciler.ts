@@ -17,7 +17,7 @@ import { previewPlan } from "./preview.ts";
 import { applyRequest, type Request } from "./requests.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
 import type { Emit, TurnSummary } from "../shared/event.ts";
-import type { NodeMemory } from "../shared/memory.ts";
+import type { ExitRecord, NodeMemory } from "../shared/memory.ts";
 import type { ObservedEngine, ObservedState } from "../shared/observed-state.ts";
 import type { PlanPreview } from "../shared/plan-preview.ts";
 import type { OperationOutcome } from "../shared/step.ts";
@@ -47,6 +47,8 @@ export class Reconciler {
   #memory: NodeMemory;
   #requests: Request[] = [];
   #outcomes: OperationOutcome[] = [];
+  /** What the disk did not take yet: memory is saved whole by any later turn, these would be lost. */
+  #unsaved: { newExits: ExitRecord[]; newReleases: Plan["newReleases"][number][] } = { newExits: [], newReleases: [] };
   #engine: ObservedEngine = { reachable: false, reason: "it was not asked yet" };
   #world: World | undefined;
   #resyncedMs = Number.NEGATIVE_INFINITY;
@@ -148,15 +150,12 @@ export class Reconciler {
     this.#memory = planned.memory;
     // An engine that did not answer has not seen the outcomes: they wait for a turn that can use them.
     if (this.#engine.reachable) this.#outcomes = [];
-    const { memory, newExits, newReleases } = planned;
+    this.#unsaved.newExits.push(...planned.newExits);
+    this.#unsaved.newReleases.push(...planned.newReleases);
     try {
-      store.save({
-        memory,
-        inForce: built.inForce,
-        contents: built.desired?.contents ?? new Map(),
-        newExits,
-        newReleases,
-      });
+      const { memory } = planned;
+      store.save({ memory, inForce: built.inForce, contents: built.desired?.contents ?? new Map(), ...this.#unsaved });
+      this.#unsaved = { newExits: [], newReleases: [] };
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       emit({ kind: "state-not-saved", atMs: clock.nowMs(), message });

@@ -8,6 +8,9 @@ export type Request =
   | { kind: "pause"; service: string | undefined; actor: Actor }
   | { kind: "resume"; service: string | undefined; actor: Actor }
   | { kind: "restart"; service: string; actor: Actor }
+  | { kind: "stop"; service: string; actor: Actor }
+  | { kind: "start"; service: string; ignoreRequires: boolean; actor: Actor }
+  | { kind: "rollback"; service: string; release: { fingerprint: string; revision: string }; actor: Actor }
   | { kind: "sync"; retry: string | undefined; allowRemoval: number | undefined; actor: Actor };
 
 /** Changes memory as asked. */
@@ -19,12 +22,24 @@ export function applyRequest(memory: NodeMemory, request: Request, nowMs: number
         pauses: { ...memory.pauses, [request.service ?? "*"]: { sinceMs: nowMs, uid: request.actor.uid } },
       };
     case "resume":
-      return { ...memory, pauses: resume(memory.pauses, request.service) };
+      return { ...resumeServices(memory, request.service), pauses: resume(memory.pauses, request.service) };
     case "restart":
-      return changeService(memory, request.service, (service) => ({
+      return changeService(memory, request.service, ({ stoppedBy: _stoppedBy, ...service }) => ({
         ...service,
         restartAsked: { uid: request.actor.uid, atMs: nowMs },
       }));
+    case "stop":
+      return changeService(memory, request.service, ({ startAsked: _start, restartAsked: _restart, ...service }) => ({
+        ...service,
+        stoppedBy: { wanted: findWanted(service), uid: request.actor.uid },
+      }));
+    case "start":
+      return changeService(memory, request.service, ({ stoppedBy: _stoppedBy, failure: _failure, ...service }) => ({
+        ...service,
+        startAsked: { uid: request.actor.uid, ignoreRequires: request.ignoreRequires },
+      }));
+    case "rollback":
+      return changeService(memory, request.service, (service) => rollBackTo(service, request));
     case "sync":
       return request.retry === undefined ? memory : changeService(memory, request.retry, forgetTrouble);
     default:
@@ -36,6 +51,30 @@ export function applyRequest(memory: NodeMemory, request: Request, nowMs: number
 function resume(pauses: NodeMemory["pauses"], service: string | undefined): NodeMemory["pauses"] {
   if (service === undefined) return {};
   return Object.fromEntries(Object.entries(pauses).filter(([name]) => name !== service));
+}
+
+/** What Git wants of a service, also while an earlier release runs in its place. */
+function findWanted(service: ServiceMemory): string {
+  return service.rolledBack?.wanted ?? service.fingerprint;
+}
+
+function rollBackTo(
+  { rollout: _rollout, ...service }: ServiceMemory,
+  { release, actor }: Extract<Request, { kind: "rollback" }>,
+): ServiceMemory {
+  const { fingerprint: to, revision } = release;
+  const back = { wanted: findWanted(service), to, revision, reason: "it was asked for", uid: actor.uid };
+  return { ...service, rolledBack: back };
+}
+
+/** Ends what people have overridden: a stop, and a rollback that was asked for; not one that the release itself caused. */
+function resumeServices(memory: NodeMemory, only: string | undefined): NodeMemory {
+  const services = Object.entries(memory.services).map(([name, service]) => {
+    if (only !== undefined && only !== name) return [name, service] as const;
+    const { stoppedBy: _stoppedBy, rolledBack, ...rest } = service;
+    return [name, rolledBack?.uid === undefined && rolledBack !== undefined ? { ...rest, rolledBack } : rest] as const;
+  });
+  return { ...memory, services: Object.fromEntries(services) };
 }
 
 function changeService(

@@ -25,6 +25,23 @@ export async function pauseOrResume(
   return tell(await new AgentClient(options).act(path));
 }
 
+/** Stops one service, until it is started, resumed or its manifest changes. */
+export async function stop(service: string, options: ClientOptions): Promise<number> {
+  return tell(await new AgentClient(options).act(`/v1/services/${encodeURIComponent(service)}/stop`));
+}
+
+/** Starts one service now, without its backoff and, where asked, without what it requires. */
+export async function start(service: string, options: ClientOptions & { ignoreRequires?: boolean }): Promise<number> {
+  const body = options.ignoreRequires === true ? { ignoreRequires: true } : {};
+  return tell(await new AgentClient(options).act(`/v1/services/${encodeURIComponent(service)}/start`, body));
+}
+
+/** Goes back to an earlier good release. */
+export async function rollback(service: string, options: ClientOptions & { to?: string }): Promise<number> {
+  const body = options.to === undefined ? {} : { to: options.to };
+  return tell(await new AgentClient(options).act(`/v1/services/${encodeURIComponent(service)}/rollback`, body));
+}
+
 /** Reads the source again. */
 export async function sync(options: SyncOptions): Promise<number> {
   const count = options.allowRemoval === undefined ? undefined : Number(options.allowRemoval);

@@ -75,13 +75,36 @@ function addActs(program: Command): void {
     .option(...SOCKET)
     .addHelpText("after", "\nExample:\n  orca restart keycloak")
     .action(run(async (service: string, options: object) => (await import("./acts.ts")).restart(service, options)));
+  program
+    .command("stop")
+    .description("stops a service, until orca start, orca resume or a new manifest; audited")
+    .argument("<service>")
+    .option(...SOCKET)
+    .addHelpText("after", "\nExample:\n  orca stop keycloak")
+    .action(run(async (service: string, options: object) => (await import("./acts.ts")).stop(service, options)));
+  program
+    .command("start")
+    .description("starts a service now, without waiting for its backoff; audited")
+    .argument("<service>")
+    .option("--ignore-requires", "also without what it requires; status says so")
+    .option(...SOCKET)
+    .addHelpText("after", "\nExample:\n  orca start keycloak --ignore-requires")
+    .action(run(async (service: string, options: object) => (await import("./acts.ts")).start(service, options)));
+  program
+    .command("rollback")
+    .description("goes back to an earlier good release, until orca resume or a new manifest; audited")
+    .argument("<service>")
+    .option("--to <revision>", "the newest good release of this revision; the one before when left out")
+    .option(...SOCKET)
+    .addHelpText("after", "\nExample:\n  orca rollback keycloak\n  orca rollback keycloak --to 4f1c2d9")
+    .action(run(async (service: string, options: object) => (await import("./acts.ts")).rollback(service, options)));
   for (const kind of ["pause", "resume"] as const) {
     program
       .command(kind)
       .description(
         kind === "pause"
           ? "changes nothing on a service, or on the whole node, until orca resume; what runs goes on; audited"
-          : "ends the pause of a service, or of the node with all its services; audited",
+          : "ends the pause, the stop or the rollback that a person asked for, of a service or of the whole node; audited",
       )
       .argument("[service]", "the whole node when left out")
       .option(...SOCKET)

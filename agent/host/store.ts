@@ -141,6 +141,7 @@ export class Store {
     if (saved.inForce !== undefined && saved.inForce !== this.#inForce)
       documents.set("in-force", JSON.stringify(saved.inForce));
     const changed = [...documents].filter(([name, body]) => this.#written.get(name) !== body);
+    if (!changed.some(([name]) => name === "in-force")) this.#inForce = saved.inForce;
     if (changed.length === 0 && saved.newExits.length === 0 && saved.newReleases.length === 0) return;
     this.#database.exec("BEGIN IMMEDIATE");
     try {

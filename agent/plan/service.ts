@@ -97,12 +97,19 @@ function refuseForeignVolume({ current, world, desired, engine, memory }: Scene)
 
 function keepStopped(scene: Scene): Decision | undefined {
   const { desired, current, others, memory } = scene;
-  if (desired.running) return undefined;
+  const { stoppedBy } = memory;
+  if (desired.running && stoppedBy === undefined) return undefined;
   const running = [current, ...others].filter((entry) => entry?.status === "running" || entry?.status === "paused");
-  const reason = 'its manifest says state = "stopped"';
+  const reason =
+    stoppedBy === undefined
+      ? 'its manifest says state = "stopped"'
+      : `stopped by uid ${stoppedBy.uid}, until orca start, orca resume or a new manifest`;
   const [first] = running;
   if (first === undefined) return { state: "stopped", reason, memory };
-  const cause = { kind: "commit", detail: reason, revision: desired.revision } as const;
+  const cause: Cause =
+    stoppedBy === undefined
+      ? { kind: "commit", detail: reason, revision: desired.revision }
+      : { kind: "operator", detail: `uid ${stoppedBy.uid} asked for the stop`, uid: stoppedBy.uid };
   const stops = running.flatMap((entry) => (entry === undefined ? [] : [buildStop(desired, entry)]));
   const next = current === undefined ? memory : { ...memory, stopping: current.id };
   return {

@@ -3,7 +3,7 @@
 import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
 import type { Cause } from "../../shared/step.ts";
-import { askGate } from "./gate.ts";
+import { askGate, type GateVerdict } from "./gate.ts";
 import type { Decision, Scene } from "./world.ts";
 
 /** Yes with what is then remembered, or no with what to show. */
@@ -11,11 +11,14 @@ export type StartAnswer =
   | { go: true; memory: ServiceMemory; cause: Cause; notes: readonly string[] }
   | { go: false; decision: Decision };
 
+/** A person's word: what it requires is not asked. */
+const OPEN: GateVerdict = { open: true, ungated: "started by a person without what it requires", notes: [] };
+
 /** Asks everything that can hold a start back, the cheapest and most certain first. */
 export function askStart(scene: Scene): StartAnswer {
   const held = checkCompleted(scene) ?? checkBackoff(scene);
   if (held !== undefined) return { go: false, decision: held };
-  const gate = askGate(scene);
+  const gate = scene.memory.startAsked?.ignoreRequires === true ? OPEN : askGate(scene);
   if (!gate.open) {
     const memory = rememberWaiting(scene);
     const { waitingFor, reason, nextMs } = gate;
@@ -31,6 +34,7 @@ export function askStart(scene: Scene): StartAnswer {
     nextStartMs: _nextStartMs,
     ungated: _ungated,
     restartAsked: _asked,
+    startAsked: _start,
     ...rest
   } = scene.memory;
   const memory = gate.ungated === undefined ? rest : { ...rest, ungated: gate.ungated };
@@ -42,15 +46,20 @@ export function askStart(scene: Scene): StartAnswer {
 function checkCompleted({ current, memory, desired }: Scene): Decision | undefined {
   const exit = memory.lastExit;
   if (current === undefined || current.status === "created" || exit?.container !== current.id) return undefined;
-  if (exit.requested === "agent" || exit.engineStopped || memory.restartAsked !== undefined) return undefined;
+  if (exit.requested === "agent" || exit.engineStopped || isAsked(memory)) return undefined;
   const { policy } = desired.restart;
   if (policy === "always" || (policy === "on-failure" && exit.exitCode !== 0)) return undefined;
   const reason = `it ended with exit code ${exit.exitCode}, and its restart policy is ${policy}`;
   return { state: exit.exitCode === 0 ? "completed" : "failed", reason, memory };
 }
 
+/** A person asked for this start: nothing that Orca itself has decided holds it back. */
+function isAsked({ restartAsked, startAsked }: ServiceMemory): boolean {
+  return restartAsked !== undefined || startAsked !== undefined;
+}
+
 function checkBackoff({ world, memory }: Scene): Decision | undefined {
-  if (memory.nextStartMs === undefined || memory.restartAsked !== undefined) return undefined;
+  if (memory.nextStartMs === undefined || isAsked(memory)) return undefined;
   const retryMs = memory.nextStartMs;
   if (world.nowMs >= retryMs) return undefined;
   const wait = describeDuration(retryMs - world.nowMs);
@@ -66,8 +75,11 @@ function rememberWaiting({ memory, engine, world }: Scene): ServiceMemory {
 /** Why a container that is there starts. */
 function explainStart({ current, memory, desired, others }: Scene): Cause {
   const { revision } = desired;
-  const asked = memory.restartAsked;
-  if (asked !== undefined) return { kind: "operator", detail: `uid ${asked.uid} asked for a restart`, uid: asked.uid };
+  const { restartAsked: again, startAsked } = memory;
+  if (again !== undefined) return { kind: "operator", detail: `uid ${again.uid} asked for a restart`, uid: again.uid };
+  if (startAsked !== undefined) {
+    return { kind: "operator", detail: `uid ${startAsked.uid} asked for the start`, uid: startAsked.uid };
+  }
   const exit = current === undefined || memory.lastExit?.container !== current.id ? undefined : memory.lastExit;
   if (current === undefined || exit === undefined) {
     return others.length > 0

@@ -33,7 +33,7 @@ export function tendRunning(scene: Scene): Decision | undefined {
   const { current, memory } = scene;
   if (current === undefined || (current.status !== "running" && current.status !== "paused")) return undefined;
   // It runs and nothing is in flight, so an end of it from here on was not asked for.
-  const { stopping: _stopping, waiting: _waiting, ...kept } = memory;
+  const { stopping: _stopping, waiting: _waiting, startAsked: _startAsked, ...kept } = memory;
   const running: Running = { ...scene, current, memory: resetBackoff(scene, rememberApplied(scene, kept)) };
   for (const rule of RULES) {
     const decision = rule(running);

@@ -25,12 +25,14 @@ export interface ActParts {
   reader: () => Pick<DockerReader, "followLogs"> | undefined;
   exec: () => Pick<DockerExec, "open"> | undefined;
   planNow(call: Call): Promise<Answer>;
+  /** The release that a rollback of a service goes to, or why there is none. */
+  findRelease(service: string, to: string | undefined): { fingerprint: string; revision: string } | string;
   /** The kernel's word on who is on the other end; a test may hold it. */
   credentials?: (socket: Socket) => Promise<PeerCredentials | undefined>;
 }
 
 const LARGEST_BODY_BYTES = 16 * 1024;
-const ACTS = ["restart", "pause", "resume"] as const;
+const ACTS = ["restart", "pause", "resume", "stop", "start", "rollback"] as const;
 type ServiceAct = (typeof ACTS)[number];
 
 /** Answers a POST. */
@@ -69,11 +71,28 @@ function parseAct(parts: ActParts, call: Call, asked: { body: object; actor: Act
   if (call.path.length === 2 && first === "sync") return parseSync(parts, call, { body, actor });
   const kind = ACTS.find((entry) => entry === act);
   if (first !== "services" || service === undefined || kind === undefined || call.path.length !== 4) return undefined;
-  return requireService(parts, call, service) ?? buildRequest(kind, service, actor);
+  return requireService(parts, call, service) ?? buildRequest(parts, call, { kind, service, actor, body });
 }
 
-function buildRequest(kind: ServiceAct, service: string, actor: Actor): Request {
-  return { kind, service, actor };
+interface AskedAct {
+  kind: ServiceAct;
+  service: string;
+  actor: Actor;
+  body: object;
+}
+
+function buildRequest(parts: ActParts, call: Call, { kind, service, actor, body }: AskedAct): Request | Answer {
+  const { ignoreRequires = false, to, ...rest } = body as { ignoreRequires?: unknown; to?: unknown };
+  const [unknown] = Object.keys(rest);
+  if (unknown !== undefined) return answerError(call, 400, `${kind} knows no ${JSON.stringify(unknown)}`);
+  if (kind === "start") {
+    if (typeof ignoreRequires !== "boolean") return answerError(call, 400, "ignoreRequires is true or false");
+    return { kind, service, ignoreRequires, actor };
+  }
+  if (kind !== "rollback") return { kind, service, actor };
+  if (to !== undefined && typeof to !== "string") return answerError(call, 400, "to is a revision");
+  const release = parts.findRelease(service, to);
+  return typeof release === "string" ? answerError(call, 409, release) : { kind, service, release, actor };
 }
 
 function parseSync(parts: ActParts, call: Call, asked: { body: object; actor: Actor }): Request | Answer {
@@ -100,6 +119,8 @@ async function carryOut(parts: ActParts, call: Call, request: Request): Promise<
   const service = "service" in request ? request.service : request.retry;
   const what = {
     ...(service === undefined ? {} : { service }),
+    ...(request.kind === "rollback" ? { to: request.release.revision } : {}),
+    ...(request.kind === "start" && request.ignoreRequires ? { ignoreRequires: true } : {}),
     ...(request.kind === "sync" && request.allowRemoval !== undefined ? { allowRemoval: request.allowRemoval } : {}),
   };
   let line: AuditLine;
@@ -133,6 +154,12 @@ function describeAccepted({ view }: ActParts, request: Request): string {
       if (state === "paused") return `${request.service} is paused: it restarts after orca resume`;
       return `${request.service} is restarted`;
     }
+    case "stop":
+      return `${request.service} is stopped, until orca start, orca resume or a new manifest`;
+    case "start":
+      return `${request.service} is started${request.ignoreRequires ? " without waiting for what it requires" : ""}`;
+    case "rollback":
+      return `${request.service} goes back to ${request.release.revision}, until orca resume or a new manifest`;
     case "pause":
       return `${request.service ?? "the node"} is paused: nothing is changed until orca resume`;
     case "resume":

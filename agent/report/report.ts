@@ -4,6 +4,7 @@
 import { join } from "node:path";
 
 import type { AgentEvent, Emit, TurnSummary } from "../../shared/event.ts";
+import type { ReleaseRecord } from "../../shared/memory.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
 import type { WhyDocument } from "../../shared/why-document.ts";
 import type { ActParts } from "./acts.ts";
@@ -30,6 +31,8 @@ import { buildWhy } from "./why-document.ts";
 const ALIVE_MS = 60_000;
 const SHOWN_EXITS = 20;
 const SHOWN_RELEASES = 5;
+/** As many as the store keeps. */
+const KEPT_RELEASES = 10;
 
 /** Everything that shows, and everything that people act through, for one agent. */
 export class Report {
@@ -233,8 +236,22 @@ export class Report {
       reader: () => this.#parts?.reader,
       exec: () => this.#parts?.exec,
       planNow: (call) => this.#planNow(call),
+      findRelease: (service, to) => this.#findRelease(service, to),
       ...(credentials === undefined ? {} : { credentials }),
     };
+  }
+
+  /** The newest good release that is not the one in force, or the newest of a revision. */
+  #findRelease(service: string, to: string | undefined): ReleaseRecord | string {
+    const releases = this.#parts?.store.listReleases(service, KEPT_RELEASES) ?? [];
+    const current = this.#state.services.get(service)?.fingerprint;
+    const found = releases.find(({ fingerprint, revision }) =>
+      to === undefined ? fingerprint !== current : revision.startsWith(to),
+    );
+    if (found !== undefined) return found;
+    const known = [...new Set(releases.map(({ revision }) => revision))].join(", ");
+    if (to === undefined) return `${service} has no earlier good release to go back to`;
+    return `${service} has no good release of ${to}; ${known === "" ? "there is none yet" : `there are ${known}`}`;
   }
 
   #why(service: string, trusted: boolean): WhyDocument | undefined {

@@ -14,7 +14,7 @@ import { Report } from "../../agent/report/report.ts";
 import type { ReportOptions, ReportParts } from "../../agent/report/report-options.ts";
 import type { Request } from "../../agent/requests.ts";
 import type { TurnSummary } from "../../shared/event.ts";
-import type { ExitRecord } from "../../shared/memory.ts";
+import type { ExitRecord, ReleaseRecord } from "../../shared/memory.ts";
 import { FakeEngine } from "../fakes/fake-engine.ts";
 import { buildTurn, type TurnParts } from "./turns.ts";
 
@@ -24,6 +24,8 @@ export interface ReportChoices {
   options?: Partial<ReportOptions>;
   parts?: Partial<ReportParts>;
   exits?: readonly ExitRecord[];
+  /** Good releases of every service, newest first. */
+  releases?: readonly ReleaseRecord[];
   /** Leaves the report without its agent, as it is while that starts. */
   detached?: boolean;
 }
@@ -59,12 +61,15 @@ export class TestReport {
   log = "";
 
   constructor(choices: ReportChoices = {}) {
-    const { clock = systemClock, exits = [] } = choices;
+    const { clock = systemClock, exits = [], releases = [] } = choices;
     this.report = this.#build(choices, clock);
     if (choices.detached === true) return;
     const engine = new FakeEngine(clock);
     this.report.attach({
-      store: { listExits: (service) => exits.filter((exit) => exit.service === service), listReleases: () => [] },
+      store: {
+        listExits: (service) => exits.filter((exit) => exit.service === service),
+        listReleases: () => [...releases],
+      },
       reader: engine.reader satisfies DockerReader,
       exec: this.#buildExec(engine.exec),
       request: (request) => this.requests.push(request),

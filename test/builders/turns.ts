@@ -3,7 +3,7 @@
 import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
 import type { SourceState, TurnSummary } from "../../shared/event.ts";
 import type { OwnContainerId } from "../../shared/identity.ts";
-import type { ExitRecord } from "../../shared/memory.ts";
+import type { ExitRecord, ReleaseRecord } from "../../shared/memory.ts";
 import type { ForeignContainer, HealthView, ObservedContainer, ObservedState } from "../../shared/observed-state.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import { sha256 } from "../../shared/identity.ts";
@@ -158,6 +158,12 @@ function buildState(services: readonly DesiredService[], parts: Partial<DesiredS
     held: undefined,
     ...parts,
   };
+}
+
+/** One good release. */
+export function buildRelease(revision: string, parts: Partial<ReleaseRecord> = {}): ReleaseRecord {
+  const fingerprint = sha256(`release ${revision}`).slice(0, 16);
+  return { fingerprint, specHash: "v1:12", revision, image: "app:1", settledMs: NOW_MS, ...parts };
 }
 
 /** One end of a container. */

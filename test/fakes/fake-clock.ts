@@ -33,7 +33,8 @@ export class FakeClock implements Clock {
   }
 
   after(delayMs: number, callback: () => void): CancelTimer {
-    const timer = { atMs: this.#monotonicMs + Math.max(0, delayMs), order: (this.#order += 1), callback };
+    // Whole milliseconds, as the system's clock and its timers have them.
+    const timer = { atMs: this.#monotonicMs + Math.max(0, Math.ceil(delayMs)), order: (this.#order += 1), callback };
     this.#timers.push(timer);
     return () => {
       this.#timers = this.#timers.filter((entry) => entry !== timer);

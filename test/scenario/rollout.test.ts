@@ -178,6 +178,28 @@ test("stopped on purpose is no failed release, and nothing is rolled back to run
   expect(image()).toBe(undefined);
 });
 
+test("a release that the disk did not take at first is kept all the same, and can be gone back to", async () => {
+  const { store } = node.agent;
+  const save = store.save.bind(store);
+  let refused = 0;
+  Object.assign(store, {
+    save: (saved: Parameters<typeof save>[0]) => {
+      if (saved.newReleases.length > 0 && (refused += 1) <= 3) throw new Error("no space left on device");
+      save(saved);
+    },
+  });
+  node.source.set({ app: release("app:2") });
+  await node.clock.advance(5_000);
+  await node.untilSettled(["app"]);
+  await node.clock.advance(120_000);
+  expect(refused).toBeGreaterThan(3);
+  node.engine.images.set("bad:1", { endsAfterMs: 10, exitCode: 3 });
+  node.source.set({ app: release("bad:1") });
+  await node.until("rolled-back", ["app"]);
+  await node.clock.advance(30_000);
+  expect(image()).toBe("app:2");
+});
+
 test("orca sync --retry tries the held release once more", async () => {
   node.engine.images.set("bad:1", { endsAfterMs: 10, exitCode: 3 });
   node.source.set({ app: release("bad:1") });

@@ -27,7 +27,7 @@ import {
 } from "../builders/readme.ts";
 import { TestReport } from "../builders/report.ts";
 import { service } from "../builders/repository.ts";
-import { buildView } from "../builders/turns.ts";
+import { buildRelease, buildView } from "../builders/turns.ts";
 
 const readme = readReadme();
 
@@ -226,7 +226,8 @@ describe("endpoints", () => {
 
   beforeAll(async () => {
     const preview = { node: "vm1", revision: "abc", operations: [], services: [], notes: [] };
-    report = await new TestReport({ parts: { planNow: () => Promise.resolve(preview) } }).start();
+    const releases = [buildRelease("4f1c2d9")];
+    report = await new TestReport({ releases, parts: { planNow: () => Promise.resolve(preview) } }).start();
     report.turn({ views: [buildView("web", { container: undefined })] });
   });
   afterAll(() => report.dispose());

@@ -11,7 +11,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import type { AuditEntry } from "../../agent/report/audit-chain.ts";
 import type { WhyDocument } from "../../shared/why-document.ts";
 import { type HttpAnswer, type ReportChoices, TestReport, UID } from "../builders/report.ts";
-import { buildExit, buildView, NOW_MS } from "../builders/turns.ts";
+import { buildDesired, buildExit, buildRelease, buildView, NOW_MS } from "../builders/turns.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 
 let running: TestReport[] = [];
@@ -51,6 +51,8 @@ const ACTS = [
   ["/v1/services/web/restart", { kind: "restart", service: "web" }],
   ["/v1/services/web/pause", { kind: "pause", service: "web" }],
   ["/v1/services/web/resume", { kind: "resume", service: "web" }],
+  ["/v1/services/web/stop", { kind: "stop", service: "web" }],
+  ["/v1/services/web/start", { kind: "start", service: "web", ignoreRequires: false }],
   ["/v1/pause", { kind: "pause", service: undefined }],
   ["/v1/resume", { kind: "resume", service: undefined }],
   ["/v1/sync", { kind: "sync", retry: undefined, allowRemoval: undefined }],
@@ -113,6 +115,35 @@ describe("acts", () => {
       expect((await post(report, "/v1/sync", body)).status).toBe(status);
     }
     expect(report.requests).toHaveLength(1);
+  });
+
+  test("a rollback goes to the release before, or to that of a revision, and says which there are", async () => {
+    const releases = [buildRelease("c".repeat(40)), buildRelease("b".repeat(40)), buildRelease("a".repeat(40))];
+    const report = await start({ releases });
+    report.turn({
+      views: [buildView("web")],
+      desired: [buildDesired("web", { fingerprint: releases[0]?.fingerprint ?? "" })],
+    });
+    expect((await post(report, "/v1/services/web/rollback")).body).toContain(`web goes back to ${"b".repeat(40)}`);
+    expect((await post(report, "/v1/services/web/rollback", { to: "aaaa" })).status).toBe(202);
+    expect(report.requests).toMatchObject([
+      { kind: "rollback", release: { revision: "b".repeat(40) } },
+      { kind: "rollback", release: { revision: "a".repeat(40) } },
+    ]);
+    const none = await post(report, "/v1/services/web/rollback", { to: "dddd" });
+    expect([none.status, none.body]).toEqual([409, expect.stringContaining(`there are ${"c".repeat(40)}, `)]);
+    expect(readAudit(report).map(({ action }) => action)).toEqual(["rollback", "rollback"]);
+  });
+
+  test("a rollback of what has no earlier release is refused; start and stop take what they know", async () => {
+    const report = await start();
+    const answer = await post(report, "/v1/services/web/rollback");
+    expect([answer.status, answer.body]).toEqual([409, expect.stringContaining("no earlier good release")]);
+    expect((await post(report, "/v1/services/web/start", { ignoreRequires: true })).status).toBe(202);
+    expect((await post(report, "/v1/services/web/start", { ignoreRequires: "yes" })).status).toBe(400);
+    expect((await post(report, "/v1/services/web/stop", { force: true })).status).toBe(400);
+    expect((await post(report, "/v1/services/web/stop")).status).toBe(202);
+    expect(report.requests).toMatchObject([{ kind: "start", ignoreRequires: true }, { kind: "stop" }]);
   });
 
   test("a service that is not there is not restarted", async () => {
