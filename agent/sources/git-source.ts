@@ -4,6 +4,7 @@
 
 import { mkdir, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Snapshot, Source, SourceReading } from "../../shared/snapshot.ts";
 import { runChild } from "../host/child-process.ts";
@@ -35,6 +36,8 @@ export interface GitSourceOptions {
 }
 
 const REQUEST_MS = 10_000;
+/** How long the agent's start waits for the first answer. */
+const FIRST_READ_MS = 1_000;
 /** The most memory the child may take. */
 const CHILD_MEMORY_BYTES = 320 * 1024 ** 2;
 /** The largest answer of the child: this node's files are at most 32 MiB. */
@@ -100,7 +103,9 @@ export class GitSource implements Source {
       (mark) => mark.mtimeMs,
       () => undefined,
     );
-    this.#schedule(0);
+    this.#begin();
+    // The first turn had better know the newest commit; a server that is slow keeps no container waiting for that.
+    await Promise.race([this.#polling, sleep(FIRST_READ_MS, undefined, { ref: false })]);
   }
 
   invalidate(): void {
@@ -125,13 +130,15 @@ export class GitSource implements Source {
     if (this.#ending.signal.aborted) return;
     this.#cancel();
     this.#nextMs = this.#options.clock.monotonicMs() + delayMs;
-    this.#cancel = this.#options.clock.after(delayMs, () => {
-      this.#polling = this.#poll().finally(() => {
-        this.#polling = undefined;
-        const again = this.#again;
-        this.#again = false;
-        if (again) this.invalidate();
-      });
+    this.#cancel = this.#options.clock.after(delayMs, () => this.#begin());
+  }
+
+  #begin(): void {
+    this.#polling = this.#poll().finally(() => {
+      this.#polling = undefined;
+      const again = this.#again;
+      this.#again = false;
+      if (again) this.invalidate();
     });
   }
 

@@ -161,6 +161,7 @@ export class GitStore implements ObjectReader {
 /** True where the old tip cannot be an ancestor of the new one; most rewrites are an amended or a dropped commit. */
 function isRewritten(before: StoreNotes, tip: string, parents: readonly string[]): boolean {
   if (tip === before.tip || parents.includes(before.tip)) return false;
+  if (parents.length === 0) return true;
   return before.seen.includes(tip) || before.parents.includes(tip) || parents.join() === before.parents.join();
 }
 
