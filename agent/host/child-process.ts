@@ -28,7 +28,7 @@ export type ChildEnd =
   | { kind: "failed"; reason: string; tooLarge: boolean };
 
 /** Enough for git objects of the largest pack that is taken; V8 collects sooner and gives back more. */
-const FLAGS = ["--max-semi-space-size=4", "--max-old-space-size=192"];
+const FLAGS = ["--max-semi-space-size=1", "--max-old-space-size=192"];
 /** How often a child's memory is looked at. */
 const LOOK_EVERY_MS = 100;
 const STDERR_BYTES = 4096;

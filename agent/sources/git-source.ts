@@ -210,8 +210,11 @@ export class GitSource implements Source {
       memoryLimitBytes: CHILD_MEMORY_BYTES,
       signal: this.#ending.signal,
     });
-    if (end.kind === "failed")
-      throw new GitFailure(`the process that fetches failed: ${end.reason}`, { lasting: end.tooLarge });
+    if (end.kind === "failed" && end.tooLarge)
+      throw new GitFailure(`the repository is too large: the process that fetches was ended, since ${end.reason}`, {
+        lasting: true,
+      });
+    if (end.kind === "failed") throw new GitFailure(`the process that fetches failed: ${end.reason}`);
     return decodeAnswer(end.answer, node);
   }
 

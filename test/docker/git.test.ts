@@ -1,0 +1,154 @@
+// The daemon from its bundle with a Git source, on the real engine: only dist/ is there, so the process that fetches must
+// work from it too. Git fails and comes back, and no container is touched for it.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { docker } from "../builders/docker-cli.ts";
+import { GitServer } from "../builders/git-server.ts";
+import { OrcaProcess } from "../builders/orca-process.ts";
+import { buildHttpd } from "../builders/real-node.ts";
+import { eventually } from "../contract/docker-port.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const NODE = "t-git";
+const SOCKET = "/run/orca/agent.sock";
+const root = mkdtempSync(join(tmpdir(), "orca-git-daemon-"));
+const entry = join(root, "dist", "orca.mjs");
+const unit = readFileSync(join(ROOT, "systemd", "orca-agent.service"), "utf8");
+const flags = /^ExecStart=\S+ (.*?) \S+orca\.mjs/m.exec(unit)?.[1]?.split(" ");
+const server = new GitServer({ tls: true });
+let agent: OrcaProcess;
+
+async function orca(...parameters: string[]): Promise<{ code: number | null; output: string }> {
+  const run = new OrcaProcess([...parameters, "--socket", SOCKET]);
+  return { code: await run.exited, output: run.output };
+}
+
+function startAgent(): OrcaProcess {
+  return new OrcaProcess(["agent", "--config", join(root, "agent.toml")], { entry, flags });
+}
+
+function commit(page: string, parts: { image?: string; message?: string } = {}): string {
+  const { message = "change", ...manifest } = parts;
+  const tables = '[[files]]\nsource = "files/page"\ntarget = "/www/page"';
+  return server.repository.commit({
+    files: {
+      "orca/fleet.toml": `[nodes.${NODE}]\naddress = "127.0.0.1"\nenv = "trial"\nmemory = "2GiB"\n`,
+      [`orca/manifests/${NODE}/web.toml`]: buildHttpd({ ...manifest, tables }),
+      [`orca/manifests/${NODE}/files/page`]: page,
+    },
+    message,
+  });
+}
+
+async function readContainer(): Promise<string> {
+  return docker("ps", "-aq", "--no-trunc", "--filter", `label=orca.node=${NODE}`, "--filter", "label=orca.service=web");
+}
+
+async function readStarted(): Promise<string> {
+  return docker("inspect", "--format", "{{.Id}} {{.State.StartedAt}}", await readContainer());
+}
+
+async function untilStatus(says: RegExp): Promise<string> {
+  let text = "";
+  await eventually(async () => {
+    text = (await orca("status")).output;
+    return says.test(text);
+  }, 30_000);
+  return text;
+}
+
+beforeAll(async () => {
+  execFileSync(process.execPath, [join(ROOT, "scripts", "bundle.ts"), "--out", join(root, "dist")]);
+  await server.start();
+  server.isPrivate = true;
+  commit("one");
+  const git = [
+    `url = "${server.url}"`,
+    'poll = "1s"',
+    `token_file = "${server.writeToken()}"`,
+    `ca_file = "${server.caFile}"`,
+  ];
+  const lines = [
+    `node = "${NODE}"`,
+    `source = { git = { ${git.join(", ")} } }`,
+    `state = { dir = "${join(root, "state")}" }`,
+    `policy = { file = "${join(root, "none.toml")}" }`,
+    'status = { listen = ["127.0.0.1:17074"] }',
+  ];
+  writeFileSync(join(root, "agent.toml"), lines.join("\n"));
+  agent = startAgent();
+  await eventually(async () => (await orca("status")).code === 0, 60_000);
+});
+
+afterAll(async () => {
+  await agent.kill();
+  const ids = await docker("ps", "-aq", "--filter", `label=orca.node=${NODE}`);
+  if (ids !== "") await docker("rm", "-f", ...ids.split("\n"));
+  await docker("network", "rm", `orca-${NODE}`).catch(() => undefined);
+  await server.dispose();
+  rmSync(root, { recursive: true, force: true });
+});
+
+test("status shows where the desired state comes from, and that it is fresh", async () => {
+  const { code, output } = await orca("status", "--json");
+  expect(code).toBe(0);
+  const tip = server.repository.tip();
+  expect(JSON.parse(output)).toMatchObject({
+    revision: tip,
+    source: { kind: "git", location: `${server.url} (main)`, revision: tip, trouble: null, retry: null },
+  });
+  expect(await docker("exec", await readContainer(), "cat", "/www/page")).toBe("one");
+});
+
+test("a commit is applied; the token is in no argument, log or state", async () => {
+  commit("two");
+  await eventually(
+    async () => (await docker("exec", await readContainer(), "cat", "/www/page").catch(() => "")) === "two",
+    30_000,
+  );
+  await untilStatus(/1 healthy/);
+  expect(agent.output).not.toContain(server.token);
+  const found = execFileSync("sh", ["-c", `grep -rlF ${server.token} ${join(root, "state")} || true`], {
+    encoding: "utf8",
+  });
+  expect(found).toBe("");
+});
+
+test("Git that fails, a restart without Git, and its return: no container is touched but for the commit", async () => {
+  await untilStatus(/1 healthy/);
+  const before = await readStarted();
+  server.fault = { kind: "html" };
+  await untilStatus(/a web page in place of Git's data.*what is in force stays in force; next try in/);
+  await server.stop();
+  await untilStatus(/nothing listens at localhost/);
+  await agent.kill();
+  agent = startAgent();
+  const text = await untilStatus(/the source was last read .* ago: read https:.*nothing listens at localhost/);
+  expect(text).toMatch(/1 service: 1 (healthy|starting)/);
+  await untilStatus(/1 service: 1 healthy/);
+  expect(await readStarted()).toBe(before);
+  expect(await docker("exec", await readContainer(), "cat", "/www/page")).toBe("two");
+  server.fault = undefined;
+  await server.start();
+  const tip = commit("two", { message: "words only" });
+  expect((await orca("sync")).code).toBe(0);
+  await untilStatus(new RegExp(`revision ${tip.slice(0, 12)}`));
+  expect(await readStarted()).toBe(before);
+});
+
+test("trusted_keys is refused at the start: who wants signatures checked does not run without", async () => {
+  const text = readFileSync(join(root, "agent.toml"), "utf8").replace(
+    "git = {",
+    'git = { trusted_keys = "/etc/orca/keys",',
+  );
+  writeFileSync(join(root, "keys.toml"), text);
+  const run = new OrcaProcess(["agent", "--config", join(root, "keys.toml")], { entry, flags });
+  expect([await run.exited, run.output]).toEqual([1, expect.stringContaining("trusted_keys is not acted on")]);
+});
