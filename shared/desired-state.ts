@@ -34,6 +34,8 @@ export interface DesiredService {
   caps: Caps;
   files: readonly DesiredFile[];
   running: boolean;
+  /** When a job runs: a UTC cron, `every …` or `@once`; undefined for a service. */
+  schedule: string | undefined;
   health: HealthCheck | undefined;
   restart: Manifest["restart"];
   update: Manifest["update"];

@@ -78,10 +78,33 @@ export interface ServiceMemory {
   applied?: { container: string; files: Readonly<Record<string, string>>; stale?: true };
   /** A restart that a person asked for and that has not begun. */
   restartAsked?: { uid: number; atMs: number };
+  /** What is known of a job's runs. */
+  job?: JobMemory;
   /** The same steps done again and again without effect. */
   repeated?: { steps: string; count: number; rounds: number; untilMs?: number };
   /** Since when this state has shown, for `status`. */
   shown?: { state: string; sinceMs: number };
+}
+
+/** One run of a job. `dueMs` is when it should have begun. */
+interface JobRun {
+  specHash: string;
+  dueMs: number;
+  startedMs: number | undefined;
+  endedMs: number;
+  exitCode: number;
+}
+
+/** The runs of a job. */
+export interface JobMemory {
+  /** Every time up to here has been run, made up for or skipped. */
+  accountedMs: number;
+  /** The run in progress; its container's end is its result. */
+  current?: { dueMs: number };
+  /** Finished runs, newest first. */
+  runs: readonly JobRun[];
+  /** Times that passed while the run before was still going on. */
+  skipped: number;
 }
 
 /** A service that left Git, and what went wrong while it was being ended. */

@@ -1,4 +1,4 @@
-// Schedules: `every 5h`, a five-field cron in UTC, or `@once` for jobs. Used by the schemas; the timers come with backups and jobs.
+// Schedules: `every 5h`, a five-field cron in UTC, or `@once` for jobs. Used by the schemas and by jobs; backups come later.
 
 import { Cron } from "croner";
 
@@ -26,4 +26,20 @@ export function parseSchedule(text: string): Schedule | string {
   } catch (error) {
     return error instanceof Error ? error.message.replace(/^CronPattern:\s*/, "") : String(error);
   }
+}
+
+/** The longest that one look into the future goes; a cron can name the 29th of February. */
+const FAR_MS = 10 * 365 * 86_400_000;
+
+/**
+ * When a schedule is due next.
+ * @param text a valid schedule that is not `@once`
+ * @param afterMs milliseconds since the epoch; the answer is later than this
+ */
+export function findNextDue(text: string, afterMs: number): number {
+  const schedule = parseSchedule(text);
+  if (typeof schedule === "string" || schedule.kind === "once") throw new TypeError(`${text} has no times`);
+  if (schedule.kind === "every") return afterMs + schedule.everyMs;
+  const next = new Cron(schedule.pattern, { paused: true, timezone: "UTC" }).nextRun(new Date(afterMs));
+  return next === null ? afterMs + FAR_MS : next.getTime();
 }

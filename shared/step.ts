@@ -17,7 +17,8 @@ export interface Cause {
     | "removal"
     | "operator"
     | "config"
-    | "dependency";
+    | "dependency"
+    | "schedule";
   /** What happened, in words. */
   detail: string;
   /** The revision that asked for it, where Git did. */

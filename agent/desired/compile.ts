@@ -71,6 +71,7 @@ export function compileService(name: string, manifest: Manifest, context: Compil
     caps: buildCaps(manifest.resources),
     files: sorted,
     running: manifest.state === "running",
+    schedule: manifest.schedule,
     health: manifest.health,
     restart: manifest.restart,
     update: manifest.update,

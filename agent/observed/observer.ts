@@ -180,7 +180,8 @@ export class Observer {
     const status = listed ?? detail.status;
     const known = this.#known.get(id);
     const before = known?.detail.startedMs === detail.startedMs ? known : undefined;
-    const kernel = status === "running" ? await readMemory(detail.pid) : undefined;
+    // What has just been started has no record of the kernel yet.
+    const kernel = listed === "running" ? await readMemory(detail.pid) : undefined;
     const oomSaid = detail.oomKilled || news.oom.has(id) || before?.oomKilled === true;
     const ended = status === "exited" || status === "dead";
     const isNew = ended && before?.status !== status;

@@ -65,7 +65,7 @@ function compare(
   });
   const current = containers.find((container) => container.specHash === service.specHash);
   const running = containers.find((container) => container.status === "running");
-  if (service.kind === "job") return change("none", "it is a job, and jobs are not run by this version");
+  if (service.kind === "job") return change("none", `it is a job and runs on its schedule, ${service.schedule}`);
   if (!service.running)
     return running === undefined ? change("none") : change("stop", 'its manifest says state = "stopped"');
   if (current === undefined) {

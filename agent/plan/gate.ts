@@ -3,6 +3,7 @@
 
 import { describeDuration } from "../../shared/duration.ts";
 import { describeTarget, type Requirement, type RequirementTarget } from "../../shared/requirement.ts";
+import { hasCompleted } from "./job-memory.ts";
 import type { Scene, World } from "./world.ts";
 
 /** The gate's answer. Open with `ungated` means that something required was not healthy and the start goes on all the same. */
@@ -44,7 +45,10 @@ function checkLocal(world: World, service: string): TargetHealth {
       why: objection === undefined ? "there is no such service on this node" : `it is ${objection.state}`,
     };
   }
-  if (desired.kind === "job") return { healthy: false, why: "it is a job, and jobs are not run by this version" };
+  if (desired.kind === "job") {
+    const done = hasCompleted(world.memory.services[service]?.job, desired.specHash);
+    return { healthy: done, why: done ? "completed" : "it is a job that has not ended with 0 yet" };
+  }
   if (!desired.running) return { healthy: false, why: 'its manifest says state = "stopped"' };
   const engine = world.observed.engine;
   if (!engine.reachable) return { healthy: false, why: "the engine does not answer" };

@@ -6,6 +6,7 @@ import type { DesiredService } from "../../shared/desired-state.ts";
 import type { ExitRecord, ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { OperationOutcome } from "../../shared/step.ts";
+import { rememberRun } from "./job-memory.ts";
 import type { Reachable, World } from "./world.ts";
 
 /** First and longest wait after a failed operation, by what failed; a pull is asked for less often than the engine. */
@@ -54,7 +55,7 @@ export function beginMemory(
     attempt: 0,
     restarts: before?.restarts ?? 0,
     ...pick(before, ["lastExit", "seen", "healthy", "stopping", "release", "applied", "shown", "ungated"]),
-    ...pick(before, ["rolledBack", "stoppedBy", "startAsked"]),
+    ...pick(before, ["rolledBack", "stoppedBy", "startAsked", "job"]),
   };
 }
 
@@ -173,6 +174,7 @@ export function rememberExit(
   const wasHealthy =
     healthy === undefined ? {} : { healthy: { container: healthy.container, engineRun: healthy.engineRun } };
   const base: ServiceMemory = { ...rest, ...wasHealthy, lastExit: exit };
+  if (desired.kind === "job") return { memory: rememberRun(base, exit, desired), exit };
   if (exit.requested === "agent" || engineStopped) return { memory: forgiveAfterEngineStop(base, engineStopped), exit };
   const { initial, max, reset_after: resetAfterMs } = desired.restart.backoff;
   const healthyMs =

@@ -10,7 +10,15 @@ const MOST_REPEATS = 3;
 const STALL_BACKOFF = { initialMs: 30_000, maxMs: 1_800_000 };
 
 /** Starts after a crash, a boot or a person's word repeat by nature and have a backoff of their own. */
-const REPEATING_CAUSES: ReadonlySet<string> = new Set(["crash", "oom", "unhealthy", "boot", "operator", "removal"]);
+const REPEATING_CAUSES: ReadonlySet<string> = new Set([
+  "crash",
+  "oom",
+  "unhealthy",
+  "boot",
+  "operator",
+  "removal",
+  "schedule",
+]);
 
 /** Counts equal operations of one service, and holds the fourth back for a while. */
 export function guardRepetition(decision: Decision, nowMs: number): Decision {

@@ -4,6 +4,7 @@
 
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { Cause } from "../../shared/step.ts";
+import { restJob, startJob, tendJob } from "./jobs.ts";
 import { rollBack } from "./rollout.ts";
 import { askStart } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from "./steps.ts";
@@ -22,7 +23,6 @@ const RULES: readonly Rule[] = [
   refuseTakenName,
   refuseForeignVolume,
   keepStopped,
-  leaveJob,
   waitForNetwork,
   tendRunning,
   waitForDataMount,
@@ -32,9 +32,24 @@ const RULES: readonly Rule[] = [
   startExisting,
 ];
 
+/** The same for a job: what runs is left alone, and what is not due rests. */
+const JOB_RULES: readonly Rule[] = [
+  followOperation,
+  respectPause,
+  refuseTakenName,
+  refuseForeignVolume,
+  keepStopped,
+  tendJob,
+  restJob,
+  waitForNetwork,
+  waitForDataMount,
+  waitForRetry,
+  startJob,
+];
+
 /** Decides about one service. */
 export function decideService(scene: Scene): Decision {
-  for (const rule of RULES) {
+  for (const rule of scene.desired.kind === "job" ? JOB_RULES : RULES) {
     const decision = rule(scene);
     if (decision !== undefined) return decision;
   }
@@ -118,11 +133,6 @@ function keepStopped(scene: Scene): Decision | undefined {
     memory: next,
     operation: buildOperation(scene, cause, stops),
   };
-}
-
-function leaveJob({ desired, memory }: Scene): Decision | undefined {
-  if (desired.kind !== "job") return undefined;
-  return { state: "waiting", reason: "it is a job, and jobs are not run by this version", memory };
 }
 
 function waitForNetwork({ engine, desired, world, memory }: Scene): Decision | undefined {

@@ -16,7 +16,7 @@ const OPEN: GateVerdict = { open: true, ungated: "started by a person without wh
 
 /** Asks everything that can hold a start back, the cheapest and most certain first. */
 export function askStart(scene: Scene): StartAnswer {
-  const held = checkCompleted(scene) ?? checkBackoff(scene);
+  const held = (scene.desired.kind === "job" ? undefined : checkCompleted(scene)) ?? checkBackoff(scene);
   if (held !== undefined) return { go: false, decision: held };
   const gate = scene.memory.startAsked?.ignoreRequires === true ? OPEN : askGate(scene);
   if (!gate.open) {

@@ -51,6 +51,7 @@ export function buildDesired(name: string, parts: Partial<DesiredService> = {}):
     caps,
     files: [],
     running: true,
+    schedule: undefined,
     health: undefined,
     restart: { policy: "always", backoff: { initial: 1_000, max: 300_000, reset_after: 600_000 } },
     update: { order: "stop-first", healthy_within: 120_000, settle: 30_000, rollback: true },

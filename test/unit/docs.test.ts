@@ -289,7 +289,6 @@ describe("limits", () => {
   const NAMES: Readonly<Record<string, string>> = {
     backups: "`[[backups]]`",
     bootstrap: "`[bootstrap]`",
-    jobs: "`schedule`",
     "moved-from": "`moved_from`",
     "on-rotate": "`secrets.on_rotate`",
     secrets: "`[secrets]`",

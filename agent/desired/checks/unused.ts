@@ -14,11 +14,8 @@ export function checkUnused(view: RepositoryView): FileFinding[] {
 }
 
 /** What the agent refuses or does not start outside a trial with stand-ins, as agent/desired/choose.ts and agent/plan say. */
-function listRefused({ schedule, secrets, bootstrap }: Manifest): UnusedPart[] {
+function listRefused({ secrets, bootstrap }: Manifest): UnusedPart[] {
   const parts: UnusedPart[] = [];
-  if (schedule !== undefined) {
-    parts.push({ kind: "jobs", path: ["schedule"], summary: "jobs are not run by this version" });
-  }
   if (secrets !== undefined) {
     const summary = "this version has no provider of secrets and refuses services that take them";
     parts.push({ kind: "secrets", path: ["secrets"], summary });

@@ -1,0 +1,41 @@
+// What is remembered of a job's runs. Pure.
+
+import { backoffDelayMs } from "../../shared/backoff.ts";
+import type { DesiredService } from "../../shared/desired-state.ts";
+import type { ExitRecord, JobMemory, ServiceMemory } from "../../shared/memory.ts";
+
+/** Finished runs that are kept. */
+const KEPT_RUNS = 10;
+
+/** A job that was never seen before has missed nothing. */
+export function beginJob(memory: ServiceMemory, nowMs: number): JobMemory {
+  const known = memory.job;
+  if (known === undefined) return { accountedMs: nowMs, runs: [], skipped: 0 };
+  // A clock that jumped back: nothing was accounted for in the future.
+  return known.accountedMs > nowMs ? { ...known, accountedMs: nowMs } : known;
+}
+
+/**
+ * Takes over the end of a run. One that the engine or the host took down is still owed; a failed `@once` is tried again
+ * after its backoff, a failed cron at its next time.
+ */
+export function rememberRun(memory: ServiceMemory, exit: ExitRecord, desired: DesiredService): ServiceMemory {
+  const job = memory.job ?? { accountedMs: exit.finishedMs, runs: [], skipped: 0 };
+  const { current, ...rest } = job;
+  const dueMs = current?.dueMs ?? exit.startedMs ?? exit.finishedMs;
+  if (exit.engineStopped) return { ...memory, job: { ...rest, accountedMs: Math.min(job.accountedMs, dueMs - 1) } };
+  const { exitCode, startedMs, finishedMs: endedMs } = exit;
+  const run = { specHash: desired.specHash, dueMs, startedMs, endedMs, exitCode };
+  const runs = [run, ...job.runs].slice(0, KEPT_RUNS);
+  const next = { ...memory, job: { ...rest, runs } };
+  if (exitCode === 0 || desired.schedule !== "@once") return { ...next, attempt: 0 };
+  const { initial, max } = desired.restart.backoff;
+  const delayMs = backoffDelayMs({ initialMs: initial, maxMs: max }, memory.attempt, desired.name);
+  return { ...next, attempt: memory.attempt + 1, nextStartMs: exit.finishedMs + delayMs };
+}
+
+/** True when the newest run of this spec ended with 0: what requires the job may start. */
+export function hasCompleted(job: JobMemory | undefined, specHash: string): boolean {
+  const [last] = job?.runs ?? [];
+  return last?.specHash === specHash && last.exitCode === 0;
+}
