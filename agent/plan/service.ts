@@ -28,6 +28,7 @@ const RULES: readonly Rule[] = [
   waitForDataMount,
   replaceUnusable,
   waitForRetry,
+  replaceMisplaced,
   createMissing,
   startExisting,
 ];
@@ -191,6 +192,24 @@ function waitForRetry({ memory, world, desired, current, others }: Scene): Decis
   const serving = describeServing(world, [current, ...others]);
   return { state: "backoff", reason: `${failure.message}${serving}`, memory, retryMs };
 }
+
+/**
+ * A container keeps the paths that it was made with. When what Orca itself delivers lies elsewhere now (another state
+ * directory), it can never start again, and is made anew; a path of the manifest that is missing fails that creation.
+ */
+function replaceMisplaced(scene: Scene): Decision | undefined {
+  const { current, desired, memory } = scene;
+  const { failure } = memory;
+  if (current === undefined || failure?.step !== "start-container" || !MISPLACED.test(failure.message))
+    return undefined;
+  const detail = `its container cannot start: ${failure.message}`;
+  const step = { kind: "remove-container", service: desired.name, container: current.id } as const;
+  const operation = buildOperation(scene, { kind: "drift", detail }, [step]);
+  return { state: "starting", reason: detail, memory, operation };
+}
+
+/** What the engine says of a start when a bind's source is gone. */
+const MISPLACED = /bind source path does not exist/;
 
 /** Makes the container; starts it at once where nothing is in the way, else leaves it ready for its start. */
 function createMissing(scene: Scene): Decision | undefined {

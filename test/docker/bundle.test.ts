@@ -17,13 +17,17 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const NODE = "t-bundle";
 const root = mkdtempSync(join(tmpdir(), "orca-bundle-"));
 const repository = join(root, "platform");
-const state = join(root, "state");
+let state = join(root, "state");
 const manifest = join(repository, "orca", "manifests", NODE, "web.toml");
 const entry = join(root, "dist", "orca.mjs");
 const flags = /^ExecStart=\S+ (.*?) \S+orca\.mjs/m
   .exec(readFileSync(join(ROOT, "systemd", "orca-agent.service"), "utf8"))?.[1]
   ?.split(" ");
 let agent: OrcaProcess;
+
+function docker(...parameters: string[]): string[] {
+  return spawnSync("docker", parameters, { encoding: "utf8" }).stdout.trim().split("\n");
+}
 
 function run(...parameters: string[]): { code: number | null; output: string } {
   const { status, stdout, stderr } = spawnSync(process.execPath, [...(flags ?? []), entry, ...parameters], {
@@ -40,12 +44,19 @@ beforeAll(async () => {
   const fleet = `[nodes.${NODE}]\naddress = "127.0.0.1"\nenv = "trial"\nmemory = "2GiB"\n`;
   writeFileSync(join(repository, "orca", "fleet.toml"), fleet);
   agent = new OrcaProcess(["up", repository, "--state", state, "--listen", "127.0.0.1:17073"], { entry, flags });
-  await eventually(() => run("status").code === 0, 30_000);
+  await untilHealthy();
 });
+
+async function untilHealthy(): Promise<void> {
+  await eventually(() => run("status").code === 0, 30_000).catch((error: unknown) => {
+    throw new Error(`${agent.output}\n${run("status").output}`, { cause: error });
+  });
+}
 
 afterAll(async () => {
   await agent.stop();
-  run("up", repository, "--state", state, "--down");
+  const down = run("up", repository, "--node", NODE, "--state", state, "--down");
+  if (down.code !== 0) throw new Error(`what the test made is still there: ${down.output}`);
   rmSync(root, { recursive: true, force: true });
 });
 
@@ -73,6 +84,16 @@ test("a mistake is told with its place, by the parser that is loaded for it", as
   writeFileSync(manifest, text.replace("memory", "memroy"));
   expect(run("lint", repository).output).toMatch(/web\.toml:\d+:\d+: .*memory/);
   writeFileSync(manifest, text);
+});
+
+test("with another state directory the containers are taken over, and made anew where they need what is gone", async () => {
+  await agent.stop();
+  rmSync(state, { recursive: true });
+  const [container] = docker("ps", "-q", "--filter", `label=orca.node=${NODE}`);
+  docker("stop", "-t", "0", container ?? "");
+  state = join(root, "elsewhere");
+  agent = new OrcaProcess(["up", repository, "--state", state, "--listen", "127.0.0.1:17073"], { entry, flags });
+  await untilHealthy();
 });
 
 test("taking it down leaves what is not Orca's", async () => {
