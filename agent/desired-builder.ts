@@ -167,6 +167,8 @@ export class DesiredBuilder {
 
   #describeSource(reading: SourceReading, desired: DesiredState | undefined): SourceState {
     const { source } = this.#options;
+    const snapshot = this.#built?.snapshot;
+    const commit = snapshot?.revision === desired?.revision ? snapshot?.commit : undefined;
     return {
       kind: source.kind,
       location: source.location,
@@ -174,6 +176,7 @@ export class DesiredBuilder {
       readMs: this.#readMs,
       trouble: reading.kind === "failed" ? reading.reason : desired?.held,
       retryMs: reading.kind === "failed" ? reading.retryMs : undefined,
+      ...(commit === undefined ? {} : { commit }),
       ...(reading.kind === "read" && reading.notes !== undefined ? { notes: reading.notes } : {}),
     };
   }

@@ -3,6 +3,7 @@
 import type { DesiredState } from "./desired-state.ts";
 import type { ExitRecord } from "./memory.ts";
 import type { ObservedState } from "./observed-state.ts";
+import type { CommitInfo } from "./snapshot.ts";
 import type { Cause, OperationOutcome, Step } from "./step.ts";
 import type { ServiceView } from "./status.ts";
 
@@ -28,6 +29,8 @@ export interface SourceState {
   /** Why the newest reading is not in force: unreadable, refused or held. */
   trouble: string | undefined;
   retryMs: number | undefined;
+  /** The commit that is in force, where the source has commits. */
+  commit?: CommitInfo;
   /** What people should know although it was read well. */
   notes?: readonly string[];
 }

@@ -121,7 +121,7 @@ function describeActor(actor: AuditLine["actor"]): string {
     case "user":
       return `uid ${actor.uid}${actor.user === undefined ? "" : ` (${actor.user})`}`;
     case "commit":
-      return `commit ${actor.revision ?? ""}`.trim();
+      return `commit ${actor.revision ?? ""}${actor.author === undefined ? "" : ` by ${actor.author}`}`.trim();
     case "agent":
       return "agent";
     default:

@@ -5,7 +5,7 @@ import { canonicalJson, sha256 } from "../../shared/identity.ts";
 
 /** Who did it: a commit, a local user by the kernel's word, or the agent by itself. */
 export type AuditActor =
-  | { kind: "commit"; revision?: string }
+  | { kind: "commit"; revision?: string; author?: string; committer?: string }
   | { kind: "user"; uid: number; user?: string }
   | { kind: "agent"; revision?: string };
 

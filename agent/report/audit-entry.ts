@@ -10,6 +10,7 @@ type Done = Extract<AgentEvent, { kind: "step-done" | "step-failed" }>;
 
 /** A message is cut so that a line of the log stays a line. */
 const LONGEST_MESSAGE = 2_000;
+const LONGEST_NAME = 200;
 
 /** The entry for a step, or undefined when it changed nothing that is recorded. */
 export function buildStepEntry(event: Done, state: ReportState): AuditEntry | undefined {
@@ -17,7 +18,7 @@ export function buildStepEntry(event: Done, state: ReportState): AuditEntry | un
   if (!MUTATING_STEPS.has(step.kind) || (event.kind === "step-done" && !event.changed)) return undefined;
   const from = findPrevious(step, state);
   return {
-    actor: describeActor(cause),
+    actor: describeActor(cause, state),
     action: step.kind,
     what: describeStep(step),
     cause: `${cause.kind}: ${cause.detail}`.slice(0, LONGEST_MESSAGE),
@@ -29,10 +30,18 @@ export function buildStepEntry(event: Done, state: ReportState): AuditEntry | un
 }
 
 /** Who stands behind a cause. */
-function describeActor({ kind, revision, uid }: Cause): AuditActor {
+function describeActor({ kind, revision, uid }: Cause, { source }: ReportState): AuditActor {
   if (uid !== undefined) return { kind: "user", uid };
   const byCommit = kind === "commit" || kind === "first-start" || kind === "config" || kind === "removal";
-  return { kind: byCommit ? "commit" : "agent", ...(revision === undefined ? {} : { revision }) };
+  const actor = { kind: byCommit ? "commit" : "agent", ...(revision === undefined ? {} : { revision }) } as const;
+  if (!byCommit || source?.commit === undefined || source.revision !== revision) return actor;
+  const { author, committer } = source.commit;
+  return {
+    ...actor,
+    kind: "commit",
+    author: author.slice(0, LONGEST_NAME),
+    committer: committer.slice(0, LONGEST_NAME),
+  };
 }
 
 function findPrevious(step: Step, state: ReportState): unknown {

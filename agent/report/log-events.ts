@@ -3,7 +3,7 @@
 
 import type { Logger } from "pino";
 
-import type { AgentEvent } from "../../shared/event.ts";
+import type { AgentEvent, SourceState } from "../../shared/event.ts";
 import { describeCause } from "./actions.ts";
 import { describeExit } from "./exit-reason.ts";
 import { cutCommandOutput } from "./public-text.ts";
@@ -58,6 +58,13 @@ function logStep(logger: ReportLogger, event: Extract<AgentEvent, { kind: "step-
   } else {
     logger.debug(fields, "step done, nothing to change");
   }
+}
+
+/** Logs which revision is in force, and who committed it where the source knows. */
+export function logRevision(logger: ReportLogger, source: SourceState | undefined): void {
+  const { revision, location, commit } = source ?? {};
+  const { author, subject } = commit ?? {};
+  logger.info({ revision, source: location, author, subject }, "a revision is in force");
 }
 
 /** States that somebody should look at. */

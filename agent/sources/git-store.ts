@@ -7,7 +7,7 @@ import { promises as files } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { indexPack, readObject } from "isomorphic-git";
+import { indexPack, type PromiseFsClient, readObject } from "isomorphic-git";
 
 import type { GitLocation } from "./git-exchange.ts";
 import { PackReceiver } from "./git-pack.ts";
@@ -37,17 +37,30 @@ export interface ObjectReader {
   read(id: string, type: "commit" | "tree" | "blob"): Promise<Uint8Array>;
 }
 
-/** No loose object is ever written here: isomorphic-git need not look for one before each read. */
-const packedFiles = {
-  promises: {
-    ...files,
-    readFile: (path: string, options: Parameters<typeof readFile>[1] = null) =>
-      /\/objects\/[0-9a-f]{2}\//.test(path) ? Promise.reject(missing(path)) : readFile(path, options),
-  },
-};
+const MISSING = Object.assign(new Error("there are no loose objects"), { code: "ENOENT" });
 
-function missing(path: string): Error {
-  return Object.assign(new Error(`there is no ${path}`), { code: "ENOENT" });
+/**
+ * The file system as isomorphic-git sees it. It looks for a loose object, at the directory and for packs before each of
+ * 20,000 reads; no loose object is ever written here, and the rest stays as it is until another pack comes.
+ */
+function openFiles(): PromiseFsClient {
+  const stats = new Map<string, ReturnType<typeof stat>>();
+  const lists = new Map<string, Promise<string[]>>();
+  return {
+    promises: {
+      ...files,
+      readFile: (path: string, options: Parameters<typeof readFile>[1] = null) =>
+        /\/objects\/[0-9a-f]{2}\//.test(path) ? Promise.reject(MISSING) : readFile(path, options),
+      stat: (path: string) => recall(stats, path, () => stat(path)),
+      readdir: (path: string) => recall(lists, path, () => readdir(path)),
+    },
+  };
+}
+
+function recall<T>(known: Map<string, T>, key: string, find: () => T): T {
+  const value = known.get(key) ?? find();
+  known.set(key, value);
+  return value;
 }
 
 /** One store. */
@@ -55,6 +68,7 @@ export class GitStore implements ObjectReader {
   #directory: string;
   readonly #location: GitLocation;
   #cache = {};
+  #files = openFiles();
   /** What was known before the next fetch, of this store or of the one that this replaces. */
   #notes: StoreNotes | undefined;
   /** The commit whose objects are here. */
@@ -132,13 +146,13 @@ export class GitStore implements ObjectReader {
     await rm(`${directory}.old`, { recursive: true, force: true });
     await rename(directory, `${directory}.old`).catch(ignoreMissing);
     await rename(this.#directory, directory);
-    [this.#directory, this.#cache] = [directory, {}];
+    [this.#directory, this.#cache, this.#files] = [directory, {}, openFiles()];
     await rm(`${directory}.old`, { recursive: true, force: true });
   }
 
   async read(id: string, type: "commit" | "tree" | "blob"): Promise<Uint8Array> {
     const found = await readObject({
-      ...{ fs: packedFiles, gitdir: this.#directory, cache: this.#cache, oid: id, format: "content" },
+      ...{ fs: this.#files, gitdir: this.#directory, cache: this.#cache, oid: id, format: "content" },
     });
     const content = found.object as Uint8Array;
     // The index of a pack is trusted for places only: what is read must be what was asked for.
@@ -151,10 +165,11 @@ export class GitStore implements ObjectReader {
   async #index(incoming: string, checksum: string): Promise<void> {
     const place = { dir: this.#directory, gitdir: this.#directory, cache: this.#cache };
     await rename(incoming, `${incoming}.pack`);
-    await indexPack({ fs: packedFiles, ...place, filepath: join(PACKS, `${INCOMING}.pack`) });
+    await indexPack({ fs: this.#files, ...place, filepath: join(PACKS, `${INCOMING}.pack`) });
     const name = join(this.#directory, PACKS, `pack-${checksum}`);
     await rename(`${incoming}.pack`, `${name}.pack`);
     await rename(`${incoming}.idx`, `${name}.idx`);
+    this.#files = openFiles();
   }
 }
 

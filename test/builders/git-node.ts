@@ -1,5 +1,6 @@
 // A node whose source is a real Git server: for tests of the source alone and of the whole agent.
 
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -9,6 +10,9 @@ import type { GitServer } from "./git-server.ts";
 
 /** The program whose command fetches. */
 const PROGRAM = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
+
+// Many tests run the child: what Node made of its modules once is kept.
+process.env["NODE_COMPILE_CACHE"] ??= join(tmpdir(), "orca-compile-cache");
 
 /** What a test may choose of a source. */
 export interface GitChoices extends Partial<Omit<GitSourceOptions, "location" | "clock">> {

@@ -65,6 +65,25 @@ export class GitRepository {
     if (status !== 0) throw new Error(stderr.toString());
   }
 
+  /** A long history in one go: a commit with some files, then commits that change one text each. */
+  importHistory(files: ReadonlyMap<string, string>, changes: Iterable<[path: string, text: string]>): void {
+    const lines: (string | Uint8Array)[] = [];
+    const begin = (): void => {
+      this.#seconds += 60;
+      lines.push("commit refs/heads/main\n", `committer Jane <jane@example.com> ${this.#seconds} +0000\n`);
+      lines.push(...encodeData("change"));
+    };
+    begin();
+    const tip = this.tip();
+    if (tip !== undefined) lines.push(`from ${tip}\n`);
+    for (const [path, text] of files) lines.push(...encodeFile(path, text));
+    for (const [path, text] of changes) {
+      begin();
+      lines.push(...encodeFile(path, text));
+    }
+    this.import(Buffer.concat(lines.map((line) => Buffer.from(line))));
+  }
+
   /** Where a branch stands. */
   tip(branch = "main"): string | undefined {
     const { status, stdout } = spawnSync("git", ["rev-parse", "--verify", "--quiet", `refs/heads/${branch}`], {

@@ -30,6 +30,12 @@ async function orca(...parameters: string[]): Promise<{ code: number | null; out
   return { code: await run.exited, output: run.output };
 }
 
+async function orcaAudit(): Promise<{ output: string }> {
+  const run = new OrcaProcess(["audit", "--state", join(root, "state")]);
+  await run.exited;
+  return run;
+}
+
 function startAgent(): OrcaProcess {
   return new OrcaProcess(["agent", "--config", join(root, "agent.toml")], { entry, flags });
 }
@@ -114,6 +120,10 @@ test("a commit is applied; the token is in no argument, log or state", async () 
     30_000,
   );
   await untilStatus(/1 healthy/);
+  expect(agent.output).toMatch(
+    /"author":"Jane Doe <jane@example.com>","subject":"change","msg":"a revision is in force"/,
+  );
+  expect((await orcaAudit()).output).toMatch(/commit [0-9a-f]{40} by Jane Doe <jane@example.com>/);
   expect(agent.output).not.toContain(server.token);
   const found = execFileSync("sh", ["-c", `grep -rlF ${server.token} ${join(root, "state")} || true`], {
     encoding: "utf8",

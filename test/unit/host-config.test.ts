@@ -44,6 +44,24 @@ test("an agent.toml that listens on another address than loopback is refused", a
   });
 });
 
+test("a repository's URL with a secret in it, and a branch that is none, are refused with what to write", async () => {
+  for (const [git, key] of [
+    ['url = "https://jane:token@git.example.com/a/b.git"', "source.git.url"],
+    ['url = "https://git.example.com/a/b.git?token=1"', "source.git.url"],
+    ['url = "ssh://git.example.com/a/b.git"', "source.git.url"],
+    ['url = "https://git.example.com/a/b.git", branch = "a b"', "source.git.branch"],
+    ['url = "https://git.example.com/a/b.git", max_size = "0"', "source.git.max_size"],
+  ]) {
+    const parsed = await parseToml(agentConfigSchema, `node = "a"\nsource = { git = { ${git} } }`, "agent.toml");
+    expect(parsed).toMatchObject({ ok: false, problems: [{ key }] });
+    expect(JSON.stringify(parsed)).not.toContain("jane:token");
+  }
+  const good = 'node = "a"\nsource = { git = { url = "https://git.example.com/a/b", branch = "release/1.2" } }';
+  expect(await parseToml(agentConfigSchema, good, "agent.toml")).toMatchObject({
+    value: { source: { git: { path: "orca", poll: 15_000, timeout: 120_000, max_size: 33_554_432 } } },
+  });
+});
+
 test("policy.toml is a valid policy that allows nothing dangerous", async () => {
   const parsed = await parseToml(policySchema, read("host-config/policy.toml"), "policy.toml");
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
