@@ -82,6 +82,7 @@ export class DesiredBuilder {
     const adopted = engine.reachable
       ? [...new Set(engine.containers.map((container) => container.service))].toSorted()
       : [];
+    if (reading.refreshing !== true) this.#bindAllowance(snapshot);
     const fresh = await this.#isStale(snapshot, adopted);
     if (fresh) await this.#rebuild(snapshot, adopted);
     const built = this.#built?.built;
@@ -91,6 +92,12 @@ export class DesiredBuilder {
       source: this.#describeSource(reading, built?.desired),
       fresh,
     };
+  }
+
+  /** What a person allowed is for what was read next after that, and not for what comes later. */
+  #bindAllowance({ revision }: Snapshot): void {
+    this.#allowed.revision ??= revision;
+    if (this.#allowed.revision !== revision) this.#allowed = { revision, count: 0 };
   }
 
   async #isStale(snapshot: Snapshot, adopted: readonly string[]): Promise<boolean> {
@@ -105,9 +112,6 @@ export class DesiredBuilder {
   }
 
   async #rebuild(snapshot: Snapshot, adopted: readonly string[]): Promise<void> {
-    if (this.#allowed.revision === undefined) this.#allowed.revision = snapshot.revision;
-    // What was allowed for one revision is not allowed for the next.
-    if (this.#allowed.revision !== snapshot.revision) this.#allowed = { revision: undefined, count: 0 };
     const key = this.#key(adopted);
     this.#realPaths.clear();
     const built = await buildDesired({

@@ -30,7 +30,10 @@ export interface Snapshot {
 }
 
 /** What reading a source gives. An error is not an empty snapshot: with `failed` the last known good stays in force. */
-export type SourceReading =
+export type SourceReading = {
+  /** True while a newer reading that was asked for is under way: its end is hinted at, whatever it finds. */
+  refreshing?: boolean;
+} & (
   | {
       kind: "read";
       snapshot: Snapshot;
@@ -44,7 +47,8 @@ export type SourceReading =
       retryMs: number;
       /** When it was last read well, where the source remembers that longer than an agent lives. */
       readMs?: number;
-    };
+    }
+);
 
 /** Where desired state comes from: a directory, or Git behind the same port. */
 export interface Source {

@@ -2,7 +2,7 @@
 // ends. A request on stdin, an answer on stdout; whatever takes too long, answers too much or takes too much memory is
 // killed. The child ends when its stdin does, so that it does not outlive the agent.
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { readFile, writeFile } from "node:fs/promises";
 import { constants, setPriority } from "node:os";
 
@@ -33,51 +33,62 @@ const FLAGS = ["--max-semi-space-size=1", "--max-old-space-size=192"];
 const LOOK_EVERY_MS = 100;
 const STDERR_BYTES = 4096;
 
-/** Runs a child; never throws. */
-export function runChild(run: ChildRun): Promise<ChildEnd> {
-  return new Promise((resolve) => {
+/** Runs a child; never throws, and always ends. */
+export async function runChild(run: ChildRun): Promise<ChildEnd> {
+  try {
     // The agent's own flags are for a process that lives long and computes little.
     const child = spawn(process.execPath, [...FLAGS, run.program, run.command], {
       stdio: ["pipe", "pipe", "pipe"],
       env: { ...process.env, NOTIFY_SOCKET: "", NODE_OPTIONS: "" },
     });
-    const pieces: Buffer[] = [];
-    let [sizeBytes, complaint] = [0, ""];
-    let [reason, tooLarge]: [string | undefined, boolean] = [undefined, false];
-    const kill = (why: string, isSize = false): void => {
-      if (reason === undefined) [reason, tooLarge] = [why, isSize];
-      child.kill("SIGKILL");
-    };
-    const timer = setTimeout(() => kill(`it took longer than ${run.deadlineMs / 1_000} s`), run.deadlineMs);
-    const onAbort = (): void => kill("the agent ends");
-    run.signal.addEventListener("abort", onAbort);
-    if (run.signal.aborted) onAbort();
-    const stopWatching = watchMemory(child, run.memoryLimitBytes, kill);
-    child.stdout.on("data", (piece: Buffer) => {
-      sizeBytes += piece.length;
-      if (sizeBytes > run.answerLimitBytes)
-        kill(`its answer is larger than ${describeSize(run.answerLimitBytes)}`, true);
-      else pieces.push(piece);
-    });
-    child.stderr.on("data", (piece: Buffer) => {
-      complaint = (complaint + piece.toString()).slice(0, STDERR_BYTES);
-    });
-    child.on("error", (error) => (reason ??= `it cannot be started: ${error.message}`));
-    // A child that has died takes no request; how it ended says why.
-    child.stdin.on("error", () => undefined);
-    child.stdin.write(`${run.request}\n`);
-    child.once("close", (code, signal) => {
-      clearTimeout(timer);
-      stopWatching();
-      run.signal.removeEventListener("abort", onAbort);
-      if (reason === undefined && code !== 0) reason = describeEnd(code, signal, complaint);
-      resolve(
-        reason === undefined
-          ? { kind: "answered", answer: Buffer.concat(pieces) }
-          : { kind: "failed", reason, tooLarge },
-      );
-    });
+    return await new Promise((resolve) => follow(child, run, resolve));
+  } catch (error) {
+    return describeNoStart(error);
+  }
+}
+
+function describeNoStart(error: unknown): ChildEnd {
+  const reason = `it cannot be started: ${error instanceof Error ? error.message : String(error)}`;
+  return { kind: "failed", reason, tooLarge: false };
+}
+
+function follow(child: ChildProcessWithoutNullStreams, run: ChildRun, resolve: (end: ChildEnd) => void): void {
+  const pieces: Buffer[] = [];
+  let [sizeBytes, complaint] = [0, ""];
+  let [reason, tooLarge]: [string | undefined, boolean] = [undefined, false];
+  const kill = (why: string, isSize = false): void => {
+    if (reason === undefined) [reason, tooLarge] = [why, isSize];
+    child.kill("SIGKILL");
+  };
+  const timer = setTimeout(() => kill(`it took longer than ${run.deadlineMs / 1_000} s`), run.deadlineMs);
+  const onAbort = (): void => kill("the agent ends");
+  run.signal.addEventListener("abort", onAbort);
+  if (run.signal.aborted) onAbort();
+  const stopWatching = watchMemory(child, run.memoryLimitBytes, kill);
+  const end = (how: ChildEnd): void => {
+    clearTimeout(timer);
+    stopWatching();
+    run.signal.removeEventListener("abort", onAbort);
+    resolve(how);
+  };
+  // Heard before the streams are touched: a process that could not be started has none.
+  child.once("error", (error) => end(describeNoStart(error)));
+  child.stdout.on("data", (piece: Buffer) => {
+    sizeBytes += piece.length;
+    if (sizeBytes > run.answerLimitBytes) kill(`its answer is larger than ${describeSize(run.answerLimitBytes)}`, true);
+    else pieces.push(piece);
   });
+  child.stderr.on("data", (piece: Buffer) => {
+    complaint = (complaint + piece.toString()).slice(0, STDERR_BYTES);
+  });
+  child.once("close", (code, signal) => {
+    if (reason === undefined && code !== 0) reason = describeEnd(code, signal, complaint);
+    if (reason === undefined) end({ kind: "answered", answer: Buffer.concat(pieces) });
+    else end({ kind: "failed", reason, tooLarge });
+  });
+  // A child that has died takes no request; how it ended says why.
+  child.stdin.on("error", () => undefined);
+  child.stdin.write(`${run.request}\n`);
 }
 
 function describeEnd(code: number | null, signal: string | null, complaint: string): string {

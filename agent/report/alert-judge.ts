@@ -118,7 +118,7 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
       held ? "held" : "unreadable",
       source?.trouble === undefined
         ? undefined
-        : [held ? "critical" : since(source.readMs, SOURCE_MS, "warning"), source.trouble],
+        : [held ? "critical" : since(source.readMs ?? state.beganMs, SOURCE_MS, "warning"), source.trouble],
     ),
     build(
       "@agent",

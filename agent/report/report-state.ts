@@ -114,6 +114,8 @@ export interface StatusChange {
 
 /** Everything known. */
 export interface ReportState {
+  /** When the agent was started. */
+  beganMs: number;
   engine: { reachable: boolean; reason: string | undefined; version: string | undefined; sinceMs: number };
   source: SourceState | undefined;
   /** False until something was wanted for the first time. */
@@ -139,6 +141,7 @@ export interface ReportState {
 /** Nothing known yet. */
 export function beginState(nowMs: number, history: ReportState["history"] = {}): ReportState {
   return {
+    beganMs: nowMs,
     engine: { reachable: false, reason: "it was not asked yet", version: undefined, sinceMs: nowMs },
     source: undefined,
     known: false,

@@ -61,6 +61,7 @@ const CERTIFICATE =
 export function describeNetwork(error: NodeJS.ErrnoException, place: FailurePlace): string {
   const { host, caFile } = place;
   const code = error.code ?? error.message;
+  if (code.startsWith("HPE_")) return `${host} does not speak HTTP there (${code}): check source.git.url`;
   if (CERTIFICATE.test(code)) {
     const trusted =
       caFile === undefined ? "name the CA's certificate in source.git.ca_file" : `it is not from ${caFile}`;

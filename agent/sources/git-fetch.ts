@@ -85,6 +85,7 @@ async function readInputs(
 ): Promise<Omit<ReadParts, "rewritten">> {
   const cache = await RoutedCache.open(directory);
   const inputs = await readTree(store, { commit, path, node, branch: location.branch }, cache);
-  await cache.save();
+  // A disk that takes no cache costs time at the next fetch, and nothing else.
+  await cache.save().catch(() => undefined);
   return inputs;
 }

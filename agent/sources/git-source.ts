@@ -38,6 +38,7 @@ export interface GitSourceOptions {
 const REQUEST_MS = 10_000;
 /** How long the agent's start waits for the first answer. */
 const FIRST_READ_MS = 1_000;
+const FIRST_READING = "it is read for the first time since the agent was started";
 /** The most memory the child may take. */
 const CHILD_MEMORY_BYTES = 320 * 1024 ** 2;
 /** The largest answer of the child: this node's files are at most 32 MiB. */
@@ -58,7 +59,7 @@ export class GitSource implements Source {
   readonly #key: string;
   readonly #ending = new AbortController();
   #result: { snapshot: Snapshot; notes: readonly string[] } | undefined;
-  #failure: GitFailure | undefined = new GitFailure("it has not answered since the agent was started");
+  #failure: GitFailure | undefined;
   /** A commit that cannot be used is not fetched again. */
   #refused: { tip: string; failure: GitFailure } | undefined;
   #readMs: number | undefined;
@@ -66,6 +67,8 @@ export class GitSource implements Source {
   #failures = 0;
   #polls = 0;
   #again = false;
+  /** A poll was asked for and has not ended. */
+  #asked = false;
   #polling: Promise<void> | undefined;
   #times: PollTimes = { polledMs: -Infinity, fetchedMs: -Infinity, notBeforeMs: -Infinity };
   #nextMs = 0;
@@ -87,11 +90,12 @@ export class GitSource implements Source {
   async read(): Promise<SourceReading> {
     const { clock } = this.#options;
     const readMs = this.#readMs;
+    const refreshing = this.#asked;
     if (this.#failure === undefined && this.#result !== undefined)
-      return { kind: "read", ...this.#result, readMs: readMs ?? clock.nowMs() };
-    const waitMs = Math.max(LEAST_WAIT_MS, this.#nextMs - clock.monotonicMs());
-    const reason = this.#failure?.message ?? "it was never read";
-    return { kind: "failed", reason, retryMs: clock.nowMs() + waitMs, ...(readMs === undefined ? {} : { readMs }) };
+      return { kind: "read", ...this.#result, readMs: readMs ?? clock.nowMs(), refreshing };
+    const retryMs = clock.nowMs() + Math.max(LEAST_WAIT_MS, this.#nextMs - clock.monotonicMs());
+    const reason = this.#failure?.message ?? FIRST_READING;
+    return { kind: "failed", reason, retryMs, refreshing, ...(readMs === undefined ? {} : { readMs }) };
   }
 
   async watch(onHint: () => void): Promise<void> {
@@ -109,6 +113,7 @@ export class GitSource implements Source {
   }
 
   invalidate(): void {
+    this.#asked = true;
     this.#refused = undefined;
     if (this.#polling !== undefined) {
       this.#again = true;
@@ -134,11 +139,15 @@ export class GitSource implements Source {
   }
 
   #begin(): void {
+    const asked = this.#asked;
     this.#polling = this.#poll().finally(() => {
       this.#polling = undefined;
       const again = this.#again;
       this.#again = false;
-      if (again) this.invalidate();
+      if (again) return this.invalidate();
+      if (!asked) return;
+      this.#asked = false;
+      this.#onHint();
     });
   }
 

@@ -9,7 +9,7 @@ import { GitSource, type GitSourceOptions } from "../../agent/sources/git-source
 import type { GitServer } from "./git-server.ts";
 
 /** The program whose command fetches. */
-const PROGRAM = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
+export const PROGRAM = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 
 // Many tests run the child: what Node made of its modules once is kept.
 process.env["NODE_COMPILE_CACHE"] ??= join(tmpdir(), "orca-compile-cache");

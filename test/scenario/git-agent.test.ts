@@ -135,6 +135,27 @@ test("the deletion brake holds a commit, also over a restart, until the tip's tr
   await node.clock.advanceUntil(held, 60_000, "the brake again");
 });
 
+test("a removal that is allowed together with its commit passes, and the allowance is not kept for another", async () => {
+  const names = ["a", "b", "c", "d", "e"];
+  const all = Object.fromEntries(names.map((name) => [name, buildManifest()]));
+  const fewer = buildPlatform({ a: buildManifest() });
+  await bringUp(buildPlatform(all), names);
+  // Allowed while nothing is removed: it is used up by what that sync finds.
+  node.agent.request({ ...SYNC, allowRemoval: 4 });
+  await node.clock.advance(30_000);
+  server.repository.commit({ files: fewer });
+  await node.clock.advance(30_000);
+  expect(node.turn.source.trouble).toMatch(/would remove 4 of 5/);
+  server.repository.commit({ files: buildPlatform(all) });
+  await node.clock.advance(30_000);
+  expect(node.engine.calls).toEqual([]);
+  // Pushed and allowed at once, before the agent has seen the commit.
+  server.repository.commit({ files: fewer });
+  node.agent.request({ ...SYNC, allowRemoval: 4 });
+  await node.clock.advanceUntil(() => node.engine.running("b") === undefined, 60_000, "the removal");
+  expect(node.turn.source.trouble).toBe(undefined);
+});
+
 test("orca sync polls at once; a burst of them makes at most two reconciles that fetch", async () => {
   await bringUp(buildPlatform({ a: buildManifest() }), ["a"]);
   await node.clock.advance(8_000);

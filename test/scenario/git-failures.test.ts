@@ -1,7 +1,9 @@
 // Error is not empty: every way in which a Git server fails, each against a real server that fails so. Nothing is changed at
 // the engine, status says what it is and what to do, and the change that was missed is made when the server is well again.
 
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -50,7 +52,7 @@ async function restart(changed: GitChoices = {}): Promise<void> {
 }
 
 const NO_TURN = "no turn was made yet";
-const FIRST = "it has not answered since the agent was started";
+const FIRST = "it is read for the first time since the agent was started";
 
 function findTrouble(): string | undefined {
   const turns = node.events.filter((event) => event.kind === "turn");
@@ -321,6 +323,20 @@ describe("a server that cannot be trusted or found changes nothing", () => {
     server.repository.commit({ files: AFTER });
     choices = { ...choices, caFile: server.caFile };
     await restart();
+    await expectHealed();
+  });
+
+  test("a port that takes the connection and never says a word", async () => {
+    const { url } = server;
+    const silent = createServer().listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { port } = silent.address() as AddressInfo;
+    await restart({ url: `https://127.0.0.1:${port}/acme/platform.git`, requestMs: 300 });
+    await untilTrouble();
+    expectLastKnownGood(/127\.0\.0\.1:\d+ gave no whole answer within 0\.3 s/);
+    silent.close();
+    server.repository.commit({ files: AFTER });
+    await restart({ url });
     await expectHealed();
   });
 
