@@ -49,8 +49,6 @@ interface AnswerHead {
   fleet?: number | null;
   /** `[node, service, bytes]` in the order of their content. */
   manifests?: [node: string, service: string, sizeBytes: number][];
-  /** Nodes with a directory, this one among them. */
-  nodes?: string[];
   files?: [path: string, sizeBytes: number][];
 }
 
@@ -103,6 +101,15 @@ function encode(head: AnswerHead, contents: readonly Uint8Array[]): Buffer {
 
 /** Decodes an answer; throws the failure that it holds, or one that says that it is not whole. */
 export function decodeAnswer(answer: Buffer, node: string): FetchResult {
+  try {
+    return decode(answer, node);
+  } catch (error) {
+    if (error instanceof GitFailure) throw error;
+    return refuse(error);
+  }
+}
+
+function decode(answer: Buffer, node: string): FetchResult {
   const { head, contents } = takeApart(answer);
   if (head.kind === "failed") {
     const { reason = "it says no reason", lasting = false, retryAfterMs } = head;
@@ -175,6 +182,6 @@ class Cursor {
   }
 }
 
-function refuse(): never {
-  throw new GitFailure("the process that fetches gave an answer that is not whole");
+function refuse(cause?: unknown): never {
+  throw new GitFailure("the process that fetches gave an answer that is not whole", { cause });
 }

@@ -19,7 +19,7 @@ export interface PlacedText {
   text: string;
 }
 
-const REFERENCE = /(?<![\w./-])([a-z0-9][a-z0-9-]*)\/([a-z0-9][a-z0-9-]*)(?![\w./-])/g;
+const REFERENCE = /(?<![\w./-])([a-z0-9][a-z0-9-]*)\/([a-z0-9][a-z0-9-]*)(?![\w./:-])/g;
 const LOCAL_NAME = /["']([a-z0-9][a-z0-9-]*)["']/g;
 
 /** True for a manifest that may be read by proxies of other nodes. */

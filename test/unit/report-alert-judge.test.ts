@@ -216,6 +216,13 @@ describe("the node itself", () => {
     expect(short(node.turn({ views: [], source }, 1_000))).toEqual(["@source unreadable warning"]);
   });
 
+  test("a source that was never read since the agent came is unreadable after five minutes, not at once", () => {
+    const node = new Watched();
+    const source = { trouble: "it is read for the first time", retryMs: NOW_MS, readMs: undefined };
+    expect(node.turn({ views: [], source }, 1_000)).toEqual([]);
+    expect(short(node.turn({ views: [], source }, 300_000))).toEqual(["@source unreadable warning"]);
+  });
+
   test("a loop that fails for a minute, an audit log that cannot be written", () => {
     const node = new Watched();
     node.turn({ views: [] });
