@@ -13,6 +13,7 @@ import {
   findPortClashes,
   type PlacedService,
   placeName,
+  type RemoteService,
   type Violation,
 } from "./constraints.ts";
 import type { ParsedManifest } from "./repository.ts";
@@ -25,7 +26,7 @@ export interface Candidate {
   /** This node's manifests, parsed or not. */
   own: readonly ParsedManifest[];
   /** Other nodes' valid services, for cycles. */
-  others: readonly PlacedService[];
+  others: readonly RemoteService[];
   /** This node's last accepted manifests, parsed; a service whose old text no longer parses is absent. */
   before: ReadonlyMap<string, PlacedService>;
   inForce: InForce | undefined;

@@ -9,8 +9,8 @@ import { compareText, describeProblem } from "../../shared/problem.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { accept, type Acceptance, type AcceptedManifest, readAllowedRemovals } from "./accept.ts";
 import { chooseRelease } from "./choose.ts";
-import type { PlacedService } from "./constraints.ts";
-import { type ParseCache, parseFleet, type ParsedFleet, parseManifests } from "./repository.ts";
+import type { PlacedService, RemoteService } from "./constraints.ts";
+import { type ParseCache, parseFleet, type ParsedFleet, parseManifests, parseRemotes } from "./repository.ts";
 import type { DesiredSettings } from "./settings.ts";
 import { describeUnusedFleet } from "./unused.ts";
 
@@ -67,7 +67,7 @@ function refuseFleet(parsed: ParsedFleet, { node, policy }: DesiredSettings): st
 interface Parsed {
   fleet: ParsedFleet;
   before: ReadonlyMap<string, PlacedService>;
-  others: readonly PlacedService[];
+  others: readonly RemoteService[];
 }
 
 async function judge(input: DesiredInput, { fleet, before, others }: Parsed): Promise<Acceptance> {
@@ -97,13 +97,10 @@ async function parseBefore({ inForce, settings, snapshot, cache }: DesiredInput)
   return before;
 }
 
-async function parseOthers({ snapshot, settings, cache }: DesiredInput): Promise<PlacedService[]> {
-  const placed: PlacedService[] = [];
+async function parseOthers({ snapshot, settings, cache }: DesiredInput): Promise<RemoteService[]> {
+  const placed: RemoteService[] = [];
   for (const node of Object.keys(snapshot.manifests)) {
-    if (node === settings.node) continue;
-    for (const { service, manifest } of await parseManifests(snapshot, node, cache)) {
-      if (manifest !== undefined) placed.push({ node, service, manifest });
-    }
+    if (node !== settings.node) placed.push(...(await parseRemotes(snapshot, node, cache)));
   }
   return placed;
 }

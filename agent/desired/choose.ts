@@ -11,7 +11,7 @@ import { describeProblem } from "../../shared/problem.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import type { AcceptedManifest } from "./accept.ts";
 import { compileService } from "./compile.ts";
-import type { PlacedService } from "./constraints.ts";
+import type { PlacedService, RemoteService } from "./constraints.ts";
 import { checkPolicy } from "./policy-check.ts";
 import type { DesiredSettings } from "./settings.ts";
 
@@ -26,7 +26,7 @@ export interface ChoiceInput {
   settings: DesiredSettings;
   fleet: Fleet | undefined;
   /** Every service of the fleet, for routes. */
-  services: readonly PlacedService[];
+  services: readonly RemoteService[];
   /** True while the whole change is held, so that files come from the store and not from the snapshot. */
   held: boolean;
 }

@@ -5,7 +5,7 @@ import type { Fleet } from "../../shared/fleet.ts";
 import { canonicalJson, hashSpec, sha256 } from "../../shared/identity.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { compareText, type Finding } from "../../shared/problem.ts";
-import type { PlacedService } from "./constraints.ts";
+import type { RemoteService } from "./constraints.ts";
 import { buildCaps, buildContainerSpec } from "./container-spec.ts";
 import { buildRoutes, type Route } from "./routes.ts";
 import { type DesiredSettings, LOOPBACK, placePort } from "./settings.ts";
@@ -16,7 +16,7 @@ export interface CompileContext {
   settings: DesiredSettings;
   fleet: Fleet | undefined;
   /** Every service of the fleet, for routes. */
-  services: readonly PlacedService[];
+  services: readonly RemoteService[];
   /** Content of the files of this node's directory, by relative path. */
   readFile(path: string): Uint8Array | undefined;
   revision: string;

@@ -8,10 +8,18 @@ import { compareText } from "../../shared/problem.ts";
 import { describePort, isEveryAddress, portsClash, type PublishedPort } from "../../shared/published-port.ts";
 import { describeSize } from "../../shared/size.ts";
 
-/** A service by place and manifest. */
-export interface PlacedService {
+/** What a node needs to know of another node's service: a fleet may have 20,000 of them. */
+export type RemoteManifest = Pick<Manifest, "requires" | "wants" | "routes" | "ports" | "state">;
+
+/** A service of any node. */
+export interface RemoteService {
   node: string;
   service: string;
+  manifest: RemoteManifest;
+}
+
+/** A service by place and manifest. */
+export interface PlacedService extends RemoteService {
   manifest: Manifest;
 }
 
@@ -35,7 +43,7 @@ export function placeName(node: string, service: string): string {
 const LONGEST_CYCLE_SHOWN = 12;
 
 /** Dependency cycles, across nodes too; `wants` counts, since a circle of wishes slows every boot by its timeouts. */
-export function findDependencyCycles(services: readonly PlacedService[]): Violation[] {
+export function findDependencyCycles(services: readonly RemoteService[]): Violation[] {
   const edges = new Map<string, Edge[]>();
   for (const { node, service, manifest } of services) edges.set(placeName(node, service), listEdges(node, manifest));
   const targets = new Map([...edges].map(([name, list]) => [name, list.map((edge) => edge.target)]));
@@ -64,7 +72,7 @@ interface Edge {
   path: readonly (string | number)[];
 }
 
-function listEdges(node: string, { requires, wants }: Manifest): Edge[] {
+function listEdges(node: string, { requires, wants }: RemoteManifest): Edge[] {
   const required = requires.map(({ target }, index) => ({ target, path: ["requires", index] }));
   const wanted = wants.map((target, index) => ({ target, path: ["wants", index] }));
   return [...required, ...wanted].flatMap(({ target, path }) =>

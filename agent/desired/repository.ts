@@ -7,6 +7,7 @@ import { type Parsed, parseToml } from "../../shared/parse-toml.ts";
 import { compareText, type Problem } from "../../shared/problem.ts";
 import { isName } from "../../shared/schema-leaf.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
+import type { RemoteManifest, RemoteService } from "./constraints.ts";
 
 /** One manifest, parsed or not. */
 export interface ParsedManifest {
@@ -28,20 +29,46 @@ export interface ParsedFleet {
 
 /** Keeps what was parsed: a text that has not changed is not parsed again. */
 export class ParseCache {
-  #manifests = new Map<string, Parsed<Manifest>>();
-  #used = new Map<string, Parsed<Manifest>>();
+  readonly #own = new Recent<Promise<Parsed<Manifest>>>();
+  readonly #remote = new Recent<Promise<RemoteManifest | undefined>>();
 
   /** Parses a manifest, or finds it. */
-  async parse(text: string, file: string): Promise<Parsed<Manifest>> {
-    const key = `${file}\n${text}`;
-    const parsed = this.#used.get(key) ?? this.#manifests.get(key) ?? (await parseToml(manifestSchema, text, file));
-    this.#used.set(key, parsed);
-    return parsed;
+  parse(text: string, file: string): Promise<Parsed<Manifest>> {
+    return this.#own.find(file, text, () => parseToml(manifestSchema, text, file));
+  }
+
+  /** The same for another node's manifest, of which little is kept; undefined where it is invalid. */
+  parseRemote(text: string, file: string): Promise<RemoteManifest | undefined> {
+    return this.#remote.find(file, text, async () => {
+      const parsed = await parseToml(manifestSchema, text, file);
+      if (!parsed.ok) return undefined;
+      const { requires, wants, routes, ports, state } = parsed.value;
+      return { requires, wants, routes, ports, state };
+    });
   }
 
   /** Forgets what was not asked for since the last call. */
   sweep(): void {
-    this.#manifests = this.#used;
+    this.#own.sweep();
+    this.#remote.sweep();
+  }
+}
+
+/** Values by file and text; the text is the snapshot's own, not a copy. */
+class Recent<T> {
+  #known = new Map<string, Map<string, T>>();
+  #used = new Map<string, Map<string, T>>();
+
+  find(file: string, text: string, make: () => T): T {
+    const value = this.#used.get(file)?.get(text) ?? this.#known.get(file)?.get(text) ?? make();
+    const used = this.#used.get(file);
+    if (used === undefined) this.#used.set(file, new Map([[text, value]]));
+    else used.set(text, value);
+    return value;
+  }
+
+  sweep(): void {
+    this.#known = this.#used;
     this.#used = new Map();
   }
 }
@@ -53,6 +80,17 @@ export async function parseFleet(text: string | undefined, file: string): Promis
   return parsed.ok
     ? { file, text, fleet: parsed.value, problems: [] }
     : { file, text, fleet: undefined, problems: parsed.problems };
+}
+
+/** Parses what matters of another node's manifests; those that are invalid are left out. */
+export async function parseRemotes(snapshot: Snapshot, node: string, cache: ParseCache): Promise<RemoteService[]> {
+  const remotes: RemoteService[] = [];
+  for (const [service, text] of Object.entries(snapshot.manifests[node] ?? {})) {
+    if (!isName(service)) continue;
+    const manifest = await cache.parseRemote(text, snapshot.describeFile(node, service));
+    if (manifest !== undefined) remotes.push({ node, service, manifest });
+  }
+  return remotes;
 }
 
 /** Parses the manifests of one node. */

@@ -3,7 +3,7 @@
 import type { Fleet } from "../../shared/fleet.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { compareText } from "../../shared/problem.ts";
-import type { PlacedService } from "./constraints.ts";
+import type { RemoteService } from "./constraints.ts";
 
 /** One route, as a template reads it. Durations are in seconds, since that is what proxies are configured in. */
 export interface Route {
@@ -21,7 +21,7 @@ export interface Route {
 }
 
 /** Builds the routes that a proxy on `node` serves: those of its own realm. */
-export function buildRoutes(services: readonly PlacedService[], node: string, fleet: Fleet | undefined): Route[] {
+export function buildRoutes(services: readonly RemoteService[], node: string, fleet: Fleet | undefined): Route[] {
   const realm = fleet?.nodes[node]?.env;
   const near = services.filter((entry) => fleet?.nodes[entry.node]?.env === realm);
   return near
@@ -30,7 +30,7 @@ export function buildRoutes(services: readonly PlacedService[], node: string, fl
 }
 
 function buildRoute(
-  { node, service, manifest }: PlacedService,
+  { node, service, manifest }: RemoteService,
   route: Manifest["routes"][number],
   proxy: { node: string; fleet: Fleet | undefined },
 ): Route {
