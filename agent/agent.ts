@@ -149,6 +149,12 @@ export class Agent {
     return preview;
   }
 
+  /** Asks the source at once, as after a push; many calls in a row make few readings. */
+  lookAtSource(): void {
+    this.#builder.invalidate();
+    this.#queue.fire("source");
+  }
+
   /** Reads the source again, with new settings where the host's files have changed. */
   reload(settings: DesiredSettings): void {
     this.#builder.configure(settings);

@@ -13,12 +13,22 @@ interface GitSettings {
   limitBytes: number;
 }
 
+/** Where pushes are received, and where their secret is. */
+export interface WebhookSettings {
+  listen: string;
+  secretFile: string;
+}
+
 /** Everything a running agent is told. */
 export interface DaemonConfig {
   node: string;
   /** How the lock's holder is named. */
   command: string;
   source: { kind: "directory"; dir: string } | { kind: "git"; git: GitSettings };
+  /** Where pushes are received. */
+  webhook: WebhookSettings | undefined;
+  /** The file all this comes from, and how it is read again; undefined for a command line. */
+  file: { path: string; read: () => Promise<DaemonConfig> } | undefined;
   stateDir: string;
   /** A directory in memory for delivered secrets. */
   runDir: string;

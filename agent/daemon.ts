@@ -15,6 +15,7 @@ import { defaultAuthFile } from "./host/registry-auth.ts";
 import { readSecretFile } from "./host/secret-file.ts";
 import { Systemd } from "./host/systemd.ts";
 import { watchFiles } from "./host/watch-files.ts";
+import { describeFixed, LiveParts } from "./live-parts.ts";
 import { lockNode } from "./node-lock.ts";
 import { DEFAULT_PLAN_SETTINGS } from "./plan/world.ts";
 import type { ReportLogger } from "./report/log-events.ts";
@@ -57,7 +58,8 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
     planNow: () => agent.preview(),
     dockerCalls: () => engine.calls(),
   });
-  const release = listen(config, agent, ending, report);
+  const live = new LiveParts({ agent, clock: systemClock, emit });
+  const release = listen({ config, agent, ending, report, live });
   emit({
     kind: "agent-started",
     atMs: systemClock.nowMs(),
@@ -67,8 +69,10 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
   });
   await report.start();
   await agent.start();
+  await live.apply(config);
   const { code, reason } = await ending.reached;
   release();
+  await live.close();
   await agent.stop(reason);
   await report.close();
   engine.close();
@@ -98,7 +102,9 @@ async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {
     budget: config.budget,
     hostNotes: config.hostNotes,
     assumeDataMounted: standIns !== undefined,
-    agentPorts: config.listen.flatMap(readAgentPort),
+    agentPorts: [...config.listen, ...(config.webhook === undefined ? [] : [config.webhook.listen])].flatMap(
+      readAgentPort,
+    ),
     render: undefined,
   };
 }
@@ -163,11 +169,23 @@ function endWhenSettled(event: AgentEvent, ending: Ending): void {
   if (verdict === "refused") ending.end(EXIT.failed, "something was refused");
 }
 
+/** What a running agent is made of, for what happens to it. */
+interface Running {
+  config: DaemonConfig;
+  agent: Agent;
+  ending: Ending;
+  report: Report;
+  live: LiveParts;
+}
+
 /** Reads the host files again. One that cannot be read loosens and tightens nothing: what was in force stays. */
-async function reloadSettings(config: DaemonConfig, agent: Agent, report: Report): Promise<void> {
+async function reloadSettings({ config, agent, report, live }: Running): Promise<void> {
   let message: string | undefined;
   try {
-    agent.reload(await readSettings(config));
+    const next = (await config.file?.read()) ?? config;
+    message = describeFixed(config, next);
+    agent.reload(await readSettings({ ...config, webhook: next.webhook }));
+    await live.apply(next);
   } catch (error) {
     message = error instanceof Error ? error.message : String(error);
   }
@@ -175,7 +193,8 @@ async function reloadSettings(config: DaemonConfig, agent: Agent, report: Report
 }
 
 /** Signals, the watchdog, changed host files and the time limit; answers a function that ends all of it. */
-function listen(config: DaemonConfig, agent: Agent, ending: Ending, report: Report): () => void {
+function listen(running: Running): () => void {
+  const { config, ending, report } = running;
   const systemd = new Systemd(systemClock);
   let turns = 0;
   const unsubscribe = report.onTurn((turn) => {
@@ -185,8 +204,8 @@ function listen(config: DaemonConfig, agent: Agent, ending: Ending, report: Repo
     else systemd.turned(status);
     turns += 1;
   });
-  const reload = (): void => void reloadSettings(config, agent, report);
-  const files = [config.policyFile, config.standInFile].filter((file) => file !== undefined);
+  const reload = (): void => void reloadSettings(running);
+  const files = [config.policyFile, config.standInFile, config.file?.path].filter((file) => file !== undefined);
   const stopWatching = watchFiles(files, reload);
   const end = (signal: NodeJS.Signals): void => {
     systemd.stopping();

@@ -180,6 +180,7 @@ export class DesiredBuilder {
       readMs: this.#readMs,
       trouble: reading.kind === "failed" ? reading.reason : desired?.held,
       retryMs: reading.kind === "failed" ? reading.retryMs : undefined,
+      refreshing: reading.refreshing === true,
       ...(commit === undefined ? {} : { commit }),
       ...(reading.kind === "read" && reading.notes !== undefined ? { notes: reading.notes } : {}),
     };

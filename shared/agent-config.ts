@@ -6,7 +6,8 @@ import { absolutePath, durationMs, name, positiveDurationMs, sizeBytes } from ".
 
 const listenAddress = z
   .string()
-  .regex(/^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]|localhost):\d{1,5}$/, 'write "127.0.0.1:7070"');
+  .regex(/^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]|localhost):\d{1,5}$/, 'write "127.0.0.1:7070"')
+  .refine((text) => Number(text.slice(text.lastIndexOf(":") + 1)) <= 65_535, "a port is at most 65535");
 
 /** Status listens on loopback alone: reading needs no login there, so it may be reached from nowhere else. */
 const loopbackAddress = listenAddress.refine((text) => /^(127\.|\[::1\]|localhost:)/.test(text), {
@@ -37,14 +38,31 @@ const gitSource = z.strictObject({
   trusted_keys: absolutePath.optional(),
 });
 
+const webhook = z.strictObject({
+  listen: listenAddress.describe("Where pushes are received; their path is /webhook."),
+  secret_file: absolutePath.describe("Root-owned 0600 file that holds the secret that the forge signs with."),
+});
+
+/** Keys of `source` that need a forge. */
+const FORGE_KEYS = ["webhook", "status_token_file"] as const;
+
 const source = z
   .strictObject({
     git: gitSource.optional(),
     dir: absolutePath.optional(),
-    webhook: z.strictObject({ listen: listenAddress, secret_file: absolutePath }).optional(),
+    webhook: webhook.optional(),
     status_token_file: absolutePath.optional(),
   })
   .superRefine((value, ctx) => {
+    for (const key of FORGE_KEYS) {
+      if (value[key] === undefined || value.dir === undefined) continue;
+      ctx.addIssue({
+        code: "custom",
+        path: [key],
+        message: "a directory has no forge that would push to it or take a status; it is watched",
+        params: { hint: "take it out, or write git = { … } in place of dir" },
+      });
+    }
     if ((value.git === undefined) !== (value.dir === undefined)) return;
     ctx.addIssue({
       code: "custom",

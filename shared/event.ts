@@ -29,6 +29,8 @@ export interface SourceState {
   /** Why the newest reading is not in force: unreadable, refused or held. */
   trouble: string | undefined;
   retryMs: number | undefined;
+  /** True while a reading that was asked for is under way: this is what was read before it. */
+  refreshing?: boolean;
   /** The commit that is in force, where the source has commits. */
   commit?: CommitInfo;
   /** What people should know although it was read well. */
@@ -55,7 +57,11 @@ export type AgentEvent =
   | { kind: "acted"; atMs: number; actor: Actor; action: string; service: string | undefined; detail: string }
   | { kind: "state-not-saved"; atMs: number; message: string }
   /** The host's files were read again; with a message one of them cannot be used, and the one in force stays. */
-  | { kind: "host-files-read"; atMs: number; message: string | undefined };
+  | { kind: "host-files-read"; atMs: number; message: string | undefined }
+  /** The webhook listens, or why it does not take pushes; without an address it was turned off. */
+  | { kind: "webhook"; atMs: number; listen: string | undefined; trouble: string | undefined }
+  /** The webhook answered a request; `quiet` where the same refusal was told a moment ago. */
+  | { kind: "push"; atMs: number; id: string; status: number; said: string; quiet: boolean };
 
 /** How the agent tells report/ something; never throws, never waits. */
 export type Emit = (event: AgentEvent) => void;

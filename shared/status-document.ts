@@ -19,6 +19,18 @@ export interface SourceDocument {
   retry: string | null;
 }
 
+/** The webhook: what it was asked since the agent started. */
+export interface WebhookDocument {
+  listen: string;
+  /** Why no push is taken. */
+  trouble: string | null;
+  accepted: number;
+  /** Signed, and nothing for this node. */
+  ignored: number;
+  refused: number;
+  last: { id: string; at: string; status: number; said: string } | null;
+}
+
 /** One file system of the node. */
 export interface DiskDocument {
   path: string;
@@ -86,6 +98,8 @@ export interface StatusDocument {
   agent: { version: string; started: string; uptimeSeconds: number; socket: string | null };
   revision: string | null;
   source: SourceDocument | null;
+  /** Null where none is set up. */
+  webhook: WebhookDocument | null;
   engine: { reachable: boolean; reason: string | null; version: string | null };
   /** The last turn of the loop that was completed. */
   turn: { ended: string | null; ageSeconds: number | null; tookMs: number | null; trouble: string | null };

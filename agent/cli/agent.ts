@@ -24,10 +24,7 @@ function chooseSource({ git, dir }: AgentConfig["source"]): DaemonConfig["source
 }
 
 function listNotes(source: AgentConfig["source"]): string[] {
-  const parts = [
-    ...(source.webhook === undefined ? [] : ["source.webhook"]),
-    ...(source.status_token_file === undefined ? [] : ["source.status_token_file"]),
-  ];
+  const parts = [...(source.status_token_file === undefined ? [] : ["source.status_token_file"])];
   const unused = parts.length === 0 ? [] : [`agent.toml: not acted on by this version: ${parts.join(", ")}`];
   const { git } = source;
   if (git?.token_file === undefined || !git.url.startsWith("http:")) return unused;
@@ -36,6 +33,10 @@ function listNotes(source: AgentConfig["source"]): string[] {
 
 /** Runs `orca agent`; answers the exit code. */
 export async function agent(options: AgentCommandOptions): Promise<number> {
+  return runDaemon(await readConfig(options));
+}
+
+async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
   const config = await readHostFile(agentConfigSchema, options.config);
   const source = chooseSource(config.source);
   for (const [key, part] of [
@@ -46,10 +47,13 @@ export async function agent(options: AgentCommandOptions): Promise<number> {
       throw new CommandError(`[${key}] is not acted on by this version: take it out of ${options.config}`);
   }
   const policyFile = existsSync(config.policy.file) ? config.policy.file : undefined;
-  return runDaemon({
+  const { webhook } = config.source;
+  return {
     node: config.node,
     command: `orca agent --config ${options.config}`,
     source,
+    webhook: webhook === undefined ? undefined : { listen: webhook.listen, secretFile: webhook.secret_file },
+    file: { path: options.config, read: () => readConfig(options) },
     stateDir: config.state.dir,
     runDir: "/run/orca",
     lockDir: "/run/orca/locks",
@@ -69,5 +73,5 @@ export async function agent(options: AgentCommandOptions): Promise<number> {
         : { webhookFile: config.alerts.webhook_file, min: config.alerts.min, repeatMs: config.alerts.repeat },
     output: { kind: "log", level: config.log.level },
     once: undefined,
-  });
+  };
 }

@@ -43,6 +43,8 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     command: "orca up",
     source: { kind: "directory", dir: resolve(directory) },
     ...places,
+    webhook: undefined,
+    file: undefined,
     docker: { socket: options.docker, authFile: undefined },
     listen: options.listen,
     socketPath: join(places.stateDir, "agent.sock"),

@@ -3,11 +3,11 @@
 
 import type { Logger } from "pino";
 
-import type { AgentEvent, SourceState } from "../../shared/event.ts";
+import type { AgentEvent } from "../../shared/event.ts";
 import { describeCause } from "./actions.ts";
 import { describeExit } from "./exit-reason.ts";
 import { cutCommandOutput } from "./public-text.ts";
-import type { StatusChange } from "./report-state.ts";
+import type { ReportState, StatusChange } from "./report-state.ts";
 
 /** What report/ needs of a logger. */
 export type ReportLogger = Pick<Logger, "debug" | "info" | "warn" | "error">;
@@ -29,6 +29,13 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
         : logger.error({ error: event.message }, "a file of the host cannot be used; the one in force stays");
     case "settled":
       return logger.info({ service: event.service, revision: event.revision }, "settled: recorded as good");
+    case "webhook": {
+      const { listen, trouble } = event;
+      if (listen === undefined) return logger.info({}, "the webhook is turned off");
+      return trouble === undefined ? logger.info({ listen }, "pushes are received") : logger.warn({ listen }, trouble);
+    }
+    case "push":
+      return logPush(logger, event);
     case "exited": {
       const { service, container, exitCode, oom, requested } = event.exit;
       const fields = { service, container: container.slice(0, 12), exitCode, oom, reason: describeExit(event.exit) };
@@ -60,11 +67,23 @@ function logStep(logger: ReportLogger, event: Extract<AgentEvent, { kind: "step-
   }
 }
 
-/** Logs which revision is in force, and who committed it where the source knows. */
-export function logRevision(logger: ReportLogger, source: SourceState | undefined): void {
+/** The ids of accepted pushes are found again where the source was read after them. */
+function logPush(logger: ReportLogger, { id, status, said, quiet }: Extract<AgentEvent, { kind: "push" }>): void {
+  const fields = { push: id, status, said };
+  if (status < 400) logger.info(fields, "a push was received");
+  else if (quiet) logger.debug(fields, "a request to the webhook was refused");
+  else logger.warn(fields, "a request to the webhook was refused; the next ones like it are not logged for a minute");
+}
+
+/** Logs which revision is in force, and who committed it where the source knows; and which pushes it was read after. */
+export function logSource(logger: ReportLogger, before: ReportState, { source, webhook }: ReportState): void {
   const { revision, location, commit } = source ?? {};
   const { author, subject } = commit ?? {};
-  logger.info({ revision, source: location, author, subject }, "a revision is in force");
+  const answered = webhook?.answered ?? [];
+  const pushes = answered.length === 0 ? {} : { pushes: answered };
+  if (revision !== before.source?.revision)
+    logger.info({ revision, source: location, author, subject, ...pushes }, "a revision is in force");
+  else if (answered.length > 0) logger.info({ revision, ...pushes }, "the source was read; the revision stays");
 }
 
 /** States that somebody should look at. */

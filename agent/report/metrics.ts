@@ -81,6 +81,8 @@ function buildAgentFiller(gauge: Maker, counter: Maker): (scrape: Scrape) => voi
   const calls = counter("orca_docker_calls_total", "Calls to the engine since the agent started.", ["call"]);
   const sourceAge = gauge("orca_source_age_seconds", "Since when the source was last read well.");
   const sourceOk = gauge("orca_source_ok", "1 while the newest reading of the source is in force.");
+  const pushes = counter("orca_webhook_requests_total", "Requests to the webhook since the agent started.", ["answer"]);
+  const pushed = gauge("orca_webhook_last_timestamp_seconds", "When the webhook last answered a request.");
   const healthy = gauge("orca_healthy", "1 while every wanted service is healthy, completed or stopped.");
   const paused = gauge("orca_paused", "1 while the whole node is paused.");
   const unmanaged = gauge("orca_unmanaged_containers", "Containers of others: listed, never touched.");
@@ -106,6 +108,11 @@ function buildAgentFiller(gauge: Maker, counter: Maker): (scrape: Scrape) => voi
     if (status.source?.ageSeconds !== undefined && status.source.ageSeconds !== null)
       sourceAge(node, status.source.ageSeconds);
     sourceOk(node, Number(status.source !== null && status.source.trouble === null));
+    if (status.webhook !== null) {
+      const { accepted, ignored, refused, last } = status.webhook;
+      for (const [answer, count] of Object.entries({ accepted, ignored, refused })) pushes({ ...node, answer }, count);
+      if (last !== null) pushed(node, toSeconds(last.at));
+    }
     healthy(node, Number(status.healthy));
     paused(node, Number(status.paused !== null));
     unmanaged(node, status.unmanaged.length);

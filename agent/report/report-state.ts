@@ -102,6 +102,22 @@ interface TurnRecord {
   trouble: { message: string; atMs: number } | undefined;
 }
 
+/** What the webhook was asked and answered. */
+export interface WebhookRecord {
+  listen: string;
+  /** Why no push is taken. */
+  trouble: string | undefined;
+  accepted: number;
+  /** Signed, and nothing for this node. */
+  ignored: number;
+  refused: number;
+  last: { id: string; atMs: number; status: number; said: string } | undefined;
+  /** Accepted, and the source was not read since. */
+  waiting: readonly { id: string; atMs: number }[];
+  /** The ids of the pushes that the last event's reading of the source came after. */
+  answered: readonly string[];
+}
+
 /** A service's change of state, or its disappearance, that the last event brought. */
 export interface StatusChange {
   service: string;
@@ -134,6 +150,8 @@ export interface ReportState {
   /** Why a changed file of the host is not in force. */
   hostFileTrouble: string | undefined;
   host: HostSample | undefined;
+  /** Undefined where there is none. */
+  webhook: WebhookRecord | undefined;
   /** What the last event changed. */
   changes: readonly StatusChange[];
 }
@@ -157,6 +175,7 @@ export function beginState(nowMs: number, history: ReportState["history"] = {}):
     stateTrouble: undefined,
     hostFileTrouble: undefined,
     host: undefined,
+    webhook: undefined,
     changes: [],
   };
 }

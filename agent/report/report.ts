@@ -14,7 +14,7 @@ import { AuditLog } from "./audit.ts";
 import { buildStepEntry } from "./audit-entry.ts";
 import { HistoryFile, pickHistory, readHistory } from "./history-file.ts";
 import { LiveEvents } from "./live-events.ts";
-import { logChange, logEvent, logRevision } from "./log-events.ts";
+import { logChange, logEvent, logSource } from "./log-events.ts";
 import { Loopback } from "./loopback.ts";
 import { Metrics } from "./metrics.ts";
 import type { ReadView } from "./read-routes.ts";
@@ -152,9 +152,9 @@ export class Report {
 
   /** Takes over what is known, and tells whoever wants to know what changed. */
   #hear(event: AgentEvent | Sampled): void {
-    const before = this.#state.source?.revision;
-    this.#state = reduceStatus(this.#state, event);
-    if (this.#state.source?.revision !== before) logRevision(this.#options.logger, this.#state.source);
+    const before = this.#state;
+    this.#state = reduceStatus(before, event);
+    logSource(this.#options.logger, before, this.#state);
     for (const change of this.#state.changes) {
       logChange(this.#options.logger, change);
       this.#live.publish(change);

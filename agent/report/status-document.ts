@@ -8,11 +8,12 @@ import {
   type SourceDocument,
   STATUS_SCHEMA,
   type StatusDocument,
+  type WebhookDocument,
 } from "../../shared/status-document.ts";
 import { compareText } from "../../shared/problem.ts";
 import { SERVICE_STATES, type ServiceState } from "../../shared/status.ts";
 import { describeDuration } from "../../shared/duration.ts";
-import type { DiskSample, HostSample, ReportState, ServiceRecord } from "./report-state.ts";
+import type { DiskSample, HostSample, ReportState, ServiceRecord, WebhookRecord } from "./report-state.ts";
 
 /** What a document says besides what the reducer knows. */
 export interface StatusContext {
@@ -49,6 +50,7 @@ export function buildStatus(state: ReportState, context: StatusContext): StatusD
     },
     revision: state.source?.revision ?? null,
     source: buildSource(state, nowMs),
+    webhook: state.webhook === undefined ? null : buildWebhook(state.webhook),
     engine: {
       reachable: state.engine.reachable,
       reason: state.engine.reason ?? null,
@@ -143,6 +145,12 @@ function buildSource({ source }: ReportState, nowMs: number): SourceDocument | n
   };
 }
 
+function buildWebhook({ listen, trouble, accepted, ignored, refused, last }: WebhookRecord): WebhookDocument {
+  const newest =
+    last === undefined ? null : { id: last.id, at: toIso(last.atMs), status: last.status, said: last.said };
+  return { listen, trouble: trouble ?? null, accepted, ignored, refused, last: newest };
+}
+
 function countStates(services: readonly ServiceDocument[]): Record<ServiceState, number> {
   const counts = Object.fromEntries(SERVICE_STATES.map((state) => [state, 0])) as Record<ServiceState, number>;
   for (const service of services) counts[service.state] += 1;
@@ -164,6 +172,7 @@ function describeTrouble(state: ReportState, nowMs: number): string[] {
     notes.push(`the source ${age}: ${source.trouble}; what is in force stays in force${retry}`);
   }
   notes.push(...(source?.notes ?? []));
+  if (state.webhook?.trouble !== undefined) notes.push(`the webhook: ${state.webhook.trouble}`);
   for (const disk of (host?.disks ?? []).map(buildDisk)) {
     if (disk.freePercent < LOW_DISK_PERCENT) notes.push(`${disk.path} is nearly full: ${disk.freePercent} % are free`);
     if (disk.inodesFreePercent < LOW_DISK_PERCENT)

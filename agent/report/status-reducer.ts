@@ -10,6 +10,7 @@ import { NODE_LANE } from "../../shared/step.ts";
 import { addAct, addDone, addFailed } from "./actions.ts";
 import { compareFields, listFields } from "./manifest-fields.ts";
 import { cutCommandOutput, hidePassword } from "./public-text.ts";
+import { addPush, answerPushes, listenWebhook } from "./push-record.ts";
 import {
   type Action,
   EMPTY_HISTORY,
@@ -43,6 +44,10 @@ export function reduceStatus(before: ReportState, event: AgentEvent | Sampled): 
       return { ...state, stateTrouble: { message: event.message, atMs: event.atMs } };
     case "host-files-read":
       return { ...state, hostFileTrouble: event.message };
+    case "webhook":
+      return { ...state, webhook: listenWebhook(state.webhook, event) };
+    case "push":
+      return { ...state, webhook: addPush(state.webhook, event) };
     case "sampled":
       return reduceSample(state, event);
     case "agent-started":
@@ -75,6 +80,7 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
     ...state,
     engine: { reachable: engine.reachable, reason, version: state.engine.version, sinceMs },
     source: cleanSource(turn.source),
+    webhook: answerPushes(state.webhook, turn.source),
     known: state.known || turn.desired !== undefined,
     // Without a desired state a turn says nothing of any service: what was known of them stays.
     services: turn.desired === undefined ? state.services : services,

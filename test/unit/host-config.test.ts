@@ -91,3 +91,19 @@ test("every file of host-config/ and systemd/ is looked at by a test", () => {
   expect(readdirSync(`${root}host-config`).toSorted()).toEqual(["agent.toml", "daemon.json", "policy.toml"]);
   expect(readdirSync(`${root}systemd`)).toEqual(["orca-agent.service"]);
 });
+
+test("a webhook or a status token without a forge, and a port that is none, are refused with what to write", async () => {
+  for (const [part, key] of [
+    ['webhook = { listen = "10.0.0.1:7071", secret_file = "/s" }', "source.webhook"],
+    ['status_token_file = "/s"', "source.status_token_file"],
+  ]) {
+    const parsed = await parseToml(agentConfigSchema, `node = "a"\n[source]\ndir = "/srv"\n${part}`, "agent.toml");
+    expect(parsed).toMatchObject({ ok: false, problems: [{ key, hint: expect.stringMatching(/git = \{ … \}/) }] });
+  }
+  const git = 'git = { url = "https://git.example.com/a/b.git" }';
+  const text = `node = "a"\n[source]\n${git}\nwebhook = { listen = "10.0.0.1:70710", secret_file = "/s" }`;
+  const parsed = await parseToml(agentConfigSchema, text, "agent.toml");
+  expect(parsed).toMatchObject({ ok: false, problems: [{ key: "source.webhook.listen" }] });
+  const good = text.replace("70710", "7071");
+  expect(await parseToml(agentConfigSchema, good, "agent.toml")).toMatchObject({ ok: true });
+});

@@ -1,0 +1,109 @@
+// The daemon with a webhook on the real engine and a real Git server: a push is followed although the next poll is an hour
+// away, and a changed agent.toml moves the webhook while the agent runs.
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import type { StatusDocument } from "../../shared/status-document.ts";
+import { docker } from "../builders/docker-cli.ts";
+import { GitServer } from "../builders/git-server.ts";
+import { OrcaProcess } from "../builders/orca-process.ts";
+import { buildPush, postPush } from "../builders/push.ts";
+import { buildHttpd } from "../builders/real-node.ts";
+import { eventually } from "../contract/docker-port.ts";
+
+const NODE = "t-webhook";
+const [FIRST, SECOND] = ["127.0.0.1:17192", "127.0.0.1:17193"];
+const SECRET = "correct horse battery staple";
+const root = mkdtempSync(join(tmpdir(), "orca-webhook-daemon-"));
+const server = new GitServer();
+let agent: OrcaProcess;
+
+function configure(listen: string, listenStatus = "127.0.0.1:17191"): void {
+  const lines = [
+    `node = "${NODE}"`,
+    `state = { dir = "${root}/state" }`,
+    `status = { listen = ["${listenStatus}"] }`,
+    `policy = { file = "${root}/policy.toml" }`,
+    "[source]",
+    `git = { url = "${server.url}", poll = "1h" }`,
+    `webhook = { listen = "${listen}", secret_file = "${root}/secret" }`,
+  ];
+  writeFileSync(join(root, "agent.toml"), lines.join("\n"));
+}
+
+function commit(env: string): string {
+  return server.repository.commit({
+    files: {
+      "orca/fleet.toml": `[nodes.${NODE}]\naddress = "127.0.0.1"\nenv = "trial"\nmemory = "2GiB"\n`,
+      [`orca/manifests/${NODE}/web.toml`]: buildHttpd({ tables: `[env]\nPUSH = "${env}"` }),
+    },
+  });
+}
+
+async function readStatus(): Promise<StatusDocument> {
+  const response = await fetch("http://127.0.0.1:17191/v1/status");
+  return (await response.json()) as StatusDocument;
+}
+
+/** The agent has been started, and does not listen yet. */
+function isUp(): Promise<boolean> {
+  return readStatus().then(
+    ({ healthy }) => healthy,
+    () => false,
+  );
+}
+
+beforeAll(async () => {
+  await server.start();
+  writeFileSync(join(root, "secret"), SECRET, { mode: 0o600 });
+  writeFileSync(join(root, "policy.toml"), "");
+  configure(FIRST);
+  commit("first");
+  agent = new OrcaProcess(["agent", "--config", join(root, "agent.toml")]);
+  await eventually(isUp, 30_000);
+});
+
+afterAll(async () => {
+  await agent.kill();
+  const ids = await docker("ps", "-aq", "--filter", `label=orca.node=${NODE}`);
+  if (ids !== "") await docker("rm", "-f", ...ids.split("\n"));
+  await docker("network", "rm", `orca-${NODE}`).catch(() => undefined);
+  await server.dispose();
+  rmSync(root, { recursive: true, force: true });
+});
+
+test("a signed push is followed at once, and its id is in the log with the commit", async () => {
+  const tip = commit("second");
+  const { status, body } = await postPush(FIRST, { body: buildPush({ after: tip }), secret: SECRET });
+  expect(status).toBe(202);
+  const readEnv = async (): Promise<string> => {
+    const own = ["--filter", `label=orca.node=${NODE}`, "--filter", "label=orca.service=web"];
+    const ids = (await docker("ps", "-q", ...own)).split("\n").filter((id) => id !== "");
+    return ids.length === 0 ? "" : docker("inspect", "--format", "{{.Config.Env}}", ...ids);
+  };
+  await eventually(async () => (await readEnv()).includes("PUSH=second"), 10_000);
+  const line = agent.output.split("\n").find((text) => text.includes("a revision is in force") && text.includes(tip));
+  expect(line).toContain(body.id);
+  expect((await readStatus()).webhook).toMatchObject({
+    listen: FIRST,
+    accepted: 1,
+    last: { id: body.id, status: 202 },
+  });
+});
+
+test("agent.toml is read again: the webhook moves, and what needs a restart is said", async () => {
+  configure(SECOND);
+  await eventually(async () => (await readStatus()).webhook?.listen === SECOND, 10_000);
+  expect((await postPush(SECOND, { body: buildPush(), secret: SECRET })).status).toBe(202);
+  await expect(postPush(FIRST, { body: buildPush(), secret: SECRET })).rejects.toThrow(/ECONNREFUSED/);
+  configure(SECOND, "127.0.0.1:17199");
+  await eventually(async () => (await readStatus()).notes.some((note) => note.includes("status.listen")), 10_000);
+  writeFileSync(join(root, "agent.toml"), "node = \n");
+  await eventually(async () => (await readStatus()).notes.some((note) => note.includes("agent.toml:1")), 10_000);
+  expect((await postPush(SECOND, { body: buildPush(), secret: SECRET })).status).toBe(202);
+  expect(agent.output).not.toContain(SECRET);
+});
