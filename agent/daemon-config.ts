@@ -2,6 +2,7 @@
 
 import type { DesiredSettings } from "./desired/settings.ts";
 import type { PeerHealth } from "./plan/world.ts";
+import type { CommitStatusSettings } from "./report/commit-status.ts";
 import type { GitLocation } from "./sources/git-exchange.ts";
 
 /** Which branch of which repository a node follows. */
@@ -11,6 +12,8 @@ interface GitSettings {
   pollMs: number;
   fetchMs: number;
   limitBytes: number;
+  /** The forge's API, where it cannot be derived from the repository's URL. */
+  apiUrl: string | undefined;
 }
 
 /** Where pushes are received, and where their secret is. */
@@ -25,6 +28,8 @@ export interface DaemonConfig {
   /** How the lock's holder is named. */
   command: string;
   source: { kind: "directory"; dir: string } | { kind: "git"; git: GitSettings };
+  /** Where commit statuses go; undefined for nowhere. */
+  commitStatus: CommitStatusSettings | undefined;
   /** Where pushes are received. */
   webhook: WebhookSettings | undefined;
   /** The file all this comes from, and how it is read again; undefined for a command line. */

@@ -19,6 +19,7 @@ import { describeFixed, LiveParts } from "./live-parts.ts";
 import { lockNode } from "./node-lock.ts";
 import { DEFAULT_PLAN_SETTINGS } from "./plan/world.ts";
 import type { ReportLogger } from "./report/log-events.ts";
+import { CommitStatus } from "./report/commit-status.ts";
 import { Report } from "./report/report.ts";
 import type { ReportOptions } from "./report/report-options.ts";
 import { standInSecrets } from "./sources/stand-in-secrets.ts";
@@ -33,7 +34,9 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
   const reportOptions = await buildReportOptions(config);
   const unlock = lockNode({ ...config, socket: config.docker.socket });
   const engine = openEngine(config.docker.socket);
-  const report = new Report(reportOptions);
+  const { node, stateDir } = config;
+  const commitStatus = new CommitStatus({ node, stateDir, clock: systemClock, logger: reportOptions.logger });
+  const report = new Report({ ...reportOptions, sinks: [commitStatus] });
   const ending = new Ending();
   const emit = await buildEmit(config, report, ending);
   const agent = new Agent({
@@ -58,7 +61,7 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
     planNow: () => agent.preview(),
     dockerCalls: () => engine.calls(),
   });
-  const live = new LiveParts({ agent, clock: systemClock, emit });
+  const live = new LiveParts({ agent, commitStatus, clock: systemClock, emit });
   const release = listen({ config, agent, ending, report, live });
   emit({
     kind: "agent-started",

@@ -2,6 +2,7 @@
 // The shell around desired/; decides nothing itself.
 
 import { type Built, buildDesired } from "./desired/build.ts";
+import { hashInputs } from "./desired/inputs.ts";
 import { ParseCache } from "./desired/repository.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import type { Clock } from "./host/clock.ts";
@@ -38,6 +39,7 @@ export class DesiredBuilder {
   #inForce: InForce | undefined;
   #contents: ReadonlyMap<string, Uint8Array>;
   #built: { built: Built; key: string; snapshot: Snapshot } | undefined;
+  #newest: { snapshot: Snapshot; inputs: string } | undefined;
   #readMs: number | undefined;
   #allowed: { revision: string | undefined; count: number } = { revision: undefined, count: 0 };
   readonly #realPaths = new Map<string, string | undefined>();
@@ -169,6 +171,15 @@ export class DesiredBuilder {
     };
   }
 
+  /** Nothing while the source cannot be read: what was put together from what is in force is no commit. */
+  #describeNewest(reading: SourceReading): Pick<SourceState, "newest"> {
+    if (reading.kind !== "read" || reading.snapshot.commit === undefined) return {};
+    const { snapshot } = reading;
+    if (this.#newest?.snapshot !== snapshot)
+      this.#newest = { snapshot, inputs: hashInputs(snapshot, this.#settings.node) };
+    return { newest: { revision: snapshot.revision, inputs: this.#newest.inputs } };
+  }
+
   #describeSource(reading: SourceReading, desired: DesiredState | undefined): SourceState {
     const { source } = this.#options;
     const snapshot = this.#built?.snapshot;
@@ -181,6 +192,7 @@ export class DesiredBuilder {
       trouble: reading.kind === "failed" ? reading.reason : desired?.held,
       retryMs: reading.kind === "failed" ? reading.retryMs : undefined,
       refreshing: reading.refreshing === true,
+      ...this.#describeNewest(reading),
       ...(commit === undefined ? {} : { commit }),
       ...(reading.kind === "read" && reading.notes !== undefined ? { notes: reading.notes } : {}),
     };

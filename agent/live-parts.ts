@@ -5,11 +5,13 @@ import type { Emit } from "../shared/event.ts";
 import type { Agent } from "./agent.ts";
 import type { DaemonConfig, WebhookSettings } from "./daemon-config.ts";
 import type { Clock } from "./host/clock.ts";
+import type { CommitStatus } from "./report/commit-status.ts";
 import type { PushReceiver } from "./sources/push-receiver.ts";
 
 /** What the parts work with. */
 export interface LiveOptions {
   agent: Pick<Agent, "lookAtSource">;
+  commitStatus: Pick<CommitStatus, "configure">;
   clock: Clock;
   emit: Emit;
 }
@@ -28,6 +30,7 @@ export class LiveParts {
 
   /** Takes over a configuration. */
   apply(config: DaemonConfig): Promise<void> {
+    this.#options.commitStatus.configure(config.commitStatus);
     this.#applying = this.#applying.then(() => this.#applyWebhook(config));
     return this.#applying;
   }

@@ -44,14 +44,30 @@ const webhook = z.strictObject({
 });
 
 /** Keys of `source` that need a forge. */
-const FORGE_KEYS = ["webhook", "status_token_file"] as const;
+const FORGE_KEYS = ["webhook", "status_token_file", "status_url", "api_url"] as const;
+
+/** Anything else in braces would lead nowhere. */
+const statusUrl = z
+  .string()
+  .refine((text) => URL.canParse(text) && /^https?:/.test(text), 'write "https://status.example.com/{node}"')
+  .refine(
+    (text) => !/[{}]/.test(text.replaceAll(/\{(?:node|sha)\}/g, "")),
+    "only {node} and {sha} stand for something",
+  );
 
 const source = z
   .strictObject({
     git: gitSource.optional(),
     dir: absolutePath.optional(),
     webhook: webhook.optional(),
-    status_token_file: absolutePath.optional(),
+    status_token_file: absolutePath
+      .optional()
+      .describe("Root-owned 0600 file with a token that may write the repository: commit statuses are told with it."),
+    status_url: statusUrl.optional().describe("Where a commit status leads to; {node} and {sha} stand for those."),
+    api_url: z
+      .url({ protocol: /^https?$/ })
+      .optional()
+      .describe("The forge's API, where it is not at /api/v1 beside the repository."),
   })
   .superRefine((value, ctx) => {
     for (const key of FORGE_KEYS) {

@@ -31,6 +31,8 @@ export interface SourceState {
   retryMs: number | undefined;
   /** True while a reading that was asked for is under way: this is what was read before it. */
   refreshing?: boolean;
+  /** The newest commit that was read, and the node's inputs in it as one value; also while it is held. */
+  newest?: { revision: string; inputs: string };
   /** The commit that is in force, where the source has commits. */
   commit?: CommitInfo;
   /** What people should know although it was read well. */

@@ -12,7 +12,7 @@ export interface AgentCommandOptions {
   config: string;
 }
 
-function chooseSource({ git, dir }: AgentConfig["source"]): DaemonConfig["source"] {
+function chooseSource({ git, dir, api_url: apiUrl }: AgentConfig["source"]): DaemonConfig["source"] {
   // The schema has one of the two.
   if (git === undefined) return { kind: "directory", dir: dir ?? "" };
   // Who wants signatures to be checked must not run without.
@@ -20,15 +20,19 @@ function chooseSource({ git, dir }: AgentConfig["source"]): DaemonConfig["source
     throw new CommandError("source.git.trusted_keys is not acted on by this version: signatures are not checked");
   const { url, branch, token_file: tokenFile, ca_file: caFile, path } = git;
   const location = { url, branch, tokenFile, caFile };
-  return { kind: "git", git: { location, path, pollMs: git.poll, fetchMs: git.timeout, limitBytes: git.max_size } };
+  const { poll: pollMs, timeout: fetchMs, max_size: limitBytes } = git;
+  return { kind: "git", git: { location, path, pollMs, fetchMs, limitBytes, apiUrl } };
 }
 
-function listNotes(source: AgentConfig["source"]): string[] {
-  const parts = [...(source.status_token_file === undefined ? [] : ["source.status_token_file"])];
-  const unused = parts.length === 0 ? [] : [`agent.toml: not acted on by this version: ${parts.join(", ")}`];
-  const { git } = source;
-  if (git?.token_file === undefined || !git.url.startsWith("http:")) return unused;
-  return [...unused, "agent.toml: the Git token travels in clear: write https:// into source.git.url"];
+function listNotes({ git, status_token_file: statusToken }: AgentConfig["source"]): string[] {
+  if ((git?.token_file === undefined && statusToken === undefined) || git?.url.startsWith("http:") !== true) return [];
+  return ["agent.toml: the Git token travels in clear: write https:// into source.git.url"];
+}
+
+function chooseCommitStatus(source: AgentConfig["source"]): DaemonConfig["commitStatus"] {
+  const { git, status_token_file: tokenFile, status_url: targetUrl, api_url: apiUrl } = source;
+  if (git === undefined || tokenFile === undefined) return undefined;
+  return { url: git.url, apiUrl, tokenFile, caFile: git.ca_file, targetUrl };
 }
 
 /** Runs `orca agent`; answers the exit code. */
@@ -53,6 +57,7 @@ async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
     command: `orca agent --config ${options.config}`,
     source,
     webhook: webhook === undefined ? undefined : { listen: webhook.listen, secretFile: webhook.secret_file },
+    commitStatus: chooseCommitStatus(config.source),
     file: { path: options.config, read: () => readConfig(options) },
     stateDir: config.state.dir,
     runDir: "/run/orca",

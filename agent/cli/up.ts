@@ -43,6 +43,7 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     command: "orca up",
     source: { kind: "directory", dir: resolve(directory) },
     ...places,
+    commitStatus: undefined,
     webhook: undefined,
     file: undefined,
     docker: { socket: options.docker, authFile: undefined },

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 
+import type { AgentEvent } from "../../shared/event.ts";
 import type { PlanPreview } from "../../shared/plan-preview.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
 import type { Clock } from "../host/clock.ts";
@@ -10,6 +11,14 @@ import type { Request } from "../requests.ts";
 import type { ActParts } from "./acts.ts";
 import type { AlertOptions } from "./alerts.ts";
 import type { ReportLogger } from "./log-events.ts";
+
+/** Something that tells what happens to somebody else. Never throws, never waits. */
+export interface Sink {
+  hear(event: AgentEvent): void;
+  /** What is wrong with telling it, in words; a note in the status. */
+  readonly trouble: string | undefined;
+  close(): Promise<void>;
+}
 
 /** What a report is made from. */
 export interface ReportOptions {
@@ -26,6 +35,8 @@ export interface ReportOptions {
   /** Said in every status, such as that there is no policy file. */
   notes?: readonly string[];
   alerts?: AlertOptions;
+  /** Others that hear every event after the report did, and tell it elsewhere. */
+  sinks?: readonly Sink[];
   /** Only for tests: the kernel's word on who is on the other end of the socket. */
   credentials?: NonNullable<ActParts["credentials"]>;
 }

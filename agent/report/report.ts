@@ -18,7 +18,7 @@ import { logChange, logEvent, logSource } from "./log-events.ts";
 import { Loopback } from "./loopback.ts";
 import { Metrics } from "./metrics.ts";
 import type { ReadView } from "./read-routes.ts";
-import { auditPath, type ReportOptions, type ReportParts } from "./report-options.ts";
+import { auditPath, type ReportOptions, type ReportParts, type Sink } from "./report-options.ts";
 import { beginState, type ReportState, type Sampled } from "./report-state.ts";
 import { Sampler } from "./sampler.ts";
 import { SocketServer } from "./socket-server.ts";
@@ -44,6 +44,7 @@ export class Report {
   readonly #socket: SocketServer | undefined;
   readonly #sampler: Sampler;
   readonly #alerts: Alerts | undefined;
+  readonly #sinks: readonly Sink[];
   readonly #metrics = new Metrics();
   readonly #steps: Record<string, { done: number; failed: number }> = {};
   readonly #onTurn = new Set<(turn: TurnSummary) => void>();
@@ -58,6 +59,7 @@ export class Report {
   constructor(options: ReportOptions) {
     const { stateDir, clock, logger, node, version } = options;
     this.#options = options;
+    this.#sinks = options.sinks ?? [];
     const historyPath = join(stateDir, "report.json");
     const { services, alerts } = readHistory(historyPath);
     this.#state = beginState(clock.nowMs(), services);
@@ -113,7 +115,8 @@ export class Report {
   /** Ends serving; what the audit log still holds is written. */
   async close(): Promise<void> {
     this.#live.close();
-    await Promise.all([this.#loopback.close(), this.#socket?.close(), this.#sampler.close(), this.#alerts?.close()]);
+    const sinks = [this.#alerts, ...this.#sinks].map((sink) => sink?.close());
+    await Promise.all([this.#loopback.close(), this.#socket?.close(), this.#sampler.close(), ...sinks]);
     await Promise.all([this.#audit.close(), this.#history.close()]);
   }
 
@@ -148,6 +151,7 @@ export class Report {
     this.#hear(event);
     if (event.kind === "turn") this.#followTurn(event.turn);
     if (event.kind !== "turn" || this.#state.changes.length > 0) this.#history.touch();
+    for (const sink of this.#sinks) sink.hear(event);
   }
 
   /** Takes over what is known, and tells whoever wants to know what changed. */
@@ -201,7 +205,8 @@ export class Report {
   }
 
   #listNotes(): string[] {
-    const troubles = [this.#sampler.trouble, this.#socket?.trouble, this.#auditTrouble, this.#alerts?.trouble];
+    const told = [this.#alerts, ...this.#sinks].map((sink) => sink?.trouble);
+    const troubles = [this.#sampler.trouble, this.#socket?.trouble, this.#auditTrouble, ...told];
     return [
       ...(this.#options.notes ?? []),
       ...this.#loopback.notes,

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { Agent } from "../../agent/agent.ts";
 import type { DesiredSettings } from "../../agent/desired/settings.ts";
 import { DEFAULT_PLAN_SETTINGS, type PeerHealth, type PlanSettings } from "../../agent/plan/world.ts";
+import type { Sink } from "../../agent/report/report-options.ts";
 import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
 import { buildStrictPolicy } from "../../shared/policy.ts";
 import type { ServiceView } from "../../shared/status.ts";
@@ -30,6 +31,8 @@ export interface NodeChoices {
   endpoints?: Set<string>;
   /** A real source in place of the fake one; the fake clock stands still while it is busy. */
   openSource?: (clock: Clock) => Source & { isBusy: boolean };
+  /** Something that hears every event and does real I/O: the fake clock stands still while it is busy. */
+  openSink?: (clock: Clock, stateDir: string) => Sink & { isBusy: boolean };
 }
 
 /** One agent process: dead, it does nothing more and hears no answer. */
@@ -71,6 +74,7 @@ export class TestNode {
   readonly #choices: NodeChoices;
   #agent: Agent | undefined;
   #life: Life = { alive: false, timers: new Set() };
+  sink: (Sink & { isBusy: boolean }) | undefined;
   #turn: TurnSummary | undefined;
   #writing = 0;
   #realSource: { isBusy: boolean } | undefined;
@@ -81,6 +85,7 @@ export class TestNode {
     this.clock.isBusy = () =>
       this.#writing > 0 ||
       this.#realSource?.isBusy === true ||
+      this.sink?.isBusy === true ||
       (this.source.reading && this.#life.alive && !this.engine.dead);
     this.engine.images.set("app:1", {});
     this.engine.images.set("app:2", {});
@@ -96,6 +101,7 @@ export class TestNode {
     this.#turn = undefined;
     const life: Life = { alive: true, timers: new Set() };
     this.#life = life;
+    this.sink = this.#choices.openSink?.(this.#lendClock(life), this.stateDir);
     const agent: Agent = new Agent({
       node: NODE,
       engine: {
@@ -157,6 +163,7 @@ export class TestNode {
     const stopped = this.agent.stop("test");
     await this.clock.advance(3_000);
     await stopped;
+    await this.sink?.close();
     // A timer that is left keeps the process alive.
     if (this.#life.timers.size > 0) throw new Error(`${this.#life.timers.size} timers outlived the agent`);
     this.#agent = undefined;
@@ -248,6 +255,7 @@ export class TestNode {
 
   #hear(event: AgentEvent): void {
     this.events.push(event);
+    this.sink?.hear(event);
     if (event.kind === "turn" || event.kind === "turn-failed") this.source.reading = false;
     if (event.kind === "turn") this.#turn = event.turn;
     if (event.kind === "turn-failed") throw new Error(`a turn failed: ${event.message}`);
