@@ -1,6 +1,7 @@
 // The composition root: builds one agent from its parts and runs its loop. The only place that knows every part.
 
 import { Executor } from "./apply/executor.ts";
+import { FrontControl, type FrontPort } from "./apply/front-control.ts";
 import type { Tools } from "./apply/handlers.ts";
 import { ImageLookup } from "./apply/image-lookup.ts";
 import { SecretDelivery, type SecretProvider } from "./apply/secret-delivery.ts";
@@ -41,6 +42,8 @@ export interface AgentOptions {
   /** Only for tests that hold the probes in their hand. */
   probes?: Pick<MonitorOptions, "probe" | "probeUrl">;
   bootId?: string;
+  /** Only for tests that play the fronts. */
+  fronts?: FrontPort;
 }
 
 /** While operations are in flight, turns take at most this share of the time: the engine needs the rest. */
@@ -70,15 +73,8 @@ export class Agent {
     this.#queue = new TriggerQueue(clock);
     this.store = Store.open(options.stateDir, clock.nowMs());
     this.files = new FileStore(options.stateDir);
-    const secrets = new SecretDelivery(options.secrets, options.runDir);
-    const tools: Tools = {
-      node,
-      ...engine,
-      files: this.files,
-      images: new ImageLookup(engine.reader, clock),
-      secrets,
-      findAuth: createAuthFinder(options.authFiles),
-    };
+    const fronts = options.fronts ?? new FrontControl(options.stateDir, clock);
+    const tools = buildTools(options, this.files, fronts);
     this.#executor = new Executor(tools, {
       clock,
       emit,
@@ -93,7 +89,7 @@ export class Agent {
       clock,
       reader: engine.reader,
       bootId: options.bootId ?? readBootId(),
-      isBusy: (service) => this.#executor.isBusy(service),
+      isBusy: (service, container) => this.#executor.isBusy(service, container),
       onChange: (urgent) => this.#queue.fire("engine", urgent),
     });
     this.#monitor = new Monitor({
@@ -116,6 +112,7 @@ export class Agent {
       executor: this.#executor,
       monitor: this.#monitor,
       files: this.files,
+      fronts,
       store: this.store,
       clock,
       emit,
@@ -194,4 +191,18 @@ export class Agent {
       gatherMs = this.#executor.isIdle ? 0 : Math.min(LONGEST_GATHER_MS, tookMs / BUSY_SHARE);
     }
   }
+}
+
+/** What the executor's handlers work with. */
+function buildTools(options: AgentOptions, files: FileStore, fronts: FrontPort): Tools {
+  const { node, engine, clock } = options;
+  return {
+    node,
+    ...engine,
+    files,
+    images: new ImageLookup(engine.reader, clock),
+    fronts,
+    secrets: new SecretDelivery(options.secrets, options.runDir),
+    findAuth: createAuthFinder(options.authFiles),
+  };
 }

@@ -38,7 +38,7 @@ export interface DaemonConfig {
   /** A directory in memory for delivered secrets. */
   runDir: string;
   lockDir: string;
-  docker: { socket: string; authFile: string | undefined };
+  docker: { socket: string; authFile: string | undefined; frontImage: string };
   /** Loopback addresses where status is served. */
   listen: readonly string[];
   socketPath: string;

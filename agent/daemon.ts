@@ -105,6 +105,7 @@ async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {
     budget: config.budget,
     hostNotes: config.hostNotes,
     assumeDataMounted: standIns !== undefined,
+    frontImage: config.docker.frontImage,
     agentPorts: [...config.listen, ...(config.webhook === undefined ? [] : [config.webhook.listen])].flatMap(
       readAgentPort,
     ),

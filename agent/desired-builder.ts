@@ -9,6 +9,7 @@ import type { Clock } from "./host/clock.ts";
 import { readRealPath } from "./host/facts.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
 import type { SourceState } from "../shared/event.ts";
+import { findFronted } from "../shared/front.ts";
 import type { InForce } from "../shared/in-force.ts";
 import type { ObservedEngine } from "../shared/observed-state.ts";
 import type { Snapshot, Source, SourceReading } from "../shared/snapshot.ts";
@@ -82,7 +83,7 @@ export class DesiredBuilder {
       return { desired: undefined, inForce: undefined, source: this.#describeSource(reading, undefined), fresh: false };
     }
     const adopted = engine.reachable
-      ? [...new Set(engine.containers.map((container) => container.service))].toSorted()
+      ? [...new Set(engine.containers.map(({ service }) => findFronted(service) ?? service))].toSorted()
       : [];
     if (reading.refreshing !== true) this.#bindAllowance(snapshot);
     const fresh = await this.#isStale(snapshot, adopted);

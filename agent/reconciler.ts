@@ -2,6 +2,7 @@
 // A turn only begins and ends work, it never waits for it: pulls, stops and starts are operations of the executor.
 
 import type { Executor } from "./apply/executor.ts";
+import type { FrontPort } from "./apply/front-control.ts";
 import type { BuiltState, DesiredBuilder } from "./desired-builder.ts";
 import type { Monitor } from "./health/monitor.ts";
 import { type Probed, selectEndpoints, selectTarget, selectTargets } from "./health/targets.ts";
@@ -29,6 +30,7 @@ export interface ReconcilerParts {
   executor: Executor;
   monitor: Monitor;
   files: FileStore;
+  fronts: Pick<FrontPort, "told">;
   store: Store;
   clock: Clock;
   emit: Emit;
@@ -112,7 +114,7 @@ export class Reconciler {
   }
 
   async #observe(desired: DesiredState): Promise<ObservedState> {
-    const { executor, monitor, files, clock } = this.#parts;
+    const { executor, monitor, files, fronts, clock } = this.#parts;
     const resync = clock.monotonicMs() - this.#resyncedMs >= RESYNC_MS;
     if (resync) {
       this.#resyncedMs = clock.monotonicMs();
@@ -131,6 +133,7 @@ export class Reconciler {
       files: files.hashes,
       hosts: files.hosts,
       host: await readHostFacts(desired),
+      fronts: new Map(fronts.told),
     };
   }
 
@@ -194,6 +197,7 @@ export class Reconciler {
       files: new Map(),
       hosts: undefined,
       host: { dataMounted: undefined },
+      fronts: new Map(),
     };
     const endedMs = clock.nowMs();
     const turn = { startedMs, endedMs, desired: undefined, observed, services: [], notes, source, pausedBy: undefined };

@@ -2,7 +2,8 @@
 
 import * as z from "zod";
 
-import { absolutePath, durationMs, name, positiveDurationMs, sizeBytes } from "./schema-leaf.ts";
+import { FRONT_IMAGE } from "./front.ts";
+import { absolutePath, durationMs, imageReference, name, positiveDurationMs, sizeBytes } from "./schema-leaf.ts";
 
 const listenAddress = z
   .string()
@@ -134,6 +135,9 @@ export const agentConfigSchema = z
     docker: z
       .strictObject({
         socket: absolutePath.default("/var/run/docker.sock"),
+        front_image: imageReference
+          .default(FRONT_IMAGE)
+          .describe("HAProxy, for the fronts of start-first services; this host's own word, no policy asks for it."),
         auth_file: absolutePath.optional().describe("Registry credentials in Docker's config.json form."),
       })
       .prefault({}),

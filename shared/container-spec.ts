@@ -14,6 +14,8 @@ interface FileMount {
   target: string;
   mode?: string;
   owner?: string;
+  /** Set where new content means a new container. */
+  hash?: string;
 }
 
 /**
@@ -54,6 +56,19 @@ export interface ContainerSpec {
   dns?: readonly string[];
   labels?: Readonly<Record<string, string>>;
   log?: { driver: string; options: Readonly<Record<string, string>> };
+  /** The front that owns this container's name and ports. */
+  behind?: string;
+  /** The names it answers to on the node's network in place of its own. */
+  aliases?: readonly string[];
+  /** A directory for its control socket, shared with the agent, is mounted here. */
+  control?: string;
+}
+
+/** The names that a container answers to on the node's network; one behind a front has none of its own. */
+export function listAliases(service: string, spec: Pick<ContainerSpec, "behind" | "aliases" | "hostname">): string[] {
+  if (spec.behind !== undefined) return [];
+  if (spec.aliases !== undefined) return [...spec.aliases];
+  return spec.hostname === undefined || spec.hostname === service ? [service] : [service, spec.hostname];
 }
 
 /** Caps that the engine can change while a container runs. Memory is memory and swap together. */

@@ -43,9 +43,23 @@ export interface DesiredService {
   wants: readonly RequirementTarget[];
   wantsTimeoutMs: number;
   stopTimeoutMs: number;
+  /** Set for a start-first service: the front that owns its name and ports. */
+  front?: Front;
+  /** Set for a front: the service that it belongs to. */
+  frontOf?: string;
   owner: string | undefined;
   /** Parts of the manifest that this version reads but does not act on, in plain words. */
   notes: readonly string[];
+}
+
+/** The front of a start-first service. */
+export interface Front {
+  /** The ports it takes connections on, which are the container's own. */
+  ports: readonly number[];
+  /** How long open connections may stay with a container that no longer gets new ones. */
+  drainMs: number;
+  /** The front itself, which is tended as any service is. */
+  service: DesiredService;
 }
 
 /** The node's container network. */
@@ -71,6 +85,8 @@ export interface DesiredState {
   peers: Readonly<Record<string, string>>;
   services: ReadonlyMap<string, DesiredService>;
   objections: ReadonlyMap<string, Objection>;
+  /** What the containers of this node may use together, in bytes; undefined where nothing is enforced. */
+  memoryBudgetBytes: number | undefined;
   /** Content of delivered files by hash. */
   contents: ReadonlyMap<string, Uint8Array>;
   /** What is said of the node as a whole and keeps nothing from running. */

@@ -11,6 +11,8 @@ export const LABEL = {
   service: "orca.service",
   spec: "orca.spec",
   revision: "orca.revision",
+  /** The front that a container stands behind. */
+  front: "orca.front",
 } as const;
 
 /** The current prefix of spec hashes. A hash with an older prefix is compared by the rules of that prefix. */

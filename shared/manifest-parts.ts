@@ -185,6 +185,9 @@ export const update = z
       .default("stop-first")
       .describe("Whether the old container ends before the new one starts, or after it is healthy."),
     healthy_within: positiveDurationMs.prefault("2m").describe("A new release that is not healthy by then has failed."),
+    drain: positiveDurationMs
+      .optional()
+      .describe("start-first: open connections may stay with the old container so long; 30s when left out."),
     settle: durationMs.prefault("30s").describe("Healthy so long, and it is recorded as good."),
     rollback: z.boolean().default(true).describe("A release that fails gives way to the last good one."),
   })

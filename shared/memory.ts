@@ -121,6 +121,8 @@ export interface NodeMemory {
   removals: Readonly<Record<string, RemovalMemory>>;
   /** The last failure of the node's own operations (network, hosts file). */
   nodeFailure?: { message: string; attempt: number; nextMs: number };
+  /** The last failure of the work around fronts, by lane; `about` is what it was to do: other work begins anew. */
+  lanes?: Readonly<Record<string, { message: string; attempt: number; nextMs: number; about: string }>>;
   /** Paused services; `*` is the whole node. */
   pauses: Readonly<Record<string, { sinceMs: number; uid: number }>>;
 }

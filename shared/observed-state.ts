@@ -1,6 +1,7 @@
 // What is, as one immutable read: made by observed/ and health/, read by plan/ and report/.
 
 import type { Caps } from "./container-spec.ts";
+import type { ToldFront } from "./front.ts";
 import { type OwnContainerId, sha256 } from "./identity.ts";
 import type { OperationInFlight, OperationOutcome } from "./step.ts";
 
@@ -25,6 +26,8 @@ export interface ObservedContainer {
   networks: Readonly<Record<string, string>>;
   pid: number;
   restartPolicy: string;
+  /** The front that it stands behind. */
+  behind: string | undefined;
   /** Memory in use less inactive file cache, in bytes, where it was asked for. */
   workingSetBytes: number | undefined;
   /** The last lines it printed before it ended. */
@@ -89,6 +92,8 @@ export interface ObservedState {
   /** The node's hosts file as it is on disk; undefined when there is none. */
   hosts: Readonly<Record<string, string>> | undefined;
   host: HostFacts;
+  /** What each front was last told, by its name; absent where this agent has told it nothing. */
+  fronts: ReadonlyMap<string, ToldFront>;
 }
 
 /**

@@ -65,7 +65,23 @@ export type Step =
   | { kind: "update-caps"; service: string; container: OwnContainerId; from: Caps; to: Caps }
   | { kind: "connect-network"; service: string; container: OwnContainerId; network: string; aliases: readonly string[] }
   | { kind: "signal-container"; service: string; container: OwnContainerId; signal: string }
-  | { kind: "exec-in-container"; service: string; container: OwnContainerId; command: readonly string[] };
+  | { kind: "exec-in-container"; service: string; container: OwnContainerId; command: readonly string[] }
+  | {
+      kind: "switch-traffic";
+      service: string;
+      front: string;
+      run: string;
+      ports: readonly number[];
+      address: string | undefined;
+    }
+  | {
+      kind: "drain-traffic";
+      service: string;
+      front: string;
+      ports: readonly number[];
+      address: string;
+      timeoutMs: number;
+    };
 
 /** The steps that change something at the engine or in a container. */
 export const MUTATING_STEPS: ReadonlySet<Step["kind"]> = new Set<Step["kind"]>([
@@ -81,6 +97,8 @@ export const MUTATING_STEPS: ReadonlySet<Step["kind"]> = new Set<Step["kind"]>([
   "connect-network",
   "signal-container",
   "exec-in-container",
+  "switch-traffic",
+  "drain-traffic",
 ]);
 
 /** The lane of work that belongs to the node and to no service. */

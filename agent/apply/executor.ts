@@ -2,6 +2,7 @@
 // No turn of the loop waits here: an operation is begun, is seen as in flight, and wakes the loop when it ends.
 
 import type { Emit } from "../../shared/event.ts";
+import { nameFrontLanes } from "../../shared/front.ts";
 import type { OwnContainerId } from "../../shared/identity.ts";
 import type { Operation, OperationInFlight, OperationOutcome, Step } from "../../shared/step.ts";
 import type { Clock } from "../host/clock.ts";
@@ -70,9 +71,10 @@ export class Executor {
     for (const name of lanes) this.#lanes.get(name)?.abort.abort();
   }
 
-  /** True while an operation of this lane is in flight. */
-  isBusy(lane: string): boolean {
-    return this.#lanes.has(lane);
+  /** True while an operation on a service is in flight, or one that ends this container of it. */
+  isBusy(service: string, container: string): boolean {
+    if (this.#lanes.has(service)) return true;
+    return this.#lanes.get(nameFrontLanes(service).retire)?.operation.fingerprint === container;
   }
 
   /** True while nothing is in flight. */

@@ -7,6 +7,7 @@ import type { Step, StepContainer } from "../../shared/step.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
 import type { CreateRequest, DockerWriter, RegistryAuth } from "../docker/writer.ts";
 import type { FileStore } from "../host/file-store.ts";
+import type { FrontPort } from "./front-control.ts";
 import type { ImageLookup } from "./image-lookup.ts";
 import type { SecretDelivery } from "./secret-delivery.ts";
 
@@ -18,6 +19,7 @@ export interface Tools {
   exec: DockerExec;
   files: FileStore;
   images: ImageLookup;
+  fronts: FrontPort;
   secrets: SecretDelivery;
   /** Credentials for an image's registry, read anew for each pull. */
   findAuth(image: string): Promise<RegistryAuth | undefined>;
@@ -116,6 +118,12 @@ const HANDLERS: Handlers = {
       throw new Error(`run ${step.command[0]} in container: exit code ${exitCode}: ${output.slice(0, 200).trim()}`);
     return "changed";
   },
+  "switch-traffic": async ({ front, run, address, ports }, _run, tools) =>
+    (await tools.fronts.switchTo(front, { run, address }, ports)) ? "changed" : "unchanged",
+  "drain-traffic": async ({ front, address, ports, timeoutMs }, run, tools) => {
+    await tools.fronts.drain(front, { address, ports, timeoutMs }, run.signal);
+    return "changed";
+  },
 };
 
 /** Runs one step. */
@@ -153,6 +161,7 @@ async function buildRequest(step: Extract<Step, { kind: "create-container" }>, t
   const hosts =
     spec.network === undefined ? [{ source: tools.files.hostsPath, target: "/etc/hosts", readOnly: true }] : [];
   const secrets = spec.secretFiles === undefined ? [] : [tools.secrets.mount(service)];
+  const control = spec.control === undefined ? [] : [await tools.fronts.mount(service)];
   return {
     name: step.name,
     node: tools.node,
@@ -163,7 +172,7 @@ async function buildRequest(step: Extract<Step, { kind: "create-container" }>, t
     caps: step.caps,
     network: step.network,
     stopTimeoutMs: step.stopTimeoutMs,
-    binds: [...files, ...hosts, ...secrets],
+    binds: [...files, ...hosts, ...secrets, ...control],
     extraEnv: await tools.secrets.buildEnv(spec),
   };
 }

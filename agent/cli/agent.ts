@@ -62,7 +62,7 @@ async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
     stateDir: config.state.dir,
     runDir: "/run/orca",
     lockDir: "/run/orca/locks",
-    docker: { socket: config.docker.socket, authFile: config.docker.auth_file },
+    docker: { socket: config.docker.socket, authFile: config.docker.auth_file, frontImage: config.docker.front_image },
     listen: config.status.listen,
     socketPath: "/run/orca/agent.sock",
     policyFile,

@@ -13,6 +13,7 @@ import { readPolicy, readStandIns } from "../host/host-files.ts";
 import { Observer } from "../observed/observer.ts";
 import { listChanges, type ServiceChange } from "../plan/changes.ts";
 import { DirectorySource } from "../sources/directory.ts";
+import { FRONT_IMAGE } from "../../shared/front.ts";
 import type { DesiredState } from "../../shared/desired-state.ts";
 import { describeSize } from "../../shared/size.ts";
 import { renderTemplate } from "../../shared/template.ts";
@@ -80,6 +81,7 @@ async function buildNodeState(directory: string, node: string, options: PlanOpti
       budget: "enforce",
       hostNotes: [],
       assumeDataMounted: true,
+      frontImage: FRONT_IMAGE,
       agentPorts: [],
       render: renderTemplate,
     },

@@ -5,6 +5,7 @@ import { join, resolve } from "node:path";
 
 import { runDaemon } from "../daemon.ts";
 import type { DaemonConfig } from "../daemon-config.ts";
+import { FRONT_IMAGE } from "../../shared/front.ts";
 import { parseDuration } from "../../shared/duration.ts";
 import { chooseNode } from "./choose-node.ts";
 import { choosePlaces } from "./places.ts";
@@ -46,7 +47,7 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     commitStatus: undefined,
     webhook: undefined,
     file: undefined,
-    docker: { socket: options.docker, authFile: undefined },
+    docker: { socket: options.docker, authFile: undefined, frontImage: FRONT_IMAGE },
     listen: options.listen,
     socketPath: join(places.stateDir, "agent.sock"),
     policyFile: options.policy,

@@ -2,7 +2,7 @@
 // Pure but for waiting: the parser that knows places is loaded only when something is wrong.
 
 import type { DesiredService, DesiredState, Objection } from "../../shared/desired-state.ts";
-import type { Fleet } from "../../shared/fleet.ts";
+import type { Fleet, FleetNode } from "../../shared/fleet.ts";
 import { nameNetwork } from "../../shared/identity.ts";
 import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import { compareText, describeProblem } from "../../shared/problem.ts";
@@ -117,6 +117,8 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
     const choice = await chooseRelease(entry, { ...input, fleet: fleet.fleet, before, services: all, held });
     if (choice.objection !== undefined) objections.set(entry.service, choice.objection);
     if (choice.service !== undefined) services.set(entry.service, choice.service);
+    const front = choice.service?.front?.service;
+    if (front !== undefined) services.set(front.name, front);
     if (choice.accepted !== undefined) kept[entry.service] = choice.accepted;
     for (const [hash, content] of choice.contents) contents.set(hash, content);
   }
@@ -160,7 +162,14 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
       subnet: node?.network.subnet,
       internal: node?.network.internal ?? false,
     },
+    memoryBudgetBytes: settings.budget === "enforce" ? findBudget(node, settings) : undefined,
     dataMount: data === undefined ? undefined : { mount: data.mount, uuid: data.uuid },
     peers: Object.fromEntries(peers.toSorted(([left], [right]) => compareText(left, right))),
   };
+}
+
+function findBudget(node: FleetNode | undefined, { policy }: DesiredSettings): number | undefined {
+  const limits = [node === undefined ? undefined : node.memory - node.reserve, policy.memory.max_total];
+  const known = limits.filter((limit) => limit !== undefined);
+  return known.length === 0 ? undefined : Math.min(...known);
 }

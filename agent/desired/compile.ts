@@ -2,11 +2,14 @@
 
 import type { DesiredFile, DesiredService } from "../../shared/desired-state.ts";
 import type { Fleet } from "../../shared/fleet.ts";
+import { type ContainerSpec, listAliases } from "../../shared/container-spec.ts";
+import { nameFront } from "../../shared/front.ts";
 import { canonicalJson, hashSpec, sha256 } from "../../shared/identity.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { compareText, type Finding } from "../../shared/problem.ts";
 import type { RemoteService } from "./constraints.ts";
 import { buildCaps, buildContainerSpec } from "./container-spec.ts";
+import { buildFront } from "./front.ts";
 import { buildRoutes, type Route } from "./routes.ts";
 import { type DesiredSettings, LOOPBACK, placePort } from "./settings.ts";
 import { describeUnused } from "./unused.ts";
@@ -30,34 +33,17 @@ export type Compiled =
 /** Compiles one manifest. */
 export function compileService(name: string, manifest: Manifest, context: CompileContext): Compiled {
   const { settings, fleet } = context;
-  const files: DesiredFile[] = [];
-  const contents = new Map<string, Uint8Array>();
-  const findings: Finding[] = [];
-  for (const [index, file] of manifest.files.entries()) {
-    const content = buildContent(name, file, context);
-    if (typeof content === "string") {
-      const path = ["files", index, "source"];
-      findings.push({
-        severity: "error",
-        code: "file-source",
-        path,
-        message: content,
-        hint: "add the file to the node's directory, or correct the path",
-      });
-      continue;
-    }
-    const hash = sha256(content);
-    contents.set(hash, content);
-    files.push({ target: file.target, hash, mode: file.mode, owner: file.owner, onChange: file.on_change });
-  }
+  const { files, contents, findings } = buildFiles(name, manifest, context);
   if (findings.length > 0) return { ok: false, findings };
   const address = settings.address ?? fleet?.nodes[settings.node]?.address ?? LOOPBACK;
-  const spec = buildContainerSpec(manifest, {
+  const whole = buildContainerSpec(manifest, {
     standIn: (image) => settings.standIns?.[image] ?? settings.standIns?.["*"],
     placePort: (port) => placePort(port, settings, address),
     secretVersion: () => "stand-in",
   });
   const sorted = files.toSorted((left, right) => compareText(left.target, right.target));
+  const frontImage = findFrontImage(manifest, settings);
+  const spec = frontImage === undefined ? whole : placeBehindFront(name, whole, sorted);
   const service: DesiredService = {
     name,
     kind: manifest.schedule === undefined ? "service" : "job",
@@ -80,9 +66,60 @@ export function compileService(name: string, manifest: Manifest, context: Compil
     wantsTimeoutMs: manifest.wants_timeout,
     stopTimeoutMs: manifest.stop_timeout,
     owner: manifest.owner,
-    notes: describeUnused(manifest),
+    notes: [...describeUnused(manifest), ...describeMissingFront(manifest, frontImage)],
   };
-  return { ok: true, service, contents };
+  if (frontImage === undefined) return { ok: true, service, contents };
+  const aliases = listAliases(name, whole);
+  const ports = { ...service, spec: whole };
+  const { front, hash, config } = buildFront(ports, { manifest, image: frontImage, aliases });
+  return { ok: true, service: { ...service, front }, contents: contents.set(hash, config) };
+}
+
+/** The image of this service's front; undefined for a service without one. */
+function findFrontImage({ update, schedule }: Manifest, { frontImage, standIns }: DesiredSettings): string | undefined {
+  if (update.order !== "start-first" || schedule !== undefined || frontImage === undefined) return undefined;
+  // What plays any service cannot play a front.
+  return standIns === undefined ? frontImage : standIns[frontImage];
+}
+
+function describeMissingFront({ update, schedule }: Manifest, frontImage: string | undefined): string[] {
+  if (update.order !== "start-first" || schedule !== undefined || frontImage !== undefined) return [];
+  return ['update.order = "start-first" is done as stop-first here: no image stands in for its front'];
+}
+
+/** The front has its ports and names; and what would restart it, makes a new container, which takes over when it is good. */
+function placeBehindFront(name: string, whole: ContainerSpec, files: readonly DesiredFile[]): ContainerSpec {
+  const { ports: _ports, ...rest } = whole;
+  const restarts = new Map(files.flatMap((file) => (file.onChange === "restart" ? [[file.target, file.hash]] : [])));
+  const mounts = (rest.files ?? []).map((file) => {
+    const hash = restarts.get(file.target);
+    return hash === undefined ? file : { ...file, hash };
+  });
+  return { ...rest, ...(mounts.length === 0 ? {} : { files: mounts }), behind: nameFront(name) };
+}
+
+/** The files to deliver with their content, and those that cannot be had. */
+function buildFiles(
+  name: string,
+  manifest: Manifest,
+  context: CompileContext,
+): { files: DesiredFile[]; contents: Map<string, Uint8Array>; findings: Finding[] } {
+  const files: DesiredFile[] = [];
+  const contents = new Map<string, Uint8Array>();
+  const findings: Finding[] = [];
+  for (const [index, file] of manifest.files.entries()) {
+    const content = buildContent(name, file, context);
+    if (typeof content === "string") {
+      const path = ["files", index, "source"];
+      const hint = "add the file to the node's directory, or correct the path";
+      findings.push({ severity: "error", code: "file-source", path, message: content, hint });
+      continue;
+    }
+    const hash = sha256(content);
+    contents.set(hash, content);
+    files.push({ target: file.target, hash, mode: file.mode, owner: file.owner, onChange: file.on_change });
+  }
+  return { files, contents, findings };
 }
 
 function buildContent(service: string, file: Manifest["files"][number], context: CompileContext): Uint8Array | string {

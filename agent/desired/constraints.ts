@@ -1,6 +1,7 @@
 // What must hold between services: no cycle, the memory budget, no two on one host port. Pure; the agent holds the
 // changed services of a violation, lint reports them.
 
+import { FRONT_MEMORY_BYTES } from "../../shared/front.ts";
 import type { FleetNode } from "../../shared/fleet.ts";
 import { findCycles } from "../../shared/graph.ts";
 import type { Manifest } from "../../shared/manifest.ts";
@@ -107,8 +108,17 @@ function checkTotal(
   describe: (total: string) => string,
 ): Violation[] {
   const counted = services.filter(({ manifest }) => manifest.state === "running");
-  const totalBytes = counted.reduce((sum, { manifest }) => sum + manifest.resources.memory, 0);
+  const doubled = counted.filter(({ manifest }) => manifest.update.order === "start-first");
+  // The second copies of two start-first services never run at once where they do not fit: the largest must.
+  const copyBytes = Math.max(0, ...doubled.map(({ manifest }) => manifest.resources.memory));
+  const frontBytes = doubled.length * FRONT_MEMORY_BYTES;
+  const capsBytes = counted.reduce((sum, { manifest }) => sum + manifest.resources.memory, 0);
+  const totalBytes = capsBytes + frontBytes + copyBytes;
   if (totalBytes <= mostBytes) return [];
+  const extra =
+    doubled.length === 0
+      ? ""
+      : `, ${describeSize(frontBytes)} for fronts and ${describeSize(copyBytes)} for the largest second copy of a start-first service among them`;
   const largest = counted
     .toSorted((left, right) => right.manifest.resources.memory - left.manifest.resources.memory)
     .slice(0, 3)
@@ -118,7 +128,7 @@ function checkTotal(
       code: "memory-budget",
       members: counted.map(({ node: place, service }) => placeName(place, service)),
       at: undefined,
-      message: describe(describeSize(totalBytes)),
+      message: `${describe(describeSize(totalBytes))}${extra}`,
       hint: `lower caps by ${describeSize(totalBytes - mostBytes)}; the largest are ${largest.join(", ")}`,
     },
   ];

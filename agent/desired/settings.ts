@@ -20,6 +20,8 @@ export interface DesiredSettings {
   hostNotes: readonly string[];
   /** Says that no data file system need be mounted: only for trials with stand-ins, which keep nothing. */
   assumeDataMounted: boolean;
+  /** What the fronts of start-first services are made from; undefined where there are none, and stop-first is done. */
+  frontImage: string | undefined;
   /** The agent's own listeners. */
   agentPorts: readonly PublishedPort[];
   /** Needed only where a manifest has a template. */

@@ -17,17 +17,13 @@ export interface UnusedPart {
 
 /** The parts of a manifest that this version reads and does not act on. A part that is silently ignored would be a lie. */
 export function listUnused(manifest: Manifest): UnusedPart[] {
-  const { backups, slo, update, moved_from: movedFrom, secrets } = manifest;
+  const { backups, slo, moved_from: movedFrom, secrets } = manifest;
   const parts: UnusedPart[] = [];
   if (backups.length > 0) {
     const detail = backups.map((backup) => backup.name).join(", ");
     parts.push({ kind: "backups", path: ["backups"], summary: "backups are not run by this version", detail });
   }
   if (slo !== undefined) parts.push({ kind: "slo", path: ["slo"], summary: "slo is not measured by this version" });
-  if (update.order === "start-first") {
-    const summary = "update.order = start-first is done as stop-first by this version";
-    parts.push({ kind: "start-first", path: ["update", "order"], summary });
-  }
   if (movedFrom !== undefined) {
     parts.push({ kind: "moved-from", path: ["moved_from"], summary: "moved_from is not acted on by this version" });
   }

@@ -1,7 +1,7 @@
 // From the engine's JSON to the port's types and back. Pure; only engine.ts uses it.
 // `docker inspect` reports defaults as "" or 0 or "no": everything is normalised here, once.
 
-import type { Caps, ContainerSpec } from "../../shared/container-spec.ts";
+import { type Caps, type ContainerSpec, listAliases } from "../../shared/container-spec.ts";
 import { LABEL } from "../../shared/identity.ts";
 import { parsePublishedPort } from "../../shared/published-port.ts";
 import type { ContainerDetail, ContainerRow, EngineEvent, NetworkRow } from "./reader.ts";
@@ -182,21 +182,17 @@ export function buildCreateBody(request: CreateRequest): Record<string, unknown>
       [LABEL.service]: request.service,
       [LABEL.spec]: request.specHash,
       [LABEL.revision]: request.revision,
+      ...(spec.behind === undefined ? {} : { [LABEL.front]: spec.behind }),
     },
     HostConfig: buildHostConfig(request, bindings),
     ...(spec.network === undefined
       ? {
           NetworkingConfig: {
-            EndpointsConfig: { [request.network]: { Aliases: buildAliases(request.service, spec) } },
+            EndpointsConfig: { [request.network]: { Aliases: listAliases(request.service, spec) } },
           },
         }
       : {}),
   };
-}
-
-/** The names a service answers to on the node's network. */
-function buildAliases(service: string, spec: ContainerSpec): string[] {
-  return spec.hostname === undefined || spec.hostname === service ? [service] : [service, spec.hostname];
 }
 
 function buildHostConfig(request: CreateRequest, bindings: object): Record<string, unknown> {

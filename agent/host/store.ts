@@ -203,7 +203,7 @@ export class Store {
   #listReleaseHashes(): Set<string> {
     const rows = this.#database.prepare("SELECT body FROM release").all() as { body: string }[];
     const bodies = rows.map((row) => JSON.parse(row.body) as ReleaseBody);
-    return new Set(bodies.flatMap(({ desired }) => (desired?.files ?? []).map((file) => file.hash)));
+    return new Set(bodies.flatMap(({ desired }) => (desired === undefined ? [] : listHashes(desired))));
   }
 
   #saveExit(exit: ExitRecord): void {
@@ -235,6 +235,11 @@ export class Store {
   #run(query: string, ...values: (string | number | Uint8Array)[]): void {
     this.#database.prepare(query).run(...values);
   }
+}
+
+/** The contents that a release needs, its front's too. */
+function listHashes({ files, front }: DesiredService): string[] {
+  return [...files, ...(front?.service.files ?? [])].map((file) => file.hash);
 }
 
 function openChecked(path: string): DatabaseSync {

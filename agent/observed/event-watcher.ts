@@ -23,7 +23,7 @@ export interface WatcherOptions {
   node: string;
   reader: DockerReader;
   clock: Clock;
-  isBusy: (service: string) => boolean;
+  isBusy: (service: string, container: string) => boolean;
   /** Something happened; urgent where the agent did not do it itself. */
   onChange: (urgent: boolean) => void;
 }
@@ -117,7 +117,7 @@ export class EventWatcher {
     if (event.type === "container" && event.labels[LABEL.node] !== this.#options.node) return;
     this.#news.touched.add(event.id);
     if (event.action === "oom") this.#news.oom.add(event.id);
-    const busy = this.#options.isBusy(service ?? "");
+    const busy = this.#options.isBusy(service ?? "", event.id);
     if (event.action === "kill" && ENDING_SIGNALS.has(event.labels["signal"] ?? "") && !busy) {
       this.#news.killedByHand.set(event.id, event.atMs);
     }

@@ -22,8 +22,8 @@ export interface ObserverOptions {
   bootId: string;
   reader: DockerReader;
   clock: Clock;
-  /** True while the agent itself works on this service: a kill is then its own. */
-  isBusy: (service: string) => boolean;
+  /** True while the agent itself works on this service, or on this container of it: a kill is then its own. */
+  isBusy: (service: string, container: string) => boolean;
   /** Called when something happened that a turn should look at, urgently where the agent did not do it itself. */
   onChange: (urgent: boolean) => void;
 }
@@ -161,7 +161,7 @@ export class Observer {
     });
     // An engine answers an inspection only after a start or stop in progress: the container of a busy lane is looked at
     // when its operation has ended, so that no turn waits for one.
-    const [busy, free] = partition(stale, (row) => this.#options.isBusy(row.labels[LABEL.service] ?? ""));
+    const [busy, free] = partition(stale, (row) => this.#options.isBusy(row.labels[LABEL.service] ?? "", row.id));
     for (const row of busy) this.#deferred.add(row.id);
     for (const row of free) this.#deferred.delete(row.id);
     await Promise.all(free.map((row) => this.#inspect(row.id, row.status, news)));
@@ -218,6 +218,7 @@ export class Observer {
       networks: row.networks,
       pid: detail.pid,
       restartPolicy: detail.restartPolicy,
+      behind: row.labels[LABEL.front],
       workingSetBytes: undefined,
       logTail: known?.logTail ?? [],
     };

@@ -3,6 +3,7 @@
 
 import { describeDuration } from "../../shared/duration.ts";
 import { describeTarget, type Requirement, type RequirementTarget } from "../../shared/requirement.ts";
+import { isServed } from "./front.ts";
 import { hasCompleted } from "./job-memory.ts";
 import type { Scene, World } from "./world.ts";
 
@@ -54,8 +55,10 @@ function checkLocal(world: World, service: string): TargetHealth {
   if (!engine.reachable) return { healthy: false, why: "the engine does not answer" };
   const running = engine.containers.filter((entry) => entry.service === service && entry.status === "running");
   if (running.length === 0) return { healthy: false, why: "it is not running" };
-  const healthy = running.some((entry) => world.observed.health.get(entry.id)?.status === "healthy");
-  return { healthy, why: healthy ? "healthy" : "it is not healthy" };
+  const healthy = running.filter((entry) => world.observed.health.get(entry.id)?.status === "healthy");
+  if (healthy.length === 0) return { healthy: false, why: "it is not healthy" };
+  const served = healthy.some((entry) => isServed(world, desired, entry));
+  return { healthy: served, why: served ? "healthy" : "its front does not send it traffic yet" };
 }
 
 /** Asks the gate for one start. */

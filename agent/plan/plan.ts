@@ -2,11 +2,13 @@
 // The same world in any order gives the same plan, and a world that is as it should be gives none.
 
 import type { DesiredService } from "../../shared/desired-state.ts";
+import { findLaneService } from "../../shared/front.ts";
 import { compareText } from "../../shared/problem.ts";
 import type { ExitRecord, NodeMemory, ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import { NODE_LANE, type Operation } from "../../shared/step.ts";
+import { planFronts } from "./front.ts";
 import { planNode } from "./node.ts";
 import { beginMemory, boundTimes, rememberContainer, rememberExit, rememberOutcome } from "./remember.ts";
 import { planRemovals } from "./removal.ts";
@@ -50,25 +52,34 @@ function planReachable(world: World, answered: Reachable): Plan {
   const node = planNode(world, engine);
   draft.operations.push(...node.operations);
   if (node.failure !== undefined) draft.nextMs.push(node.failure.nextMs);
-  const takeSlot = countSlots(world, engine);
+  const take = { takeSlot: countSlots(world, engine), takeMemory: countMemory(world, engine) };
   for (const desired of sortedServices(world)) {
-    const scene = buildScene(world, engine, desired, { draft, takeSlot });
+    const scene = buildScene(world, engine, desired, { draft, ...take });
     const decision = guardRepetition(decideService(scene), world.nowMs);
     record(draft, scene, decision);
   }
+  const fronts = planFronts(world, engine, draft.memory);
+  draft.operations.push(...fronts.operations);
+  draft.cancel.push(...fronts.cancel);
+  draft.nextMs.push(...fronts.nextMs);
   const removals = planRemovals(world, engine.containers, world.desired.held === undefined);
   draft.operations.push(...removals.operations);
   const memory: NodeMemory = {
     services: keepKnown(world, draft.memory),
     removals: removals.removals,
     pauses: world.memory.pauses,
+    ...(Object.keys(fronts.lanes).length === 0 ? {} : { lanes: fronts.lanes }),
     ...(node.failure === undefined ? {} : { nodeFailure: node.failure }),
   };
   const cancelRemoved = world.observed.operations
-    .filter(
-      ({ lane }) =>
-        lane !== NODE_LANE && !world.desired.services.has(lane) && !removals.views.some((view) => view.name === lane),
-    )
+    .filter(({ lane }) => {
+      const service = findLaneService(lane);
+      return (
+        lane !== NODE_LANE &&
+        !world.desired.services.has(service) &&
+        !removals.views.some((view) => view.name === service)
+      );
+    })
     .map(({ lane }) => lane);
   const nextMs = [...draft.nextMs, ...(removals.nextMs === undefined ? [] : [removals.nextMs])];
   return {
@@ -102,7 +113,7 @@ function buildScene(
   world: World,
   engine: Reachable,
   desired: DesiredService,
-  shared: { draft: Draft; takeSlot: () => boolean },
+  shared: { draft: Draft } & Pick<Scene, "takeSlot" | "takeMemory">,
 ): Scene {
   const mine = engine.containers.filter((container) => container.service === desired.name);
   const current = mine.find((container) => container.specHash === desired.specHash);
@@ -123,7 +134,8 @@ function buildScene(
   memory = rememberRollout(memory, world, desired, current);
   const inFlight = world.observed.operations.find((operation) => operation.lane === desired.name);
   const health = current === undefined ? undefined : world.observed.health.get(current.id);
-  return { world, engine, desired, wanted, memory, current, others, inFlight, health, takeSlot: shared.takeSlot };
+  const { takeSlot, takeMemory } = shared;
+  return { world, engine, desired, wanted, memory, current, others, inFlight, health, takeSlot, takeMemory };
 }
 
 function newest(containers: readonly ObservedContainer[]): ObservedContainer | undefined {
@@ -146,6 +158,24 @@ function countSlots(world: World, engine: Reachable): () => boolean {
     if (used >= startSlots) return false;
     used += 1;
     return true;
+  };
+}
+
+/** What runs and what is about to run has its memory; a second copy gets what is left. */
+function countMemory(world: World, engine: Reachable): (bytes: number) => number {
+  const { memoryBudgetBytes = Number.POSITIVE_INFINITY } = world.desired;
+  const running = engine.containers.filter((container) => container.status === "running");
+  const starting = world.observed.operations.flatMap(({ lane, starts }) => {
+    const desired = starts ? world.desired.services.get(lane) : undefined;
+    const runs = running.some((entry) => entry.service === lane && entry.specHash === desired?.specHash);
+    return desired === undefined || runs ? [] : [desired.caps.memoryBytes];
+  });
+  const caps = [...running.map((container) => container.caps.memoryBytes), ...starting];
+  let usedBytes = caps.reduce((sum, bytes) => sum + bytes, 0);
+  return (bytes) => {
+    const leftBytes = memoryBudgetBytes - usedBytes;
+    if (leftBytes >= bytes) usedBytes += bytes;
+    return leftBytes;
   };
 }
 

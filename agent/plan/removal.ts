@@ -2,6 +2,7 @@
 // Their volumes stay. Pure.
 
 import { describeDuration } from "../../shared/duration.ts";
+import { findFronted } from "../../shared/front.ts";
 import type { NodeMemory, RemovalMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { ServiceView } from "../../shared/status.ts";
@@ -27,7 +28,7 @@ export function planRemovals(world: World, containers: readonly ObservedContaine
   const byService = Map.groupBy(containers, (container) => container.service);
   for (const [service, list] of byService) {
     if (world.desired.services.has(service) || world.desired.objections.has(service)) continue;
-    if (world.memory.pauses[service] !== undefined || world.memory.pauses["*"] !== undefined || !begun) continue;
+    if (!begun || isKept(world, containers, service)) continue;
     const known = world.memory.removals[service];
     // A clock that jumped back begins the window again; it never ends early.
     const sinceMs = known === undefined || known.sinceMs > world.nowMs ? world.nowMs : known.sinceMs;
@@ -43,6 +44,14 @@ export function planRemovals(world: World, containers: readonly ObservedContaine
   }
   result.removals = removals;
   return result;
+}
+
+/** A person has paused it; or it is a front with something behind it: its ports are of no use to anyone else before. */
+function isKept(world: World, containers: readonly ObservedContainer[], name: string): boolean {
+  if (world.memory.pauses[name] !== undefined || world.memory.pauses["*"] !== undefined) return true;
+  const fronted = findFronted(name);
+  if (fronted === undefined || !world.desired.services.has(fronted)) return false;
+  return containers.some((entry) => entry.behind === name && entry.status === "running");
 }
 
 function planOne(

@@ -21,21 +21,28 @@ export function applyRollbacks(
   memory: NodeMemory,
   find: FindRelease,
 ): Pick<World, "desired" | "wanted" | "releases"> {
-  const services = new Map(desired.services);
+  const services = new Map<string, DesiredService>();
   const wanted = new Map<string, DesiredService>();
   const releases = new Map<string, DesiredService>();
-  for (const [name, service] of desired.services) {
+  const put = (service: DesiredService): DesiredService => {
+    const { name } = service;
     const known = memory.services[name];
     const back = known?.rolledBack;
-    if (back !== undefined && back.wanted === service.fingerprint) {
-      const release = find(name, back.to);
-      if (release === undefined) continue;
-      services.set(name, release);
-      wanted.set(name, service);
-    } else if (known?.release !== undefined && known.release.fingerprint !== service.fingerprint) {
-      const release = find(name, known.release.fingerprint);
-      if (release !== undefined) releases.set(name, release);
-    }
+    const release = back?.wanted === service.fingerprint ? find(name, back.to) : undefined;
+    const chosen = release ?? service;
+    services.set(name, chosen);
+    if (release !== undefined) wanted.set(name, service);
+    if (back?.wanted === service.fingerprint || known?.release === undefined) return chosen;
+    if (known.release.fingerprint === service.fingerprint) return chosen;
+    const good = find(name, known.release.fingerprint);
+    if (good !== undefined) releases.set(name, good);
+    return chosen;
+  };
+  for (const service of desired.services.values()) {
+    if (service.frontOf !== undefined) continue;
+    // A release brings the front that it ran with.
+    const { front } = put(service);
+    if (front !== undefined) put(front.service);
   }
   return { desired: { ...desired, services }, wanted, releases };
 }

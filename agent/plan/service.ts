@@ -29,6 +29,7 @@ const RULES: readonly Rule[] = [
   replaceUnusable,
   waitForRetry,
   replaceMisplaced,
+  waitForHolder,
   createMissing,
   startExisting,
 ];
@@ -210,6 +211,20 @@ function replaceMisplaced(scene: Scene): Decision | undefined {
 
 /** What the engine says of a start when a bind's source is gone. */
 const MISPLACED = /bind source path does not exist/;
+
+/** A front is made beforehand, and starts when the container that holds its ports and name without a front has ended. */
+function waitForHolder(scene: Scene): Decision | undefined {
+  const { desired, engine, memory, current } = scene;
+  if (desired.frontOf === undefined) return undefined;
+  const holder = engine.containers.find(
+    (entry) => entry.service === desired.frontOf && entry.status === "running" && entry.behind === undefined,
+  );
+  if (holder === undefined) return undefined;
+  const reason = `waiting until ${holder.name} gives up its ports for it`;
+  if (current !== undefined) return { state: "waiting", reason, memory };
+  const operation = buildOperation(scene, explainCreation(scene), buildPrepareSteps(scene));
+  return { state: "waiting", reason, memory, operation };
+}
 
 /** Makes the container; starts it at once where nothing is in the way, else leaves it ready for its start. */
 function createMissing(scene: Scene): Decision | undefined {

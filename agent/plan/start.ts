@@ -3,7 +3,9 @@
 import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
 import type { Cause } from "../../shared/step.ts";
+import { describeSize } from "../../shared/size.ts";
 import { askGate, type GateVerdict } from "./gate.ts";
+import { standsBehind } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
 
 /** Yes with what is then remembered, or no with what to show. */
@@ -25,6 +27,8 @@ export function askStart(scene: Scene): StartAnswer {
     const next = nextMs === undefined ? {} : { nextMs };
     return { go: false, decision: { state: gate.failed ? "failed" : "waiting", reason, memory, waitingFor, ...next } };
   }
+  const beside = checkFront(scene) ?? checkSecondCopy(scene);
+  if (beside !== undefined) return { go: false, decision: beside };
   if (!scene.takeSlot()) {
     const reason = `waiting for a start slot (${scene.world.settings.startSlots} services start at once)`;
     return { go: false, decision: { state: "waiting", reason, memory: scene.memory } };
@@ -40,6 +44,29 @@ export function askStart(scene: Scene): StartAnswer {
   const memory = gate.ungated === undefined ? rest : { ...rest, ungated: gate.ungated };
   const notes = gate.ungated === undefined ? gate.notes : [...gate.notes, gate.ungated];
   return { go: true, memory, cause: explainStart(scene), notes };
+}
+
+/** Before a container that holds its own ports ends for one behind a front, that front is ready to take them over. */
+function checkFront({ desired, others, engine, memory }: Scene): Decision | undefined {
+  const front = desired.front?.service;
+  const holder = others.find((other) => other.status === "running" && !standsBehind(desired, other));
+  if (front === undefined || holder === undefined) return undefined;
+  if (engine.containers.some((entry) => entry.service === front.name && entry.specHash === front.specHash))
+    return undefined;
+  return { state: "waiting", reason: `its front ${front.name} is being made; ${holder.revision} still runs`, memory };
+}
+
+/** A second copy that does not fit into the node's memory beside all that runs is not started. */
+function checkSecondCopy(scene: Scene): Decision | undefined {
+  const { desired, others, memory } = scene;
+  const needBytes = desired.caps.memoryBytes;
+  if (!others.some((other) => other.status === "running" && standsBehind(desired, other))) return undefined;
+  const leftBytes = scene.takeMemory(needBytes);
+  if (leftBytes >= needBytes) return undefined;
+  const reason =
+    `waiting for memory: its second copy needs ${describeSize(needBytes)}, and the caps of what runs leave ` +
+    `${describeSize(Math.max(0, leftBytes))}; the old one serves`;
+  return { state: "waiting", reason, memory };
 }
 
 /** A container that ended by itself and that its restart policy leaves ended. */

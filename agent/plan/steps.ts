@@ -63,11 +63,18 @@ function buildSecretSteps({ name, spec }: DesiredService): Step[] {
   return spec.secretFiles === undefined ? [] : [{ kind: "write-secrets", service: name, files: spec.secretFiles }];
 }
 
+/** True for a container of a start-first service: it may run beside another one of it, and ends in a lane of its own. */
+export function standsBehind({ front }: DesiredService, container: ObservedContainer): boolean {
+  return front !== undefined && container.behind === front.service.name;
+}
+
 /** Ends other containers of the service, then starts this one with the caps and files it should have. */
 export function buildStartSteps(scene: Scene, container: OwnContainerId | "created"): Step[] {
   const { desired, current, world } = scene;
   const service = desired.name;
-  const stops = scene.others.filter((other) => other.status === "running").map((other) => buildStop(desired, other));
+  const stops = scene.others
+    .filter((other) => other.status === "running" && !standsBehind(desired, other))
+    .map((other) => buildStop(desired, other));
   const caps: Step[] =
     current === undefined || container === "created" || sameCaps(current.caps, desired.caps)
       ? []

@@ -1,11 +1,20 @@
 // What to do about a container that runs: drift put right in place, unhealthy restarted, settled recorded as good. Pure.
 
+import { listAliases } from "../../shared/container-spec.ts";
 import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
 import { fileKey, type ObservedContainer } from "../../shared/observed-state.ts";
 import type { Step } from "../../shared/step.ts";
 import { rememberUnhealthy } from "./remember.ts";
-import { buildFileSteps, buildOperation, buildRemoval, buildStop, describeCaps, sameCaps } from "./steps.ts";
+import {
+  buildFileSteps,
+  buildOperation,
+  buildRemoval,
+  buildStop,
+  describeCaps,
+  sameCaps,
+  standsBehind,
+} from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
 
 /** A scene whose current container runs. */
@@ -100,7 +109,9 @@ function replaceOtherImage(scene: Running): Decision | undefined {
 
 function stopOthers(scene: Running): Decision | undefined {
   const { others, desired, memory } = scene;
-  const running = others.filter((other) => other.status === "running" || other.status === "paused");
+  const running = others.filter(
+    (other) => (other.status === "running" || other.status === "paused") && !standsBehind(desired, other),
+  );
   if (running.length === 0) return undefined;
   const detail = "a container with another spec runs beside it";
   const steps = running.map((other) => buildStop(desired, other));
@@ -149,7 +160,7 @@ function reconnect(scene: Running): Decision | undefined {
   const network = world.desired.network.name;
   if (desired.spec.network !== undefined || current.networks[network] !== undefined) return undefined;
   const detail = `it was taken off the network ${network}`;
-  const aliases = [desired.name, ...(desired.spec.hostname === undefined ? [] : [desired.spec.hostname])];
+  const aliases = listAliases(desired.name, desired.spec);
   const steps: Step[] = [{ kind: "connect-network", service: desired.name, container: current.id, network, aliases }];
   return {
     state: "unhealthy",
@@ -215,7 +226,11 @@ function removeOld(scene: Running): Decision | undefined {
   const { others, desired } = scene;
   const running = describeRunning(scene);
   const release = running.release?.specHash ?? running.memory.release?.specHash;
-  const old = others.filter((other) => running.settled === true || other.specHash !== release);
+  const old = others.filter(
+    (other) =>
+      (running.settled === true || other.specHash !== release) &&
+      !(other.status === "running" && standsBehind(desired, other)),
+  );
   if (old.length === 0) return undefined;
   const cause = { kind: "commit", detail: "its spec was replaced", revision: desired.revision } as const;
   return { ...running, operation: buildOperation(scene, cause, old.flatMap(buildRemoval)) };

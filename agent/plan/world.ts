@@ -72,6 +72,8 @@ export interface Scene {
   health: HealthView | undefined;
   /** Takes one of the node's start slots, or answers false. */
   takeSlot(): boolean;
+  /** Takes so much of the node's memory for a second copy; answers how much was left, which may be too little. */
+  takeMemory(bytes: number): number;
 }
 
 /** What a rule answers. */

@@ -55,6 +55,15 @@ function findPrevious(step: Step, state: ReportState): unknown {
 
 /** What a step did, without values of environment and without contents. */
 function describeStep(step: Step): AuditEntry["what"] {
+  if (step.kind === "switch-traffic")
+    return { service: step.service, front: step.front, address: step.address ?? "none", ports: [...step.ports] };
+  if (step.kind === "drain-traffic")
+    return { service: step.service, front: step.front, address: step.address, timeoutMs: step.timeoutMs };
+  return describeOwnStep(step);
+}
+
+/** Steps on the node's own things and on containers. */
+function describeOwnStep(step: Exclude<Step, { kind: "switch-traffic" | "drain-traffic" }>): AuditEntry["what"] {
   switch (step.kind) {
     case "ensure-network":
       return {

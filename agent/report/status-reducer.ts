@@ -1,6 +1,7 @@
 // From what the agent tells to what is known, one event at a time. Pure: report.ts calls it, tests feed it.
 // It takes from a turn what status needs and lets the rest go: never an environment value, a file or a log line.
 
+import { findLaneService } from "../../shared/front.ts";
 import type { AgentEvent, SourceState, TurnSummary } from "../../shared/event.ts";
 import type { DesiredService } from "../../shared/desired-state.ts";
 import type { ExitRecord } from "../../shared/memory.ts";
@@ -194,7 +195,7 @@ function changeActions(
   change: (actions: readonly Action[]) => readonly Action[],
 ): ReportState {
   if (lane === NODE_LANE) return { ...state, nodeActions: change(state.nodeActions) };
-  return changeHistory(state, lane, (history) => ({ ...history, actions: change(history.actions) }));
+  return changeHistory(state, findLaneService(lane), (history) => ({ ...history, actions: change(history.actions) }));
 }
 
 /** Changes what is known of a service, also before a turn has shown it for the first time. */

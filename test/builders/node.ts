@@ -15,6 +15,7 @@ import type { Source } from "../../shared/snapshot.ts";
 import type { CancelTimer, Clock } from "../../agent/host/clock.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 import { FakeEngine } from "../fakes/fake-engine.ts";
+import { FakeFronts, FakeFrontWorld } from "../fakes/fake-fronts.ts";
 import { FakeSource } from "../fakes/fake-source.ts";
 // Loaded beforehand, so that no turn waits in real time for a module.
 import "../../shared/toml-places.ts";
@@ -66,6 +67,8 @@ export class TestNode {
   readonly source = new FakeSource(NODE);
   readonly stateDir = mkdtempSync(join(tmpdir(), "orca-scenario-"));
   readonly events: AgentEvent[] = [];
+  /** What the fronts of this node do, whichever agent told them. */
+  readonly fronts = new FakeFrontWorld();
   readonly endpoints: Set<string>;
   /** Containers that fail their probes although they run. */
   readonly sick = new Set<string>();
@@ -121,6 +124,7 @@ export class TestNode {
         budget: "enforce",
         hostNotes: [],
         assumeDataMounted: false,
+        frontImage: undefined,
         agentPorts: [],
         render: undefined,
         ...this.#choices.settings,
@@ -130,6 +134,7 @@ export class TestNode {
       secrets: undefined,
       authFiles: [],
       clock: this.#lendClock(life),
+      fronts: mortal(new FakeFronts(this.fronts, this.#lendClock(life)), life),
       bootId: this.bootId,
       emit: (event) => {
         if (life.alive) this.#hear(event);

@@ -101,6 +101,7 @@ export class RealNode {
         budget: "warn",
         hostNotes: [],
         assumeDataMounted: false,
+        frontImage: undefined,
         agentPorts: [],
         render: undefined,
         ...this.#settings,

@@ -57,6 +57,7 @@ export function buildRequested(id: string, request: CreateRequest): FakeContaine
     [LABEL.service]: request.service,
     [LABEL.spec]: request.specHash,
     [LABEL.revision]: request.revision,
+    ...(spec.behind === undefined ? {} : { [LABEL.front]: spec.behind }),
   };
   const container = buildContainer(id, { name, image: spec.image, labels });
   container.request = request;

@@ -293,12 +293,11 @@ describe("limits", () => {
     "on-rotate": "`secrets.on_rotate`",
     secrets: "`[secrets]`",
     slo: "`[slo]`",
-    "start-first": '`update.order = "start-first"`',
   };
 
   test("are those that lint says of a manifest that has everything", async () => {
     const fixture = (name: string): string => readFileSync(join(ROOT, "test/fixtures/contract", name), "utf8");
-    const manifest = fixture("manifest.toml").replace("stop-first", "start-first");
+    const manifest = fixture("manifest.toml");
     const files = new Map([
       ["orca/fleet.toml", fixture("fleet.toml")],
       ["orca/manifests/vm-edge/keycloak.toml", manifest],

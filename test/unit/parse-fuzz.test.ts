@@ -98,6 +98,7 @@ async function useManifest(manifest: Manifest, text: string): Promise<string | u
       budget: "warn",
       hostNotes: [],
       assumeDataMounted: true,
+      frontImage: undefined,
       agentPorts: [],
       render: renderTemplate,
     },

@@ -202,6 +202,8 @@ describe("what is recorded", () => {
     { kind: "connect-network", service: "web", container, network: "orca-vm1", aliases: ["web"] },
     { kind: "signal-container", service: "web", container, signal: "SIGHUP" },
     { kind: "exec-in-container", service: "web", container, command: ["reload"] },
+    { kind: "switch-traffic", service: "web", front: "web.front", run: "r", ports: [80], address: "172.30.0.2" },
+    { kind: "drain-traffic", service: "web", front: "web.front", ports: [80], address: "172.30.0.3", timeoutMs: 1_000 },
   ];
   const cause = { kind: "commit", detail: "new spec", revision: "b".repeat(40) } as const;
   const turn = { kind: "turn", atMs: NOW_MS, turn: buildTurn({ views: [buildView("web")] }) } as const;

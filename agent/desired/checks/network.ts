@@ -1,6 +1,7 @@
 // How a service is reached: addresses it publishes on, networks that take no ports, and updates that cannot be done so.
 
 import { describePort, isEveryAddress, type PublishedPort } from "../../../shared/published-port.ts";
+import { selectFrontPorts } from "../front.ts";
 import { blame, type FiledService, type FileFinding, findNode, type RepositoryView } from "./repository-view.ts";
 
 /** Checks ports, networks and start-first of every service. */
@@ -82,19 +83,34 @@ function checkMode(service: FiledService): FileFinding[] {
 
 /** A front switches connections: it can hold no UDP port and no port of the host's network (behaviour, section 2). */
 function checkStartFirst(service: FiledService): FileFinding[] {
-  const { update, ports, network } = service.manifest;
+  const { update, ports, network, schedule } = service.manifest;
   if (update.order !== "start-first") return [];
   const udp = ports.find((port) => port.protocol === "udp");
+  const reachable = network === "orca" && selectFrontPorts(service.manifest).length === 0;
   const reasons = [
+    ...(schedule === undefined ? [] : ["a job has no traffic to hand over"]),
+    ...(network === "none" ? ['with network = "none" nothing reaches it'] : []),
+    ...(reachable ? ["its manifest names no port that a front could hold (ports, routes, health)"] : []),
     ...(udp === undefined ? [] : [`the UDP port ${describePort(udp)} cannot be handed over`]),
     ...(network === "host" ? ["on the host's network both copies would bind the same ports"] : []),
   ];
-  return reasons.map((message) =>
+  const refusals = reasons.map((message) =>
     blame(service, ["update", "order"], {
-      severity: "error",
+      severity: "error" as const,
       code: "start-first",
       message: `start-first is not possible: ${message}`,
       hint: 'write order = "stop-first"',
     }),
   );
+  return [...refusals, ...warnOfSharedVolume(service)];
+}
+
+/** Two copies run at once for a while: what only one process may write to, is lost then. */
+function warnOfSharedVolume(service: FiledService): FileFinding[] {
+  const index = service.manifest.volumes.findIndex((volume) => !volume.read_only);
+  if (index === -1) return [];
+  const hint =
+    'write order = "stop-first", unless the service is made for that (a database never is), or read_only = true';
+  const message = "start-first lets two copies write to this volume at once during an update";
+  return [blame(service, ["volumes", index], { severity: "warning", code: "start-first", message, hint })];
 }

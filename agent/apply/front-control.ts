@@ -1,0 +1,221 @@
+// Tells fronts who gets their traffic, through the control socket in a directory that only the agent and the front share.
+// Speaks HAProxy's runtime API (management guide, section 9.3); decides nothing. Only handlers use it.
+
+import { chmod, mkdir } from "node:fs/promises";
+import { connect } from "node:net";
+import { join } from "node:path";
+
+import { FRONT_CONTROL, nameBackend, type ToldFront } from "../../shared/front.ts";
+import type { Clock } from "../host/clock.ts";
+
+/** Switches the traffic of fronts and watches connections end. */
+export interface FrontPort {
+  /** What this agent has told each front, by its name. */
+  readonly told: ReadonlyMap<string, ToldFront>;
+  /** The directory that is mounted into a front; made where it is missing. */
+  mount(front: string): Promise<{ source: string; target: string; readOnly: boolean }>;
+  /**
+   * Sends new requests of every port to one address, and to no other.
+   * @returns whether anything had to be changed
+   * @throws when the front does not answer, or is then not as it was told
+   */
+  switchTo(front: string, to: ToldFront, ports: readonly number[]): Promise<boolean>;
+  /** Resolves when an address has no open connection any more, or the time is up; then it takes none, ever. */
+  drain(front: string, from: Drained, signal: AbortSignal): Promise<void>;
+}
+
+/** Whose connections end, and how long they may take. */
+export interface Drained {
+  address: string;
+  ports: readonly number[];
+  timeoutMs: number;
+}
+
+/** One place for a server in a backend, as `show servers state` tells it. */
+interface Place {
+  name: string;
+  address: string;
+  /** The bits of srv_admin_state. */
+  admin: number;
+}
+
+/** Bits of srv_admin_state (management guide, section 9.3): 0x04 says only how the configuration began. */
+const MAINTENANCE = 0x01 | 0x02 | 0x20;
+const DRAIN = 0x08 | 0x10;
+
+const ANSWER_MS = 3_000;
+const LOOK_EVERY_MS = 250;
+const LONGEST_ANSWER = 1 << 20;
+/** The kernel takes no longer path for a unix socket (sun_path, unix(7)). */
+const LONGEST_PATH = 107;
+
+/** Fronts of HAProxy. */
+export class FrontControl implements FrontPort {
+  readonly told = new Map<string, ToldFront>();
+  readonly #root: string;
+  readonly #clock: Clock;
+
+  /** @param stateDir the agent's state directory */
+  constructor(stateDir: string, clock: Clock) {
+    this.#root = join(stateDir, "fronts");
+    this.#clock = clock;
+  }
+
+  async mount(front: string): Promise<{ source: string; target: string; readOnly: boolean }> {
+    await mkdir(this.#root, { recursive: true, mode: 0o700 });
+    const source = join(this.#root, front);
+    await mkdir(source, { recursive: true });
+    // The front runs as a user that the host does not know; who is not root gets no further than the directory above.
+    await chmod(this.#root, 0o700);
+    await chmod(source, 0o777);
+    return { source, target: FRONT_CONTROL, readOnly: false };
+  }
+
+  async switchTo(front: string, to: ToldFront, ports: readonly number[]): Promise<boolean> {
+    const before = await this.#readPlaces(front, ports);
+    const commands = ports.flatMap((port) => buildSwitch(port, before.get(port) ?? [], to.address));
+    if (commands.length > 0) await this.#tell(front, commands);
+    const after = commands.length === 0 ? before : await this.#readPlaces(front, ports);
+    const wrong = ports.find((port) => !isSwitched(after.get(port) ?? [], to.address));
+    if (wrong !== undefined) throw new Error(`switch the traffic of ${front}: port ${wrong} did not follow`);
+    this.told.set(front, to);
+    return commands.length > 0;
+  }
+
+  async drain(front: string, from: Drained, signal: AbortSignal): Promise<void> {
+    const endMs = this.#clock.monotonicMs() + from.timeoutMs;
+    while (!signal.aborted && this.#clock.monotonicMs() < endMs) {
+      if ((await this.#countConnections(front, from)) === 0) break;
+      await this.#pause(LOOK_EVERY_MS, signal);
+    }
+    if (signal.aborted) throw new Error(`drain ${from.address}: it is wanted again`);
+    const places = await this.#readPlaces(front, from.ports);
+    const commands = from.ports.flatMap((port) =>
+      (places.get(port) ?? [])
+        .filter((place) => place.address === from.address && !isReady(place))
+        .map((place) => `set server ${nameBackend(port)}/${place.name} state maint`),
+    );
+    if (commands.length > 0) await this.#tell(front, commands);
+  }
+
+  async #countConnections(front: string, { address, ports }: Drained): Promise<number> {
+    const places = await this.#readPlaces(front, ports);
+    const rows = parseTable(await this.#ask(front, "show stat"), ",");
+    let open = 0;
+    for (const port of ports) {
+      const names = new Set(
+        (places.get(port) ?? []).filter((place) => place.address === address).map(({ name }) => name),
+      );
+      for (const row of rows) {
+        if (row["pxname"] === nameBackend(port) && names.has(row["svname"] ?? "")) open += Number(row["scur"] ?? 0);
+      }
+    }
+    return open;
+  }
+
+  async #readPlaces(front: string, ports: readonly number[]): Promise<Map<number, Place[]>> {
+    // The first line is the format's version.
+    const [version, ...lines] = (await this.#ask(front, "show servers state")).split("\n");
+    if (version?.trim() !== "1") throw new Error(`ask ${front}: its servers are told in an unknown form`);
+    const rows = parseTable(lines.join("\n"), " ");
+    const places = new Map<number, Place[]>();
+    for (const port of ports) {
+      const mine = rows.filter((row) => row["be_name"] === nameBackend(port));
+      if (mine.length < 2) throw new Error(`ask ${front}: it has no two places for port ${port}`);
+      places.set(
+        port,
+        mine.map((row) => ({
+          name: row["srv_name"] ?? "",
+          address: row["srv_addr"] ?? "",
+          admin: Number(row["srv_admin_state"]),
+        })),
+      );
+    }
+    return places;
+  }
+
+  /** Orders that print nothing where they are obeyed, or say that they moved a server. */
+  async #tell(front: string, commands: readonly string[]): Promise<void> {
+    const answer = await this.#ask(front, commands.join("; "));
+    const refusal = answer.split("\n").find((line) => /unknown|require|invalid|no such|error|permission/i.test(line));
+    if (refusal !== undefined) throw new Error(`switch the traffic of ${front}: ${refusal.trim()}`);
+  }
+
+  /** One question, one answer: the front closes the connection behind it. */
+  #ask(front: string, question: string): Promise<string> {
+    const path = join(this.#root, front, "control.sock");
+    if (Buffer.byteLength(path) > LONGEST_PATH)
+      return Promise.reject(
+        new Error(`ask ${front}: the path of its socket is too long: shorten the state directory's`),
+      );
+    return new Promise((resolve, reject) => {
+      let answer = "";
+      const socket = connect(path);
+      const cancel = this.#clock.after(ANSWER_MS, () => socket.destroy(new Error(`no answer within ${ANSWER_MS} ms`)));
+      socket.setEncoding("utf8");
+      socket.on("connect", () => socket.write(`${question}\n`));
+      socket.on("data", (chunk: string) => {
+        answer += chunk;
+        if (answer.length > LONGEST_ANSWER) socket.destroy(new Error("its answer has no end"));
+      });
+      socket.on("error", (error) => reject(new Error(`ask ${front}: ${error.message}`, { cause: error })));
+      socket.on("close", () => {
+        cancel();
+        resolve(answer);
+      });
+    });
+  }
+
+  #pause(delayMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const end = (): void => {
+        cancel();
+        signal.removeEventListener("abort", end);
+        resolve();
+      };
+      const cancel = this.#clock.after(delayMs, end);
+      signal.addEventListener("abort", end);
+    });
+  }
+}
+
+function isReady({ admin }: Place): boolean {
+  return (admin & (MAINTENANCE | DRAIN)) === 0;
+}
+
+function isSwitched(places: readonly Place[], address: string | undefined): boolean {
+  const ready = places.filter(isReady).map((place) => place.address);
+  return address === undefined ? ready.length === 0 : ready.length === 1 && ready[0] === address;
+}
+
+/** The new one is ready before the old one gets no more; with nobody to take over, the old one is taken out at once. */
+function buildSwitch(port: number, places: readonly Place[], address: string | undefined): string[] {
+  if (isSwitched(places, address)) return [];
+  const backend = nameBackend(port);
+  const free = (place: Place): boolean => !isReady(place);
+  const place =
+    places.find((entry) => entry.address === address) ??
+    places.find((entry) => (entry.admin & MAINTENANCE) !== 0) ??
+    places.find(free) ??
+    places[0];
+  const others = places.filter((entry) => isReady(entry) && (address === undefined || entry !== place));
+  const open =
+    address === undefined || place === undefined
+      ? []
+      : [
+          `set server ${backend}/${place.name} addr ${address} port ${port}`,
+          `set server ${backend}/${place.name} state ready`,
+        ];
+  const state = address === undefined ? "maint" : "drain";
+  return [...open, ...others.map((entry) => `set server ${backend}/${entry.name} state ${state}`)];
+}
+
+/** Rows of a table whose first line begins with `#` and names its columns. */
+function parseTable(text: string, separator: string): Record<string, string>[] {
+  const [head = "", ...lines] = text.split("\n").filter((line) => line.trim() !== "");
+  const names = head.replace(/^#\s*/, "").split(separator);
+  return lines.map((line) => {
+    const cells = line.split(separator);
+    return Object.fromEntries(names.map((name, index) => [name, cells[index] ?? ""]));
+  });
+}

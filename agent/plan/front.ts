@@ -1,0 +1,181 @@
+// The traffic of start-first services: who gets it, when it is switched, and when the container that had it ends. Pure.
+// The old container serves until the new release has settled; it ends only after the front sends its traffic elsewhere.
+
+import type { DesiredService } from "../../shared/desired-state.ts";
+import { nameFrontLanes, type ToldFront } from "../../shared/front.ts";
+import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
+import type { ObservedContainer } from "../../shared/observed-state.ts";
+import type { Operation, Step } from "../../shared/step.ts";
+import { rememberLane } from "./remember.ts";
+import { buildRemoval, buildStop } from "./steps.ts";
+import type { Reachable, World } from "./world.ts";
+
+/** What a plan does about fronts. */
+export interface FrontPlan {
+  operations: Operation[];
+  cancel: string[];
+  lanes: NonNullable<NodeMemory["lanes"]>;
+  nextMs: number[];
+}
+
+/** A start-first service with its containers that can take traffic. */
+interface Fronted {
+  world: World;
+  desired: DesiredService & { front: NonNullable<DesiredService["front"]> };
+  memory: ServiceMemory | undefined;
+  /** Its running containers behind the front. */
+  running: readonly ObservedContainer[];
+  /** The front's running container, once it answers. */
+  front: ObservedContainer | undefined;
+  told: ToldFront | undefined;
+}
+
+/**
+ * True while a container of this service gets the traffic; a service without a front gets its own.
+ * @param container the one to ask about
+ */
+export function isServed(world: World, desired: DesiredService, container: ObservedContainer): boolean {
+  if (desired.front === undefined) return true;
+  const engine = world.observed.engine as Reachable;
+  const front = findFront(world, engine, desired.front.service.name);
+  const told = world.observed.fronts.get(desired.front.service.name);
+  if (front === undefined || told?.run !== nameRun(front)) return false;
+  return told.address !== undefined && told.address === addressOf(world, container);
+}
+
+/**
+ * Plans the traffic of every start-first service.
+ * @param memory what this turn remembers of the services so far
+ */
+export function planFronts(world: World, engine: Reachable, memory: NodeMemory["services"]): FrontPlan {
+  const result: FrontPlan = { operations: [], cancel: [], lanes: {}, nextMs: [] };
+  for (const desired of world.desired.services.values()) {
+    if (desired.front === undefined) continue;
+    const name = desired.front.service.name;
+    const front = findFront(world, engine, name);
+    const told = world.observed.fronts.get(name);
+    const fronted: Fronted = {
+      world,
+      desired: { ...desired, front: desired.front },
+      memory: memory[desired.name],
+      running: engine.containers.filter(
+        (entry) => entry.service === desired.name && entry.status === "running" && entry.behind === name,
+      ),
+      front,
+      told: told !== undefined && front !== undefined && told.run === nameRun(front) ? told : undefined,
+    };
+    const paused = world.memory.pauses[desired.name] ?? world.memory.pauses["*"];
+    if (paused !== undefined) continue;
+    planTraffic(fronted, result);
+    planRetirement(fronted, result);
+  }
+  return result;
+}
+
+function findFront(world: World, engine: Reachable, name: string): ObservedContainer | undefined {
+  return engine.containers.find(
+    (entry) =>
+      entry.service === name && entry.status === "running" && world.observed.health.get(entry.id)?.status === "healthy",
+  );
+}
+
+function nameRun(front: ObservedContainer): string {
+  return `${front.id}@${front.startedMs ?? 0}`;
+}
+
+function addressOf(world: World, container: ObservedContainer | undefined): string | undefined {
+  const address = container?.networks[world.desired.network.name];
+  return address === "" ? undefined : address;
+}
+
+/** Who should get the traffic: a settled release; until it has settled, whoever has it and is well. */
+function selectServing({ world, desired, memory, running, told }: Fronted): ObservedContainer | undefined {
+  const isHealthy = (entry: ObservedContainer): boolean => world.observed.health.get(entry.id)?.status === "healthy";
+  const isTold = (entry: ObservedContainer): boolean =>
+    told?.address !== undefined && addressOf(world, entry) === told.address;
+  const able = running.filter((entry) => isHealthy(entry) || isTold(entry));
+  const current = able.find((entry) => entry.specHash === desired.specHash);
+  const well = able.filter((entry) => entry !== current && isHealthy(entry));
+  const isGood = memory?.release?.fingerprint === desired.fingerprint;
+  if (current !== undefined && (well.length === 0 || (isGood && isHealthy(current)))) return current;
+  return well.find(isTold) ?? well[0] ?? able.find(isTold);
+}
+
+/** Tells the front who gets the traffic now, where that is not what it was told last. */
+function planTraffic(fronted: Fronted, result: FrontPlan): void {
+  const { world, desired, front, told } = fronted;
+  const { traffic: lane } = nameFrontLanes(desired.name);
+  const address = addressOf(world, selectServing(fronted));
+  const isTold = told === undefined ? address === undefined : told.address === address;
+  if (front === undefined || isTold) return;
+  const about = `${nameRun(front)} ${address ?? "nobody"}`;
+  const { name } = desired.front.service;
+  const step: Step = {
+    kind: "switch-traffic",
+    service: desired.name,
+    front: name,
+    run: nameRun(front),
+    ports: desired.front.ports,
+    address,
+  };
+  const detail =
+    address === undefined
+      ? "no container of it can take traffic"
+      : `${describeRevision(fronted, address)} gets the traffic`;
+  const cause = { kind: "commit", detail, revision: desired.revision } as const;
+  offer(world, result, { lane, cause, fingerprint: about, steps: [step] });
+}
+
+function describeRevision({ world, running }: Fronted, address: string): string {
+  return running.find((entry) => addressOf(world, entry) === address)?.revision ?? address;
+}
+
+/** Ends containers that are not wanted and get no traffic any more, each after its open connections had their time. */
+function planRetirement(fronted: Fronted, result: FrontPlan): void {
+  const { world, desired, running, told, front } = fronted;
+  const { retire: lane } = nameFrontLanes(desired.name);
+  const serving = selectServing(fronted);
+  const isNeeded = (entry: ObservedContainer): boolean =>
+    entry === serving || entry.specHash === desired.specHash || addressOf(world, entry) === told?.address;
+  const busy = world.observed.operations.find((operation) => operation.lane === lane);
+  // What is being ended may be what is wanted again: a rollback, or a commit that takes the last one back.
+  if (busy !== undefined && running.some((entry) => entry.id === busy.fingerprint && isNeeded(entry)))
+    result.cancel.push(lane);
+  // Nobody ends while the traffic is not where it should be.
+  if (front === undefined || told?.address === undefined || told.address !== addressOf(world, serving)) return;
+  const old = running.find((entry) => !isNeeded(entry));
+  if (old === undefined) return;
+  const address = addressOf(world, old);
+  const { drainMs: timeoutMs, ports } = desired.front;
+  const drain: Step[] =
+    address === undefined
+      ? []
+      : [
+          {
+            kind: "drain-traffic",
+            service: desired.name,
+            front: desired.front.service.name,
+            ports,
+            address,
+            timeoutMs,
+          },
+        ];
+  const cause = {
+    kind: "commit",
+    detail: `${old.revision} gets no traffic any more`,
+    revision: desired.revision,
+  } as const;
+  const steps = [...drain, buildStop(desired, old), ...buildRemoval(old)];
+  offer(world, result, { lane, cause, fingerprint: old.id, steps });
+}
+
+/** Adds an operation, unless its lane is busy or the last try of the same has just failed. */
+function offer(world: World, result: FrontPlan, operation: Operation): void {
+  const { lane, fingerprint: about } = operation;
+  const before = world.memory.lanes?.[lane];
+  const failure = rememberLane(before?.about === about ? before : undefined, world, lane);
+  if (failure !== undefined) result.lanes = { ...result.lanes, [lane]: { ...failure, about } };
+  if (world.observed.operations.some((busy) => busy.lane === lane)) return;
+  if (failure !== undefined && world.nowMs < failure.nextMs) result.nextMs.push(failure.nextMs);
+  else result.operations.push(operation);
+}

@@ -1,0 +1,129 @@
+// Real fronts: the agent's own image and configuration, told through the real socket, with two real servers behind it.
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, beforeAll } from "vitest";
+
+import { FrontControl } from "../../agent/apply/front-control.ts";
+import { buildFront } from "../../agent/desired/front.ts";
+import { systemClock } from "../../agent/host/clock.ts";
+import { FRONT_CONFIG } from "../../shared/front.ts";
+import { manifestSchema } from "../../shared/manifest.ts";
+import { docker } from "../builders/docker-cli.ts";
+import { describeFrontPort } from "../contract/front-port.ts";
+import { buildDesired } from "../builders/turns.ts";
+import { IMAGE } from "../builders/real-node.ts";
+
+const LABEL = "orca.node=t-front-port";
+const PORTS = [7000, 8080];
+const servers: string[] = [];
+const roots: string[] = [];
+
+const MANIFEST = manifestSchema.parse({
+  image: IMAGE,
+  ports: ["127.0.0.1:27000:7000"],
+  resources: { memory: "16MiB" },
+  health: { http: { port: 8080 } },
+});
+
+beforeAll(async () => {
+  for (const name of ["one", "two"]) {
+    const program = `mkdir -p /www; echo ${name} >/www/index.html; httpd -p 8080 -h /www; exec nc -ll -p 7000 -e /bin/cat`;
+    const id = await docker("run", "-d", "--label", LABEL, "--init", IMAGE, "/bin/sh", "-c", program);
+    servers.push(await addressOf(id));
+  }
+});
+
+afterAll(async () => {
+  const rest = (await docker("ps", "-aq", "--filter", `label=${LABEL}`)).split("\n").filter(Boolean);
+  if (rest.length > 0) await docker("rm", "-f", ...rest);
+  for (const root of roots) rmSync(root, { recursive: true, force: true });
+});
+
+function addressOf(id: string): Promise<string> {
+  return docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", id);
+}
+
+describeFrontPort("HAProxy", async () => {
+  const root = mkdtempSync(join(tmpdir(), "orca-front-"));
+  roots.push(root);
+  const port = new FrontControl(root, systemClock);
+  const name = "app.front";
+  const { front, config } = buildFront(buildDesired("app"), {
+    manifest: MANIFEST,
+    image: "orca-test/haproxy:1",
+    aliases: [],
+  });
+  const mount = await port.mount(name);
+  const file = join(root, "front.cfg");
+  writeFileSync(file, config);
+  const { spec, caps } = front.service;
+  const id = await docker(
+    ...["run", "-d", "--label", LABEL, "--read-only", "--cap-drop", "ALL", "--user", spec.user ?? ""],
+    ...[
+      "--memory",
+      String(caps.memoryBytes),
+      "--pids-limit",
+      String(caps.pids),
+      "--entrypoint",
+      spec.entrypoint?.[0] ?? "",
+    ],
+    ...[
+      "-v",
+      `${mount.source}:${mount.target}`,
+      "-v",
+      `${file}:${FRONT_CONFIG}:ro`,
+      spec.image,
+      ...(spec.command ?? []),
+    ],
+  );
+  const address = await addressOf(id);
+  const [first = "", second = ""] = servers;
+  const names = new Map([
+    ["one", first],
+    ["two", second],
+  ]);
+  await untilReady(`http://${address}:8405/ready`);
+  return {
+    port,
+    front: name,
+    ports: PORTS,
+    first,
+    second,
+    open: () => openConnection(address),
+    ask: async () => {
+      const answer = await fetch(`http://${address}:8080/`).catch(() => undefined);
+      return answer?.ok === true ? names.get((await answer.text()).trim()) : undefined;
+    },
+    forget: () => new FrontControl(root, systemClock),
+  };
+});
+
+async function untilReady(url: string): Promise<void> {
+  const endMs = Date.now() + 10_000;
+  for (;;) {
+    const answer = await fetch(url).catch(() => undefined);
+    if (answer?.status === 200) return;
+    if (Date.now() > endMs) throw new Error(`${url} does not answer`);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+}
+
+/** A connection that has been answered once, so that it has reached its server. */
+function openConnection(address: string): Promise<() => Promise<void>> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(7000, address, () => socket.write("hello\n"));
+    socket.once("error", reject);
+    socket.once("data", () => {
+      const close = (): Promise<void> =>
+        new Promise((closed) => {
+          socket.once("close", () => closed());
+          socket.destroy();
+        });
+      resolve(close);
+    });
+  });
+}

@@ -1,0 +1,61 @@
+// Fronts in memory that stand beside the real ones and pass the same contract suite (test/contract/front-port.ts). What a
+// front was told lives with the front, as in a real one; what an agent remembers of it lives with the agent.
+
+import type { Drained, FrontPort } from "../../agent/apply/front-control.ts";
+import type { Clock } from "../../agent/host/clock.ts";
+import { FRONT_CONTROL, type ToldFront } from "../../shared/front.ts";
+
+/** What all fronts of a node do, over every agent that tells them. */
+export class FakeFrontWorld {
+  /** Front → the run that was told, and who gets its traffic in it. */
+  readonly traffic = new Map<string, ToldFront>();
+  /** Address → connections that are open there. */
+  readonly connections = new Map<string, number>();
+  /** Who got the traffic of any front, in order; undefined for nobody. */
+  readonly switches: (string | undefined)[] = [];
+  /** Fronts that do not answer. */
+  readonly mute = new Set<string>();
+}
+
+/** The fronts as one agent sees them. */
+export class FakeFronts implements FrontPort {
+  readonly told = new Map<string, ToldFront>();
+  readonly #world: FakeFrontWorld;
+  readonly #clock: Clock;
+
+  constructor(world: FakeFrontWorld, clock: Clock) {
+    this.#world = world;
+    this.#clock = clock;
+  }
+
+  async mount(front: string): Promise<{ source: string; target: string; readOnly: boolean }> {
+    return { source: `/var/lib/orca/fronts/${front}`, target: FRONT_CONTROL, readOnly: false };
+  }
+
+  async switchTo(front: string, to: ToldFront, _ports: readonly number[]): Promise<boolean> {
+    if (this.#world.mute.has(front)) throw new Error(`ask ${front}: connect ENOENT`);
+    const before = this.#world.traffic.get(front);
+    const changed = before?.run !== to.run ? to.address !== undefined : before.address !== to.address;
+    this.#world.traffic.set(front, to);
+    if (changed) this.#world.switches.push(to.address);
+    this.told.set(front, to);
+    return changed;
+  }
+
+  async drain(front: string, from: Drained, signal: AbortSignal): Promise<void> {
+    if (this.#world.mute.has(front)) throw new Error(`ask ${front}: connect ENOENT`);
+    const endMs = this.#clock.monotonicMs() + from.timeoutMs;
+    while (!signal.aborted && this.#clock.monotonicMs() < endMs) {
+      if ((this.#world.connections.get(from.address) ?? 0) === 0) break;
+      await new Promise<void>((resolve) => {
+        const cancel = this.#clock.after(250, resolve);
+        signal.addEventListener("abort", () => {
+          cancel();
+          resolve();
+        });
+      });
+    }
+    if (signal.aborted) throw new Error(`drain ${from.address}: it is wanted again`);
+    this.#world.connections.delete(from.address);
+  }
+}

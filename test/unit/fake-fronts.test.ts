@@ -1,0 +1,25 @@
+// The fake fronts pass the contract suite that the real ones pass in the docker lane.
+
+import { systemClock } from "../../agent/host/clock.ts";
+import { describeFrontPort } from "../contract/front-port.ts";
+import { FakeFronts, FakeFrontWorld } from "../fakes/fake-fronts.ts";
+
+describeFrontPort("fake", async () => {
+  const world = new FakeFrontWorld();
+  world.mute.add("nobody.front");
+  const front = "app.front";
+  return {
+    port: new FakeFronts(world, systemClock),
+    front,
+    ports: [80],
+    first: "172.30.0.2",
+    second: "172.30.0.3",
+    open: async () => {
+      const address = world.traffic.get(front)?.address ?? "";
+      world.connections.set(address, (world.connections.get(address) ?? 0) + 1);
+      return async () => void world.connections.delete(address);
+    },
+    ask: async () => world.traffic.get(front)?.address,
+    forget: () => new FakeFronts(world, systemClock),
+  };
+});
