@@ -79,7 +79,7 @@ async function push(name: string): Promise<void> {
   const file = join(config, "layer");
   writeFileSync(file, randomBytes(1 << 20));
   await docker("cp", file, `${made}:/layer`);
-  await docker("commit", "-q", made, `${image}:${name}`);
+  await docker("commit", made, `${image}:${name}`);
   await docker("rm", made);
   await docker("--config", config, "push", "-q", `${image}:${name}`);
   await docker("rmi", `${image}:${name}`);
