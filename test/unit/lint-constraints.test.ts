@@ -187,4 +187,26 @@ describe("networks", () => {
       "error start-first vm-a/udp:6:1 update.order",
     ]);
   });
+
+  it("jobs, services without a network or a named port cannot be start-first; a volume both copies write is warned of", async () => {
+    const update = '[update]\norder = "start-first"';
+    const volume = '[[volumes]]\nname = "v"\ntarget = "/v"';
+    const files = {
+      "manifests/vm-a/job.toml": service('schedule = "@once"', update),
+      "manifests/vm-a/none.toml": service('network = "none"', update).replace(
+        "tcp = { port = 8080 }",
+        'exec = ["true"]',
+      ),
+      "manifests/vm-a/nowhere.toml": service("", update).replace("tcp = { port = 8080 }", 'exec = ["true"]'),
+      "manifests/vm-a/shared.toml": service('backup = { none = "cache" }', `${update}\n${volume}`),
+      "manifests/vm-a/read.toml": service('backup = { none = "cache" }', `${update}\n${volume}\nread_only = true`),
+    };
+    const found = (await lintShort(files)).filter((line) => line.includes(" start-first "));
+    expect(found).toEqual([
+      "error start-first vm-a/job:6:1 update.order",
+      "error start-first vm-a/none:6:1 update.order",
+      "error start-first vm-a/nowhere:5:1 update.order",
+      "warning start-first vm-a/shared:7:3 volumes[0]",
+    ]);
+  });
 });
