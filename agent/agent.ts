@@ -4,7 +4,7 @@ import { Executor } from "./apply/executor.ts";
 import { FrontControl, type FrontPort } from "./apply/front-control.ts";
 import type { Tools } from "./apply/handlers.ts";
 import { ImageLookup } from "./apply/image-lookup.ts";
-import { SecretDelivery, type SecretProvider } from "./apply/secret-delivery.ts";
+import { SecretDelivery } from "./apply/secret-delivery.ts";
 import { DesiredBuilder } from "./desired-builder.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import type { Engine } from "./docker/engine.ts";
@@ -18,9 +18,14 @@ import { Observer } from "./observed/observer.ts";
 import type { PeerHealth, PlanSettings } from "./plan/world.ts";
 import { Reconciler } from "./reconciler.ts";
 import type { Request } from "./requests.ts";
+import { SecretKeeper } from "./secrets/keeper.ts";
+import type { AgentSecrets } from "./secrets/open.ts";
+import { redactExec, redactReader } from "./secrets/redacted-engine.ts";
 import { TriggerQueue } from "./trigger-queue.ts";
 import type { Emit } from "../shared/event.ts";
+import type { OwnContainerId } from "../shared/identity.ts";
 import type { PlanPreview } from "../shared/plan-preview.ts";
+import { Redactor } from "../shared/redactor.ts";
 import type { Source } from "../shared/snapshot.ts";
 
 /** Everything one agent is made from. */
@@ -34,7 +39,8 @@ export interface AgentOptions {
   settings: DesiredSettings;
   planSettings: PlanSettings;
   peers: PeerHealth;
-  secrets: SecretProvider | undefined;
+  /** Where secrets come from, and what seals them; undefined without a provider. */
+  secrets: AgentSecrets;
   /** Files with registry credentials in Docker's form; the first that knows a registry is used. */
   authFiles: readonly string[];
   clock: Clock;
@@ -53,10 +59,26 @@ const LONGEST_GATHER_MS = 40;
 /** How long the loop rests after a turn that failed in a way nothing else catches. */
 const FAILED_TURN_MS = 1_000;
 
+/** Everything that holds secrets or takes them out of text. */
+function buildSecrets({ secrets, clock, engine, runDir }: AgentOptions, onChange: () => void) {
+  const redactor = new Redactor();
+  const keeper = new SecretKeeper({ ...secrets, clock, redactor, onChange });
+  return {
+    redactor,
+    keeper,
+    delivery: new SecretDelivery({ runDir, find: (path, version) => keeper.find(path, version) }),
+    // What containers print is shown to people who may not see their secrets.
+    reader: redactReader(engine.reader, redactor),
+    exec: redactExec(engine.exec, redactor),
+  };
+}
+
 /** One agent: begins with `start`, ends with `stop`, and leaves every container as it is. */
 export class Agent {
   readonly store: Store;
   readonly files: FileStore;
+  readonly secrets: SecretKeeper;
+  readonly delivery: SecretDelivery;
   readonly #options: AgentOptions;
   readonly #queue: TriggerQueue;
   readonly #observer: Observer;
@@ -74,30 +96,27 @@ export class Agent {
     this.store = Store.open(options.stateDir, clock.nowMs());
     this.files = new FileStore(options.stateDir);
     const fronts = options.fronts ?? new FrontControl(options.stateDir, clock);
-    const tools = buildTools(options, this.files, fronts);
-    this.#executor = new Executor(tools, {
-      clock,
-      emit,
-      onChange: () => this.#queue.fire("operation"),
-      onStarted: async (service, id) => {
-        const container = await this.#observer.look(service, id);
-        if (container !== undefined) this.#reconciler.greet(container);
-      },
-    });
+    const secrets = buildSecrets(options, () => this.#queue.fire("secrets"));
+    this.secrets = secrets.keeper;
+    this.delivery = secrets.delivery;
+    const { reader, exec } = secrets;
+    const onChange = (): void => this.#queue.fire("operation");
+    const onStarted = async (service: string, id: OwnContainerId): Promise<void> => {
+      const container = await this.#observer.look(service, id);
+      if (container !== undefined) this.#reconciler.greet(container);
+    };
+    const tools = buildTools(options, this.files, fronts, secrets);
+    this.#executor = new Executor(tools, { clock, emit, onChange, onStarted });
     this.#observer = new Observer({
       node,
       clock,
-      reader: engine.reader,
+      reader,
       bootId: options.bootId ?? readBootId(),
       isBusy: (service, container) => this.#executor.isBusy(service, container),
       onChange: (urgent) => this.#queue.fire("engine", urgent),
     });
-    this.#monitor = new Monitor({
-      clock,
-      exec: engine.exec,
-      onChange: () => this.#queue.fire("health", true),
-      ...options.probes,
-    });
+    const onHealth = (): void => this.#queue.fire("health", true);
+    this.#monitor = new Monitor({ clock, exec, onChange: onHealth, ...options.probes });
     const { settings } = options;
     this.#builder = new DesiredBuilder({
       source,
@@ -105,6 +124,7 @@ export class Agent {
       clock,
       inForce: this.store.loadInForce(),
       contents: this.store.loadContents(),
+      secrets: this.secrets,
     });
     this.#reconciler = new Reconciler({
       builder: this.#builder,
@@ -118,6 +138,8 @@ export class Agent {
       emit,
       peers: options.peers,
       settings: options.planSettings,
+      secrets: this.secrets,
+      delivery: this.delivery,
     });
   }
 
@@ -127,6 +149,8 @@ export class Agent {
     const { trouble } = this.store;
     if (trouble !== undefined) emit({ kind: "state-not-saved", atMs: clock.nowMs(), message: trouble });
     await this.files.load();
+    await this.delivery.load();
+    await this.secrets.start();
     await this.#options.source.watch(() => this.#queue.fire("source"));
     this.#observer.start();
     this.#queue.fire("start");
@@ -168,7 +192,7 @@ export class Agent {
     this.#queue.fire("request", true);
     await this.#loop;
     this.#monitor.close();
-    await Promise.all([this.#executor.close(), this.#observer.close(), source.close()]);
+    await Promise.all([this.#executor.close(), this.#observer.close(), source.close(), this.secrets.close()]);
     this.store.close();
   }
 
@@ -194,15 +218,22 @@ export class Agent {
 }
 
 /** What the executor's handlers work with. */
-function buildTools(options: AgentOptions, files: FileStore, fronts: FrontPort): Tools {
+function buildTools(
+  options: AgentOptions,
+  files: FileStore,
+  fronts: FrontPort,
+  secrets: ReturnType<typeof buildSecrets>,
+): Tools {
   const { node, engine, clock } = options;
   return {
     node,
     ...engine,
+    exec: secrets.exec,
     files,
     images: new ImageLookup(engine.reader, clock),
     fronts,
-    secrets: new SecretDelivery(options.secrets, options.runDir),
+    secrets: secrets.delivery,
+    redact: (text) => secrets.redactor.redact(text),
     findAuth: createAuthFinder(options.authFiles),
   };
 }

@@ -3,6 +3,7 @@
 import type { DesiredSettings } from "./desired/settings.ts";
 import type { PeerHealth } from "./plan/world.ts";
 import type { CommitStatusSettings } from "./report/commit-status.ts";
+import type { SecretsConfig } from "./secrets/open.ts";
 import type { GitLocation } from "./sources/git-exchange.ts";
 
 /** Which branch of which repository a node follows. */
@@ -48,6 +49,7 @@ export interface DaemonConfig {
   address: string | undefined;
   ports: DesiredSettings["ports"];
   budget: DesiredSettings["budget"];
+  secrets: SecretsConfig;
   hostNotes: DesiredSettings["hostNotes"];
   peers: PeerHealth;
   alerts: { webhookFile: string; min: "info" | "warning" | "critical"; repeatMs: number } | undefined;

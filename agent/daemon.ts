@@ -12,6 +12,7 @@ import { openEngine } from "./docker/engine.ts";
 import { systemClock } from "./host/clock.ts";
 import { readPolicy, readStandIns } from "./host/host-files.ts";
 import { defaultAuthFile } from "./host/registry-auth.ts";
+import { chooseSecretDirectory } from "./host/memory-directory.ts";
 import { readSecretFile } from "./host/secret-file.ts";
 import { Systemd } from "./host/systemd.ts";
 import { watchFiles } from "./host/watch-files.ts";
@@ -22,7 +23,7 @@ import type { ReportLogger } from "./report/log-events.ts";
 import { CommitStatus } from "./report/commit-status.ts";
 import { Report } from "./report/report.ts";
 import type { ReportOptions } from "./report/report-options.ts";
-import { standInSecrets } from "./sources/stand-in-secrets.ts";
+import { openSecrets } from "./secrets/open.ts";
 import type { AgentEvent, Emit } from "../shared/event.ts";
 import { parsePublishedPort, type PublishedPort } from "../shared/published-port.ts";
 import type { Source } from "../shared/snapshot.ts";
@@ -44,11 +45,11 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
     engine,
     source: await openSource(config),
     stateDir: config.stateDir,
-    runDir: config.runDir,
+    runDir: chooseSecretDirectory(config.runDir),
     settings,
     planSettings: DEFAULT_PLAN_SETTINGS,
     peers: config.peers,
-    secrets: config.standInFile === undefined ? undefined : standInSecrets,
+    secrets: await openSecrets(config.secrets, { ...config, program: process.argv[1] ?? "" }),
     authFiles: [...(config.docker.authFile === undefined ? [] : [config.docker.authFile]), defaultAuthFile()],
     clock: systemClock,
     emit,

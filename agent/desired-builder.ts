@@ -7,11 +7,13 @@ import { ParseCache } from "./desired/repository.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import type { Clock } from "./host/clock.ts";
 import { readRealPath } from "./host/facts.ts";
+import type { SecretKeeper } from "./secrets/keeper.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
 import type { SourceState } from "../shared/event.ts";
 import { findFronted } from "../shared/front.ts";
 import type { InForce } from "../shared/in-force.ts";
 import type { ObservedEngine } from "../shared/observed-state.ts";
+import type { SecretFacts } from "../shared/secret-facts.ts";
 import type { Snapshot, Source, SourceReading } from "../shared/snapshot.ts";
 
 /** What the builder needs. */
@@ -21,6 +23,8 @@ export interface BuilderOptions {
   clock: Clock;
   inForce: InForce | undefined;
   contents: ReadonlyMap<string, Uint8Array>;
+  /** What is known of secrets, and who is told which are needed. */
+  secrets: Pick<SecretKeeper, "facts" | "notes" | "want">;
 }
 
 /** The desired state of a turn; undefined where nothing was ever read. */
@@ -39,9 +43,10 @@ export class DesiredBuilder {
   #settings: DesiredSettings;
   #inForce: InForce | undefined;
   #contents: ReadonlyMap<string, Uint8Array>;
-  #built: { built: Built; key: string; snapshot: Snapshot } | undefined;
+  #built: { built: Built; key: string; facts: SecretFacts; snapshot: Snapshot } | undefined;
   #newest: { snapshot: Snapshot; inputs: string } | undefined;
   #readMs: number | undefined;
+  #settled: ReadonlySet<string> = new Set();
   #allowed: { revision: string | undefined; count: number } = { revision: undefined, count: 0 };
   readonly #realPaths = new Map<string, string | undefined>();
 
@@ -65,6 +70,11 @@ export class DesiredBuilder {
   /** Reads the source anew at the next turn. */
   invalidate(): void {
     this.#options.source.invalidate();
+  }
+
+  /** Takes which services run what is wanted of them and have settled. */
+  noteSettled(services: ReadonlySet<string>): void {
+    this.#settled = services;
   }
 
   /** Takes new settings, such as a changed policy. */
@@ -105,17 +115,20 @@ export class DesiredBuilder {
 
   async #isStale(snapshot: Snapshot, adopted: readonly string[]): Promise<boolean> {
     if (this.#built?.snapshot !== snapshot || this.#built.key !== this.#key(adopted)) return true;
+    if (this.#built.facts !== this.#options.secrets.facts) return true;
     for (const [path, real] of this.#realPaths) if ((await readRealPath(path)) !== real) return true;
     return false;
   }
 
   /** What runs matters only while nothing is remembered; later the inputs in force say what was there. */
   #key(adopted: readonly string[]): string {
-    return JSON.stringify([this.needsAdoption ? adopted : [], this.#allowed.count]);
+    const settled = this.#built?.built.rotating === true ? [...this.#settled].toSorted() : [];
+    return JSON.stringify([this.needsAdoption ? adopted : [], this.#allowed.count, settled]);
   }
 
   async #rebuild(snapshot: Snapshot, adopted: readonly string[]): Promise<void> {
-    const key = this.#key(adopted);
+    const { secrets } = this.#options;
+    const { facts } = secrets;
     this.#realPaths.clear();
     const built = await buildDesired({
       snapshot,
@@ -129,12 +142,15 @@ export class DesiredBuilder {
         return real;
       },
       settings: await this.#withRenderer(snapshot),
+      secrets: { facts, settled: this.#settled, notes: secrets.notes },
       cache: this.#cache,
       nowMs: this.#options.clock.nowMs(),
     });
     if (built.desired.held === undefined || this.#inForce !== undefined) this.#inForce = built.inForce;
     this.#contents = built.desired.contents;
-    this.#built = { built, key, snapshot };
+    this.#built = { built, key: "", facts, snapshot };
+    this.#built.key = this.#key(adopted);
+    secrets.want(built.secretPaths);
   }
 
   /** The template engine is loaded only where a manifest asks for it. */

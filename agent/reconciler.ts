@@ -3,6 +3,7 @@
 
 import type { Executor } from "./apply/executor.ts";
 import type { FrontPort } from "./apply/front-control.ts";
+import type { SecretDelivery } from "./apply/secret-delivery.ts";
 import type { BuiltState, DesiredBuilder } from "./desired-builder.ts";
 import type { Monitor } from "./health/monitor.ts";
 import { type Probed, selectEndpoints, selectTarget, selectTargets } from "./health/targets.ts";
@@ -16,6 +17,8 @@ import { applyRollbacks } from "./plan/rollout.ts";
 import type { PeerHealth, Plan, PlanSettings, World } from "./plan/world.ts";
 import { previewPlan } from "./preview.ts";
 import { applyRequest, type Request } from "./requests.ts";
+import { listSettled, listVersions } from "./secrets/in-use.ts";
+import type { SecretKeeper } from "./secrets/keeper.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
 import type { Emit, TurnSummary } from "../shared/event.ts";
 import type { ExitRecord, NodeMemory } from "../shared/memory.ts";
@@ -36,6 +39,8 @@ export interface ReconcilerParts {
   emit: Emit;
   peers: PeerHealth;
   settings: PlanSettings;
+  secrets: Pick<SecretKeeper, "use" | "refresh">;
+  delivery: Pick<SecretDelivery, "hashes">;
 }
 
 /** Files, and a share of the containers that no event named, are looked at again this often. */
@@ -89,12 +94,14 @@ export class Reconciler {
     if (builder.needsAdoption) this.#engine = await this.#readEngine(undefined, false);
     const built = await builder.build(this.#engine);
     if (built.desired === undefined) return this.#reportNothing(startedMs, built);
-    const { store } = this.#parts;
+    const { store, secrets } = this.#parts;
     const chosen = applyRollbacks(built.desired, this.#memory, (service, id) => store.findRelease(service, id));
     const { desired } = chosen;
+    secrets.use(listVersions([...desired.services.values(), ...chosen.releases.values(), ...chosen.wanted.values()]));
     const observed = await this.#observe(desired);
     this.#world = { ...chosen, observed, memory: this.#memory, peers, settings, nowMs: clock.nowMs() };
     const planned = plan(this.#world);
+    builder.noteSettled(listSettled(planned.services));
     this.#remember(planned, built);
     monitor.watch(selectTargets(desired, observed.engine), selectEndpoints(desired, observed.engine));
     executor.cancel(planned.cancel);
@@ -104,11 +111,12 @@ export class Reconciler {
   }
 
   #takeRequests(): void {
-    const { clock, builder } = this.#parts;
+    const { clock, builder, secrets } = this.#parts;
     for (const request of this.#requests.splice(0)) {
       this.#memory = applyRequest(this.#memory, request, clock.nowMs());
       if (request.kind !== "sync") continue;
       builder.invalidate();
+      secrets.refresh();
       if (request.allowRemoval !== undefined) builder.allowRemovals(request.allowRemoval);
     }
   }
@@ -130,7 +138,7 @@ export class Reconciler {
       outcomes: this.#outcomes,
       health: monitor.health,
       endpoints: monitor.endpoints,
-      files: files.hashes,
+      files: new Map([...files.hashes, ...this.#parts.delivery.hashes]),
       hosts: files.hosts,
       host: await readHostFacts(desired),
       fronts: new Map(fronts.told),

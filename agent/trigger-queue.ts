@@ -4,7 +4,16 @@
 import type { CancelTimer, Clock } from "./host/clock.ts";
 
 /** Where a trigger came from; for the log and for deciding whether to resync. */
-export type Trigger = "start" | "source" | "engine" | "health" | "operation" | "timer" | "request" | "reload";
+export type Trigger =
+  | "start"
+  | "source"
+  | "engine"
+  | "health"
+  | "operation"
+  | "timer"
+  | "request"
+  | "reload"
+  | "secrets";
 
 /** Triggers that come within this time of each other make one turn. */
 const GATHER_MS = 8;

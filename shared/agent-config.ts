@@ -95,14 +95,27 @@ const secrets = z
         url: z.url({ protocol: /^https?$/ }),
         project: z.string().min(1),
         environment: z.string().min(1),
-        client_id_file: absolutePath,
-        client_secret_file: absolutePath,
+        client_id_file: absolutePath.describe("Root-owned 0600 file that holds the machine identity's client id."),
+        client_secret_file: absolutePath.describe("The same with its client secret."),
+        poll: positiveDurationMs.default(300_000).describe("How often it is asked; jittered by a tenth."),
       })
       .optional(),
-    file: absolutePath.optional(),
+    file: absolutePath.optional().describe("A file of secrets on this host, as orca secrets makes it."),
+    identity_file: absolutePath
+      .optional()
+      .describe("Root-owned 0600 file with the age key that opens it; beside it with .key at the end when left out."),
+    plain: z.boolean().default(false).describe("Lets the file be unencrypted (chmod 600); status shows that it may."),
+    key_file: absolutePath
+      .optional()
+      .describe(
+        "Root-owned 0600 file with this host's key, 32 bytes or more; made in the state directory when left out.",
+      ),
+    max_stale: positiveDurationMs
+      .default(604_800_000)
+      .describe("How old a last known value may be while the provider cannot be asked."),
   })
   .superRefine((value, ctx) => {
-    if (value.infisical === undefined || value.file === undefined) return;
+    if ((value.infisical === undefined) !== (value.file === undefined)) return;
     ctx.addIssue({
       code: "custom",
       message: "there is one provider of secrets",

@@ -34,6 +34,7 @@ export interface ContainerSpec {
   secretEnv?: Readonly<Record<string, string>>;
   /** File under /run/secrets → the secret's path. */
   secretFiles?: Readonly<Record<string, string>>;
+  /** The host's environment file and its keyed version digest. */
   bootstrapFile?: string;
   volumes?: readonly VolumeMount[];
   /** Published ports in Docker's form, each with its address. */

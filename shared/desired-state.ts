@@ -5,9 +5,10 @@ import type { HealthCheck, Manifest } from "./manifest.ts";
 import type { Problem } from "./problem.ts";
 import type { Requirement, RequirementTarget } from "./requirement.ts";
 
-/** A config file to deliver: the content stays beside the plan, which names it by hash only. */
+/** A config file or secret to deliver: the content stays beside the plan, which names it by hash only. */
 export interface DesiredFile {
   target: string;
+  /** Of a secret, `secret:` and its path and version (shared/secret-facts.ts). */
   hash: string;
   mode: string;
   owner: string | undefined;
@@ -16,7 +17,7 @@ export interface DesiredFile {
 
 /** Why Git's word for a service is not in force. */
 export interface Objection {
-  state: "invalid" | "refused" | "held";
+  state: "invalid" | "refused" | "held" | "waiting";
   reason: string;
   problems: readonly Problem[];
 }
@@ -48,6 +49,8 @@ export interface DesiredService {
   /** Set for a front: the service that it belongs to. */
   frontOf?: string;
   owner: string | undefined;
+  /** Why it must not be started now, where that is so; what runs goes on. */
+  blocked?: string;
   /** Parts of the manifest that this version reads but does not act on, in plain words. */
   notes: readonly string[];
 }

@@ -7,6 +7,10 @@ export interface AcceptedService {
   revision: string;
   /** Relative path → content hash of every file it mounts, for content that the store keeps. */
   files: Readonly<Record<string, string>>;
+  /** Path → version of every secret it takes. */
+  secrets?: Readonly<Record<string, string>>;
+  /** Set from when it was given a newer version until it has settled with it. */
+  rotating?: true;
 }
 
 /** The last known good inputs of a node. */

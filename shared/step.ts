@@ -45,7 +45,6 @@ export type Step =
   | { kind: "ensure-image"; service: string; image: string }
   | { kind: "ensure-volume"; service: string; volume: string }
   | { kind: "write-files"; service: string; specHash: string; files: readonly FileReference[] }
-  | { kind: "write-secrets"; service: string; files: Readonly<Record<string, string>> }
   | { kind: "remove-files"; service: string; specHash: string }
   | {
       kind: "create-container";

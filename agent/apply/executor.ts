@@ -171,7 +171,7 @@ export class Executor {
       return result === "replan" ? { kind: "replan", after: step.kind } : undefined;
     } catch (error) {
       if (run.signal.aborted) return { kind: "cancelled", before: step.kind };
-      const message = describeError(error);
+      const message = this.#tools.redact(describeError(error));
       emit({ kind: "step-failed", atMs: clock.nowMs(), lane: name, step, cause, message });
       return { kind: "failed", step: step.kind, failure: classifyFailure(step.kind, error), message };
     }

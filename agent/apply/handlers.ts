@@ -2,6 +2,7 @@
 // Docker writer. Every handler may run twice for the same step and then changes nothing more.
 
 import type { OwnContainerId } from "../../shared/identity.ts";
+import { readSecretHash } from "../../shared/secret-facts.ts";
 import { describeSize } from "../../shared/size.ts";
 import type { Step, StepContainer } from "../../shared/step.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
@@ -21,6 +22,8 @@ export interface Tools {
   images: ImageLookup;
   fronts: FrontPort;
   secrets: SecretDelivery;
+  /** Takes secret values out of what programs have printed. */
+  redact(text: string): string;
   /** Credentials for an image's registry, read anew for each pull. */
   findAuth(image: string): Promise<RegistryAuth | undefined>;
 }
@@ -66,18 +69,20 @@ const HANDLERS: Handlers = {
   },
   "write-files": async (step, run, tools) => {
     for (const file of step.files) {
+      if (readSecretHash(file.hash) !== undefined) continue;
       const content = run.findContent(file.hash);
       if (content === undefined) throw new Error(`write file ${file.target}: its content is no longer wanted`);
       await tools.files.write(step, file, content);
     }
-    return "changed";
-  },
-  "write-secrets": async (step, _run, tools) => {
-    await tools.secrets.writeFiles(step.service, step.files);
+    await tools.secrets.write(
+      step,
+      step.files.filter((file) => readSecretHash(file.hash) !== undefined),
+    );
     return "changed";
   },
   "remove-files": async (step, _run, tools) => {
     await tools.files.remove(step.service, step.specHash);
+    await tools.secrets.remove(step);
     return "changed";
   },
   "create-container": async (step, run, tools) => {
@@ -160,7 +165,7 @@ async function buildRequest(step: Extract<Step, { kind: "create-container" }>, t
   }));
   const hosts =
     spec.network === undefined ? [{ source: tools.files.hostsPath, target: "/etc/hosts", readOnly: true }] : [];
-  const secrets = spec.secretFiles === undefined ? [] : [tools.secrets.mount(service)];
+  const secrets = spec.secretFiles === undefined ? [] : [tools.secrets.mount(step)];
   const control = spec.control === undefined ? [] : [await tools.fronts.mount(service)];
   return {
     name: step.name,

@@ -1,84 +1,148 @@
-// Secrets on their way into a container: environment values at creation, files in a directory in memory. Values are read
-// from a provider at the moment of delivery and kept nowhere else. Only apply/ uses it.
+// Secrets on their way into a container: files in a directory in memory, one for each service and spec, and environment
+// values at creation. Says which version lies in which file; holds no value itself. Only apply/ uses it.
 
-import { mkdir, rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { randomBytes } from "node:crypto";
+import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 
+import { parseBootstrap } from "../../shared/bootstrap.ts";
 import type { ContainerSpec } from "../../shared/container-spec.ts";
+import { fileKey } from "../../shared/observed-state.ts";
 import type { Secret } from "../../shared/secret.ts";
+import { readSecretHash, SECRETS_DIRECTORY, splitVersion, STAND_IN_VERSION } from "../../shared/secret-facts.ts";
+import type { FileReference } from "../../shared/step.ts";
+import { isInMemory } from "../host/memory-directory.ts";
 
-/** A provider's closed set of answers for one path. */
-export type SecretAnswer =
-  | { kind: "value"; value: Secret }
-  | { kind: "unavailable" | "denied" | "not-found"; reason: string };
-
-/** Where secret values come from. */
-export interface SecretProvider {
-  /** One answer for each path asked for. */
-  read(paths: readonly string[]): Promise<ReadonlyMap<string, SecretAnswer>>;
+/** Whose secrets they are: files of two specs of one service never share a directory. */
+export interface SecretPlace {
+  service: string;
+  specHash: string;
 }
+
+/** What a delivery needs. */
+export interface DeliveryOptions {
+  /** A directory in memory (/run/orca); nothing is written where it is not. */
+  runDir: string;
+  /** The value of one version, where it is known. */
+  find: (path: string, version: string) => Secret | undefined;
+}
+
+/** What lies in a directory: file name → hash, as plans name it. Kept beside it, in memory too. */
+type Marks = Record<string, string>;
 
 /** Delivers the secrets of one node's services. */
 export class SecretDelivery {
-  readonly #provider: SecretProvider | undefined;
   readonly #root: string;
+  readonly #find: DeliveryOptions["find"];
+  readonly #hashes = new Map<string, string>();
 
-  /**
-   * @param provider where values come from; undefined while none is configured
-   * @param runDir a directory in memory (/run/orca), where files are delivered
-   */
-  constructor(provider: SecretProvider | undefined, runDir: string) {
-    this.#provider = provider;
+  constructor({ runDir, find }: DeliveryOptions) {
     this.#root = join(runDir, "secrets");
+    this.#find = find;
+  }
+
+  /** Reads what was delivered before the agent started; after a reboot that is nothing. */
+  async load(): Promise<void> {
+    for (const service of await readdir(this.#root).catch(() => [])) {
+      for (const name of await readdir(join(this.#root, service)).catch(() => [])) {
+        if (!name.endsWith(".json")) continue;
+        const specHash = basename(name, ".json");
+        const marks = await readMarks(join(this.#root, service, name));
+        for (const [target, hash] of Object.entries(marks)) {
+          const path = join(this.#root, service, specHash, basename(target));
+          if ((await stat(path).catch(() => undefined)) !== undefined)
+            this.#hashes.set(fileKey(service, specHash, target), hash);
+        }
+      }
+    }
+  }
+
+  /** Hash of each delivered file, by `fileKey`. */
+  get hashes(): ReadonlyMap<string, string> {
+    return this.#hashes;
   }
 
   /** The mount of a service's secret files: a directory, so that a changed file is seen by a running container. */
-  mount(service: string): { source: string; target: string; readOnly: boolean } {
-    return { source: join(this.#root, service), target: "/run/secrets", readOnly: true };
+  mount(place: SecretPlace): { source: string; target: string; readOnly: boolean } {
+    return { source: this.#directory(place), target: SECRETS_DIRECTORY, readOnly: true };
   }
 
-  /** Environment that carries values, and `<NAME>_FILE` for each delivered file. */
+  /** Environment that carries values, and `<NAME>_FILE` for each delivered file. Throws where a value is not known. */
   async buildEnv(spec: ContainerSpec): Promise<Record<string, string>> {
     const env: Record<string, string> = {};
+    if (spec.bootstrapFile !== undefined) Object.assign(env, this.#readBootstrap(spec.bootstrapFile));
     for (const name of Object.keys(spec.secretFiles ?? {})) {
-      env[`${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}_FILE`] = `/run/secrets/${name}`;
+      env[nameFileVariable(name)] = `${SECRETS_DIRECTORY}/${name}`;
     }
-    const paths = Object.entries(spec.secretEnv ?? {}).map(
-      ([name, version]) => [name, version.split("@", 1)[0] ?? ""] as const,
-    );
-    const values = await this.#read(paths.map(([, path]) => path));
-    for (const [name, path] of paths) env[name] = values.get(path)?.expose() ?? "";
+    for (const [name, version] of Object.entries(spec.secretEnv ?? {}))
+      env[name] = this.#require(splitVersion(version));
     return env;
   }
 
-  /** Writes a service's secret files; each appears whole. */
-  async writeFiles(service: string, files: Readonly<Record<string, string>>): Promise<void> {
-    const directory = join(this.#root, service);
+  /** Writes secret files; each appears whole, and nothing is written to a disk. */
+  async write(place: SecretPlace, files: readonly FileReference[]): Promise<void> {
+    if (files.length === 0) return;
+    const directory = this.#directory(place);
+    // The parent is root's alone: on the host nobody else reads what lies below, whatever its mode inside a container.
+    await mkdir(this.#root, { recursive: true, mode: 0o700 });
+    if (!(await isInMemory(this.#root)))
+      throw new Error(`deliver secrets: ${this.#root} is not in memory: mount a tmpfs there`);
+    await chmod(this.#root, 0o700);
     await mkdir(directory, { recursive: true, mode: 0o755 });
-    const values = await this.#read(Object.values(files));
-    for (const [name, path] of Object.entries(files)) {
-      const target = join(directory, name);
-      // 0444 in a directory only root can list from outside: the container's user is not known to the host.
-      await writeFile(`${target}.new`, values.get(path)?.expose() ?? "", { mode: 0o444 });
-      await rename(`${target}.new`, target);
+    for (const { target, hash, mode, owner } of files) {
+      const wanted = readSecretHash(hash);
+      if (wanted === undefined) continue;
+      const path = join(directory, basename(target));
+      await writeFile(`${path}.new`, this.#require(wanted), { mode: 0o600 });
+      if (owner !== undefined) await give(`${path}.new`, owner);
+      await chmod(`${path}.new`, Number.parseInt(mode, 8));
+      await rename(`${path}.new`, path);
+      this.#hashes.set(fileKey(place.service, place.specHash, target), hash);
     }
+    const marks: Marks = Object.fromEntries(files.map(({ target, hash }) => [target, hash]));
+    await writeFile(`${directory}.json`, JSON.stringify(marks), { mode: 0o600 });
   }
 
-  /** Removes what was delivered to a service. */
-  async remove(service: string): Promise<void> {
-    await rm(join(this.#root, service), { recursive: true, force: true });
+  /** Removes what was delivered for one spec of a service. */
+  async remove(place: SecretPlace): Promise<void> {
+    const directory = this.#directory(place);
+    await rm(directory, { recursive: true, force: true });
+    await rm(`${directory}.json`, { force: true });
+    const prefix = `${dirname(fileKey(place.service, place.specHash, ""))}/`;
+    for (const key of this.#hashes.keys()) if (key.startsWith(prefix)) this.#hashes.delete(key);
   }
 
-  async #read(paths: readonly string[]): Promise<Map<string, Secret>> {
-    if (paths.length === 0) return new Map();
-    if (this.#provider === undefined) throw new Error("read secrets: no provider is configured");
-    const answers = await this.#provider.read(paths);
-    const values = new Map<string, Secret>();
-    for (const path of paths) {
-      const answer = answers.get(path);
-      if (answer?.kind !== "value") throw new Error(`read secret ${path}: ${answer?.kind ?? "no answer"}`);
-      values.set(path, answer.value);
-    }
-    return values;
+  #directory({ service, specHash }: SecretPlace): string {
+    return join(this.#root, dirname(fileKey(service, specHash, "")));
+  }
+
+  #readBootstrap(name: string): Record<string, string> {
+    return parseBootstrap(this.#require(splitVersion(name)));
+  }
+
+  #require({ path, version }: { path: string; version: string }): string {
+    // A trial with images that stand in for the real ones: any value will do.
+    if (version === STAND_IN_VERSION) return randomBytes(18).toString("base64url");
+    const value = this.#find(path, version);
+    if (value === undefined) throw new Error(`deliver secret ${path}: this version of it is not known any more`);
+    return value.expose();
+  }
+}
+
+/** `tls.key` is announced as `TLS_KEY_FILE`. */
+function nameFileVariable(name: string): string {
+  return `${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}_FILE`;
+}
+
+async function give(path: string, owner: string): Promise<void> {
+  const [uid = "0", gid = uid] = owner.split(":");
+  await chown(path, Number(uid), Number(gid));
+}
+
+async function readMarks(file: string): Promise<Marks> {
+  try {
+    return JSON.parse(await readFile(file, "utf8")) as Marks;
+  } catch {
+    return {};
   }
 }

@@ -4,6 +4,8 @@ import { CommandError } from "./exit-codes.ts";
 import { runDaemon } from "../daemon.ts";
 import type { DaemonConfig } from "../daemon-config.ts";
 import { readHostFile } from "../host/host-files.ts";
+import { DEFAULT_MAX_STALE_MS, type SecretsConfig } from "../secrets/open.ts";
+import { nameIdentityFile } from "../secrets/secret-store-file.ts";
 import { type AgentConfig, agentConfigSchema } from "../../shared/agent-config.ts";
 import { existsSync } from "node:fs";
 
@@ -35,6 +37,27 @@ function chooseCommitStatus(source: AgentConfig["source"]): DaemonConfig["commit
   return { url: git.url, apiUrl, tokenFile, caFile: git.ca_file, targetUrl };
 }
 
+function describeProvider(secrets: AgentConfig["secrets"]): SecretsConfig {
+  const common = { keyFile: secrets?.key_file, maxStaleMs: secrets?.max_stale ?? DEFAULT_MAX_STALE_MS };
+  if (secrets?.file !== undefined) {
+    const { file, plain, identity_file: identityFile = nameIdentityFile(file) } = secrets;
+    return { ...common, provider: { kind: "file", place: { file, identityFile, plain } } };
+  }
+  if (secrets?.infisical === undefined) return { ...common, provider: { kind: "none" } };
+  const { url, project, environment, poll } = secrets.infisical;
+  const { client_id_file: clientIdFile, client_secret_file: clientSecretFile } = secrets.infisical;
+  const place = { url, project, environment, clientIdFile, clientSecretFile };
+  return { ...common, provider: { kind: "infisical", place, pollMs: poll } };
+}
+
+function listNotes(source: AgentConfig["source"]): string[] {
+  const parts = [...(source.status_token_file === undefined ? [] : ["source.status_token_file"])];
+  const unused = parts.length === 0 ? [] : [`agent.toml: not acted on by this version: ${parts.join(", ")}`];
+  const { git } = source;
+  if (git?.token_file === undefined || !git.url.startsWith("http:")) return unused;
+  return [...unused, "agent.toml: the Git token travels in clear: write https:// into source.git.url"];
+}
+
 /** Runs `orca agent`; answers the exit code. */
 export async function agent(options: AgentCommandOptions): Promise<number> {
   return runDaemon(await readConfig(options));
@@ -43,13 +66,8 @@ export async function agent(options: AgentCommandOptions): Promise<number> {
 async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
   const config = await readHostFile(agentConfigSchema, options.config);
   const source = chooseSource(config.source);
-  for (const [key, part] of [
-    ["secrets", config.secrets],
-    ["gossip", config.gossip],
-  ] as const) {
-    if (part !== undefined)
-      throw new CommandError(`[${key}] is not acted on by this version: take it out of ${options.config}`);
-  }
+  if (config.gossip !== undefined)
+    throw new CommandError(`[gossip] is not acted on by this version: take it out of ${options.config}`);
   const policyFile = existsSync(config.policy.file) ? config.policy.file : undefined;
   const { webhook } = config.source;
   return {
@@ -70,6 +88,7 @@ async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
     address: undefined,
     ports: "as-written",
     budget: "enforce",
+    secrets: describeProvider(config.secrets),
     hostNotes: listNotes(config.source),
     peers: { kind: "known", services: {} },
     alerts:

@@ -9,12 +9,14 @@ import { openEngine } from "../docker/engine.ts";
 import { systemClock } from "../host/clock.ts";
 import { readBootId, readRealPath } from "../host/facts.ts";
 import { FileStore } from "../host/file-store.ts";
+import { readStoredInForce } from "../host/store.ts";
 import { readPolicy, readStandIns } from "../host/host-files.ts";
 import { Observer } from "../observed/observer.ts";
 import { listChanges, type ServiceChange } from "../plan/changes.ts";
 import { DirectorySource } from "../sources/directory.ts";
 import { FRONT_IMAGE } from "../../shared/front.ts";
 import type { DesiredState } from "../../shared/desired-state.ts";
+import type { SecretFacts } from "../../shared/secret-facts.ts";
 import { describeSize } from "../../shared/size.ts";
 import { renderTemplate } from "../../shared/template.ts";
 import { chooseNode } from "./choose-node.ts";
@@ -86,10 +88,26 @@ async function buildNodeState(directory: string, node: string, options: PlanOpti
       render: renderTemplate,
     },
     cache: new ParseCache(),
+    secrets: { facts: readKnownFacts(choosePlaces(node, options.state).stateDir), settled: new Set(), notes: [] },
     nowMs: systemClock.nowMs(),
   });
   if (desired.held !== undefined) throw new CommandError(desired.held);
   return desired;
+}
+
+/** A version that no container can have been made with. */
+const UNKNOWN_VERSION = "unknown";
+
+/** Versions of secrets as the agent of `orca up` has them, so that what has not changed is not called a change. */
+function readKnownFacts(stateDir: string): SecretFacts {
+  const services = Object.values(readStoredInForce(stateDir)?.services ?? {});
+  const known = Object.assign({}, ...services.map((service) => service.secrets ?? {})) as Record<string, string>;
+  return {
+    configured: true,
+    look: (path) => ({ kind: "value", version: known[path] ?? UNKNOWN_VERSION, readMs: 0 }),
+    holds: () => true,
+    matches: () => undefined,
+  };
 }
 
 async function compareWithEngine(desired: DesiredState, options: PlanOptions): Promise<ServiceChange[]> {

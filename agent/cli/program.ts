@@ -5,9 +5,11 @@ import { Argument, Command, Option } from "commander";
 import { addClientCommands } from "./client-program.ts";
 import type { AgentCommandOptions } from "./agent.ts";
 import type { PlanOptions } from "./plan.ts";
+import { addSecrets } from "./secrets-program.ts";
 import { run } from "./run.ts";
 import type { LintOptions } from "./lint.ts";
 import type { SchemaName } from "./schema.ts";
+import { READ_COMMAND } from "../secrets/read-exchange.ts";
 import type { UpOptions } from "./up.ts";
 import { VERSION } from "../../shared/version.ts";
 
@@ -23,10 +25,14 @@ export function buildProgram(): Command {
   program
     .command("git-fetch", { hidden: true })
     .action(run(async () => (await import("../sources/git-fetch.ts")).runFetch()));
+  program
+    .command(READ_COMMAND, { hidden: true })
+    .action(run(async () => (await import("../secrets/read-child.ts")).runRead()));
   addUp(program);
   addPlan(program);
   addLint(program);
   addSchema(program);
+  addSecrets(program);
   addClientCommands(program);
   return program;
 }
@@ -53,7 +59,8 @@ function addUp(program: Command): void {
     .option("--listen <address...>", "where status is served, on loopback", ["127.0.0.1:7070"])
     .option("--docker <socket>", "the engine's socket", "/var/run/docker.sock")
     .option("--policy <file>", "the host's policy; without one everything dangerous is denied")
-    .option("--secrets <file>", "a file with secrets (not read by this version)")
+    .option("--secrets <file>", "a file of secrets, as orca secrets makes it")
+    .option("--secrets-plain", "lets that file be unencrypted")
     .option("--stand-in <file>", "TOML, image = local image: play a topology without its images")
     .option("--address <ip>", "where ports are published", "127.0.0.1")
     .addOption(

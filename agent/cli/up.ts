@@ -6,6 +6,8 @@ import { join, resolve } from "node:path";
 import { runDaemon } from "../daemon.ts";
 import type { DaemonConfig } from "../daemon-config.ts";
 import { FRONT_IMAGE } from "../../shared/front.ts";
+import { DEFAULT_MAX_STALE_MS, type SecretsConfig } from "../secrets/open.ts";
+import { nameIdentityFile } from "../secrets/secret-store-file.ts";
 import { parseDuration } from "../../shared/duration.ts";
 import { chooseNode } from "./choose-node.ts";
 import { choosePlaces } from "./places.ts";
@@ -21,6 +23,7 @@ export interface UpOptions {
   docker: string;
   policy?: string;
   secrets?: string;
+  secretsPlain?: boolean;
   standIn?: string;
   address: string;
   ports: "as-written" | "shift";
@@ -29,13 +32,19 @@ export interface UpOptions {
   timeout: string;
 }
 
+function describeSecretFile({ secrets, secretsPlain = false }: UpOptions): SecretsConfig {
+  const common = { keyFile: undefined, maxStaleMs: DEFAULT_MAX_STALE_MS };
+  if (secrets === undefined) return { ...common, provider: { kind: "none" } };
+  const file = resolve(secrets);
+  const place = { file, identityFile: nameIdentityFile(file), plain: secretsPlain };
+  return { ...common, provider: { kind: "file", place } };
+}
+
 /** Runs `orca up`; answers the exit code. */
 export async function up(directory: string, options: UpOptions): Promise<number> {
   const node = await chooseNode(directory, options.node);
   const places = choosePlaces(node, options.state);
   if (options.down === true) return takeDown({ ...places, node, socket: options.docker });
-  if (options.secrets !== undefined)
-    throw new CommandError("--secrets is not read by this version; without it, --stand-in gives random values");
   if (isIP(options.address) === 0) throw new CommandError(`--address ${options.address} is not an IP address`);
   const timeoutMs = parseDuration(options.timeout);
   if (timeoutMs === undefined) throw new CommandError(`--timeout ${options.timeout} is not a duration: write 10m`);
@@ -55,6 +64,7 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     address: options.address,
     ports: options.ports,
     budget: "warn",
+    secrets: describeSecretFile(options),
     hostNotes: [],
     peers: options.peers === "assume" ? { kind: "assume" } : { kind: "known", services: {} },
     alerts: undefined,

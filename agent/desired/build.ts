@@ -3,14 +3,19 @@
 
 import type { DesiredService, DesiredState, Objection } from "../../shared/desired-state.ts";
 import type { Fleet, FleetNode } from "../../shared/fleet.ts";
+import type { Manifest } from "../../shared/manifest.ts";
 import { nameNetwork } from "../../shared/identity.ts";
 import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import { compareText, describeProblem } from "../../shared/problem.ts";
+import type { SecretFacts } from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { accept, type Acceptance, type AcceptedManifest, readAllowedRemovals } from "./accept.ts";
 import { chooseRelease } from "./choose.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
+import { checkPolicy } from "./policy-check.ts";
 import { type ParseCache, parseFleet, type ParsedFleet, parseManifests, parseRemotes } from "./repository.ts";
+import { chooseRotation } from "./rotation.ts";
+import { listSecretPaths } from "./secret-choice.ts";
 import type { DesiredSettings } from "./settings.ts";
 import { describeUnusedFleet } from "./unused.ts";
 
@@ -27,12 +32,18 @@ export interface DesiredInput {
   realPath: (source: string) => Promise<string | undefined>;
   settings: DesiredSettings;
   cache: ParseCache;
+  /** What is known of secrets, and which services run what is wanted of them and have settled. */
+  secrets: { facts: SecretFacts; settled: ReadonlySet<string>; notes: readonly string[] };
   nowMs: number;
 }
 
 /** Desired state, and what is in force with it. */
 export interface Built {
   desired: DesiredState;
+  /** Every secret that is wanted now, whether or not it is known. */
+  secretPaths: ReadonlySet<string>;
+  /** True while a newer version waits for its turn or has not settled. */
+  rotating: boolean;
   inForce: InForce;
 }
 
@@ -113,8 +124,12 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   const { fleet, before, others } = parsed;
   const all = [...acceptance.services.values(), ...others];
   const held = acceptance.held !== undefined;
-  for (const entry of acceptance.services.values()) {
-    const choice = await chooseRelease(entry, { ...input, fleet: fleet.fleet, before, services: all, held });
+  const accepted = [...acceptance.services.values()];
+  const { facts, settled } = input.secrets;
+  const rotation = chooseRotation({ services: accepted, inForce: input.inForce, facts, settled });
+  const secrets = { facts, settled, rotation };
+  for (const entry of accepted) {
+    const choice = await chooseRelease(entry, { ...input, fleet: fleet.fleet, before, services: all, held, secrets });
     if (choice.objection !== undefined) objections.set(entry.service, choice.objection);
     if (choice.service !== undefined) services.set(entry.service, choice.service);
     const front = choice.service?.front?.service;
@@ -132,7 +147,31 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
     ? { revision: "", fleet: undefined, others: undefined, ...input.inForce }
     : { ...input.snapshot, others: selectRouted(input) };
   const inForce = { revision, fleet: fleetText, acceptedMs: input.nowMs, services: kept };
-  return { desired, inForce: texts === undefined ? inForce : { ...inForce, others: texts } };
+  return {
+    desired,
+    secretPaths: listWantedSecrets(acceptance, before, input),
+    rotating: rotation.size > 0 || Object.values(kept).some((service) => service.rotating === true),
+    inForce: texts === undefined ? inForce : { ...inForce, others: texts },
+  };
+}
+
+/** The secrets of what is wanted and of what runs in its place where that cannot be. */
+function listWantedSecrets(
+  acceptance: Acceptance,
+  before: ReadonlyMap<string, PlacedService>,
+  { settings }: DesiredInput,
+): ReadonlySet<string> {
+  const manifests = [...acceptance.services.values(), ...before.values()].filter(({ service, manifest }) => {
+    return acceptance.services.has(service) && isAllowed(service, manifest, settings);
+  });
+  return new Set(manifests.flatMap(({ manifest }) => listSecretPaths(manifest)));
+}
+
+/** No secret is asked for that the host's policy does not allow. */
+function isAllowed(service: string, manifest: Manifest, { policy }: DesiredSettings): boolean {
+  return !checkPolicy({ service, manifest, realPaths: {} }, policy).some(({ rule }) =>
+    /^(secrets|bootstrap)\./.test(rule),
+  );
 }
 
 /** What templates of this node were rendered with must outlive a source that cannot be read. */
@@ -154,7 +193,12 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
   const data = settings.assumeDataMounted ? undefined : node?.data;
   return {
     ...parts,
-    notes: [...settings.hostNotes, ...describeUnusedFleet(fleet, settings.node), ...parts.notes],
+    notes: [
+      ...settings.hostNotes,
+      ...input.secrets.notes,
+      ...describeUnusedFleet(fleet, settings.node),
+      ...parts.notes,
+    ],
     node: settings.node,
     revision: parts.held === undefined ? snapshot.revision : (inForce?.revision ?? snapshot.revision),
     network: {

@@ -8,11 +8,14 @@ import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { locateFindings } from "../../shared/parse-toml.ts";
 import { describeProblem } from "../../shared/problem.ts";
+import { type SecretFacts, STAND_IN_FACTS } from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import type { AcceptedManifest } from "./accept.ts";
 import { compileService } from "./compile.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { checkPolicy } from "./policy-check.ts";
+import { isRotating } from "./rotation.ts";
+import { chooseSecrets, type SecretChoice } from "./secret-choice.ts";
 import type { DesiredSettings } from "./settings.ts";
 
 /** What choosing depends on. */
@@ -29,6 +32,8 @@ export interface ChoiceInput {
   services: readonly RemoteService[];
   /** True while the whole change is held, so that files come from the store and not from the snapshot. */
   held: boolean;
+  /** What is known of secrets, and whose turn it is to take newer ones. */
+  secrets: { facts: SecretFacts; settled: ReadonlySet<string>; rotation: ReadonlySet<string> };
 }
 
 /** One service as chosen: `service` is undefined where nothing can run. */
@@ -57,8 +62,11 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
   const none = { service: undefined, accepted: undefined, contents: new Map<string, Uint8Array>() };
   const refusal = await judge(name, manifest, input);
   if (refusal !== undefined) return { ...none, objection: { state: "refused", reason: refusal, problems: [] } };
+  const secrets = chooseVersions(entry, manifest, input);
+  if (secrets.kind === "objected") return { ...none, objection: secrets.objection };
   const read = (path: string): Uint8Array | undefined => readSource(entry, path, input);
   const compiled = compileService(name, manifest, {
+    secrets,
     settings,
     fleet: input.fleet,
     services: input.services,
@@ -77,7 +85,30 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
     files[source] = sha256(content);
     contents.set(files[source], content);
   }
-  return { service: compiled.service, accepted: { ...accepted, files }, objection: undefined, contents };
+  const kept = { ...accepted, files, ...keepSecrets(name, secrets, input) };
+  return { service: compiled.service, accepted: kept, objection: undefined, contents };
+}
+
+function chooseVersions(
+  { service, accepted }: AcceptedManifest,
+  manifest: Manifest,
+  { inForce, secrets, settings }: ChoiceInput,
+): SecretChoice {
+  const before = inForce?.services[service];
+  const facts = settings.standIns === undefined || secrets.facts.configured ? secrets.facts : STAND_IN_FACTS;
+  const isNew = before?.text !== accepted.text;
+  return chooseSecrets({ manifest, facts, before, isNew, mayRotate: secrets.rotation.has(service) });
+}
+
+/** What is remembered of its secrets: the versions, and that they are newer than what it has settled with. */
+function keepSecrets(
+  service: string,
+  { versions, rotated }: Extract<SecretChoice, { kind: "chosen" }>,
+  { inForce, secrets }: ChoiceInput,
+): Pick<AcceptedService, "secrets" | "rotating"> {
+  if (Object.keys(versions).length === 0) return {};
+  const rotating = rotated || isRotating(service, { inForce, settled: secrets.settled });
+  return { secrets: versions, ...(rotating ? { rotating } : {}) };
 }
 
 /** A release from this snapshot reads its files from it; an older one reads what the store kept for it. */
@@ -110,7 +141,5 @@ async function judge(
     const others = more.length === 0 ? "" : ` (and ${more.length} more)`;
     return `the host's policy refuses it: ${first.key}: ${first.message}; rule ${first.rule}${others}`;
   }
-  if (settings.standIns !== undefined) return undefined;
-  if (manifest.secrets !== undefined) return "it takes secrets, and this version has no provider of secrets";
-  return manifest.bootstrap === undefined ? undefined : "it takes a bootstrap file, and this version reads none";
+  return undefined;
 }

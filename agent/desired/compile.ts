@@ -10,6 +10,8 @@ import { compareText, type Finding } from "../../shared/problem.ts";
 import type { RemoteService } from "./constraints.ts";
 import { buildCaps, buildContainerSpec } from "./container-spec.ts";
 import { buildFront } from "./front.ts";
+import { nameSecretHash, SECRETS_DIRECTORY, STAND_IN_VERSION } from "../../shared/secret-facts.ts";
+import type { SecretChoice } from "./secret-choice.ts";
 import { buildRoutes, type Route } from "./routes.ts";
 import { type DesiredSettings, LOOPBACK, placePort } from "./settings.ts";
 import { describeUnused } from "./unused.ts";
@@ -23,6 +25,8 @@ export interface CompileContext {
   /** Content of the files of this node's directory, by relative path. */
   readFile(path: string): Uint8Array | undefined;
   revision: string;
+  /** Path → version of every secret it takes, and why it must not be started where that is so. */
+  secrets: Pick<Extract<SecretChoice, { kind: "chosen" }>, "versions" | "blocked" | "notes">;
 }
 
 /** A compiled service with the content of its files, or what is wrong. */
@@ -39,8 +43,9 @@ export function compileService(name: string, manifest: Manifest, context: Compil
   const whole = buildContainerSpec(manifest, {
     standIn: (image) => settings.standIns?.[image] ?? settings.standIns?.["*"],
     placePort: (port) => placePort(port, settings, address),
-    secretVersion: () => "stand-in",
+    secretVersion: (path) => context.secrets.versions[path] ?? STAND_IN_VERSION,
   });
+  files.push(...buildSecretFiles(manifest, context.secrets.versions));
   const sorted = files.toSorted((left, right) => compareText(left.target, right.target));
   const frontImage = findFrontImage(manifest, settings);
   const spec = frontImage === undefined ? whole : placeBehindFront(name, whole, sorted);
@@ -66,7 +71,8 @@ export function compileService(name: string, manifest: Manifest, context: Compil
     wantsTimeoutMs: manifest.wants_timeout,
     stopTimeoutMs: manifest.stop_timeout,
     owner: manifest.owner,
-    notes: [...describeUnused(manifest), ...describeMissingFront(manifest, frontImage)],
+    ...(context.secrets.blocked === undefined ? {} : { blocked: context.secrets.blocked }),
+    notes: [...describeUnused(manifest), ...describeMissingFront(manifest, frontImage), ...context.secrets.notes],
   };
   if (frontImage === undefined) return { ok: true, service, contents };
   const aliases = listAliases(name, whole);
@@ -120,6 +126,22 @@ function buildFiles(
     files.push({ target: file.target, hash, mode: file.mode, owner: file.owner, onChange: file.on_change });
   }
   return { files, contents, findings };
+}
+
+/** Secret files as files to deliver, whose hash is their version: what a change of content does, a rotation does. */
+function buildSecretFiles(manifest: Manifest, versions: Readonly<Record<string, string>>): DesiredFile[] {
+  const { secrets, user = "" } = manifest;
+  const files = Object.entries(secrets?.files ?? {});
+  // A user in numbers owns its files alone. One that has a name is known inside the image only, and root's programs may
+  // give root up before they read: then every process of that one container may read.
+  const owner = /^[1-9]\d*(:\d+)?$/.test(user) ? user : undefined;
+  return files.map(([name, path]) => ({
+    target: `${SECRETS_DIRECTORY}/${name}`,
+    hash: nameSecretHash(path, versions[path] ?? STAND_IN_VERSION),
+    mode: owner === undefined ? "0444" : "0400",
+    owner,
+    onChange: secrets?.on_rotate ?? "restart",
+  }));
 }
 
 function buildContent(service: string, file: Manifest["files"][number], context: CompileContext): Uint8Array | string {

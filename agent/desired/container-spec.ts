@@ -1,9 +1,11 @@
 // From a manifest to the recreate group of its container. Pure. Keys that hold their default are left out and lists whose
 // order means nothing are sorted, so that equal intent gives an equal hash, in this version and in later ones.
 
+import { nameBootstrap } from "../../shared/bootstrap.ts";
 import type { Caps, ContainerSpec, VolumeMount } from "../../shared/container-spec.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { compareText } from "../../shared/problem.ts";
+import { nameVersion } from "../../shared/secret-facts.ts";
 import { describePort, type PublishedPort } from "../../shared/published-port.ts";
 
 /** What a manifest alone does not say. */
@@ -46,7 +48,7 @@ export function buildContainerSpec(manifest: Manifest, context: SpecContext): Co
     stopSignal: manifest.stop_signal,
     env: { ...manifest.env, ...(standIn === undefined ? {} : buildStandInEnv(manifest)) },
     ...buildSecrets(manifest, context),
-    bootstrapFile: standIn === undefined ? manifest.bootstrap?.env_file : undefined,
+    bootstrapFile: standIn === undefined ? buildBootstrap(manifest, context) : undefined,
     volumes: manifest.volumes.map(buildVolume).toSorted((left, right) => compareText(left.target, right.target)),
     ports: manifest.ports.map((port) => describePort(context.placePort(port))).toSorted(compareText),
     files: manifest.files
@@ -84,9 +86,14 @@ function buildEngineOptions(manifest: Manifest) {
 function buildSecrets({ secrets }: Manifest, context: SpecContext): Pick<ContainerSpec, "secretEnv" | "secretFiles"> {
   if (secrets === undefined) return {};
   const env = Object.entries(secrets.env).map(
-    ([name, path]) => [name, `${path}@${context.secretVersion(path)}`] as const,
+    ([name, path]) => [name, nameVersion(path, context.secretVersion(path))] as const,
   );
   return { secretEnv: Object.fromEntries(env), secretFiles: secrets.files };
+}
+
+function buildBootstrap({ bootstrap }: Manifest, context: SpecContext): string | undefined {
+  const name = bootstrap === undefined ? undefined : nameBootstrap(bootstrap.env_file);
+  return name === undefined ? undefined : nameVersion(name, context.secretVersion(name));
 }
 
 function buildVolume(volume: Manifest["volumes"][number]): VolumeMount {

@@ -17,7 +17,7 @@ export interface UnusedPart {
 
 /** The parts of a manifest that this version reads and does not act on. A part that is silently ignored would be a lie. */
 export function listUnused(manifest: Manifest): UnusedPart[] {
-  const { backups, slo, moved_from: movedFrom, secrets } = manifest;
+  const { backups, slo, moved_from: movedFrom } = manifest;
   const parts: UnusedPart[] = [];
   if (backups.length > 0) {
     const detail = backups.map((backup) => backup.name).join(", ");
@@ -26,10 +26,6 @@ export function listUnused(manifest: Manifest): UnusedPart[] {
   if (slo !== undefined) parts.push({ kind: "slo", path: ["slo"], summary: "slo is not measured by this version" });
   if (movedFrom !== undefined) {
     parts.push({ kind: "moved-from", path: ["moved_from"], summary: "moved_from is not acted on by this version" });
-  }
-  if (secrets !== undefined && secrets.on_rotate !== "restart") {
-    const summary = "secrets.on_rotate is not acted on by this version";
-    parts.push({ kind: "on-rotate", path: ["secrets", "on_rotate"], summary });
   }
   return parts;
 }

@@ -13,7 +13,7 @@ export interface ChildRun {
   /** The program that is run: the agent's own entry. */
   program: string;
   command: string;
-  /** One line; no secret in it. */
+  /** One line. It travels through a pipe that only the child holds; never in argv or the environment. */
   request: string;
   deadlineMs: number;
   answerLimitBytes: number;

@@ -1,7 +1,7 @@
 // The agent's state on disk: SQLite in WAL mode, from the runtime itself. Losing it costs history and backoff, never a
 // container. A damaged file is moved aside and begun anew; a full disk is reported and the agent goes on in memory.
 
-import { mkdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
@@ -123,7 +123,10 @@ export class Store {
         service,
         KEPT_ROWS.release,
       );
-      this.#found = { key, desired: rows.find((row) => row.fingerprint === fingerprint)?.desired };
+      const found = rows.find((row) => row.fingerprint === fingerprint)?.desired;
+      // What blocked a start when it was recorded says nothing of now.
+      const { blocked: _blocked, ...desired } = found ?? {};
+      this.#found = { key, desired: found === undefined ? undefined : (desired as DesiredService) };
     }
     return this.#found.desired;
   }
@@ -240,6 +243,20 @@ export class Store {
 /** The contents that a release needs, its front's too. */
 function listHashes({ files, front }: DesiredService): string[] {
   return [...files, ...(front?.service.files ?? [])].map((file) => file.hash);
+}
+
+/** The inputs in force as an agent has stored them, read beside it; undefined where they cannot be read. */
+export function readStoredInForce(stateDir: string): InForce | undefined {
+  const path = join(stateDir, "orca.db");
+  if (!existsSync(path)) return undefined;
+  try {
+    const database = new DatabaseSync(path, { readOnly: true });
+    const row = database.prepare("SELECT body FROM document WHERE name = 'in-force'").get();
+    database.close();
+    return row === undefined ? undefined : (JSON.parse((row as { body: string }).body) as InForce);
+  } catch {
+    return undefined;
+  }
 }
 
 function openChecked(path: string): DatabaseSync {

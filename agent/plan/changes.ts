@@ -4,6 +4,7 @@
 import type { DesiredFile, DesiredService, DesiredState } from "../../shared/desired-state.ts";
 import { fileKey, type ObservedContainer } from "../../shared/observed-state.ts";
 import { compareText } from "../../shared/problem.ts";
+import { readSecretHash } from "../../shared/secret-facts.ts";
 import { describeCaps, sameCaps } from "./steps.ts";
 import type { Reachable } from "./world.ts";
 
@@ -40,9 +41,13 @@ export function listChanges(desired: DesiredState, engine: Reachable, files: Del
 
 function listChangedFiles(service: DesiredService, delivered: Delivered): string[] {
   if (delivered === undefined) return [];
-  return service.files
-    .filter((file) => delivered.get(fileKey(service.name, service.specHash, file.target)) !== file.hash)
-    .map(({ target, onChange }) => `${target} has new content: ${describeOnChange(onChange)}`);
+  return (
+    service.files
+      // Which version of a secret lies in memory is known to the agent alone.
+      .filter((file) => readSecretHash(file.hash) === undefined)
+      .filter((file) => delivered.get(fileKey(service.name, service.specHash, file.target)) !== file.hash)
+      .map(({ target, onChange }) => `${target} has new content: ${describeOnChange(onChange)}`)
+  );
 }
 
 function describeOnChange(onChange: DesiredFile["onChange"]): string {

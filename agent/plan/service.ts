@@ -26,6 +26,7 @@ const RULES: readonly Rule[] = [
   waitForNetwork,
   tendRunning,
   waitForDataMount,
+  waitForSecrets,
   replaceUnusable,
   waitForRetry,
   replaceMisplaced,
@@ -45,6 +46,7 @@ const JOB_RULES: readonly Rule[] = [
   restJob,
   waitForNetwork,
   waitForDataMount,
+  waitForSecrets,
   waitForRetry,
   startJob,
 ];
@@ -163,6 +165,11 @@ function waitForDataMount({ world, desired, memory }: Scene): Decision | undefin
     memory,
     nextMs: world.nowMs + MOUNT_EVERY_MS,
   };
+}
+
+/** A secret was revoked, or nothing is known of it yet: what does not run is neither made nor started. */
+function waitForSecrets({ desired, memory }: Scene): Decision | undefined {
+  return desired.blocked === undefined ? undefined : { state: "waiting", reason: desired.blocked, memory };
 }
 
 /** Our labels on a container that cannot be the wanted one, or that cannot run again: it is made anew. */

@@ -20,7 +20,6 @@ export function buildPrepareSteps(scene: Scene): Step[] {
     { kind: "ensure-image", service, image: desired.spec.image },
     ...buildVolumeSteps(scene),
     ...buildFileSteps(desired, world.observed),
-    ...buildSecretSteps(desired),
     {
       kind: "create-container",
       service,
@@ -59,10 +58,6 @@ export function buildFileSteps(desired: DesiredService, observed: ObservedState)
   return [{ kind: "write-files", service: desired.name, specHash: desired.specHash, files }];
 }
 
-function buildSecretSteps({ name, spec }: DesiredService): Step[] {
-  return spec.secretFiles === undefined ? [] : [{ kind: "write-secrets", service: name, files: spec.secretFiles }];
-}
-
 /** True for a container of a start-first service: it may run beside another one of it, and ends in a lane of its own. */
 export function standsBehind({ front }: DesiredService, container: ObservedContainer): boolean {
   return front !== undefined && container.behind === front.service.name;
@@ -80,8 +75,7 @@ export function buildStartSteps(scene: Scene, container: OwnContainerId | "creat
       ? []
       : [{ kind: "update-caps", service, container: current.id, from: current.caps, to: desired.caps }];
   // Delivered secrets live in memory: after a reboot they are written anew before the container sees its mount.
-  const files =
-    container === "created" ? [] : [...buildFileSteps(desired, world.observed), ...buildSecretSteps(desired)];
+  const files = container === "created" ? [] : buildFileSteps(desired, world.observed);
   return [...stops, ...caps, ...files, { kind: "start-container", service, container }];
 }
 

@@ -126,7 +126,8 @@ function stopOthers(scene: Running): Decision | undefined {
 function restartAsked(scene: Running): Decision | undefined {
   const { memory, current } = scene;
   const asked = memory.restartAsked;
-  if (asked === undefined) return undefined;
+  // What cannot be started again is not stopped for that.
+  if (asked === undefined || scene.desired.blocked !== undefined) return undefined;
   const { restartAsked: _asked, nextStartMs: _nextStartMs, ...rest } = memory;
   const cause = { kind: "operator", detail: `uid ${asked.uid} asked for a restart`, uid: asked.uid } as const;
   const next = { ...rest, stopping: current.id };

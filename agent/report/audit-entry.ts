@@ -79,8 +79,6 @@ function describeOwnStep(step: Exclude<Step, { kind: "switch-traffic" | "drain-t
       return { service: step.service, volume: step.volume };
     case "write-files":
       return { service: step.service, files: step.files.map(({ target, hash }) => ({ target, hash })) };
-    case "write-secrets":
-      return { service: step.service, files: Object.keys(step.files) };
     case "remove-files":
       return { service: step.service, specHash: step.specHash };
     case "create-container":

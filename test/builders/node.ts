@@ -9,6 +9,9 @@ import type { DesiredSettings } from "../../agent/desired/settings.ts";
 import { DEFAULT_PLAN_SETTINGS, type PeerHealth, type PlanSettings } from "../../agent/plan/world.ts";
 import type { Sink } from "../../agent/report/report-options.ts";
 import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
+import { HostKey } from "../../agent/secrets/host-key.ts";
+import { SealedFile } from "../../agent/secrets/seal.ts";
+import type { SecretProvider } from "../../shared/secret-provider.ts";
 import { buildStrictPolicy } from "../../shared/policy.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import type { Source } from "../../shared/snapshot.ts";
@@ -23,6 +26,8 @@ import "../../shared/template.ts";
 
 export const NODE = "vm1";
 
+const HOST_KEY = new HostKey(Buffer.alloc(32, 7), "the test's key");
+
 /** What a test may choose. */
 export interface NodeChoices {
   settings?: Partial<DesiredSettings>;
@@ -30,6 +35,9 @@ export interface NodeChoices {
   peers?: PeerHealth;
   /** Endpoints that answer. */
   endpoints?: Set<string>;
+  /** Where secrets come from. */
+  secrets?: SecretProvider;
+  maxStaleMs?: number;
   /** A real source in place of the fake one; the fake clock stands still while it is busy. */
   openSource?: (clock: Clock) => Source & { isBusy: boolean };
   /** Something that hears every event and does real I/O: the fake clock stands still while it is busy. */
@@ -66,6 +74,8 @@ export class TestNode {
   readonly engine = new FakeEngine(this.clock);
   readonly source = new FakeSource(NODE);
   readonly stateDir = mkdtempSync(join(tmpdir(), "orca-scenario-"));
+  /** In memory, as /run is on a host. */
+  runDir = mkdtempSync("/dev/shm/orca-scenario-");
   readonly events: AgentEvent[] = [];
   /** What the fronts of this node do, whichever agent told them. */
   readonly fronts = new FakeFrontWorld();
@@ -89,6 +99,7 @@ export class TestNode {
       this.#writing > 0 ||
       this.#realSource?.isBusy === true ||
       this.sink?.isBusy === true ||
+      this.#agent?.secrets.isBusy === true ||
       (this.source.reading && this.#life.alive && !this.engine.dead);
     this.engine.images.set("app:1", {});
     this.engine.images.set("app:2", {});
@@ -114,7 +125,7 @@ export class TestNode {
       },
       source: mortal(this.#openSource(life), life),
       stateDir: this.stateDir,
-      runDir: join(this.stateDir, "run"),
+      runDir: this.runDir,
       settings: {
         node: NODE,
         policy: buildStrictPolicy(),
@@ -131,7 +142,12 @@ export class TestNode {
       },
       planSettings: { ...DEFAULT_PLAN_SETTINGS, ...this.#choices.planSettings },
       peers: this.#choices.peers ?? { kind: "assume" },
-      secrets: undefined,
+      secrets: {
+        provider: this.#choices.secrets,
+        sealed: this.#choices.secrets === undefined ? undefined : this.#openSealed(),
+        key: HOST_KEY,
+        maxStaleMs: this.#choices.maxStaleMs ?? 7 * 86_400_000,
+      },
       authFiles: [],
       clock: this.#lendClock(life),
       fronts: mortal(new FakeFronts(this.fronts, this.#lendClock(life)), life),
@@ -174,10 +190,22 @@ export class TestNode {
     this.#agent = undefined;
   }
 
+  /** Takes everything from the directory in memory, as a reboot does. */
+  clearMemory(): void {
+    rmSync(join(this.runDir, "secrets"), { recursive: true, force: true });
+  }
+
+  /** Puts the directory that should be in memory on a disk. */
+  useDisk(): void {
+    rmSync(this.runDir, { recursive: true, force: true });
+    this.runDir = join(this.stateDir, "run");
+  }
+
   /** Ends everything and removes the state. */
   async dispose(): Promise<void> {
     if (this.#agent !== undefined && !this.engine.dead) await this.stop();
     rmSync(this.stateDir, { recursive: true, force: true });
+    rmSync(this.runDir, { recursive: true, force: true });
   }
 
   /** The newest turn. */
@@ -205,6 +233,11 @@ export class TestNode {
     const settled = (): boolean =>
       services.every((name) => this.#turn?.services.find((entry) => entry.name === name)?.settled === true);
     return this.clock.advanceUntil(settled, withinMs, `${services.join(", ")} settled`);
+  }
+
+  #openSealed(): SealedFile {
+    const place = { node: NODE, provider: "file:test" };
+    return new SealedFile(join(this.stateDir, "secrets.sealed"), HOST_KEY, place);
   }
 
   #lendClock(life: Life): Clock {
@@ -242,10 +275,15 @@ export class TestNode {
   }
 
   /** File writes are real and take real time: the fake clock stands still meanwhile. */
-  #watchFiles({ files }: Agent): void {
-    for (const method of ["write", "writeHosts", "remove"] as const) {
-      const real = files[method].bind(files) as (...parameters: unknown[]) => Promise<void>;
-      Object.assign(files, {
+  #watchFiles({ files, delivery }: Agent): void {
+    this.#watchWrites(files, ["write", "writeHosts", "remove"]);
+    this.#watchWrites(delivery, ["write", "remove"]);
+  }
+
+  #watchWrites<T extends object>(part: T, methods: readonly (keyof T)[]): void {
+    for (const method of methods) {
+      const real = (part[method] as (...parameters: unknown[]) => Promise<void>).bind(part);
+      Object.assign(part, {
         [method]: async (...parameters: unknown[]) => {
           this.#writing += 1;
           try {

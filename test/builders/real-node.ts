@@ -3,6 +3,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 import { Agent } from "../../agent/agent.ts";
 import { tearDown } from "../../agent/apply/teardown.ts";
@@ -11,6 +12,7 @@ import { type Engine, openEngine } from "../../agent/docker/engine.ts";
 import type { ContainerRow } from "../../agent/docker/reader.ts";
 import { systemClock } from "../../agent/host/clock.ts";
 import { DEFAULT_PLAN_SETTINGS } from "../../agent/plan/world.ts";
+import { openSecrets, type SecretsConfig } from "../../agent/secrets/open.ts";
 import { DirectorySource } from "../../agent/sources/directory.ts";
 import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
 import { LABEL } from "../../shared/identity.ts";
@@ -18,6 +20,7 @@ import { buildStrictPolicy } from "../../shared/policy.ts";
 import type { ServiceView } from "../../shared/status.ts";
 
 export const SOCKET = "/var/run/docker.sock";
+const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 export const IMAGE = "orca-test/busybox:1";
 
 /** A manifest for the real engine: busybox's httpd in 16 MiB, unless said otherwise. */
@@ -54,12 +57,19 @@ export class RealNode {
   readonly writes: string[] = [];
   readonly #settings: Partial<DesiredSettings>;
   readonly #authFiles: string[];
+  readonly #secrets: SecretsConfig;
+  /** In memory, as /run is on a host. */
+  readonly runDir = mkdtempSync("/dev/shm/orca-docker-");
   #agent: Agent | undefined;
   #turn: TurnSummary | undefined;
 
   /** @param choices parts of the settings, and files with registry credentials */
-  constructor(node: string, choices: Partial<DesiredSettings> & { authFiles?: string[] } = {}) {
-    const { authFiles = [], ...settings } = choices;
+  constructor(
+    node: string,
+    choices: Partial<DesiredSettings> & { authFiles?: string[]; secrets?: SecretsConfig["provider"] } = {},
+  ) {
+    const { authFiles = [], secrets = { kind: "none" }, ...settings } = choices;
+    this.#secrets = { provider: secrets, keyFile: undefined, maxStaleMs: 7 * 86_400_000 };
     this.node = `t-${node}`;
     this.#settings = settings;
     this.#authFiles = authFiles;
@@ -91,7 +101,7 @@ export class RealNode {
       engine: { ...this.engine, writer: this.#watchWriter() },
       source: new DirectorySource({ directory: this.repository, node: this.node, clock: systemClock }),
       stateDir: join(this.root, "state"),
-      runDir: join(this.root, "run"),
+      runDir: this.runDir,
       settings: {
         node: this.node,
         policy: buildStrictPolicy(),
@@ -108,7 +118,7 @@ export class RealNode {
       },
       planSettings: DEFAULT_PLAN_SETTINGS,
       peers: { kind: "assume" },
-      secrets: undefined,
+      secrets: await openSecrets(this.#secrets, { node: this.node, stateDir: join(this.root, "state"), program: MAIN }),
       authFiles: this.#authFiles,
       clock: systemClock,
       emit: (event) => {
@@ -136,6 +146,7 @@ export class RealNode {
     await tearDown(this.engine, this.node);
     this.engine.close();
     rmSync(this.root, { recursive: true, force: true });
+    rmSync(this.runDir, { recursive: true, force: true });
   }
 
   /** What status shows of a service now, if anything. */

@@ -40,6 +40,8 @@ export class FakeEngine {
   readonly reads = new Map<string, number>();
   /** Milliseconds each writing call takes, where a test sets any. */
   readonly latencyMs: Partial<Record<keyof DockerWriter, number>> = {};
+  /** Says of which requests no container is ever healthy. */
+  rejects: (request: CreateRequest) => boolean = () => false;
   reachable = true;
   /** Freezes the engine before its n-th writing call from now: nothing that comes after it ever answers. */
   dieBeforeCall: number | undefined;
@@ -153,6 +155,7 @@ export class FakeEngine {
   isHealthy(id: string): boolean {
     const container = this.containers.get(id);
     if (container?.status !== "running") return false;
+    if (container.request !== undefined && this.rejects(container.request)) return false;
     const behaviour = this.images.get(container.image) ?? {};
     return this.clock.nowMs() - (container.detail.startedMs ?? 0) >= (behaviour.healthyAfterMs ?? 0);
   }

@@ -89,6 +89,7 @@ async function useManifest(manifest: Manifest, text: string): Promise<string | u
   expect(performance.now() - startedMs).toBeLessThan(LONGEST_MS);
   checkPlaces(await locateFindings(findings, text, "vm-a/fuzz.toml"), text);
   const compiled = compileService("fuzz", manifest, {
+    secrets: { versions: {}, blocked: undefined, notes: [] },
     settings: {
       node: "vm-a",
       policy: buildStrictPolicy(),

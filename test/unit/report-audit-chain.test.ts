@@ -188,7 +188,10 @@ describe("what is recorded", () => {
     { kind: "ensure-image", service: "web", image: "app:2" },
     { kind: "ensure-volume", service: "web", volume: "data" },
     { kind: "write-files", service: "web", specHash: "v1:1", files: [{ target: "/a", hash: "h", mode: "0444" }] },
-    { kind: "write-secrets", service: "web", files: { "tls.key": "/prod/CANARY-PATH" } },
+    {
+      ...{ kind: "write-files", service: "web", specHash: "v1:1" },
+      files: [{ target: "/run/secrets/tls.key", hash: "secret:/prod/web/TLS_KEY@0123456789abcdef", mode: "0400" }],
+    },
     { kind: "remove-files", service: "web", specHash: "v1:1" },
     {
       ...{ kind: "create-container", service: "web", name: "orca-vm1-web-1", network: "orca-vm1", specHash: "v1:1" },

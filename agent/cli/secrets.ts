@@ -1,0 +1,127 @@
+// `orca secrets`: works with the file of secrets on this host. Values come from stdin or an editor, never from argv, and
+// none is ever printed.
+
+import { randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+import { runInForeground } from "../host/foreground.ts";
+import { readHostFile } from "../host/host-files.ts";
+import { isInMemory } from "../host/memory-directory.ts";
+import {
+  nameIdentityFile,
+  readSecretTable,
+  type SecretFilePlace,
+  writeSecretTable,
+} from "../secrets/secret-store-file.ts";
+import { describeSecrets, parseSecrets, type SecretTable } from "../secrets/secret-text.ts";
+import { agentConfigSchema } from "../../shared/agent-config.ts";
+import { compareText } from "../../shared/problem.ts";
+import { secretPath } from "../../shared/schema-leaf.ts";
+import { CommandError, EXIT } from "./exit-codes.ts";
+
+/** The options of `orca secrets` as commander hands them over. */
+export interface SecretsOptions {
+  file?: string;
+  identity?: string;
+  plain?: boolean;
+  config: string;
+}
+
+const LONGEST_BYTES = 1024 ** 2;
+
+/** Prints the paths in the file, one a line. */
+export async function listSecrets(options: SecretsOptions): Promise<number> {
+  const table = await readSecretTable(await findPlace(options));
+  for (const path of [...table.keys()].toSorted(compareText)) console.log(path);
+  return EXIT.ok;
+}
+
+/** Sets one secret to what stdin holds, less a newline at its end. */
+export async function setSecret(path: string, options: SecretsOptions): Promise<number> {
+  if (!secretPath.safeParse(path).success)
+    throw new CommandError(`${path} is no secret's path: write /prod/app/PASSWORD`);
+  const place = await findPlace(options);
+  const table = await readIfThere(place);
+  if (process.stdin.isTTY) console.error(`type the value of ${path}, then Enter and Ctrl-D; what you type is shown`);
+  const value = (await readStdin()).replace(/\r?\n$/, "");
+  if (value === "") throw new CommandError("stdin holds no value: orca secrets set /prod/app/PASSWORD < file");
+  const isNew = !table.has(path);
+  await writeSecretTable(place, new Map([...table, [path, value]]));
+  console.log(`${path} ${isNew ? "added to" : "changed in"} ${place.file}`);
+  return EXIT.ok;
+}
+
+/** Opens all secrets in $EDITOR, in memory, and writes them back when they parse. */
+export async function editSecrets(options: SecretsOptions): Promise<number> {
+  const place = await findPlace(options);
+  const before = await readIfThere(place);
+  const directory = await mkdtemp(join(await chooseMemory(), "orca-edit-"));
+  const file = join(directory, `${randomBytes(4).toString("hex")}.toml`);
+  try {
+    await writeFile(file, before.size === 0 ? TEMPLATE : describeSecrets(before), { mode: 0o600, flag: "wx" });
+    const [program = "vi", ...parameters] = (process.env["VISUAL"] ?? process.env["EDITOR"] ?? "vi").split(/\s+/);
+    const code = await runInForeground(program, [...parameters, file]);
+    if (code !== 0) throw new CommandError(`${program} ended with ${code}: nothing was changed`);
+    const after = parseSecrets(await readFile(file, "utf8"));
+    if (describeSecrets(after) === describeSecrets(before)) console.log("nothing was changed");
+    else {
+      await writeSecretTable(place, after);
+      console.log(`${place.file} written: ${describeDifference(before, after)}`);
+    }
+    return EXIT.ok;
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+const TEMPLATE = '# A table for each folder, a line for each secret.\n# ["/prod/app"]\n# PASSWORD = "value"\n';
+
+function describeDifference(before: SecretTable, after: SecretTable): string {
+  const added = [...after.keys()].filter((path) => !before.has(path)).length;
+  const removed = [...before.keys()].filter((path) => !after.has(path)).length;
+  const changed = [...after].filter(([path, value]) => before.has(path) && before.get(path) !== value).length;
+  return `${added} added, ${changed} changed, ${removed} removed`;
+}
+
+/** An editor's copy must not reach a disk either. */
+async function chooseMemory(): Promise<string> {
+  for (const directory of [process.env["XDG_RUNTIME_DIR"], "/dev/shm", "/run", tmpdir()]) {
+    if (directory !== undefined && existsSync(directory) && (await isInMemory(directory))) return directory;
+  }
+  throw new CommandError("there is no directory in memory (/dev/shm) for the editor's copy: use orca secrets set");
+}
+
+async function findPlace({ file, identity, plain, config }: SecretsOptions): Promise<SecretFilePlace> {
+  if (file !== undefined) {
+    const path = resolve(file);
+    return { file: path, identityFile: resolve(identity ?? nameIdentityFile(path)), plain: plain ?? false };
+  }
+  if (!existsSync(config))
+    throw new CommandError(`say which file: orca secrets list --file FILE (there is no ${config})`);
+  const { secrets } = await readHostFile(agentConfigSchema, config);
+  if (secrets?.file === undefined) throw new CommandError(`${config} has no [secrets] file = …: say --file FILE`);
+  return {
+    file: secrets.file,
+    identityFile: secrets.identity_file ?? nameIdentityFile(secrets.file),
+    plain: plain ?? secrets.plain,
+  };
+}
+
+async function readIfThere(place: SecretFilePlace): Promise<SecretTable> {
+  const info = await stat(place.file).catch((error: NodeJS.ErrnoException) => error);
+  return info instanceof Error && info.code === "ENOENT" ? new Map() : readSecretTable(place);
+}
+
+async function readStdin(): Promise<string> {
+  const pieces: Buffer[] = [];
+  let sizeBytes = 0;
+  for await (const piece of process.stdin as AsyncIterable<Buffer>) {
+    sizeBytes += piece.length;
+    if (sizeBytes > LONGEST_BYTES) throw new CommandError("the value is larger than 1 MiB");
+    pieces.push(piece);
+  }
+  return Buffer.concat(pieces).toString("utf8");
+}

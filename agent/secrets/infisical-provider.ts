@@ -1,0 +1,98 @@
+// The provider behind an Infisical server: keeps the token, bounds logins and time. The questions themselves are asked by a
+// short-lived child through the server's SDK, which would cost the agent 14 MiB for good.
+
+import { Secret } from "../../shared/secret.ts";
+import type { SecretAnswer, SecretProvider } from "../../shared/secret-provider.ts";
+import { type Clock, systemClock } from "../host/clock.ts";
+import { askChild } from "./file-provider.ts";
+import type { InfisicalPlace, ReadAnswer } from "./read-exchange.ts";
+
+/** How long one round may take: the child gives up by itself first. */
+const DEADLINE_MS = 20_000;
+const CHILD_DEADLINE_MS = 25_000;
+/** Of a token's life so much is used; then a new login is cheaper than finding out that it ended. */
+const TOKEN_SHARE = 0.7;
+/** After so many failed logins in a row there is at most one in this time. */
+const FREE_LOGINS = 5;
+const LOGIN_EVERY_MS = 60_000;
+
+/** Secrets from an Infisical server. */
+export class InfisicalProvider implements SecretProvider {
+  readonly kind = "infisical";
+  readonly location: string;
+  readonly pollMs: number;
+  readonly notes: readonly string[];
+  readonly #place: InfisicalPlace;
+  readonly #program: string;
+  readonly #clock: Clock;
+  readonly #abort = new AbortController();
+  #token: { value: Secret; untilMs: number } | undefined;
+  #failedLogins = 0;
+  #nextLoginMs = Number.NEGATIVE_INFINITY;
+  #reading: Promise<unknown> = Promise.resolve();
+
+  /** @param program the agent's own entry, which the child is started from */
+  constructor(config: { place: InfisicalPlace; pollMs: number }, program: string, clock = systemClock) {
+    const { url, project, environment } = config.place;
+    this.#place = config.place;
+    this.#program = program;
+    this.#clock = clock;
+    this.pollMs = config.pollMs;
+    this.location = `${url} (project ${project}, environment ${environment})`;
+    const isClear = url.startsWith("http:") && !/^http:\/\/(127\.|localhost|\[::1\])/.test(url);
+    this.notes = isClear ? [`secrets: ${url} is asked without TLS, and secrets travel in clear: write https://`] : [];
+  }
+
+  /** One round at a time: a second one waits for the first. */
+  async read(paths: readonly string[]): Promise<ReadonlyMap<string, SecretAnswer>> {
+    const reading = this.#reading.then(() => this.#read(paths));
+    this.#reading = reading.catch(() => undefined);
+    return reading;
+  }
+
+  watch(): void {
+    // It does not say when something changes: it is polled.
+  }
+
+  close(): void {
+    this.#abort.abort();
+  }
+
+  async #read(paths: readonly string[]): Promise<ReadonlyMap<string, SecretAnswer>> {
+    const nowMs = this.#clock.monotonicMs();
+    const mayLogin = nowMs >= this.#nextLoginMs;
+    const isFresh = this.#token !== undefined && (nowMs < this.#token.untilMs || !mayLogin);
+    const token = isFresh ? this.#token?.value.expose() : undefined;
+    const request = { kind: "infisical", place: this.#place, paths, token, mayLogin, deadlineMs: DEADLINE_MS } as const;
+    const limits = { deadlineMs: CHILD_DEADLINE_MS, signal: this.#abort.signal };
+    const answer = await askChild(this.#program, request, limits);
+    this.#noteLogin(answer);
+    return new Map(paths.map((path) => [path, choose(path, answer)]));
+  }
+
+  /** Keeps the token of a login that went well; after one that did not, the next may have to wait. */
+  #noteLogin({ token, logins, failure }: ReadAnswer): void {
+    const nowMs = this.#clock.monotonicMs();
+    if (token !== undefined) {
+      this.#token = { value: new Secret(token.value), untilMs: nowMs + token.expiresInMs * TOKEN_SHARE };
+      this.#failedLogins = 0;
+      this.#nextLoginMs = Number.NEGATIVE_INFINITY;
+      return;
+    }
+    if (logins === 0) return;
+    this.#token = undefined;
+    this.#failedLogins += logins;
+    const spacingMs = this.#failedLogins >= FREE_LOGINS ? LOGIN_EVERY_MS : 0;
+    this.#nextLoginMs = nowMs + Math.max(spacingMs, failure?.waitMs ?? 0);
+  }
+}
+
+function choose(path: string, { answers, failure }: ReadAnswer): SecretAnswer {
+  if (failure !== undefined) {
+    const { reason, waitMs } = failure;
+    return { kind: "unavailable", reason, ...(waitMs === undefined ? {} : { waitMs }) };
+  }
+  const answer = answers[path];
+  if (answer === undefined) return { kind: "unavailable", reason: "the child that reads secrets left it out" };
+  return answer.kind === "value" ? { kind: "value", value: new Secret(answer.value) } : answer;
+}

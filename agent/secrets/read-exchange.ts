@@ -1,0 +1,49 @@
+// What the agent and its child that reads secrets say to each other: a line of JSON each, through pipes that nobody else
+// holds. Values and tokens travel in it; it is never logged.
+
+import type { SecretFilePlace } from "./secret-store-file.ts";
+
+/** What the child is asked. */
+export type ReadRequest = { kind: "file"; place: SecretFilePlace } | ({ kind: "infisical" } & InfisicalRequest);
+
+/** Which server, project and environment, as which identity. */
+export interface InfisicalPlace {
+  url: string;
+  project: string;
+  environment: string;
+  clientIdFile: string;
+  clientSecretFile: string;
+}
+
+/** One round of questions to an Infisical server. */
+export interface InfisicalRequest {
+  place: InfisicalPlace;
+  paths: readonly string[];
+  /** A token of an earlier round; undefined where a login is needed. */
+  token: string | undefined;
+  /** False while no login may be tried. */
+  mayLogin: boolean;
+  deadlineMs: number;
+}
+
+/** One path's answer, as it travels. */
+export type WireAnswer =
+  | { kind: "value"; value: string }
+  | { kind: "unavailable"; reason: string; waitMs?: number }
+  | { kind: "denied" | "not-found"; reason: string };
+
+/** What the child answers. */
+export interface ReadAnswer {
+  answers: Record<string, WireAnswer>;
+  /** Set where nothing could be asked. */
+  failure?: { reason: string; waitMs?: number };
+  /** The token to use next time, and how long it is good; undefined where it is not good any more. */
+  token?: { value: string; expiresInMs: number };
+  /** Logins that were sent. */
+  logins: number;
+  /** Requests for lists and single secrets that were sent. */
+  requests: number;
+}
+
+/** How the child is called; not for people. */
+export const READ_COMMAND = "read-secrets";

@@ -1,0 +1,300 @@
+// What a provider's answer means for a service that runs, that starts again, after a reboot, and for a new one: each cell of
+// the table is a test. And that an agent with everything else down brings back what it knows.
+
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+import { afterEach, describe, expect, test } from "vitest";
+
+import type { SecretAnswer } from "../../shared/secret-provider.ts";
+import { buildManifest } from "../builders/manifest.ts";
+import { type NodeChoices, TestNode } from "../builders/node.ts";
+import { FakeSecrets } from "../fakes/fake-secrets.ts";
+
+type Fault = Exclude<SecretAnswer, { kind: "value" }>;
+
+const PATH = "/prod/app/PASSWORD";
+const MORE = "/prod/app/TOKEN";
+
+function manifestOf(tables: string, top = "", image = "app:1"): string {
+  return buildManifest({ image, top, tables: `[update]\nsettle = "1s"\nhealthy_within = "20s"\n${tables}` });
+}
+
+const WITH_FILE = manifestOf(`[secrets.files]\n"db.password" = "${PATH}"`);
+const WITH_ENV = manifestOf(`[secrets.env]\nPASSWORD = "${PATH}"`);
+
+const nodes: TestNode[] = [];
+
+afterEach(async () => {
+  for (const node of nodes.splice(0)) await node.dispose();
+});
+
+function open(choices: NodeChoices = {}): { node: TestNode; secrets: FakeSecrets } {
+  const secrets = new FakeSecrets();
+  secrets.values.set(PATH, "correct horse");
+  const node = new TestNode({ ...choices, secrets });
+  nodes.push(node);
+  return { node, secrets };
+}
+
+async function bringUp(
+  manifest = WITH_FILE,
+  choices: NodeChoices = {},
+): Promise<{ node: TestNode; secrets: FakeSecrets }> {
+  const opened = open(choices);
+  opened.node.source.set({ app: manifest });
+  await opened.node.start();
+  await opened.node.untilSettled(["app"]);
+  return opened;
+}
+
+/** The host is off and on again: nothing runs, nothing is in memory. */
+async function reboot(node: TestNode): Promise<void> {
+  await node.stop();
+  node.engine.goDown();
+  node.clearMemory();
+  node.bootId = `${node.bootId}+`;
+  node.engine.comeBack();
+  await node.start();
+}
+
+function crash(node: TestNode, service: string): void {
+  const container = node.engine.running(service);
+  if (container === undefined) throw new Error(`${service} does not run`);
+  node.engine.end(container, 1);
+}
+
+function deliveredTo(node: TestNode, service = "app"): Record<string, string> {
+  const root = join(node.runDir, "secrets", service);
+  const files = readdirSync(root, { recursive: true, withFileTypes: true }).filter(
+    (entry) => entry.isFile() && !entry.name.endsWith(".json"),
+  );
+  return Object.fromEntries(
+    files.map((entry) => [entry.name, readFileSync(join(entry.parentPath, entry.name), "utf8")]),
+  );
+}
+
+function requestOf(node: TestNode, service = "app") {
+  const containers = [...node.engine.containers.values()].filter((entry) => entry.request?.service === service);
+  return containers.at(-1)?.request;
+}
+
+const DOWN: Fault = { kind: "unavailable", reason: "connect ECONNREFUSED" };
+const FAULTS: [string, Fault][] = [
+  ["unavailable", DOWN],
+  ["refused login", { kind: "unavailable", reason: "it refused the login: Invalid credentials", waitMs: 60_000 }],
+  ["denied", { kind: "denied", reason: "You are not allowed to readValue on secrets" }],
+  ["hidden", { kind: "denied", reason: "its value is hidden from this identity" }],
+  ["not found", { kind: "not-found", reason: "Secret with name 'PASSWORD' not found" }],
+];
+
+describe("delivery", () => {
+  test("as a file in memory with its variable, and never in what the engine is told otherwise", async () => {
+    const { node } = await bringUp();
+    expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
+    const request = requestOf(node);
+    expect(request?.extraEnv).toEqual({ DB_PASSWORD_FILE: "/run/secrets/db.password" });
+    expect(request?.binds.at(-1)).toMatchObject({ target: "/run/secrets", readOnly: true });
+    expect(JSON.stringify(request)).not.toContain("correct horse");
+    expect(statSync(join(node.runDir, "secrets")).mode & 0o777).toBe(0o700);
+  });
+
+  test("as a variable where the manifest says so", async () => {
+    const { node } = await bringUp(WITH_ENV);
+    expect(requestOf(node)?.extraEnv).toEqual({ PASSWORD: "correct horse" });
+    expect(JSON.stringify(requestOf(node)?.spec)).not.toContain("correct horse");
+  });
+
+  test("with nothing new, no reading and no restart of the agent changes anything", async () => {
+    const { node, secrets } = await bringUp();
+    const calls = node.engine.calls.length;
+    const reads = secrets.reads;
+    await node.clock.advance(3_600_000);
+    expect(secrets.reads - reads).toBeGreaterThan(9);
+    await node.stop();
+    await node.start();
+    await node.clock.advance(60_000);
+    expect(node.engine.calls.length).toBe(calls);
+  });
+
+  test("a directory that is not in memory gets nothing", async () => {
+    const { node } = open();
+    node.useDisk();
+    node.source.set({ app: WITH_FILE });
+    await node.start();
+    await node.until("backoff", ["app"]);
+    expect(node.view("app").reason).toContain("is not in memory");
+    expect(readdirSync(join(node.runDir, "secrets"))).toEqual([]);
+  });
+});
+
+describe.each(FAULTS)("the provider says: %s", (name, fault) => {
+  const survives = fault.kind === "unavailable";
+
+  test.each([
+    ["as a file", WITH_FILE],
+    ["in the environment", WITH_ENV],
+  ])("a running service that has it %s goes on", async (_how, manifest) => {
+    const { node, secrets } = await bringUp(manifest);
+    const calls = node.engine.calls.length;
+    secrets.fail("*", fault);
+    await node.clock.advance(3_600_000);
+    expect(node.view("app")).toMatchObject({ state: "healthy", settled: true });
+    expect(node.engine.calls.length).toBe(calls);
+  });
+
+  test(`a service that crashes ${survives ? "starts again" : "is not started again"}`, async () => {
+    const { node, secrets } = await bringUp();
+    secrets.fail("*", fault);
+    await node.clock.advance(10_000);
+    crash(node, "app");
+    if (survives) await node.untilSettled(["app"]);
+    else {
+      await node.clock.advance(120_000);
+      expect(node.view("app").state).toBe("waiting");
+      expect(node.view("app").reason).toContain(`${PATH} ${fault.kind === "denied" ? "is denied" : "is not there"}`);
+      expect(node.engine.of("app").map((entry) => entry.status)).toEqual(["exited"]);
+    }
+  });
+
+  test(`after a reboot it ${survives ? "starts from what is sealed, and its age is shown" : "is not started"}`, async () => {
+    const { node, secrets } = await bringUp();
+    secrets.fail("*", fault);
+    await reboot(node);
+    if (survives) {
+      await node.untilSettled(["app"]);
+      expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
+      expect(node.view("app").notes.join()).toContain("its secrets are as they were at");
+      expect(node.turn.notes.join()).toContain(fault.reason);
+    } else {
+      await node.clock.advance(120_000);
+      expect(node.view("app").state).toBe("waiting");
+      expect(node.view("app").reason).toContain(fault.reason);
+    }
+    secrets.fail("*", undefined);
+    await node.untilSettled(["app"]);
+  });
+
+  test("a new service is not made", async () => {
+    const { node, secrets } = open();
+    secrets.fail("*", fault);
+    node.source.set({ app: WITH_FILE });
+    await node.start();
+    await node.clock.advance(120_000);
+    expect(node.view("app").state, name).toBe(survives ? "waiting" : "refused");
+    expect(node.view("app").reason).toContain(fault.reason);
+    expect(node.engine.of("app")).toEqual([]);
+    secrets.fail("*", undefined);
+    await node.untilSettled(["app"]);
+  });
+
+  test("a changed service that needs one more secret stays at its release", async () => {
+    const { node, secrets } = await bringUp();
+    const calls = node.engine.calls.length;
+    secrets.values.set(MORE, "battery staple");
+    secrets.fail(survives ? "*" : MORE, fault);
+    await node.clock.advance(1_000);
+    node.source.set({ app: manifestOf(`[secrets.files]\n"db.password" = "${PATH}"\ntoken = "${MORE}"`) });
+    await node.clock.advance(120_000);
+    expect(node.view("app").reason).toContain(`${MORE}`);
+    expect(node.engine.calls.length).toBe(calls);
+    secrets.fail(survives ? "*" : MORE, undefined);
+    await node.clock.advance(70_000);
+    await node.untilSettled(["app"]);
+    expect(deliveredTo(node)).toEqual({ "db.password": "correct horse", token: "battery staple" });
+  });
+});
+
+describe("the last known values", () => {
+  test("are too old after the time that is allowed: then a start fails closed", async () => {
+    const { node, secrets } = await bringUp(WITH_FILE, { maxStaleMs: 7_200_000 });
+    secrets.fail("*", DOWN);
+    await node.clock.advance(7_300_000);
+    expect(node.view("app").state).toBe("healthy");
+    crash(node, "app");
+    await node.clock.advance(120_000);
+    expect(node.view("app").state).toBe("waiting");
+    expect(node.view("app").reason).toMatch(/ old, more than the 2h allowed/);
+  });
+
+  test("a changed image goes out while the provider is down, where every secret is known", async () => {
+    const { node, secrets } = await bringUp();
+    secrets.fail("*", DOWN);
+    await node.clock.advance(10_000);
+    node.source.set({ app: WITH_FILE.replace("app:1", "app:2") });
+    await node.clock.advance(2_000);
+    await node.untilSettled(["app"]);
+    expect(node.view("app").image).toBe("app:2");
+    expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
+  });
+
+  test("a revoked secret is gone from the disk, and does not come back when the provider is down later", async () => {
+    const { node, secrets } = await bringUp();
+    secrets.fail(PATH, { kind: "denied", reason: "no" });
+    await node.clock.advance(10_000);
+    expect(readFileSync(join(node.stateDir, "secrets.sealed"), "utf8")).not.toContain(PATH);
+    secrets.fail(PATH, undefined);
+    secrets.fail("*", DOWN);
+    await reboot(node);
+    await node.clock.advance(120_000);
+    expect(node.view("app").state).toBe("waiting");
+  });
+
+  test("the provider is asked at most once a minute while it is down", async () => {
+    const { node, secrets } = await bringUp();
+    secrets.fail("*", DOWN);
+    await node.clock.advance(1_000);
+    const before = secrets.reads;
+    await node.clock.advance(3_600_000);
+    expect(secrets.reads - before).toBeLessThanOrEqual(65);
+    expect(secrets.reads - before).toBeGreaterThan(30);
+  });
+
+  test("what it wants to be left alone for is kept to", async () => {
+    const { node, secrets } = await bringUp();
+    secrets.fail("*", { ...DOWN, waitMs: 1_200_000 });
+    await node.clock.advance(1_000);
+    const before = secrets.reads;
+    await node.clock.advance(1_190_000);
+    expect(secrets.reads).toBe(before);
+    await node.clock.advance(20_000);
+    expect(secrets.reads).toBe(before + 1);
+  });
+});
+
+test("no provider: refused, and it says what to write", async () => {
+  const node = new TestNode();
+  nodes.push(node);
+  node.source.set({ app: WITH_FILE });
+  await node.start();
+  await node.until("refused", ["app"]);
+  expect(node.view("app").reason).toContain("no provider is configured: write [secrets]");
+});
+
+test("everything else down at a cold boot: all start in order from what is on the disk, and nothing restarts when it returns", async () => {
+  const { node, secrets } = open();
+  secrets.values.set(MORE, "battery staple");
+  node.source.set({
+    db: manifestOf(`[secrets.env]\nPASSWORD = "${PATH}"`),
+    api: manifestOf(`[secrets.files]\ntoken = "${MORE}"`, 'requires = ["db"]'),
+    web: manifestOf(`[secrets.files]\npassword = "${PATH}"`, 'requires = ["api"]'),
+  });
+  await node.start();
+  await node.untilSettled(["db", "api", "web"]);
+  secrets.fail("*", DOWN);
+  node.source.fail("connect ECONNREFUSED");
+  await reboot(node);
+  await node.untilSettled(["db", "api", "web"]);
+  const started = node.events.flatMap((event) =>
+    event.kind === "step-done" && event.step.kind === "start-container" ? [event.lane] : [],
+  );
+  expect(started.slice(-3)).toEqual(["db", "api", "web"]);
+  expect(deliveredTo(node, "web")).toEqual({ password: "correct horse" });
+  expect(node.turn.notes.join()).toContain("cannot be asked");
+  const calls = node.engine.calls.length;
+  secrets.fail("*", undefined);
+  node.source.fail(undefined);
+  await node.clock.advance(600_000);
+  expect(node.engine.calls.length).toBe(calls);
+  expect(node.turn.notes.join()).not.toContain("cannot be asked");
+});
