@@ -90,7 +90,7 @@ export class Agent {
   #loop: Promise<void> = Promise.resolve();
 
   constructor(options: AgentOptions) {
-    const { node, engine, clock, emit, source } = options;
+    const { node, clock, emit, source } = options;
     this.#options = options;
     this.#queue = new TriggerQueue(clock);
     this.store = Store.open(options.stateDir, clock.nowMs());

@@ -50,14 +50,6 @@ function describeProvider(secrets: AgentConfig["secrets"]): SecretsConfig {
   return { ...common, provider: { kind: "infisical", place, pollMs: poll } };
 }
 
-function listNotes(source: AgentConfig["source"]): string[] {
-  const parts = [...(source.status_token_file === undefined ? [] : ["source.status_token_file"])];
-  const unused = parts.length === 0 ? [] : [`agent.toml: not acted on by this version: ${parts.join(", ")}`];
-  const { git } = source;
-  if (git?.token_file === undefined || !git.url.startsWith("http:")) return unused;
-  return [...unused, "agent.toml: the Git token travels in clear: write https:// into source.git.url"];
-}
-
 /** Runs `orca agent`; answers the exit code. */
 export async function agent(options: AgentCommandOptions): Promise<number> {
   return runDaemon(await readConfig(options));

@@ -196,7 +196,7 @@ describe.each(FAULTS)("the provider says: %s", (name, fault) => {
     await node.clock.advance(1_000);
     node.source.set({ app: manifestOf(`[secrets.files]\n"db.password" = "${PATH}"\ntoken = "${MORE}"`) });
     await node.clock.advance(120_000);
-    expect(node.view("app").reason).toContain(`${MORE}`);
+    expect(node.view("app").reason).toContain(MORE);
     expect(node.engine.calls.length).toBe(calls);
     secrets.fail(survives ? "*" : MORE, undefined);
     await node.clock.advance(70_000);

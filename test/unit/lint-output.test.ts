@@ -37,7 +37,7 @@ describe("text", () => {
     expect(await run(GOOD)).toEqual({
       code: 0,
       output: [
-        "info: this version has no provider of secrets and refuses services that take them: vm-a/app",
+        "info: the engine shows variables to whoever may inspect the container: prefer [secrets.files] to [secrets.env] where the program can read a file: vm-a/app",
         "info: slo is not measured by this version: vm-a/app",
         "0 errors, 0 warnings in 1 manifest of 3 nodes: valid",
       ].join("\n"),
@@ -116,7 +116,7 @@ describe("json", () => {
     ]);
     expect(document.problems.filter(({ severity }) => severity === "info")).toMatchObject([
       { code: "unused-slo", line: 4, column: 2, key: "slo" },
-      { code: "unused-secrets", line: 6, column: 2, key: "secrets" },
+      { code: "secret-env", line: 6, column: 10, key: "secrets.env" },
     ]);
   });
 
@@ -146,7 +146,7 @@ describe("github", () => {
   it("sums up infos in one notice for each kind", async () => {
     const { output } = await run(GOOD, { format: "github" });
     expect(output.split("\n").slice(0, 2)).toEqual([
-      "::notice title=lint::this version has no provider of secrets and refuses services that take them: vm-a/app",
+      "::notice title=lint::the engine shows variables to whoever may inspect the container: prefer [secrets.files] to [secrets.env] where the program can read a file: vm-a/app",
       "::notice title=lint::slo is not measured by this version: vm-a/app",
     ]);
   });

@@ -9,6 +9,7 @@ import { checkPromises } from "./promises.ts";
 import { checkReferences } from "./references.ts";
 import type { Check, FileFinding, RepositoryView } from "./repository-view.ts";
 import { checkRoutes } from "./routes-check.ts";
+import { checkSecretEnv } from "./secret-env.ts";
 import { checkSecretLiterals } from "./secret-literals.ts";
 import { checkUnused } from "./unused.ts";
 
@@ -21,6 +22,7 @@ const CHECKS: readonly Check[] = [
   checkRoutes,
   checkFiles,
   checkPromises,
+  checkSecretEnv,
   checkSecretLiterals,
   checkUnused,
 ];
