@@ -5,6 +5,7 @@ import { join } from "node:path";
 
 import { tearDown } from "../apply/teardown.ts";
 import { openEngine } from "../docker/engine.ts";
+import { chooseSecretDirectory } from "../host/memory-directory.ts";
 import { lockNode } from "../node-lock.ts";
 
 /** What to take down. */
@@ -18,7 +19,7 @@ export interface DownRequest {
 
 /** What the agent keeps in its state directory; whatever else is in there is not Orca's to remove. */
 const STATE_ENTRIES =
-  /^(orca\.db(-wal|-shm|\.damaged-\d+(-wal|-shm)?)?|files|report\.json(\.new)?|hosts(\.new)?|audit.*|agent\.sock|run)$/;
+  /^(orca\.db(-wal|-shm|\.damaged-\d+(-wal|-shm)?)?|files|report\.json(\.new)?|hosts(\.new)?|audit.*|agent\.sock|run|host\.key|secrets\.sealed(\.new)?)$/;
 
 async function removeState({ stateDir, runDir }: DownRequest): Promise<void> {
   for (const entry of await readdir(stateDir).catch(() => [])) {
@@ -26,6 +27,7 @@ async function removeState({ stateDir, runDir }: DownRequest): Promise<void> {
   }
   // Only what is empty by now.
   await rmdir(stateDir).catch(() => undefined);
+  await rm(chooseSecretDirectory(runDir), { recursive: true, force: true });
   await rm(runDir, { recursive: true, force: true });
 }
 

@@ -3,7 +3,8 @@
 
 import { stat } from "node:fs/promises";
 
-import { nameBootstrap } from "../../shared/bootstrap.ts";
+import { nameBootstrap, parseBootstrap } from "../../shared/bootstrap.ts";
+import type { Secret } from "../../shared/secret.ts";
 import type { SecretAnswer } from "../../shared/secret-provider.ts";
 import { readSecretFile } from "../host/secret-file.ts";
 
@@ -25,8 +26,19 @@ export async function readBootstrap(path: string): Promise<SecretAnswer> {
   if (info.uid !== 0 && info.uid !== process.getuid?.())
     return { kind: "denied", reason: `${file} belongs to uid ${info.uid}: run chown root ${file}` };
   try {
-    return { kind: "value", value: await readSecretFile(file) };
+    const value = await readSecretFile(file);
+    parseBootstrap(value.expose());
+    return { kind: "value", value };
   } catch (error) {
     return { kind: "denied", reason: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** The values of its variables; the file's own text where it cannot be parsed. */
+export function listBootstrapValues(value: Secret): string[] {
+  try {
+    return Object.values(parseBootstrap(value.expose()));
+  } catch {
+    return [value.expose()];
   }
 }

@@ -11,7 +11,7 @@ import type { Secret } from "../../shared/secret.ts";
 import { nameVersion, type SecretFact, type SecretFacts } from "../../shared/secret-facts.ts";
 import type { SecretAnswer, SecretProvider } from "../../shared/secret-provider.ts";
 import type { Clock } from "../host/clock.ts";
-import { isBootstrap, readBootstrap } from "./bootstrap-file.ts";
+import { isBootstrap, listBootstrapValues, readBootstrap } from "./bootstrap-file.ts";
 import type { HostKey } from "./host-key.ts";
 import type { KeptSecret, SealedFile } from "./seal.ts";
 
@@ -37,6 +37,11 @@ const POLL_JITTER = 0.1;
 /** Older values of one path that are kept although nothing names them: a change may be taken back. */
 const KEPT_VERSIONS = 3;
 const DIGEST_DIGITS = 16;
+
+/** What a program could print of a value: of a bootstrap file its single variables. */
+function listShowable({ path, value }: KeptSecret): string[] {
+  return isBootstrap(path) ? listBootstrapValues(value) : [value.expose()];
+}
 
 type Known = Exclude<SecretAnswer, { kind: "value" }> | { kind: "value"; version: string };
 
@@ -239,7 +244,7 @@ export class SecretKeeper {
   }
 
   #learn(): void {
-    this.#options.redactor.learn([...this.#kept.values()].flat().map((entry) => entry.value.expose()));
+    this.#options.redactor.learn([...this.#kept.values()].flat().flatMap(listShowable));
   }
 
   #digest(path: string, value: Secret): string {

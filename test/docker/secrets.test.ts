@@ -1,0 +1,224 @@
+// Secrets on the real engine, through the real program: delivered with the right owner in memory, rotated in place, and a
+// canary that is looked for in everything the agent writes, shows or tells the engine.
+
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { get } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { chooseSecretDirectory } from "../../agent/host/memory-directory.ts";
+import { docker } from "../builders/docker-cli.ts";
+import { OrcaProcess } from "../builders/orca-process.ts";
+import { buildHttpd } from "../builders/real-node.ts";
+import { eventually } from "../contract/docker-port.ts";
+
+const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
+const NODE = "t-secrets";
+const STATUS = "127.0.0.1:17075";
+const root = mkdtempSync(join(tmpdir(), "orca-secrets-"));
+const state = join(root, "state");
+const file = join(root, "secrets.age");
+const manifests = join(root, "platform", "orca", "manifests", NODE);
+const bootstrap = join(root, "bootstrap.env");
+const policy = join(root, "policy.toml");
+let agent: OrcaProcess;
+
+/** Marked values, with characters that change in JSON, URLs and shells. */
+const CANARIES = {
+  "/prod/app/PASSWORD": 'canary-3f1"one&two/three=four',
+  "/prod/app/TOKEN": "canary-77c0ffee-token-of-the-app",
+  "/prod/app/KEY": "-----BEGIN KEY-----\ncanaryMC4CAQAwBQYDK2VwBCIEIJDYvh6SEqVTm50DFtMD\n-----END KEY-----",
+};
+const BOOTSTRAP_CANARY = "canary-bootstrap-91aa";
+
+function orca(words: readonly string[], input = ""): { status: number | null; output: string } {
+  const run = spawnSync(process.execPath, [MAIN, ...words], {
+    input,
+    encoding: "utf8",
+    env: { ...process.env, NO_COLOR: "1", ORCA_SOCKET: join(state, "agent.sock") },
+  });
+  return { status: run.status, output: run.stdout + run.stderr };
+}
+
+function setSecret(path: string, value: string): void {
+  const { status, output } = orca(["secrets", "set", path, "--file", file], value);
+  if (status !== 0) throw new Error(output);
+}
+
+async function fetchText(path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const request = get(`http://${STATUS}${path}`, (response) => {
+      let text = "";
+      response.on("data", (chunk: Buffer) => (text += chunk.toString()));
+      response.once("end", () => resolve(text));
+      // The event stream has no end of its own.
+      if (path === "/events") setTimeout(() => resolve(text), 500);
+    });
+    request.once("error", reject);
+  });
+}
+
+/** Every form in which a value might be written. */
+function listForms(value: string): string[] {
+  const lines = [value, ...value.split("\n").filter((line) => line.includes("canary"))];
+  return lines.flatMap((text) => [
+    text,
+    JSON.stringify(text).slice(1, -1),
+    encodeURIComponent(text),
+    Buffer.from(text).toString("base64").replaceAll("=", ""),
+    Buffer.from(text).toString("hex"),
+  ]);
+}
+
+function findCanaries(text: string): string[] {
+  return [...Object.values(CANARIES), BOOTSTRAP_CANARY].flatMap(listForms).filter((form) => text.includes(form));
+}
+
+async function idOf(service: string): Promise<string> {
+  return (
+    await docker(
+      "ps",
+      "-aq",
+      "--no-trunc",
+      "--filter",
+      `label=orca.node=${NODE}`,
+      "--filter",
+      `label=orca.service=${service}`,
+    )
+  ).trim();
+}
+
+const STARTED = 'command = ["/bin/sh", "-c", ';
+
+beforeAll(async () => {
+  mkdirSync(manifests, { recursive: true });
+  for (const [path, value] of Object.entries(CANARIES)) setSecret(path, value);
+  writeFileSync(bootstrap, `BOOT_PASSWORD=${BOOTSTRAP_CANARY}\n`, { mode: 0o600 });
+  writeFileSync(policy, `[bootstrap]\nallowed_files = ["${bootstrap}"]\n`);
+  const files =
+    '[secrets]\non_rotate = { signal = "SIGHUP" }\n[secrets.files]\n"db.password" = "/prod/app/PASSWORD"\n"tls.key" = "/prod/app/KEY"';
+  // Writes down each SIGHUP with the file as it sees it then; prints what it was given, as careless programs do.
+  const script =
+    "cat /run/secrets/*; base64 /run/secrets/db.password; trap 'cat $DB_PASSWORD_FILE > /scratch/seen' HUP; httpd -f -p 8080 -h /etc & while :; do wait; done";
+  writeFileSync(
+    join(manifests, "files.toml"),
+    buildHttpd({
+      top: 'user = "1234:4321"\ntmpfs = ["/scratch:mode=1777"]',
+      command: `["/bin/sh", "-c", "${script}"]`,
+      tables: files,
+    }),
+  );
+  // Prints its variables and ends, again and again: its last lines are kept and shown.
+  writeFileSync(
+    join(manifests, "careless.toml"),
+    `image = "orca-test/busybox:1"\n${STARTED}"echo token $TOKEN; env | base64; echo $BOOT_PASSWORD >&2; sleep 1; exit 3"]\n` +
+      '[resources]\nmemory = "16MiB"\n[health]\nexec = ["/bin/sh", "-c", "echo probe $TOKEN; exit 1"]\ninterval = "300ms"\n' +
+      `[secrets.env]\nTOKEN = "/prod/app/TOKEN"\n[bootstrap]\nenv_file = "${bootstrap}"\n`,
+  );
+  const options = ["--secrets", file, "--state", state, "--listen", STATUS, "--policy", policy];
+  agent = new OrcaProcess(["up", join(root, "platform"), ...options]);
+  const status = (): Promise<string> => fetchText("/v1/status").catch(() => "");
+  await eventually(async () => /"state": ?"healthy"/.test(await status()), 30_000).catch(async (error: unknown) => {
+    throw new Error(`${agent.output}\n${await status()}`, { cause: error });
+  });
+});
+
+afterAll(async () => {
+  await agent.stop();
+  orca(["up", join(root, "platform"), "--state", state, "--down"]);
+  rmSync(root, { recursive: true, force: true });
+});
+
+describe("files", () => {
+  test("lie in memory, read-only, with the owner and mode that the container's user needs", async () => {
+    const id = await idOf("files");
+    const inside = (...command: string[]): Promise<string> => docker("exec", id, ...command);
+    expect(await inside("stat", "-c", "%a %u:%g", "/run/secrets/db.password")).toBe("400 1234:4321");
+    expect(await inside("cat", "/run/secrets/tls.key")).toBe(CANARIES["/prod/app/KEY"]);
+    expect(await inside("sh", "-c", "echo $DB_PASSWORD_FILE $TLS_KEY_FILE")).toBe(
+      "/run/secrets/db.password /run/secrets/tls.key",
+    );
+    expect(await inside("sh", "-c", "grep ' /run/secrets ' /proc/mounts | cut -d' ' -f1,4")).toMatch(/^tmpfs ro\b/);
+    await expect(inside("sh", "-c", "echo x > /run/secrets/db.password")).rejects.toThrow(/Read-only|denied/);
+  });
+
+  test("a new value is put in place and the service is signalled: the same container sees it", async () => {
+    const id = await idOf("files");
+    setSecret("/prod/app/PASSWORD", "canary-a-new-value-5150");
+    const seen = (): Promise<string> => docker("exec", id, "cat", "/scratch/seen").catch(() => "");
+    await eventually(async () => (await seen()) === "canary-a-new-value-5150", 20_000);
+    setSecret("/prod/app/PASSWORD", CANARIES["/prod/app/PASSWORD"]);
+    await eventually(async () => (await seen()) === CANARIES["/prod/app/PASSWORD"], 20_000);
+    expect(await idOf("files")).toBe(id);
+  });
+});
+
+describe("the canary", () => {
+  beforeAll(async () => {
+    // Until the careless one has crashed a few times and its last lines have been taken.
+    await eventually(() => /exit code 3/.test(orca(["why", "careless"]).output), 20_000);
+    await eventually(async () => (await fetchText("/why/careless")).includes("restart"), 20_000);
+  });
+
+  test("what it printed is kept without the values, so that the search means something", () => {
+    const { output } = orca(["why", "careless"]);
+    expect(output).toContain("token [REDACTED]");
+  });
+
+  test.each(["/", "/v1/status", "/why/files", "/why/careless", "/v1/why/careless", "/metrics", "/events", "/readyz"])(
+    "is not at %s",
+    async (path) => {
+      const text = await fetchText(path);
+      expect(text.length).toBeGreaterThan(0);
+      expect(findCanaries(text)).toEqual([]);
+    },
+  );
+
+  test.each([
+    ["status", "--json"],
+    ["why", "files"],
+    ["why", "careless"],
+    ["plan", "--json"],
+    ["audit"],
+    ["secrets", "list", "--file", file],
+  ])("is not in the output of orca %s %s", (...words) => {
+    const { output } = orca(words);
+    expect(output.length).toBeGreaterThan(0);
+    expect(findCanaries(output)).toEqual([]);
+  });
+
+  test("is not in anything the agent has written or printed, nor in how it and its children were started", () => {
+    expect(findCanaries(agent.output)).toEqual([]);
+    const written = readdirSync(state, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+    const names = written.map((entry) => entry.name);
+    expect(names).toEqual(expect.arrayContaining(["orca.db", "orca.db-wal", "secrets.sealed", "host.key"]));
+    for (const entry of written) {
+      const path = join(entry.parentPath, entry.name);
+      expect([path, findCanaries(readFileSync(path, "latin1"))]).toEqual([path, []]);
+    }
+    for (const part of ["cmdline", "environ"])
+      expect(findCanaries(readFileSync(`/proc/${agent.child.pid}/${part}`, "latin1"))).toEqual([]);
+  });
+
+  test("is not in what the engine shows of a service that has it in files, nor in any label", async () => {
+    expect(findCanaries(await docker("inspect", await idOf("files")))).toEqual([]);
+    const labels = await docker("inspect", "--format", "{{json .Config.Labels}}", await idOf("careless"));
+    expect(findCanaries(labels)).toEqual([]);
+    expect(findCanaries(execFileSync("docker", ["volume", "ls"], { encoding: "utf8" }))).toEqual([]);
+  });
+
+  test("is gone from memory when the service is", async () => {
+    rmSync(join(manifests, "files.toml"));
+    await eventually(() => orca(["status"]).output.includes("removing"), 20_000);
+    const memory = chooseSecretDirectory(`/run/orca/${NODE}`);
+    expect(readdirSync(memory, { recursive: true }).join()).toContain("db.password");
+    await agent.stop();
+    const down = orca(["up", join(root, "platform"), "--state", state, "--down"]);
+    expect(down.output).not.toContain("canary");
+    expect(existsSync(memory)).toBe(false);
+  });
+});
