@@ -1,13 +1,14 @@
 // The traffic of start-first services: who gets it, when it is switched, and when the container that had it ends. Pure.
 // The old container serves until the new release has settled; it ends only after the front sends its traffic elsewhere.
 
+import { backoffDelayMs } from "../../shared/backoff.ts";
 import type { DesiredService } from "../../shared/desired-state.ts";
 import { nameFrontLanes, type ToldFront } from "../../shared/front.ts";
 import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { Operation, Step } from "../../shared/step.ts";
 import { rememberLane } from "./remember.ts";
-import { buildRemoval, buildStop } from "./steps.ts";
+import { buildRemoval, buildStop, standsBehind } from "./steps.ts";
 import type { Reachable, World } from "./world.ts";
 
 /** What a plan does about fronts. */
@@ -68,6 +69,7 @@ export function planFronts(world: World, engine: Reachable, memory: NodeMemory["
     if (paused !== undefined) continue;
     planTraffic(fronted, result);
     planRetirement(fronted, result);
+    planRevival(fronted, engine, result);
   }
   return result;
 }
@@ -106,8 +108,8 @@ function planTraffic(fronted: Fronted, result: FrontPlan): void {
   const { world, desired, front, told } = fronted;
   const { traffic: lane } = nameFrontLanes(desired.name);
   const address = addressOf(world, selectServing(fronted));
-  const isTold = told === undefined ? address === undefined : told.address === address;
-  if (front === undefined || isTold) return;
+  // What a front was told by an agent before this one is not known: it may send traffic to an address that is gone.
+  if (front === undefined || (told !== undefined && told.address === address)) return;
   const about = `${nameRun(front)} ${address ?? "nobody"}`;
   const { name } = desired.front.service;
   const step: Step = {
@@ -167,6 +169,33 @@ function planRetirement(fronted: Fronted, result: FrontPlan): void {
   } as const;
   const steps = [...drain, buildStop(desired, old), ...buildRemoval(old)];
   offer(world, result, { lane, cause, fingerprint: old.id, steps });
+}
+
+/** While a new release is tried, the last good one goes on being healed where nothing else is there to take the traffic. */
+function planRevival({ world, desired, memory, running }: Fronted, engine: Reachable, result: FrontPlan): void {
+  const { retire: lane } = nameFrontLanes(desired.name);
+  const release = memory?.release;
+  const isTried = release !== undefined && release.specHash !== desired.specHash;
+  if (!isTried || !desired.running || memory?.stoppedBy !== undefined) return;
+  const old = engine.containers.find(
+    (entry) => entry.service === desired.name && entry.specHash === release.specHash && standsBehind(desired, entry),
+  );
+  if (old === undefined) return;
+  const about = `again ${old.id}`;
+  const before = world.memory.lanes?.[lane];
+  const known = before?.about === about ? before : undefined;
+  if (known !== undefined) result.lanes = { ...result.lanes, [lane]: known };
+  const isEnded = old.status === "exited" && !old.stoppedByHand;
+  if (!isEnded || running.some((entry) => world.observed.health.get(entry.id)?.status === "healthy")) return;
+  if (world.observed.operations.some((busy) => busy.lane === lane)) return;
+  if (known !== undefined && world.nowMs < known.nextMs) return void result.nextMs.push(known.nextMs);
+  const { initial, max } = desired.restart.backoff;
+  const attempt = (known?.attempt ?? -1) + 1;
+  const nextMs = world.nowMs + backoffDelayMs({ initialMs: initial, maxMs: max }, attempt, about);
+  const detail = `${old.revision} ended while ${desired.revision} is tried`;
+  result.lanes = { ...result.lanes, [lane]: { message: detail, attempt, nextMs, about } };
+  const steps: Step[] = [{ kind: "start-container", service: desired.name, container: old.id }];
+  result.operations.push({ lane, cause: { kind: "crash", detail }, fingerprint: old.id, steps });
 }
 
 /** Adds an operation, unless its lane is busy or the last try of the same has just failed. */

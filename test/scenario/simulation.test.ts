@@ -4,6 +4,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
+import { FRONT_IMAGE } from "../../shared/front.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 import type { FakeContainer } from "../fakes/fake-container.ts";
@@ -11,11 +12,16 @@ import type { FakeContainer } from "../fakes/fake-container.ts";
 const SERVICES = ["a", "b", "c", "d"] as const;
 type Service = (typeof SERVICES)[number];
 
+/** The one that may be updated start-first, and its front. */
+const FRONTED = "d";
+const FRONT = "d.front";
+type Order = "stop-first" | "start-first";
+
 /** One thing that happens. */
 type Event =
-  | { kind: "edit"; service: Service; image: string; state: "running" | "stopped"; requires: boolean }
+  | { kind: "edit"; service: Service; image: string; state: "running" | "stopped"; requires: boolean; order: Order }
   | { kind: "break"; service: Service }
-  | { kind: "crash" | "by-hand" | "oom" | "remove" | "disconnect" | "caps" | "pause"; service: Service }
+  | { kind: "crash" | "by-hand" | "oom" | "remove" | "disconnect" | "caps" | "pause"; service: Service | typeof FRONT }
   | { kind: "engine-restart" | "kill-agent" | "stop-agent" | "events-break" | "source-fails" | "source-back" }
   | { kind: "kill-at-call"; call: number }
   | { kind: "wait"; ms: number };
@@ -30,6 +36,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
       image: fc.constantFrom("app:1", "app:2"),
       state: fc.constantFrom("running" as const, "stopped" as const),
       requires: fc.boolean(),
+      order: fc.constantFrom("stop-first" as const, "start-first" as const),
     }),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("break" as const), service }) },
@@ -37,7 +44,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
     weight: 5,
     arbitrary: fc.record({
       kind: fc.constantFrom("crash", "by-hand", "oom", "remove", "disconnect", "caps", "pause"),
-      service,
+      service: fc.constantFrom(...SERVICES, FRONT),
     }),
   },
   {
@@ -61,16 +68,16 @@ const event: fc.Arbitrary<Event> = fc.oneof(
 );
 
 /** The wanted state of each service, as the last good edit left it. */
-type Wanted = Map<Service, { image: string; state: "running" | "stopped" }>;
+type Wanted = Map<Service, { image: string; state: "running" | "stopped"; order: Order }>;
 
-function manifest(edit: { image: string; state: string; requires: boolean }, name: Service): string {
+function manifest(edit: { image: string; state: string; requires: boolean; order: Order }, name: Service): string {
   // Only towards the front of the alphabet, so that no cycle comes of it.
   const before = SERVICES[SERVICES.indexOf(name) - 1];
   const requires = edit.requires && before !== undefined ? `wants = ["${before}"]` : "";
   return buildManifest({
     image: edit.image,
-    top: `state = "${edit.state}"\n${requires}`,
-    tables: '[update]\nsettle = "5s"\n[restart]\nbackoff = { max = "20s" }',
+    top: `state = "${edit.state}"\n${requires}${name === FRONTED ? '\nports = ["8080:80"]' : ""}`,
+    tables: `[update]\nsettle = "5s"\norder = "${name === FRONTED ? edit.order : "stop-first"}"\n[restart]\nbackoff = { max = "20s" }`,
   });
 }
 
@@ -78,7 +85,7 @@ async function happen(node: TestNode, what: Event, wanted: Wanted): Promise<void
   const target = "service" in what ? node.engine.running(what.service) : undefined;
   switch (what.kind) {
     case "edit":
-      wanted.set(what.service, { image: what.image, state: what.state });
+      wanted.set(what.service, { image: what.image, state: what.state, order: what.order });
       return node.source.set({ [what.service]: manifest(what, what.service) });
     case "break":
       // A manifest that does not parse changes nothing that is wanted.
@@ -122,18 +129,27 @@ function disturb(node: TestNode, kind: string, target: FakeContainer): void {
   else node.engine.touch(target, "pause", (container) => (container.status = "paused"));
 }
 
+/** The front runs where one is wanted, and sends the traffic to the container that runs. */
+function expectTraffic(node: TestNode, order: Order | undefined): void {
+  const running = node.engine.of(FRONTED).find((entry) => entry.status === "running");
+  const fronts = node.engine.of(FRONT).filter((entry) => entry.status === "running");
+  expect(fronts).toHaveLength(order === "start-first" ? 1 : 0);
+  if (order !== "start-first") return;
+  const told = node.fronts.traffic.get(FRONT);
+  expect(told?.address).toBe(running === undefined ? undefined : [...running.networks.values()][0]);
+  if (told?.address !== undefined) expect(told.run).toBe(`${fronts[0]?.id}@${fronts[0]?.detail.startedMs}`);
+}
+
 const runs = process.env["ORCA_SLOW"] === "1" ? 400 : 25;
 
 test(`any ${runs} sequences of faults end where the manifests say`, { timeout: 1_200_000 }, async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(event, { minLength: 3, maxLength: 25 }), async (events) => {
-      const node = new TestNode();
-      const wanted: Wanted = new Map(SERVICES.map((name) => [name, { image: "app:1", state: "running" }]));
-      node.source.set(
-        Object.fromEntries(
-          SERVICES.map((name) => [name, manifest({ image: "app:1", state: "running", requires: true }, name)]),
-        ),
-      );
+      const node = new TestNode({ settings: { frontImage: FRONT_IMAGE } });
+      node.engine.images.set(FRONT_IMAGE, {});
+      const first = { image: "app:1", state: "running", order: "start-first" } as const;
+      const wanted: Wanted = new Map(SERVICES.map((name) => [name, first]));
+      node.source.set(Object.fromEntries(SERVICES.map((name) => [name, manifest({ ...first, requires: true }, name)])));
       await node.start();
       for (const what of events) await happen(node, what, wanted);
       node.source.fail(undefined);
@@ -156,6 +172,7 @@ test(`any ${runs} sequences of faults end where the manifests say`, { timeout: 1
           expect(node.view(name).state).toBe("healthy");
         }
       }
+      expectTraffic(node, wanted.get(FRONTED)?.order);
       // Come to rest: nothing more is done.
       const calls = node.engine.calls.length;
       await node.clock.advance(120_000);

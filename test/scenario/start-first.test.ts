@@ -223,6 +223,27 @@ test("the one that has just taken over crashes: the old one, still there, takes 
   expect(running()).toEqual(["app:2"]);
 });
 
+test("the old one crashes while a release that never gets healthy is tried: it is started again, with a backoff", async () => {
+  node.engine.images.set("bad:1", { healthyAfterMs: Number.POSITIVE_INFINITY });
+  const good = await begin();
+  node.source.set({ app: release("bad:1") });
+  await node.clock.advanceUntil(() => running().length === 2, 30_000, "both run");
+  node.engine.end(good, 1);
+  await node.clock.advance(10_000);
+  expect([good.status, served().id]).toEqual(["running", good.id]);
+  expect(node.view("app").state).not.toBe("rolled-back");
+  for (let crash = 0; crash < 3; crash += 1) {
+    node.engine.end(good, 1);
+    await node.clock.advance(6_000);
+  }
+  const starts = node.engine.calls.filter(({ call, subject }) => call === "startContainer" && subject === good.id);
+  expect(starts.length).toBeLessThanOrEqual(5);
+  await node.until("rolled-back", ["app"], 200_000);
+  await node.clock.advance(60_000);
+  expect(served().id).toBe(good.id);
+  expect(running()).toEqual(["app:1"]);
+});
+
 describe("between the two orders", () => {
   test("to start-first: the front is made first, then the ports change hands", async () => {
     node.source.set({ app: release("app:1", { order: "stop-first" }) });
