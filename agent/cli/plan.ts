@@ -21,6 +21,7 @@ import { describeSize } from "../../shared/size.ts";
 import { renderTemplate } from "../../shared/template.ts";
 import { chooseNode } from "./choose-node.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
+import type { PlanFormat } from "./plan-output.ts";
 import { choosePlaces } from "./places.ts";
 import { listWaves } from "./up-progress.ts";
 
@@ -35,6 +36,8 @@ export interface PlanOptions {
   json?: boolean;
   state?: string;
   socket?: string;
+  against?: string;
+  format?: PlanFormat;
 }
 
 const SIGNS: Record<ServiceChange["action"], string> = {
@@ -50,6 +53,13 @@ const SIGNS: Record<ServiceChange["action"], string> = {
 
 /** Runs `orca plan`; answers 0 for no change, 2 for changes, 1 for an error. */
 export async function plan(directory: string | undefined, options: PlanOptions): Promise<number> {
+  const { against } = options;
+  if (against !== undefined) {
+    const format = options.json === true ? "json" : (options.format ?? "text");
+    return (await import("./plan-against.ts")).planAgainst(directory ?? ".", { ...options, against, format });
+  }
+  if (options.format !== undefined)
+    throw new CommandError("--format belongs to --against; without it there are text and --json");
   if (directory === undefined) return (await import("./plan-agent.ts")).planAgent(options);
   const node = await chooseNode(directory, options.node);
   const desired = await buildNodeState(resolve(directory), node, options);

@@ -87,6 +87,8 @@ function addPlan(program: Command): void {
     .command("plan")
     .description("what would change against what runs; without a directory it asks the agent")
     .argument("[dir]", "a manifests repository, or its orca/ directory")
+    .option("--against <revision>", "compares with this Git revision of the repository and not with what runs: for CI")
+    .addOption(new Option("--format <form>", "how --against is printed").choices(["text", "json", "markdown"]))
     .option("--node <name>", "the node to compare; may be left out where there is only one")
     .option("--docker <socket>", "the engine's socket", "/var/run/docker.sock")
     .option("--policy <file>", "the host's policy; without one everything dangerous is denied")
@@ -100,7 +102,8 @@ function addPlan(program: Command): void {
     .option("--json", "prints JSON")
     .addHelpText(
       "after",
-      "\nExits with 0 for no change, 2 for changes, 1 for an error.\n\nExample:\n  orca plan ./platform --node vm-edge",
+      "\nExits with 0 for no change, 2 for changes, 1 for an error.\n\nExample:\n  orca plan ./platform --node vm-edge\n" +
+        "  orca plan . --against origin/main --format markdown",
     )
     .action(
       run(async (directory: string | undefined, options: PlanOptions) =>
