@@ -100,7 +100,14 @@ export class Lab {
 
   /** Runs the bundle on a repository. */
   startAgent(directory: string, options: { socket?: string; parameters?: readonly string[] } = {}): RunningAgent {
-    return new RunningAgent(this, directory, options);
+    const { socket = this.engine.socketPath, parameters = [] } = options;
+    const stateDir = join(this.root, `state-${readdirSync(this.root).length}`);
+    return this.startCommand(["up", directory, "--docker", socket, "--state", stateDir, ...parameters], stateDir);
+  }
+
+  /** Runs a command of the bundle. */
+  startCommand(words: readonly string[], stateDir: string): RunningAgent {
+    return new RunningAgent(this, words, stateDir);
   }
 }
 
@@ -127,25 +134,10 @@ export class RunningAgent {
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
 
-  constructor(
-    lab: Lab,
-    directory: string,
-    { socket = lab.engine.socketPath, parameters = [] }: { socket?: string; parameters?: readonly string[] },
-  ) {
-    this.stateDir = join(lab.root, `state-${readdirSync(lab.root).length}`);
+  constructor(lab: Lab, words: readonly string[], stateDir: string) {
+    this.stateDir = stateDir;
     const { flags, environment } = readUnitFlags();
-    const command = [
-      process.execPath,
-      ...flags,
-      join(ROOT, "dist", "orca.mjs"),
-      "up",
-      directory,
-      "--docker",
-      socket,
-      "--state",
-      this.stateDir,
-      ...parameters,
-    ];
+    const command = [process.execPath, ...flags, join(ROOT, "dist", "orca.mjs"), ...words];
     // nsenter replaces itself with the agent: its process id is the agent's.
     this.#child = spawn("nsenter", [`--net=${lab.engine.namespace}`, ...command], {
       env: { ...process.env, ...environment, NO_COLOR: "1" },

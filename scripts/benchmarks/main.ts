@@ -8,6 +8,7 @@ import { measureCrash, measureDrift } from "./heal.ts";
 import { measureIdle, measureNoop, measureStart } from "./idle.ts";
 import { Lab } from "./lab.ts";
 import { measureLint } from "./lint.ts";
+import { measureMerge } from "./merge.ts";
 import { printTable, type Row } from "./table.ts";
 
 const { values } = parseArgs({
@@ -40,6 +41,7 @@ const suites: Record<string, () => Promise<Row[]>> = {
   start: () => measureStart(lab, rounds),
   drift: () => measureDrift(lab, rounds),
   lint: () => measureLint(rounds),
+  merge: () => measureMerge(lab, rounds),
 };
 
 try {

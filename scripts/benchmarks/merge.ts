@@ -1,0 +1,226 @@
+// From a commit to a healthy container through the webhook, beside raw engine calls for the same change; and what a poll costs
+// while nothing changes. The Git server is git's own http-backend, the agent the bundle with an agent.toml.
+
+import { execFileSync } from "node:child_process";
+import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { get } from "node:http";
+import { createServer, connect, type Server } from "node:net";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import Docker from "dockerode";
+
+import { GitServer } from "../../test/builders/git-server.ts";
+import { buildPush, postPush } from "../../test/builders/push.ts";
+import { HTTPD, IMAGE, type Lab, median, type RunningAgent, until } from "./lab.ts";
+import type { Row } from "./table.ts";
+
+const NODE = "bench";
+const SECRET = "bench-secret";
+/** A link between this host and the engine's namespace, in a range that no network uses (RFC 5737). */
+const [HOST, PEER] = ["203.0.113.1", "203.0.113.2"];
+const [GIT_PORT, HOOK_PORT, ORCA_PORT, FLOOR_PORT] = [18_410, 18_411, 18_412, 18_413];
+/** A push soon after another fetch waits for it; this measures one alone. */
+const APART_MS = 8_000;
+const POLLS_MS = 20_000;
+
+/** Measures; answers the rows. */
+export async function measureMerge(lab: Lab, rounds: number): Promise<Row[]> {
+  await lab.clear();
+  const unlink = openLink(lab);
+  const server = await new GitServer().start();
+  const relay = await Relay.open(Number(new URL(server.url).port));
+  try {
+    return [...(await measureCommits(lab, server, rounds)), await measurePolls(lab, server, relay)];
+  } finally {
+    await relay.close();
+    await server.dispose();
+    unlink();
+  }
+}
+
+async function measureCommits(lab: Lab, server: GitServer, rounds: number): Promise<Row[]> {
+  commit(server, 0);
+  const agent = startAgent(lab, { url: relayed(server), poll: "1h" });
+  await agent.untilLine(HEALTHY);
+  const floor = new Floor(lab);
+  await floor.change(0);
+  const [orcaMs, floorMs]: [number[], number[]] = [[], []];
+  for (let round = 1; round <= rounds; round += 1) {
+    await sleep(APART_MS);
+    floorMs.push(await floor.change(round));
+    const tip = commit(server, round);
+    const startMs = performance.now();
+    await postPush(`${PEER}:${HOOK_PORT}`, { body: buildPush({ after: tip }), secret: SECRET });
+    orcaMs.push((await agent.untilLine(HEALTHY, round + 1)) - startMs);
+  }
+  await agent.stop();
+  await lab.clear();
+  const [orca, beside] = [median(orcaMs), median(floorMs)];
+  return [
+    {
+      question: "commit to healthy on the node, by webhook",
+      orca: `${orca.toFixed(0)} ms`,
+      beside: `stop, create, start and first good probe by raw calls: ${beside.toFixed(0)} ms`,
+      ratio: orca / beside,
+      bar: { text: `≤ 1 s over the floor (is ${(orca - beside).toFixed(0)} ms)`, met: orca - beside <= 1_000 },
+    },
+  ];
+}
+
+async function measurePolls(lab: Lab, server: GitServer, relay: Relay): Promise<Row> {
+  const agent = startAgent(lab, { url: relayed(server), poll: "1s" });
+  await agent.untilLine(HEALTHY);
+  await sleep(3_000);
+  const [before, bytes] = [server.seen.length, relay.bytes];
+  const children = watchChildren(agent.pid);
+  await sleep(POLLS_MS);
+  const seen = server.seen.slice(before);
+  const spent = relay.bytes - bytes;
+  const born = children();
+  await agent.stop();
+  await lab.clear();
+  // The first request of a poll names the protocol; one that knows it begins with the list.
+  const polls = seen.filter(({ purpose }) => purpose === "list").length;
+  const [requests, perPoll] = [seen.length / polls, spent / polls];
+  const met = requests <= 2 && perPoll < 2_048 && born === 0;
+  return {
+    question: `a poll with no change, over ${polls} polls`,
+    orca: `${requests.toFixed(2)} requests, ${perPoll.toFixed(0)} bytes with headers, ${born} processes`,
+    beside: "",
+    bar: { text: "≤ 2 requests, < 2 KB, no process", met },
+  };
+}
+
+const HEALTHY = /"service":"app","state":"healthy"/;
+
+function commit(server: GitServer, round: number): string {
+  const manifest = [
+    `image = "${IMAGE}"\ncommand = ${JSON.stringify(HTTPD)}\nstop_signal = "SIGKILL"\nports = ["${ORCA_PORT}:8080"]`,
+    '[resources]\nmemory = "16MiB"\n[health]\nhttp = { port = 8080, path = "/passwd" }\n[update]\nsettle = "1s"',
+    `[env]\nROUND = "${round}"\n`,
+  ].join("\n");
+  return server.repository.commit({
+    files: {
+      "orca/fleet.toml": `[nodes.${NODE}]\naddress = "${PEER}"\nenv = "bench"\nmemory = "1GiB"\nreserve = "256MiB"\n`,
+      [`orca/manifests/${NODE}/app.toml`]: manifest,
+    },
+  });
+}
+
+function relayed(server: GitServer): string {
+  return `http://${HOST}:${GIT_PORT}${new URL(server.url).pathname}`;
+}
+
+function startAgent(lab: Lab, { url, poll }: { url: string; poll: string }): RunningAgent {
+  const file = (name: string): string => join(lab.root, name);
+  writeFileSync(file("secret"), SECRET, { mode: 0o600 });
+  const stateDir = file(`agent-${poll}`);
+  const lines = [
+    `node = "${NODE}"\nstatus = { listen = ["127.0.0.1:18419"] }\nstate = { dir = "${stateDir}" }`,
+    `docker = { socket = "${lab.engine.socketPath}" }\npolicy = { file = "${file("none.toml")}" }\n[source]`,
+    `git = { url = "${url}", poll = "${poll}" }`,
+    `webhook = { listen = "${PEER}:${HOOK_PORT}", secret_file = "${file("secret")}" }`,
+  ];
+  writeFileSync(file("agent.toml"), lines.join("\n"));
+  return lab.startCommand(["agent", "--config", file("agent.toml")], stateDir);
+}
+
+/** The same change by raw calls: the old container is stopped, the new one made, started and probed until it answers. */
+class Floor {
+  readonly #docker: Docker;
+  #old: Docker.Container | undefined;
+
+  constructor(lab: Lab) {
+    this.#docker = new Docker({ socketPath: lab.engine.socketPath });
+  }
+
+  async change(round: number): Promise<number> {
+    const startMs = performance.now();
+    await this.#old?.stop({ t: 10 });
+    const old = this.#old;
+    this.#old = await this.#docker.createContainer({
+      ...{ name: `floor-${round}`, Image: IMAGE, Cmd: HTTPD, Env: [`ROUND=${round}`], StopSignal: "SIGKILL" },
+      ExposedPorts: { "8080/tcp": {} },
+      HostConfig: {
+        ...{ Memory: 16 * 2 ** 20, MemorySwap: 16 * 2 ** 20, PidsLimit: 512, LogConfig: { Type: "local", Config: {} } },
+        PortBindings: { "8080/tcp": [{ HostIp: PEER, HostPort: String(FLOOR_PORT) }] },
+      },
+    });
+    await this.#old.start();
+    await until(() => probe(`http://${PEER}:${FLOOR_PORT}/passwd`), "the floor's probe");
+    const tookMs = performance.now() - startMs;
+    await old?.remove();
+    return tookMs;
+  }
+}
+
+function probe(url: string): Promise<true | undefined> {
+  return new Promise((resolve) => {
+    const request = get(url, { agent: false, timeout: 1_000 }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200 ? true : undefined);
+    });
+    request.on("error", () => resolve(undefined));
+    request.on("timeout", () => request.destroy());
+  });
+}
+
+/** Joins this host and the engine's namespace; answers how to part them. */
+function openLink(lab: Lab): () => void {
+  const name = lab.engine.namespace.split("/").at(-1) ?? "";
+  const inside = (...words: string[]): void =>
+    void execFileSync("nsenter", [`--net=${lab.engine.namespace}`, ...words]);
+  execFileSync("ip", ["link", "add", "orca-bench", "type", "veth", "peer", "name", "orca-peer", "netns", name]);
+  execFileSync("ip", ["address", "add", `${HOST}/30`, "dev", "orca-bench"]);
+  execFileSync("ip", ["link", "set", "orca-bench", "up"]);
+  inside("ip", "address", "add", `${PEER}/30`, "dev", "orca-peer");
+  inside("ip", "link", "set", "orca-peer", "up");
+  return () => void execFileSync("ip", ["link", "delete", "orca-bench"]);
+}
+
+/** Passes the Git server on to the link, and counts what goes over it. */
+class Relay {
+  bytes = 0;
+  readonly #server: Server;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  static async open(port: number): Promise<Relay> {
+    const server = createServer((from) => {
+      const to = connect(port, "127.0.0.1");
+      for (const [one, other] of [
+        [from, to],
+        [to, from],
+      ] as const) {
+        one.on("data", (piece: Buffer) => (relay.bytes += piece.length));
+        one.on("error", () => other.destroy());
+        one.pipe(other);
+      }
+    });
+    const relay = new Relay(server);
+    await new Promise<void>((resolve) => server.listen(GIT_PORT, HOST, resolve));
+    return relay;
+  }
+
+  async close(): Promise<void> {
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
+
+/** Counts the processes that a process starts, by looking often; answers how to end that. */
+function watchChildren(pid: number): () => number {
+  const seen = new Set<string>();
+  const timer = setInterval(() => {
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      const list = readFileSync(`/proc/${pid}/task/${thread}/children`, "utf8");
+      for (const child of list.split(" ").filter((word) => word !== "")) seen.add(child);
+    }
+  }, 5);
+  return () => {
+    clearInterval(timer);
+    return seen.size;
+  };
+}
