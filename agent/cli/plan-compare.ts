@@ -12,6 +12,7 @@ import { FRONT_IMAGE } from "../../shared/front.ts";
 import { parseToml } from "../../shared/parse-toml.ts";
 import type { Policy } from "../../shared/policy.ts";
 import { compareText } from "../../shared/problem.ts";
+import { STAND_IN_FACTS } from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { renderTemplate } from "../../shared/template.ts";
 import { listWaves } from "./up-progress.ts";
@@ -156,6 +157,8 @@ async function compareNode(comparison: Comparison, parts: NodeComparison): Promi
       realPath: (source) => Promise.resolve(source),
       settings: buildSettings(node, comparison.policy),
       cache,
+      // Secrets are the node's: what a manifest takes of them is compared by its paths.
+      secrets: { facts: STAND_IN_FACTS, settled: new Set(), notes: [] },
       nowMs: 0,
     });
   const base = await build(old, before, { allowedRemovals: Number.POSITIVE_INFINITY });
@@ -194,8 +197,7 @@ function describeGone({ node, old, now }: NodeComparison): NodeChange {
 function buildSettings(node: string, policy: Policy): Parameters<typeof buildDesired>[0]["settings"] {
   return {
     ...{ node, policy, address: undefined, ports: "as-written", budget: "enforce", hostNotes: [], agentPorts: [] },
-    // Secrets are the node's: what a manifest takes of them is compared by its paths. No other image plays any.
-    standIns: { [FRONT_IMAGE]: FRONT_IMAGE },
+    standIns: undefined,
     frontImage: FRONT_IMAGE,
     assumeDataMounted: true,
     render: renderTemplate,
