@@ -53,6 +53,17 @@ export function judgeCommit(
   return { memory, verdict: posted?.sha === sha && posted.key === verdict.key ? undefined : verdict };
 }
 
+/** The last word on a commit whose end was still open when another one took its place; undefined where there is none. */
+export function sayFarewell(before: CommitMemory, after: CommitMemory): CommitVerdict | undefined {
+  const { sha, posted } = before;
+  if (sha === undefined || sha === after.sha || posted?.sha !== sha || !isOpen(posted.key)) return undefined;
+  return { sha, key: "superseded", state: "pending", description: `superseded by ${after.sha?.slice(0, 12)}` };
+}
+
+function isOpen(key: string): boolean {
+  return /^(progress|held|paused)(?: |$)/.test(key);
+}
+
 /** Takes down that the forge has taken a word. */
 export function markPosted(memory: CommitMemory, { sha, key }: CommitVerdict): CommitMemory {
   return { ...memory, posted: { sha, key } };

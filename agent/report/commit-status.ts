@@ -16,6 +16,7 @@ import {
   EMPTY_COMMITS,
   judgeCommit,
   markPosted,
+  sayFarewell,
 } from "./commit-status-judge.ts";
 import type { ReportLogger } from "./log-events.ts";
 
@@ -54,6 +55,8 @@ export class CommitStatus {
   #written: string | undefined;
   /** What should be said now. */
   #verdict: CommitVerdict | undefined;
+  /** What is left to be said of the commit before; said when there is nothing newer to say. */
+  #farewell: CommitVerdict | undefined;
   #posting: Promise<void> | undefined;
   #saving: Promise<void> = Promise.resolve();
   #cancelWait: CancelTimer | undefined;
@@ -97,11 +100,12 @@ export class CommitStatus {
     if (event.kind !== "turn" || this.#ending.signal.aborted) return;
     const { memory, verdict } = judgeCommit(this.#memory, event.turn);
     if (memory !== this.#memory) {
+      this.#farewell = sayFarewell(this.#memory, memory) ?? this.#farewell;
       this.#memory = memory;
       this.#save();
     }
     this.#verdict = verdict;
-    if (verdict !== undefined) this.#begin();
+    this.#begin();
   }
 
   /** Ends; what was not said is said by the next agent. */
@@ -114,9 +118,10 @@ export class CommitStatus {
   }
 
   #begin(): void {
-    if (this.#settings === undefined || this.#verdict === undefined || this.#ending.signal.aborted) return;
+    const next = this.#verdict ?? this.#farewell;
+    if (this.#settings === undefined || next === undefined || this.#ending.signal.aborted) return;
     if (this.#posting !== undefined || this.#cancelWait !== undefined) return;
-    this.#posting = this.#post(this.#verdict, this.#settings).finally(() => {
+    this.#posting = this.#post(next, this.#settings).finally(() => {
       this.#posting = undefined;
     });
   }
@@ -131,14 +136,17 @@ export class CommitStatus {
       const targetUrl = settings.targetUrl?.replaceAll("{node}", encodeURIComponent(node)).replaceAll("{sha}", sha);
       await api.postStatus(sha, { state, context: `orca/${node}`, description, targetUrl }, this.#ending.signal);
     } catch (error) {
-      if (!this.#ending.signal.aborted && this.#settings === settings) this.#fail(verdict, error as Error);
+      // A commit that was overtaken may be gone there, and nobody waits for its last word.
+      if (verdict === this.#farewell) this.#farewell = undefined;
+      else if (!this.#ending.signal.aborted && this.#settings === settings) this.#fail(verdict, error as Error);
       return;
     }
     if (this.#failure !== undefined) logger.info({}, "commit statuses are told again");
     logger.info(fields, "commit status told");
     this.#failures = 0;
     this.#failure = undefined;
-    this.#memory = markPosted(this.#memory, verdict);
+    if (this.#farewell === verdict) this.#farewell = undefined;
+    else this.#memory = markPosted(this.#memory, verdict);
     if (this.#verdict?.sha === sha && this.#verdict.key === verdict.key) this.#verdict = undefined;
     this.#save();
     this.#wait(GAP_MS);

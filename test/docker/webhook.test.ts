@@ -1,5 +1,5 @@
 // The daemon with a webhook on the real engine and a real Git server: a push is followed although the next poll is an hour
-// away, and a changed agent.toml moves the webhook while the agent runs.
+// away, what became of it is told at the forge, and a changed agent.toml moves the webhook while the agent runs.
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,6 +13,7 @@ import { GitServer } from "../builders/git-server.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { buildPush, postPush } from "../builders/push.ts";
 import { buildHttpd } from "../builders/real-node.ts";
+import { FakeGitea } from "../fakes/fake-gitea.ts";
 import { eventually } from "../contract/docker-port.ts";
 
 const NODE = "t-webhook";
@@ -20,6 +21,7 @@ const [FIRST, SECOND] = ["127.0.0.1:17192", "127.0.0.1:17193"];
 const SECRET = "correct horse battery staple";
 const root = mkdtempSync(join(tmpdir(), "orca-webhook-daemon-"));
 const server = new GitServer();
+const forge = new FakeGitea();
 let agent: OrcaProcess;
 
 function configure(listen: string, listenStatus = "127.0.0.1:17191"): void {
@@ -31,6 +33,9 @@ function configure(listen: string, listenStatus = "127.0.0.1:17191"): void {
     "[source]",
     `git = { url = "${server.url}", poll = "1h" }`,
     `webhook = { listen = "${listen}", secret_file = "${root}/secret" }`,
+    `status_token_file = "${root}/status-token"`,
+    `status_url = "https://status.example/{node}"`,
+    `api_url = "${forge.origin}/api/v1"`,
   ];
   writeFileSync(join(root, "agent.toml"), lines.join("\n"));
 }
@@ -58,7 +63,8 @@ function isUp(): Promise<boolean> {
 }
 
 beforeAll(async () => {
-  await server.start();
+  await Promise.all([server.start(), forge.start()]);
+  writeFileSync(join(root, "status-token"), "writer", { mode: 0o600 });
   writeFileSync(join(root, "secret"), SECRET, { mode: 0o600 });
   writeFileSync(join(root, "policy.toml"), "");
   configure(FIRST);
@@ -72,7 +78,7 @@ afterAll(async () => {
   const ids = await docker("ps", "-aq", "--filter", `label=orca.node=${NODE}`);
   if (ids !== "") await docker("rm", "-f", ...ids.split("\n"));
   await docker("network", "rm", `orca-${NODE}`).catch(() => undefined);
-  await server.dispose();
+  await Promise.all([server.dispose(), forge.stop()]);
   rmSync(root, { recursive: true, force: true });
 });
 
@@ -93,6 +99,16 @@ test("a signed push is followed at once, and its id is in the log with the commi
     accepted: 1,
     last: { id: body.id, status: 202 },
   });
+});
+
+test("what became of the commit is told at the forge, by the token of its own", async () => {
+  const tip = server.repository.tip();
+  await eventually(() => forge.newest(`orca/${NODE}`)?.state === "success", 60_000);
+  expect(forge.rows.filter(({ sha }) => sha === tip)).toMatchObject([
+    { state: "pending", target_url: `https://status.example/${NODE}` },
+    { state: "success", description: "1 service is settled" },
+  ]);
+  expect(agent.output).not.toContain("writer");
 });
 
 test("agent.toml is read again: the webhook moves, and what needs a restart is said", async () => {

@@ -105,6 +105,19 @@ test("what is held and what is invalid is told as such, on the commit that broug
   expect(newest()?.description).toMatch(/^invalid: a: orca\/manifests\/vm1\/a\.toml:1:/);
 });
 
+test("a commit that another one overtakes is told as superseded, after the newest word", async () => {
+  commit(good);
+  await node.start();
+  await node.untilSettled(["a", "b"]);
+  const slow = commit({ ...good, a: buildManifest({ image: "app:2", tables: '[update]\nsettle = "5m"' }) });
+  await untilTold(slow, "pending");
+  const last = commit({ ...good, a: buildManifest({ image: "app:1", top: 'owner = "jane"' }) });
+  await untilTold(last, "pending");
+  await node.clock.advance(10_000);
+  expect(told(slow).at(-1)).toBe(`pending superseded by ${last.slice(0, 12)}`);
+  await untilTold(last, "success");
+});
+
 test("a restart repeats nothing, and a commit that came meanwhile is told", async () => {
   const first = commit(good);
   await node.start();

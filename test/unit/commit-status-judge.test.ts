@@ -8,6 +8,7 @@ import {
   EMPTY_COMMITS,
   judgeCommit,
   markPosted,
+  sayFarewell,
 } from "../../agent/report/commit-status-judge.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import { buildDesired, buildTurn, buildView, type TurnParts } from "../builders/turns.ts";
@@ -161,6 +162,20 @@ test("a commit that leaves the node's inputs as they are gets no word; the word 
   // A revert is a change too.
   [memory, verdict] = say(memory, [buildView("a")], { revision: C, inputs: "one" });
   expect(verdict).toMatchObject({ sha: C, state: "success" });
+});
+
+test("a commit whose end was open gets a last word when another one takes its place, and no other does", () => {
+  const [open] = say(EMPTY_COMMITS, [buildView("a", { state: "starting" })]);
+  const [after] = say(open, [buildView("a")], { revision: B, inputs: "two" });
+  expect(sayFarewell(open, after)).toMatchObject({
+    sha: A,
+    state: "pending",
+    description: `superseded by ${B.slice(0, 12)}`,
+  });
+  expect(sayFarewell(open, open)).toBe(undefined);
+  const [next] = say(after, [buildView("a")], { revision: C, inputs: "three" });
+  expect(sayFarewell(after, next)).toBe(undefined);
+  expect(sayFarewell(EMPTY_COMMITS, open)).toBe(undefined);
 });
 
 test("without a reading of a commit, or before anything is known, nothing is said", () => {

@@ -88,7 +88,9 @@ test("the version that the agent says is the package's", () => {
 });
 
 test("every file of host-config/ and systemd/ is looked at by a test", () => {
-  expect(readdirSync(`${root}host-config`).toSorted()).toEqual(["agent.toml", "daemon.json", "policy.toml"]);
+  const files = readdirSync(`${root}host-config`, { recursive: true, encoding: "utf8" }).toSorted();
+  // The workflow is run by test/scenario/ci-workflow.test.ts.
+  expect(files).toEqual(["agent.toml", "ci", "ci/orca.yaml", "daemon.json", "policy.toml"]);
   expect(readdirSync(`${root}systemd`)).toEqual(["orca-agent.service"]);
 });
 
