@@ -170,10 +170,9 @@ export class Agent {
     return preview;
   }
 
-  /** Asks the source at once, as after a push; many calls in a row make few readings. */
+  /** Asks the source at once, as after a push: it wakes the loop once it was read. Many calls in a row make few readings. */
   lookAtSource(): void {
     this.#builder.invalidate();
-    this.#queue.fire("source");
   }
 
   /** Reads the source again, with new settings where the host's files have changed. */

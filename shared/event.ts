@@ -62,8 +62,11 @@ export type AgentEvent =
   | { kind: "host-files-read"; atMs: number; message: string | undefined }
   /** The webhook listens, or why it does not take pushes; without an address it was turned off. */
   | { kind: "webhook"; atMs: number; listen: string | undefined; trouble: string | undefined }
-  /** The webhook answered a request; `quiet` where the same refusal was told a moment ago. */
-  | { kind: "push"; atMs: number; id: string; status: number; said: string; quiet: boolean };
+  /**
+   * The webhook answered a request; `quiet` where the same refusal was told a moment ago. `more` requests were refused since
+   * the event before, of which nothing else is told: a flood of them must cost the agent little.
+   */
+  | { kind: "push"; atMs: number; id: string; status: number; said: string; quiet: boolean; more: number };
 
 /** How the agent tells report/ something; never throws, never waits. */
 export type Emit = (event: AgentEvent) => void;

@@ -20,17 +20,22 @@ export function listenWebhook(
 /** A request was answered. */
 export function addPush(
   before: WebhookRecord | undefined,
-  { id, atMs, status, said }: Extract<AgentEvent, { kind: "push" }>,
+  { id, atMs, status, said, more }: Extract<AgentEvent, { kind: "push" }>,
 ): WebhookRecord | undefined {
   if (before === undefined) return undefined;
-  const counted = { ...before, last: { id, atMs, status, said }, answered: [] };
+  const counted = {
+    ...before,
+    last: { id, atMs, status, said },
+    answered: [],
+    refused: before.refused + more + (status >= 400 ? 1 : 0),
+  };
   if (status === 202)
     return {
       ...counted,
       accepted: before.accepted + 1,
       waiting: [...before.waiting, { id, atMs }].slice(-MOST_WAITING),
     };
-  return status === 200 ? { ...counted, ignored: before.ignored + 1 } : { ...counted, refused: before.refused + 1 };
+  return status === 200 ? { ...counted, ignored: before.ignored + 1 } : counted;
 }
 
 /** The source was read, or not yet: a push is answered by the first good reading after it. */

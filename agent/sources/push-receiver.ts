@@ -34,6 +34,8 @@ const PATHS: ReadonlySet<string> = new Set(["/", "/webhook"]);
 const RETRY_MS = 30_000;
 /** The same refusal is logged once in so long. */
 const QUIET_MS = 60_000;
+/** Refusals that were told before are counted together in so long. */
+const COUNT_EVERY_MS = 1_000;
 /** What is kept of a body; signed bodies up to the second limit are taken as a push that may concern this node. */
 const KEPT_BYTES = 256 * 1024;
 const LIMIT_BYTES = 32 * 1024 ** 2;
@@ -54,6 +56,9 @@ const DELIVERY = /^[0-9A-Za-z-]{8,64}$/;
 export class PushReceiver {
   readonly #options: PushReceiverOptions;
   readonly #told = new Map<number, number>();
+  /** Refusals that were not told yet, and when the last ones were. */
+  #uncounted = 0;
+  #countedMs = Number.NEGATIVE_INFINITY;
   #server: Server | undefined;
   #cancelRetry: CancelTimer = () => undefined;
   #closed = false;
@@ -167,9 +172,15 @@ export class PushReceiver {
   #record(id: string, { status, message }: PushAnswer): void {
     const { emit, clock } = this.#options;
     const told = this.#told.get(status) ?? Number.NEGATIVE_INFINITY;
-    const quiet = status >= 400 && clock.monotonicMs() - told < QUIET_MS;
-    if (!quiet) this.#told.set(status, clock.monotonicMs());
-    emit({ kind: "push", atMs: clock.nowMs(), id, status, said: message, quiet });
+    const nowMs = clock.monotonicMs();
+    const quiet = status >= 400 && nowMs - told < QUIET_MS;
+    if (quiet && nowMs - this.#countedMs < COUNT_EVERY_MS) {
+      this.#uncounted += 1;
+      return;
+    }
+    if (!quiet) this.#told.set(status, nowMs);
+    emit({ kind: "push", atMs: clock.nowMs(), id, status, said: message, quiet, more: this.#uncounted });
+    [this.#countedMs, this.#uncounted] = [nowMs, 0];
   }
 }
 

@@ -158,12 +158,24 @@ describe("the secret's file", () => {
 });
 
 describe("hostile callers", () => {
-  test("refusals are counted each and logged once a minute", async () => {
-    for (let index = 0; index < 20; index += 1) await post();
-    expect(said("push").map((event) => event.kind === "push" && event.quiet)).toEqual([
-      false,
-      ...Array.from({ length: 19 }, () => true),
+  test("a flood of refusals is told once a minute, and counted once a second", async () => {
+    let nowMs = 0;
+    const other = await open({ clock: { ...systemClock, monotonicMs: () => nowMs } });
+    const flood = async (): Promise<void> => {
+      for (let index = 0; index < 20; index += 1) await postPush(other.address ?? "", { body: buildPush() });
+    };
+    const told = (): unknown[] => said("push").map((event) => event.kind === "push" && [event.quiet, event.more]);
+    await flood();
+    nowMs += 1_500;
+    await flood();
+    nowMs += 60_000;
+    await flood();
+    expect(told()).toEqual([
+      [false, 0],
+      [true, 19],
+      [false, 19],
     ]);
+    await other.close();
   });
 
   test("endless headers are cut off; half a request is dropped; others are served meanwhile", async () => {
@@ -249,6 +261,26 @@ describe("on a real Git server", () => {
     expect(node.turn.source.revision).toBe(server.repository.tip());
     await node.untilSettled(["a"]);
     expect(node.engine.running("a")?.image).toBe("app:2");
+  });
+
+  test("50 pushes in 5 s that change nothing here make at most two turns more than none", async () => {
+    const files = buildPlatform({ a: buildManifest() });
+    server.repository.commit({ files });
+    await node.start();
+    await node.untilSettled(["a"]);
+    await node.clock.advance(60_000);
+    const count = (): number => node.events.filter(({ kind }) => kind === "turn").length;
+    const start = count();
+    await node.clock.advance(15_000);
+    const quiet = count() - start;
+    for (let push = 0; push < 50; push += 1) {
+      server.repository.commit({ files: { ...files, "README.md": String(push) } });
+      expect((await post({ secret: SECRET })).status).toBe(202);
+      await node.clock.advance(100);
+    }
+    await node.clock.advance(10_000);
+    expect(count() - start - quiet).toBeLessThanOrEqual(quiet + 2);
+    expect(node.turn.source.revision).toBe(server.repository.tip());
   });
 
   test("a push that is nothing for the node, or is not signed, asks nothing of the server", async () => {

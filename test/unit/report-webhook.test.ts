@@ -15,7 +15,7 @@ beforeEach(async () => {
 afterEach(() => report.dispose());
 
 function push(status: number, id: string, quiet = false, atMs = NOW_MS): void {
-  report.report.emit({ kind: "push", atMs, id, status, said: `said of ${id}`, quiet });
+  report.report.emit({ kind: "push", atMs, id, status, said: `said of ${id}`, quiet, more: 0 });
 }
 
 function listen(trouble?: string): void {
@@ -53,6 +53,14 @@ test("counts and the last answer are in the status and the metrics", async () =>
   const { body } = await report.get("/metrics");
   expect(body).toContain('orca_webhook_requests_total{node="vm1",answer="refused"} 2');
   expect(body).toContain(`orca_webhook_last_timestamp_seconds{node="vm1"} ${NOW_MS / 1_000 + 1}`);
+});
+
+test("refusals that were told together are counted each", async () => {
+  listen();
+  const event = { kind: "push", atMs: NOW_MS, id: "a", said: "no", quiet: true } as const;
+  report.report.emit({ ...event, status: 401, more: 40 });
+  report.report.emit({ ...event, status: 202, more: 2 });
+  expect((await readStatus()).webhook).toMatchObject({ accepted: 1, ignored: 0, refused: 43 });
 });
 
 test("what keeps it from taking pushes is a note until it is over; turned off, it is gone", async () => {
