@@ -3,6 +3,7 @@
 
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 
 /** What a token may do, and what its user may do with the repository. */
@@ -57,9 +58,16 @@ export class FakeGitea {
   #server: Server | undefined;
   #port = 0;
   readonly #sockets = new Set<Socket>();
+  readonly #tls: { key: Buffer; cert: Buffer } | undefined;
+
+  /** @param tls the key and certificate of `localhost`, where it speaks TLS */
+  constructor(tls?: { key: Buffer; cert: Buffer }) {
+    this.#tls = tls;
+  }
 
   async start(): Promise<this> {
-    this.#server = createServer((request, response) => void this.#answer(request, response));
+    const handle = (request: IncomingMessage, response: ServerResponse): void => void this.#answer(request, response);
+    this.#server = this.#tls === undefined ? createServer(handle) : createTlsServer(this.#tls, handle);
     this.#server.on("connection", (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once("close", () => this.#sockets.delete(socket));
@@ -79,7 +87,7 @@ export class FakeGitea {
   }
 
   get origin(): string {
-    return `http://127.0.0.1:${this.#port}`;
+    return this.#tls === undefined ? `http://127.0.0.1:${this.#port}` : `https://localhost:${this.#port}`;
   }
 
   /** The repository as Git has it. */

@@ -1,12 +1,13 @@
 // The forge's API as Orca uses it, against a server that answers as a real Gitea was seen to.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { buildApiBase, type CommitStatus, GiteaApi, type GiteaApiOptions } from "../../agent/sources/gitea-api.ts";
+import { GitServer } from "../builders/git-server.ts";
 import { FakeGitea, type GiteaFault } from "../fakes/fake-gitea.ts";
 
 const SHA = "5f0c2a1e7b7d4d539a410d6d3f1b1a015f0c2a1e";
@@ -153,6 +154,23 @@ test.each<[GiteaFault, RegExp]>([
   const failure = await readFailure(openApi("writer", { deadlineMs: 300 }).postStatus(SHA, STATUS));
   expect(failure.message).toMatch(words);
   if (fault.kind === "status" && fault.status === 429) expect(failure.retryAfterMs).toBe(60_000);
+});
+
+test("a certificate of a private CA is trusted with that CA's file, and with none is refused in words", async () => {
+  const git = await new GitServer({ tls: true }).start();
+  const read = (name: string): Buffer => readFileSync(join(git.root, "tls", name));
+  const forge = await new FakeGitea({ key: read("server.key"), cert: read("server.pem") }).start();
+  try {
+    await openApi("writer", { url: forge.url, caFile: git.caFile }).postStatus(SHA, STATUS);
+    expect(forge.rows).toHaveLength(1);
+    const failure = await readFailure(openApi("writer", { url: forge.url }).postStatus(SHA, STATUS));
+    expect(failure.message).toMatch(/the certificate of localhost:\d+ is not trusted .*source\.git\.ca_file/);
+    const gone = await readFailure(openApi("writer", { url: forge.url, caFile: "/nowhere" }).postStatus(SHA, STATUS));
+    expect(gone.message).toMatch(/ENOENT/);
+  } finally {
+    await forge.stop();
+    await git.dispose();
+  }
 });
 
 test("a reading of nonsense, a server that is gone, a token file that others read", async () => {
