@@ -4,6 +4,7 @@ import type { DesiredSettings } from "./desired/settings.ts";
 import type { PeerHealth } from "./plan/world.ts";
 import type { CommitStatusSettings } from "./report/commit-status.ts";
 import type { SecretsConfig } from "./secrets/open.ts";
+import type { ReadKeys } from "../shared/trusted-key.ts";
 import type { GitLocation } from "./sources/git-exchange.ts";
 
 /** Which branch of which repository a node follows. */
@@ -15,6 +16,7 @@ interface GitSettings {
   limitBytes: number;
   /** The forge's API, where it cannot be derived from the repository's URL. */
   apiUrl: string | undefined;
+  readKeys: ReadKeys;
 }
 
 /** Where pushes are received, and where their secret is. */

@@ -11,10 +11,11 @@ import type { SecretKeeper } from "./secrets/keeper.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
 import type { SourceState } from "../shared/event.ts";
 import { findFronted } from "../shared/front.ts";
+import { describeHolds } from "../shared/hold.ts";
 import type { InForce } from "../shared/in-force.ts";
 import type { ObservedEngine } from "../shared/observed-state.ts";
 import type { SecretFacts } from "../shared/secret-facts.ts";
-import type { Snapshot, Source, SourceReading } from "../shared/snapshot.ts";
+import type { Approvals, Snapshot, Source, SourceReading } from "../shared/snapshot.ts";
 
 /** What the builder needs. */
 export interface BuilderOptions {
@@ -32,6 +33,8 @@ export interface BuiltState {
   desired: DesiredState | undefined;
   inForce: InForce | undefined;
   source: SourceState;
+  /** When what is held is to be looked at again. */
+  nextMs: number | undefined;
   /** True when it was built anew in this turn. */
   fresh: boolean;
 }
@@ -43,7 +46,8 @@ export class DesiredBuilder {
   #settings: DesiredSettings;
   #inForce: InForce | undefined;
   #contents: ReadonlyMap<string, Uint8Array>;
-  #built: { built: Built; key: string; facts: SecretFacts; snapshot: Snapshot } | undefined;
+  #built: { built: Built; key: string; facts: SecretFacts; snapshot: Snapshot; nextMs: number | undefined } | undefined;
+  #approvals: Approvals | undefined;
   #newest: { snapshot: Snapshot; inputs: string } | undefined;
   #readMs: number | undefined;
   #settled: ReadonlySet<string> = new Set();
@@ -55,6 +59,7 @@ export class DesiredBuilder {
     this.#settings = options.settings;
     this.#inForce = options.inForce;
     this.#contents = options.contents;
+    options.source.follow?.(options.inForce);
   }
 
   /** True while nothing is known of what ran here before: then the containers themselves are asked. */
@@ -86,11 +91,18 @@ export class DesiredBuilder {
   /** Builds what the newest readable inputs say. */
   async build(engine: ObservedEngine): Promise<BuiltState> {
     const reading = await this.#options.source.read();
-    const snapshot = reading.kind === "read" ? reading.snapshot : this.#lastKnownGood();
+    const snapshot = reading.kind === "read" ? reading.snapshot : this.#lastKnownGood(reading.distrusted === true);
+    if (reading.kind === "read") this.#approvals = reading.approvals;
     this.#readMs = reading.readMs ?? this.#readMs;
     // Without a memory of what ran here, a change cannot be judged until the engine has said what runs.
     if (snapshot === undefined || (this.needsAdoption && !engine.reachable)) {
-      return { desired: undefined, inForce: undefined, source: this.#describeSource(reading, undefined), fresh: false };
+      return {
+        desired: undefined,
+        inForce: undefined,
+        source: this.#describeSource(reading, undefined),
+        nextMs: undefined,
+        fresh: false,
+      };
     }
     const adopted = engine.reachable
       ? [...new Set(engine.containers.map(({ service }) => findFronted(service) ?? service))].toSorted()
@@ -103,6 +115,7 @@ export class DesiredBuilder {
       desired: built?.desired,
       inForce: this.#inForce,
       source: this.#describeSource(reading, built?.desired),
+      nextMs: this.#built?.nextMs,
       fresh,
     };
   }
@@ -116,6 +129,7 @@ export class DesiredBuilder {
   async #isStale(snapshot: Snapshot, adopted: readonly string[]): Promise<boolean> {
     if (this.#built?.snapshot !== snapshot || this.#built.key !== this.#key(adopted)) return true;
     if (this.#built.facts !== this.#options.secrets.facts) return true;
+    if (this.#built.nextMs !== undefined && this.#options.clock.nowMs() >= this.#built.nextMs) return true;
     for (const [path, real] of this.#realPaths) if ((await readRealPath(path)) !== real) return true;
     return false;
   }
@@ -123,7 +137,7 @@ export class DesiredBuilder {
   /** What runs matters only while nothing is remembered; later the inputs in force say what was there. */
   #key(adopted: readonly string[]): string {
     const settled = this.#built?.built.rotating === true ? [...this.#settled].toSorted() : [];
-    return JSON.stringify([this.needsAdoption ? adopted : [], this.#allowed.count, settled]);
+    return JSON.stringify([this.needsAdoption ? adopted : [], this.#allowed.count, settled, this.#approvals]);
   }
 
   async #rebuild(snapshot: Snapshot, adopted: readonly string[]): Promise<void> {
@@ -136,6 +150,7 @@ export class DesiredBuilder {
       storedContents: this.#contents,
       adopted: this.needsAdoption ? adopted : [],
       allowedRemovals: this.#allowed.count,
+      approvals: this.#approvals,
       realPath: async (source) => {
         const real = await readRealPath(source);
         this.#realPaths.set(source, real);
@@ -147,8 +162,11 @@ export class DesiredBuilder {
       nowMs: this.#options.clock.nowMs(),
     });
     if (built.desired.held === undefined || this.#inForce !== undefined) this.#inForce = built.inForce;
+    this.#options.source.follow?.(this.#inForce);
     this.#contents = built.desired.contents;
-    this.#built = { built, key: "", facts, snapshot };
+    const ends = (built.desired.held?.holds ?? []).flatMap(({ untilMs }) => untilMs ?? []);
+    const nextMs = ends.length === 0 ? undefined : Math.min(...ends);
+    this.#built = { built, key: "", facts, snapshot, nextMs };
     this.#built.key = this.#key(adopted);
     secrets.want(built.secretPaths);
   }
@@ -162,9 +180,13 @@ export class DesiredBuilder {
     return this.#settings;
   }
 
-  /** A snapshot made from what is in force, for a source that cannot be read: error is not empty. */
-  #lastKnownGood(): Snapshot | undefined {
-    if (this.#built !== undefined) return this.#built.snapshot;
+  /**
+   * A snapshot made from what is in force, for a source that cannot be read: error is not empty. What was held is not put
+   * in force any more once its branch is distrusted.
+   */
+  #lastKnownGood(distrusted: boolean): Snapshot | undefined {
+    const built = this.#built;
+    if (built !== undefined && !(distrusted && built.built.desired.held !== undefined)) return built.snapshot;
     const inForce = this.#inForce;
     if (inForce === undefined) return undefined;
     const { node } = this.#settings;
@@ -177,6 +199,7 @@ export class DesiredBuilder {
     );
     return {
       revision: inForce.revision,
+      ...(inForce.objects && { objects: inForce.objects }),
       fleet: inForce.fleet,
       manifests: {
         ...inForce.others,
@@ -200,13 +223,17 @@ export class DesiredBuilder {
   #describeSource(reading: SourceReading, desired: DesiredState | undefined): SourceState {
     const { source } = this.#options;
     const snapshot = this.#built?.snapshot;
+    const held = desired?.held?.holds;
+    const isDistrusted = reading.kind === "failed" && reading.distrusted === true;
+    const distrust = isDistrusted ? ({ kind: "trust", reason: reading.reason } as const) : undefined;
     const commit = snapshot?.revision === desired?.revision ? snapshot?.commit : undefined;
     return {
       kind: source.kind,
       location: source.location,
       revision: desired?.revision,
       readMs: this.#readMs,
-      trouble: reading.kind === "failed" ? reading.reason : desired?.held,
+      trouble: reading.kind === "failed" ? reading.reason : held && describeHolds(held),
+      holds: [...(distrust === undefined ? [] : [distrust]), ...(held ?? [])],
       retryMs: reading.kind === "failed" ? reading.retryMs : undefined,
       refreshing: reading.refreshing === true,
       ...this.#describeNewest(reading),

@@ -4,15 +4,17 @@ import { plan } from "./plan/plan.ts";
 import type { World } from "./plan/world.ts";
 import type { PlanPreview } from "../shared/plan-preview.ts";
 
-/** Plans the newest world as if nobody had paused anything. */
-export function previewPlan(world: World): PlanPreview {
-  const planned = plan({ ...world, memory: { ...world.memory, pauses: {} } });
+/** Plans the newest world as if nobody had paused anything, and what a held change would do once it goes in. */
+export function previewPlan(world: World, later: World | undefined): PlanPreview {
   const { node, revision, held } = world.desired;
-  return {
-    node,
-    revision,
-    operations: planned.operations,
-    services: planned.services,
-    notes: [...planned.notes, ...(held === undefined ? [] : [held])],
-  };
+  const { operations, services, notes } = plan(withoutPauses(world));
+  const preview = { node, revision, operations, services, notes };
+  if (held === undefined) return preview;
+  const { revision: heldRevision, holds } = held;
+  const planned = later === undefined ? [] : plan(withoutPauses(later)).operations;
+  return { ...preview, held: { revision: heldRevision, holds, operations: planned } };
+}
+
+function withoutPauses(world: World): World {
+  return { ...world, memory: { ...world.memory, pauses: {} } };
 }

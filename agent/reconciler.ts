@@ -80,7 +80,9 @@ export class Reconciler {
   preview(): PlanPreview | undefined {
     if (this.#world === undefined) return undefined;
     const observed = { ...this.#world.observed, outcomes: [] };
-    return previewPlan({ ...this.#world, observed, memory: this.#memory, nowMs: this.#parts.clock.nowMs() });
+    const world = { ...this.#world, observed, memory: this.#memory, nowMs: this.#parts.clock.nowMs() };
+    const later = world.desired.held?.desired;
+    return previewPlan(world, later && { ...world, ...this.#chooseReleases(later) });
   }
 
   /**
@@ -95,7 +97,7 @@ export class Reconciler {
     const built = await builder.build(this.#engine);
     if (built.desired === undefined) return this.#reportNothing(startedMs, built);
     const { store, secrets } = this.#parts;
-    const chosen = applyRollbacks(built.desired, this.#memory, (service, id) => store.findRelease(service, id));
+    const chosen = this.#chooseReleases(built.desired);
     const { desired } = chosen;
     secrets.use(listVersions([...desired.services.values(), ...chosen.releases.values(), ...chosen.wanted.values()]));
     const observed = await this.#observe(desired);
@@ -108,6 +110,11 @@ export class Reconciler {
     executor.begin(planned.operations, (hash) => desired.contents.get(hash) ?? store.findContent(hash));
     this.#report(planned, { startedMs, observed, desired, source: built.source });
     return this.#nextDelayMs(planned, built);
+  }
+
+  #chooseReleases(desired: DesiredState): ReturnType<typeof applyRollbacks> {
+    const { store } = this.#parts;
+    return applyRollbacks(desired, this.#memory, (service, id) => store.findRelease(service, id));
   }
 
   #takeRequests(): void {
@@ -215,7 +222,9 @@ export class Reconciler {
 
   #nextDelayMs(planned: Plan, built: BuiltState): number {
     const nowMs = this.#parts.clock.nowMs();
-    const waits = [planned.nextMs, built.source.retryMs].flatMap((at) => (at === undefined ? [] : [at - nowMs]));
+    const waits = [planned.nextMs, built.source.retryMs, built.nextMs].flatMap((at) =>
+      at === undefined ? [] : [at - nowMs],
+    );
     if (!this.#engine.reachable) waits.push(TURN_DEADLINE_MS);
     return Math.max(0, Math.min(RESYNC_MS, ...waits));
   }

@@ -4,6 +4,7 @@ import * as z from "zod";
 
 import { FRONT_IMAGE } from "./front.ts";
 import { absolutePath, durationMs, imageReference, name, positiveDurationMs, sizeBytes } from "./schema-leaf.ts";
+import { trustedKeysSchema } from "./trusted-key.ts";
 
 const listenAddress = z
   .string()
@@ -36,7 +37,9 @@ const gitSource = z.strictObject({
     .optional()
     .describe("Root-owned 0600 file that holds a token with the right to read, or user:token."),
   ca_file: absolutePath.optional().describe("The CA, in PEM form, that the server's certificate must come from."),
-  trusted_keys: absolutePath.optional(),
+  trusted_keys: trustedKeysSchema
+    .optional()
+    .describe("Keys whose signatures count, and for what; without them every commit is taken."),
 });
 
 const webhook = z.strictObject({

@@ -1,6 +1,7 @@
 // What should be, as one immutable value: built by desired/ from a snapshot, read by plan/, apply/ and report/.
 
 import type { Caps, ContainerSpec } from "./container-spec.ts";
+import type { Hold } from "./hold.ts";
 import type { HealthCheck, Manifest } from "./manifest.ts";
 import type { Problem } from "./problem.ts";
 import type { Requirement, RequirementTarget } from "./requirement.ts";
@@ -94,6 +95,15 @@ export interface DesiredState {
   contents: ReadonlyMap<string, Uint8Array>;
   /** What is said of the node as a whole and keeps nothing from running. */
   notes: readonly string[];
-  /** Set when the whole input change is held: the deletion brake, or an unreadable source. */
-  held: string | undefined;
+  /** Set when the whole input change is held. */
+  held: HeldChange | undefined;
+}
+
+/** A change that is not in force yet. */
+export interface HeldChange {
+  revision: string;
+  /** All that it waits for; never empty. */
+  holds: readonly Hold[];
+  /** What it would make of the node; undefined where it cannot be read. */
+  desired: DesiredState | undefined;
 }

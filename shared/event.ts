@@ -1,6 +1,7 @@
 // What the agent tells report/: plain data, never a secret value. The rest of the agent gets `emit` and nothing else.
 
 import type { DesiredState } from "./desired-state.ts";
+import type { Hold } from "./hold.ts";
 import type { ExitRecord } from "./memory.ts";
 import type { ObservedState } from "./observed-state.ts";
 import type { CommitInfo } from "./snapshot.ts";
@@ -28,6 +29,8 @@ export interface SourceState {
   readMs: number | undefined;
   /** Why the newest reading is not in force: unreadable, refused or held. */
   trouble: string | undefined;
+  /** What the newest change waits for; empty where nothing is held. */
+  holds: readonly Hold[];
   retryMs: number | undefined;
   /** True while a reading that was asked for is under way: this is what was read before it. */
   refreshing?: boolean;

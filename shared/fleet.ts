@@ -19,6 +19,12 @@ const publicKey = z
   .string()
   .regex(/^ed25519:[A-Za-z0-9+/_=-]{40,64}$/, 'write the line that `orca keygen` prints: "ed25519:…"');
 
+/** A window begins at a time of the calendar: `every 5h` has none. */
+const cron = schedule(false).refine((text) => !text.startsWith("every"), {
+  message: "a freeze begins at a time of the calendar",
+  params: { hint: 'write a UTC cron, such as "0 16 * * 5" for Fridays at four' },
+});
+
 const hostNetwork = z.strictObject({
   subnet: ipNetwork.optional().describe("The subnet of the node's container network."),
   internal: z.boolean().default(false).describe("No way out for the containers."),
@@ -44,7 +50,10 @@ const node = z.strictObject({
     .describe("Services with volumes wait until this file system is mounted."),
   network: hostNetwork.prefault({}),
   rollout: z.strictObject({ after: name }).optional(),
-  freeze: z.array(z.strictObject({ schedule: schedule(false), for: positiveDurationMs })).default([]),
+  freeze: z
+    .array(z.strictObject({ schedule: cron, for: positiveDurationMs }))
+    .default([])
+    .describe("Windows that hold changes: the UTC cron of their beginning, and their length."),
   agent: z
     .strictObject({
       version: z.string().regex(/^\d+\.\d+\.\d+/, 'write "1.4.2"'),

@@ -1,5 +1,12 @@
 // What is in force on a node: the inputs its containers were last made to follow. Stored by host/, judged by desired/.
 
+/** The Git objects that are a node's inputs: the same ids are the same inputs. */
+export interface SnapshotObjects {
+  /** The node's directory. */
+  directory: string | undefined;
+  fleet: string | undefined;
+}
+
 /** One service's inputs as accepted. */
 export interface AcceptedService {
   text: string;
@@ -18,6 +25,8 @@ export interface InForce {
   revision: string;
   acceptedMs: number;
   fleet: string | undefined;
+  /** The objects of its inputs, where they are Git's. */
+  objects?: SnapshotObjects;
   /** Node → service → manifest text of those other nodes' services that this node's templates were rendered with. */
   others?: Readonly<Record<string, Readonly<Record<string, string>>>>;
   services: Readonly<Record<string, AcceptedService>>;

@@ -1,5 +1,6 @@
 // What the agent would do now, without doing it: the answer to `orca plan` without a directory. Plain data.
 
+import type { Hold } from "./hold.ts";
 import type { ServiceView } from "./status.ts";
 import type { Operation } from "./step.ts";
 
@@ -10,4 +11,6 @@ export interface PlanPreview {
   operations: readonly Operation[];
   services: readonly ServiceView[];
   notes: readonly string[];
+  /** A change that is not in force yet, and what it would do besides. */
+  held?: { revision: string; holds: readonly Hold[]; operations: readonly Operation[] };
 }

@@ -1,5 +1,7 @@
 // The raw inputs of one revision: made by sources/, understood by desired/. Text and bytes only, nothing parsed.
 
+import type { InForce, SnapshotObjects } from "./in-force.ts";
+
 /** What a commit says of itself. */
 export interface CommitInfo {
   /** Name and address: `Jane Doe <jane@example.com>`. */
@@ -11,12 +13,33 @@ export interface CommitInfo {
   trailers: readonly (readonly [key: string, value: string])[];
 }
 
+/** Another node's part in a revision: this node waits until that one has settled on it. */
+export interface AwaitedPeer {
+  node: string;
+  /** The revisions at which it has had the same inputs as now, newest first; empty where this is no change for it. */
+  revisions: readonly string[];
+}
+
+/** Whether a tag approves a node's inputs. */
+export interface Approvals {
+  /** The tag that does; undefined while there is none. */
+  granted: string | undefined;
+  /** True where only a signed tag counts. */
+  signed: boolean;
+  /** Tags that look like an approval of these inputs and are none, and why. */
+  refused: readonly string[];
+}
+
 /** What a source holds at one revision. */
 export interface Snapshot {
   /** A commit, or `dir:` and 12 hex digits over the node's inputs. */
   revision: string;
   /** The commit, where the source has commits. */
   commit?: CommitInfo;
+  /** The objects that are this node's inputs, where the source has objects. */
+  objects?: SnapshotObjects;
+  /** The node that this one's rollouts wait for, where the source knows its history. */
+  awaited?: AwaitedPeer;
   /** Text of fleet.toml; undefined where there is none. */
   fleet: string | undefined;
   /** Node → service → manifest text. This node's directory is always there, others where the source has read them. */
@@ -40,10 +63,14 @@ export type SourceReading = {
       readMs: number;
       /** What people should know although all went well. */
       notes?: readonly string[];
+      /** What the source has found of approvals of this snapshot; left out where nothing was looked for. */
+      approvals?: Approvals;
     }
   | {
       kind: "failed";
       reason: string;
+      /** The newest revision was read, and its signatures do not allow it. */
+      distrusted?: boolean;
       retryMs: number;
       /** When it was last read well, where the source remembers that longer than an agent lives. */
       readMs?: number;
@@ -55,6 +82,8 @@ export interface Source {
   readonly kind: "directory" | "git";
   /** For people: the path or URL. */
   readonly location: string;
+  /** Is told what is in force, at the start and whenever that changes: history is judged from there. */
+  follow?(inForce: InForce | undefined): void;
   /** Reads the newest inputs; the same object as before when nothing changed. Never throws. */
   read(): Promise<SourceReading>;
   /** Begins to watch; calls back when a read may give something new. */

@@ -2,6 +2,7 @@
 // Every key is always there, null where nothing is known. Made by report/, read by the CLI. Holds no log lines, no
 // environment values and no file contents: it is served on loopback without a login.
 
+import type { HoldKind } from "./hold.ts";
 import type { ServiceState } from "./status.ts";
 
 /** Changes when a key changes its meaning or goes; a new key changes nothing. */
@@ -16,7 +17,17 @@ export interface SourceDocument {
   ageSeconds: number | null;
   /** Why the newest reading is not in force. */
   trouble: string | null;
+  /** What the newest change waits for; empty where nothing is held. */
+  holds: HoldDocument[];
   retry: string | null;
+}
+
+/** One thing that a change waits for. */
+interface HoldDocument {
+  kind: HoldKind;
+  reason: string;
+  /** When it ends by itself. */
+  until: string | null;
 }
 
 /** The webhook: what it was asked since the agent started. */

@@ -6,6 +6,7 @@ import type { DaemonConfig } from "../daemon-config.ts";
 import { readHostFile } from "../host/host-files.ts";
 import { DEFAULT_MAX_STALE_MS, type SecretsConfig } from "../secrets/open.ts";
 import { nameIdentityFile } from "../secrets/secret-store-file.ts";
+import { createKeyReader } from "../host/trusted-keys.ts";
 import { type AgentConfig, agentConfigSchema } from "../../shared/agent-config.ts";
 import { existsSync } from "node:fs";
 
@@ -14,16 +15,13 @@ export interface AgentCommandOptions {
   config: string;
 }
 
-function chooseSource({ git, dir, api_url: apiUrl }: AgentConfig["source"]): DaemonConfig["source"] {
+function chooseSource({ git, dir, api_url: apiUrl }: AgentConfig["source"], file: string): DaemonConfig["source"] {
   // The schema has one of the two.
   if (git === undefined) return { kind: "directory", dir: dir ?? "" };
-  // Who wants signatures to be checked must not run without.
-  if (git.trusted_keys !== undefined)
-    throw new CommandError("source.git.trusted_keys is not acted on by this version: signatures are not checked");
   const { url, branch, token_file: tokenFile, ca_file: caFile, path } = git;
   const location = { url, branch, tokenFile, caFile };
-  const { poll: pollMs, timeout: fetchMs, max_size: limitBytes } = git;
-  return { kind: "git", git: { location, path, pollMs, fetchMs, limitBytes, apiUrl } };
+  const limits = { pollMs: git.poll, fetchMs: git.timeout, limitBytes: git.max_size };
+  return { kind: "git", git: { location, path, ...limits, apiUrl, readKeys: createKeyReader(file) } };
 }
 
 function listNotes({ git, status_token_file: statusToken }: AgentConfig["source"]): string[] {
@@ -57,7 +55,7 @@ export async function agent(options: AgentCommandOptions): Promise<number> {
 
 async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
   const config = await readHostFile(agentConfigSchema, options.config);
-  const source = chooseSource(config.source);
+  const source = chooseSource(config.source, options.config);
   if (config.gossip !== undefined)
     throw new CommandError(`[gossip] is not acted on by this version: take it out of ${options.config}`);
   const policyFile = existsSync(config.policy.file) ? config.policy.file : undefined;

@@ -18,18 +18,24 @@ export async function planAgent(options: PlanAgentOptions): Promise<number> {
   const answer = await new AgentClient(options).readTrusted("/v1/plan");
   const preview = expectJson<PlanPreview>(answer);
   process.stdout.write(options.json === true ? answer.body : printPreview(preview));
-  return preview.operations.length === 0 ? EXIT.ok : EXIT.changes;
+  const count = preview.operations.length + (preview.held?.operations.length ?? 0);
+  return count === 0 ? EXIT.ok : EXIT.changes;
 }
 
 /** Prints a look ahead. */
 export function printPreview(preview: PlanPreview): string {
-  const { node, revision, operations, services, notes } = preview;
+  const { node, revision, operations, services, notes, held } = preview;
   const lines = [`node ${node} at ${revision ?? "no revision"}`];
   for (const operation of operations) lines.push(...describeOperation(operation));
   if (operations.length === 0) lines.push("no change");
-  const held = services.filter((service) => service.state === "waiting" || service.state === "backoff");
-  for (const service of held) lines.push(`${service.name} is ${service.state}: ${service.reason}`);
+  const late = services.filter((service) => service.state === "waiting" || service.state === "backoff");
+  for (const service of late) lines.push(`${service.name} is ${service.state}: ${service.reason}`);
   for (const note of notes) lines.push(`note: ${note}`);
+  if (held !== undefined) {
+    for (const { kind, reason } of held.holds) lines.push(`held (${kind}): ${reason}`);
+    lines.push(`what the change to ${held.revision} would do:`, ...held.operations.flatMap(describeOperation));
+    if (held.operations.length === 0) lines.push("nothing to containers");
+  }
   return `${lines.map(cutControlCharacters).join("\n")}\n`;
 }
 

@@ -7,6 +7,7 @@ import { compareToml, type TomlChange } from "../desired/toml-diff.ts";
 import { listDeltas, type ServiceDelta, sumCaps } from "../plan/delta.ts";
 import { type PlacedText, selectOthers, speaksOfRoutes } from "../sources/git-select.ts";
 import type { NodeTree, RepositoryTree } from "../sources/repository-tree.ts";
+import type { DesiredState } from "../../shared/desired-state.ts";
 import { type Fleet, fleetSchema } from "../../shared/fleet.ts";
 import { FRONT_IMAGE } from "../../shared/front.ts";
 import { parseToml } from "../../shared/parse-toml.ts";
@@ -163,22 +164,20 @@ async function compareNode(comparison: Comparison, parts: NodeComparison): Promi
     });
   const base = await build(old, before, { allowedRemovals: Number.POSITIVE_INFINITY });
   const braked = await build(now, after, { base, allowedRemovals: 0 });
-  // What the brake holds is shown as it comes once a person lets it pass.
-  const free =
-    braked.desired.held === undefined
-      ? braked
-      : await build(now, after, { base, allowedRemovals: Number.POSITIVE_INFINITY });
-  const refused = free.desired.held;
-  const deltas = refused === undefined ? listDeltas(base.desired, free.desired) : [];
+  // What is held is shown as it comes once it goes in. Freezes are for the time of the merge, which nobody knows here.
+  const { holds = [], desired: pending } = braked.desired.held ?? {};
+  const free = pending ?? braked.desired;
+  const refused = holds.find(({ kind }) => kind === "refused")?.reason;
+  const deltas = refused === undefined ? listDeltas(base.desired, free) : [];
   const texts = { before: before.own ?? EMPTY, after: after.own };
   return {
     node,
     presence: before.own === undefined ? "new" : "both",
     services: deltas.map((delta) => ({ ...delta, fields: compareManifest(delta, texts) })),
     fleet: compareToml(old.tree.fleet, now.tree.fleet, ["nodes", node]),
-    budget: { before: sumCaps(base.desired), after: sumCaps(free.desired), limit: findLimit(now.fleet, node) },
+    budget: { before: sumCaps(base.desired), after: sumCaps(free), limit: findLimit(now.fleet, node) },
     starts: listStarts(free, deltas),
-    held: refused === undefined ? braked.desired.held : undefined,
+    held: holds.find(({ kind }) => kind === "removal")?.reason,
     refused,
     notes: listNotes(now.fleet, node, deltas.length > 0),
   };
@@ -234,7 +233,7 @@ function compareManifest(
   return compareToml(texts.before.manifests[service], texts.after.manifests[service]);
 }
 
-function listStarts({ desired }: Built, deltas: readonly ServiceDelta[]): string[][] {
+function listStarts(desired: DesiredState, deltas: readonly ServiceDelta[]): string[][] {
   const starting = new Set(deltas.filter(({ restarts }) => restarts).map(({ service }) => service));
   const waves = listWaves(desired).map((wave) => wave.filter((name) => starting.has(name)));
   return waves.filter((wave) => wave.length > 0);

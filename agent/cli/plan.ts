@@ -17,6 +17,7 @@ import { DirectorySource } from "../sources/directory.ts";
 import { FRONT_IMAGE } from "../../shared/front.ts";
 import type { DesiredState } from "../../shared/desired-state.ts";
 import type { SecretFacts } from "../../shared/secret-facts.ts";
+import { describeHolds } from "../../shared/hold.ts";
 import { describeSize } from "../../shared/size.ts";
 import { renderTemplate } from "../../shared/template.ts";
 import { chooseNode } from "./choose-node.ts";
@@ -101,7 +102,7 @@ async function buildNodeState(directory: string, node: string, options: PlanOpti
     secrets: { facts: readKnownFacts(choosePlaces(node, options.state).stateDir), settled: new Set(), notes: [] },
     nowMs: systemClock.nowMs(),
   });
-  if (desired.held !== undefined) throw new CommandError(desired.held);
+  if (desired.held !== undefined) throw new CommandError(describeHolds(desired.held.holds));
   return desired;
 }
 

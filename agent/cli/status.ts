@@ -18,7 +18,7 @@ export interface StatusOptions extends ClientOptions {
 const WATCH_EVERY_MS = 2_000;
 const CLEAR = "\u001b[H\u001b[2J\u001b[3J";
 
-/** Shows the status; answers 0 when all is healthy and 3 when not. */
+/** Shows the status; answers 0 when all is healthy and nothing is held, and 3 when not. */
 export async function showStatus(options: StatusOptions): Promise<number> {
   if (options.fleet === true)
     throw new CommandError(
@@ -29,7 +29,9 @@ export async function showStatus(options: StatusOptions): Promise<number> {
   if (options.watch === true) return watch(client, options);
   const status = await readStatus(client);
   process.stdout.write(print(status, options));
-  return status.healthy ? EXIT.ok : EXIT.notHealthy;
+  // What Git wants is not in force: a script that waits for its commit must see that.
+  const isHeld = (status.source?.holds ?? []).length > 0;
+  return status.healthy && !isHeld ? EXIT.ok : EXIT.notHealthy;
 }
 
 async function readStatus(client: AgentClient): Promise<StatusDocument> {

@@ -1,11 +1,10 @@
-// Which inputs are in force: judges a snapshot against what was in force before. Error is not empty, a bad manifest holds
-// its service at its release, and a change that removes much is held by the deletion brake. Pure.
+// Which manifests are in force: judges each service of a snapshot against what was in force before. Error is not empty: a
+// bad manifest holds its service at its release. What holds a whole change is in holds.ts. Pure.
 
 import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import type { Objection } from "../../shared/desired-state.ts";
 import type { Fleet } from "../../shared/fleet.ts";
 import { describeProblem } from "../../shared/problem.ts";
-import type { CommitInfo } from "../../shared/snapshot.ts";
 import {
   checkBudget,
   checkPolicyBudget,
@@ -30,10 +29,6 @@ export interface Candidate {
   /** This node's last accepted manifests, parsed; a service whose old text no longer parses is absent. */
   before: ReadonlyMap<string, PlacedService>;
   inForce: InForce | undefined;
-  /** Services that have containers on this node although nothing is remembered of them. */
-  adopted: readonly string[];
-  /** How many removals a person or a commit has allowed. */
-  allowedRemovals: number;
   settings: DesiredSettings;
 }
 
@@ -42,8 +37,6 @@ export interface Acceptance {
   /** Service → the manifest in force; from this snapshot, or from before where it is held. */
   services: ReadonlyMap<string, AcceptedManifest>;
   objections: ReadonlyMap<string, Objection>;
-  /** Set when the whole change is held. */
-  held: string | undefined;
   /** What is not as it should be and holds nothing. */
   notes: readonly string[];
 }
@@ -53,21 +46,8 @@ export interface AcceptedManifest extends PlacedService {
   accepted: Omit<AcceptedService, "files">;
 }
 
-/** The most services an input change may remove without a word from a person (behaviour, section 1). */
-function mostRemovals(before: number): number {
-  return before >= 3 ? Math.min(Math.max(2, Math.floor(before * 0.3)), before - 1) : 2;
-}
-
-/** How many removals a commit allows by its trailer `Orca-Allow-Removal: <n>`; what is no number allows none. */
-export function readAllowedRemovals(commit: CommitInfo | undefined): number {
-  const values = (commit?.trailers ?? []).filter(([key]) => key.toLowerCase() === "orca-allow-removal");
-  return Math.max(0, ...values.map(([, value]) => (/^\d{1,5}$/.test(value) ? Number(value) : 0)));
-}
-
-/** Judges a candidate. */
+/** Judges each service of a candidate. */
 export function accept(candidate: Candidate): Acceptance {
-  const brake = checkDeletionBrake(candidate);
-  if (brake !== undefined) return keepBefore(candidate, brake);
   const objections = new Map<string, Objection>();
   const services = new Map<string, AcceptedManifest>();
   for (const parsed of candidate.own) {
@@ -93,7 +73,7 @@ export function accept(candidate: Candidate): Acceptance {
   holdViolations(candidate, services, objections);
   const budget = candidate.settings.budget === "warn" ? findBudgetFaults(candidate, [...services.values()]) : [];
   const notes = budget.map(({ message, hint }) => `${message}; on a real node this would be held: ${hint}`);
-  return { services, objections, held: undefined, notes };
+  return { services, objections, notes };
 }
 
 /** A service whose text did not change keeps the revision it came from: the label informs, and stays true. */
@@ -102,27 +82,14 @@ function reviseOnly(candidate: Candidate, service: string, text: string): string
   return before?.text === text ? before.revision : candidate.revision;
 }
 
-function checkDeletionBrake(candidate: Candidate): string | undefined {
-  const before = new Set([...Object.keys(candidate.inForce?.services ?? {}), ...candidate.adopted]);
-  const now = new Set(candidate.own.map((parsed) => parsed.service));
-  const gone = [...before].filter((service) => !now.has(service));
-  if (gone.length <= mostRemovals(before.size) || gone.length <= candidate.allowedRemovals) return undefined;
-  // A directory has no commits, and so no trailers.
-  const byTrailer = candidate.revision.startsWith("dir:")
-    ? ""
-    : `, or write the trailer Orca-Allow-Removal: ${gone.length} into the commit`;
-  return (
-    `the change to ${candidate.revision} would remove ${gone.length} of ${before.size} services ` +
-    `(${gone.toSorted().slice(0, 5).join(", ")}${gone.length > 5 ? ", …" : ""}); if that is meant, run ` +
-    `orca sync --allow-removal ${gone.length}${byTrailer}`
-  );
-}
-
 /** Everything stays as it was accepted before. */
-function keepBefore(candidate: Candidate, held: string): Acceptance {
+export function keepBefore({ before, inForce }: Pick<Candidate, "before" | "inForce">): Acceptance {
   const services = new Map<string, AcceptedManifest>();
-  for (const service of candidate.before.keys()) hold(candidate, services, service);
-  return { services, objections: new Map(), held, notes: [] };
+  for (const [service, placed] of before) {
+    const accepted = inForce?.services[service];
+    if (accepted !== undefined) services.set(service, { ...placed, accepted });
+  }
+  return { services, objections: new Map(), notes: [] };
 }
 
 /** Puts a service back to its last accepted manifest, or takes it out where there is none. */

@@ -1,19 +1,28 @@
 // From a snapshot and what was in force to the desired state of this node, and to what is in force from now on.
 // Pure but for waiting: the parser that knows places is loaded only when something is wrong.
 
-import type { DesiredService, DesiredState, Objection } from "../../shared/desired-state.ts";
 import type { Fleet, FleetNode } from "../../shared/fleet.ts";
-import type { Manifest } from "../../shared/manifest.ts";
+import type { DesiredService, DesiredState, HeldChange, Objection } from "../../shared/desired-state.ts";
 import { nameNetwork } from "../../shared/identity.ts";
 import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import { compareText, describeProblem } from "../../shared/problem.ts";
-import type { SecretFacts } from "../../shared/secret-facts.ts";
-import type { Snapshot } from "../../shared/snapshot.ts";
-import { accept, type Acceptance, type AcceptedManifest, readAllowedRemovals } from "./accept.ts";
+import type { Approvals, Snapshot } from "../../shared/snapshot.ts";
+import { accept, type Acceptance, keepBefore } from "./accept.ts";
 import { chooseRelease } from "./choose.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
+import { describeHeldChange } from "./held-summary.ts";
+import { type Change, listHolds, readAllowedRemovals, type RolloutVerdict } from "./holds.ts";
+import {
+  type ParseCache,
+  type ParsedManifest,
+  parseFleet,
+  type ParsedFleet,
+  parseManifests,
+  parseRemotes,
+} from "./repository.ts";
+import type { Manifest } from "../../shared/manifest.ts";
+import type { SecretFacts } from "../../shared/secret-facts.ts";
 import { checkPolicy } from "./policy-check.ts";
-import { type ParseCache, parseFleet, type ParsedFleet, parseManifests, parseRemotes } from "./repository.ts";
 import { chooseRotation } from "./rotation.ts";
 import { listSecretPaths } from "./secret-choice.ts";
 import type { DesiredSettings } from "./settings.ts";
@@ -28,6 +37,8 @@ export interface DesiredInput {
   /** Services that have containers on this node. */
   adopted: readonly string[];
   allowedRemovals: number;
+  approvals?: Approvals | undefined;
+  rollout?: RolloutVerdict | undefined;
   /** Looks up the real path behind a bind-mount source. */
   realPath: (source: string) => Promise<string | undefined>;
   settings: DesiredSettings;
@@ -49,17 +60,59 @@ export interface Built {
 
 /** Builds desired state. */
 export async function buildDesired(input: DesiredInput): Promise<Built> {
-  const { snapshot, inForce } = input;
-  const newest = await parseFleet(snapshot.fleet, snapshot.fleetFile);
-  const refusal = refuseFleet(newest, input.settings);
-  const fleet = refusal === undefined ? newest : await parseFleet(inForce?.fleet, snapshot.fleetFile);
-  const before = await parseBefore(input);
-  const others = await parseOthers(input);
-  const acceptance =
-    refusal === undefined ? await judge(input, { fleet, before, others }) : keepAll(before, inForce, refusal);
-  const built = await chooseAll(input, acceptance, { fleet, before, others });
+  const built = await buildAll(input);
   input.cache.sweep();
   return built;
+}
+
+async function buildAll(input: DesiredInput): Promise<Built> {
+  const { snapshot, inForce } = input;
+  const [newest, judging] = [await parseFleet(snapshot.fleet, snapshot.fleetFile), await parseJudging(input)];
+  const before = await parseBefore(input);
+  const others = await parseOthers(input);
+  const kept = { fleet: judging, before, others };
+  const refusal = refuseFleet(newest, input.settings);
+  if (refusal !== undefined) {
+    const held = {
+      revision: snapshot.revision,
+      holds: [{ kind: "refused", reason: refusal } as const],
+      desired: undefined,
+    };
+    return chooseAll(input, keepBefore({ before, inForce }), { ...kept, held });
+  }
+  const wanted = { fleet: newest, before, others, held: undefined };
+  const own = await parseManifests(snapshot, input.settings.node, input.cache);
+  const holds = listHolds(
+    describeChange(input, { own, judging: inForce === undefined ? newest.fleet : judging.fleet }),
+  );
+  const { revision } = snapshot;
+  const { settings } = input;
+  const acceptance = accept({ revision, fleet: newest.fleet, own, others, before, inForce, settings });
+  const all = await chooseAll(input, acceptance, wanted);
+  if (holds.length === 0) return all;
+  const held = { revision, holds, desired: all.desired };
+  const built = await chooseAll(input, keepBefore({ before, inForce }), { ...kept, held });
+  const notes = [...built.desired.notes, describeHeldChange(revision, built.desired, all.desired)];
+  return { ...built, desired: { ...built.desired, notes } };
+}
+
+/** fleet.toml is judged by the one in force. */
+async function parseJudging({ inForce, snapshot }: DesiredInput): Promise<ParsedFleet> {
+  return parseFleet(inForce?.fleet, snapshot.fleetFile);
+}
+
+function describeChange(
+  { snapshot, inForce, adopted, settings, nowMs, approvals, rollout, allowedRemovals }: DesiredInput,
+  { own, judging }: { own: readonly ParsedManifest[]; judging: Fleet | undefined },
+): Change {
+  return {
+    ...{ node: settings.node, snapshot, inForce, judging, approvals, rollout, nowMs },
+    services: {
+      before: new Set([...Object.keys(inForce?.services ?? {}), ...adopted]),
+      after: new Set(own.map(({ service }) => service)),
+    },
+    allowedRemovals: Math.max(allowedRemovals, readAllowedRemovals(snapshot.commit)),
+  };
 }
 
 /** An unreadable fleet.toml refuses the whole snapshot: what was in force stays. */
@@ -79,23 +132,8 @@ interface Parsed {
   fleet: ParsedFleet;
   before: ReadonlyMap<string, PlacedService>;
   others: readonly RemoteService[];
-}
-
-async function judge(input: DesiredInput, { fleet, before, others }: Parsed): Promise<Acceptance> {
-  const { snapshot, inForce, adopted, settings } = input;
-  const own = await parseManifests(snapshot, settings.node, input.cache);
-  const { revision, commit } = snapshot;
-  const allowedRemovals = Math.max(input.allowedRemovals, readAllowedRemovals(commit));
-  return accept({ revision, fleet: fleet.fleet, own, others, before, inForce, adopted, allowedRemovals, settings });
-}
-
-function keepAll(before: ReadonlyMap<string, PlacedService>, inForce: InForce | undefined, held: string): Acceptance {
-  const services = new Map<string, AcceptedManifest>();
-  for (const [name, placed] of before) {
-    const accepted = inForce?.services[name];
-    if (accepted !== undefined) services.set(name, { ...placed, accepted });
-  }
-  return { services, objections: new Map(), held, notes: [] };
+  /** Set while the newest change is not in force. */
+  held: HeldChange | undefined;
 }
 
 /** The manifests that were in force, as this version reads them. */
@@ -123,7 +161,7 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   const kept: Record<string, AcceptedService> = {};
   const { fleet, before, others } = parsed;
   const all = [...acceptance.services.values(), ...others];
-  const held = acceptance.held !== undefined;
+  const held = parsed.held !== undefined;
   const accepted = [...acceptance.services.values()];
   const { facts, settled } = input.secrets;
   const rotation = chooseRotation({ services: accepted, inForce: input.inForce, facts, settled });
@@ -137,21 +175,22 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
     if (choice.accepted !== undefined) kept[entry.service] = choice.accepted;
     for (const [hash, content] of choice.contents) contents.set(hash, content);
   }
-  const { held: heldBy, notes } = acceptance;
-  const desired = buildState(input, fleet.fleet, { services, objections, contents, notes, held: heldBy });
+  const { notes } = acceptance;
+  const desired = buildState(input, fleet.fleet, { services, objections, contents, notes, held: parsed.held });
   const {
     revision,
     fleet: fleetText,
     others: texts,
+    objects,
   } = held
-    ? { revision: "", fleet: undefined, others: undefined, ...input.inForce }
-    : { ...input.snapshot, others: selectRouted(input) };
+    ? { revision: "", fleet: undefined, others: undefined, objects: undefined, ...input.inForce }
+    : { objects: undefined, ...input.snapshot, others: selectRouted(input) };
   const inForce = { revision, fleet: fleetText, acceptedMs: input.nowMs, services: kept };
   return {
     desired,
     secretPaths: listWantedSecrets(acceptance, before, input),
     rotating: rotation.size > 0 || Object.values(kept).some((service) => service.rotating === true),
-    inForce: texts === undefined ? inForce : { ...inForce, others: texts },
+    inForce: { ...inForce, ...(texts && { others: texts }), ...(objects && { objects }) },
   };
 }
 

@@ -1,10 +1,11 @@
 // When somebody must be told, and of what. Pure, and by level: what is told is compared with what is, so that a lost or
 // held-back message is made up for by the next look.
-//   critical: failed, stalled, invalid, refused, held, rolled-back; engine unreachable 30 s; an input change held; the
+//   critical: failed, stalled, invalid, refused, held, rolled-back; engine unreachable 30 s; a change held for a person; the
 //             loop failing 60 s; audit log not writable; a disk below 10 %
-//   warning:  backoff, unhealthy; waiting or starting for 5 min; source unreadable 5 min; a disk below 20 %
-//   info:     paused; resolved (told to whoever was told of the trouble, whatever their least severity)
+//   warning:  backoff, unhealthy; waiting or starting, or a source unreadable, for 5 min; approval asked for; a disk below 20 %
+//   info:     paused; a freeze, or another node's turn; resolved (told to whoever was told of the trouble)
 
+import type { Hold } from "../../shared/hold.ts";
 import { compareText } from "../../shared/problem.ts";
 import type { ServiceState } from "../../shared/status.ts";
 import type { DiskSample, ReportState, ServiceRecord } from "./report-state.ts";
@@ -106,7 +107,7 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
   const since = (atMs: number | undefined, graceMs: number, severity: Severity): Condition["severity"] =>
     nowMs - (atMs ?? 0) >= graceMs ? severity : "undecided";
   const { engine, source, turn } = state;
-  const held = source?.trouble !== undefined && source.retryMs === undefined;
+  const holds = source?.holds ?? [];
   return [
     build(
       "@engine",
@@ -115,10 +116,10 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
     ),
     build(
       "@source",
-      held ? "held" : "unreadable",
+      holds.length > 0 ? "held" : "unreadable",
       source?.trouble === undefined
         ? undefined
-        : [held ? "critical" : since(source.readMs ?? state.beganMs, SOURCE_MS, "warning"), source.trouble],
+        : [judgeHolds(holds) ?? since(source.readMs ?? state.beganMs, SOURCE_MS, "warning"), source.trouble],
     ),
     build(
       "@agent",
@@ -128,6 +129,23 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
     build("@audit", "not-written", auditTrouble === undefined ? undefined : ["critical", auditTrouble]),
     ...(state.host?.disks ?? []).map((disk) => build(`@disk:${disk.path}`, "full", judgeDisk(disk))),
   ];
+}
+
+/** What a person must look at is critical; an approval is asked for; a freeze and another node's turn end by themselves. */
+const HOLDS: Readonly<Record<Hold["kind"], Severity>> = {
+  ...{
+    refused: "critical",
+    trust: "critical",
+    removal: "critical",
+    approval: "warning",
+    freeze: "info",
+    rollout: "info",
+  },
+};
+
+/** The gravest of what holds a change; undefined where nothing does. */
+function judgeHolds(holds: readonly Hold[]): Severity | undefined {
+  return holds.map(({ kind }) => HOLDS[kind]).toSorted((left, right) => RANK[right] - RANK[left])[0];
 }
 
 function judgeDisk(disk: DiskSample): [Severity, string] | undefined {

@@ -2,6 +2,7 @@
 // A commit is judged once it changed the node's inputs, and no more after it has come to its good end.
 
 import type { DesiredState } from "../../shared/desired-state.ts";
+import { describeHolds } from "../../shared/hold.ts";
 import type { TurnSummary } from "../../shared/event.ts";
 import type { ServiceState, ServiceView } from "../../shared/status.ts";
 import { cutCommandOutput, cutControlCharacters, hidePassword } from "./public-text.ts";
@@ -47,7 +48,8 @@ export function judgeCommit(
   const sha = memory.sha ?? newest.revision;
   const { posted } = memory;
   if (posted?.sha === sha && posted.key === SUCCESS) return { memory, verdict: undefined };
-  const held = desired.held ?? (newest.revision === turn.source.revision ? undefined : trouble);
+  const holds = desired.held && describeHolds(desired.held.holds);
+  const held = holds ?? (newest.revision === turn.source.revision ? undefined : trouble);
   const said = held === undefined ? describe(selectJudged(turn.services, desired)) : describeHeld(held);
   const verdict = { sha, ...said, description: shorten(said.description) };
   return { memory, verdict: posted?.sha === sha && posted.key === verdict.key ? undefined : verdict };

@@ -141,6 +141,7 @@ function buildSource({ source }: ReportState, nowMs: number): SourceDocument | n
     read: isoOrNull(source.readMs),
     ageSeconds: source.readMs === undefined ? null : seconds(nowMs - source.readMs),
     trouble: source.trouble ?? null,
+    holds: source.holds.map(({ kind, reason, untilMs }) => ({ kind, reason, until: isoOrNull(untilMs) })),
     retry: isoOrNull(source.retryMs),
   };
 }

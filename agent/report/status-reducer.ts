@@ -105,7 +105,14 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
 function cleanSource(source: SourceState): SourceState {
   const trouble = source.trouble === undefined ? undefined : hidePassword(source.trouble);
   const notes = source.notes?.map(hidePassword);
-  return { ...source, location: hidePassword(source.location), trouble, ...(notes === undefined ? {} : { notes }) };
+  const holds = source.holds.map((hold) => ({ ...hold, reason: hidePassword(hold.reason) }));
+  return {
+    ...source,
+    location: hidePassword(source.location),
+    trouble,
+    holds,
+    ...(notes === undefined ? {} : { notes }),
+  };
 }
 
 function historyOf(state: ReportState, name: string): ServiceHistory {

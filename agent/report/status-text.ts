@@ -83,7 +83,7 @@ function printHeader(status: StatusDocument, width: number): string[] {
   const parts = [
     `node ${node}`,
     `revision ${shortRevision(status.revision)}`,
-    `source ${source === null ? "" : `${source.kind} ${source.location} `}${read}${source !== null && source.trouble !== null ? " (not in force, see notes)" : ""}`,
+    `source ${source === null ? "" : `${source.kind} ${source.location} `}${read}${source !== null && source.trouble !== null ? ` (${source.holds.length > 0 ? "held" : "not in force"}, see notes)` : ""}`,
     engine.reachable ? `engine ${engine.version ?? "answers"}` : "ENGINE DOES NOT ANSWER",
     `orca ${agent.version}, up ${describeDuration(agent.uptimeSeconds * 1_000)}`,
   ];

@@ -1,7 +1,9 @@
 // What the agent and its short-lived fetching child say to each other: a request as one line of JSON on stdin, an answer
 // with lengths on stdout. No token passes here: the child reads the token's file itself.
 
-import type { CommitInfo, Snapshot } from "../../shared/snapshot.ts";
+import type { SnapshotObjects } from "../../shared/in-force.ts";
+import type { Approvals, AwaitedPeer, CommitInfo, Snapshot } from "../../shared/snapshot.ts";
+import type { TrustedKey } from "../../shared/trusted-key.ts";
 import { GitFailure } from "./git-failure.ts";
 
 /** Where a branch is, and how its server is reached. */
@@ -10,6 +12,22 @@ export interface GitLocation {
   branch: string;
   tokenFile: string | undefined;
   caFile: string | undefined;
+}
+
+/** The inputs in force, from where history is judged. */
+export interface BaseInputs {
+  revision: string;
+  objects: SnapshotObjects;
+  fleet: string | undefined;
+}
+
+/** A tag as the server lists it. */
+export interface TagRef {
+  /** Without `refs/tags/`. */
+  name: string;
+  id: string;
+  /** The commit behind an annotated tag; undefined for a lightweight one. */
+  commit: string | undefined;
 }
 
 /** What the child is asked to do. */
@@ -25,24 +43,41 @@ export interface FetchRequest {
   deadlineMs: number;
   /** The largest pack that is taken. */
   limitBytes: number;
+  /** What is in force; left out at a first installation. */
+  base?: BaseInputs | undefined;
+  /** The keys whose signatures count; left out where none are asked for. */
+  keys?: readonly TrustedKey[] | undefined;
+  /** Tags that may approve this node's inputs. */
+  tags?: readonly TagRef[] | undefined;
+}
+
+/** What is found of a commit besides the inputs in it. */
+interface Findings {
+  /** What people should know although all went well. */
+  notes: readonly string[];
+  /** Set where changes to this node wait for approval. */
+  approvals?: Approvals;
 }
 
 /** What the child read. */
-export interface FetchResult {
+export interface FetchResult extends Findings {
   snapshot: Snapshot;
   /** True when the branch is known to have been rewritten since it was last fetched. */
   rewritten: boolean;
 }
 
-interface AnswerHead {
+interface AnswerHead extends Partial<Findings> {
   kind: "read" | "failed";
   /** With `failed`. */
   reason?: string;
   lasting?: boolean;
+  distrusted?: boolean;
   retryAfterMs?: number;
   /** With `read`. */
   revision?: string;
   commit?: CommitInfo;
+  objects?: SnapshotObjects;
+  awaited?: AwaitedPeer;
   shown?: string;
   rewritten?: boolean;
   /** Bytes of fleet.toml, which come first; null where there is none. */
@@ -55,9 +90,11 @@ interface AnswerHead {
 const MAGIC = "orcagit1";
 
 /** What was read, before it is encoded. */
-export interface ReadParts {
+export interface ReadParts extends Findings {
   revision: string;
   commit: CommitInfo;
+  objects: SnapshotObjects;
+  awaited?: AwaitedPeer | undefined;
   /** How messages name the directory that holds manifests/: `orca/`, or empty. */
   shown: string;
   rewritten: boolean;
@@ -72,6 +109,10 @@ export function encodeRead(parts: ReadParts): Buffer {
     kind: "read",
     revision: parts.revision,
     commit: parts.commit,
+    objects: parts.objects,
+    notes: parts.notes,
+    ...(parts.awaited === undefined ? {} : { awaited: parts.awaited }),
+    ...(parts.approvals === undefined ? {} : { approvals: parts.approvals }),
     shown: parts.shown,
     rewritten: parts.rewritten,
     fleet: parts.fleet?.length ?? null,
@@ -84,8 +125,11 @@ export function encodeRead(parts: ReadParts): Buffer {
 
 /** Encodes a failure. */
 export function encodeFailure(failure: GitFailure): Buffer {
-  const { message: reason, lasting, retryAfterMs } = failure;
-  return encode({ kind: "failed", reason, lasting, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) }, []);
+  const { message: reason, lasting, distrusted, retryAfterMs } = failure;
+  return encode(
+    { kind: "failed", reason, lasting, distrusted, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
+    [],
+  );
 }
 
 function encode(head: AnswerHead, contents: readonly Uint8Array[]): Buffer {
@@ -112,11 +156,11 @@ export function decodeAnswer(answer: Buffer, node: string): FetchResult {
 function decode(answer: Buffer, node: string): FetchResult {
   const { head, contents } = takeApart(answer);
   if (head.kind === "failed") {
-    const { reason = "it says no reason", lasting = false, retryAfterMs } = head;
-    throw new GitFailure(reason, { lasting, retryAfterMs });
+    const { reason = "it says no reason", lasting = false, distrusted = false, retryAfterMs } = head;
+    throw new GitFailure(reason, { lasting, distrusted, retryAfterMs });
   }
   const cursor = new Cursor(contents);
-  const { revision = "", commit, shown = "", rewritten = false, fleet = null } = head;
+  const { revision = "", commit, objects, awaited, shown = "", rewritten = false, fleet = null } = head;
   const fleetText = fleet === null ? undefined : cursor.text(fleet);
   const manifests = new Map<string, [string, string][]>([[node, []]]);
   for (const [place, service, size] of head.manifests ?? []) {
@@ -128,9 +172,13 @@ function decode(answer: Buffer, node: string): FetchResult {
   cursor.end();
   return {
     rewritten,
+    notes: head.notes ?? [],
+    ...(head.approvals === undefined ? {} : { approvals: head.approvals }),
     snapshot: {
       revision,
       ...(commit === undefined ? {} : { commit }),
+      ...(objects === undefined ? {} : { objects }),
+      ...(awaited === undefined ? {} : { awaited }),
       fleet: fleetText,
       manifests: Object.fromEntries([...manifests].map(([place, texts]) => [place, Object.fromEntries(texts)])),
       files: Object.fromEntries(files),

@@ -5,6 +5,8 @@
 export interface FailureTraits {
   /** The same commit fails again: it is not fetched again until the branch moves. */
   lasting?: boolean;
+  /** The commit was read, and its signatures do not allow it. */
+  distrusted?: boolean;
   /** How long the server asked to be left alone, in milliseconds. */
   retryAfterMs?: number | undefined;
   cause?: unknown;
@@ -13,11 +15,13 @@ export interface FailureTraits {
 /** A failure that people can act on. */
 export class GitFailure extends Error {
   readonly lasting: boolean;
+  readonly distrusted: boolean;
   readonly retryAfterMs: number | undefined;
 
-  constructor(message: string, { lasting = false, retryAfterMs, cause }: FailureTraits = {}) {
+  constructor(message: string, { lasting = false, distrusted = false, retryAfterMs, cause }: FailureTraits = {}) {
     super(message, cause === undefined ? {} : { cause });
     this.lasting = lasting;
+    this.distrusted = distrusted;
     this.retryAfterMs = retryAfterMs;
   }
 }

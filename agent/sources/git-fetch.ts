@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { encodeFailure, encodeRead, type FetchRequest, type ReadParts } from "./git-exchange.ts";
 import { GitFailure } from "./git-failure.ts";
 import { parseCommit } from "./git-objects.ts";
+import { type JudgedStore, judgeCommit } from "./git-judge.ts";
 import { GitRemote } from "./git-remote.ts";
 import { RoutedCache } from "./git-routed-cache.ts";
 import { GitStore } from "./git-store.ts";
@@ -21,14 +22,14 @@ export async function runFetch(): Promise<never> {
 /** Reads one line; what ends before that line does has no parent any more. */
 async function readRequest(input: AsyncIterable<Buffer>): Promise<FetchRequest> {
   const iterator = input[Symbol.asyncIterator]();
-  let text = "";
-  while (!text.includes("\n")) {
+  const pieces: Buffer[] = [];
+  while (pieces.at(-1)?.includes("\n") !== true) {
     const { done, value } = await iterator.next();
     if (done === true) throw new Error("fetch: there is no request on stdin; the agent asks this, not people");
-    text += value.toString("utf8");
+    pieces.push(value);
   }
   void waitForEnd(iterator);
-  return JSON.parse(text) as FetchRequest;
+  return JSON.parse(Buffer.concat(pieces).toString("utf8")) as FetchRequest;
 }
 
 /** The agent is gone when stdin ends: nobody waits for the answer. */
@@ -54,38 +55,68 @@ async function answerRequest(request: FetchRequest): Promise<Buffer> {
 async function fetchAndRead(request: FetchRequest): Promise<ReadParts> {
   const { directory, location, limitBytes } = request;
   const place = join(directory, "store");
+  const remote = new Remote(request);
   const store = await GitStore.open(place, location);
   if (store !== undefined && !(await store.isWorn(limitBytes))) {
     try {
-      const { commit, rewritten } = await fetchNewest(store, request);
-      return { ...(await readInputs(store, commit, request)), rewritten };
+      const { commit, rewritten } = await fetchNewest(store, remote, request.tip);
+      return { ...(await readCommit({ store, remote, request }, commit)), rewritten };
     } catch (error) {
       // What the server or the repository did is told; a store that is damaged is fetched anew.
       if (error instanceof GitFailure) throw error;
     }
   }
   const fresh = await GitStore.create(join(directory, "store.new"), location, store);
-  const { commit, rewritten } = await fetchNewest(fresh, request);
+  const { commit, rewritten } = await fetchNewest(fresh, remote, request.tip);
   await fresh.moveTo(place);
-  return { ...(await readInputs(fresh, commit, request)), rewritten };
+  return { ...(await readCommit({ store: fresh, remote, request }, commit)), rewritten };
 }
 
-async function fetchNewest(store: GitStore, request: FetchRequest): Promise<{ commit: string; rewritten: boolean }> {
-  const { deadlineMs, limitBytes, location, tip } = request;
+/** The server, with one deadline for all that it is asked. */
+class Remote {
+  readonly git: GitRemote;
+  readonly #limitBytes: number;
+  readonly #endMs: number;
+
+  constructor({ location, limitBytes, deadlineMs }: FetchRequest) {
+    this.git = new GitRemote(location);
+    this.#limitBytes = limitBytes;
+    this.#endMs = performance.now() + deadlineMs;
+  }
+
+  get limits(): { deadlineMs: number; limitBytes: number } {
+    return { deadlineMs: Math.max(1, Math.round(this.#endMs - performance.now())), limitBytes: this.#limitBytes };
+  }
+}
+
+async function fetchNewest(
+  store: GitStore,
+  remote: Remote,
+  tip: string,
+): Promise<{ commit: string; rewritten: boolean }> {
   if (store.tip === tip) return { commit: tip, rewritten: false };
-  const commit = await store.fetch(new GitRemote(location), { deadlineMs, limitBytes });
+  const commit = await store.fetch(remote.git, remote.limits);
   const { parents } = parseCommit(await store.read(commit, "commit"));
   return { commit, rewritten: await store.finish(commit, parents) };
 }
 
-async function readInputs(
-  store: GitStore,
+/** A commit's inputs are read once it is known that it may be followed. */
+async function readCommit(
+  { store, remote, request }: { store: GitStore; remote: Remote; request: FetchRequest },
   commit: string,
-  { directory, path, node, location }: FetchRequest,
 ): Promise<Omit<ReadParts, "rewritten">> {
+  const deepStore: JudgedStore = {
+    read: (id, type) => store.read(id, type),
+    has: (id) => store.has(id),
+    deepen: (depth) => store.deepen(remote.git, depth, remote.limits),
+    fetchObjects: (ids) => store.fetchObjects(remote.git, ids, remote.limits),
+  };
+  const { notes, mayInstruct, approvals, awaited } = await judgeCommit(deepStore, commit, request);
+  const { directory, path, node, location } = request;
   const cache = await RoutedCache.open(directory);
   const inputs = await readTree(store, { commit, path, node, branch: location.branch }, cache);
   // A disk that takes no cache costs time at the next fetch, and nothing else.
   await cache.save().catch(() => undefined);
-  return inputs;
+  const trailers = mayInstruct ? inputs.commit.trailers : [];
+  return { ...inputs, commit: { ...inputs.commit, trailers }, notes, awaited, ...(approvals && { approvals }) };
 }

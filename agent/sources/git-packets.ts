@@ -88,6 +88,8 @@ export function parseLsRefs(bytes: Buffer): Advertisement {
     if (text.startsWith("unborn ")) continue;
     const [oid, name] = splitRef(text);
     refs.set(name, oid);
+    const peeled = attributes.find((attribute) => attribute.startsWith("peeled:"))?.slice("peeled:".length);
+    if (peeled !== undefined && OID.test(peeled)) refs.set(`${name}^{}`, peeled);
   }
   return { version: 2, refs, head, capabilities: [] };
 }

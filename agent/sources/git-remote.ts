@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import type { Agent } from "node:http";
 
 import { readSecretFile } from "../host/secret-file.ts";
-import type { GitLocation } from "./git-exchange.ts";
+import type { GitLocation, TagRef } from "./git-exchange.ts";
 import { GitFailure } from "./git-failure.ts";
 import { askGit, type GitAccess, type GitAnswer, type GitQuestion, openAgent } from "./git-http.ts";
 import { type Advertisement, encodePacket, parseAdvertisement, parseLsRefs } from "./git-packets.ts";
@@ -15,6 +15,8 @@ export interface GitTip {
   id: string;
   /** What people should know although all went well. */
   notes: readonly string[];
+  /** The tags that were asked for. */
+  tags: readonly TagRef[];
 }
 
 /** What bounds one request. */
@@ -23,8 +25,12 @@ export interface RequestLimits {
   signal?: AbortSignal | undefined;
 }
 
-/** Which commit is wanted, and who takes its pack. */
+/** What is wanted, and who takes its pack. */
 export interface PackWish extends RequestLimits {
+  /** Objects that a ref names; undefined for the branch's newest commit. */
+  wants: readonly string[] | undefined;
+  /** How many commits of the history, counted from what is wanted. */
+  depth: number;
   /** A commit whose objects are there already. */
   have: string | undefined;
   limitBytes: number;
@@ -32,6 +38,9 @@ export interface PackWish extends RequestLimits {
 }
 
 const SERVICE = "git-upload-pack";
+const TAGS = "refs/tags/";
+/** What a server of protocol 0 and 2 alike is made to say of the commit behind a tag. */
+const PEELED = "^{}";
 const POST = {
   headers: { "content-type": `application/x-${SERVICE}-request`, accept: `application/x-${SERVICE}-result` },
   expect: `application/x-${SERVICE}-result`,
@@ -40,6 +49,8 @@ const POST = {
 const SMALL_MS = 10_000;
 /** A server of protocol 0 lists every ref it has, and a forge has one for each pull request. */
 const REFS = { limitBytes: 16 * 1024 ** 2, limitOf: "the list of refs" };
+
+type ListLimits = RequestLimits & { tagPrefix?: string | undefined };
 
 interface Discovery {
   advertisement: Advertisement;
@@ -60,36 +71,38 @@ export class GitRemote {
     this.#url = new URL(location.url.replace(/\/+$/, ""));
   }
 
-  /** Asks where the branch stands. Throws a `GitFailure`. */
-  async readTip(limits: RequestLimits): Promise<GitTip> {
+  /** Asks where the branch stands, and for the tags below a prefix such as `orca/`. Throws a `GitFailure`. */
+  async readTip({ tagPrefix, ...limits }: RequestLimits & { tagPrefix?: string | undefined }): Promise<GitTip> {
     const access = await this.#openAccess(limits);
     const spokeV2 = this.#speaksV2;
     this.#speaksV2 = false;
     const { advertisement, base } = spokeV2
-      ? await this.#listRefs(this.#url, limits, access)
-      : await this.#discoverRefs(limits, access);
+      ? await this.#listRefs(this.#url, { ...limits, tagPrefix }, access)
+      : await this.#discoverRefs({ ...limits, tagPrefix }, access);
     this.#speaksV2 = advertisement.version === 2 && base.href === this.#url.href;
     const moved = `${this.#url.href} redirects to ${base.href}: the repository was renamed; write its new URL into source.git.url`;
-    return { id: this.#selectTip(advertisement), notes: base.href === this.#url.href ? [] : [moved] };
+    const tags = tagPrefix === undefined ? [] : selectTags(advertisement.refs, tagPrefix);
+    return { id: this.#selectTip(advertisement), notes: base.href === this.#url.href ? [] : [moved], tags };
   }
 
-  /** Asks for the pack of the branch's newest commit alone; answers its id. Throws a `GitFailure`. */
-  async fetchPack({ have, limitBytes, sink, ...limits }: PackWish): Promise<string> {
+  /** Asks for a pack; answers the id of what is wanted first. Throws a `GitFailure`. */
+  async fetchPack({ wants, have, depth, limitBytes, sink, ...limits }: PackWish): Promise<string> {
     const access = await this.#openAccess(limits);
     const small = { ...limits, deadlineMs: Math.min(limits.deadlineMs, SMALL_MS) };
     const { advertisement, base } = await this.#discover(small, access);
     const { version, capabilities } = advertisement;
     const refs = version === 0 ? advertisement : (await this.#listRefs(base, small, access)).advertisement;
-    const want = this.#selectTip(refs);
+    const [first = this.#selectTip(refs), ...more] = wants ?? [];
     const build = version === 0 ? buildFetchV0 : buildFetchV2;
-    const question = { url: appendPath(base, SERVICE), body: Buffer.from(build(want, have, capabilities)), ...POST };
+    const body = Buffer.from(build({ wants: [first, ...more], have, depth }, capabilities));
+    const question = { url: appendPath(base, SERVICE), body, ...POST };
     const limitOf = `the pack of ${this.#location.branch}`;
     const headers = version === 0 ? POST.headers : { ...POST.headers, "git-protocol": "version=2" };
     await askGit({ ...question, headers, ...limits, limitBytes, limitOf, sink }, access);
-    return want;
+    return first;
   }
 
-  async #discoverRefs(limits: RequestLimits, access: GitAccess): Promise<Discovery> {
+  async #discoverRefs(limits: ListLimits, access: GitAccess): Promise<Discovery> {
     const found = await this.#discover(limits, access);
     return found.advertisement.version === 0 ? found : this.#listRefs(found.base, limits, access);
   }
@@ -101,9 +114,11 @@ export class GitRemote {
     return { advertisement: parseAdvertisement(answer.content), base: findBase(answer) };
   }
 
-  async #listRefs(base: URL, limits: RequestLimits, access: GitAccess): Promise<Discovery> {
-    const wanted = ["HEAD", `refs/heads/${this.#location.branch}`].map((name) => `ref-prefix ${name}\n`);
-    const body = Buffer.from(buildCommand("ls-refs", ["symrefs\n", ...wanted]));
+  async #listRefs(base: URL, { tagPrefix, ...limits }: ListLimits, access: GitAccess): Promise<Discovery> {
+    const tags = tagPrefix === undefined ? [] : [`${TAGS}${tagPrefix}`];
+    const wanted = ["HEAD", `refs/heads/${this.#location.branch}`, ...tags].map((name) => `ref-prefix ${name}\n`);
+    const peel = tagPrefix === undefined ? [] : ["peel\n"];
+    const body = Buffer.from(buildCommand("ls-refs", [...peel, "symrefs\n", ...wanted]));
     const headers = { ...POST.headers, "git-protocol": "version=2" };
     const question: GitQuestion = { url: appendPath(base, SERVICE), body, ...POST, headers, ...limits, ...REFS };
     const answer = await askGit(question, access);
@@ -151,29 +166,45 @@ function buildCommand(command: string, parameters: readonly string[]): string {
   return `${encodePacket(`command=${command}\n`)}${encodePacket("agent=git/orca\n")}0001${parameters.map(encodePacket).join("")}0000`;
 }
 
+interface FetchWords {
+  wants: readonly string[];
+  have: string | undefined;
+  depth: number;
+}
+
 /**
- * The newest commit alone, as a thin pack: without that a server sends every file again for each commit, since a commit
- * at depth 1 has no parent whose files it could leave out (seen: 2.8 MB in place of 1 KB).
+ * No more of the history than is asked for, as a thin pack: without that a server sends every file again for each commit,
+ * since a commit at depth 1 has no parent whose files it could leave out (seen: 2.8 MB in place of 1 KB).
  */
-function buildFetchV2(want: string, have: string | undefined, capabilities: readonly string[]): string {
+function buildFetchV2({ wants, have, depth }: FetchWords, capabilities: readonly string[]): string {
   if (!capabilities.some((word) => /^fetch=.*\bshallow\b/.test(word))) refuseShallow();
   const known = have === undefined ? [] : [`shallow ${have}\n`];
   const haves = have === undefined ? [] : [`have ${have}\n`];
-  const wishes = ["thin-pack\n", "no-progress\n", "ofs-delta\n", ...known, "deepen 1\n", `want ${want}\n`];
+  const wanted = wants.map((id) => `want ${id}\n`);
+  const wishes = ["thin-pack\n", "no-progress\n", "ofs-delta\n", ...known, `deepen ${depth}\n`, ...wanted];
   return buildCommand("fetch", [...wishes, ...haves, "done\n"]);
 }
 
-function buildFetchV0(want: string, have: string | undefined, capabilities: readonly string[]): string {
+function buildFetchV0({ wants, have, depth }: FetchWords, capabilities: readonly string[]): string {
   if (!capabilities.includes("shallow") || !capabilities.includes("side-band-64k")) refuseShallow();
   const chosen = ["side-band-64k", "thin-pack", "ofs-delta", "no-progress"].filter((word) =>
     capabilities.includes(word),
   );
-  const first = encodePacket(`want ${want} ${chosen.join(" ")} agent=git/orca\n`);
+  const [first, ...more] = wants;
+  const wanted = [`want ${first} ${chosen.join(" ")} agent=git/orca\n`, ...more.map((id) => `want ${id}\n`)];
   const known = have === undefined ? "" : encodePacket(`shallow ${have}\n`);
   const haves = have === undefined ? "" : encodePacket(`have ${have}\n`);
-  return `${first}${known}${encodePacket("deepen 1\n")}0000${haves}${encodePacket("done\n")}`;
+  const words = `${wanted.map(encodePacket).join("")}${known}${encodePacket(`deepen ${depth}\n`)}`;
+  return `${words}0000${haves}${encodePacket("done\n")}`;
 }
 
 function refuseShallow(): never {
   throw new GitFailure("the server gives no shallow packs, which every Git server since 2015 does");
+}
+
+/** The tags below a prefix, each with the commit behind it where it is annotated. */
+function selectTags(refs: ReadonlyMap<string, string>, prefix: string): TagRef[] {
+  return [...refs]
+    .filter(([ref]) => ref.startsWith(`${TAGS}${prefix}`) && !ref.endsWith(PEELED))
+    .map(([ref, id]) => ({ name: ref.slice(TAGS.length), id, commit: refs.get(`${ref}${PEELED}`) }));
 }

@@ -6,10 +6,14 @@ import { mkdir, stat, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import type { Snapshot, Source, SourceReading } from "../../shared/snapshot.ts";
-import { runChild } from "../host/child-process.ts";
+import type { InForce } from "../../shared/in-force.ts";
+import type { Approvals, Snapshot, Source, SourceReading } from "../../shared/snapshot.ts";
+import type { ReadKeys, TrustedKey } from "../../shared/trusted-key.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
-import { decodeAnswer, type FetchRequest, type FetchResult, type GitLocation } from "./git-exchange.ts";
+import { approvalPrefix } from "./git-approval.ts";
+import { buildBase, isSameInputs, isSameJudgement, type Judged } from "./git-basis.ts";
+import { fetchByChild } from "./git-child.ts";
+import type { FetchRequest, FetchResult, GitLocation } from "./git-exchange.ts";
 import { GitFailure } from "./git-failure.ts";
 import { GitRemote } from "./git-remote.ts";
 import { hintDelayMs, pollDelayMs, type PollTimes, retryDelayMs } from "./git-schedule.ts";
@@ -31,6 +35,8 @@ export interface GitSourceOptions {
   /** The program whose command `git-fetch` fetches. */
   program: string;
   clock: Clock;
+  /** Asked before every poll; left out where no signature is asked for. */
+  readKeys?: ReadKeys;
   /** How long one request of a poll may take. */
   requestMs?: number;
 }
@@ -39,10 +45,6 @@ const REQUEST_MS = 10_000;
 /** How long the agent's start waits for the first answer. */
 const FIRST_READ_MS = 1_000;
 const FIRST_READING = "it is read for the first time since the agent was started";
-/** The most memory the child may take. */
-const CHILD_MEMORY_BYTES = 320 * 1024 ** 2;
-/** The largest answer of the child: this node's files are at most 32 MiB. */
-const ANSWER_LIMIT_BYTES = 64 * 1024 ** 2;
 /** A retry that is due or under way wakes the loop itself when it ends: until then the loop is not asked to look. */
 const LEAST_WAIT_MS = 1_000;
 /** When the source was last read is written down this often. */
@@ -58,10 +60,15 @@ export class GitSource implements Source {
   /** What jitter is drawn from. */
   readonly #key: string;
   readonly #ending = new AbortController();
-  #result: { snapshot: Snapshot; notes: readonly string[] } | undefined;
+  #result: Result | undefined;
+  /** What the newest result was judged by. */
+  #judged: Judged | undefined;
+  #inForce: InForce | undefined;
+  /** What people should know of the server. */
+  #tipNotes: readonly string[] = [];
   #failure: GitFailure | undefined;
   /** A commit that cannot be used is not fetched again. */
-  #refused: { tip: string; failure: GitFailure } | undefined;
+  #refused: (Judged & { tip: string; base: string | undefined; failure: GitFailure }) | undefined;
   #readMs: number | undefined;
   #markedMs: number | undefined;
   #failures = 0;
@@ -87,15 +94,23 @@ export class GitSource implements Source {
     return this.#polling !== undefined;
   }
 
+  follow(inForce: InForce | undefined): void {
+    this.#inForce = inForce;
+  }
+
   async read(): Promise<SourceReading> {
     const { clock } = this.#options;
     const readMs = this.#readMs;
     const refreshing = this.#asked;
-    if (this.#failure === undefined && this.#result !== undefined)
-      return { kind: "read", ...this.#result, readMs: readMs ?? clock.nowMs(), refreshing };
+    if (this.#failure === undefined && this.#result !== undefined) {
+      const { snapshot, approvals } = this.#result;
+      const notes = [...this.#tipNotes, ...this.#result.notes];
+      const read = { kind: "read" as const, snapshot, notes, readMs: readMs ?? clock.nowMs(), refreshing };
+      return approvals === undefined ? read : { ...read, approvals };
+    }
     const retryMs = clock.nowMs() + Math.max(LEAST_WAIT_MS, this.#nextMs - clock.monotonicMs());
-    const reason = this.#failure?.message ?? FIRST_READING;
-    return { kind: "failed", reason, retryMs, refreshing, ...(readMs === undefined ? {} : { readMs }) };
+    const { message: reason = FIRST_READING, distrusted = false } = this.#failure ?? {};
+    return { kind: "failed", reason, distrusted, retryMs, refreshing, ...(readMs === undefined ? {} : { readMs }) };
   }
 
   async watch(onHint: () => void): Promise<void> {
@@ -160,6 +175,8 @@ export class GitSource implements Source {
     let delayMs = pollDelayMs(pollMs, this.#key, this.#polls);
     try {
       await this.#update();
+      // Nobody has looked for the tag that may have been pushed together with the commit.
+      if (this.#awaitsApproval && this.#judged?.tags === undefined) delayMs = LEAST_WAIT_MS;
       this.#failure = undefined;
       this.#failures = 0;
       this.#readMs = clock.nowMs();
@@ -177,7 +194,14 @@ export class GitSource implements Source {
   }
 
   #describe(): string {
-    return [this.#failure?.message, ...(this.#result?.notes ?? [])].join("\n");
+    const { notes = [], approvals } = this.#result ?? {};
+    return [
+      this.#failure?.message,
+      ...this.#tipNotes,
+      ...notes,
+      approvals?.granted,
+      ...(approvals?.refused ?? []),
+    ].join("\n");
   }
 
   /** Counts a failure; answers how long to wait. */
@@ -187,44 +211,53 @@ export class GitSource implements Source {
     return retryDelayMs(this.#failures, this.#key, retryAfterMs);
   }
 
+  /** True while the newest commit changes what is in force and has no approval that it needs. */
+  get #awaitsApproval(): boolean {
+    const { snapshot, approvals } = this.#result ?? {};
+    return approvals !== undefined && !isSameInputs(snapshot?.objects, this.#inForce?.objects);
+  }
+
   async #update(): Promise<void> {
-    const { requestMs = REQUEST_MS } = this.#options;
-    const tip = await this.#remote.readTip({ deadlineMs: requestMs, signal: this.#ending.signal });
-    if (tip.id === this.#result?.snapshot.revision) {
-      this.#result = { ...this.#result, notes: [...tip.notes, ...this.#result.notes.filter(isRewriteNote)] };
+    const { requestMs = REQUEST_MS, node } = this.#options;
+    const keys = await this.#readKeys();
+    const tagPrefix = this.#awaitsApproval ? approvalPrefix(node) : undefined;
+    const tip = await this.#remote.readTip({ deadlineMs: requestMs, signal: this.#ending.signal, tagPrefix });
+    this.#tipNotes = tip.notes;
+    const judged = { keys, tags: tagPrefix === undefined ? undefined : tip.tags };
+    if (tip.id === this.#result?.snapshot.revision && isSameJudgement(judged, this.#judged)) {
+      this.#judged = judged;
       return;
     }
-    if (this.#refused?.tip === tip.id) throw this.#refused.failure;
+    const base = this.#inForce?.revision;
+    if (this.#refused?.tip === tip.id && this.#refused.base === base && isSameJudgement(judged, this.#refused))
+      throw this.#refused.failure;
     this.#times = { ...this.#times, fetchedMs: this.#options.clock.monotonicMs() };
     try {
-      const { snapshot, rewritten } = await this.#fetch(tip.id);
-      const notes = rewritten ? [describeRewrite(this.#result?.snapshot.revision, snapshot.revision)] : [];
-      this.#result = { snapshot, notes: [...tip.notes, ...notes] };
+      const { snapshot, rewritten, notes, approvals } = await this.#fetch(tip.id, judged);
+      const told = rewritten ? [describeRewrite(this.#result?.snapshot.revision, snapshot.revision)] : [];
+      this.#result = { snapshot, notes: [...told, ...notes], approvals };
+      this.#judged = judged;
     } catch (error) {
-      if (error instanceof GitFailure && error.lasting) this.#refused = { tip: tip.id, failure: error };
+      if (error instanceof GitFailure && error.lasting)
+        this.#refused = { tip: tip.id, base, failure: error, ...judged };
       throw error;
     }
   }
 
-  async #fetch(tip: string): Promise<FetchResult> {
-    const { location, path, node, directory, fetchMs, limitBytes, program } = this.#options;
-    const request: FetchRequest = { location, path, node, directory, tip, deadlineMs: fetchMs, limitBytes };
-    const end = await runChild({
-      program,
-      command: "git-fetch",
-      request: JSON.stringify(request),
-      // The child keeps the deadline itself, and says then where it stood.
-      deadlineMs: fetchMs + 3 * REQUEST_MS,
-      answerLimitBytes: ANSWER_LIMIT_BYTES,
-      memoryLimitBytes: CHILD_MEMORY_BYTES,
-      signal: this.#ending.signal,
+  async #readKeys(): Promise<readonly TrustedKey[] | undefined> {
+    return this.#options.readKeys?.().catch((error: Error) => {
+      throw new GitFailure(`no commit is taken: ${error.message}`, { cause: error });
     });
-    if (end.kind === "failed" && end.tooLarge)
-      throw new GitFailure(`the repository is too large: the process that fetches was ended, since ${end.reason}`, {
-        lasting: true,
-      });
-    if (end.kind === "failed") throw new GitFailure(`the process that fetches failed: ${end.reason}`);
-    return decodeAnswer(end.answer, node);
+  }
+
+  async #fetch(tip: string, { keys, tags }: Judged): Promise<FetchResult> {
+    const { location, path, node, directory, fetchMs, limitBytes, program } = this.#options;
+    const limits = { deadlineMs: fetchMs, limitBytes };
+    const request: FetchRequest = {
+      ...{ location, path, node, directory, tip, ...limits },
+      ...{ base: buildBase(this.#inForce), keys, tags },
+    };
+    return fetchByChild(request, program, this.#ending.signal);
   }
 
   /** Writes down when the source was last read well, so that its age is known after a restart too. */
@@ -242,13 +275,14 @@ export class GitSource implements Source {
   }
 }
 
-const REWRITTEN = "the branch was rewritten";
-
-function isRewriteNote(note: string): boolean {
-  return note.startsWith(REWRITTEN);
+/** What the newest fetch gave. */
+interface Result {
+  snapshot: Snapshot;
+  notes: readonly string[];
+  approvals: Approvals | undefined;
 }
 
 function describeRewrite(from: string | undefined, to: string): string {
   const before = from === undefined ? "" : ` from ${from.slice(0, 12)}`;
-  return `${REWRITTEN}${before} to ${to.slice(0, 12)} (force-push): it is followed like any other change`;
+  return `the branch was rewritten${before} to ${to.slice(0, 12)} (force-push): it is followed like any other change`;
 }

@@ -11,7 +11,7 @@ import { indexPack, type PromiseFsClient, readObject } from "isomorphic-git";
 
 import type { GitLocation } from "./git-exchange.ts";
 import { PackReceiver } from "./git-pack.ts";
-import type { GitRemote, RequestLimits } from "./git-remote.ts";
+import type { GitRemote, PackWish } from "./git-remote.ts";
 
 /** What is written down beside the objects. */
 interface StoreNotes {
@@ -32,9 +32,12 @@ const PACKS = join("objects", "pack");
 /** A pack that is not yet whole and indexed; what a killed process left of one is removed. */
 const INCOMING = "incoming";
 
+/** What bounds one fetch. */
+type FetchLimits = Omit<PackWish, "have" | "sink" | "wants" | "depth">;
+
 /** Reads objects by id, each checked against its id. */
 export interface ObjectReader {
-  read(id: string, type: "commit" | "tree" | "blob"): Promise<Uint8Array>;
+  read(id: string, type: "commit" | "tree" | "blob" | "tag"): Promise<Uint8Array>;
 }
 
 const MISSING = Object.assign(new Error("there are no loose objects"), { code: "ENOENT" });
@@ -114,11 +117,25 @@ export class GitStore implements ObjectReader {
   }
 
   /** Fetches the branch's newest commit; answers its id. Nothing is in the store that did not come whole. */
-  async fetch(remote: GitRemote, limits: RequestLimits & { limitBytes: number }): Promise<string> {
+  async fetch(remote: GitRemote, limits: FetchLimits): Promise<string> {
+    return this.#receive(remote, { ...limits, wants: undefined, depth: 1 });
+  }
+
+  /** Fetches so many commits of the branch, counted from the tip that is here. */
+  async deepen(remote: GitRemote, depth: number, limits: FetchLimits): Promise<void> {
+    if (this.#tip !== undefined) await this.#receive(remote, { ...limits, wants: [this.#tip], depth });
+  }
+
+  /** Fetches objects that a ref of the server names, and the commits behind them. */
+  async fetchObjects(remote: GitRemote, ids: readonly string[], limits: FetchLimits): Promise<void> {
+    if (ids.length > 0) await this.#receive(remote, { ...limits, wants: ids, depth: 1 });
+  }
+
+  async #receive(remote: GitRemote, wish: Omit<PackWish, "have" | "sink">): Promise<string> {
     const incoming = join(this.#directory, PACKS, INCOMING);
     const receiver = await PackReceiver.create(incoming);
     try {
-      const tip = await remote.fetchPack({ ...limits, have: this.tip, sink: (piece) => receiver.push(piece) });
+      const tip = await remote.fetchPack({ ...wish, have: this.tip, sink: (piece) => receiver.push(piece) });
       const { checksum, objects } = await receiver.finish();
       if (objects > 0) await this.#index(incoming, checksum);
       return tip;
@@ -150,7 +167,19 @@ export class GitStore implements ObjectReader {
     await rm(`${directory}.old`, { recursive: true, force: true });
   }
 
-  async read(id: string, type: "commit" | "tree" | "blob"): Promise<Uint8Array> {
+  /** True for an object that is here. */
+  async has(id: string): Promise<boolean> {
+    const place = { fs: this.#files, gitdir: this.#directory, cache: this.#cache };
+    return readObject({ ...place, oid: id, format: "content" }).then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof Error && "code" in error && error.code === "NotFoundError") return false;
+        throw error;
+      },
+    );
+  }
+
+  async read(id: string, type: "commit" | "tree" | "blob" | "tag"): Promise<Uint8Array> {
     const found = await readObject({
       ...{ fs: this.#files, gitdir: this.#directory, cache: this.#cache, oid: id, format: "content" },
     });

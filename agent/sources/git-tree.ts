@@ -22,7 +22,7 @@ export async function readTree(
   objects: ObjectReader,
   question: TreeQuestion,
   cache: RoutedCache,
-): Promise<Omit<ReadParts, "rewritten">> {
+): Promise<Omit<ReadParts, "rewritten" | "notes">> {
   const { tree, info } = parseCommit(await objects.read(question.commit, "commit"));
   const reader: TreeReader = new TreeReader(objects, question);
   const { root, shown, manifests } = await reader.findLayout(tree);
@@ -43,6 +43,7 @@ export async function readTree(
   return {
     revision: question.commit,
     commit: info,
+    objects: { directory: ownTree.id, fleet: fleet?.id },
     shown,
     fleet: fleet === undefined ? undefined : await reader.readFile(fleet, `${shown}fleet.toml`),
     manifests: [...own, ...others].map(({ node, service, text }) => ({ node, service, content: Buffer.from(text) })),

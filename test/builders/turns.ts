@@ -140,6 +140,7 @@ export function buildTurn(parts: TurnParts): TurnSummary {
       revision: "a".repeat(40),
       readMs: endedMs - 12_000,
       trouble: undefined,
+      holds: [],
       retryMs: undefined,
       ...parts.source,
     },

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
 import { GitServer } from "../builders/git-server.ts";
+import { commitSigned, makeKey } from "../builders/git-signing.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { buildHttpd } from "../builders/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";
@@ -40,17 +41,17 @@ function startAgent(): OrcaProcess {
   return new OrcaProcess(["agent", "--config", join(root, "agent.toml")], { entry, flags });
 }
 
-function commit(page: string, parts: { image?: string; message?: string } = {}): string {
-  const { message = "change", ...manifest } = parts;
+function buildFiles(page: string): Record<string, string> {
   const tables = '[[files]]\nsource = "files/page"\ntarget = "/www/page"';
-  return server.repository.commit({
-    files: {
-      "orca/fleet.toml": `[nodes.${NODE}]\naddress = "127.0.0.1"\nenv = "trial"\nmemory = "2GiB"\n`,
-      [`orca/manifests/${NODE}/web.toml`]: buildHttpd({ ...manifest, tables }),
-      [`orca/manifests/${NODE}/files/page`]: page,
-    },
-    message,
-  });
+  return {
+    "orca/fleet.toml": `[nodes.${NODE}]\naddress = "127.0.0.1"\nenv = "trial"\nmemory = "2GiB"\n`,
+    [`orca/manifests/${NODE}/web.toml`]: buildHttpd({ tables }),
+    [`orca/manifests/${NODE}/files/page`]: page,
+  };
+}
+
+function commit(page: string, { message = "change" }: { message?: string } = {}): string {
+  return server.repository.commit({ files: buildFiles(page), message });
 }
 
 async function readContainer(): Promise<string> {
@@ -153,12 +154,28 @@ test("Git that fails, a restart without Git, and its return: no container is tou
   expect(await readStarted()).toBe(before);
 });
 
-test("trusted_keys is refused at the start: who wants signatures checked does not run without", async () => {
-  const text = readFileSync(join(root, "agent.toml"), "utf8").replace(
-    "git = {",
-    'git = { trusted_keys = "/etc/orca/keys",',
+test("with trusted keys a commit needs its signature, and a key taken from agent.toml counts no more", async () => {
+  const key = makeKey(join(root, "keys"), "jane");
+  const plain = readFileSync(join(root, "agent.toml"), "utf8");
+  const list = (nodes: string): string => `trusted_keys = [{ key = "${key.line}", nodes = [${nodes}] }],`;
+  const write = (nodes: string): void =>
+    writeFileSync(join(root, "agent.toml"), plain.replace("git = {", `git = { ${list(nodes)}`));
+  write(`"${NODE}"`);
+  await agent.kill();
+  agent = startAgent();
+  await untilStatus(/1 service: 1 healthy/);
+  const before = await readStarted();
+  const unsigned = commit("three");
+  await untilStatus(new RegExp(`commit ${unsigned} by Jane Doe .*changes manifests/${NODE} .*it is not signed`));
+  expect(await readStarted()).toBe(before);
+  const parts = { files: buildFiles("three"), parent: server.repository.git("rev-parse", "HEAD~1"), key };
+  commitSigned(server.repository, parts);
+  await eventually(
+    async () => (await docker("exec", await readContainer(), "cat", "/www/page").catch(() => "")) === "three",
+    30_000,
   );
-  writeFileSync(join(root, "keys.toml"), text);
-  const run = new OrcaProcess(["agent", "--config", join(root, "keys.toml")], { entry, flags });
-  expect([await run.exited, run.output]).toEqual([1, expect.stringContaining("trusted_keys is not acted on")]);
+  write('"another-node"');
+  commitSigned(server.repository, { files: buildFiles("four"), key });
+  await untilStatus(/is good, but that key is not allowed for that/);
+  expect(await docker("exec", await readContainer(), "cat", "/www/page")).toBe("three");
 });

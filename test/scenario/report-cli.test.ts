@@ -81,6 +81,18 @@ describe("orca status", () => {
     ]);
     expect([text.code, json.code]).toEqual([0, 0]);
     expect((JSON.parse(json.stdout) as StatusDocument).healthy).toBe(true);
+    // What Git wants is not in force, although what is in force is well.
+    const reason = "the change to abc waits for approval";
+    good.turn({ views: [buildView("web")], source: { trouble: reason, holds: [{ kind: "approval", reason }] } });
+    const held = await run(["status", "--json", "--socket", good.socketPath]);
+    expect(held.code).toBe(3);
+    expect(JSON.parse(held.stdout)).toMatchObject({
+      healthy: true,
+      source: { holds: [{ kind: "approval", reason, until: null }] },
+    });
+    expect((await run(["status", "--socket", good.socketPath])).stdout).toMatch(
+      /\(held, see notes\)[^]*waits for approval/,
+    );
     await good.dispose();
   });
 
@@ -310,7 +322,14 @@ test("a plan is shown by names, without values", () => {
     `node vm1 at abc\nweb: commit: new spec from abc\n  ensure-image app:2\n` +
       `  create-container orca-vm1-web-12345678 from app:2\n  stop-container ${containerOf("web").slice(0, 12)}\ndb is waiting: waiting for x\n`,
   );
-  expect(printPreview({ ...preview, operations: [], services: [] })).toBe("node vm1 at abc\nno change\n");
+  const none = { ...preview, operations: [], services: [] };
+  expect(printPreview(none)).toBe("node vm1 at abc\nno change\n");
+  const holds = [{ kind: "freeze", reason: "it is frozen" } as const];
+  expect(
+    printPreview({ ...none, held: { revision: "def", holds, operations: preview.operations.slice(0, 1) } }),
+  ).toMatch(
+    /^node vm1 at abc\nno change\nheld \(freeze\): it is frozen\nwhat the change to def would do:\nweb: commit: .*\n {2}ensure-image app:2\n/,
+  );
 });
 
 test("every command has an example", () => {

@@ -33,7 +33,12 @@ function judge(
   const turn = buildTurn({
     views,
     ...(desired === undefined ? {} : { desired }),
-    state: { held },
+    state: {
+      held:
+        held === undefined
+          ? undefined
+          : { revision: newest, holds: [{ kind: "removal", reason: held }], desired: undefined },
+    },
     source: { kind: "git", revision, trouble: trouble ?? held, newest: { revision: newest, inputs } },
   });
   return judgeCommit(memory, turn);

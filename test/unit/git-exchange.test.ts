@@ -11,7 +11,15 @@ import { selectOthers } from "../../agent/sources/git-select.ts";
 const COMMIT = { author: "a", committer: "b", committedMs: 5, subject: "s", trailers: [["K", "v"]] as const };
 
 function buildParts(parts: Partial<ReadParts> = {}): ReadParts {
-  const base = { revision: "c".repeat(40), commit: COMMIT, shown: "orca/", rewritten: false, fleet: undefined };
+  const found = { objects: { directory: "d".repeat(40), fleet: undefined }, notes: [] };
+  const base = {
+    revision: "c".repeat(40),
+    commit: COMMIT,
+    ...found,
+    shown: "orca/",
+    rewritten: false,
+    fleet: undefined,
+  };
   return { ...base, manifests: [], files: [], ...parts };
 }
 

@@ -204,10 +204,24 @@ describe("the node itself", () => {
   });
 
   test("a held input change at once, an unreadable source after five minutes", () => {
-    const held = new Watched();
-    expect(short(held.turn({ views: [], source: { trouble: "would remove 5 of 5" } }))).toEqual([
-      "@source held critical",
-    ]);
+    for (const [kind, severity] of [
+      ["removal", "critical"],
+      ["trust", "critical"],
+      ["approval", "warning"],
+      ["freeze", "info"],
+    ] as const) {
+      const held = new Watched();
+      held.limits = { ...LIMITS, min: "info" };
+      const reason = "would remove 5 of 5";
+      const source = {
+        trouble: reason,
+        holds: [
+          { kind: "freeze", reason },
+          { kind, reason },
+        ] as const,
+      };
+      expect(short(held.turn({ views: [], source }))).toEqual([`@source held ${severity}`]);
+    }
     const node = new Watched();
     node.turn({ views: [] });
     const readMs = node.nowMs;
