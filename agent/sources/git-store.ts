@@ -31,6 +31,7 @@ const NOTES = "orca.json";
 const PACKS = join("objects", "pack");
 /** A pack that is not yet whole and indexed; what a killed process left of one is removed. */
 const INCOMING = "incoming";
+const PACK_NAME = /^pack-(\d{6})-[0-9a-f]{40}\.(?:pack|idx)$/;
 
 /** What bounds one fetch. */
 type FetchLimits = Omit<PackWish, "have" | "sink" | "wants" | "depth">;
@@ -43,7 +44,7 @@ export interface ObjectReader {
 const MISSING = Object.assign(new Error("there are no loose objects"), { code: "ENOENT" });
 
 /**
- * The file system as isomorphic-git sees it. It looks for a loose object, at the directory and for packs before each of
+ * The file system as isomorphic-git sees it: packs in the order in which they came. It looks for a loose object, at the directory and for packs before each of
  * 20,000 reads; no loose object is ever written here, and the rest stays as it is until another pack comes.
  */
 function openFiles(): PromiseFsClient {
@@ -55,7 +56,7 @@ function openFiles(): PromiseFsClient {
       readFile: (path: string, options: Parameters<typeof readFile>[1] = null) =>
         /\/objects\/[0-9a-f]{2}\//.test(path) ? Promise.reject(MISSING) : readFile(path, options),
       stat: (path: string) => recall(stats, path, () => stat(path)),
-      readdir: (path: string) => recall(lists, path, () => readdir(path)),
+      readdir: (path: string) => recall(lists, path, async () => (await readdir(path)).toSorted()),
     },
   };
 }
@@ -88,6 +89,8 @@ export class GitStore implements ObjectReader {
     try {
       for (const name of await readdir(join(directory, PACKS)))
         if (name.startsWith(INCOMING)) await rm(join(directory, PACKS, name));
+        // An earlier version's packs have no order.
+        else if (!PACK_NAME.test(name)) return undefined;
       const notes = JSON.parse(await readFile(join(directory, NOTES), "utf8")) as StoreNotes;
       if (notes.url !== location.url || notes.branch !== location.branch) return undefined;
       const store = new GitStore(directory, location, notes);
@@ -190,12 +193,23 @@ export class GitStore implements ObjectReader {
     return content;
   }
 
+  /**
+   * Packs are numbered, and looked into from the oldest on. A thin pack leans on older ones only, but the same object can be
+   * in several: A in the first, B as its difference to A in the second, and after a revert A again as its difference to B in
+   * the third. Whoever takes A from there and B from the second never ends.
+   */
+  async #namePack(checksum: string): Promise<string> {
+    const known = (await readdir(join(this.#directory, PACKS))).flatMap((name) => PACK_NAME.exec(name)?.[1] ?? []);
+    const number = Math.max(0, ...known.map(Number)) + 1;
+    return `pack-${String(number).padStart(6, "0")}-${checksum}`;
+  }
+
   /** Indexes a pack under the incoming name: it counts once its index stands beside it. */
   async #index(incoming: string, checksum: string): Promise<void> {
     const place = { dir: this.#directory, gitdir: this.#directory, cache: this.#cache };
     await rename(incoming, `${incoming}.pack`);
     await indexPack({ fs: this.#files, ...place, filepath: join(PACKS, `${INCOMING}.pack`) });
-    const name = join(this.#directory, PACKS, `pack-${checksum}`);
+    const name = join(this.#directory, PACKS, await this.#namePack(checksum));
     await rename(`${incoming}.pack`, `${name}.pack`);
     await rename(`${incoming}.idx`, `${name}.idx`);
     this.#files = openFiles();

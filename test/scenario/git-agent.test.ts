@@ -199,3 +199,15 @@ test("an agent that is killed while a child fetches goes on from what was in for
   await node.start();
   await node.clock.advanceUntil(() => node.engine.running("a")?.image === "app:2", 60_000, "the change");
 });
+
+test("files that change forth and back stay readable: differences between packs never lean on each other in a circle", async () => {
+  const files = (text: string): Record<string, string> => ({ ...TOPOLOGY, "orca/manifests/vm1/files/plain": text });
+  await bringUp(TOPOLOGY, ["proxy", "a"]);
+  for (const word of ["one", "two", "one", "two", "three", "one", "two", "one"]) {
+    const text = word + "the same words in each of them\n".repeat(200);
+    const tip = server.repository.commit({ files: files(text) });
+    await node.clock.advanceUntil(() => node.turn.source.revision === tip, 60_000, word);
+    await node.clock.advance(5_000);
+    expect(Object.values(readDelivered())).toContain(text);
+  }
+});
