@@ -1,0 +1,281 @@
+// The protocol of one node: what happens comes in with the time it happened, what is to be done goes out as effects. Pure: no
+// clock, no chance, no sockets, so that a whole fleet runs in one thread from one seed. The shell is ../shell.ts.
+
+import { describeSum, forget, publishIfDue, publishNow, takeRecord } from "./holding.ts";
+import {
+  addLink,
+  answerBeat,
+  dialWhereDue,
+  drop,
+  endLink,
+  failDial,
+  hearOn,
+  selectLinked,
+  tendLinks,
+} from "./links.ts";
+import type { Message } from "./message.ts";
+import {
+  answerChallenge,
+  findStaleness,
+  lookAt,
+  relayAsk,
+  relayProof,
+  reportAway,
+  sweepRelays,
+  takeNo,
+  takeProof,
+} from "./reachability.ts";
+import type { RecordBody, ServiceWord } from "./record.ts";
+import { compareSum, repairIfDue, sendDigest, takeDigest } from "./repair.ts";
+import {
+  beginPeer,
+  type Effect,
+  type GossipOptions,
+  type Link,
+  type Member,
+  type Reachability,
+  refuse,
+  sendTo,
+  type State,
+} from "./state.ts";
+
+/** How often `tick` is to be called. */
+export const TICK_MS = 250;
+/** More time than this between two ticks was spent asleep: the process was stopped, or its loop was blocked. */
+const LONGEST_STEP_MS = 600;
+const MOST_STRAIN = 8;
+const MESH_LIMIT = 64;
+/** A hint is acted on within this time, spread over a large fleet so that Git is not asked by all at once. */
+const HINT_SPREAD_MS = 150;
+const HINT_SPREAD_PER_NODE_MS = 3;
+/** Hints of one peer are heard this often. */
+const HINT_EVERY_MS = 500;
+const HINTS_KEPT = 32;
+
+/** What one node knows of another. */
+export interface PeerView {
+  node: string;
+  state: Reachability;
+  sinceMs: number;
+  why: string;
+  /** Why its record is not its present word; undefined when it is. */
+  stale: string | undefined;
+  /** Time since something was heard of it. */
+  silenceMs: number;
+  words: RecordBody | undefined;
+}
+
+/** One node's part in the gossip. Every method answers the effects that the shell is to carry out, in order. */
+export class Gossip {
+  readonly #state: State;
+
+  constructor(options: GossipOptions, nowMs: number) {
+    this.#state = {
+      ...{ options, nowMs, awakeMs: 0, strain: 1, boot: options.boot, seq: 0 },
+      own: { revision: undefined, services: {}, left: false },
+      publishing: { tokens: 5, filledMs: nowMs, dirty: false },
+      ...{ refutedMs: -Infinity, refutations: 0, roster: new Map(), interests: new Set(), linked: new Set() },
+      ...{ held: new Map(), sum: [0, 0], peers: new Map(), links: new Map(), relayed: [] },
+      ...{ repairMs: 0, repairQueue: [], hints: [], refusals: new Map(), effects: [] },
+    };
+    publishNow(this.#state);
+    this.#state.effects = [];
+  }
+
+  /** Git's word on who belongs to the realm. Who is not in it any more, or has another key, is cut off at once. */
+  setRoster(nowMs: number, roster: ReadonlyMap<string, Member>, interests: ReadonlySet<string>): Effect[] {
+    return this.#run(nowMs, (state) => {
+      const { node, meshLimit = MESH_LIMIT } = state.options;
+      for (const [name, { publicKey }] of state.roster)
+        if (roster.get(name)?.publicKey !== publicKey) remove(state, name);
+      state.roster = roster;
+      state.interests = interests;
+      state.linked = selectLinked(roster, node, { interests, meshLimit });
+      for (const name of roster.keys())
+        if (name !== node && !state.peers.has(name)) state.peers.set(name, beginPeer(name, nowMs));
+      state.effects.push({ kind: "changed" });
+      dialWhereDue(state);
+    });
+  }
+
+  /** Takes what this node has to say of its services. */
+  publish(nowMs: number, services: Readonly<Record<string, ServiceWord>>, revision: string | undefined): Effect[] {
+    return this.#run(nowMs, (state) => {
+      const before = state.own;
+      state.own = { ...before, services, revision };
+      if (before.revision === revision && JSON.stringify(before.services) === JSON.stringify(services)) return;
+      state.publishing.dirty = true;
+      publishIfDue(state);
+    });
+  }
+
+  /** Says that this agent ends as it was told to. */
+  leave(nowMs: number): Effect[] {
+    return this.#run(nowMs, (state) => {
+      state.own = { ...state.own, left: true };
+      publishNow(state);
+    });
+  }
+
+  /** This node has seen a new revision: the others are told. */
+  hint(nowMs: number, revision: string): Effect[] {
+    return this.#run(nowMs, (state) => {
+      if (state.hints.includes(revision)) return;
+      remember(state, revision);
+      for (const { node } of state.peers.values()) sendTo(state, node, { t: "hint", revision });
+    });
+  }
+
+  /** A stream to a peer whose key was found in the roster. */
+  linkUp(nowMs: number, link: Pick<Link, "id" | "node" | "dialler">): Effect[] {
+    return this.#run(nowMs, (state) => addLink(state, link));
+  }
+
+  linkDown(nowMs: number, id: number): Effect[] {
+    return this.#run(nowMs, (state) => endLink(state, id));
+  }
+
+  /** @param refused the port is closed: no process listens there */
+  dialFailed(nowMs: number, node: string, refused: boolean): Effect[] {
+    return this.#run(nowMs, (state) => failDial(state, node, refused));
+  }
+
+  /** A message has come in. */
+  receive(nowMs: number, id: number, message: Message): Effect[] {
+    return this.#run(nowMs, (state) => {
+      const link = state.links.get(id);
+      if (link === undefined) return;
+      if (hearOn(state, link)) take(state, link, message);
+      else {
+        refuse(state, link.node, "it says more than a peer may");
+        drop(state, link, "too many frames");
+      }
+    });
+  }
+
+  /** To be called every `TICK_MS`: everything that happens because time passes. */
+  tick(nowMs: number): Effect[] {
+    return this.#run(nowMs, (state) => {
+      for (const peer of state.peers.values()) lookAt(state, peer);
+      tendLinks(state);
+      dialWhereDue(state);
+      publishIfDue(state);
+      repairIfDue(state);
+      sweepRelays(state);
+      reportAway(state);
+    });
+  }
+
+  /** What is known of every other node of the roster, in the order of their names. */
+  view(): PeerView[] {
+    const state = this.#state;
+    return [...state.peers.values()]
+      .toSorted((left, right) => (left.node < right.node ? -1 : 1))
+      .map(({ node, state: reachability, sinceMs, why, heardMs, proven }) => ({
+        ...{ node, state: reachability, sinceMs, why },
+        stale: findStaleness(state, node),
+        silenceMs: state.awakeMs - Math.max(heardMs, proven?.atMs ?? -Infinity),
+        words: state.held.get(node)?.body,
+      }));
+  }
+
+  /** What one other node said last, and why that is not its present word. */
+  look(node: string): { words: RecordBody | undefined; stale: string | undefined } {
+    return { words: this.#state.held.get(node)?.body, stale: findStaleness(this.#state, node) };
+  }
+
+  /** A sum over everything held; two nodes with equal views have equal sums. */
+  get sum(): string {
+    return describeSum(this.#state);
+  }
+
+  /** Records held, links, asks relayed: what memory is spent on. */
+  get sizes(): { records: number; links: number; relayed: number } {
+    const { held, links, relayed } = this.#state;
+    return { records: held.size, links: links.size, relayed: relayed.length };
+  }
+
+  /** The own position in the order of this node's records. */
+  get version(): { boot: number; seq: number } {
+    const { boot, seq } = this.#state;
+    return { boot, seq };
+  }
+
+  #run(nowMs: number, act: (state: State) => void): Effect[] {
+    const state = this.#state;
+    const passedMs = Math.max(0, nowMs - state.nowMs);
+    const sleptMs = Math.max(0, passedMs - LONGEST_STEP_MS);
+    state.nowMs = Math.max(nowMs, state.nowMs);
+    state.awakeMs += passedMs - sleptMs;
+    const relaxed = 1 + (state.strain - 1) * 0.5 ** (passedMs / 1_000);
+    state.strain = Math.min(MOST_STRAIN, sleptMs > 0 ? relaxed + sleptMs / LONGEST_STEP_MS : relaxed);
+    act(state);
+    const { effects } = state;
+    state.effects = [];
+    return effects;
+  }
+}
+
+/** A node that Git has taken out, or given another key. */
+function remove(state: State, node: string): void {
+  const peer = state.peers.get(node);
+  state.peers.delete(node);
+  forget(state, node);
+  for (const link of [peer?.link, ...(peer?.spares ?? [])])
+    if (link !== undefined) {
+      state.links.delete(link.id);
+      state.effects.push({ kind: "close", link: link.id, reason: "not in the roster any more" });
+    }
+}
+
+function remember(state: State, revision: string): void {
+  state.hints.push(revision);
+  if (state.hints.length > HINTS_KEPT) state.hints.shift();
+}
+
+function take(state: State, link: Link, message: Message): void {
+  switch (message.t) {
+    case "beat":
+      if (message.sum !== undefined) compareSum(state, link, message.sum);
+      return answerBeat(state, link);
+    case "record":
+      return void takeRecord(state, link, message.record);
+    case "digest":
+      return takeDigest(state, link, message);
+    case "ask":
+      return relayAsk(state, link.node, message);
+    case "no":
+      return takeNo(state, link.node, message);
+    case "challenge":
+      return answerChallenge(state, link.node, message);
+    case "proof":
+      return message.asker === state.options.node
+        ? takeProofAndCatchUp(state, link, message)
+        : relayProof(state, link.node, message);
+    case "hint":
+      return takeHint(state, link, message.revision);
+    default:
+      return message satisfies never;
+  }
+}
+
+/** A node that is reached only through others is heard through them too: what it said since is fetched at once. */
+function takeProofAndCatchUp(state: State, link: Link, proof: Extract<Message, { t: "proof" }>): void {
+  takeProof(state, link.node, proof);
+  const held = state.held.get(proof.target)?.record;
+  if (held === undefined || held.boot < proof.boot || (held.boot === proof.boot && held.seq < proof.seq))
+    sendDigest(state, link, true);
+}
+
+/** Told on once, so that it also reaches who has no link to its source. */
+function takeHint(state: State, link: Link, revision: string): void {
+  const peer = state.peers.get(link.node);
+  if (peer === undefined || state.hints.includes(revision) || state.nowMs < peer.hintMs) return;
+  peer.hintMs = state.nowMs + HINT_EVERY_MS;
+  remember(state, revision);
+  if (revision === state.own.revision) return;
+  const spreadMs = Math.min(HINT_SPREAD_MS, state.roster.size * HINT_SPREAD_PER_NODE_MS);
+  state.effects.push({ kind: "hint", revision, delayMs: Math.floor(state.options.rng() * spreadMs) });
+  if (state.linked.size + 1 < state.roster.size)
+    for (const { node } of state.peers.values()) if (node !== link.node) sendTo(state, node, { t: "hint", revision });
+}

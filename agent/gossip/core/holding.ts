@@ -1,0 +1,146 @@
+// Which records are held: one for each node of the roster at most, each newer than the one before, each with its owner's
+// signature. Also the own record, and what is done when another life of this node turns up. Pure.
+
+import { compareRecords, compareVersions, isSigned, readRecord, type SignedRecord, signRecord } from "./record.ts";
+import { type Held, type Link, refuse, send, type State } from "./state.ts";
+
+/** At most so many own records a second in the long run, and so many at once. */
+const RECORDS_PER_SECOND = 5;
+const RECORDS_AT_ONCE = 5;
+/** Against another life of this node the boot is raised at most this often: two clones must not outbid each other for ever. */
+const REFUTE_EVERY_MS = 5_000;
+/** A restored disk needs one; more means that somebody else signs with this key. */
+const REFUTES_OF_A_RESTORED_DISK = 2;
+
+/**
+ * Takes a record from a peer: its own, or one that it relays.
+ * @returns true when it is newer than what was held
+ */
+export function takeRecord(state: State, from: Link, record: SignedRecord): boolean {
+  const { node, realm, signer } = state.options;
+  if (record.node === node) return meetOwnRecord(state, from, record);
+  const member = state.roster.get(record.node);
+  // A relayed record of a node that Git has just taken out is nobody's fault.
+  if (member === undefined) return false;
+  const held = state.held.get(record.node);
+  const order = held === undefined ? 1 : compareRecords(record, held.record);
+  const direct = record.node === from.node;
+  if (order < 0) return false;
+  if (order === 0) {
+    if (direct) noteSaid(state, record);
+    return false;
+  }
+  const body = readRecord(record);
+  if (body === undefined || body.realm !== realm || !isSigned(record, member.publicKey, signer)) {
+    refuse(state, from.node, `a record of ${record.node} that it has not signed`);
+    return false;
+  }
+  hold(state, { record, body });
+  if (direct) noteSaid(state, record);
+  state.effects.push({ kind: "changed" });
+  return true;
+}
+
+/** What an owner says itself, on a live link, is the only thing that counts as fresh. */
+function noteSaid(state: State, { node, boot, seq }: SignedRecord): void {
+  const peer = state.peers.get(node);
+  if (peer === undefined) return;
+  if (peer.said === undefined || compareVersions(peer.said, { boot, seq }) < 0) {
+    peer.said = { boot, seq };
+    state.effects.push({ kind: "changed" });
+  }
+}
+
+/** Puts a record in place of the one before. */
+function hold(state: State, held: Held): void {
+  const before = state.held.get(held.record.node);
+  if (before !== undefined) mix(state, before.record);
+  mix(state, held.record);
+  state.held.set(held.record.node, held);
+}
+
+/** Forgets a node that left the roster. */
+export function forget(state: State, node: string): void {
+  const before = state.held.get(node);
+  if (before === undefined) return;
+  mix(state, before.record);
+  state.held.delete(node);
+}
+
+/** Adds a record to the sum, or takes it out again. */
+function mix({ sum }: State, { node, boot, seq, signature }: SignedRecord): void {
+  const [high, low] = hashText(`${node}\n${boot}\n${seq}\n${signature}`);
+  sum[0] = (sum[0] ^ high) >>> 0;
+  sum[1] = (sum[1] ^ low) >>> 0;
+}
+
+/** Two rounds of FNV-1a. The sum finds differences by accident, not by intent: what it leads to is signed. */
+function hashText(text: string): [number, number] {
+  let high = 0x811c9dc5;
+  let low = 0xdeadbeef;
+  for (let index = 0; index < text.length; index += 1) {
+    const code = text.charCodeAt(index);
+    high = Math.imul(high ^ code, 0x01000193);
+    low = Math.imul(low ^ code, 0x01000193) ^ (high >>> 15);
+  }
+  return [high >>> 0, low >>> 0];
+}
+
+/** The sum over everything held, as it travels. */
+export function describeSum({ sum: [high, low] }: State): string {
+  return high.toString(16).padStart(8, "0") + low.toString(16).padStart(8, "0");
+}
+
+/**
+ * A record of this node that this life has not written: an older life's, newer than what the disk remembers (it was restored),
+ * or that of a clone. This life goes above it.
+ */
+function meetOwnRecord(state: State, from: Link, record: SignedRecord): boolean {
+  const { realm, publicKey, signer } = state.options;
+  const own = state.held.get(record.node)?.record;
+  if (own !== undefined && compareRecords(record, own) <= 0) return false;
+  const body = readRecord(record);
+  if (body === undefined || body.realm !== realm || !isSigned(record, publicKey, signer)) {
+    refuse(state, from.node, `a record of ${record.node} that it has not signed`);
+    return false;
+  }
+  if (state.nowMs - state.refutedMs < REFUTE_EVERY_MS) return false;
+  state.refutedMs = state.nowMs;
+  state.refutations += 1;
+  state.boot = Math.max(state.boot, record.boot) + 1;
+  state.seq = 0;
+  state.effects.push({ kind: "store-boot", boot: state.boot });
+  if (state.refutations > REFUTES_OF_A_RESTORED_DISK)
+    state.effects.push({ kind: "event", event: { kind: "cloned", boot: record.boot } });
+  publishNow(state);
+  return false;
+}
+
+/** Says what is new, as soon as the bucket allows it. */
+export function publishIfDue(state: State): void {
+  const { publishing } = state;
+  if (!publishing.dirty) return;
+  const refill = ((state.nowMs - publishing.filledMs) / 1_000) * RECORDS_PER_SECOND;
+  publishing.tokens = Math.min(RECORDS_AT_ONCE, publishing.tokens + Math.max(0, refill));
+  publishing.filledMs = state.nowMs;
+  if (publishing.tokens < 1) return;
+  publishing.tokens -= 1;
+  publishNow(state);
+}
+
+/** Signs what is to be said and pushes it to everyone with a link. */
+export function publishNow(state: State): void {
+  const { node, realm, signer } = state.options;
+  const { boot, own } = state;
+  state.publishing.dirty = false;
+  state.seq += 1;
+  const words = {
+    ...{ v: 1 as const, realm, node, boot, seq: state.seq },
+    ...(own.revision === undefined ? {} : { revision: own.revision }),
+    ...(own.left ? { left: true as const } : {}),
+    services: own.services,
+  };
+  const record = signRecord(words, signer);
+  hold(state, { record, body: words });
+  for (const { link } of state.peers.values()) if (link !== undefined) send(state, link, { t: "record", record });
+}

@@ -1,0 +1,169 @@
+// Which streams are held: who dials whom and when, what happens when two cross, and how much a peer may say on one. Pure.
+
+import { endRelays, lookAt, SUSPECT_MS } from "./reachability.ts";
+import { sendBeat } from "./repair.ts";
+import { type Link, type Peer, send, type State } from "./state.ts";
+
+/** A heartbeat is due when nothing was sent for so long. */
+const BEAT_MS = 1_000;
+/** A heartbeat that comes is answered at once when nothing was sent for so long: one packet carries it and the acknowledgement. */
+const ANSWER_AFTER_MS = 450;
+/** A surplus link is read for so long: what was on its way arrives. */
+const SPARE_MS = 2_000;
+/** A link on which something was heard lately is not given up for a crossing one. */
+const LIVELY_MS = 1_500;
+const DIAL_FIRST_MS = 50;
+const DIAL_MOST_MS = 1_500;
+/** Frames a peer may send at once, and each second in the long run. */
+const FRAMES_AT_ONCE = 2_000;
+const FRAMES_PER_SECOND = 200;
+
+/** A link on which nothing was heard for so long is given up: what TCP still holds back on it would come too late. */
+const GIVE_UP_MS = 8_000;
+
+/** Dials every node that should have a link and has none, or a silent one, when it is due. */
+export function dialWhereDue(state: State): void {
+  for (const node of state.linked) {
+    const peer = state.peers.get(node);
+    if (peer === undefined || peer.dial.busy || state.nowMs < peer.dial.dueMs) continue;
+    // After an outage a stream waits ever longer before it tries again; a new one gets through at once.
+    if (peer.link === undefined || state.awakeMs - peer.link.heardMs > SUSPECT_MS * state.strain) dial(state, peer);
+  }
+}
+
+function dial(state: State, peer: Peer): void {
+  const member = state.roster.get(peer.node);
+  if (member === undefined) return;
+  peer.dial.busy = true;
+  state.effects.push({ kind: "dial", node: peer.node, address: member.address });
+}
+
+/** A dial came to nothing: it is tried again, ever more seldom. */
+export function failDial(state: State, node: string, refused: boolean): void {
+  const peer = state.peers.get(node);
+  if (peer === undefined) return;
+  const { attempt } = peer.dial;
+  const delayMs =
+    Math.min(DIAL_MOST_MS, DIAL_FIRST_MS * 2 ** Math.min(attempt, 10)) * (0.7 + 0.3 * state.options.rng());
+  peer.dial = { dueMs: state.nowMs + delayMs, attempt: attempt + 1, busy: false };
+  if (peer.link !== undefined || peer.suspicion === undefined) return;
+  peer.suspicion.refused = refused;
+  lookAt(state, peer);
+}
+
+/** A new authenticated stream. Of two that cross, the one that the lower name opened stays, unless it is silent. */
+export function addLink(state: State, { id, node, dialler }: Pick<Link, "id" | "node" | "dialler">): void {
+  const peer = state.peers.get(node);
+  if (peer === undefined) {
+    state.effects.push({ kind: "close", link: id, reason: "not in the roster" });
+    return;
+  }
+  const { awakeMs, nowMs } = state;
+  const link: Link = {
+    id,
+    node,
+    dialler,
+    upMs: nowMs,
+    heardMs: awakeMs,
+    sentMs: awakeMs,
+    allowance: FRAMES_AT_ONCE,
+    compares: false,
+  };
+  state.links.set(id, link);
+  if (dialler === state.options.node) peer.dial = { dueMs: nowMs, attempt: 0, busy: false };
+  const before = peer.link;
+  const lower = node < state.options.node ? node : state.options.node;
+  const keep =
+    before !== undefined && before.dialler === lower && dialler !== lower && awakeMs - before.heardMs < LIVELY_MS;
+  if (before !== undefined) peer.spares.push(keep ? link : before);
+  if (!keep) peer.link = link;
+  peer.heardMs = awakeMs;
+  introduce(state, link);
+  lookAt(state, peer);
+}
+
+/** Says on a link what this node's present word is: only what its owner says itself is fresh. */
+function introduce(state: State, link: Link): void {
+  const own = state.held.get(state.options.node);
+  if (own !== undefined) send(state, link, { t: "record", record: own.record });
+}
+
+/** A stream has ended: by a crash at its other end, by the network, or by us. */
+export function endLink(state: State, id: number): void {
+  const link = state.links.get(id);
+  if (link === undefined) return;
+  state.links.delete(id);
+  const peer = state.peers.get(link.node);
+  if (peer === undefined) return;
+  peer.spares = peer.spares.filter((spare) => spare !== link);
+  if (peer.link !== link) return;
+  peer.link = peer.spares.pop();
+  // What was pushed on the link that ended may be lost.
+  if (peer.link !== undefined) return introduce(state, peer.link);
+  peer.said = undefined;
+  endRelays(state, peer.node);
+  peer.dial = { ...peer.dial, dueMs: state.nowMs, attempt: 0 };
+  lookAt(state, peer);
+  dialWhereDue(state);
+}
+
+/** Ends surplus links, and sends the heartbeats that are due. */
+export function tendLinks(state: State): void {
+  for (const peer of state.peers.values()) {
+    for (const spare of peer.spares) {
+      if (state.nowMs - spare.upMs < SPARE_MS) continue;
+      if (peer.link !== undefined && state.nowMs - peer.link.upMs < SPARE_MS) continue;
+      drop(state, spare, "another link to the same peer is used");
+    }
+    const { link } = peer;
+    if (link === undefined) continue;
+    if (state.awakeMs - link.heardMs > GIVE_UP_MS * state.strain) drop(state, link, "nothing was heard on it");
+    else if (state.awakeMs - link.sentMs >= BEAT_MS) sendBeat(state, link);
+  }
+}
+
+/** Ends a link from this side. */
+export function drop(state: State, link: Link, reason: string): void {
+  state.effects.push({ kind: "close", link: link.id, reason });
+  endLink(state, link.id);
+}
+
+/** Something came in on a link; false when the peer says more than it may. */
+export function hearOn(state: State, link: Link): boolean {
+  const peer = state.peers.get(link.node);
+  if (peer === undefined) return false;
+  const passedMs = Math.max(0, state.awakeMs - link.heardMs);
+  link.allowance = Math.min(FRAMES_AT_ONCE, link.allowance + (passedMs / 1_000) * FRAMES_PER_SECOND) - 1;
+  link.heardMs = state.awakeMs;
+  peer.heardMs = state.awakeMs;
+  if (peer.state !== "alive") lookAt(state, peer);
+  return link.allowance >= 0;
+}
+
+/** Answers a heartbeat where that saves a packet. */
+export function answerBeat(state: State, link: Link): void {
+  if (state.awakeMs - link.sentMs >= ANSWER_AFTER_MS) sendBeat(state, link);
+}
+
+/**
+ * The nodes that should have a link: all in a small roster; beyond, those of interest and, on a ring of names, those one, two,
+ * four, … places away, so that every record finds its way to every node. Both ends compute the same.
+ */
+export function selectLinked(
+  roster: ReadonlyMap<string, unknown>,
+  node: string,
+  { interests, meshLimit }: { interests: ReadonlySet<string>; meshLimit: number },
+): Set<string> {
+  const names = [...roster.keys()].toSorted();
+  const others = names.filter((name) => name !== node);
+  if (names.length <= meshLimit) return new Set(others);
+  const linked = new Set(others.filter((name) => interests.has(name)));
+  const at = names.indexOf(node);
+  for (let step = 1; step < names.length; step *= 2) {
+    for (const place of [at + step, at - step + names.length]) {
+      const name = names[place % names.length];
+      if (name !== undefined && name !== node) linked.add(name);
+    }
+  }
+  return linked;
+}

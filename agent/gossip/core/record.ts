@@ -1,0 +1,139 @@
+// What a node says of its services, signed by it: built by its owner, relayed as it is, believed for the owner's signature
+// alone. Pure; used by the protocol and by whoever reads what it knows.
+
+import * as z from "zod";
+
+import { compareText } from "../../../shared/problem.ts";
+import { name } from "../../../shared/schema-leaf.ts";
+
+/** Signs as this node, and checks what others signed. */
+export interface Signer {
+  sign(text: string): string;
+  /** @param publicKey as fleet.toml writes it */
+  verify(publicKey: string, text: string, signature: string): boolean;
+}
+
+/** The largest body that is sent or taken, in characters. */
+export const LARGEST_BODY = 48 * 1024;
+const MOST_SERVICES = 512;
+const LONGEST_WHY = 300;
+const MOST_WAITING = 64;
+const DOMAIN = "orca-gossip-record-v1";
+
+const counter = z.int().min(0);
+
+const serviceWord = z.object({
+  /** Healthy now by its owner's probes, or a job that has completed: what a start elsewhere may rely on. */
+  ready: z.boolean(),
+  state: z.string().max(20),
+  /** Why it is not ready. */
+  why: z.string().max(LONGEST_WHY).optional(),
+  /** The run of the container that this is said of; health of an earlier run says nothing of this one. */
+  start: z.string().max(80).optional(),
+  revision: z.string().max(80).optional(),
+  /** Since when it is so, by the owner's wall clock: for people, never compared. */
+  sinceMs: z.number().optional(),
+  /** What its start waits for: `node/service` or an endpoint. */
+  waiting: z.array(z.string().max(200)).max(MOST_WAITING).optional(),
+});
+
+const body = z.object({
+  v: z.literal(1),
+  realm: name,
+  node: name,
+  boot: counter,
+  seq: counter,
+  revision: z.string().max(80).optional(),
+  /** The agent ended as it was told to. */
+  left: z.literal(true).optional(),
+  services: z
+    .record(name, serviceWord)
+    .refine((services) => Object.keys(services).length <= MOST_SERVICES, "too many services"),
+});
+
+/** What an owner says of one of its services. */
+export type ServiceWord = z.output<typeof serviceWord>;
+/** Everything an owner says. */
+export type RecordBody = z.output<typeof body>;
+
+/** The order of an owner's records: never a clock. `boot` rises with each start of the agent, `seq` with each record. */
+export interface Version {
+  boot: number;
+  seq: number;
+}
+
+/** A record as it travels: the signature is over the bytes of `body`. The header repeats what stands in it. */
+export interface SignedRecord extends Version {
+  node: string;
+  body: string;
+  signature: string;
+}
+
+/** The schema of a record as it travels. */
+export const signedRecord = z.object({
+  node: name,
+  boot: counter,
+  seq: counter,
+  body: z.string().max(LARGEST_BODY),
+  signature: z.string().max(200),
+});
+
+/** Below zero when the left version is older. */
+export function compareVersions(left: Version, right: Version): number {
+  return left.boot - right.boot || left.seq - right.seq;
+}
+
+/**
+ * Compares two records of one owner. Two with one version and different words are the mark of a cloned key; which of them
+ * counts must be the same everywhere, or views would never agree.
+ */
+export function compareRecords(left: SignedRecord, right: SignedRecord): number {
+  return compareVersions(left, right) || compareText(left.body, right.body);
+}
+
+/** Signs what this node says; what is too long to be sent loses its explanations, never a service. */
+export function signRecord(words: RecordBody, signer: Signer): SignedRecord {
+  const whole = JSON.stringify(words);
+  const text = whole.length <= LARGEST_BODY ? whole : JSON.stringify(shorten(words));
+  const { node, boot, seq } = words;
+  return { node, boot, seq, body: text, signature: signer.sign(`${DOMAIN}\n${text}`) };
+}
+
+function shorten(words: RecordBody): RecordBody {
+  const services = Object.entries(words.services).map(([service, { ready, state, start }]) => {
+    return [service, start === undefined ? { ready, state } : { ready, state, start }] as const;
+  });
+  return { ...words, services: Object.fromEntries(services) };
+}
+
+/** A record is relayed by reference inside one process, and read once. */
+const read = new WeakMap<SignedRecord, RecordBody>();
+
+/** Reads a record's body; undefined when it is none, or says something else than its header. Checks no signature. */
+export function readRecord(record: SignedRecord): RecordBody | undefined {
+  const known = read.get(record);
+  if (known !== undefined) return known;
+  let json: unknown;
+  try {
+    json = JSON.parse(record.body);
+  } catch {
+    return undefined;
+  }
+  const parsed = body.safeParse(json);
+  if (!parsed.success) return undefined;
+  const { node, boot, seq } = parsed.data;
+  if (node !== record.node || boot !== record.boot || seq !== record.seq) return undefined;
+  read.set(record, parsed.data);
+  return parsed.data;
+}
+
+/** Is this record its owner's own word? */
+export function isSigned(record: SignedRecord, publicKey: string, signer: Signer): boolean {
+  return signer.verify(publicKey, `${DOMAIN}\n${record.body}`, record.signature);
+}
+
+/** What a node signs to prove to another that it is alive and what its newest record is. */
+export function describeProof(proof: Version & { realm: string; node: string; to: string; nonce: string }): string {
+  const { realm, node, to, nonce, boot, seq } = proof;
+  return ["orca-gossip-proof-v1", realm, node, to, nonce, boot, seq].join("\n");
+}

@@ -1,0 +1,79 @@
+// The net under the pushes: each second one peer's view is compared with the own one by a sum, and what differs is sent. Pure.
+
+import { describeSum } from "./holding.ts";
+import type { Message } from "./message.ts";
+import { compareVersions } from "./record.ts";
+import { type Link, send, type State } from "./state.ts";
+
+const REPAIR_EVERY_MS = 1_000;
+/** As many records as one digest may cause, so that no reply is without bound. */
+const RECORDS_PER_DIGEST = 64;
+
+/** Lets the next heartbeat to the next peer carry the sum, when it is time. */
+export function repairIfDue(state: State): void {
+  if (state.awakeMs - state.repairMs < REPAIR_EVERY_MS) return;
+  state.repairMs = state.awakeMs;
+  for (;;) {
+    const node = state.repairQueue.pop() ?? refill(state);
+    if (node === undefined) return;
+    const link = state.peers.get(node)?.link;
+    if (link === undefined) continue;
+    link.compares = true;
+    return;
+  }
+}
+
+/** Sends a heartbeat. */
+export function sendBeat(state: State, link: Link): void {
+  send(state, link, link.compares ? { t: "beat", sum: describeSum(state) } : { t: "beat" });
+  link.compares = false;
+}
+
+/** Each peer comes once in a round, in an order that is drawn anew. */
+function refill(state: State): string | undefined {
+  const nodes = [...state.peers.values()].flatMap(({ node, link }) => (link === undefined ? [] : [node]));
+  for (let index = nodes.length - 1; index > 0; index -= 1) {
+    const other = Math.floor(state.options.rng() * (index + 1));
+    [nodes[index], nodes[other]] = [nodes[other] ?? "", nodes[index] ?? ""];
+  }
+  state.repairQueue = nodes;
+  return state.repairQueue.pop();
+}
+
+/** Another view differs from the own one, when its sum does: then both say what they hold. */
+export function compareSum(state: State, link: Link, sum: string): void {
+  if (sum !== describeSum(state)) sendDigest(state, link, true);
+}
+
+/** Says what is held. */
+export function sendDigest(state: State, link: Link, reply: boolean): void {
+  const have = [...state.held.values()].map(({ record }): [string, number, number] => [
+    record.node,
+    record.boot,
+    record.seq,
+  ]);
+  send(state, link, { t: "digest", have, sum: describeSum(state), reply });
+}
+
+/** Sends what the other lacks; where it has more, asks for that by an own digest. */
+export function takeDigest(state: State, link: Link, { have, sum, reply }: Extract<Message, { t: "digest" }>): void {
+  const theirs = new Map(have.map(([node, boot, seq]) => [node, { boot, seq }]));
+  let sent = 0;
+  let behind = false;
+  let same = true;
+  for (const { record } of state.held.values()) {
+    const their = theirs.get(record.node);
+    const order = their === undefined ? 1 : compareVersions(record, their);
+    theirs.delete(record.node);
+    if (order < 0) behind = true;
+    if (order !== 0) same = false;
+    if (order <= 0 || sent >= RECORDS_PER_DIGEST) continue;
+    sent += 1;
+    send(state, link, { t: "record", record });
+  }
+  for (const node of theirs.keys()) if (state.roster.has(node)) behind = true;
+  if (reply && behind) sendDigest(state, link, false);
+  // Equal versions under unequal sums: two records of one version, from a cloned key. All are sent, the greater wins.
+  if (!reply || !same || theirs.size > 0 || sum === describeSum(state)) return;
+  for (const { record } of state.held.values()) send(state, link, { t: "record", record });
+}

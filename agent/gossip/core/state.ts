@@ -1,0 +1,193 @@
+// What one node of the gossip knows, and what it wants done: the data that the parts of the protocol work on, and the few
+// ways in which they change it. Pure: time comes in as a number, what is to be done goes out as effects.
+
+import type { Message } from "./message.ts";
+import type { RecordBody, ServiceWord, SignedRecord, Signer, Version } from "./record.ts";
+
+/** What Git says of a node of this realm. */
+export interface Member {
+  /** As fleet.toml writes it. */
+  publicKey: string;
+  address: string;
+}
+
+/** What an observer thinks of a node: its own opinion, kept apart from the node's word on its services. */
+export type Reachability = "unknown" | "alive" | "suspect" | "dead" | "left";
+
+/** One authenticated stream to a peer. Times are on the awake clock, except `upMs`. */
+export interface Link {
+  id: number;
+  node: string;
+  /** Who opened it. */
+  dialler: string;
+  upMs: number;
+  heardMs: number;
+  sentMs: number;
+  /** Frames it may still send now: a bucket that refills. */
+  allowance: number;
+  /** Its next heartbeat carries the sum over everything held. */
+  compares: boolean;
+}
+
+/** What is asked of others about a peer that is not heard. */
+interface Suspicion {
+  /** Peers that do not reach it either. */
+  noes: Set<string>;
+  askedMs: number;
+  /** Its port refuses connections: no process listens. */
+  refused: boolean;
+}
+
+/** One other node. */
+export interface Peer {
+  node: string;
+  link: Link | undefined;
+  /** Replaced or surplus links, read for a moment more. */
+  spares: Link[];
+  state: Reachability;
+  /** When the state began. */
+  sinceMs: number;
+  why: string;
+  /** Last sign of life on any link, on the awake clock. */
+  heardMs: number;
+  /** What it said itself, on a link to it, since that link is up. */
+  said: Version | undefined;
+  /** When it last proved through another that it lives, on the awake clock, and its version then. */
+  proven: { atMs: number; version: Version; via: string } | undefined;
+  /** Nonces given out, and when. */
+  nonces: Map<string, number>;
+  suspicion: Suspicion | undefined;
+  dial: { dueMs: number; attempt: number; busy: boolean };
+  /** It was reported as unreachable. */
+  reported: boolean;
+  /** Until when hints of it are passed over. */
+  hintMs: number;
+}
+
+/** A record that is held, and what it says. */
+export interface Held {
+  record: SignedRecord;
+  body: RecordBody;
+}
+
+/** Something that people may want to know. */
+export type GossipEvent =
+  | { kind: "peer"; node: string; state: Reachability; why: string }
+  /** Said once in the realm, by the reachable node with the lowest name. */
+  | { kind: "unreachable"; node: string; forMs: number; why: string }
+  | { kind: "refused"; node: string; reason: string }
+  /** Another process signs with this node's key. */
+  | { kind: "cloned"; boot: number };
+
+/** What the shell is asked to do. */
+export type Effect =
+  | { kind: "send"; link: number; message: Message }
+  | { kind: "dial"; node: string; address: string }
+  | { kind: "close"; link: number; reason: string }
+  | { kind: "store-boot"; boot: number }
+  | { kind: "hint"; revision: string; delayMs: number }
+  | { kind: "event"; event: GossipEvent }
+  /** Something that a view shows has changed. */
+  | { kind: "changed" };
+
+/** What the protocol is given. */
+export interface GossipOptions {
+  node: string;
+  realm: string;
+  publicKey: string;
+  /** The counter of this start: higher than at any start before, as far as the disk knows. */
+  boot: number;
+  signer: Signer;
+  /** Between 0 and 1. */
+  rng: () => number;
+  /** Unguessable, 8 to 32 characters of base64url. */
+  newNonce: () => string;
+  /** Full mesh up to so many nodes; beyond, links to those of interest and a few more. */
+  meshLimit?: number;
+}
+
+/** Everything one node knows. */
+export interface State {
+  readonly options: GossipOptions;
+  nowMs: number;
+  /** Time in which this process was awake: what others did while it stood still says nothing of them. */
+  awakeMs: number;
+  /** 1 while the own loop runs in time, more when it lags: every patience is stretched by it (Lifeguard). */
+  strain: number;
+  boot: number;
+  seq: number;
+  own: { revision: string | undefined; services: Readonly<Record<string, ServiceWord>>; left: boolean };
+  /** When the own record was last sent, and whether there is something new to say. */
+  publishing: { tokens: number; filledMs: number; dirty: boolean };
+  /** When the own boot was last raised against a record of another life. */
+  refutedMs: number;
+  refutations: number;
+  roster: ReadonlyMap<string, Member>;
+  interests: ReadonlySet<string>;
+  linked: ReadonlySet<string>;
+  held: Map<string, Held>;
+  /** XOR over what is held. */
+  sum: [high: number, low: number];
+  peers: Map<string, Peer>;
+  links: Map<number, Link>;
+  /** Asks that are being answered for others. */
+  relayed: { asker: string; target: string; nonce: string; atMs: number }[];
+  repairMs: number;
+  repairQueue: string[];
+  hints: string[];
+  refusals: Map<string, number>;
+  effects: Effect[];
+}
+
+/** A peer that nothing is known of. */
+export function beginPeer(node: string, nowMs: number): Peer {
+  return {
+    ...{
+      node,
+      link: undefined,
+      spares: [],
+      state: "unknown",
+      sinceMs: nowMs,
+      why: "not reached since this agent's start",
+    },
+    ...{ heardMs: -Infinity, said: undefined, proven: undefined, nonces: new Map(), suspicion: undefined },
+    ...{ dial: { dueMs: nowMs, attempt: 0, busy: false }, reported: false, hintMs: -Infinity },
+  };
+}
+
+/** Sends on a link. */
+export function send(state: State, link: Link, message: Message): void {
+  link.sentMs = state.awakeMs;
+  state.effects.push({ kind: "send", link: link.id, message });
+}
+
+/** Sends to a node; false when there is no link to it. */
+export function sendTo(state: State, node: string, message: Message): boolean {
+  const link = state.peers.get(node)?.link;
+  if (link === undefined) return false;
+  send(state, link, message);
+  return true;
+}
+
+/** Counts what was refused, and says so at most once a minute for each peer and reason. */
+export function refuse(state: State, node: string, reason: string): void {
+  const key = `${node}\n${reason}`;
+  const saidMs = state.refusals.get(key);
+  if (saidMs !== undefined && state.nowMs - saidMs < REFUSAL_EVERY_MS) return;
+  if (state.refusals.size >= MOST_REFUSALS) state.refusals.clear();
+  state.refusals.set(key, state.nowMs);
+  state.effects.push({ kind: "event", event: { kind: "refused", node, reason } });
+}
+
+const REFUSAL_EVERY_MS = 60_000;
+const MOST_REFUSALS = 1_000;
+
+/** How long nothing was heard of a peer, on any way, while this process was awake. */
+export function silenceMs(state: State, peer: Peer): number {
+  return state.awakeMs - Math.max(peer.heardMs, peer.proven?.atMs ?? -Infinity);
+}
+
+/** The same on its own link alone. */
+export function directSilenceMs(state: State, peer: Peer): number {
+  return peer.link === undefined ? Infinity : state.awakeMs - peer.heardMs;
+}

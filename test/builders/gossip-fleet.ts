@@ -1,0 +1,381 @@
+// A whole fleet's gossip in one thread: a virtual clock, streams that lose and delay, hosts that freeze, crash and come back.
+// The same seed is the same run. Streams are modelled as TCP behaves: what is lost comes later, and holds up what is behind it.
+
+import { Gossip, TICK_MS } from "../../agent/gossip/core/gossip.ts";
+import type { Message } from "../../agent/gossip/core/message.ts";
+import type { ServiceWord, Signer } from "../../agent/gossip/core/record.ts";
+import type { Effect, GossipEvent, Member } from "../../agent/gossip/core/state.ts";
+import { EventHeap, seedRng } from "./event-heap.ts";
+import { RTO_MS, Streams } from "./gossip-streams.ts";
+
+/** What a simulation is made with. */
+export interface FleetOptions {
+  nodes: number;
+  seed: number;
+  /** Share of packets that are lost, 0 to 1. */
+  loss?: number;
+  /** One-way delay, in milliseconds. */
+  delayMs?: [number, number];
+  meshLimit?: number;
+  interests?: (node: string) => readonly string[];
+}
+
+interface Host {
+  name: string;
+  gossip: Gossip | undefined;
+  /** What the disk remembers. */
+  boot: number;
+  key: string;
+  up: boolean;
+  frozen: boolean;
+  inbox: (() => void)[];
+  /** Counts lives, so that what was meant for an earlier one is dropped. */
+  life: number;
+}
+
+const SYN_RTO_MS = 1_000;
+const DIAL_TIMEOUT_MS = 2_500;
+/** Ethernet, IP and TCP with timestamps; TLS 1.3 around a record; a packet that only acknowledges. */
+const PACKET_BYTES = 66;
+const TLS_BYTES = 22;
+
+/** Signs by the key's name: as strong as it must be in a simulation, and a thousand times faster. */
+export const tagSigner = (key: string): Signer => ({
+  sign: (text) => tag(key, text),
+  verify: (publicKey, text, signature) => signature === tag(publicKey, text),
+});
+
+function tag(key: string, text: string): string {
+  let hash = 0x811c9dc5;
+  for (let index = 0; index < text.length; index += 1) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
+  return `${key}:${(hash >>> 0).toString(16)}`;
+}
+
+/** Something that one node said or noticed, and when. */
+export interface Seen {
+  atMs: number;
+  node: string;
+  event: GossipEvent;
+}
+
+/** A simulated fleet. */
+export class GossipFleet {
+  readonly names: readonly string[];
+  readonly rng: () => number;
+  readonly seen: Seen[] = [];
+  readonly hints: { atMs: number; node: string }[] = [];
+  /** Called after each event that changed a view, and for each record that was delivered. */
+  onChange: (node: string) => void = () => undefined;
+  /** What the network does to messages besides losing them. */
+  tamper: (message: Message) => readonly Message[] = (message) => [message];
+  /** Bytes put on the wire, with acknowledgements. */
+  sentBytes = 0;
+  events = 0;
+  nowMs = 0;
+  readonly #options: FleetOptions;
+  readonly #heap = new EventHeap();
+  readonly #hosts = new Map<string, Host>();
+  readonly #streams: Streams;
+  readonly #cut = new Set<string>();
+  #rosters: ReadonlyMap<string, Member>;
+  #nonces = 0;
+  #changed = true;
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+    this.rng = seedRng(options.seed);
+    this.#streams = this.#lay();
+    this.names = Array.from({ length: options.nodes }, (_, index) => `n${String(index + 1).padStart(4, "0")}`);
+    this.#rosters = new Map(this.names.map((name) => [name, { publicKey: `key-${name}`, address: name }]));
+    for (const name of this.names) {
+      const host = {
+        name,
+        gossip: undefined,
+        boot: 0,
+        key: `key-${name}`,
+        up: false,
+        frozen: false,
+        inbox: [],
+        life: 0,
+      };
+      this.#hosts.set(name, host);
+    }
+  }
+
+  /** Starts a node's agent, on its disk or on one that has forgotten. */
+  start(name: string, choices: { boot?: number; key?: string } = {}): void {
+    const host = this.#host(name);
+    host.life += 1;
+    host.up = true;
+    host.frozen = false;
+    host.inbox = [];
+    host.key = choices.key ?? host.key;
+    host.boot = (choices.boot ?? host.boot) + 1;
+    host.gossip = new Gossip(
+      {
+        node: name,
+        realm: "prod",
+        publicKey: host.key,
+        boot: host.boot,
+        signer: tagSigner(host.key),
+        rng: this.rng,
+        newNonce: () => `nonce-${(this.#nonces += 1)}`,
+        ...(this.#options.meshLimit === undefined ? {} : { meshLimit: this.#options.meshLimit }),
+      },
+      this.nowMs,
+    );
+    const interests = new Set(this.#options.interests?.(name) ?? []);
+    this.#carryOut(host, host.gossip.setRoster(this.nowMs, this.#rosters, interests));
+    const { life } = host;
+    const tick = (): void => {
+      if (host.life !== life || !host.up) return;
+      this.#heap.push(this.nowMs + TICK_MS, () => this.#wake(host, tick));
+      if (host.gossip !== undefined) this.#carryOut(host, host.gossip.tick(this.nowMs));
+    };
+    this.#heap.push(this.nowMs + this.rng() * TICK_MS, () => this.#wake(host, tick));
+  }
+
+  startAll(): void {
+    for (const name of this.names) this.start(name);
+  }
+
+  /** Ends a node's process: its kernel closes every stream. */
+  crash(name: string): void {
+    const host = this.#host(name);
+    host.up = false;
+    host.gossip = undefined;
+    host.life += 1;
+    this.#streams.closeAll(name, false);
+  }
+
+  /** Pulls the plug: nobody is told. */
+  powerOff(name: string): void {
+    const host = this.#host(name);
+    host.up = false;
+    host.gossip = undefined;
+    host.life += 1;
+    this.#streams.closeAll(name, true);
+    this.isolate(name);
+  }
+
+  powerOn(name: string, choices: { boot?: number } = {}): void {
+    this.join(name);
+    this.start(name, choices);
+  }
+
+  /** SIGSTOP and SIGCONT: the kernel goes on, the process does not. */
+  freeze(name: string, frozen: boolean): void {
+    const host = this.#host(name);
+    host.frozen = frozen;
+    if (!frozen) for (const act of host.inbox.splice(0)) act();
+  }
+
+  /** Cuts one direction between two nodes, or heals it. */
+  cut(from: string, to: string, isCut = true): void {
+    if (isCut) this.#cut.add(`${from}>${to}`);
+    else this.#cut.delete(`${from}>${to}`);
+  }
+
+  /** Cuts every link between two sides. */
+  partition(left: readonly string[], right: readonly string[], isCut = true): void {
+    for (const one of left)
+      for (const other of right) {
+        this.cut(one, other, isCut);
+        this.cut(other, one, isCut);
+      }
+  }
+
+  isolate(name: string): void {
+    this.partition(
+      [name],
+      this.names.filter((other) => other !== name),
+    );
+  }
+
+  join(name: string): void {
+    this.partition(
+      [name],
+      this.names.filter((other) => other !== name),
+      false,
+    );
+  }
+
+  setRoster(roster: ReadonlyMap<string, Member>): void {
+    this.#rosters = roster;
+    for (const host of this.#hosts.values())
+      if (host.gossip !== undefined) this.#carryOut(host, host.gossip.setRoster(this.nowMs, roster, new Set()));
+  }
+
+  get roster(): ReadonlyMap<string, Member> {
+    return this.#rosters;
+  }
+
+  publish(name: string, services: Readonly<Record<string, ServiceWord>>, revision?: string): void {
+    const host = this.#host(name);
+    if (host.gossip !== undefined) this.#carryOut(host, host.gossip.publish(this.nowMs, services, revision));
+  }
+
+  hint(name: string, revision: string): void {
+    const host = this.#host(name);
+    if (host.gossip !== undefined) this.#carryOut(host, host.gossip.hint(this.nowMs, revision));
+  }
+
+  leave(name: string): void {
+    const host = this.#host(name);
+    if (host.gossip !== undefined) this.#carryOut(host, host.gossip.leave(this.nowMs));
+    this.after(5, () => this.crash(name));
+  }
+
+  /** A live node's gossip. */
+  of(name: string): Gossip {
+    const { gossip } = this.#host(name);
+    if (gossip === undefined) throw new Error(`${name} is not up`);
+    return gossip;
+  }
+
+  /** Those that are up. */
+  get live(): string[] {
+    return this.names.filter((name) => this.#hosts.get(name)?.gossip !== undefined);
+  }
+
+  after(delayMs: number, act: () => void): void {
+    this.#heap.push(this.nowMs + delayMs, act);
+  }
+
+  /** Lets time pass. */
+  run(forMs: number): void {
+    const endMs = this.nowMs + forMs;
+    while (this.#heap.nextMs <= endMs) {
+      this.nowMs = Math.max(this.nowMs, this.#heap.nextMs);
+      this.events += 1;
+      this.#heap.pop()?.();
+    }
+    this.nowMs = endMs;
+  }
+
+  /** Lets time pass until a condition holds; answers how long that took, and throws when it takes too long. */
+  until(holds: () => boolean, withinMs: number, what: string): number {
+    const startMs = this.nowMs;
+    this.#changed = true;
+    for (;;) {
+      // What is waited for shows in a view: it can have come about only where a view has changed.
+      if (this.#changed && holds()) return this.nowMs - startMs;
+      this.#changed = false;
+      if (this.nowMs - startMs > withinMs || this.#heap.size === 0)
+        throw new Error(`seed ${this.#options.seed}: ${what} did not come about within ${withinMs} ms`);
+      this.nowMs = Math.max(this.nowMs, this.#heap.nextMs);
+      this.events += 1;
+      this.#heap.pop()?.();
+    }
+  }
+
+  #host(name: string): Host {
+    const host = this.#hosts.get(name);
+    if (host === undefined) throw new Error(`there is no ${name}`);
+    return host;
+  }
+
+  /** Something happens to a process, now or when it is woken. */
+  #wake(host: Host, act: () => void): void {
+    if (host.frozen) host.inbox.push(act);
+    else act();
+  }
+
+  #carryOut(host: Host, effects: readonly Effect[]): void {
+    for (const effect of effects) {
+      if (effect.kind === "send") this.#send(host, effect.link, effect.message);
+      else if (effect.kind === "dial") this.#dial(host, effect.node);
+      else if (effect.kind === "close") this.#streams.close(host.name, effect.link);
+      else if (effect.kind === "store-boot") host.boot = effect.boot;
+      else if (effect.kind === "event") this.seen.push({ atMs: this.nowMs, node: host.name, event: effect.event });
+      else if (effect.kind === "hint") this.hints.push({ atMs: this.nowMs + effect.delayMs, node: host.name });
+      else this.onChange(host.name);
+      this.#changed ||= effect.kind === "changed" || effect.kind === "event";
+    }
+  }
+
+  #latency(): number {
+    const [least, most] = this.#options.delayMs ?? [0.15, 0.75];
+    return least + this.rng() * (most - least);
+  }
+
+  #isLost(from: string, to: string): boolean {
+    return this.#cut.has(`${from}>${to}`) || this.rng() < (this.#options.loss ?? 0);
+  }
+
+  #dial(host: Host, to: string): void {
+    const { life, name } = host;
+    const startMs = this.nowMs;
+    const end = (act: () => void): void => this.#wake(host, () => (host.life === life ? act() : undefined));
+    const fail = (refused: boolean): void =>
+      end(() => {
+        if (host.gossip !== undefined) this.#carryOut(host, host.gossip.dialFailed(this.nowMs, to, refused));
+      });
+    /** One flight of the handshake after the other; each may be lost. */
+    const fly = (flight: number, rtoMs: number): void => {
+      if (this.nowMs - startMs > DIAL_TIMEOUT_MS) return fail(false);
+      const [source, target] = flight % 2 === 0 ? [name, to] : [to, name];
+      const peer = this.#host(to);
+      if (this.#isLost(source, target)) return this.after(rtoMs, () => fly(flight, rtoMs * 2));
+      this.after(this.#latency(), () => {
+        if (flight === 1 && !peer.up) return fail(true);
+        if (flight >= 2 && peer.frozen) return this.after(DIAL_TIMEOUT_MS, () => fail(false));
+        if (flight < 3) return fly(flight + 1, flight === 0 ? SYN_RTO_MS : RTO_MS);
+        if (peer.up) this.#connect(host, peer);
+        else fail(false);
+      });
+    };
+    fly(0, SYN_RTO_MS);
+  }
+
+  #connect(from: Host, to: Host): void {
+    if (!from.up) return;
+    const id = this.#streams.open(from.name, to.name);
+    for (const [host, other] of [
+      [to, from],
+      [from, to],
+    ] as const) {
+      const { life, name } = host;
+      const link = { id, node: other.name, dialler: from.name };
+      this.#wake(host, () => {
+        if (host.gossip === undefined || host.life !== life) this.#streams.close(name, id);
+        else this.#carryOut(host, host.gossip.linkUp(this.nowMs, link));
+      });
+    }
+  }
+
+  #send(host: Host, id: number, message: Message): void {
+    if (this.#streams.send(host.name, id, message))
+      this.sentBytes += 1.5 * PACKET_BYTES + TLS_BYTES + 4 + sizeOf(message);
+  }
+
+  #lay(): Streams {
+    return new Streams({
+      after: (delayMs, act) => this.after(delayMs, act),
+      isLost: (from, to) => this.#isLost(from, to),
+      latencyMs: () => this.#latency(),
+      isUp: (name) => this.#host(name).up,
+      wake: (name, act) => {
+        const host = this.#host(name);
+        const { life } = host;
+        this.#wake(host, () => (host.life === life ? act() : undefined));
+      },
+      received: (name, id, message) => {
+        const host = this.#host(name);
+        for (const one of this.tamper(message))
+          if (host.gossip !== undefined) this.#carryOut(host, host.gossip.receive(this.nowMs, id, one));
+      },
+      ended: (name, id) => {
+        const host = this.#host(name);
+        if (host.gossip !== undefined) this.#carryOut(host, host.gossip.linkDown(this.nowMs, id));
+      },
+    });
+  }
+}
+
+/** About as many bytes as the message has on the wire. */
+function sizeOf(message: Message): number {
+  if (message.t === "beat") return message.sum === undefined ? 0 : 8;
+  if (message.t === "record") return message.record.body.length + 180;
+  return message.t === "digest" ? 40 + message.have.length * 16 : 150;
+}

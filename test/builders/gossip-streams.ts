@@ -1,0 +1,125 @@
+// Streams between simulated hosts, as TCP behaves: in order, what is lost comes later and holds up what is behind it, an end is
+// heard after everything that was sent before, and a host that knows nothing of a stream answers with a reset.
+
+import type { Message } from "../../agent/gossip/core/message.ts";
+
+/** The world that streams run through. */
+export interface Ground {
+  readonly after: (delayMs: number, act: () => void) => void;
+  readonly isLost: (from: string, to: string) => boolean;
+  readonly latencyMs: () => number;
+  readonly isUp: (name: string) => boolean;
+  /** Does something in a process: now, or when it is woken. */
+  readonly wake: (name: string, act: () => void) => void;
+  readonly received: (name: string, stream: number, message: Message) => void;
+  readonly ended: (name: string, stream: number) => void;
+}
+
+/** One direction of a stream: what was sent and has not been delivered, in order. */
+interface Lane {
+  from: string;
+  to: string;
+  queue: { message: Message | "fin"; arrived: boolean }[];
+}
+
+interface Stream {
+  id: number;
+  lanes: readonly [Lane, Lane];
+  /** Ends that still hold it. */
+  open: Set<string>;
+}
+
+export const RTO_MS = 200;
+
+/** Every stream of a fleet. */
+export class Streams {
+  readonly #ground: Ground;
+  readonly #streams = new Map<number, Stream>();
+  #ids = 0;
+
+  constructor(ground: Ground) {
+    this.#ground = ground;
+  }
+
+  /** Opens a stream; both ends are told by whoever asks. */
+  open(from: string, to: string): number {
+    const id = (this.#ids += 1);
+    const lanes: [Lane, Lane] = [
+      { from, to, queue: [] },
+      { from: to, to: from, queue: [] },
+    ];
+    this.#streams.set(id, { id, lanes, open: new Set([from, to]) });
+    return id;
+  }
+
+  /** Sends; false where the sender does not hold it any more. */
+  send(from: string, id: number, message: Message): boolean {
+    const stream = this.#streams.get(id);
+    if (stream === undefined || !stream.open.has(from)) return false;
+    this.#transmit(stream, laneOf(stream, from), message);
+    return true;
+  }
+
+  /** One end closes. */
+  close(name: string, id: number): void {
+    const stream = this.#streams.get(id);
+    if (stream?.open.delete(name) !== true) return;
+    if (stream.open.size === 0) this.#streams.delete(id);
+    else this.#transmit(stream, laneOf(stream, name), "fin");
+  }
+
+  /** A process ends: its kernel closes all it held. With `silent` the host has lost power, and nobody is told. */
+  closeAll(name: string, silent: boolean): void {
+    for (const stream of this.#streams.values()) {
+      if (silent) stream.open.delete(name);
+      else if (stream.open.has(name)) this.close(name, stream.id);
+    }
+  }
+
+  #transmit(stream: Stream, lane: Lane, message: Message | "fin"): void {
+    const entry = { message, arrived: false };
+    lane.queue.push(entry);
+    const { after, isLost, latencyMs } = this.#ground;
+    const attempt = (rtoMs: number): void => {
+      if (!this.#streams.has(stream.id)) return;
+      if (isLost(lane.from, lane.to)) return after(rtoMs, () => attempt(rtoMs * 2));
+      after(latencyMs(), () => {
+        entry.arrived = true;
+        this.#deliver(stream, lane);
+      });
+    };
+    attempt(RTO_MS);
+  }
+
+  #deliver(stream: Stream, lane: Lane): void {
+    const { isUp, wake, received } = this.#ground;
+    while (lane.queue[0]?.arrived === true) {
+      const message = lane.queue.shift()?.message;
+      if (message === undefined) return;
+      if (!stream.open.has(lane.to)) {
+        if (isUp(lane.to) && message !== "fin") this.#reset(stream, lane.from);
+        continue;
+      }
+      wake(lane.to, () => {
+        if (!stream.open.has(lane.to)) return;
+        if (message === "fin") this.#end(stream, lane.to);
+        else received(lane.to, stream.id, message);
+      });
+    }
+  }
+
+  #reset(stream: Stream, name: string): void {
+    const { after, latencyMs, wake } = this.#ground;
+    after(latencyMs(), () => wake(name, () => this.#end(stream, name)));
+  }
+
+  #end(stream: Stream, name: string): void {
+    if (!stream.open.delete(name)) return;
+    if (stream.open.size === 0) this.#streams.delete(stream.id);
+    this.#ground.ended(name, stream.id);
+  }
+}
+
+function laneOf(stream: Stream, from: string): Lane {
+  return stream.lanes[0].from === from ? stream.lanes[0] : stream.lanes[1];
+}

@@ -1,0 +1,147 @@
+// The pure parts of the gossip: order of records, framing, who is linked with whom, and how silence is judged.
+
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+
+import { selectLinked } from "../../agent/gossip/core/links.ts";
+import { encodeMessage, LARGEST_FRAME_BYTES, type Message, MessageReader } from "../../agent/gossip/core/message.ts";
+import { judge } from "../../agent/gossip/core/reachability.ts";
+import {
+  compareRecords,
+  isSigned,
+  LARGEST_BODY,
+  readRecord,
+  type RecordBody,
+  signRecord,
+} from "../../agent/gossip/core/record.ts";
+import { tagSigner } from "../builders/gossip-fleet.ts";
+
+const words: RecordBody = {
+  v: 1,
+  realm: "prod",
+  node: "vm-a",
+  boot: 3,
+  seq: 7,
+  services: { db: { ready: true, state: "healthy" } },
+};
+const signer = tagSigner("key-a");
+
+describe("records", () => {
+  test("boot comes before seq, and two of one version are ordered the same everywhere", () => {
+    const at = (boot: number, seq: number, why = ""): ReturnType<typeof signRecord> =>
+      signRecord({ ...words, boot, seq, services: { db: { ready: true, state: "healthy", why } } }, signer);
+    expect(compareRecords(at(2, 900), at(3, 1))).toBeLessThan(0);
+    expect(compareRecords(at(3, 2), at(3, 1))).toBeGreaterThan(0);
+    const [one, other] = [at(3, 1, "a"), at(3, 1, "b")];
+    expect(Math.sign(compareRecords(one, other))).toBe(-Math.sign(compareRecords(other, one)));
+    expect(compareRecords(one, other)).not.toBe(0);
+  });
+
+  test("a body that says something else than its header, or is changed after it was signed, is not believed", () => {
+    const record = signRecord(words, signer);
+    expect(isSigned(record, "key-a", signer)).toBe(true);
+    expect(isSigned(record, "key-b", signer)).toBe(false);
+    expect(isSigned({ ...record, body: record.body.replace("healthy", "unknown") }, "key-a", signer)).toBe(false);
+    expect(readRecord({ ...record, seq: 8 })).toBeUndefined();
+    expect(readRecord({ ...record, node: "vm-b" })).toBeUndefined();
+    expect(readRecord({ ...record, body: "{" })).toBeUndefined();
+    expect(readRecord(record)).toEqual(words);
+  });
+
+  test("what is too long loses its explanations and no service", () => {
+    const services = Object.fromEntries(
+      Array.from({ length: 400 }, (_, index) => [
+        `service-${index}`,
+        { ready: false, state: "waiting", why: "w".repeat(300), start: "abcdef@1" },
+      ]),
+    );
+    const record = signRecord({ ...words, services }, signer);
+    expect(record.body.length).toBeLessThan(LARGEST_BODY);
+    const read = readRecord(record);
+    expect(Object.keys(read?.services ?? {})).toHaveLength(400);
+    expect(read?.services["service-0"]).toEqual({ ready: false, state: "waiting", start: "abcdef@1" });
+  });
+});
+
+describe("frames", () => {
+  const messages: Message[] = [
+    { t: "beat" },
+    { t: "beat", sum: "0011223344556677" },
+    { t: "record", record: signRecord(words, signer) },
+    { t: "digest", have: [["vm-a", 3, 7]], sum: "0011223344556677", reply: true },
+    { t: "ask", target: "vm-b", nonce: "abcdefgh" },
+    { t: "hint", revision: "a".repeat(40) },
+  ];
+
+  test("come out as they went in, however the stream is cut", () => {
+    const bytes = Buffer.concat(messages.map(encodeMessage));
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1 }), (sizes) => {
+        const reader = new MessageReader();
+        const got: Message[] = [];
+        for (let at = 0, turn = 0; at < bytes.length; turn += 1) {
+          const size = sizes[turn % sizes.length] ?? 1;
+          got.push(...reader.push(bytes.subarray(at, at + size)));
+          at += size;
+        }
+        expect(got).toEqual(messages);
+      }),
+    );
+  });
+
+  test("a frame that is too large is refused by its header alone; nonsense throws and never hangs", () => {
+    const header = Buffer.alloc(4);
+    header.writeUInt32BE(LARGEST_FRAME_BYTES + 1);
+    expect(() => new MessageReader().push(header)).toThrow(/a frame of 65537 bytes/);
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 1, maxLength: 200 }), (garbage) => {
+        const frame = Buffer.alloc(4 + garbage.length);
+        frame.writeUInt32BE(garbage.length, 0);
+        frame.set(garbage, 4);
+        // Eight bytes are a sum; nothing else made by chance is a message.
+        if (garbage.length === 8) return;
+        expect(() => new MessageReader().push(frame)).toThrow(/frame|JSON|Unexpected|position/);
+      }),
+    );
+  });
+});
+
+describe("links", () => {
+  const roster = (count: number): Map<string, unknown> =>
+    new Map(Array.from({ length: count }, (_, index) => [`n${String(index).padStart(4, "0")}`, undefined]));
+
+  test("a small fleet is a full mesh", () => {
+    expect(selectLinked(roster(64), "n0003", { interests: new Set(), meshLimit: 64 }).size).toBe(63);
+  });
+
+  test.each([65, 100, 500, 1_000])("in a fleet of %i both ends choose the same few, and all hang together", (count) => {
+    const all = roster(count);
+    const none = { interests: new Set<string>(), meshLimit: 64 };
+    const linked = new Map([...all.keys()].map((node) => [node, selectLinked(all, node, none)]));
+    for (const [node, others] of linked) {
+      expect(others.size).toBeLessThanOrEqual(20);
+      for (const other of others) expect(linked.get(other)?.has(node)).toBe(true);
+    }
+    const reached = new Set(["n0000"]);
+    for (const node of reached) for (const other of linked.get(node) ?? []) reached.add(other);
+    expect(reached.size).toBe(count);
+  });
+});
+
+describe("silence", () => {
+  const base = { heard: false, silenceMs: 0, refused: false, noes: 0, candidates: 3, strain: 1 };
+  test.each([
+    ["heard", { heard: true, silenceMs: 60_000 }, "alive"],
+    ["one second", { silenceMs: 1_000 }, "suspect"],
+    ["nobody confirms it", { silenceMs: 6_400 }, "suspect"],
+    ["for long enough", { silenceMs: 6_600 }, "dead"],
+    ["one confirms it", { silenceMs: 4_500, noes: 1 }, "dead"],
+    ["three confirm it", { silenceMs: 3_100, noes: 3 }, "dead"],
+    ["three confirm it, and this node's own loop lags", { silenceMs: 3_100, noes: 3, strain: 2 }, "suspect"],
+    ["a closed port that nobody has confirmed", { refused: true }, "suspect"],
+    ["a closed port, confirmed by two", { refused: true, noes: 2 }, "dead"],
+    ["a closed port, with nobody to ask", { refused: true, candidates: 0 }, "dead"],
+  ] as const)("%s", (_name, evidence, expected) => {
+    expect(judge({ ...base, ...evidence })).toBe(expected);
+  });
+});
