@@ -15,6 +15,7 @@ import { FileStore } from "./host/file-store.ts";
 import { createAuthFinder } from "./host/registry-auth.ts";
 import { Store } from "./host/store.ts";
 import { Observer } from "./observed/observer.ts";
+import { fixPeers, type PeerPort } from "./peers.ts";
 import type { PeerHealth, PlanSettings } from "./plan/world.ts";
 import { Reconciler } from "./reconciler.ts";
 import type { Request } from "./requests.ts";
@@ -38,7 +39,8 @@ export interface AgentOptions {
   runDir: string;
   settings: DesiredSettings;
   planSettings: PlanSettings;
-  peers: PeerHealth;
+  /** What is known of other nodes: a fixed answer, or the gossip. */
+  peers: PeerHealth | PeerPort;
   /** Where secrets come from, and what seals them; undefined without a provider. */
   secrets: AgentSecrets;
   /** Files with registry credentials in Docker's form; the first that knows a registry is used. */
@@ -86,6 +88,7 @@ export class Agent {
   readonly #monitor: Monitor;
   readonly #builder: DesiredBuilder;
   readonly #reconciler: Reconciler;
+  readonly #peers: PeerPort;
   #stopping = false;
   #loop: Promise<void> = Promise.resolve();
 
@@ -117,7 +120,8 @@ export class Agent {
     });
     const onHealth = (): void => this.#queue.fire("health", true);
     this.#monitor = new Monitor({ clock, exec, onChange: onHealth, ...options.probes });
-    const { settings } = options;
+    const { settings, peers } = options;
+    this.#peers = "kind" in peers ? fixPeers(peers) : peers;
     this.#builder = new DesiredBuilder({
       source,
       settings,
@@ -136,7 +140,7 @@ export class Agent {
       store: this.store,
       clock,
       emit,
-      peers: options.peers,
+      peers: this.#peers,
       settings: options.planSettings,
       secrets: this.secrets,
       delivery: this.delivery,
@@ -152,6 +156,10 @@ export class Agent {
     await this.delivery.load();
     await this.secrets.start();
     await this.#options.source.watch(() => this.#queue.fire("source"));
+    this.#peers.watch(
+      () => this.#queue.fire("peers", true),
+      () => this.lookAtSource(),
+    );
     this.#observer.start();
     this.#queue.fire("start");
     this.#loop = this.#run();
@@ -170,7 +178,7 @@ export class Agent {
     return preview;
   }
 
-  /** Asks the source at once, as after a push: it wakes the loop once it was read. Many calls in a row make few readings. */
+  /** Asks the source at once, as after a push or a peer's hint: it wakes the loop once it was read. Many calls in a row make few readings. */
   lookAtSource(): void {
     this.#builder.invalidate();
   }
@@ -192,6 +200,7 @@ export class Agent {
     await this.#loop;
     this.#monitor.close();
     await Promise.all([this.#executor.close(), this.#observer.close(), source.close(), this.secrets.close()]);
+    await this.#peers.close();
     this.store.close();
   }
 

@@ -25,6 +25,12 @@ export interface WebhookSettings {
   secretFile: string;
 }
 
+/** Where peers reach this node, and where its key is. */
+interface GossipSettings {
+  listen: string;
+  identityFile: string;
+}
+
 /** Everything a running agent is told. */
 export interface DaemonConfig {
   node: string;
@@ -53,7 +59,9 @@ export interface DaemonConfig {
   budget: DesiredSettings["budget"];
   secrets: SecretsConfig;
   hostNotes: DesiredSettings["hostNotes"];
+  /** What is taken for known of other nodes where there is no gossip. */
   peers: PeerHealth;
+  gossip: GossipSettings | undefined;
   alerts: { webhookFile: string; min: "info" | "warning" | "critical"; repeatMs: number } | undefined;
   /** Lines for a person, or a log for a journal. */
   output: { kind: "progress" } | { kind: "log"; level: string };

@@ -9,6 +9,7 @@ import { judgeTurn } from "./cli/once.ts";
 import type { DaemonConfig } from "./daemon-config.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import { openEngine } from "./docker/engine.ts";
+import type { OpenGossip } from "./gossip/open.ts";
 import { systemClock } from "./host/clock.ts";
 import { readPolicy, readStandIns } from "./host/host-files.ts";
 import { defaultAuthFile } from "./host/registry-auth.ts";
@@ -40,6 +41,7 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
   const report = new Report({ ...reportOptions, sinks: [commitStatus] });
   const ending = new Ending();
   const emit = await buildEmit(config, report, ending);
+  const fleet = await openFleet(config, emit);
   const agent = new Agent({
     node: config.node,
     engine,
@@ -48,7 +50,7 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
     runDir: chooseSecretDirectory(config.runDir),
     settings,
     planSettings: DEFAULT_PLAN_SETTINGS,
-    peers: config.peers,
+    peers: fleet?.peers ?? config.peers,
     secrets: await openSecrets(config.secrets, { ...config, program: process.argv[1] ?? "" }),
     authFiles: [...(config.docker.authFile === undefined ? [] : [config.docker.authFile]), defaultAuthFile()],
     clock: systemClock,
@@ -61,9 +63,10 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
     request: (request) => agent.request(request),
     planNow: () => agent.preview(),
     dockerCalls: () => engine.calls(),
+    ...(fleet === undefined ? {} : { fleet: fleet.shell }),
   });
   const live = new LiveParts({ agent, commitStatus, clock: systemClock, emit });
-  const release = listen({ config, agent, ending, report, live });
+  const release = watchHost({ config, agent, ending, report, live });
   emit({
     kind: "agent-started",
     atMs: systemClock.nowMs(),
@@ -95,6 +98,15 @@ async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Sou
   return new GitSource({ ...source.git, node, directory: join(stateDir, "git"), program, clock: systemClock });
 }
 
+/** The gossip is loaded only where it is used. */
+async function openFleet(config: DaemonConfig, emit: Emit): Promise<OpenGossip | undefined> {
+  const { node, stateDir, gossip } = config;
+  if (gossip === undefined) return undefined;
+  const { openGossip } = await import("./gossip/open.ts");
+  const program = process.argv[1] ?? "";
+  return openGossip({ ...gossip, node, stateDir, program, clock: systemClock, emit });
+}
+
 async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {
   const standIns = await readStandIns(config.standInFile);
   return {
@@ -107,11 +119,13 @@ async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {
     hostNotes: config.hostNotes,
     assumeDataMounted: standIns !== undefined,
     frontImage: config.docker.frontImage,
-    agentPorts: [...config.listen, ...(config.webhook === undefined ? [] : [config.webhook.listen])].flatMap(
-      readAgentPort,
-    ),
+    agentPorts: listOwnAddresses(config).flatMap(readAgentPort),
     render: undefined,
   };
+}
+
+function listOwnAddresses({ listen, webhook, gossip }: DaemonConfig): string[] {
+  return [...listen, webhook?.listen, gossip?.listen].filter((address) => address !== undefined);
 }
 
 /** The first listener is the agent's for good; the second, on port 80, gives way to a proxy that takes every address. */
@@ -198,7 +212,7 @@ async function reloadSettings({ config, agent, report, live }: Running): Promise
 }
 
 /** Signals, the watchdog, changed host files and the time limit; answers a function that ends all of it. */
-function listen(running: Running): () => void {
+function watchHost(running: Running): () => void {
   const { config, ending, report } = running;
   const systemd = new Systemd(systemClock);
   let turns = 0;

@@ -14,7 +14,8 @@ import type { Store } from "./host/store.ts";
 import type { Observer } from "./observed/observer.ts";
 import { plan } from "./plan/plan.ts";
 import { applyRollbacks } from "./plan/rollout.ts";
-import type { PeerHealth, Plan, PlanSettings, World } from "./plan/world.ts";
+import type { PeerPort } from "./peers.ts";
+import type { Plan, PlanSettings, World } from "./plan/world.ts";
 import { previewPlan } from "./preview.ts";
 import { applyRequest, type Request } from "./requests.ts";
 import { listSettled, listVersions } from "./secrets/in-use.ts";
@@ -37,7 +38,7 @@ export interface ReconcilerParts {
   store: Store;
   clock: Clock;
   emit: Emit;
-  peers: PeerHealth;
+  peers: PeerPort;
   settings: PlanSettings;
   secrets: Pick<SecretKeeper, "use" | "refresh">;
   delivery: Pick<SecretDelivery, "hashes">;
@@ -101,10 +102,18 @@ export class Reconciler {
     const { desired } = chosen;
     secrets.use(listVersions([...desired.services.values(), ...chosen.releases.values(), ...chosen.wanted.values()]));
     const observed = await this.#observe(desired);
-    this.#world = { ...chosen, observed, memory: this.#memory, peers, settings, nowMs: clock.nowMs() };
+    this.#world = {
+      ...chosen,
+      observed,
+      memory: this.#memory,
+      peers: peers.read(desired),
+      settings,
+      nowMs: clock.nowMs(),
+    };
     const planned = plan(this.#world);
     builder.noteSettled(listSettled(planned.services));
     this.#remember(planned, built);
+    peers.tell(this.#world, planned);
     monitor.watch(selectTargets(desired, observed.engine), selectEndpoints(desired, observed.engine));
     executor.cancel(planned.cancel);
     executor.begin(planned.operations, (hash) => desired.contents.get(hash) ?? store.findContent(hash));

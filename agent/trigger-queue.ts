@@ -10,6 +10,7 @@ export type Trigger =
   | "engine"
   | "health"
   | "operation"
+  | "peers"
   | "timer"
   | "request"
   | "reload"

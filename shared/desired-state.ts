@@ -79,6 +79,15 @@ export interface DataMount {
   uuid: string | undefined;
 }
 
+/** A node of the fleet, in any realm, as fleet.toml lists it. */
+export interface FleetMember {
+  node: string;
+  realm: string;
+  address: string;
+  /** As fleet.toml writes it; undefined for a node without a key. */
+  publicKey: string | undefined;
+}
+
 /** Everything this node should run. */
 export interface DesiredState {
   node: string;
@@ -87,6 +96,10 @@ export interface DesiredState {
   dataMount: DataMount | undefined;
   /** Host name → address of every node of the fleet, for the containers' hosts file. */
   peers: Readonly<Record<string, string>>;
+  /** Every node of the fleet. */
+  fleet: readonly FleetMember[];
+  /** Nodes that a service here waits for, and nodes on which one waits for a service here. */
+  interests: readonly string[];
   services: ReadonlyMap<string, DesiredService>;
   objections: ReadonlyMap<string, Objection>;
   /** What the containers of this node may use together, in bytes; undefined where nothing is enforced. */

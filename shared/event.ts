@@ -1,6 +1,7 @@
 // What the agent tells report/: plain data, never a secret value. The rest of the agent gets `emit` and nothing else.
 
 import type { DesiredState } from "./desired-state.ts";
+import type { GossipEvent } from "./gossip-event.ts";
 import type { Hold } from "./hold.ts";
 import type { ExitRecord } from "./memory.ts";
 import type { ObservedState } from "./observed-state.ts";
@@ -63,6 +64,8 @@ export type AgentEvent =
   | { kind: "state-not-saved"; atMs: number; message: string }
   /** The host's files were read again; with a message one of them cannot be used, and the one in force stays. */
   | { kind: "host-files-read"; atMs: number; message: string | undefined }
+  /** Something happened between nodes. */
+  | { kind: "gossip"; atMs: number; event: GossipEvent }
   /** The webhook listens, or why it does not take pushes; without an address it was turned off. */
   | { kind: "webhook"; atMs: number; listen: string | undefined; trouble: string | undefined }
   /**

@@ -58,7 +58,12 @@ export interface ServiceMemory {
   /** The container that the agent is stopping, so that its exit is no crash. */
   stopping?: string;
   /** Since when this start has been waiting at the gate, and for which engine run. */
-  waiting?: { sinceMs: number; engineRun: string };
+  waiting?: {
+    sinceMs: number;
+    engineRun: string;
+    /** Which run of each requirement was healthy during this wait, and when last. */
+    met?: Readonly<Record<string, { start: string; atMs: number }>>;
+  };
   /** Set while the running container was started without all it requires. */
   ungated?: string;
   failure?: FailureMemory;

@@ -1,4 +1,4 @@
-// The three test projects; see "Tests" in the README. No retries anywhere: a flake is a bug.
+// The four test projects; see "Tests" in the README. No retries anywhere: a flake is a bug.
 
 import { defineConfig } from "vitest/config";
 
@@ -15,6 +15,16 @@ export default defineConfig({
           testTimeout: 180_000,
           hookTimeout: 180_000,
           // One engine, measured times: one file after the other.
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "fleet",
+          include: ["test/fleet/**/*.test.ts"],
+          root: ".",
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
           fileParallelism: false,
         },
       },

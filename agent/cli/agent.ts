@@ -56,10 +56,13 @@ export async function agent(options: AgentCommandOptions): Promise<number> {
 async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
   const config = await readHostFile(agentConfigSchema, options.config);
   const source = chooseSource(config.source, options.config);
-  if (config.gossip !== undefined)
-    throw new CommandError(`[gossip] is not acted on by this version: take it out of ${options.config}`);
+  if (config.gossip?.backend !== undefined)
+    throw new CommandError(
+      "gossip.backend is not acted on by this version: take it out; nodes talk to each other directly",
+    );
   const policyFile = existsSync(config.policy.file) ? config.policy.file : undefined;
   const { webhook } = config.source;
+  const { gossip } = config;
   return {
     node: config.node,
     command: `orca agent --config ${options.config}`,
@@ -81,6 +84,7 @@ async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
     secrets: describeProvider(config.secrets),
     hostNotes: listNotes(config.source),
     peers: { kind: "known", services: {} },
+    gossip: gossip === undefined ? undefined : { listen: gossip.listen, identityFile: gossip.identity_file },
     alerts:
       config.alerts === undefined
         ? undefined

@@ -20,7 +20,7 @@ function addReading(program: Command): void {
     .description("shows every service: state, health, restarts, memory, revision, what it waits for")
     .option("--json", "the whole status as JSON")
     .option("--watch", "shows it again whenever it changes, until Ctrl-C")
-    .option("--fleet", "all nodes (not in this version)")
+    .option("--fleet", "every node of the realm, as this one sees them")
     .option(...SOCKET)
     .addHelpText(
       "after",

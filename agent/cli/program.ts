@@ -4,6 +4,8 @@ import { Argument, Command, Option } from "commander";
 
 import { addClientCommands } from "./client-program.ts";
 import type { AgentCommandOptions } from "./agent.ts";
+import type { FleetPlanOptions } from "./fleet-plan.ts";
+import type { KeygenOptions } from "./keygen.ts";
 import type { PlanOptions } from "./plan.ts";
 import { addSecrets } from "./secrets-program.ts";
 import { run } from "./run.ts";
@@ -28,11 +30,16 @@ export function buildProgram(): Command {
   program
     .command(READ_COMMAND, { hidden: true })
     .action(run(async () => (await import("../secrets/read-child.ts")).runRead()));
+  program
+    .command("make-identity", { hidden: true })
+    .action(run(async () => (await import("../gossip/open.ts")).runMakeIdentity()));
   addUp(program);
   addPlan(program);
   addLint(program);
   addSchema(program);
   addSecrets(program);
+  addKeygen(program);
+  addFleet(program);
   addClientCommands(program);
   return program;
 }
@@ -127,6 +134,37 @@ function addLint(program: Command): void {
     )
     .action(
       run(async (directory: string, options: LintOptions) => (await import("./lint.ts")).lint(directory, options)),
+    );
+}
+
+function addKeygen(program: Command): void {
+  program
+    .command("keygen")
+    .description("prints this node's public key for fleet.toml; makes the key where there is none")
+    .option("--identity <file>", "the key, as gossip.identity_file names it", "/var/lib/orca/identity.key")
+    .addHelpText("after", "\nExample:\n  orca keygen\n  orca keygen --identity /var/lib/orca/identity.key")
+    .action(run(async (options: KeygenOptions) => (await import("./keygen.ts")).keygen(options)));
+}
+
+function addFleet(program: Command): void {
+  program
+    .command("fleet")
+    .description("the whole fleet")
+    .addHelpText("after", "\nExample:\n  orca fleet plan ./platform --env prod")
+    .command("plan")
+    .description(
+      "how a realm comes up after a power loss: waves, critical path, and an estimate from measured start times",
+    )
+    .argument("<dir>", "a manifests repository, or its orca/ directory")
+    .option("--env <realm>", "the realm; may be left out where there is only one")
+    .option("--assume <duration>", "what a start takes that no running agent has measured", "5s")
+    .option("--socket <path>", "the agent whose measured times are taken; the one of this machine where it runs")
+    .option("--json", "prints JSON")
+    .addHelpText("after", "\nExample:\n  orca fleet plan ./platform --env prod")
+    .action(
+      run(async (directory: string, options: FleetPlanOptions) =>
+        (await import("./fleet-plan.ts")).fleetPlan(directory, options),
+      ),
     );
 }
 

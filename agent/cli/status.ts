@@ -2,7 +2,9 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { printFleet } from "../report/fleet-text.ts";
 import { printStatus } from "../report/status-text.ts";
+import { FLEET_SCHEMA, type FleetDocument } from "../../shared/fleet-document.ts";
 import { STATUS_SCHEMA, type StatusDocument } from "../../shared/status-document.ts";
 import { AgentClient, type ClientOptions, expectJson } from "./client.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
@@ -20,18 +22,32 @@ const CLEAR = "\u001b[H\u001b[2J\u001b[3J";
 
 /** Shows the status; answers 0 when all is healthy and nothing is held, and 3 when not. */
 export async function showStatus(options: StatusOptions): Promise<number> {
-  if (options.fleet === true)
-    throw new CommandError(
-      "--fleet is not in this version: ask each node with orca status, or curl localhost:7070 there",
-    );
   endQuietlyOnClosedOutput();
   const client = new AgentClient(options);
   if (options.watch === true) return watch(client, options);
+  if (options.fleet === true) return showFleet(client, options);
   const status = await readStatus(client);
   process.stdout.write(print(status, options));
   // What Git wants is not in force: a script that waits for its commit must see that.
   const isHeld = (status.source?.holds ?? []).length > 0;
   return status.healthy && !isHeld ? EXIT.ok : EXIT.notHealthy;
+}
+
+/** Shows every node as the agent of this one sees it. */
+async function showFleet(client: AgentClient, options: StatusOptions): Promise<number> {
+  const fleet = await readFleet(client);
+  process.stdout.write(printOneFleet(fleet, options));
+  return fleet.healthy ? EXIT.ok : EXIT.notHealthy;
+}
+
+async function readFleet(client: AgentClient): Promise<FleetDocument> {
+  const fleet = expectJson<Partial<FleetDocument>>(await client.read("/v1/fleet", "application/json"));
+  if (fleet.schema === FLEET_SCHEMA) return fleet as FleetDocument;
+  throw new CommandError(`what answers is no agent of this version (${fleet.schema ?? "no schema"})`, EXIT.unreachable);
+}
+
+function printOneFleet(fleet: FleetDocument, options: StatusOptions): string {
+  return options.json === true ? `${JSON.stringify(fleet, undefined, 2)}\n` : printFleet(fleet, describeOutput());
 }
 
 async function readStatus(client: AgentClient): Promise<StatusDocument> {
@@ -62,6 +78,10 @@ async function watch(client: AgentClient, options: StatusOptions): Promise<never
 
 async function look(client: AgentClient, options: StatusOptions): Promise<{ text: string; key: string }> {
   try {
+    if (options.fleet === true) {
+      const fleet = await readFleet(client);
+      return { text: printOneFleet(fleet, options), key: JSON.stringify(fleet.nodes.map(nameFleetChange)) };
+    }
     const status = await readStatus(client);
     const key = JSON.stringify(
       status.services.map(({ name, state, revision, restarts }) => [name, state, revision, restarts]),
@@ -72,4 +92,8 @@ async function look(client: AgentClient, options: StatusOptions): Promise<{ text
     const message = error instanceof Error ? error.message : String(error);
     return { text: `orca: ${message}\n`, key: message };
   }
+}
+
+function nameFleetChange({ node, reachability, revision, services }: FleetDocument["nodes"][number]): unknown {
+  return [node, reachability, revision, services.map(({ name, state }) => [name, state])];
 }

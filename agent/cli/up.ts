@@ -67,6 +67,7 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     secrets: describeSecretFile(options),
     hostNotes: [],
     peers: options.peers === "assume" ? { kind: "assume" } : { kind: "known", services: {} },
+    gossip: undefined,
     alerts: undefined,
     output: { kind: "progress" },
     once: options.once === true ? { timeoutMs } : undefined,

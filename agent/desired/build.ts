@@ -12,6 +12,7 @@ import { chooseRelease } from "./choose.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { describeHeldChange } from "./held-summary.ts";
 import { type Change, listHolds, readAllowedRemovals, type RolloutVerdict } from "./holds.ts";
+import { listMembers, selectInterests } from "./membership.ts";
 import {
   type ParseCache,
   type ParsedManifest,
@@ -176,7 +177,9 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
     for (const [hash, content] of choice.contents) contents.set(hash, content);
   }
   const { notes } = acceptance;
-  const desired = buildState(input, fleet.fleet, { services, objections, contents, notes, held: parsed.held });
+  const interests = selectInterests(input.settings.node, all);
+  const why = parsed.held;
+  const desired = buildState(input, fleet.fleet, { services, objections, contents, notes, held: why, interests });
   const {
     revision,
     fleet: fleetText,
@@ -223,7 +226,7 @@ function selectRouted({ snapshot, settings }: DesiredInput): InForce["others"] {
   return Object.fromEntries(routed.filter(([, texts]) => Object.keys(texts).length > 0));
 }
 
-type StateParts = Pick<DesiredState, "services" | "objections" | "contents" | "held" | "notes">;
+type StateParts = Pick<DesiredState, "services" | "objections" | "contents" | "held" | "notes" | "interests">;
 
 function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateParts): DesiredState {
   const { settings, snapshot, inForce } = input;
@@ -247,6 +250,7 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
     },
     memoryBudgetBytes: settings.budget === "enforce" ? findBudget(node, settings) : undefined,
     dataMount: data === undefined ? undefined : { mount: data.mount, uuid: data.uuid },
+    fleet: listMembers(fleet),
     peers: Object.fromEntries(peers.toSorted(([left], [right]) => compareText(left, right))),
   };
 }

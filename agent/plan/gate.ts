@@ -3,8 +3,10 @@
 
 import { describeDuration } from "../../shared/duration.ts";
 import { describeTarget, type Requirement, type RequirementTarget } from "../../shared/requirement.ts";
+import type { ObservedContainer } from "../../shared/observed-state.ts";
 import { isServed } from "./front.ts";
 import { hasCompleted } from "./job-memory.ts";
+import { isLatched, rememberMet } from "./latch.ts";
 import type { Scene, World } from "./world.ts";
 
 /** The gate's answer. Open with `ungated` means that something required was not healthy and the start goes on all the same. */
@@ -16,6 +18,8 @@ export type GateVerdict =
 export interface TargetHealth {
   healthy: boolean;
   why: string;
+  /** The run of its container that this is said of. */
+  start?: string;
 }
 
 /** Looks at one thing that is waited for. Unknown is never healthy. */
@@ -34,7 +38,7 @@ function checkPeer(world: World, node: string, service: string): TargetHealth {
   const known = world.peers.services[`${node}/${service}`];
   return known === undefined
     ? { healthy: false, why: `nothing is known of ${node}` }
-    : { healthy: known.healthy, why: known.message };
+    : { healthy: known.healthy, why: known.message, ...(known.start === undefined ? {} : { start: known.start }) };
 }
 
 function checkLocal(world: World, service: string): TargetHealth {
@@ -56,16 +60,38 @@ function checkLocal(world: World, service: string): TargetHealth {
   const running = engine.containers.filter((entry) => entry.service === service && entry.status === "running");
   if (running.length === 0) return { healthy: false, why: "it is not running" };
   const healthy = running.filter((entry) => world.observed.health.get(entry.id)?.status === "healthy");
-  if (healthy.length === 0) return { healthy: false, why: "it is not healthy" };
+  const start = describeStart(healthy[0] ?? (running[0] as ObservedContainer));
+  if (healthy.length === 0) return { healthy: false, why: "it is not healthy", start };
   const served = healthy.some((entry) => isServed(world, desired, entry));
-  return { healthy: served, why: served ? "healthy" : "its front does not send it traffic yet" };
+  return { healthy: served, why: served ? "healthy" : "its front does not send it traffic yet", start };
+}
+
+/** One run of a container: a restart of the same container is another. */
+export function describeStart({ id, startedMs }: ObservedContainer): string {
+  return `${id.slice(0, 12)}@${startedMs ?? 0}`;
+}
+
+/** Is it healthy, or was it a moment ago while this same start was waiting? */
+function isMet({ world, memory, engine }: Scene, target: RequirementTarget): boolean {
+  const { healthy, start } = checkTarget(world, target);
+  if (healthy || memory.waiting?.engineRun !== engine.run) return healthy;
+  return isLatched(memory.waiting, { name: describeTarget(target), start }, world.nowMs);
+}
+
+/** What a start that waits remembers of what it requires. */
+export function selectMet({ world, desired, memory }: Scene): ReturnType<typeof rememberMet> {
+  const requirements = desired.requires.map(({ target }) => {
+    const { healthy, start } = checkTarget(world, target);
+    return { name: describeTarget(target), healthy, start };
+  });
+  return rememberMet(memory.waiting?.met, requirements, world.nowMs);
 }
 
 /** Asks the gate for one start. */
 export function askGate(scene: Scene): GateVerdict {
   const { world, desired, memory, engine } = scene;
   const waitedMs = memory.waiting?.engineRun === engine.run ? world.nowMs - memory.waiting.sinceMs : 0;
-  const missing = desired.requires.filter((entry) => !checkTarget(world, entry.target).healthy);
+  const missing = desired.requires.filter((entry) => !isMet(scene, entry.target));
   const unmet = missing.filter((entry) => !hasExpired(entry, waitedMs));
   const expired = missing.filter((entry) => hasExpired(entry, waitedMs));
   const failed = expired.find((entry) => entry.then === "fail");

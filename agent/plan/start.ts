@@ -4,7 +4,7 @@ import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
 import type { Cause } from "../../shared/step.ts";
 import { describeSize } from "../../shared/size.ts";
-import { askGate, type GateVerdict } from "./gate.ts";
+import { askGate, type GateVerdict, selectMet } from "./gate.ts";
 import { standsBehind } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
 
@@ -94,9 +94,12 @@ function checkBackoff({ world, memory }: Scene): Decision | undefined {
   return { state: "backoff", reason, memory, retryMs };
 }
 
-function rememberWaiting({ memory, engine, world }: Scene): ServiceMemory {
-  if (memory.waiting?.engineRun === engine.run) return memory;
-  return { ...memory, waiting: { sinceMs: world.nowMs, engineRun: engine.run } };
+function rememberWaiting(scene: Scene): ServiceMemory {
+  const { memory, engine, world } = scene;
+  const isSame = memory.waiting?.engineRun === engine.run;
+  const sinceMs = isSame ? (memory.waiting?.sinceMs ?? world.nowMs) : world.nowMs;
+  const met = isSame ? selectMet(scene) : undefined;
+  return { ...memory, waiting: { sinceMs, engineRun: engine.run, ...(met === undefined ? {} : { met }) } };
 }
 
 /** Why a container that is there starts. */

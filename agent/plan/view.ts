@@ -55,20 +55,23 @@ function describeShown(
   return { state: back !== undefined && state === "healthy" ? "rolled-back" : state, reason: why };
 }
 
-/** Says of services that wait for each other in a circle that they do: no start will ever come of it. */
+/** Says of services that wait for each other in a circle, across nodes too, that they do: no start will ever come of it. */
 export function nameCycles(world: World, views: readonly ServiceView[]): ServiceView[] {
-  const local = `${world.desired.node}/`;
-  const waits = new Map(
-    views.map((view) => [
-      view.name,
-      view.waitingFor.map((name) => (name.startsWith(local) ? name.slice(local.length) : name)),
-    ]),
-  );
-  const cycles = findCycles(waits);
+  const { node } = world.desired;
+  const place = (name: string): string => (name.includes("/") ? name : placeName(node, name));
+  const elsewhere = world.peers.kind === "known" ? Object.entries(world.peers.waits ?? {}) : [];
+  const here = views.map((view) => [place(view.name), view.waitingFor.map(place)] as const);
+  const cycles = findCycles(new Map([...elsewhere, ...here]));
+  const local = `${node}/`;
   return views.map((view) => {
-    const cycle = cycles.find((entry) => entry.includes(view.name));
+    const cycle = cycles.find((entry) => entry.includes(place(view.name)));
     if (cycle === undefined) return view;
-    const ring = [...cycle, cycle[0]].join(" → ");
+    const names = cycle.map((name) => (name.startsWith(local) ? name.slice(local.length) : name));
+    const ring = [...names, names[0]].join(" → ");
     return { ...view, reason: `${view.reason}; they wait for each other: ${ring}` };
   });
+}
+
+function placeName(node: string, service: string): string {
+  return `${node}/${service}`;
 }

@@ -6,10 +6,24 @@ import type { HealthView, ObservedContainer, ObservedEngine, ObservedState } fro
 import type { ServiceView } from "../../shared/status.ts";
 import type { Operation, OperationInFlight } from "../../shared/step.ts";
 
-/** What is known of services on other nodes. It gates starts and nothing else. */
+/** What is known of one service on another node. */
+interface PeerService {
+  healthy: boolean;
+  /** Why it is not, or that it is. */
+  message: string;
+  /** The run of its container that this is said of. */
+  start?: string;
+}
+
+/** What is known of services on other nodes, by `node/service`. It gates starts and nothing else. */
 export type PeerHealth =
   | { kind: "assume" }
-  | { kind: "known"; services: Readonly<Record<string, { healthy: boolean; message: string }>> };
+  | {
+      kind: "known";
+      services: Readonly<Record<string, PeerService>>;
+      /** What starts on other nodes wait for, by `node/service`: only to name those that wait for each other. */
+      waits?: Readonly<Record<string, readonly string[]>>;
+    };
 
 /** Limits a plan keeps to. */
 export interface PlanSettings {

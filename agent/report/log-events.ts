@@ -4,6 +4,7 @@
 import type { Logger } from "pino";
 
 import type { AgentEvent } from "../../shared/event.ts";
+import type { GossipEvent } from "../../shared/gossip-event.ts";
 import { describeCause } from "./actions.ts";
 import { describeExit } from "./exit-reason.ts";
 import { cutCommandOutput } from "./public-text.ts";
@@ -29,6 +30,8 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
         : logger.error({ error: event.message }, "a file of the host cannot be used; the one in force stays");
     case "settled":
       return logger.info({ service: event.service, revision: event.revision }, "settled: recorded as good");
+    case "gossip":
+      return logGossip(logger, event.event);
     case "webhook": {
       const { listen, trouble } = event;
       if (listen === undefined) return logger.info({}, "the webhook is turned off");
@@ -64,6 +67,25 @@ function logStep(logger: ReportLogger, event: Extract<AgentEvent, { kind: "step-
     logger.info({ ...fields, tookMs: Math.round(event.tookMs) }, "step done");
   } else {
     logger.debug(fields, "step done, nothing to change");
+  }
+}
+
+function logGossip(logger: ReportLogger, event: GossipEvent): void {
+  switch (event.kind) {
+    case "peer": {
+      const { node, state, why } = event;
+      return state === "dead" || state === "suspect"
+        ? logger.warn({ peer: node, state, why }, "a peer is not reached")
+        : logger.info({ peer: node, state, why }, "a peer");
+    }
+    case "unreachable":
+      return logger.error({ peer: event.node, forMs: event.forMs, why: event.why }, "a node has been away for long");
+    case "refused":
+      return logger.warn({ from: event.node, reason: event.reason }, "refused; said once a minute");
+    case "cloned":
+      return logger.error({ boot: event.boot }, "another machine signs with this node's key: make it a key of its own");
+    default:
+      return event satisfies never;
   }
 }
 

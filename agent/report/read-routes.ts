@@ -2,9 +2,11 @@
 // containers printed; nobody on loopback ever does.
 
 import { suggestWord } from "../../shared/problem.ts";
+import type { FleetDocument } from "../../shared/fleet-document.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
 import type { WhyDocument } from "../../shared/why-document.ts";
 import { type Answer, answerError, answerJson, answerText, type Call, chooseForm } from "./answer.ts";
+import { printFleet } from "./fleet-text.ts";
 import { answerPage } from "./page.ts";
 import { selectTroubled } from "./status-document.ts";
 import { DEFAULT_WIDTH, printStatus } from "./status-text.ts";
@@ -16,6 +18,7 @@ export interface ReadView {
   /** Sees to it that memory, load and disks are fresh. */
   refresh(): Promise<void>;
   status(): StatusDocument;
+  fleet(): FleetDocument;
   why(service: string, trusted: boolean): WhyDocument | undefined;
   /** Is the loop alive? */
   liveness(): { ok: boolean; message: string };
@@ -31,9 +34,10 @@ export async function answerRead(view: ReadView, call: Call, trusted: boolean): 
     case 0:
       return answerStatus(view, call);
     case 1:
-      return answerSingle(view, first ?? "");
+      return first === "fleet" ? answerFleet(view, call) : answerSingle(view, first ?? "");
     case 2:
       if (first === "why") return answerWhy(view, call, { service: second ?? "", trusted });
+      if (first === "v1" && second === "fleet") return answerJson(200, view.fleet());
       return first === "v1" && second === "status" ? answerFresh(view) : undefined;
     case 3: {
       if (first !== "v1" || second !== "why") return undefined;
@@ -73,6 +77,14 @@ async function answerStatus(view: ReadView, call: Call): Promise<Answer> {
   await view.refresh();
   const text = printStatus(view.status(), { width: readWidth(call) });
   return vary(form === "html" ? answerPage(`${view.node}: status`, text) : answerText(200, text));
+}
+
+/** The fleet as this node sees it. */
+function answerFleet(view: ReadView, call: Call): Answer {
+  const form = chooseForm(call.accept);
+  if (form === "json") return vary(answerJson(200, view.fleet()));
+  const text = printFleet(view.fleet(), { width: readWidth(call) });
+  return vary(form === "html" ? answerPage(`${view.node}: fleet`, text) : answerText(200, text));
 }
 
 /** Caches must not mix the forms up. */

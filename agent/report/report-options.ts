@@ -10,6 +10,7 @@ import type { Store } from "../host/store.ts";
 import type { Request } from "../requests.ts";
 import type { ActParts } from "./acts.ts";
 import type { AlertOptions } from "./alerts.ts";
+import type { FleetReader } from "./fleet-document.ts";
 import type { ReportLogger } from "./log-events.ts";
 
 /** Something that tells what happens to somebody else. Never throws, never waits. */
@@ -49,6 +50,8 @@ export interface ReportParts {
   request(request: Request): void;
   /** What the loop would do now; answers `orca plan` without a directory. */
   planNow?(): Promise<PlanPreview>;
+  /** The gossip, where there is one. */
+  fleet?: FleetReader;
   /** Calls to the engine so far, by name; for the metrics. */
   dockerCalls?(): Readonly<Record<string, number>>;
 }

@@ -12,8 +12,10 @@ import { Alerts } from "./alerts.ts";
 import { type Answer, answerError, answerJson, type Call } from "./answer.ts";
 import { AuditLog } from "./audit.ts";
 import { buildStepEntry } from "./audit-entry.ts";
+import { buildFleet } from "./fleet-document.ts";
 import { HistoryFile, pickHistory, readHistory } from "./history-file.ts";
 import { LiveEvents } from "./live-events.ts";
+import { judgeLiveness } from "./liveness.ts";
 import { logChange, logEvent, logSource } from "./log-events.ts";
 import { Loopback } from "./loopback.ts";
 import { Metrics } from "./metrics.ts";
@@ -27,8 +29,6 @@ import { reduceStatus } from "./status-reducer.ts";
 import { selectTakenPorts } from "./taken-ports.ts";
 import { buildWhy } from "./why-document.ts";
 
-/** The loop turns every 30 s at the latest; two intervals without a turn mean that it stands still. */
-const ALIVE_MS = 60_000;
 const SHOWN_EXITS = 20;
 const SHOWN_RELEASES = 5;
 /** As many as the store keeps. */
@@ -210,6 +210,7 @@ export class Report {
     return [
       ...(this.#options.notes ?? []),
       ...this.#loopback.notes,
+      ...(this.#parts?.fleet?.notes ?? []),
       ...troubles.flatMap((trouble) => (trouble === undefined ? [] : [trouble])),
     ];
   }
@@ -219,8 +220,10 @@ export class Report {
       node: this.#options.node,
       refresh: () => this.#sampler.refresh(),
       status: () => this.status(),
+      fleet: () => buildFleet(this.#parts?.fleet, this.status()),
       why: (service, trusted) => this.#why(service, trusted),
-      liveness: () => this.#judgeLiveness(),
+      liveness: () =>
+        judgeLiveness(this.#turnedMs, this.#options.clock.monotonicMs(), this.#state.turn.trouble?.message),
       metrics: () =>
         this.#metrics.scrape({
           status: this.status(),
@@ -276,16 +279,6 @@ export class Report {
       exits: read(() => this.#parts?.store.listExits(service, SHOWN_EXITS)),
       releases: read(() => this.#parts?.store.listReleases(service, SHOWN_RELEASES)),
     });
-  }
-
-  #judgeLiveness(): { ok: boolean; message: string } {
-    if (this.#turnedMs === undefined) return { ok: false, message: "no turn of the loop has been completed yet" };
-    const ageMs = this.#options.clock.monotonicMs() - this.#turnedMs;
-    const seconds = Math.round(ageMs / 1_000);
-    if (ageMs <= ALIVE_MS) return { ok: true, message: `ok: the last turn ended ${seconds} s ago` };
-    const trouble = this.#state.turn.trouble?.message;
-    const why = trouble === undefined ? "" : `: ${trouble}`;
-    return { ok: false, message: `no turn of the loop has been completed for ${seconds} s${why}` };
   }
 
   async #planNow(call: Call): Promise<Answer> {

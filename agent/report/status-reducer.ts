@@ -51,13 +51,10 @@ export function reduceStatus(before: ReportState, event: AgentEvent | Sampled): 
       return { ...state, webhook: addPush(state.webhook, event) };
     case "sampled":
       return reduceSample(state, event);
-    case "agent-started":
-    case "agent-stopping":
-    case "operation-ended":
-    case "settled":
-      return state;
     default:
-      return event satisfies never;
+      // These change nothing that status shows by itself.
+      event.kind satisfies "gossip" | "agent-started" | "agent-stopping" | "operation-ended" | "settled";
+      return state;
   }
 }
 

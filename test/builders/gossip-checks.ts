@@ -1,6 +1,6 @@
 // What tests of a simulated fleet share: who thinks what of whom, when all agree, and what must hold at every event.
 
-import type { Reachability } from "../../agent/gossip/core/state.ts";
+import type { Reachability } from "../../shared/gossip-event.ts";
 import { GossipFleet } from "./gossip-fleet.ts";
 
 /** ORCA_SLOW=1 runs many more seeds. */

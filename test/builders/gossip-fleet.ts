@@ -4,7 +4,8 @@
 import { Gossip, TICK_MS } from "../../agent/gossip/core/gossip.ts";
 import type { Message } from "../../agent/gossip/core/message.ts";
 import type { ServiceWord, Signer } from "../../agent/gossip/core/record.ts";
-import type { Effect, GossipEvent, Member } from "../../agent/gossip/core/state.ts";
+import type { Effect, Member } from "../../agent/gossip/core/state.ts";
+import type { GossipEvent } from "../../shared/gossip-event.ts";
 import { EventHeap, seedRng } from "./event-heap.ts";
 import { RTO_MS, Streams } from "./gossip-streams.ts";
 

@@ -6,6 +6,7 @@ import { join } from "node:path";
 
 import { Agent } from "../../agent/agent.ts";
 import type { DesiredSettings } from "../../agent/desired/settings.ts";
+import type { PeerPort } from "../../agent/peers.ts";
 import { DEFAULT_PLAN_SETTINGS, type PeerHealth, type PlanSettings } from "../../agent/plan/world.ts";
 import type { Sink } from "../../agent/report/report-options.ts";
 import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
@@ -32,7 +33,8 @@ const HOST_KEY = new HostKey(Buffer.alloc(32, 7), "the test's key");
 export interface NodeChoices {
   settings?: Partial<DesiredSettings>;
   planSettings?: Partial<PlanSettings>;
-  peers?: PeerHealth;
+  /** What is known of other nodes: a fixed answer, or the gossip's view in the test's hand. */
+  peers?: PeerHealth | PeerPort;
   /** Endpoints that answer. */
   endpoints?: Set<string>;
   /** Where secrets come from. */

@@ -9,6 +9,8 @@ const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 export interface OrcaOptions {
   /** A network namespace by its file. */
   namespace?: string;
+  /** Gives it a /run/orca of its own, so that several agents run on one machine. */
+  ownRun?: boolean;
   environment?: Record<string, string>;
   /** The program; the checkout's own unless a bundle is meant. */
   entry?: string;
@@ -23,7 +25,9 @@ export class OrcaProcess {
   output = "";
 
   constructor(parameters: readonly string[], options: OrcaOptions = {}) {
-    const command = [process.execPath, ...(options.flags ?? []), options.entry ?? MAIN, ...parameters];
+    const plain = [process.execPath, ...(options.flags ?? []), options.entry ?? MAIN, ...parameters];
+    const mount = 'mkdir -p /run/orca && mount -t tmpfs tmpfs /run/orca && exec "$@"';
+    const command = options.ownRun === true ? ["unshare", "--mount", "sh", "-c", mount, "sh", ...plain] : plain;
     const [program = "", ...rest] =
       options.namespace === undefined ? command : ["nsenter", `--net=${options.namespace}`, ...command];
     this.child = spawn(program, rest, { env: { ...process.env, NO_COLOR: "1", ...options.environment } });

@@ -156,6 +156,8 @@ function buildState(services: readonly DesiredService[], parts: Partial<DesiredS
     dataMount: undefined,
     memoryBudgetBytes: undefined,
     peers: {},
+    fleet: [],
+    interests: [],
     services: new Map(services.map((service) => [service.name, service])),
     objections: new Map(),
     contents: new Map(),

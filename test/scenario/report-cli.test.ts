@@ -104,11 +104,13 @@ describe("orca status", () => {
     ]);
   });
 
-  test("the fleet is not there yet, and that is said", async () => {
-    expect(await run(["status", "--fleet"])).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining("not in this version") as string,
-    });
+  test("--fleet shows the realm as this node sees it; without gossip that is this node, and why is said", async () => {
+    const shown = await run(["status", "--fleet"]);
+    expect(shown.stdout).toMatch(/^1 node of no realm, as vm1 sees them\n/);
+    expect(shown.stdout).toContain("no [gossip] in agent.toml");
+    const json = await run(["status", "--fleet", "--json"]);
+    expect(JSON.parse(json.stdout)).toMatchObject({ schema: "orca.fleet/1", nodes: [{ reachability: "self" }] });
+    expect([0, 3]).toContain(shown.code);
   });
 
   test("--watch prints again when something changes, and outlives an agent that is away", async () => {

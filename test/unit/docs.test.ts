@@ -132,7 +132,12 @@ function listCommands(): { name: string; command: Command }[] {
         // A word that only groups commands is none itself.
         return below.length > 0 && inner.name() !== "audit" ? below : [{ name: full, command: inner }, ...below];
       });
-  return list(buildProgram(), "orca");
+  return list(buildProgram(), "orca").filter(({ command }) => !isGroup(command));
+}
+
+/** A word that only commands stand behind, such as `orca fleet`. */
+function isGroup(command: Command): boolean {
+  return command.commands.length > 0 && Reflect.get(command, "_actionHandler") === null;
 }
 
 /** Short options written as one. */

@@ -1,6 +1,7 @@
 // The protocol of one node: what happens comes in with the time it happened, what is to be done goes out as effects. Pure: no
 // clock, no chance, no sockets, so that a whole fleet runs in one thread from one seed. The shell is ../shell.ts.
 
+import type { Reachability } from "../../../shared/gossip-event.ts";
 import { describeSum, forget, publishIfDue, publishNow, takeRecord } from "./holding.ts";
 import {
   addLink,
@@ -33,7 +34,6 @@ import {
   type GossipOptions,
   type Link,
   type Member,
-  type Reachability,
   refuse,
   sendTo,
   type State,
@@ -56,8 +56,9 @@ const HINTS_KEPT = 32;
 export interface PeerView {
   node: string;
   state: Reachability;
-  sinceMs: number;
   why: string;
+  /** For how long this has been the opinion. */
+  forMs: number;
   /** Why its record is not its present word; undefined when it is. */
   stale: string | undefined;
   /** Time since something was heard of it. */
@@ -172,7 +173,7 @@ export class Gossip {
     return [...state.peers.values()]
       .toSorted((left, right) => (left.node < right.node ? -1 : 1))
       .map(({ node, state: reachability, sinceMs, why, heardMs, proven }) => ({
-        ...{ node, state: reachability, sinceMs, why },
+        ...{ node, state: reachability, why, forMs: state.nowMs - sinceMs },
         stale: findStaleness(state, node),
         silenceMs: state.awakeMs - Math.max(heardMs, proven?.atMs ?? -Infinity),
         words: state.held.get(node)?.body,

@@ -33,6 +33,8 @@ const serviceWord = z.object({
   revision: z.string().max(80).optional(),
   /** Since when it is so, by the owner's wall clock: for people, never compared. */
   sinceMs: z.number().optional(),
+  /** What its last start took, from the start of its container until it was healthy. */
+  tookMs: z.number().min(0).optional(),
   /** What its start waits for: `node/service` or an endpoint. */
   waiting: z.array(z.string().max(200)).max(MOST_WAITING).optional(),
 });

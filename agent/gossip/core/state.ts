@@ -1,6 +1,7 @@
 // What one node of the gossip knows, and what it wants done: the data that the parts of the protocol work on, and the few
 // ways in which they change it. Pure: time comes in as a number, what is to be done goes out as effects.
 
+import type { GossipEvent, Reachability } from "../../../shared/gossip-event.ts";
 import type { Message } from "./message.ts";
 import type { RecordBody, ServiceWord, SignedRecord, Signer, Version } from "./record.ts";
 
@@ -10,9 +11,6 @@ export interface Member {
   publicKey: string;
   address: string;
 }
-
-/** What an observer thinks of a node: its own opinion, kept apart from the node's word on its services. */
-export type Reachability = "unknown" | "alive" | "suspect" | "dead" | "left";
 
 /** One authenticated stream to a peer. Times are on the awake clock, except `upMs`. */
 export interface Link {
@@ -69,15 +67,6 @@ export interface Held {
   record: SignedRecord;
   body: RecordBody;
 }
-
-/** Something that people may want to know. */
-export type GossipEvent =
-  | { kind: "peer"; node: string; state: Reachability; why: string }
-  /** Said once in the realm, by the reachable node with the lowest name. */
-  | { kind: "unreachable"; node: string; forMs: number; why: string }
-  | { kind: "refused"; node: string; reason: string }
-  /** Another process signs with this node's key. */
-  | { kind: "cloned"; boot: number };
 
 /** What the shell is asked to do. */
 export type Effect =

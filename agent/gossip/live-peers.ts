@@ -1,0 +1,109 @@
+// What the loop is told of other nodes: their services' health as their owners said it, as long as that is their present word.
+// Made by daemon.ts over the shell.
+
+import type { PeerPort } from "../peers.ts";
+import type { PeerHealth, Plan, World } from "../plan/world.ts";
+import type { DesiredState } from "../../shared/desired-state.ts";
+import type { ServiceWord } from "./core/record.ts";
+import type { GossipShell } from "./shell.ts";
+import { describeWords } from "./words.ts";
+
+type Known = Extract<PeerHealth, { kind: "known" }>;
+
+/** What is needed of the shell. */
+export type Shell = Pick<GossipShell, "follow" | "say" | "hint" | "look" | "view" | "close" | "onChange" | "onHint">;
+
+/** The loop's view of the gossip. */
+export class LivePeers implements PeerPort {
+  readonly #shell: Shell;
+  #targets: readonly { node: string; service: string }[] = [];
+  #desired: DesiredState | undefined;
+  #answer = "";
+  #words: Readonly<Record<string, ServiceWord>> = {};
+  #revision: string | undefined;
+
+  constructor(shell: Shell) {
+    this.#shell = shell;
+  }
+
+  read(desired: DesiredState): PeerHealth {
+    this.#shell.follow(desired);
+    if (desired !== this.#desired) {
+      this.#desired = desired;
+      this.#targets = selectTargets(desired);
+    }
+    const known = this.#look();
+    this.#answer = summarize(known);
+    return known;
+  }
+
+  tell(world: World, planned: Plan): void {
+    this.#words = describeWords(world, planned.services, this.#words);
+    const { revision, held } = world.desired;
+    this.#shell.say(this.#words, revision);
+    // What is held here may be in force elsewhere: the hint says only that there is something to look at.
+    const isNew = held === undefined && revision !== this.#revision;
+    if (isNew && this.#revision !== undefined && !revision.startsWith("dir:")) this.#shell.hint(revision);
+    this.#revision = revision;
+  }
+
+  watch(onChange: () => void, onHint: () => void): void {
+    this.#shell.onHint = onHint;
+    this.#shell.onChange = () => {
+      if (summarize(this.#look()) !== this.#answer) onChange();
+    };
+  }
+
+  close(): Promise<void> {
+    return this.#shell.close();
+  }
+
+  #look(): Known {
+    const services = this.#targets.map(
+      ({ node, service }) => [`${node}/${service}`, this.#judge(node, service)] as const,
+    );
+    return { kind: "known", services: Object.fromEntries(services), waits: this.#listWaits() };
+  }
+
+  #judge(node: string, service: string): Known["services"][string] {
+    const { words, stale } = this.#shell.look(node);
+    const word = words?.services[service];
+    if (stale !== undefined) return { healthy: false, message: stale };
+    if (word === undefined) return { healthy: false, message: `${node} runs no such service yet` };
+    const why = word.why === undefined ? "" : `: ${word.why}`;
+    const message = word.ready ? "healthy" : `it is ${word.state}${why}`;
+    return { healthy: word.ready, message, ...(word.start === undefined ? {} : { start: word.start }) };
+  }
+
+  /** Who waits for whom elsewhere, as far as that is the present word of its owner. */
+  #listWaits(): Record<string, readonly string[]> {
+    const waits = this.#shell
+      .view()
+      .flatMap(({ node, stale, words }) =>
+        stale !== undefined
+          ? []
+          : Object.entries(words?.services ?? {}).flatMap(([service, { waiting }]) =>
+              waiting === undefined ? [] : [[`${node}/${service}`, waiting] as const],
+            ),
+      );
+    return Object.fromEntries(waits);
+  }
+}
+
+/** The services of other nodes that are waited for. */
+function selectTargets({ node: own, services }: DesiredState): { node: string; service: string }[] {
+  const targets = [...services.values()].flatMap(({ requires, wants }) => [
+    ...requires.map((entry) => entry.target),
+    ...wants,
+  ]);
+  return targets.flatMap((target) =>
+    target.kind === "service" && target.node !== undefined && target.node !== own
+      ? [{ node: target.node, service: target.service }]
+      : [],
+  );
+}
+
+/** What of an answer may change a plan; times in the explanations count down and change none. */
+function summarize(known: Known): string {
+  return JSON.stringify(known).replaceAll(/\d+(ms|[smhd])/g, "#");
+}

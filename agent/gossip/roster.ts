@@ -1,0 +1,65 @@
+// Who belongs to this node's realm, by fleet.toml, and who a key belongs to. Pure; used by the shell.
+
+import type { FleetMember } from "../../shared/desired-state.ts";
+import type { Member } from "./core/state.ts";
+import { normalizeKey } from "./identity.ts";
+import type { KeyVerdict } from "./transport.ts";
+
+/** What Git says of the fleet. */
+export interface RosterSource {
+  fleet: readonly FleetMember[];
+  /** Nodes that this node waits for, or that wait for it. */
+  interests: readonly string[];
+}
+
+/** The realm as the protocol needs it. */
+export interface Roster {
+  realm: string | undefined;
+  /** Empty while this node itself does not belong to it. */
+  members: ReadonlyMap<string, Member>;
+  interests: ReadonlySet<string>;
+  /** Key → whose it is, in every realm. */
+  owners: ReadonlyMap<string, { node: string; realm: string }>;
+  node: string;
+  /** Why this node takes no part, in words. */
+  trouble: string | undefined;
+}
+
+/** Builds the roster of this node's realm: its nodes with a key. */
+export function buildRoster({ fleet, interests }: RosterSource, node: string, ownKey: string): Roster {
+  const own = fleet.find((member) => member.node === node);
+  const owners = new Map<string, { node: string; realm: string }>();
+  const members = new Map<string, Member>();
+  for (const { node: name, realm, address, publicKey } of fleet) {
+    const key = publicKey === undefined ? undefined : normalizeKey(publicKey);
+    if (key === undefined) continue;
+    owners.set(key, { node: name, realm });
+    if (realm === own?.realm) members.set(name, { publicKey: key, address });
+  }
+  const trouble = findTrouble(own, members.get(node)?.publicKey, ownKey);
+  return {
+    ...{ realm: own?.realm, owners, node, trouble, interests: new Set(interests) },
+    members: trouble === undefined ? members : new Map(),
+  };
+}
+
+function findTrouble(own: FleetMember | undefined, key: string | undefined, ownKey: string): string | undefined {
+  if (own === undefined) return "fleet.toml does not list this node";
+  if (key === ownKey) return undefined;
+  const write = `write public_key = "${ownKey}" into [nodes.${own.node}]`;
+  return key === undefined
+    ? `fleet.toml has no key of this node: ${write}`
+    : `fleet.toml has another key of this node than its own: ${write}, or put the right key file in place`;
+}
+
+/** Who shows this key? Peers of the realm are let in, everyone else is refused with the reason. */
+export function judgeKey(roster: Roster | undefined, key: string): KeyVerdict {
+  if (roster === undefined) return { refused: "nothing is known of the fleet yet" };
+  const owner = roster.owners.get(key);
+  if (owner === undefined) return { refused: "its key is not in fleet.toml" };
+  if (owner.node === roster.node) return { refused: "it shows this node's own key: another machine has a copy of it" };
+  if (owner.realm !== roster.realm) return { refused: `${owner.node} belongs to another realm (${owner.realm})` };
+  return roster.members.has(owner.node)
+    ? { node: owner.node }
+    : { refused: roster.trouble ?? "this node takes no part" };
+}

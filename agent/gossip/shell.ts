@@ -1,0 +1,231 @@
+// The gossip of a running agent: hands the protocol what happens with the time it happened, and carries out what it answers.
+// Made by daemon.ts. Never waits for a peer, and never throws: without gossip a node goes on alone.
+
+import { randomBytes } from "node:crypto";
+
+import type { GossipEvent } from "../../shared/gossip-event.ts";
+import type { CancelTimer, Clock } from "../host/clock.ts";
+import { BootCounter } from "./boot-counter.ts";
+import { Gossip, type PeerView, TICK_MS } from "./core/gossip.ts";
+import type { RecordBody, ServiceWord } from "./core/record.ts";
+import type { Effect } from "./core/state.ts";
+import { createSigner, type Identity } from "./identity.ts";
+import { buildRoster, judgeKey, type Roster, type RosterSource } from "./roster.ts";
+import { Transport } from "./transport.ts";
+
+/** What the shell is made from. */
+export interface ShellOptions {
+  node: string;
+  /** `host:port`. */
+  listen: string;
+  identity: Identity;
+  stateDir: string;
+  clock: Clock;
+  /** Something happened that people may want to know. */
+  onEvent(event: GossipEvent): void;
+}
+
+/** How many refusals of each kind there were. */
+type Refusals = Readonly<Record<string, number>>;
+
+/** A refusal is told once a minute for each reason, with how many there were. */
+const REFUSAL_EVERY_MS = 60_000;
+const MOST_REASONS = 200;
+
+/** One node's gossip. */
+export class GossipShell {
+  readonly #options: ShellOptions;
+  readonly #transport: Transport;
+  readonly #boots: BootCounter;
+  readonly #refused = new Map<string, { count: number; saidMs: number }>();
+  #gossip: Gossip | undefined;
+  #roster: Roster | undefined;
+  #source: RosterSource | undefined;
+  #cancelTick: CancelTimer = () => undefined;
+  #cancelHint: CancelTimer = () => undefined;
+  #closed = false;
+  #starting: Promise<void> | undefined;
+  #said: { services: Readonly<Record<string, ServiceWord>>; revision: string | undefined } | undefined;
+  /** A view of a peer has changed. */
+  onChange: () => void = () => undefined;
+  /** A peer has seen a new revision in Git. */
+  onHint: (revision: string) => void = () => undefined;
+
+  constructor(options: ShellOptions) {
+    this.#options = options;
+    this.#boots = new BootCounter(options.stateDir);
+    const colon = options.listen.lastIndexOf(":");
+    this.#transport = new Transport({
+      node: options.node,
+      host: options.listen.slice(0, colon).replace(/^\[|\]$/g, ""),
+      port: Number(options.listen.slice(colon + 1)),
+      identity: options.identity,
+      clock: options.clock,
+      judgeKey: (key) => judgeKey(this.#roster, key),
+      onUp: (link) => this.#tell((gossip, nowMs) => gossip.linkUp(nowMs, link)),
+      onDown: (id) => this.#tell((gossip, nowMs) => gossip.linkDown(nowMs, id)),
+      onDialFailed: (node, refused) => this.#tell((gossip, nowMs) => gossip.dialFailed(nowMs, node, refused)),
+      onMessage: (id, message) => this.#tell((gossip, nowMs) => gossip.receive(nowMs, id, message)),
+      onRefused: (reason, address) => this.#refuse(reason, address),
+    });
+  }
+
+  /** What keeps this node from taking part, in words. */
+  get notes(): string[] {
+    const troubles = [this.#roster?.trouble, this.#transport.trouble, this.#boots.trouble];
+    return troubles.flatMap((trouble) => (trouble === undefined ? [] : [`gossip: ${trouble}`]));
+  }
+
+  /** Refused so far, by reason. */
+  get refusals(): Refusals {
+    return Object.fromEntries([...this.#refused].map(([reason, { count }]) => [reason, count]));
+  }
+
+  get realm(): string | undefined {
+    return this.#roster?.realm;
+  }
+
+  /** What this node said last. */
+  get words(): Readonly<Record<string, ServiceWord>> {
+    return this.#said?.services ?? {};
+  }
+
+  /** Every other node of the realm. */
+  view(): PeerView[] {
+    return this.#gossip?.view() ?? [];
+  }
+
+  /** What a node said last, and why that is not its present word. */
+  look(node: string): { words: RecordBody | undefined; stale: string | undefined } {
+    const known = this.#gossip?.look(node);
+    if (known !== undefined) return known;
+    return { words: undefined, stale: this.#roster?.trouble ?? "the gossip has not begun yet" };
+  }
+
+  /** Takes who belongs to the realm; the first time, the gossip begins. */
+  follow(source: RosterSource): void {
+    if (this.#source !== undefined && isSameSource(this.#source, source)) return;
+    this.#source = source;
+    const { identity, node } = this.#options;
+    const roster = buildRoster(source, node, identity.publicKey);
+    const isOtherRealm = this.#roster !== undefined && this.#roster.realm !== roster.realm;
+    this.#roster = roster;
+    if (isOtherRealm) this.#restart();
+    this.#starting ??= this.#start();
+    this.#applyRoster();
+  }
+
+  /** Takes what this node has to say of its services. */
+  say(services: Readonly<Record<string, ServiceWord>>, revision: string | undefined): void {
+    this.#said = { services, revision };
+    this.#tell((gossip, nowMs) => gossip.publish(nowMs, services, revision));
+  }
+
+  /** This node has seen a new revision. */
+  hint(revision: string): void {
+    this.#tell((gossip, nowMs) => gossip.hint(nowMs, revision));
+  }
+
+  /** Says that this agent ends, and ends. */
+  async close(): Promise<void> {
+    this.#tell((gossip, nowMs) => gossip.leave(nowMs));
+    this.#closed = true;
+    this.#cancelTick();
+    this.#cancelHint();
+    await this.#starting;
+    await this.#transport.close();
+  }
+
+  async #start(): Promise<void> {
+    const boot = await this.#boots.raise();
+    if (this.#closed) return;
+    this.#begin(boot);
+    await this.#transport.start();
+    this.#tick();
+  }
+
+  /** A new protocol in the realm of the roster. */
+  #begin(boot: number): void {
+    const { node, identity, clock } = this.#options;
+    const realm = this.#roster?.realm;
+    if (realm === undefined) return;
+    this.#gossip = new Gossip(
+      {
+        ...{ node, realm, boot, publicKey: identity.publicKey, signer: createSigner(identity) },
+        rng: () => randomBytes(4).readUInt32BE() / 2 ** 32,
+        newNonce: () => randomBytes(12).toString("base64url"),
+      },
+      clock.monotonicMs(),
+    );
+    this.#applyRoster();
+    if (this.#said !== undefined) this.say(this.#said.services, this.#said.revision);
+  }
+
+  /** Realms do not mix: this node was put into another one, and knows nothing of it yet. */
+  #restart(): void {
+    const { boot } = this.#gossip?.version ?? { boot: 0 };
+    this.#tell((gossip, nowMs) => gossip.setRoster(nowMs, new Map(), new Set()));
+    this.#gossip = undefined;
+    if (boot > 0) this.#begin(boot);
+  }
+
+  #applyRoster(): void {
+    const roster = this.#roster;
+    if (roster === undefined) return;
+    this.#tell((gossip, nowMs) => gossip.setRoster(nowMs, roster.members, roster.interests));
+  }
+
+  #tick(): void {
+    if (this.#closed) return;
+    this.#cancelTick = this.#options.clock.after(TICK_MS, () => this.#tick());
+    this.#tell((gossip, nowMs) => gossip.tick(nowMs));
+  }
+
+  #tell(act: (gossip: Gossip, nowMs: number) => Effect[]): void {
+    if (this.#gossip === undefined || this.#closed) return;
+    let isChanged = false;
+    for (const effect of act(this.#gossip, this.#options.clock.monotonicMs())) {
+      if (effect.kind === "changed") isChanged = true;
+      else this.#carryOut(effect);
+    }
+    if (isChanged) this.onChange();
+  }
+
+  #carryOut(effect: Exclude<Effect, { kind: "changed" }>): void {
+    switch (effect.kind) {
+      case "send":
+        return this.#transport.send(effect.link, effect.message);
+      case "dial":
+        return this.#transport.dial(effect.node, effect.address);
+      case "close":
+        return this.#transport.end(effect.link);
+      case "store-boot":
+        return void this.#boots.store(effect.boot);
+      case "hint":
+        this.#cancelHint();
+        this.#cancelHint = this.#options.clock.after(effect.delayMs, () => this.onHint(effect.revision));
+        return undefined;
+      case "event":
+        return this.#options.onEvent(effect.event);
+      default:
+        return effect satisfies never;
+    }
+  }
+
+  /** Counts every refusal; says each reason once a minute. */
+  #refuse(reason: string, address: string): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    const known = this.#refused.get(reason) ?? { count: 0, saidMs: -Infinity };
+    known.count += 1;
+    // Reasons are few; should somebody find a way to make them many, memory stays bounded all the same.
+    if (this.#refused.size < MOST_REASONS) this.#refused.set(reason, known);
+    if (nowMs - known.saidMs < REFUSAL_EVERY_MS) return;
+    known.saidMs = nowMs;
+    const count = known.count === 1 ? "" : ` (${known.count} times so far)`;
+    this.#options.onEvent({ kind: "refused", node: address, reason: `${reason}${count}` });
+  }
+}
+
+function isSameSource(left: RosterSource, right: RosterSource): boolean {
+  return left.fleet === right.fleet && left.interests === right.interests;
+}

@@ -1,0 +1,21 @@
+// The loop's way to other nodes: what is known of their services, and what is said of the own ones. Behind it stands the gossip,
+// or a fixed answer where there is none. It gates starts and nothing else.
+
+import type { PeerHealth, Plan, World } from "./plan/world.ts";
+import type { DesiredState } from "../shared/desired-state.ts";
+
+/** What the loop asks of other nodes, and tells them. Never throws, never waits. */
+export interface PeerPort {
+  /** What is known now of the services of other nodes that this desired state waits for. */
+  read(desired: DesiredState): PeerHealth;
+  /** Tells what this node has seen and planned. */
+  tell(world: World, planned: Plan): void;
+  /** Begins: `onChange` when an answer of `read` has changed, `onHint` when there is a new revision to look for. */
+  watch(onChange: () => void, onHint: () => void): void;
+  close(): Promise<void>;
+}
+
+/** An answer that never changes. */
+export function fixPeers(health: PeerHealth): PeerPort {
+  return { read: () => health, tell: () => undefined, watch: () => undefined, close: () => Promise.resolve() };
+}

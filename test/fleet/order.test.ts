@@ -1,0 +1,73 @@
+// Several real agents on real engines in network namespaces: a start that waits for another node, and what happens around it.
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { FleetLab } from "../builders/fleet-lab.ts";
+import { buildHttpd, IMAGE } from "../builders/real-node.ts";
+
+/** Healthy some seconds after it was started, as a database is. */
+const slow = (seconds: number): string =>
+  buildHttpd({
+    command: `["/bin/sh", "-c", "sleep ${seconds}; exec /bin/httpd -f -p 8080 -h /etc"]`,
+    health: SLOW_HEALTH,
+  });
+const SLOW_HEALTH = 'http = { port = 8080, path = "/passwd" }\nstart_period = "60s"\ninterval = "1s"';
+
+const lab = new FleetLab({
+  nodes: { "vm-data": "prod", "vm-web": "prod", stage: "stage" },
+  images: [IMAGE],
+  manifests: {
+    "vm-data": { db: slow(6) },
+    "vm-web": { web: buildHttpd({ top: 'requires = ["vm-data/db"]' }) },
+    stage: { app: buildHttpd({}) },
+  },
+});
+
+beforeAll(() => lab.create());
+afterAll(() => lab.destroy());
+
+test("a start waits for the other node, says for whom and why, and comes at the moment the other is healthy", async () => {
+  lab.start(["vm-web"]);
+  await lab.until(async () => (await lab.state("vm-web", "web")) === "waiting", 30_000, "waiting");
+  await sleep(3_000);
+  expect((await lab.read("vm-web"))?.services[0]).toMatchObject({
+    waitingFor: ["vm-data/db"],
+    reason: "waiting for vm-data/db (vm-data was not reached yet)",
+  });
+  lab.start(["vm-data", "stage"]);
+  await lab.until(async () => (await lab.state("vm-data", "db")) === "starting", 30_000, "the other's start");
+  await sleep(1_000);
+  expect((await lab.read("vm-web"))?.services[0]?.reason).toMatch(/^waiting for vm-data\/db \(it is starting/);
+  await lab.until(async () => (await lab.state("vm-web", "web")) === "healthy", 60_000, "the start");
+  const since = async (node: string): Promise<number> => Date.parse((await lab.read(node))?.services[0]?.since ?? "");
+  expect((await since("vm-web")) - (await since("vm-data"))).toBeLessThan(2_500);
+});
+
+test("a node that is cut off, and one whose agent is killed: nothing that runs is touched", async () => {
+  await lab.until(async () => (await lab.state("stage", "app")) === "healthy", 30_000, "stage");
+  for (const { proxy } of lab.hosts.values()) proxy.reset();
+  lab.cut("vm-data");
+  await sleep(12_000);
+  lab.cut("vm-data", false);
+  await sleep(5_000);
+  await lab.of("vm-data").agent?.kill();
+  await sleep(5_000);
+  lab.start(["vm-data"]);
+  await lab.until(async () => (await lab.state("vm-data", "db")) === "healthy", 30_000, "the agent's return");
+  for (const { proxy } of lab.hosts.values()) expect(proxy.calls).toEqual([]);
+});
+
+test("a reboot of one node while the others run: its starts wait for those, and theirs are not touched", async () => {
+  lab.of("vm-data").proxy.reset();
+  await lab.reboot("vm-web");
+  lab.start(["vm-web"]);
+  await lab.until(async () => (await lab.state("vm-web", "web")) === "healthy", 60_000, "the start after the reboot");
+  expect(lab.of("vm-data").proxy.calls).toEqual([]);
+});
+
+test("stage and prod neither hear of each other nor touch each other", async () => {
+  expect(lab.of("vm-web").agent?.output).not.toMatch(/stage.*alive/);
+  expect(lab.of("stage").agent?.output).not.toMatch(/vm-web|vm-data/);
+});
