@@ -19,7 +19,12 @@ export interface Ground {
 interface Lane {
   from: string;
   to: string;
-  queue: { message: Message | "fin"; arrived: boolean }[];
+  queue: Segment[];
+}
+
+interface Segment {
+  message: Message | "fin";
+  arrived: boolean;
 }
 
 interface Stream {
@@ -79,16 +84,33 @@ export class Streams {
   #transmit(stream: Stream, lane: Lane, message: Message | "fin"): void {
     const entry = { message, arrived: false };
     lane.queue.push(entry);
-    const { after, isLost, latencyMs } = this.#ground;
+    const { after, isLost } = this.#ground;
     const attempt = (rtoMs: number): void => {
-      if (!this.#streams.has(stream.id)) return;
-      if (isLost(lane.from, lane.to)) return after(rtoMs, () => attempt(rtoMs * 2));
-      after(latencyMs(), () => {
-        entry.arrived = true;
-        this.#deliver(stream, lane);
-      });
+      if (entry.arrived || !this.#streams.has(stream.id)) return;
+      if (isLost(lane.from, lane.to)) after(rtoMs, () => attempt(rtoMs * 2));
+      else this.#fly(stream, lane, entry);
     };
     attempt(RTO_MS);
+  }
+
+  #fly(stream: Stream, lane: Lane, entry: Segment): void {
+    const { after, latencyMs } = this.#ground;
+    after(latencyMs(), () => {
+      if (entry.arrived) return;
+      entry.arrived = true;
+      this.#askForEarlier(stream, lane, entry);
+      this.#deliver(stream, lane);
+    });
+  }
+
+  /** What arrives beyond a gap makes the receiver say so, and the sender repeats what is missing at once (SACK and RACK). */
+  #askForEarlier(stream: Stream, lane: Lane, entry: Segment): void {
+    const { after, isLost, latencyMs } = this.#ground;
+    const missing = lane.queue.slice(0, Math.max(0, lane.queue.indexOf(entry))).filter(({ arrived }) => !arrived);
+    if (missing.length === 0 || isLost(lane.to, lane.from)) return;
+    after(latencyMs(), () => {
+      for (const one of missing) if (!one.arrived && !isLost(lane.from, lane.to)) this.#fly(stream, lane, one);
+    });
   }
 
   #deliver(stream: Stream, lane: Lane): void {
