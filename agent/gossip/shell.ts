@@ -44,6 +44,8 @@ export class GossipShell {
   #cancelTick: CancelTimer = () => undefined;
   #cancelHint: CancelTimer = () => undefined;
   #closed = false;
+  /** The counter of this start; undefined until it was raised. */
+  #boot: number | undefined;
   #starting: Promise<void> | undefined;
   #said: { services: Readonly<Record<string, ServiceWord>>; revision: string | undefined } | undefined;
   /** A view of a peer has changed. */
@@ -137,18 +139,19 @@ export class GossipShell {
   }
 
   async #start(): Promise<void> {
-    const boot = await this.#boots.raise();
+    this.#boot = await this.#boots.raise();
     if (this.#closed) return;
-    this.#begin(boot);
+    this.#begin();
     await this.#transport.start();
     this.#tick();
   }
 
   /** A new protocol in the realm of the roster. */
-  #begin(boot: number): void {
+  #begin(): void {
     const { node, identity, clock } = this.#options;
     const realm = this.#roster?.realm;
-    if (realm === undefined) return;
+    const boot = this.#boot;
+    if (realm === undefined || boot === undefined) return;
     this.#gossip = new Gossip(
       {
         ...{ node, realm, boot, publicKey: identity.publicKey, signer: createSigner(identity) },
@@ -163,10 +166,9 @@ export class GossipShell {
 
   /** Realms do not mix: this node was put into another one, and knows nothing of it yet. */
   #restart(): void {
-    const { boot } = this.#gossip?.version ?? { boot: 0 };
     this.#tell((gossip, nowMs) => gossip.setRoster(nowMs, new Map(), new Set()));
     this.#gossip = undefined;
-    if (boot > 0) this.#begin(boot);
+    this.#begin();
   }
 
   #applyRoster(): void {
@@ -200,6 +202,7 @@ export class GossipShell {
       case "close":
         return this.#transport.end(effect.link);
       case "store-boot":
+        this.#boot = effect.boot;
         return void this.#boots.store(effect.boot);
       case "hint":
         this.#cancelHint();

@@ -54,6 +54,7 @@ const MOST_HANDSHAKES = 64;
 /** What a peer that reads nothing may keep waiting here. */
 const MOST_WAITING_BYTES = 1024 * 1024;
 const RETRY_MS = 5_000;
+const LAST_WORD_MS = 500;
 
 /** The streams of one node. */
 export class Transport {
@@ -106,7 +107,15 @@ export class Transport {
       shown();
     }
     for (const socket of this.#dialling) socket.destroy();
-    for (const { socket } of this.#connections.values()) socket.destroy();
+    const sockets = [...this.#connections.values()].map(({ socket }) => socket);
+    // The last word goes out, unless the other end takes nothing.
+    for (const socket of sockets) socket.destroySoon();
+    const cancel = this.#options.clock.after(LAST_WORD_MS, () => {
+      for (const socket of sockets) socket.destroy();
+    });
+    const ends = sockets.filter(({ closed }) => !closed);
+    await Promise.all(ends.map((socket) => new Promise((resolve) => socket.once("close", resolve))));
+    cancel();
     const server = this.#server;
     if (server === undefined) return;
     await new Promise<void>((resolve) => server.close(() => resolve()));

@@ -4,6 +4,7 @@
 import { parseArgs } from "node:util";
 
 import { initSwarm, measureApply } from "./apply.ts";
+import { measureFleet } from "./fleet.ts";
 import { measureCrash, measureDrift } from "./heal.ts";
 import { measureIdle, measureNoop, measureStart } from "./idle.ts";
 import { Lab } from "./lab.ts";
@@ -42,6 +43,7 @@ const suites: Record<string, () => Promise<Row[]>> = {
   drift: () => measureDrift(lab, rounds),
   lint: () => measureLint(rounds),
   merge: () => measureMerge(lab, rounds),
+  fleet: () => measureFleet(),
 };
 
 try {

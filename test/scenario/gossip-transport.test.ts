@@ -104,6 +104,19 @@ describe("three nodes", () => {
     expect(refusals(a)).toContain("vm-c belongs to another realm (stage)");
   });
 
+  test("a node that fleet.toml lists later, or puts into another realm, takes part from then on", async () => {
+    const source = fleet();
+    for (const node of [a, b]) node.shell.follow({ fleet: source.fleet.slice(1), interests: [] });
+    expect(a.shell.notes.join()).toContain("fleet.toml does not list this node");
+    await eventually(() => b.shell.view().length === 1, 2_000, "vm-b's roster");
+    for (const node of [a, b]) node.shell.follow(source);
+    await eventually(() => a.state("vm-b") === "alive" && b.state("vm-a") === "alive", 10_000, "the meeting");
+    const moved = source.fleet.map((member) => (member.node === "vm-c" ? member : { ...member, realm: "stage" }));
+    for (const node of everyone()) node.shell.follow({ fleet: moved, interests: [] });
+    await eventually(() => a.shell.look("vm-b").words?.realm === "stage", 10_000, "the meeting in the other realm");
+    expect(c.shell.view()).toEqual([]);
+  });
+
   test("a node whose key is not the one in fleet.toml takes no part, and says what to write", async () => {
     const wrong = fleet();
     wrong.fleet = wrong.fleet.map((member) =>

@@ -36,7 +36,7 @@ export interface Evidence {
 }
 
 /** How long a silence must last, by the number of peers that confirm it (SWIM's suspicion, shortened as Lifeguard does). */
-const DEATH_AFTER_MS = [6_500, 4_200, 3_400, 3_000] as const;
+const DEATH_AFTER_MS = [6_500, 3_900, 3_400, 3_000] as const;
 
 /** Judges one peer. A closed port needs no silence: with one confirmation, where one can be had, its process has ended. */
 export function judge({ heard, silenceMs: silence, refused, noes, candidates, strain }: Evidence): Reachability {

@@ -1,0 +1,197 @@
+// How fast a fleet knows what happens, and what knowing costs, at 3, 10 and 30 nodes. Beside it stands Serf, measured in the same
+// run by a harness of its own, where ORCA_SERF_HARNESS names one.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { MemberFleet, now } from "./members.ts";
+import type { Row } from "./table.ts";
+
+const SIZES = (process.env["ORCA_FLEET_SIZES"] ?? "3,10,30").split(",").map(Number);
+const CHANGES = 40;
+const KILLS = 5;
+const FREEZES = 4;
+const IDLE_MS = 30_000;
+
+/** What was measured of one fleet. Times in milliseconds, each list in order. */
+interface Measured {
+  changeOne: number[];
+  changeLast: number[];
+  killed: number[];
+  back: number[];
+  frozen: number[];
+  idleBytes: number;
+  idlePackets: number;
+  cpuPercent: number;
+  residentMiB: number;
+}
+
+/** Measures every size; one row for each question. */
+export async function measureFleet(): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const count of SIZES) {
+    const measured = await measureOne(count);
+    rows.push(...describeRows(count, measured, measureSerf(count)));
+  }
+  return rows;
+}
+
+async function measureOne(count: number): Promise<Measured> {
+  const fleet = new MemberFleet();
+  try {
+    await fleet.create(count);
+    const from = now();
+    for (const member of fleet.members) fleet.start(member);
+    await fleet.times(({ what }) => what === "all", from);
+    await sleep(3_000);
+    const idle = await measureIdleCost(fleet);
+    return { ...(await measureChanges(fleet)), ...(await measureLoss(fleet)), ...idle };
+  } finally {
+    await fleet.destroy();
+  }
+}
+
+async function measureIdleCost(
+  fleet: MemberFleet,
+): Promise<Pick<Measured, "idleBytes" | "idlePackets" | "cpuPercent" | "residentMiB">> {
+  const [sent, costs] = [fleet.readSent(), fleet.readCosts()];
+  await sleep(IDLE_MS);
+  const [sentAfter, costsAfter] = [fleet.readSent(), fleet.readCosts()];
+  const perSecond = (read: (index: number) => number): number =>
+    mean(fleet.members.map((_, index) => read(index))) / (IDLE_MS / 1_000);
+  return {
+    idleBytes: perSecond((index) => (sentAfter[index]?.bytes ?? 0) - (sent[index]?.bytes ?? 0)),
+    idlePackets: perSecond((index) => (sentAfter[index]?.packets ?? 0) - (sent[index]?.packets ?? 0)),
+    cpuPercent: 100 * perSecond((index) => (costsAfter[index]?.cpuSeconds ?? 0) - (costs[index]?.cpuSeconds ?? 0)),
+    residentMiB: mean(costsAfter.map(({ residentBytes }) => residentBytes)) / 2 ** 20,
+  };
+}
+
+async function measureChanges(fleet: MemberFleet): Promise<Pick<Measured, "changeOne" | "changeLast">> {
+  const changeOne: number[] = [];
+  const changeLast: number[] = [];
+  for (let change = 0; change < CHANGES; change += 1) {
+    const member = fleet.members[change % fleet.members.length];
+    if (member === undefined) continue;
+    const from = now();
+    member.process?.stdin?.write(`change-${change}\n`);
+    const times = await fleet.times(({ value }) => value === `change-${change}`, from, [member]);
+    changeOne.push(...times.map((atMs) => atMs - from));
+    changeLast.push(Math.max(...times) - from);
+    await sleep(300);
+  }
+  return { changeOne: changeOne.toSorted(ascending), changeLast: changeLast.toSorted(ascending) };
+}
+
+async function measureLoss(fleet: MemberFleet): Promise<Pick<Measured, "killed" | "back" | "frozen">> {
+  const result = { killed: [] as number[], back: [] as number[], frozen: [] as number[] };
+  const [, member] = fleet.members;
+  if (member === undefined) return result;
+  const { node } = member.start;
+  const isDead = (notice: { what: string; of: string; value: string }): boolean =>
+    notice.what === "state" && notice.of === node && notice.value === "dead";
+  for (let round = 0; round < KILLS; round += 1) {
+    const from = now();
+    member.process?.kill("SIGKILL");
+    result.killed.push(Math.max(...(await fleet.times(isDead, from, [member]))) - from);
+    await sleep(3_000);
+    fleet.start(member);
+    const up = await fleet.times(({ what, of, value }) => what === "state" && of === node && value === "alive", now(), [
+      member,
+    ]);
+    const [begun] = listening(member.notices, from);
+    result.back.push(Math.max(...up) - (begun ?? from));
+    await sleep(2_500);
+  }
+  for (let round = 0; round < FREEZES; round += 1) {
+    const from = now();
+    member.process?.kill("SIGSTOP");
+    result.frozen.push(Math.max(...(await fleet.times(isDead, from, [member]))) - from);
+    const thaw = now();
+    member.process?.kill("SIGCONT");
+    await fleet.times(({ what, of, value }) => what === "state" && of === node && value === "alive", thaw, [member]);
+    await sleep(3_000 + round * 250);
+  }
+  for (const list of [result.killed, result.back, result.frozen]) list.sort(ascending);
+  return result;
+}
+
+/** When a started member said its first word: before, its runtime was loading. */
+function listening(notices: readonly { what: string; atMs: number }[], sinceMs: number): number[] {
+  return notices.filter(({ atMs, what }) => what === "state" && atMs > sinceMs).map(({ atMs }) => atMs);
+}
+
+interface SerfStat {
+  count: number;
+  p50: number;
+  p99: number;
+  max: number;
+}
+
+/** What the harness writes. */
+interface SerfResult {
+  userEvent: { perMember: SerfStat; toLastMember: SerfStat };
+  kill9: { lastMemberKnows: SerfStat; backAliveEverywhere: SerfStat };
+  sigstop: { lastMemberKnows: SerfStat };
+  idle: {
+    rssMiB: SerfStat;
+    cpuPctOfOneCore: { mean: number };
+    txBytesPerSec: { mean: number };
+    txPacketsPerSec: number;
+  };
+}
+
+/** What Serf did on this machine in the same run; undefined without a harness. */
+function measureSerf(count: number): SerfResult | undefined {
+  const harness = process.env["ORCA_SERF_HARNESS"];
+  if (harness === undefined) return undefined;
+  const directory = mkdtempSync(join(tmpdir(), "orca-serf-"));
+  const out = join(directory, "result.json");
+  execFileSync(process.execPath, [harness, "--n", String(count), "--kills", "3", "--stops", "2", "--out", out], {
+    stdio: "ignore",
+  });
+  const result = JSON.parse(readFileSync(out, "utf8")) as SerfResult;
+  rmSync(directory, { recursive: true, force: true });
+  return result;
+}
+
+function describeRows(count: number, measured: Measured, serf: SerfResult | undefined): Row[] {
+  const row = (question: string, orca: string, beside: string | undefined): Row => {
+    return { question: `${count} nodes: ${question}`, orca, beside: beside === undefined ? "" : `Serf ${beside}` };
+  };
+  const tell = (stat: SerfStat | undefined): string | undefined =>
+    stat === undefined ? undefined : `${stat.p50} / ${stat.p99} / ${stat.max} ms (${stat.count})`;
+  const { idle } = serf ?? {};
+  const sent = idle === undefined ? undefined : `${idle.txBytesPerSec.mean} B/s, ${idle.txPacketsPerSec} packets/s`;
+  const cost = idle === undefined ? undefined : `${idle.cpuPctOfOneCore.mean} %, ${idle.rssMiB.p50} MiB`;
+  return [
+    row("a change, one member: p50 / p99 / max", show(measured.changeOne), tell(serf?.userEvent.perMember)),
+    row("a change, last member", show(measured.changeLast), tell(serf?.userEvent.toLastMember)),
+    row("kill -9 known by the last", show(measured.killed), tell(serf?.kill9.lastMemberKnows)),
+    row("restarted, alive everywhere", show(measured.back), tell(serf?.kill9.backAliveEverywhere)),
+    row("frozen, known by the last", show(measured.frozen), tell(serf?.sigstop.lastMemberKnows)),
+    row(
+      "idle, sent by each",
+      `${Math.round(measured.idleBytes)} B/s, ${measured.idlePackets.toFixed(1)} packets/s`,
+      sent,
+    ),
+    row("idle, CPU and resident", `${measured.cpuPercent.toFixed(2)} %, ${measured.residentMiB.toFixed(0)} MiB`, cost),
+  ];
+}
+
+function show(times: readonly number[]): string {
+  const at = (share: number): string =>
+    (times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? Number.NaN).toFixed(1);
+  return `${at(0.5)} / ${at(0.99)} / ${(times.at(-1) ?? Number.NaN).toFixed(1)} ms (${times.length})`;
+}
+
+function mean(numbers: readonly number[]): number {
+  return numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+}
+
+function ascending(left: number, right: number): number {
+  return left - right;
+}

@@ -1,0 +1,150 @@
+// A fleet of members that only gossip, each a process in a network namespace of its own, joined by a switch. For fleet.ts.
+
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+import { build } from "esbuild";
+
+import { makeIdentity } from "../../agent/gossip/identity.ts";
+import type { FleetMember } from "../../shared/desired-state.ts";
+import type { MemberStart, Notice } from "./gossip-member.ts";
+import { readUnitFlags } from "./lab.ts";
+
+const MEMBER = fileURLToPath(new URL("gossip-member.ts", import.meta.url));
+const TICKS_PER_SECOND = 100;
+
+interface Member {
+  start: MemberStart;
+  namespace: string;
+  wire: string;
+  process: ChildProcess | undefined;
+  notices: Notice[];
+}
+
+/** A fleet of members in namespaces. */
+export class MemberFleet {
+  readonly members: Member[] = [];
+  readonly #root = mkdtempSync(join(tmpdir(), "orca-members-"));
+  readonly #program = join(this.#root, "member.mjs");
+  readonly #name = `orca-m${process.pid}`;
+
+  async create(count: number): Promise<void> {
+    // As the bundle runs: V8's lite mode has no WebAssembly, which reading TypeScript as it is needs.
+    await build({
+      ...{
+        entryPoints: [MEMBER],
+        outfile: this.#program,
+        bundle: true,
+        minify: true,
+        platform: "node",
+        target: "node24",
+      },
+      ...{ format: "esm", logLevel: "warning" },
+      banner: { js: 'import { createRequire as r } from "node:module"; const require = r(import.meta.url);' },
+    });
+    execFileSync("ip", ["netns", "add", `${this.#name}-sw`]);
+    this.#inSwitch("link", "add", "br0", "type", "bridge");
+    this.#inSwitch("link", "set", "br0", "up");
+    const fleet: FleetMember[] = [];
+    for (let index = 1; index <= count; index += 1) {
+      const node = `m${String(index).padStart(2, "0")}`;
+      const identityFile = join(this.#root, node);
+      const { publicKey } = await makeIdentity(identityFile);
+      const address = `10.98.0.${index}`;
+      fleet.push({ node, realm: "prod", address, publicKey });
+      const start = { node, listen: `${address}:7946`, identityFile, stateDir: join(this.#root, `${node}-state`) };
+      const member = {
+        start: { ...start, source: { fleet, interests: [] } },
+        namespace: `${this.#name}-${index}`,
+        wire: `w${index}`,
+      };
+      this.#connect(member.namespace, member.wire, address);
+      this.members.push({ ...member, process: undefined, notices: [] });
+    }
+  }
+
+  /** Starts a member; answers when, on the machine's monotonic clock. */
+  start(member: Member): number {
+    const { flags } = readUnitFlags();
+    const atMs = now();
+    const child = spawn(
+      "ip",
+      ["netns", "exec", member.namespace, process.execPath, ...flags, this.#program, JSON.stringify(member.start)],
+      { stdio: ["pipe", "pipe", "inherit"] },
+    );
+    createInterface({ input: child.stdout }).on("line", (line) => member.notices.push(JSON.parse(line) as Notice));
+    member.process = child;
+    return atMs;
+  }
+
+  /** Waits until something holds for every member but some; answers when it held for each, on the monotonic clock. */
+  async times(what: (notice: Notice) => boolean, sinceMs: number, except: readonly Member[] = []): Promise<number[]> {
+    const asked = this.members.filter((member) => !except.includes(member));
+    for (let left = 3_000; left > 0; left -= 1) {
+      const found = asked.map(({ notices }) => notices.find((notice) => notice.atMs >= sinceMs && what(notice))?.atMs);
+      if (found.every((atMs) => atMs !== undefined)) return found;
+      await sleep(10);
+    }
+    throw new Error("the members did not come to know within 30 s");
+  }
+
+  /** Bytes and packets that each member has sent, by the switch's side of its wire. */
+  readSent(): { bytes: number; packets: number }[] {
+    return this.members.map(({ wire }) => {
+      const text = execFileSync("ip", ["netns", "exec", `${this.#name}-sw`, "ip", "-s", "-j", "link", "show", wire], {
+        encoding: "utf8",
+      });
+      const [link] = JSON.parse(text) as { stats64: { rx: { bytes: number; packets: number } } }[];
+      return link?.stats64.rx ?? { bytes: 0, packets: 0 };
+    });
+  }
+
+  /** CPU seconds and resident bytes of each member. */
+  readCosts(): { cpuSeconds: number; residentBytes: number }[] {
+    return this.members.map(({ process: child }) => {
+      // Its process is what `ip netns exec` became.
+      const stat = readFileSync(`/proc/${child?.pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
+      const status = readFileSync(`/proc/${child?.pid}/status`, "utf8");
+      const resident = Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1] ?? 0) * 1024;
+      return { cpuSeconds: (Number(stat[11]) + Number(stat[12])) / TICKS_PER_SECOND, residentBytes: resident };
+    });
+  }
+
+  async destroy(): Promise<void> {
+    for (const { process: child, namespace } of this.members) {
+      child?.kill("SIGKILL");
+      if (child !== undefined && child.exitCode === null && child.signalCode === null)
+        await new Promise((resolve) => child.once("exit", resolve));
+      execFileSync("ip", ["netns", "delete", namespace]);
+    }
+    execFileSync("ip", ["netns", "delete", `${this.#name}-sw`]);
+    rmSync(this.#root, { recursive: true, force: true });
+  }
+
+  #connect(namespace: string, wire: string, address: string): void {
+    execFileSync("ip", ["netns", "add", namespace]);
+    const peer = ["peer", "name", "lan0", "netns", namespace];
+    execFileSync("ip", ["link", "add", wire, "netns", `${this.#name}-sw`, "type", "veth", ...peer]);
+    this.#inSwitch("link", "set", wire, "master", "br0", "up");
+    for (const words of [
+      ["addr", "add", `${address}/24`, "dev", "lan0"],
+      ["link", "set", "lan0", "up"],
+      ["link", "set", "lo", "up"],
+    ])
+      execFileSync("ip", ["-n", namespace, ...words]);
+  }
+
+  #inSwitch(...words: string[]): void {
+    execFileSync("ip", ["-n", `${this.#name}-sw`, ...words]);
+  }
+}
+
+/** The machine's monotonic clock, which every process shares. */
+export function now(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
