@@ -94,8 +94,10 @@ async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Sou
     return new DirectorySource({ directory: source.dir, node, clock: systemClock });
   }
   const { GitSource } = await import("./sources/git-source.ts");
+  const { createStatusReader } = await import("./sources/status-reader.ts");
   const program = process.argv[1] ?? "";
-  return new GitSource({ ...source.git, node, directory: join(stateDir, "git"), program, clock: systemClock });
+  const parts = { node, directory: join(stateDir, "git"), program, clock: systemClock };
+  return new GitSource({ ...source.git, ...parts, readStatus: createStatusReader(source.git) });
 }
 
 /** The gossip is loaded only where it is used. */

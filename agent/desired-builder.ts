@@ -1,7 +1,7 @@
 // Reads the source and keeps the desired state that was built from it: a turn in which nothing changed builds nothing.
 // The shell around desired/; decides nothing itself.
 
-import { type Built, buildDesired } from "./desired/build.ts";
+import { type Built, buildDesired, type DesiredInput } from "./desired/build.ts";
 import { hashInputs } from "./desired/inputs.ts";
 import { ParseCache } from "./desired/repository.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
@@ -15,7 +15,7 @@ import { describeHolds } from "../shared/hold.ts";
 import type { InForce } from "../shared/in-force.ts";
 import type { ObservedEngine } from "../shared/observed-state.ts";
 import type { SecretFacts } from "../shared/secret-facts.ts";
-import type { Approvals, Snapshot, Source, SourceReading } from "../shared/snapshot.ts";
+import type { Snapshot, Source, SourceReading } from "../shared/snapshot.ts";
 
 /** What the builder needs. */
 export interface BuilderOptions {
@@ -47,7 +47,7 @@ export class DesiredBuilder {
   #inForce: InForce | undefined;
   #contents: ReadonlyMap<string, Uint8Array>;
   #built: { built: Built; key: string; facts: SecretFacts; snapshot: Snapshot; nextMs: number | undefined } | undefined;
-  #approvals: Approvals | undefined;
+  #gates: Pick<DesiredInput, "approvals" | "rollout"> = {};
   #newest: { snapshot: Snapshot; inputs: string } | undefined;
   #readMs: number | undefined;
   #settled: ReadonlySet<string> = new Set();
@@ -92,7 +92,7 @@ export class DesiredBuilder {
   async build(engine: ObservedEngine): Promise<BuiltState> {
     const reading = await this.#options.source.read();
     const snapshot = reading.kind === "read" ? reading.snapshot : this.#lastKnownGood(reading.distrusted === true);
-    if (reading.kind === "read") this.#approvals = reading.approvals;
+    if (reading.kind === "read") this.#gates = { approvals: reading.approvals, rollout: reading.rollout };
     this.#readMs = reading.readMs ?? this.#readMs;
     // Without a memory of what ran here, a change cannot be judged until the engine has said what runs.
     if (snapshot === undefined || (this.needsAdoption && !engine.reachable)) {
@@ -137,7 +137,7 @@ export class DesiredBuilder {
   /** What runs matters only while nothing is remembered; later the inputs in force say what was there. */
   #key(adopted: readonly string[]): string {
     const settled = this.#built?.built.rotating === true ? [...this.#settled].toSorted() : [];
-    return JSON.stringify([this.needsAdoption ? adopted : [], this.#allowed.count, settled, this.#approvals]);
+    return JSON.stringify([this.needsAdoption ? adopted : [], this.#allowed.count, settled, this.#gates]);
   }
 
   async #rebuild(snapshot: Snapshot, adopted: readonly string[]): Promise<void> {
@@ -150,7 +150,7 @@ export class DesiredBuilder {
       storedContents: this.#contents,
       adopted: this.needsAdoption ? adopted : [],
       allowedRemovals: this.#allowed.count,
-      approvals: this.#approvals,
+      ...this.#gates,
       realPath: async (source) => {
         const real = await readRealPath(source);
         this.#realPaths.set(source, real);

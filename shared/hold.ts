@@ -22,6 +22,15 @@ export interface Hold {
   untilMs?: number;
 }
 
+/** What is known of the node that this one's rollouts wait for. */
+export type RolloutVerdict =
+  | { kind: "settled" }
+  /** Its rollout ended badly. */
+  | { kind: "failed"; state: string }
+  | { kind: "waiting"; sinceMs: number }
+  /** It cannot be told. */
+  | { kind: "unknown"; reason: string; retryMs: number };
+
 /** All that keeps a change from going in, as one text. */
 export function describeHolds(holds: readonly Hold[]): string {
   return holds.map(({ reason }) => reason).join("; and ");

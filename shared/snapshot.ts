@@ -1,5 +1,6 @@
 // The raw inputs of one revision: made by sources/, understood by desired/. Text and bytes only, nothing parsed.
 
+import type { RolloutVerdict } from "./hold.ts";
 import type { InForce, SnapshotObjects } from "./in-force.ts";
 
 /** What a commit says of itself. */
@@ -65,6 +66,8 @@ export type SourceReading = {
       notes?: readonly string[];
       /** What the source has found of approvals of this snapshot; left out where nothing was looked for. */
       approvals?: Approvals;
+      /** How the awaited node's rollout went; left out where nothing waits for it, or nothing is known yet. */
+      rollout?: RolloutVerdict;
     }
   | {
       kind: "failed";

@@ -4,6 +4,7 @@
 import type { Fleet, FleetNode } from "../../shared/fleet.ts";
 import type { DesiredService, DesiredState, HeldChange, Objection } from "../../shared/desired-state.ts";
 import { nameNetwork } from "../../shared/identity.ts";
+import type { RolloutVerdict } from "../../shared/hold.ts";
 import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import { compareText, describeProblem } from "../../shared/problem.ts";
 import type { Approvals, Snapshot } from "../../shared/snapshot.ts";
@@ -11,7 +12,7 @@ import { accept, type Acceptance, keepBefore } from "./accept.ts";
 import { chooseRelease } from "./choose.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { describeHeldChange } from "./held-summary.ts";
-import { type Change, listHolds, readAllowedRemovals, type RolloutVerdict } from "./holds.ts";
+import { type Change, listHolds, readAllowedRemovals } from "./holds.ts";
 import { listMembers, selectInterests } from "./membership.ts";
 import {
   type ParseCache,

@@ -2,19 +2,10 @@
 // in force, so that no commit lifts what would have held it. A held change leaves everything as it was accepted before.
 
 import type { Fleet, FleetNode } from "../../shared/fleet.ts";
-import type { Hold } from "../../shared/hold.ts";
+import type { Hold, RolloutVerdict } from "../../shared/hold.ts";
 import type { InForce } from "../../shared/in-force.ts";
 import type { Approvals, CommitInfo, Snapshot } from "../../shared/snapshot.ts";
 import { findFreezeEnd } from "./freeze.ts";
-
-/** What is known of the node that this one's rollouts wait for. */
-export type RolloutVerdict =
-  | { kind: "settled" }
-  /** Its rollout ended badly. */
-  | { kind: "failed"; state: string }
-  | { kind: "waiting"; sinceMs: number }
-  /** It cannot be told. */
-  | { kind: "unknown"; reason: string };
 
 /** What a change is judged on. */
 export interface Change {
@@ -112,9 +103,9 @@ function describeVerdict(verdict: RolloutVerdict | undefined, after: string): st
     case "failed":
       return `its rollout there ended with ${verdict.state}; correct it, and the next commit is tried there first`;
     case "waiting":
-      return `it has not settled there since ${describeTime(verdict.sinceMs)}`;
+      return `it has not settled there yet; waiting since ${describeTime(verdict.sinceMs)}`;
     case "unknown":
-      return `how it went there is not known: ${verdict.reason}`;
+      return `how it went there is not known: ${verdict.reason}; next try at ${describeTime(verdict.retryMs)}`;
     default:
       return `${after} has not said yet how it went`;
   }

@@ -40,7 +40,6 @@ export function describeUnusedFleet(fleet: Fleet | undefined, node: string): str
   const entry = fleet?.nodes[node];
   if (fleet === undefined || entry === undefined) return [];
   const parts = [
-    ...(entry.rollout === undefined ? [] : ["rollout"]),
     ...(entry.agent === undefined ? [] : ["agent"]),
     ...(entry.standby_for === undefined ? [] : ["standby_for"]),
     ...(Object.keys(fleet.repositories).length === 0 ? [] : ["repositories"]),

@@ -2,8 +2,7 @@
 // `read` never waits: it answers what the newest poll found. A server that cannot be read is a failure, never an empty
 // repository; what was read before stays.
 
-import { mkdir, stat, utimes, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { mkdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { InForce } from "../../shared/in-force.ts";
@@ -15,7 +14,9 @@ import { buildBase, isSameInputs, isSameJudgement, type Judged } from "./git-bas
 import { fetchByChild } from "./git-child.ts";
 import type { FetchRequest, FetchResult, GitLocation } from "./git-exchange.ts";
 import { GitFailure } from "./git-failure.ts";
+import { ReadMark } from "./git-mark.ts";
 import { GitRemote } from "./git-remote.ts";
+import { type ReadStatus, RolloutWatch } from "./rollout-watch.ts";
 import { hintDelayMs, pollDelayMs, type PollTimes, retryDelayMs } from "./git-schedule.ts";
 
 /** What the source needs. */
@@ -39,6 +40,8 @@ export interface GitSourceOptions {
   readKeys?: ReadKeys;
   /** How long one request of a poll may take. */
   requestMs?: number;
+  /** Reads what other nodes have said of a commit. */
+  readStatus: ReadStatus;
 }
 
 const REQUEST_MS = 10_000;
@@ -49,7 +52,6 @@ const FIRST_READING = "it is read for the first time since the agent was started
 const LEAST_WAIT_MS = 1_000;
 /** When the source was last read is written down this often. */
 const MARK_EVERY_MS = 60_000;
-const MARK = "last-read";
 
 /** Reads one branch for one node. */
 export class GitSource implements Source {
@@ -57,6 +59,7 @@ export class GitSource implements Source {
   readonly location: string;
   readonly #options: GitSourceOptions;
   readonly #remote: GitRemote;
+  readonly #rollouts: RolloutWatch;
   /** What jitter is drawn from. */
   readonly #key: string;
   readonly #ending = new AbortController();
@@ -70,7 +73,7 @@ export class GitSource implements Source {
   /** A commit that cannot be used is not fetched again. */
   #refused: (Judged & { tip: string; base: string | undefined; failure: GitFailure }) | undefined;
   #readMs: number | undefined;
-  #markedMs: number | undefined;
+  readonly #mark: ReadMark;
   #failures = 0;
   #polls = 0;
   #again = false;
@@ -87,15 +90,19 @@ export class GitSource implements Source {
     this.location = `${options.location.url} (${options.location.branch})`;
     this.#key = `${options.node}\n${options.location.url}`;
     this.#remote = new GitRemote(options.location);
+    this.#mark = new ReadMark(options.directory);
+    this.#rollouts = new RolloutWatch(options);
+    this.#rollouts.watch(() => this.#onHint());
   }
 
   /** True while the server is asked or a child fetches. */
   get isBusy(): boolean {
-    return this.#polling !== undefined;
+    return this.#polling !== undefined || this.#rollouts.isBusy;
   }
 
   follow(inForce: InForce | undefined): void {
     this.#inForce = inForce;
+    this.#watchRollout();
   }
 
   async read(): Promise<SourceReading> {
@@ -106,7 +113,8 @@ export class GitSource implements Source {
       const { snapshot, approvals } = this.#result;
       const notes = [...this.#tipNotes, ...this.#result.notes];
       const read = { kind: "read" as const, snapshot, notes, readMs: readMs ?? clock.nowMs(), refreshing };
-      return approvals === undefined ? read : { ...read, approvals };
+      const { verdict: rollout } = this.#rollouts;
+      return { ...read, ...(approvals && { approvals }), ...(rollout && { rollout }) };
     }
     const retryMs = clock.nowMs() + Math.max(LEAST_WAIT_MS, this.#nextMs - clock.monotonicMs());
     const { message: reason = FIRST_READING, distrusted = false } = this.#failure ?? {};
@@ -118,10 +126,7 @@ export class GitSource implements Source {
     this.#onHint = onHint;
     // A disk that takes nothing is told by the fetch, and does not keep the agent from starting.
     await mkdir(directory, { recursive: true, mode: 0o700 }).catch(() => undefined);
-    this.#readMs = await stat(join(directory, MARK)).then(
-      (mark) => mark.mtimeMs,
-      () => undefined,
-    );
+    this.#readMs = await this.#mark.read();
     this.#begin();
     // The first turn had better know the newest commit; a server that is slow keeps no container waiting for that.
     await Promise.race([this.#polling, sleep(FIRST_READ_MS, undefined, { ref: false })]);
@@ -142,8 +147,8 @@ export class GitSource implements Source {
   async close(): Promise<void> {
     this.#cancel();
     this.#ending.abort();
-    await this.#polling;
-    await this.#mark(0);
+    await Promise.all([this.#polling, this.#rollouts.close()]);
+    await this.#mark.write(this.#readMs);
   }
 
   #schedule(delayMs: number): void {
@@ -180,13 +185,13 @@ export class GitSource implements Source {
       this.#failure = undefined;
       this.#failures = 0;
       this.#readMs = clock.nowMs();
-      await this.#mark(MARK_EVERY_MS);
+      await this.#mark.write(this.#readMs, MARK_EVERY_MS);
     } catch (error) {
       if (this.#ending.signal.aborted) return;
       const failure = error instanceof GitFailure ? error : new GitFailure(`it failed unexpectedly: ${String(error)}`);
       this.#failure = new GitFailure(`read ${this.location}: ${failure.message}`, failure);
       if (!failure.lasting) delayMs = this.#backOff(failure);
-      await this.#mark(0);
+      await this.#mark.write(this.#readMs);
     }
     this.#schedule(delayMs);
     // A turn is worth making when there is something to see, and not for each poll.
@@ -217,6 +222,13 @@ export class GitSource implements Source {
     return approvals !== undefined && !isSameInputs(snapshot?.objects, this.#inForce?.objects);
   }
 
+  /** Another node is asked after only while a change waits for it. */
+  #watchRollout(): void {
+    const { awaited, objects } = this.#result?.snapshot ?? {};
+    const isChange = this.#inForce !== undefined && !isSameInputs(objects, this.#inForce.objects);
+    this.#rollouts.want(isChange && awaited?.revisions.length !== 0 ? awaited : undefined);
+  }
+
   async #update(): Promise<void> {
     const { requestMs = REQUEST_MS, node } = this.#options;
     const keys = await this.#readKeys();
@@ -237,6 +249,7 @@ export class GitSource implements Source {
       const told = rewritten ? [describeRewrite(this.#result?.snapshot.revision, snapshot.revision)] : [];
       this.#result = { snapshot, notes: [...told, ...notes], approvals };
       this.#judged = judged;
+      this.#watchRollout();
     } catch (error) {
       if (error instanceof GitFailure && error.lasting)
         this.#refused = { tip: tip.id, base, failure: error, ...judged };
@@ -258,20 +271,6 @@ export class GitSource implements Source {
       ...{ base: buildBase(this.#inForce), keys, tags },
     };
     return fetchByChild(request, program, this.#ending.signal);
-  }
-
-  /** Writes down when the source was last read well, so that its age is known after a restart too. */
-  async #mark(everyMs: number): Promise<void> {
-    const readMs = this.#readMs;
-    if (readMs === undefined || Math.abs(readMs - (this.#markedMs ?? 0)) <= everyMs) return;
-    this.#markedMs = readMs;
-    const file = join(this.#options.directory, MARK);
-    try {
-      await writeFile(file, "");
-      await utimes(file, readMs / 1_000, readMs / 1_000);
-    } catch {
-      // A disk that is full costs the age after a restart, and nothing else.
-    }
   }
 }
 

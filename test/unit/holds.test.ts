@@ -165,8 +165,11 @@ describe("a change", () => {
   test.each([
     [{ kind: "settled" }, undefined],
     [{ kind: "failed", state: "failure" }, /its rollout there ended with failure/],
-    [{ kind: "waiting", sinceMs: FRIDAY }, /has not settled there since 2026-11-20 17:00 UTC/],
-    [{ kind: "unknown", reason: "nothing listens" }, /how it went there is not known: nothing listens/],
+    [{ kind: "waiting", sinceMs: FRIDAY }, /has not settled there yet; waiting since 2026-11-20 17:00 UTC/],
+    [
+      { kind: "unknown", reason: "nothing listens", retryMs: FRIDAY },
+      /how it went there is not known: nothing listens; next try at 2026-11-20 17:00 UTC/,
+    ],
   ] as const)("waits for another node: %j", (rollout, says) => {
     const [hold] = listHolds(buildChange({ gates: AFTER, rollout }));
     if (says === undefined) expect(hold).toBe(undefined);
