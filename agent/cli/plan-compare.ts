@@ -118,7 +118,7 @@ interface NodeInputs {
 
 const EMPTY: NodeTree = { manifests: {}, files: {} };
 
-async function selectInputs({ tree, routed }: ReadSide, node: string): Promise<NodeInputs> {
+async function selectInputs({ tree, routed, fleet }: ReadSide, node: string): Promise<NodeInputs> {
   const own = tree.nodes.get(node);
   const { manifests, files } = own ?? EMPTY;
   const placed = Object.entries(manifests).map(([service, text]) => ({ node, service, text }));
@@ -128,7 +128,10 @@ async function selectInputs({ tree, routed }: ReadSide, node: string): Promise<N
     readRouted: (place) => Promise.resolve(routed.get(place) ?? new Map<string, string>()),
   });
   const contents = Object.entries(files).map(([path, content]) => [path, Buffer.from(content).toString("base64")]);
-  return { own, others, key: JSON.stringify([own !== undefined, tree.fleet, manifests, contents, others]) };
+  // Other nodes' entries reach a node through templates alone; its hosts file is nothing that is shown.
+  const renders = fleet === undefined || Object.values(manifests).some((text) => text.includes("template"));
+  const fleetPart = renders ? tree.fleet : fleet.nodes[node];
+  return { own, others, key: JSON.stringify([own !== undefined, fleetPart, manifests, contents, others]) };
 }
 
 interface NodeComparison {

@@ -12,7 +12,7 @@ import Docker from "dockerode";
 
 import { GitServer } from "../../test/builders/git-server.ts";
 import { buildPush, postPush } from "../../test/builders/push.ts";
-import { HTTPD, IMAGE, type Lab, median, type RunningAgent, until } from "./lab.ts";
+import { HTTPD, IMAGE, type Lab, median, readMemoryMiB, type RunningAgent, until } from "./lab.ts";
 import type { Row } from "./table.ts";
 
 const NODE = "bench";
@@ -54,10 +54,18 @@ async function measureCommits(lab: Lab, server: GitServer, rounds: number): Prom
     await postPush(`${PEER}:${HOOK_PORT}`, { body: buildPush({ after: tip }), secret: SECRET });
     orcaMs.push((await agent.untilLine(HEALTHY, round + 1)) - startMs);
   }
+  await sleep(APART_MS);
+  const memory = readMemoryMiB(agent.pid);
   await agent.stop();
   await lab.clear();
   const [orca, beside] = [median(orcaMs), median(floorMs)];
   return [
+    {
+      question: `memory with Git and a webhook, after ${rounds} fetches and rollouts`,
+      orca: `${memory.resident.toFixed(1)} MiB resident, ${memory.anonymous.toFixed(1)} MiB anonymous`,
+      beside: "",
+      bar: { text: "≤ 85 MB resident", met: memory.resident * 1.048576 <= 85 },
+    },
     {
       question: "commit to healthy on the node, by webhook",
       orca: `${orca.toFixed(0)} ms`,
