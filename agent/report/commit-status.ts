@@ -149,6 +149,7 @@ export class CommitStatus {
     else this.#memory = markPosted(this.#memory, verdict);
     if (this.#verdict?.sha === sha && this.#verdict.key === verdict.key) this.#verdict = undefined;
     this.#save();
+    await this.#saving;
     this.#wait(GAP_MS);
   }
 

@@ -133,6 +133,23 @@ test("a restart repeats nothing, and a commit that came meanwhile is told", asyn
   expect(readFileSync(join(node.stateDir, "commit-status.json"), "utf8")).not.toContain("writer");
 });
 
+test("kill -9 between two words: the next agent goes on and says nothing twice", async () => {
+  const first = commit(good);
+  await node.start();
+  await untilTold(first, "pending");
+  node.kill();
+  await node.start();
+  await untilTold(first, "success");
+  await node.clock.advance(60_000);
+  expect(told(first).map((text) => text.split(" ")[0])).toEqual(["pending", "success"]);
+  // What was written is damaged: the same is told again from the start, and nothing breaks.
+  node.kill();
+  writeFileSync(join(node.stateDir, "commit-status.json"), "{half");
+  await node.start();
+  await node.clock.advance(60_000);
+  expect(told(first).map((text) => text.split(" ")[0])).toEqual(["pending", "success", "pending", "success"]);
+});
+
 test("a forge that is away costs the loop nothing; the newest word alone is told when it is back", async () => {
   await forge.stop();
   commit(good);
