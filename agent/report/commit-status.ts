@@ -102,9 +102,11 @@ export class CommitStatus {
     if (memory !== this.#memory) {
       this.#farewell = sayFarewell(this.#memory, memory) ?? this.#farewell;
       this.#memory = memory;
-      this.#save();
+      if (this.#settings !== undefined) this.#save();
     }
     this.#verdict = verdict;
+    // What could not be told is true no more, and what the forge has taken is.
+    if (verdict === undefined) this.#failure = undefined;
     this.#begin();
   }
 
