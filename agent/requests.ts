@@ -9,7 +9,7 @@ export type Request =
   | { kind: "resume"; service: string | undefined; actor: Actor }
   | { kind: "restart"; service: string; actor: Actor }
   | { kind: "stop"; service: string; actor: Actor }
-  | { kind: "start"; service: string; ignoreRequires: boolean; actor: Actor }
+  | { kind: "start"; service: string; ignoreRequires: boolean; empty?: boolean; actor: Actor }
   | { kind: "rollback"; service: string; release: { fingerprint: string; revision: string }; actor: Actor }
   | { kind: "sync"; retry: string | undefined; allowRemoval: number | undefined; actor: Actor };
 
@@ -37,6 +37,7 @@ export function applyRequest(memory: NodeMemory, request: Request, nowMs: number
       return changeService(memory, request.service, ({ stoppedBy: _stoppedBy, failure: _failure, ...service }) => ({
         ...service,
         startAsked: { uid: request.actor.uid, ignoreRequires: request.ignoreRequires },
+        ...(request.empty === true ? { emptyBy: { uid: request.actor.uid } } : {}),
       }));
     case "rollback":
       return changeService(memory, request.service, (service) => rollBackTo(service, request));

@@ -47,6 +47,8 @@ export interface DesiredService {
   stopTimeoutMs: number;
   /** Set for a start-first service: the front that owns its name and ports. */
   front?: Front;
+  /** Where it was before; only for a service that its manifest, or its absence elsewhere, says has moved. */
+  movedFrom?: { node: string; service: string };
   /** Set for a front: the service that it belongs to. */
   frontOf?: string;
   owner: string | undefined;

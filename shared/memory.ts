@@ -74,6 +74,8 @@ export interface ServiceMemory {
   rolledBack?: { wanted: string; to: string; revision: string; reason: string; uid?: number };
   /** A person stopped it; stands until what Git wants changes, or `orca start`, or `orca resume`. */
   stoppedBy?: { wanted: string; uid: number };
+  /** A person said that it starts without the data of the node that it moved from. */
+  emptyBy?: { uid: number };
   /** A start that a person asked for and that has not begun. */
   startAsked?: { uid: number; ignoreRequires: boolean };
   /**

@@ -31,8 +31,14 @@ export async function stop(service: string, options: ClientOptions): Promise<num
 }
 
 /** Starts one service now, without its backoff and, where asked, without what it requires. */
-export async function start(service: string, options: ClientOptions & { ignoreRequires?: boolean }): Promise<number> {
-  const body = options.ignoreRequires === true ? { ignoreRequires: true } : {};
+export async function start(
+  service: string,
+  options: ClientOptions & { ignoreRequires?: boolean; empty?: boolean },
+): Promise<number> {
+  const body = {
+    ...(options.ignoreRequires === true ? { ignoreRequires: true } : {}),
+    ...(options.empty === true ? { empty: true } : {}),
+  };
   return tell(await new AgentClient(options).act(`/v1/services/${encodeURIComponent(service)}/start`, body));
 }
 

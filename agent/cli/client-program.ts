@@ -87,6 +87,7 @@ function addActs(program: Command): void {
     .description("starts a service now, without waiting for its backoff; audited")
     .argument("<service>")
     .option("--ignore-requires", "also without what it requires; status says so")
+    .option("--empty", "without the data of the node it moved from: it starts with what is here")
     .option(...SOCKET)
     .addHelpText("after", "\nExample:\n  orca start keycloak --ignore-requires")
     .action(run(async (service: string, options: object) => (await import("./acts.ts")).start(service, options)));

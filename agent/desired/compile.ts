@@ -49,6 +49,7 @@ export function compileService(name: string, manifest: Manifest, context: Compil
   const sorted = files.toSorted((left, right) => compareText(left.target, right.target));
   const frontImage = findFrontImage(manifest, settings);
   const spec = frontImage === undefined ? whole : placeBehindFront(name, whole, sorted);
+  const movedFrom = parseOrigin(manifest.moved_from, settings.node);
   const service: DesiredService = {
     name,
     kind: manifest.schedule === undefined ? "service" : "job",
@@ -70,6 +71,7 @@ export function compileService(name: string, manifest: Manifest, context: Compil
     wants: manifest.wants,
     wantsTimeoutMs: manifest.wants_timeout,
     stopTimeoutMs: manifest.stop_timeout,
+    ...(movedFrom === undefined ? {} : { movedFrom }),
     owner: manifest.owner,
     ...(context.secrets.blocked === undefined ? {} : { blocked: context.secrets.blocked }),
     notes: [...describeUnused(manifest), ...describeMissingFront(manifest, frontImage), ...context.secrets.notes],
@@ -79,6 +81,13 @@ export function compileService(name: string, manifest: Manifest, context: Compil
   const ports = { ...service, spec: whole };
   const { front, hash, config } = buildFront(ports, { manifest, image: frontImage, aliases });
   return { ok: true, service: { ...service, front }, contents: contents.set(hash, config) };
+}
+
+/** `old-node/old-name`, or an old name on this node. */
+function parseOrigin(text: string | undefined, node: string): DesiredService["movedFrom"] {
+  if (text === undefined) return undefined;
+  const [first = "", second] = text.split("/");
+  return second === undefined ? { node, service: first } : { node: first, service: second };
 }
 
 /** The image of this service's front; undefined for a service without one. */

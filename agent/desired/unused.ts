@@ -17,16 +17,13 @@ export interface UnusedPart {
 
 /** The parts of a manifest that this version reads and does not act on. A part that is silently ignored would be a lie. */
 export function listUnused(manifest: Manifest): UnusedPart[] {
-  const { backups, slo, moved_from: movedFrom } = manifest;
+  const { backups, slo } = manifest;
   const parts: UnusedPart[] = [];
   if (backups.length > 0) {
     const detail = backups.map((backup) => backup.name).join(", ");
     parts.push({ kind: "backups", path: ["backups"], summary: "backups are not run by this version", detail });
   }
   if (slo !== undefined) parts.push({ kind: "slo", path: ["slo"], summary: "slo is not measured by this version" });
-  if (movedFrom !== undefined) {
-    parts.push({ kind: "moved-from", path: ["moved_from"], summary: "moved_from is not acted on by this version" });
-  }
   return parts;
 }
 

@@ -1,6 +1,6 @@
 // Which containers and endpoints are to be probed now. Pure: from desired and observed state to a list.
 
-import type { DesiredState } from "../../shared/desired-state.ts";
+import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
 import type { HealthCheck } from "../../shared/manifest.ts";
 import type { ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
 
@@ -33,10 +33,16 @@ export type Probed = Pick<ObservedContainer, "id" | "service" | "status" | "star
 /** Selects the endpoints that a service which does not run yet waits for. */
 export function selectEndpoints(desired: DesiredState, engine: ObservedEngine): string[] {
   if (!engine.reachable) return [];
-  const running = new Set(
-    engine.containers.filter((entry) => entry.status === "running").map((entry) => entry.specHash),
-  );
-  const waiting = [...desired.services.values()].filter((service) => service.running && !running.has(service.specHash));
+  const waiting = selectNotRunning(desired, engine.containers);
   const targets = waiting.flatMap((service) => [...service.requires.map((entry) => entry.target), ...service.wants]);
   return [...new Set(targets.flatMap((target) => (target.kind === "endpoint" ? [target.url] : [])))];
+}
+
+/** Selects the wanted services of which no container of the wanted spec runs. Two services may have the same spec. */
+export function selectNotRunning(desired: DesiredState, containers: readonly ObservedContainer[]): DesiredService[] {
+  const running = containers.filter((entry) => entry.status === "running");
+  return [...desired.services.values()].filter(
+    ({ name, specHash, running: wanted }) =>
+      wanted && !running.some((entry) => entry.service === name && entry.specHash === specHash),
+  );
 }

@@ -11,7 +11,7 @@ import {
   EngineError,
   type NetworkRow,
 } from "../docker/reader.ts";
-import type { Probed } from "../health/targets.ts";
+import { type Probed, selectNotRunning } from "../health/targets.ts";
 import { readMemory } from "../host/cgroup.ts";
 import type { Clock } from "../host/clock.ts";
 import { type EventNews, EventWatcher } from "./event-watcher.ts";
@@ -238,13 +238,11 @@ export class Observer {
     desired: DesiredState | undefined,
     containers: readonly ObservedContainer[],
   ): Promise<Record<string, { node: string | undefined }>> {
-    const running = new Set(containers.filter((entry) => entry.status === "running").map((entry) => entry.specHash));
     const volumes: Record<string, { node: string | undefined }> = {};
-    const names = [...(desired?.services.values() ?? [])]
-      .filter((service) => service.running && !running.has(service.specHash))
-      .flatMap((service) =>
-        (service.spec.volumes ?? []).flatMap((volume) => (volume.name === undefined ? [] : [volume.name])),
-      );
+    const waiting = desired === undefined ? [] : selectNotRunning(desired, containers);
+    const names = waiting.flatMap((service) =>
+      (service.spec.volumes ?? []).flatMap((volume) => (volume.name === undefined ? [] : [volume.name])),
+    );
     await Promise.all(
       [...new Set(names)].map(async (name) => {
         const labels = await this.#options.reader.inspectVolume(name);

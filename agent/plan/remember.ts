@@ -55,7 +55,7 @@ export function beginMemory(
     attempt: 0,
     restarts: before?.restarts ?? 0,
     ...pick(before, ["lastExit", "seen", "healthy", "stopping", "release", "applied", "shown", "ungated"]),
-    ...pick(before, ["rolledBack", "stoppedBy", "startAsked", "job"]),
+    ...pick(before, ["rolledBack", "stoppedBy", "startAsked", "emptyBy", "job"]),
   };
 }
 

@@ -7,6 +7,7 @@ import type { NodeMemory, RemovalMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import type { Operation } from "../../shared/step.ts";
+import { findSuccessor } from "./move.ts";
 import { rememberLane } from "./remember.ts";
 import { buildRemoval } from "./steps.ts";
 import type { World } from "./world.ts";
@@ -29,6 +30,13 @@ export function planRemovals(world: World, containers: readonly ObservedContaine
   for (const [service, list] of byService) {
     if (world.desired.services.has(service) || world.desired.objections.has(service)) continue;
     if (!begun || isKept(world, containers, service)) continue;
+    const successor = findSuccessor(world, containers, service);
+    if (successor !== undefined) {
+      const [first] = list as [ObservedContainer];
+      const reason = `it is now ${successor.name} and serves until that one is ready to start`;
+      result.views.push({ ...buildRemovedView(first, list, reason), sinceMs: world.nowMs });
+      continue;
+    }
     const known = world.memory.removals[service];
     // A clock that jumped back begins the window again; it never ends early.
     const sinceMs = known === undefined || known.sinceMs > world.nowMs ? world.nowMs : known.sinceMs;
@@ -67,23 +75,8 @@ function planOne(
   const reason = over
     ? "it is no longer in Git and its undo window has ended; its volumes stay"
     : `it is no longer in Git; its container is kept for ${describeDuration(endMs - world.nowMs)}, its volumes for good`;
-  const view: ServiceView = {
-    name: first.service,
-    state: "removing",
-    reason,
-    sinceMs,
-    waitingFor: [],
-    nextMs: over ? undefined : endMs,
-    settled: false,
-    restarts: 0,
-    revision: first.revision,
-    desiredRevision: undefined,
-    container: first.id,
-    image: first.image,
-    owner: undefined,
-    memoryCapBytes: running[0]?.caps.memoryBytes,
-    notes: [],
-  };
+  const shown = buildRemovedView(first, running, reason);
+  const view: ServiceView = { ...shown, sinceMs, nextMs: over ? undefined : endMs };
   const build = (steps: Operation["steps"]): Operation => ({
     lane: first.service,
     cause,
@@ -101,4 +94,27 @@ function planOne(
     return { view, operation: build(stops) };
   }
   return over ? { view, operation: build(list.flatMap(buildRemoval)) } : { view };
+}
+
+function buildRemovedView(
+  first: ObservedContainer,
+  running: readonly ObservedContainer[],
+  reason: string,
+): Omit<ServiceView, "sinceMs"> {
+  return {
+    name: first.service,
+    state: "removing",
+    reason,
+    waitingFor: [],
+    nextMs: undefined,
+    settled: false,
+    restarts: 0,
+    revision: first.revision,
+    desiredRevision: undefined,
+    container: first.id,
+    image: first.image,
+    owner: undefined,
+    memoryCapBytes: running[0]?.caps.memoryBytes,
+    notes: [],
+  };
 }

@@ -5,6 +5,7 @@
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { Cause } from "../../shared/step.ts";
 import { restJob, startJob, tendJob } from "./jobs.ts";
+import { listPredecessors, waitForData } from "./move.ts";
 import { rollBack } from "./rollout.ts";
 import { askStart } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from "./steps.ts";
@@ -26,6 +27,7 @@ const RULES: readonly Rule[] = [
   waitForNetwork,
   tendRunning,
   waitForDataMount,
+  waitForData,
   waitForSecrets,
   replaceUnusable,
   waitForRetry,
@@ -221,11 +223,14 @@ const MISPLACED = /bind source path does not exist/;
 
 /** A front is made beforehand, and starts when the container that holds its ports and name without a front has ended. */
 function waitForHolder(scene: Scene): Decision | undefined {
-  const { desired, engine, memory, current } = scene;
+  const { desired, engine, memory, current, world } = scene;
   if (desired.frontOf === undefined) return undefined;
-  const holder = engine.containers.find(
-    (entry) => entry.service === desired.frontOf && entry.status === "running" && entry.behind === undefined,
-  );
+  const [before] = listPredecessors(world, engine, world.desired.services.get(desired.frontOf));
+  const holder =
+    before ??
+    engine.containers.find(
+      (entry) => entry.service === desired.frontOf && entry.status === "running" && entry.behind === undefined,
+    );
   if (holder === undefined) return undefined;
   const reason = `waiting until ${holder.name} gives up its ports for it`;
   if (current !== undefined) return { state: "waiting", reason, memory };
@@ -239,8 +244,9 @@ function createMissing(scene: Scene): Decision | undefined {
   if (current !== undefined) return undefined;
   const cause = explainCreation(scene);
   const prepare = buildPrepareSteps(scene);
-  if (others.some((other) => other.status === "running")) {
-    const reason = `${cause.detail}${describeServing(world, others)}`;
+  const before = listPredecessors(world, scene.engine, scene.desired);
+  if (before.length > 0 || others.some((other) => other.status === "running")) {
+    const reason = `${cause.detail}${describeServing(world, [...others, ...before])}`;
     return { state: "starting", reason, memory: scene.memory, operation: buildOperation(scene, cause, prepare) };
   }
   const answer = askStart(scene);

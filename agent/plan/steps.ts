@@ -5,6 +5,7 @@ import type { DesiredService } from "../../shared/desired-state.ts";
 import { nameContainer, type OwnContainerId } from "../../shared/identity.ts";
 import { fileKey, type ObservedContainer, type ObservedState } from "../../shared/observed-state.ts";
 import type { Cause, FileReference, Operation, Step } from "../../shared/step.ts";
+import { listPredecessors } from "./move.ts";
 import type { Scene } from "./world.ts";
 
 /** Wraps steps into the service's lane. */
@@ -67,9 +68,11 @@ export function standsBehind({ front }: DesiredService, container: ObservedConta
 export function buildStartSteps(scene: Scene, container: OwnContainerId | "created"): Step[] {
   const { desired, current, world } = scene;
   const service = desired.name;
-  const stops = scene.others
-    .filter((other) => other.status === "running" && !standsBehind(desired, other))
-    .map((other) => buildStop(desired, other));
+  const before = listPredecessors(world, scene.engine, desired);
+  const stops = [
+    ...scene.others.filter((other) => other.status === "running" && !standsBehind(desired, other)),
+    ...before,
+  ].map((other) => buildStop(desired, other));
   const caps: Step[] =
     current === undefined || container === "created" || sameCaps(current.caps, desired.caps)
       ? []

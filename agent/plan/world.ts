@@ -13,6 +13,8 @@ interface PeerService {
   message: string;
   /** The run of its container that this is said of. */
   start?: string;
+  /** Its own node says that no container of it runs there. */
+  stopped?: boolean;
 }
 
 /** What is known of services on other nodes, by `node/service`. It gates starts and nothing else. */

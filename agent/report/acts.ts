@@ -82,12 +82,13 @@ interface AskedAct {
 }
 
 function buildRequest(parts: ActParts, call: Call, { kind, service, actor, body }: AskedAct): Request | Answer {
-  const { ignoreRequires = false, to, ...rest } = body as { ignoreRequires?: unknown; to?: unknown };
+  const { ignoreRequires = false, empty = false, to, ...rest } = body as Record<string, unknown>;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) return answerError(call, 400, `${kind} knows no ${JSON.stringify(unknown)}`);
   if (kind === "start") {
     if (typeof ignoreRequires !== "boolean") return answerError(call, 400, "ignoreRequires is true or false");
-    return { kind, service, ignoreRequires, actor };
+    if (typeof empty !== "boolean") return answerError(call, 400, "empty is true or false");
+    return { kind, service, ignoreRequires, ...(empty ? { empty } : {}), actor };
   }
   if (kind !== "rollback") return { kind, service, actor };
   if (to !== undefined && typeof to !== "string") return answerError(call, 400, "to is a revision");
@@ -121,6 +122,7 @@ async function carryOut(parts: ActParts, call: Call, request: Request): Promise<
     ...(service === undefined ? {} : { service }),
     ...(request.kind === "rollback" ? { to: request.release.revision } : {}),
     ...(request.kind === "start" && request.ignoreRequires ? { ignoreRequires: true } : {}),
+    ...(request.kind === "start" && request.empty === true ? { empty: true } : {}),
     ...(request.kind === "sync" && request.allowRemoval !== undefined ? { allowRemoval: request.allowRemoval } : {}),
   };
   let line: AuditLine;

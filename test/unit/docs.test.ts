@@ -295,7 +295,6 @@ describe("limits", () => {
   /** What lint calls a part that is not acted on → how the README names it. */
   const NAMES: Readonly<Record<string, string>> = {
     backups: "`[[backups]]`",
-    "moved-from": "`moved_from`",
     slo: "`[slo]`",
   };
 
