@@ -14,6 +14,8 @@ export interface AcceptedService {
   revision: string;
   /** Relative path → content hash of every file it mounts, for content that the store keeps. */
   files: Readonly<Record<string, string>>;
+  /** Where it was before it turned up here, as `node/service`: seen, not said. */
+  movedFrom?: string;
   /** Path → version of every secret it takes. */
   secrets?: Readonly<Record<string, string>>;
   /** Set from when it was given a newer version until it has settled with it. */
@@ -29,5 +31,7 @@ export interface InForce {
   objects?: SnapshotObjects;
   /** Node → service → manifest text of those other nodes' services that this node's templates were rendered with. */
   others?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** The services with volumes of other nodes, as `node/service`: 0, or when they were seen to be gone. */
+  stateful?: Readonly<Record<string, number>>;
   services: Readonly<Record<string, AcceptedService>>;
 }

@@ -15,6 +15,7 @@ import {
   type RemoteService,
   type Violation,
 } from "./constraints.ts";
+import { findOrigin } from "./moves.ts";
 import type { ParsedManifest } from "./repository.ts";
 import { type DesiredSettings, LOOPBACK } from "./settings.ts";
 
@@ -57,7 +58,7 @@ export function accept(candidate: Candidate): Acceptance {
         node,
         service,
         manifest,
-        accepted: { text, revision: reviseOnly(candidate, service, text) },
+        accepted: { text, revision: reviseOnly(candidate, service, text), ...findMove(candidate, service) },
       });
       continue;
     }
@@ -74,6 +75,11 @@ export function accept(candidate: Candidate): Acceptance {
   const budget = candidate.settings.budget === "warn" ? findBudgetFaults(candidate, [...services.values()]) : [];
   const notes = budget.map(({ message, hint }) => `${message}; on a real node this would be held: ${hint}`);
   return { services, objections, notes };
+}
+
+function findMove({ inForce, others }: Candidate, service: string): { movedFrom?: string } {
+  const movedFrom = findOrigin(service, inForce, others);
+  return movedFrom === undefined ? {} : { movedFrom };
 }
 
 /** A service whose text did not change keeps the revision it came from: the label informs, and stays true. */
@@ -97,7 +103,7 @@ function hold(candidate: Candidate, services: Map<string, AcceptedManifest>, ser
   const before = candidate.before.get(service);
   const accepted = candidate.inForce?.services[service];
   if (before === undefined || accepted === undefined) services.delete(service);
-  else services.set(service, { ...before, accepted: { text: accepted.text, revision: accepted.revision } });
+  else services.set(service, { ...before, accepted: keepText(accepted) });
 }
 
 /** Holds the changed services of each violation until none is left that a change has brought. */
@@ -143,4 +149,9 @@ function findViolations(candidate: Candidate, services: readonly PlacedService[]
   const budget = settings.budget === "enforce" ? findBudgetFaults(candidate, services) : [];
   const clashes = settings.ports === "shift" ? [] : findPortClashes(services, address, settings.agentPorts);
   return [...findDependencyCycles([...services, ...others]), ...budget, ...clashes];
+}
+
+/** An accepted manifest without what is found out anew each time. */
+export function keepText({ text, revision, movedFrom }: AcceptedService): AcceptedManifest["accepted"] {
+  return { text, revision, ...(movedFrom === undefined ? {} : { movedFrom }) };
 }

@@ -25,6 +25,7 @@ import {
 import type { Manifest } from "../../shared/manifest.ts";
 import type { SecretFacts } from "../../shared/secret-facts.ts";
 import { checkPolicy } from "./policy-check.ts";
+import { listMoved, listStateful } from "./moves.ts";
 import { chooseRotation } from "./rotation.ts";
 import { listSecretPaths } from "./secret-choice.ts";
 import type { DesiredSettings } from "./settings.ts";
@@ -85,7 +86,7 @@ async function buildAll(input: DesiredInput): Promise<Built> {
   const wanted = { fleet: newest, before, others, held: undefined };
   const own = await parseManifests(snapshot, input.settings.node, input.cache);
   const holds = listHolds(
-    describeChange(input, { own, judging: inForce === undefined ? newest.fleet : judging.fleet }),
+    describeChange(input, { own, others, judging: inForce === undefined ? newest.fleet : judging.fleet }),
   );
   const { revision } = snapshot;
   const { settings } = input;
@@ -105,12 +106,15 @@ async function parseJudging({ inForce, snapshot }: DesiredInput): Promise<Parsed
 
 function describeChange(
   { snapshot, inForce, adopted, settings, nowMs, approvals, rollout, allowedRemovals }: DesiredInput,
-  { own, judging }: { own: readonly ParsedManifest[]; judging: Fleet | undefined },
+  parts: { own: readonly ParsedManifest[]; others: readonly RemoteService[]; judging: Fleet | undefined },
 ): Change {
+  const { own, others, judging } = parts;
+  const moved = listMoved(settings.node, own, others);
+  const known = [...Object.keys(inForce?.services ?? {}), ...adopted];
   return {
     ...{ node: settings.node, snapshot, inForce, judging, approvals, rollout, nowMs },
     services: {
-      before: new Set([...Object.keys(inForce?.services ?? {}), ...adopted]),
+      before: new Set(known.filter((service) => !moved.has(service))),
       after: new Set(own.map(({ service }) => service)),
     },
     allowedRemovals: Math.max(allowedRemovals, readAllowedRemovals(snapshot.commit)),
@@ -189,7 +193,11 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   } = held
     ? { revision: "", fleet: undefined, others: undefined, objects: undefined, ...input.inForce }
     : { objects: undefined, ...input.snapshot, others: selectRouted(input) };
-  const inForce = { revision, fleet: fleetText, acceptedMs: input.nowMs, services: kept };
+  const stateful = held ? input.inForce?.stateful : updateStateful(input, others);
+  const inForce = {
+    ...{ revision, fleet: fleetText, acceptedMs: input.nowMs, services: kept },
+    ...(stateful === undefined ? {} : { stateful }),
+  };
   return {
     desired,
     secretPaths: listWantedSecrets(acceptance, before, input),
@@ -215,6 +223,14 @@ function isAllowed(service: string, manifest: Manifest, { policy }: DesiredSetti
   return !checkPolicy({ service, manifest, realPaths: {} }, policy).some(({ rule }) =>
     /^(secrets|bootstrap)\./.test(rule),
   );
+}
+
+/** What is read again from what is in force knows little of other nodes: then what was known stays. */
+function updateStateful(
+  { snapshot, inForce, nowMs }: DesiredInput,
+  others: readonly RemoteService[],
+): InForce["stateful"] {
+  return snapshot.revision === inForce?.revision ? inForce.stateful : listStateful(others, inForce?.stateful, nowMs);
 }
 
 /** What templates of this node were rendered with must outlive a source that cannot be read. */

@@ -10,7 +10,7 @@ import { locateFindings } from "../../shared/parse-toml.ts";
 import { describeProblem } from "../../shared/problem.ts";
 import { type SecretFacts, STAND_IN_FACTS } from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
-import type { AcceptedManifest } from "./accept.ts";
+import { type AcceptedManifest, keepText } from "./accept.ts";
 import { compileService } from "./compile.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { checkPolicy } from "./policy-check.ts";
@@ -51,7 +51,7 @@ export async function chooseRelease(newest: AcceptedManifest, input: ChoiceInput
   const before = input.before.get(newest.service);
   const accepted = input.inForce?.services[newest.service];
   if (before === undefined || accepted === undefined || accepted.text === newest.accepted.text) return first;
-  const second = await tryRelease({ ...before, accepted: { text: accepted.text, revision: accepted.revision } }, input);
+  const second = await tryRelease({ ...before, accepted: keepText(accepted) }, input);
   return second.service === undefined ? { ...first, accepted } : { ...second, objection: first.objection };
 }
 
@@ -72,6 +72,7 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
     services: input.services,
     readFile: read,
     revision: accepted.revision,
+    movedFrom: accepted.movedFrom,
   });
   if (!compiled.ok) {
     const problems = await locateFindings(compiled.findings, accepted.text, snapshot.describeFile(settings.node, name));

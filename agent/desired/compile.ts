@@ -12,6 +12,7 @@ import { buildCaps, buildContainerSpec } from "./container-spec.ts";
 import { buildFront } from "./front.ts";
 import { nameSecretHash, SECRETS_DIRECTORY, STAND_IN_VERSION } from "../../shared/secret-facts.ts";
 import type { SecretChoice } from "./secret-choice.ts";
+import { parseOrigin } from "./moves.ts";
 import { buildRoutes, type Route } from "./routes.ts";
 import { type DesiredSettings, LOOPBACK, placePort } from "./settings.ts";
 import { describeUnused } from "./unused.ts";
@@ -25,6 +26,8 @@ export interface CompileContext {
   /** Content of the files of this node's directory, by relative path. */
   readFile(path: string): Uint8Array | undefined;
   revision: string;
+  /** Where the service was before, where its manifest does not say. */
+  movedFrom?: string | undefined;
   /** Path → version of every secret it takes, and why it must not be started where that is so. */
   secrets: Pick<Extract<SecretChoice, { kind: "chosen" }>, "versions" | "blocked" | "notes">;
 }
@@ -49,7 +52,7 @@ export function compileService(name: string, manifest: Manifest, context: Compil
   const sorted = files.toSorted((left, right) => compareText(left.target, right.target));
   const frontImage = findFrontImage(manifest, settings);
   const spec = frontImage === undefined ? whole : placeBehindFront(name, whole, sorted);
-  const movedFrom = parseOrigin(manifest.moved_from, settings.node);
+  const movedFrom = parseOrigin(manifest.moved_from ?? context.movedFrom, settings.node);
   const service: DesiredService = {
     name,
     kind: manifest.schedule === undefined ? "service" : "job",
@@ -81,13 +84,6 @@ export function compileService(name: string, manifest: Manifest, context: Compil
   const ports = { ...service, spec: whole };
   const { front, hash, config } = buildFront(ports, { manifest, image: frontImage, aliases });
   return { ok: true, service: { ...service, front }, contents: contents.set(hash, config) };
-}
-
-/** `old-node/old-name`, or an old name on this node. */
-function parseOrigin(text: string | undefined, node: string): DesiredService["movedFrom"] {
-  if (text === undefined) return undefined;
-  const [first = "", second] = text.split("/");
-  return second === undefined ? { node, service: first } : { node: first, service: second };
 }
 
 /** The image of this service's front; undefined for a service without one. */

@@ -10,7 +10,10 @@ import { describePort, isEveryAddress, portsClash, type PublishedPort } from "..
 import { describeSize } from "../../shared/size.ts";
 
 /** What a node needs to know of another node's service: a fleet may have 20,000 of them. */
-export type RemoteManifest = Pick<Manifest, "requires" | "wants" | "routes" | "ports" | "state">;
+export type RemoteManifest = Pick<
+  Manifest,
+  "requires" | "wants" | "routes" | "ports" | "state" | "volumes" | "moved_from"
+>;
 
 /** A service of any node. */
 export interface RemoteService {

@@ -42,8 +42,8 @@ export class ParseCache {
     return this.#remote.find(file, text, async () => {
       const parsed = await parseToml(manifestSchema, text, file);
       if (!parsed.ok) return undefined;
-      const { requires, wants, routes, ports, state } = parsed.value;
-      return { requires, wants, routes, ports, state };
+      const { requires, wants, routes, ports, state, volumes, moved_from } = parsed.value;
+      return { requires, wants, routes, ports, state, volumes, moved_from };
     });
   }
 

@@ -188,9 +188,26 @@ describe("from another node", () => {
 
   test("removed there first and added here by a later commit: held as well", async () => {
     node.source.setOthers({ vm2: {} });
-    await node.clock.advance(60_000);
+    node.source.set({ web: buildManifest({ image: "app:2" }) });
+    await node.clock.advance(86_400_000);
+    await node.stop();
+    await node.start();
     node.source.set({ db: database() });
     await node.until("held", ["db"]);
+  });
+
+  test("a name that was used there months ago is free", async () => {
+    node.source.setOthers({ vm2: {} });
+    node.source.set({ web: buildManifest({ image: "app:2" }) });
+    await node.clock.advance(10_000);
+    node.engine.breakEvents();
+    await node.stop();
+    node.clock.jump(40 * 86_400_000);
+    await node.start();
+    node.source.set({ web: buildManifest() });
+    await node.clock.advance(10_000);
+    node.source.set({ db: database() });
+    await node.untilSettled(["db"]);
   });
 
   test("one of the same name that is still there too is another one", async () => {
