@@ -13,6 +13,10 @@ type Known = Extract<PeerHealth, { kind: "known" }>;
 /** What is needed of the shell. */
 export type Shell = Pick<GossipShell, "follow" | "say" | "hint" | "look" | "view" | "close" | "onChange" | "onHint">;
 
+/** What an owner says of a service that it does not mean to start again. */
+const ENDED: ReadonlySet<string> = new Set(["stopped", "removing"]);
+const STOPPED = { stopped: true } as const;
+
 /** The loop's view of the gossip. */
 export class LivePeers implements PeerPort {
   readonly #shell: Shell;
@@ -69,10 +73,12 @@ export class LivePeers implements PeerPort {
     const { words, stale } = this.#shell.look(node);
     const word = words?.services[service];
     if (stale !== undefined) return { healthy: false, message: stale };
-    if (word === undefined) return { healthy: false, message: `${node} runs no such service yet` };
+    if (word === undefined)
+      return { healthy: false, message: `${node} runs no such service yet`, ...(words === undefined ? {} : STOPPED) };
     const why = word.why === undefined ? "" : `: ${word.why}`;
     const message = word.ready ? "healthy" : `it is ${word.state}${why}`;
-    return { healthy: word.ready, message, ...(word.start === undefined ? {} : { start: word.start }) };
+    const stopped = word.start === undefined && ENDED.has(word.state) ? STOPPED : {};
+    return { healthy: word.ready, message, ...stopped, ...(word.start === undefined ? {} : { start: word.start }) };
   }
 
   /** Who waits for whom elsewhere, as far as that is the present word of its owner. */
@@ -90,17 +96,21 @@ export class LivePeers implements PeerPort {
   }
 }
 
-/** The services of other nodes that are waited for. */
+/** The services of other nodes that are waited for, and those that have moved from there to here. */
 function selectTargets({ node: own, services }: DesiredState): { node: string; service: string }[] {
+  const moved = [...services.values()].flatMap(({ movedFrom }) =>
+    movedFrom === undefined || movedFrom.node === own ? [] : [movedFrom],
+  );
   const targets = [...services.values()].flatMap(({ requires, wants }) => [
     ...requires.map((entry) => entry.target),
     ...wants,
   ]);
-  return targets.flatMap((target) =>
+  const waited = targets.flatMap((target) =>
     target.kind === "service" && target.node !== undefined && target.node !== own
       ? [{ node: target.node, service: target.service }]
       : [],
   );
+  return [...waited, ...moved];
 }
 
 /** What of an answer may change a plan; times in the explanations count down and change none. */

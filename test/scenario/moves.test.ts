@@ -2,9 +2,11 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import { LivePeers } from "../../agent/gossip/live-peers.ts";
 import { FRONT_IMAGE } from "../../shared/front.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { NODE, TestNode } from "../builders/node.ts";
+import { FakeGossip } from "../fakes/fake-gossip.ts";
 
 let node: TestNode;
 const ROOT = { uid: 0, user: "root" };
@@ -223,15 +225,32 @@ describe("from another node", () => {
 });
 
 test("the old node's own word that it is stopped, and data that is here: it starts by itself", async () => {
-  const services: Record<string, { healthy: boolean; message: string; stopped?: boolean }> = {};
-  const here = new TestNode({ peers: { kind: "known", services } });
+  const gossip = new FakeGossip();
+  const here = new TestNode({ peers: new LivePeers(gossip) });
   here.engine.volumes.set("data", { "orca.node": NODE });
   here.source.set({ db: database({ top: 'moved_from = "vm2/db"' }) });
   await here.start();
   await here.until("held", ["db"]);
   expect(here.view("db").reason).toContain(": vm2 has not reported that it is stopped there; ");
-  services["vm2/db"] = { healthy: false, message: "stopped", stopped: true };
-  here.source.set({ web: buildManifest() });
+  const isHeld = async (): Promise<boolean> => {
+    await here.clock.advance(10_000);
+    return here.view("db").state === "held";
+  };
+  gossip.peerSays("vm2", { db: { ready: true, state: "healthy", start: "c0ffee@1" } });
+  expect(await isHeld()).toBe(true);
+  // It ended by itself, and will be started again there.
+  gossip.peerSays("vm2", { db: { ready: false, state: "backoff" } });
+  expect(await isHeld()).toBe(true);
+  gossip.peerSays("vm2", { db: { ready: false, state: "unknown" } });
+  expect(await isHeld()).toBe(true);
+  gossip.peerSays("vm2", { db: { ready: false, state: "removing" } });
+  gossip.peerIsLost("vm2", "vm2 is suspect");
+  expect(await isHeld()).toBe(true);
+  gossip.peerSays("vm2", { db: { ready: false, state: "removing" } });
+  await here.untilSettled(["db"]);
+  // What becomes of the old node now is nothing to it.
+  gossip.peerIsLost("vm2", "vm2 is dead");
+  here.engine.remove(here.engine.running("db")?.id ?? "");
   await here.untilSettled(["db"]);
   await here.dispose();
 });

@@ -13,7 +13,11 @@ function build(node: string, service: string, needs: readonly string[]): RemoteS
     const target = { kind: "service" as const, node: on, service: what };
     return { target, expiresMs: undefined, then: "fail" as const };
   });
-  return { node, service, manifest: { requires, wants: [], routes: [], ports: [], state: "running" } };
+  return {
+    node,
+    service,
+    manifest: { requires, wants: [], routes: [], ports: [], volumes: [], state: "running", moved_from: undefined },
+  };
 }
 
 /** Services that wait for earlier ones only, on three nodes. */
