@@ -5,6 +5,8 @@ export interface SnapshotObjects {
   /** The node's directory. */
   directory: string | undefined;
   fleet: string | undefined;
+  /** Other nodes' directories whose routes are rendered here, by node; known where signatures are asked for. */
+  peers?: Readonly<Record<string, string>>;
 }
 
 /** One service's inputs as accepted. */

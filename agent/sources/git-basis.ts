@@ -27,6 +27,6 @@ export function isSameInputs(left: SnapshotObjects | undefined, right: SnapshotO
 /** What a commit is judged from. */
 export function buildBase(inForce: InForce | undefined): BaseInputs | undefined {
   if (inForce === undefined) return undefined;
-  const { revision, objects = { directory: undefined, fleet: undefined }, fleet } = inForce;
-  return { revision, objects, fleet };
+  const { revision, objects = { directory: undefined, fleet: undefined }, fleet, others = {} } = inForce;
+  return { revision, objects, fleet, routed: Object.keys(others) };
 }

@@ -19,6 +19,8 @@ export interface BaseInputs {
   revision: string;
   objects: SnapshotObjects;
   fleet: string | undefined;
+  /** Nodes whose routes are rendered here. */
+  routed: readonly string[];
 }
 
 /** A tag as the server lists it. */

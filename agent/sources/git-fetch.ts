@@ -100,7 +100,7 @@ async function fetchNewest(
   return { commit, rewritten: await store.finish(commit, parents) };
 }
 
-/** A commit's inputs are read once it is known that it may be followed. */
+/** Reads a commit's inputs, and answers them where it may be followed. */
 async function readCommit(
   { store, remote, request }: { store: GitStore; remote: Remote; request: FetchRequest },
   commit: string,
@@ -111,12 +111,29 @@ async function readCommit(
     deepen: (depth) => store.deepen(remote.git, depth, remote.limits),
     fetchObjects: (ids) => store.fetchObjects(remote.git, ids, remote.limits),
   };
-  const { notes, mayInstruct, approvals, awaited } = await judgeCommit(deepStore, commit, request);
   const { directory, path, node, location } = request;
   const cache = await RoutedCache.open(directory);
   const inputs = await readTree(store, { commit, path, node, branch: location.branch }, cache);
   // A disk that takes no cache costs time at the next fetch, and nothing else.
   await cache.save().catch(() => undefined);
+  const judged = await judgeCommit(deepStore, commit, request, listRouted(inputs, request));
+  const { notes, mayInstruct, approvals, awaited, peers } = judged;
   const trailers = mayInstruct ? inputs.commit.trailers : [];
-  return { ...inputs, commit: { ...inputs.commit, trailers }, notes, awaited, ...(approvals && { approvals }) };
+  const objects = { ...inputs.objects, ...(peers && { peers }) };
+  return {
+    ...inputs,
+    objects,
+    commit: { ...inputs.commit, trailers },
+    notes,
+    awaited,
+    ...(approvals && { approvals }),
+  };
+}
+
+/** The nodes whose routes this one's templates render, or rendered before: whoever changes those changes what runs here. */
+function listRouted({ manifests }: Pick<ReadParts, "manifests">, { node, base }: FetchRequest): string[] {
+  const says = (content: Uint8Array, word: string): boolean => Buffer.from(content).includes(word);
+  if (!manifests.some((entry) => entry.node === node && says(entry.content, "template"))) return [];
+  const now = manifests.filter((entry) => entry.node !== node && says(entry.content, "routes"));
+  return [...new Set([...now.map((entry) => entry.node), ...(base?.routed ?? [])])];
 }

@@ -11,6 +11,8 @@ export interface InputQuestion {
   node: string;
   /** Another node whose directory is of interest. */
   peer?: string | undefined;
+  /** Other nodes whose routes are rendered on this one. */
+  routed?: readonly string[] | undefined;
 }
 
 /** Ids; undefined where there is no such thing. */
@@ -55,11 +57,15 @@ export class InputReader {
     const manifests = select(entries, "manifests", "directory");
     if (manifests === undefined) return undefined;
     const nodes = await this.#list(manifests);
-    const { node, peer } = this.#question;
+    const { node, peer, routed = [] } = this.#question;
+    const directories = new Map(
+      nodes.filter(({ kind }) => kind === "directory").map(({ name, id: own }) => [name, own]),
+    );
     const found = {
-      directory: select(nodes, node, "directory"),
+      directory: directories.get(node),
       fleet: select(entries, "fleet.toml", "file"),
-      peer: peer === undefined ? undefined : select(nodes, peer, "directory"),
+      peer: peer === undefined ? undefined : directories.get(peer),
+      peers: Object.fromEntries(routed.flatMap((name) => pair(name, directories.get(name)))),
     };
     this.#last = { id, found };
     return found;
@@ -68,6 +74,10 @@ export class InputReader {
   async #list(tree: string): Promise<TreeEntry[]> {
     return parseTree(await this.#objects.read(tree, "tree"));
   }
+}
+
+function pair(name: string, id: string | undefined): [string, string][] {
+  return id === undefined ? [] : [[name, id]];
 }
 
 const NOTHING: InputObjects = { directory: undefined, fleet: undefined, peer: undefined };

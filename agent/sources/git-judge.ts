@@ -1,8 +1,9 @@
-// What is judged of a branch's newest commit before its inputs are read: signatures, approval, and since when the node that
+// What is judged of a branch's newest commit before its inputs are given to the agent: signatures, approval, and since when the node that
 // is waited for has had its part of it. Runs in the child that fetches; what holds a change is for desired/ to say.
 
 import { parse } from "smol-toml";
 
+import type { SnapshotObjects } from "../../shared/in-force.ts";
 import type { Approvals, AwaitedPeer } from "../../shared/snapshot.ts";
 import { findApproval, selectTags } from "./git-approval.ts";
 import { isSameInputs } from "./git-basis.ts";
@@ -26,18 +27,26 @@ export interface Judgement {
   mayInstruct: boolean;
   approvals: Approvals | undefined;
   awaited: AwaitedPeer | undefined;
+  /** The directories of other nodes that were judged too. */
+  peers: SnapshotObjects["peers"];
 }
 
 /** Judges one commit. Throws a `GitFailure` where it is not trusted. */
-export async function judgeCommit(store: JudgedStore, commit: string, request: FetchRequest): Promise<Judgement> {
+export async function judgeCommit(
+  store: JudgedStore,
+  commit: string,
+  request: FetchRequest,
+  routed: readonly string[],
+): Promise<Judgement> {
   const { keys, base, directory, node, path, tags } = request;
   const readText = async (id: string): Promise<string> => Buffer.from(await store.read(id, "blob")).toString("utf8");
   const signers = keys === undefined ? undefined : await SignerFinder.open(keys, directory);
   try {
-    const first = new History(store, { commit, path, node });
+    const question = { commit, path, node, routed: keys === undefined ? [] : routed };
+    const first = new History(store, question);
     const tip = await readTip(first);
     const gates = readGates(await readJudgingFleet(tip, base, readText), node);
-    const history = gates.after === undefined ? first : new History(store, { commit, path, node, peer: gates.after });
+    const history = gates.after === undefined ? first : new History(store, { ...question, peer: gates.after });
     const judge = signers && new TrustJudge({ node, history, signers, base, readFleet: readText });
     const notes = (await judge?.judge()) ?? [];
     const mayInstruct = judge === undefined || !speaksToAgents(tip) || (await judge.isTipSigned());
@@ -45,6 +54,7 @@ export async function judgeCommit(store: JudgedStore, commit: string, request: F
     const chosen = gates.approval && isChange ? selectTags(tags ?? [], commit) : undefined;
     if (chosen !== undefined) await store.fetchObjects(await listMissing(store, chosen));
     return {
+      peers: keys === undefined ? undefined : tip.objects.peers,
       notes: mayInstruct ? notes : [...notes, IGNORED],
       mayInstruct,
       approvals: chosen && (await findApproval(store, chosen, { commit, path, node, objects: tip.objects, signers })),

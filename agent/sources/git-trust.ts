@@ -136,9 +136,10 @@ export class TrustJudge {
     return this.#buildValues(objects, this.#fleet.values);
   }
 
-  #buildValues({ directory }: BaseInputs["objects"], fleet: ScopeValues): ScopeValues {
-    return directory === undefined
-      ? fleet
-      : new Map<Scope, string>([...fleet, [`directory ${this.#question.node}`, directory]]);
+  #buildValues({ directory, peers = {} }: BaseInputs["objects"], fleet: ScopeValues): ScopeValues {
+    const values = new Map<Scope, string>(fleet);
+    for (const [node, id] of Object.entries(peers)) values.set(`directory ${node}`, id);
+    if (directory !== undefined) values.set(`directory ${this.#question.node}`, directory);
+    return values;
   }
 }
