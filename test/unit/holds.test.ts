@@ -3,10 +3,12 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
+import { judgeTurn } from "../../agent/cli/once.ts";
 import { findFreezeEnd } from "../../agent/desired/freeze.ts";
 import { type Change, listHolds } from "../../agent/desired/holds.ts";
 import { type Fleet, fleetSchema } from "../../shared/fleet.ts";
 import { parseToml } from "../../shared/parse-toml.ts";
+import { buildTurn, buildView } from "../builders/turns.ts";
 
 const HOUR = 3_600_000;
 const at = (text: string): number => Date.parse(`${text}Z`);
@@ -99,6 +101,13 @@ const AFTER = { rollout: { after: "stage" } };
 const FREEZE = { freeze: [{ schedule: "0 16 * * 5", for: "64h" }] };
 const ALL = { approval: "tag", ...FREEZE, ...AFTER };
 const same = { revision: REVISION, objects: OBJECTS };
+
+test("orca up --once ends with a refusal where the whole change is held, however well all runs", () => {
+  const views = [buildView("web")];
+  const held = { revision: REVISION, holds: [{ kind: "freeze", reason: "it is frozen" } as const], desired: undefined };
+  expect(judgeTurn(buildTurn({ views }))).toBe("settled");
+  expect(judgeTurn(buildTurn({ views, state: { held } }))).toBe("refused");
+});
 
 describe("a change", () => {
   test("is held by all that applies, and each says so", () => {
