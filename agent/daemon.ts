@@ -121,6 +121,7 @@ async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {
     hostNotes: config.hostNotes,
     assumeDataMounted: standIns !== undefined,
     frontImage: config.docker.frontImage,
+    ownDirectories: [config.stateDir, config.runDir, chooseSecretDirectory(config.runDir)],
     agentPorts: listOwnAddresses(config).flatMap(readAgentPort),
     render: undefined,
   };

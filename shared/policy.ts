@@ -5,32 +5,36 @@ import * as z from "zod";
 
 import { absolutePath, name, secretPath, sizeBytes } from "./schema-leaf.ts";
 
+/** A pattern that the host's administrator writes. */
+const pattern = z.string().superRefine((text, ctx) => {
+  try {
+    RegExp(text, "u");
+  } catch {
+    ctx.addIssue({
+      code: "custom",
+      message: "this is no regular expression",
+      params: { hint: "write one in JavaScript's syntax" },
+    });
+  }
+});
+
 const envRule = z
   .strictObject({
-    name: z.string().min(1).describe("The variable; * matches any run of characters."),
-    must_match: z.string().optional().describe("A regular expression its value must match."),
+    name: z
+      .string()
+      .min(1)
+      .describe("The variable; * matches any run of characters. A secret file counts by its name."),
+    must_match: pattern.optional().describe("A regular expression its value must match, wherever the value is from."),
     forbidden: z.boolean().optional(),
     required: z.boolean().optional(),
   })
   .superRefine((rule, ctx) => {
-    if (rule.must_match === undefined && rule.forbidden === undefined && rule.required === undefined) {
-      ctx.addIssue({
-        code: "custom",
-        message: "the rule says nothing",
-        params: { hint: "write must_match, forbidden or required" },
-      });
-    }
-    if (rule.must_match === undefined) return;
-    try {
-      RegExp(rule.must_match, "u");
-    } catch {
-      ctx.addIssue({
-        code: "custom",
-        path: ["must_match"],
-        message: "this is no regular expression",
-        params: { hint: "write one in JavaScript's syntax" },
-      });
-    }
+    if (rule.must_match !== undefined || rule.forbidden !== undefined || rule.required !== undefined) return;
+    ctx.addIssue({
+      code: "custom",
+      message: "the rule says nothing",
+      params: { hint: "write must_match, forbidden or required" },
+    });
   });
 
 /** The schema of policy.toml. */
@@ -72,6 +76,16 @@ export const policySchema = z
       })
       .prefault({}),
     env: z.array(envRule).default([]),
+    text: z
+      .strictObject({
+        forbidden: z
+          .array(pattern)
+          .default([])
+          .describe(
+            "Patterns that nothing a service is given may match: variables, program, files as rendered, secrets.",
+          ),
+      })
+      .prefault({}),
     secrets: z.strictObject({ allowed_prefixes: z.array(secretPath).optional() }).prefault({}),
     bootstrap: z.strictObject({ allowed_files: z.array(absolutePath).default([]) }).prefault({}),
     backups: z

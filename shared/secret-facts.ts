@@ -21,8 +21,10 @@ export interface SecretFacts {
   look(path: string): SecretFact | undefined;
   /** True when the value of this version is at hand. */
   holds(path: string, version: string): boolean;
-  /** Whether a value matches a pattern; undefined where it is not at hand. */
-  matches(path: string, version: string, pattern: RegExp): boolean | undefined;
+  /** Whether a value, or one variable of a bootstrap file, matches a pattern; undefined where it is not at hand. */
+  matches(name: { path: string; version: string; variable?: string }, pattern: RegExp): boolean | undefined;
+  /** The variables of a bootstrap file by name; none where it is not at hand. */
+  listVariables(path: string, version: string): readonly string[];
 }
 
 /** A path and a version of its value, as steps and specs name it. */
@@ -45,6 +47,7 @@ export const STAND_IN_FACTS: SecretFacts = {
   look: () => ({ kind: "value", version: STAND_IN_VERSION, readMs: 0 }),
   holds: () => true,
   matches: () => undefined,
+  listVariables: () => [],
 };
 
 /** Where a container sees its secret files. */

@@ -118,6 +118,7 @@ function readKnownFacts(stateDir: string): SecretFacts {
     look: (path) => ({ kind: "value", version: known[path] ?? UNKNOWN_VERSION, readMs: 0 }),
     holds: () => true,
     matches: () => undefined,
+    listVariables: () => [],
   };
 }
 

@@ -11,9 +11,11 @@ import { describeProblem } from "../../shared/problem.ts";
 import { type SecretFacts, STAND_IN_FACTS } from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { type AcceptedManifest, keepText } from "./accept.ts";
-import { compileService } from "./compile.ts";
+import { type Compiled, compileService } from "./compile.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
-import { checkPolicy } from "./policy-check.ts";
+import { checkPolicy, type PolicySubject } from "./policy-check.ts";
+import { checkRepositoryPolicy } from "./policy-repositories.ts";
+import { buildSecretTests, checkContents } from "./policy-values.ts";
 import { isRotating } from "./rotation.ts";
 import { chooseSecrets, type SecretChoice } from "./secret-choice.ts";
 import type { DesiredSettings } from "./settings.ts";
@@ -60,10 +62,16 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
   const { service: name, accepted } = entry;
   const manifest = adaptToStandIn(entry.manifest, settings);
   const none = { service: undefined, accepted: undefined, contents: new Map<string, Uint8Array>() };
-  const refusal = await judge(name, manifest, input);
-  if (refusal !== undefined) return { ...none, objection: { state: "refused", reason: refusal, problems: [] } };
+  const realPaths = await readRealPaths(manifest, input);
+  const refuse = (reason: string): Choice => ({ ...none, objection: { state: "refused", reason, problems: [] } });
+  // First without any value, so that nothing is asked of a provider that the host does not allow.
+  const refusal = judge({ service: name, manifest, realPaths }, input);
+  if (refusal !== undefined) return refuse(refusal);
   const secrets = chooseVersions(entry, manifest, input);
   if (secrets.kind === "objected") return { ...none, objection: secrets.objection };
+  const tests = buildSecretTests(input.secrets.facts, secrets.versions);
+  const second = judge({ service: name, manifest, realPaths, secrets: tests }, input);
+  if (second !== undefined) return refuse(second);
   const read = (path: string): Uint8Array | undefined => readSource(entry, path, input);
   const compiled = compileService(name, manifest, {
     secrets,
@@ -78,6 +86,8 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
     const problems = await locateFindings(compiled.findings, accepted.text, snapshot.describeFile(settings.node, name));
     return { ...none, objection: { state: "invalid", reason: problems.map(describeProblem).join("; "), problems } };
   }
+  const third = judgeContents(compiled, settings);
+  if (third !== undefined) return refuse(third);
   const contents = new Map(compiled.contents);
   const files: Record<string, string> = {};
   for (const { source } of manifest.files) {
@@ -130,17 +140,43 @@ function adaptToStandIn(manifest: Manifest, settings: DesiredSettings): Manifest
   return rest;
 }
 
-async function judge(
-  service: string,
-  manifest: Manifest,
-  { settings, realPath }: ChoiceInput,
-): Promise<string | undefined> {
+async function readRealPaths(
+  { volumes }: Manifest,
+  { realPath }: ChoiceInput,
+): Promise<Record<string, string | undefined>> {
   const realPaths: Record<string, string | undefined> = {};
-  for (const { source } of manifest.volumes) if (source !== undefined) realPaths[source] = await realPath(source);
-  const [first, ...more] = checkPolicy({ service, manifest, realPaths }, settings.policy);
-  if (first !== undefined) {
-    const others = more.length === 0 ? "" : ` (and ${more.length} more)`;
-    return `the host's policy refuses it: ${first.key}: ${first.message}; rule ${first.rule}${others}`;
-  }
-  return undefined;
+  for (const { source } of volumes) if (source !== undefined) realPaths[source] = await realPath(source);
+  return realPaths;
+}
+
+/** The first refusal of the host's policy, in words; what only values could tell is left until they are known. */
+function judge(subject: PolicySubject, { settings, fleet }: ChoiceInput): string | undefined {
+  const { ownDirectories } = settings;
+  const refusals = checkPolicy({ ...subject, ownDirectories }, settings.policy).filter(({ deferred }) => !deferred);
+  const named = [...new Set(subject.manifest.backups.flatMap((backup) => backup.repositories))];
+  const stores = named.flatMap((name) => {
+    const repository = fleet?.repositories[name];
+    if (repository === undefined) return [];
+    return checkRepositoryPolicy(repository, settings.policy).map(({ key, rule, message }) => ({
+      key: `repositories.${name}.${key}`,
+      rule,
+      message,
+    }));
+  });
+  return describeRefusals([...refusals, ...stores]);
+}
+
+function judgeContents(compiled: Extract<Compiled, { ok: true }>, { policy }: DesiredSettings): string | undefined {
+  const files = compiled.service.files.flatMap(({ target, hash }) => {
+    const content = compiled.contents.get(hash);
+    return content === undefined ? [] : [{ path: [target], content }];
+  });
+  return describeRefusals(checkContents(files, policy).map((refusal) => ({ ...refusal, key: refusal.path.join() })));
+}
+
+function describeRefusals(refusals: readonly { key: string; rule: string; message: string }[]): string | undefined {
+  const [first, ...more] = refusals;
+  if (first === undefined) return undefined;
+  const others = more.length === 0 ? "" : ` (and ${more.length} more)`;
+  return `the host's policy refuses it: ${first.key}: ${first.message}; rule ${first.rule}${others}`;
 }

@@ -6,6 +6,7 @@ import type { Manifest } from "../../shared/manifest.ts";
 import type { Policy } from "../../shared/policy.ts";
 import { describePath } from "../../shared/problem.ts";
 import { isEveryAddress } from "../../shared/published-port.ts";
+import { checkValues, type SecretTests } from "./policy-values.ts";
 
 /** One refusal. */
 export interface Refusal {
@@ -15,6 +16,8 @@ export interface Refusal {
   key: string;
   path: readonly (string | number)[];
   message: string;
+  /** True where only the host can tell, since it hangs on a secret's value. */
+  deferred?: true;
 }
 
 type Unnamed = Omit<Refusal, "key">;
@@ -25,6 +28,10 @@ export interface PolicySubject {
   manifest: Manifest;
   /** Bind-mount source → the real path behind it; a source that is not in here is judged as written. */
   realPaths: Readonly<Record<string, string | undefined>>;
+  /** How values of secrets are tested; undefined where they are not known. */
+  secrets?: SecretTests | undefined;
+  /** Directories of the agent's own, besides those that every agent has. */
+  ownDirectories?: readonly string[] | undefined;
 }
 
 /** Capabilities that the engine gives every container anyway (moby, oci/caps/defaults.go). */
@@ -32,6 +39,9 @@ const DEFAULT_CAPABILITIES = new Set([
   ...["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP"],
   ...["NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"],
 ]);
+
+/** What holds every service's secrets, the host's law and the socket that acts: no policy lets it be mounted. */
+const OWN_DIRECTORIES = ["/etc/orca", "/run/orca", "/var/run/orca", "/var/lib/orca"];
 
 const DOCKER_SOCKETS = ["/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock"];
 
@@ -42,7 +52,7 @@ export function checkPolicy(subject: PolicySubject, policy: Policy): Refusal[] {
     ...checkMounts(subject, policy),
     ...checkSecurity(subject, policy),
     ...checkPorts(subject, policy),
-    ...checkEnv(subject, policy),
+    ...checkValues(subject.manifest, policy, subject.secrets),
     ...checkSecrets(subject, policy),
   ];
   return refusals.map((refusal) => ({ ...refusal, key: describePath(refusal.path) }));
@@ -63,7 +73,9 @@ function checkImage({ manifest }: PolicySubject, { images }: Policy): Unnamed[] 
   return refusals;
 }
 
-function checkMounts({ manifest, realPaths }: PolicySubject, { mounts, volumes }: Policy): Unnamed[] {
+function checkMounts(subject: PolicySubject, { mounts, volumes }: Policy): Unnamed[] {
+  const { manifest, realPaths } = subject;
+  const own = [...OWN_DIRECTORIES, ...(subject.ownDirectories ?? [])];
   return manifest.volumes.flatMap((volume, index) => {
     const path = ["volumes", index, "source"];
     if (volume.ephemeral && !volumes.allow_ephemeral) {
@@ -76,6 +88,10 @@ function checkMounts({ manifest, realPaths }: PolicySubject, { mounts, volumes }
     if (DOCKER_SOCKETS.some((socket) => isInside(socket, real))) {
       if (mounts.docker_socket) return [];
       return [{ rule: "mounts.docker_socket", path, message: `${shown} gives control of the engine` }];
+    }
+    if (own.some((directory) => isInside(real, directory) || isInside(directory, real))) {
+      const message = `${shown} holds what is Orca's own: secrets, state or its socket`;
+      return [{ rule: "mounts (Orca's own directories)", path, message }];
     }
     if (mounts.allowed_prefixes.some((prefix) => isInside(real, prefix))) return [];
     const allowed =
@@ -128,42 +144,6 @@ function checkPorts({ manifest }: PolicySubject, { ports }: Policy): Unnamed[] {
     const message = `port ${port.hostPort} may not be published on every address`;
     return [{ rule: "ports.public", path: ["ports", index], message }];
   });
-}
-
-function checkEnv({ manifest }: PolicySubject, policy: Policy): Unnamed[] {
-  const secrets = manifest.secrets?.env ?? {};
-  const paths = new Map<string, readonly string[]>();
-  for (const name of Object.keys(secrets)) paths.set(name, ["secrets", "env", name]);
-  for (const name of Object.keys(manifest.env)) paths.set(name, ["env", name]);
-  return policy.env.flatMap((rule) => {
-    const name = `env ${rule.name}`;
-    const pattern = new RegExp(`^${rule.name.split("*").map(escapePattern).join(".*")}$`, "u");
-    const found = [...paths.keys()].filter((key) => pattern.test(key));
-    if (rule.forbidden === true) {
-      return found.map((key) => ({
-        rule: name,
-        path: paths.get(key) ?? [],
-        message: `${key} is forbidden on this host`,
-      }));
-    }
-    if (rule.required === true && found.length === 0) {
-      return [{ rule: name, path: ["env"], message: `${rule.name} is required on this host` }];
-    }
-    if (rule.must_match === undefined) return [];
-    const wanted = new RegExp(rule.must_match, "u");
-    // What a secret holds is not known here, and what is not known does not match.
-    return found
-      .filter((key) => !Object.hasOwn(manifest.env, key) || !wanted.test(manifest.env[key] ?? ""))
-      .map((key) => ({
-        rule: name,
-        path: paths.get(key) ?? [],
-        message: `the value of ${key} does not match ${rule.must_match}`,
-      }));
-  });
-}
-
-function escapePattern(text: string): string {
-  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
 }
 
 function checkSecrets({ manifest }: PolicySubject, { secrets, bootstrap }: Policy): Unnamed[] {

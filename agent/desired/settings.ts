@@ -22,6 +22,8 @@ export interface DesiredSettings {
   assumeDataMounted: boolean;
   /** What the fronts of start-first services are made from; undefined where there are none, and stop-first is done. */
   frontImage: string | undefined;
+  /** Directories of the agent's own that no service may mount, besides those that every agent has. */
+  ownDirectories?: readonly string[];
   /** The agent's own listeners. */
   agentPorts: readonly PublishedPort[];
   /** Needed only where a manifest has a template. */

@@ -34,11 +34,7 @@ export async function readBootstrap(path: string): Promise<SecretAnswer> {
   }
 }
 
-/** The values of its variables; the file's own text where it cannot be parsed. */
-export function listBootstrapValues(value: Secret): string[] {
-  try {
-    return Object.values(parseBootstrap(value.expose()));
-  } catch {
-    return [value.expose()];
-  }
+/** The variables of one that was read: it has been parsed before. */
+export function readBootstrapVariables(value: Secret): Record<string, string> {
+  return parseBootstrap(value.expose());
 }

@@ -11,7 +11,7 @@ import type { Secret } from "../../shared/secret.ts";
 import { nameVersion, type SecretFact, type SecretFacts } from "../../shared/secret-facts.ts";
 import type { SecretAnswer, SecretProvider } from "../../shared/secret-provider.ts";
 import type { Clock } from "../host/clock.ts";
-import { isBootstrap, listBootstrapValues, readBootstrap } from "./bootstrap-file.ts";
+import { isBootstrap, readBootstrap, readBootstrapVariables } from "./bootstrap-file.ts";
 import type { HostKey } from "./host-key.ts";
 import type { KeptSecret, SealedFile } from "./seal.ts";
 
@@ -40,7 +40,7 @@ const DIGEST_DIGITS = 16;
 
 /** What a program could print of a value: of a bootstrap file its single variables. */
 function listShowable({ path, value }: KeptSecret): string[] {
-  return isBootstrap(path) ? listBootstrapValues(value) : [value.expose()];
+  return isBootstrap(path) ? Object.values(readBootstrapVariables(value)) : [value.expose()];
 }
 
 type Known = Exclude<SecretAnswer, { kind: "value" }> | { kind: "value"; version: string };
@@ -258,9 +258,15 @@ export class SecretKeeper {
       configured: this.#options.provider !== undefined,
       look: (path) => facts.get(path),
       holds: (path, version) => this.find(path, version) !== undefined,
-      matches: (path, version, pattern) => {
+      matches: ({ path, version, variable }, pattern) => {
         const value = this.find(path, version);
-        return value === undefined ? undefined : pattern.test(value.expose());
+        if (value === undefined) return undefined;
+        if (variable === undefined) return pattern.test(value.expose());
+        return pattern.test(readBootstrapVariables(value)[variable] ?? "");
+      },
+      listVariables: (path, version) => {
+        const value = isBootstrap(path) ? this.find(path, version) : undefined;
+        return value === undefined ? [] : Object.keys(readBootstrapVariables(value));
       },
     };
   }

@@ -86,7 +86,7 @@ export class TestNode {
   readonly sick = new Set<string>();
   /** Changes with a reboot of the host. */
   bootId = "boot-1";
-  readonly #choices: NodeChoices;
+  readonly choices: NodeChoices;
   #agent: Agent | undefined;
   #life: Life = { alive: false, timers: new Set() };
   sink: (Sink & { isBusy: boolean }) | undefined;
@@ -95,7 +95,7 @@ export class TestNode {
   #realSource: { isBusy: boolean } | undefined;
 
   constructor(choices: NodeChoices = {}) {
-    this.#choices = choices;
+    this.choices = choices;
     this.endpoints = choices.endpoints ?? new Set();
     this.clock.isBusy = () =>
       this.#writing > 0 ||
@@ -117,7 +117,7 @@ export class TestNode {
     this.#turn = undefined;
     const life: Life = { alive: true, timers: new Set() };
     this.#life = life;
-    this.sink = this.#choices.openSink?.(this.#lendClock(life), this.stateDir);
+    this.sink = this.choices.openSink?.(this.#lendClock(life), this.stateDir);
     const agent: Agent = new Agent({
       node: NODE,
       engine: {
@@ -140,15 +140,15 @@ export class TestNode {
         frontImage: undefined,
         agentPorts: [],
         render: undefined,
-        ...this.#choices.settings,
+        ...this.choices.settings,
       },
-      planSettings: { ...DEFAULT_PLAN_SETTINGS, ...this.#choices.planSettings },
-      peers: this.#choices.peers ?? { kind: "assume" },
+      planSettings: { ...DEFAULT_PLAN_SETTINGS, ...this.choices.planSettings },
+      peers: this.choices.peers ?? { kind: "assume" },
       secrets: {
-        provider: this.#choices.secrets,
-        sealed: this.#choices.secrets === undefined ? undefined : this.#openSealed(),
+        provider: this.choices.secrets,
+        sealed: this.choices.secrets === undefined ? undefined : this.#openSealed(),
         key: HOST_KEY,
-        maxStaleMs: this.#choices.maxStaleMs ?? 7 * 86_400_000,
+        maxStaleMs: this.choices.maxStaleMs ?? 7 * 86_400_000,
       },
       authFiles: [],
       clock: this.#lendClock(life),
@@ -252,7 +252,7 @@ export class TestNode {
 
   /** The fake source, or a real one whose reads say like the fake one's that a turn is under way. */
   #openSource(life: Life): Source {
-    const real = this.#choices.openSource?.(this.#lendClock(life));
+    const real = this.choices.openSource?.(this.#lendClock(life));
     this.#realSource = real;
     if (real === undefined) return this.source;
     const read = real.read.bind(real);

@@ -13,12 +13,15 @@ export class FakeSecrets implements SecretProvider {
   /** Answers in place of values, for one path or for `*`. */
   readonly faults = new Map<string, Exclude<SecretAnswer, { kind: "value" }>>();
   reads = 0;
+  /** Every path that was asked for. */
+  readonly asked = new Set<string>();
   /** While set, a reading does not end. */
   hang: Promise<void> | undefined;
   #hint: () => void = () => undefined;
 
   async read(paths: readonly string[]): Promise<ReadonlyMap<string, SecretAnswer>> {
     this.reads += 1;
+    for (const path of paths) this.asked.add(path);
     await this.hang;
     return new Map(paths.map((path) => [path, this.#answer(path)]));
   }

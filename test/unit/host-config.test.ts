@@ -90,7 +90,7 @@ test("the version that the agent says is the package's", () => {
 test("every file of host-config/ and systemd/ is looked at by a test", () => {
   const files = readdirSync(`${root}host-config`, { recursive: true, encoding: "utf8" }).toSorted();
   // The workflow is run by test/scenario/ci-workflow.test.ts.
-  expect(files).toEqual(["agent.toml", "ci", "ci/orca.yaml", "daemon.json", "policy.toml"]);
+  expect(files).toEqual(["agent.toml", "ci", "ci/orca.yaml", "daemon.json", "policy-stage.toml", "policy.toml"]);
   expect(readdirSync(`${root}systemd`)).toEqual(["orca-agent.service"]);
 });
 

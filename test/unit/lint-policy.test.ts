@@ -14,12 +14,17 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-async function judge(policy: string, files: Record<string, Content>, node?: string): Promise<string[]> {
+async function judge(
+  policy: string,
+  files: Record<string, Content>,
+  node?: string,
+  wanted = "policy",
+): Promise<string[]> {
   const file = join(directory, "policy.toml");
   writeFileSync(file, policy);
   const problems = await lintFiles(files, { policy: file, ...(node === undefined ? {} : { node }) });
   return problems
-    .filter(({ code }) => code === "policy")
+    .filter(({ code }) => code === wanted)
     .map(({ file: where, line, column, key, hint }) => {
       const short = where.replace(/^orca\/(manifests\/)?/, "").replace(/\.toml$/, "");
       return `${short}:${line}:${column} ${key} ${hint.replace("the host's policy refuses it: rule ", "")}`;
@@ -105,10 +110,14 @@ allowed_prefixes = ["/prod"]`;
     );
     expect(await judge(policy, { "manifests/vm-a/app.toml": good })).toEqual([]);
     const secret = service("", '[env]\nREGION = "eu"\n[secrets.env]\nPOLAR_API_URL = "/prod/url"');
-    // What a secret holds is not known, even where nothing at all would match.
-    expect(await judge(policy.replace("^https", "^|^https"), { "manifests/vm-a/app.toml": secret })).toContain(
-      "vm-a/app:7:1 secrets.env.POLAR_API_URL env POLAR_API_URL",
-    );
+    // What a secret holds is known on the host alone: said, and judged there.
+    expect(await judge(policy, { "manifests/vm-a/app.toml": secret })).toEqual([
+      "vm-a/app:1:1 image images.registries",
+      "vm-a/app:1:1 image images.require_digest",
+    ]);
+    expect(await judge(policy, { "manifests/vm-a/app.toml": secret }, undefined, "policy-on-host")).toEqual([
+      "vm-a/app:7:1 secrets.env.POLAR_API_URL rule env POLAR_API_URL",
+    ]);
   });
 
   it("of a realm judges that realm, and its own host's place in it", async () => {

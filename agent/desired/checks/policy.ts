@@ -3,6 +3,8 @@
 import type { Policy } from "../../../shared/policy.ts";
 import { describeSize } from "../../../shared/size.ts";
 import { checkPolicy } from "../policy-check.ts";
+import { checkRepositoryPolicy } from "../policy-repositories.ts";
+import { checkContents } from "../policy-values.ts";
 import {
   blame,
   blameFleet,
@@ -22,6 +24,7 @@ export function checkByPolicy(view: RepositoryView, policy: Policy, host: string
   return [
     ...judgeRealm(view, policy, host),
     ...services.flatMap((service) => judgeService(service, policy)),
+    ...services.flatMap((service) => judgeFiles(view, service, policy)),
     ...judgeTotals(view, policy),
     ...judgeRepositories(view, policy),
   ];
@@ -58,7 +61,21 @@ function judgeRealm(view: RepositoryView, { realm }: Policy, host: string | unde
 function judgeService(service: FiledService, policy: Policy): FileFinding[] {
   // Bind-mount sources are judged as written: where they really lead is known on the host alone.
   const refusals = checkPolicy({ service: service.service, manifest: service.manifest, realPaths: {} }, policy);
-  return refusals.map(({ rule, path, message }) =>
+  return refusals.map(({ rule, path, message, deferred }) =>
+    deferred === true
+      ? blame(service, path, { severity: "warning", code: "policy-on-host", message, hint: `rule ${rule}` })
+      : blame(service, path, { severity: "error", code: "policy", message, hint: describeRule(rule) }),
+  );
+}
+
+/** Files as they are written; the host judges templates as they are rendered too. */
+function judgeFiles(view: RepositoryView, service: FiledService, policy: Policy): FileFinding[] {
+  if (policy.text.forbidden.length === 0) return [];
+  const files = service.manifest.files.flatMap(({ source }, index) => {
+    const content = view.files.read(service.node, source);
+    return content === undefined ? [] : [{ path: ["files", index, "source"], content }];
+  });
+  return checkContents(files, policy).map(({ rule, path, message }) =>
     blame(service, path, { severity: "error", code: "policy", message, hint: describeRule(rule) }),
   );
 }
@@ -80,41 +97,15 @@ function judgeTotals(view: RepositoryView, { memory: { max_total: most }, ...pol
   });
 }
 
-/** Where backups may go, and for whom they may be encrypted: what Git says must be what the host allows. */
-function judgeRepositories(view: RepositoryView, { backups, pinned }: Policy): FileFinding[] {
-  return Object.entries(view.fleet.fleet?.repositories ?? {}).flatMap(([name, repository]) => {
-    const refuse = (key: string, rule: string, message: string): FileFinding =>
+function judgeRepositories(view: RepositoryView, policy: Policy): FileFinding[] {
+  return Object.entries(view.fleet.fleet?.repositories ?? {}).flatMap(([name, repository]) =>
+    checkRepositoryPolicy(repository, policy).map(({ key, rule, message }) =>
       blameFleet(view, ["repositories", name, key], {
         severity: "error",
         code: "policy",
         message,
         hint: describeRule(rule),
-      });
-    const findings: FileFinding[] = [];
-    if (repository.kind === "s3") {
-      const { endpoint, region } = repository;
-      // Only the host is shown: a URL may hold a password.
-      const { host } = new URL(endpoint);
-      const among = (list: readonly string[]): boolean => list.map(trimSlash).includes(trimSlash(endpoint));
-      if (backups.endpoints !== undefined && !among(backups.endpoints)) {
-        findings.push(refuse("endpoint", "backups.endpoints", `${host} is not an allowed endpoint`));
-      }
-      if (backups.regions !== undefined && !backups.regions.includes(region)) {
-        findings.push(refuse("region", "backups.regions", `${region} is not an allowed region`));
-      }
-      if (pinned.repository_endpoints.length > 0 && !among(pinned.repository_endpoints)) {
-        findings.push(refuse("endpoint", "pinned.repository_endpoints", `${host} is not a pinned endpoint`));
-      }
-    }
-    const strangers = repository.recipients.filter((recipient) => !pinned.recipients.includes(recipient));
-    if (pinned.recipients.length > 0 && strangers.length > 0) {
-      const message = `${strangers.length} of its recipients are not pinned on this host`;
-      findings.push(refuse("recipients", "pinned.recipients", message));
-    }
-    return findings;
-  });
-}
-
-function trimSlash(url: string): string {
-  return url.replace(/\/$/, "");
+      }),
+    ),
+  );
 }
