@@ -15,8 +15,8 @@ export type SecretFact =
 
 /** Everything that desired state needs to know of secrets. Another object means that something has changed. */
 export interface SecretFacts {
-  /** False where no provider is configured. */
-  configured: boolean;
+  /** What kind of provider there is, if any: what a server holds is not there before the server is. */
+  provider: "none" | "file" | "server";
   /** Undefined where a path was never asked for. */
   look(path: string): SecretFact | undefined;
   /** True when the value of this version is at hand. */
@@ -43,7 +43,7 @@ export const STAND_IN_VERSION = "stand-in";
 
 /** The facts of a trial: every path has a value. */
 export const STAND_IN_FACTS: SecretFacts = {
-  configured: true,
+  provider: "file",
   look: () => ({ kind: "value", version: STAND_IN_VERSION, readMs: 0 }),
   holds: () => true,
   matches: () => undefined,

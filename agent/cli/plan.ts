@@ -114,7 +114,7 @@ function readKnownFacts(stateDir: string): SecretFacts {
   const services = Object.values(readStoredInForce(stateDir)?.services ?? {});
   const known = Object.assign({}, ...services.map((service) => service.secrets ?? {})) as Record<string, string>;
   return {
-    configured: true,
+    provider: "file",
     look: (path) => ({ kind: "value", version: known[path] ?? UNKNOWN_VERSION, readMs: 0 }),
     holds: () => true,
     matches: () => undefined,

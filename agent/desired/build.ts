@@ -9,6 +9,7 @@ import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import { compareText, describeProblem } from "../../shared/problem.ts";
 import type { Approvals, Snapshot } from "../../shared/snapshot.ts";
 import { accept, type Acceptance, keepBefore } from "./accept.ts";
+import { findClosureFaults } from "./bootstrap-closure.ts";
 import { chooseRelease } from "./choose.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { describeHeldChange } from "./held-summary.ts";
@@ -171,7 +172,8 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   const accepted = [...acceptance.services.values()];
   const { facts, settled } = input.secrets;
   const rotation = chooseRotation({ services: accepted, inForce: input.inForce, facts, settled });
-  const secrets = { facts, settled, rotation };
+  const closure = findClosureFaults(accepted, facts.provider === "server");
+  const secrets = { facts, settled, rotation, closure };
   for (const entry of accepted) {
     const choice = await chooseRelease(entry, { ...input, fleet: fleet.fleet, before, services: all, held, secrets });
     if (choice.objection !== undefined) objections.set(entry.service, choice.objection);

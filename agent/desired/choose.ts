@@ -11,6 +11,7 @@ import { describeProblem } from "../../shared/problem.ts";
 import { type SecretFacts, STAND_IN_FACTS } from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { type AcceptedManifest, keepText } from "./accept.ts";
+import type { ClosureFault } from "./bootstrap-closure.ts";
 import { type Compiled, compileService } from "./compile.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { checkPolicy, type PolicySubject } from "./policy-check.ts";
@@ -35,7 +36,13 @@ export interface ChoiceInput {
   /** True while the whole change is held, so that files come from the store and not from the snapshot. */
   held: boolean;
   /** What is known of secrets, and whose turn it is to take newer ones. */
-  secrets: { facts: SecretFacts; settled: ReadonlySet<string>; rotation: ReadonlySet<string> };
+  secrets: {
+    facts: SecretFacts;
+    settled: ReadonlySet<string>;
+    rotation: ReadonlySet<string>;
+    /** What would keep the fleet's own secrets server or forge from starting. */
+    closure: readonly ClosureFault[];
+  };
 }
 
 /** One service as chosen: `service` is undefined where nothing can run. */
@@ -64,6 +71,8 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
   const none = { service: undefined, accepted: undefined, contents: new Map<string, Uint8Array>() };
   const realPaths = await readRealPaths(manifest, input);
   const refuse = (reason: string): Choice => ({ ...none, objection: { state: "refused", reason, problems: [] } });
+  const closure = input.secrets.closure.find((fault) => fault.service === name);
+  if (closure !== undefined && settings.standIns === undefined) return refuse(`${closure.message}; ${closure.hint}`);
   // First without any value, so that nothing is asked of a provider that the host does not allow.
   const refusal = judge({ service: name, manifest, realPaths }, input);
   if (refusal !== undefined) return refuse(refusal);
@@ -106,7 +115,7 @@ function chooseVersions(
   { inForce, secrets, settings }: ChoiceInput,
 ): SecretChoice {
   const before = inForce?.services[service];
-  const facts = settings.standIns === undefined || secrets.facts.configured ? secrets.facts : STAND_IN_FACTS;
+  const facts = settings.standIns === undefined || secrets.facts.provider !== "none" ? secrets.facts : STAND_IN_FACTS;
   const isNew = before?.text !== accepted.text;
   return chooseSecrets({ manifest, facts, before, isNew, mayRotate: secrets.rotation.has(service) });
 }

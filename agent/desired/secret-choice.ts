@@ -45,7 +45,7 @@ type PathChoice = { version: string; blocked?: string; note?: string } | Objecti
 /** Chooses the versions for one service. */
 export function chooseSecrets(input: SecretInput): SecretChoice {
   const { manifest, facts, before } = input;
-  if (manifest.secrets !== undefined && !facts.configured) {
+  if (manifest.secrets !== undefined && facts.provider === "none") {
     const reason =
       "it takes secrets, and no provider is configured: write [secrets] into agent.toml, or --secrets FILE";
     return { kind: "objected", objection: { state: "refused", reason, problems: [] } };

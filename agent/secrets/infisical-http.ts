@@ -68,7 +68,10 @@ export class WatchedFetch {
     if (!response.ok) {
       const message = readText(body, "message") ?? "no reason";
       this.#refusals.set(url, { status: response.status, error: readText(body, "error") ?? "", message });
-    } else if (isLogin) this.token = readToken(body);
+    } else if (isLogin) {
+      this.token = readToken(body);
+      if (this.token === undefined) this.#give("its answer to the login holds no token: is it Infisical?");
+    }
     return new Response(text, { status: response.status, headers: { "content-type": "application/json" } });
   }
 
@@ -115,9 +118,8 @@ function readText(body: unknown, key: string): string | undefined {
   return typeof value === "string" ? value.slice(0, 200) : undefined;
 }
 
-function readToken(body: unknown): { value: string; expiresInMs: number } {
+function readToken(body: unknown): { value: string; expiresInMs: number } | undefined {
   const { accessToken, expiresIn } = body as { accessToken?: unknown; expiresIn?: unknown };
-  if (typeof accessToken !== "string" || typeof expiresIn !== "number")
-    throw new RoundEnded("its answer to the login holds no token: is it Infisical?");
+  if (typeof accessToken !== "string" || typeof expiresIn !== "number") return undefined;
   return { value: accessToken, expiresInMs: expiresIn * 1_000 };
 }

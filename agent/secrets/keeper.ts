@@ -38,6 +38,11 @@ const POLL_JITTER = 0.1;
 const KEPT_VERSIONS = 3;
 const DIGEST_DIGITS = 16;
 
+function describeProvider(provider: SecretProvider | undefined): SecretFacts["provider"] {
+  if (provider === undefined) return "none";
+  return provider.kind === "infisical" ? "server" : "file";
+}
+
 /** What a program could print of a value: of a bootstrap file its single variables. */
 function listShowable({ path, value }: KeptSecret): string[] {
   return isBootstrap(path) ? Object.values(readBootstrapVariables(value)) : [value.expose()];
@@ -255,7 +260,7 @@ export class SecretKeeper {
   #buildFacts(): SecretFacts {
     const facts = new Map([...this.#answers].map(([path, answer]) => [path, this.#describe(path, answer)] as const));
     return {
-      configured: this.#options.provider !== undefined,
+      provider: describeProvider(this.#options.provider),
       look: (path) => facts.get(path),
       holds: (path, version) => this.find(path, version) !== undefined,
       matches: ({ path, version, variable }, pattern) => {

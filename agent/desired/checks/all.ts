@@ -1,5 +1,6 @@
 // Every check there is, in one list. Used by lint; pure, so that the agent could ask the same.
 
+import { checkBootstrap } from "./bootstrap.ts";
 import { checkConstraints } from "./constraints-check.ts";
 import { checkFiles } from "./files.ts";
 import { checkMembership } from "./membership.ts";
@@ -15,6 +16,7 @@ import { checkUnused } from "./unused.ts";
 
 const CHECKS: readonly Check[] = [
   checkMembership,
+  checkBootstrap,
   checkReferences,
   checkConstraints,
   checkNetwork,

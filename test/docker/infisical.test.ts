@@ -1,0 +1,223 @@
+// The Infisical provider with its real child and the real SDK, against servers that answer as those of 2024 and 2026 do: what
+// each answer becomes, how often it is asked, and that nothing it says or is given shows in an error.
+
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+
+import { InfisicalProvider } from "../../agent/secrets/infisical-provider.ts";
+import type { SecretAnswer } from "../../shared/secret-provider.ts";
+import { FakeClock } from "../fakes/fake-clock.ts";
+import { FakeInfisical, type InfisicalFault } from "../fakes/fake-infisical.ts";
+
+const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
+const directory = mkdtempSync(join(tmpdir(), "orca-infisical-"));
+const clientIdFile = join(directory, "id");
+const clientSecretFile = join(directory, "secret");
+
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+describe.each([2024, 2026] as const)("a server of %d", (generation) => {
+  let server: FakeInfisical;
+  let clock: FakeClock;
+  let provider: InfisicalProvider;
+
+  beforeEach(async () => {
+    server = new FakeInfisical(generation);
+    await server.listen();
+    for (const [path, value] of Object.entries({
+      "/prod/app/PASSWORD": "canary-one",
+      "/prod/app/TOKEN": "canary two\nwith lines",
+      "/prod/db/PASSWORD": "canary-three",
+      "/other/KEY": "canary-four",
+    }))
+      server.secrets.set(path, value);
+    writeFileSync(clientIdFile, server.clientId, { mode: 0o600 });
+    writeFileSync(clientSecretFile, `${server.clientSecret}\n`, { mode: 0o600 });
+    clock = new FakeClock();
+    provider = open();
+  });
+
+  afterEach(async () => {
+    provider.close();
+    await server.close();
+  });
+
+  function open(project = server.project): InfisicalProvider {
+    const { url, environment } = server;
+    const place = { url, project, environment, clientIdFile, clientSecretFile };
+    return new InfisicalProvider({ place, pollMs: 300_000 }, MAIN, clock);
+  }
+
+  async function read(...paths: string[]): Promise<Record<string, string>> {
+    const answers = await provider.read(paths);
+    expect(JSON.stringify([...answers])).not.toContain("canary");
+    return Object.fromEntries([...answers].map(([path, answer]) => [path, describeAnswer(answer)]));
+  }
+
+  test("one login, one list for each folder, and every value as it is", async () => {
+    expect(await read("/prod/app/PASSWORD", "/prod/app/TOKEN", "/prod/db/PASSWORD")).toEqual({
+      "/prod/app/PASSWORD": "canary-one",
+      "/prod/app/TOKEN": "canary two\nwith lines",
+      "/prod/db/PASSWORD": "canary-three",
+    });
+    await read("/prod/app/PASSWORD", "/prod/db/PASSWORD");
+    expect([server.count("login"), server.count("list"), server.count("name")]).toEqual([1, 4, 0]);
+  });
+
+  test("what is out of scope is denied, what is not there is not found, however a list looks", async () => {
+    server.scopes = ["/prod/app"];
+    const answers = await read("/prod/app/PASSWORD", "/prod/app/NONE", "/other/KEY", "/prod/db/PASSWORD", "/gone/KEY");
+    expect(answers["/prod/app/PASSWORD"]).toBe("canary-one");
+    expect(answers["/prod/app/NONE"]).toMatch(/^not-found: Secret with name 'NONE' not found/);
+    expect(answers["/other/KEY"]).toMatch(/^denied: You are not allowed to/);
+    expect(answers["/prod/db/PASSWORD"]).toMatch(/^denied: /);
+    expect(answers["/gone/KEY"]).toMatch(/^denied: /);
+    server.scopes = ["/"];
+    expect((await read("/gone/KEY"))["/gone/KEY"]).toMatch(/^not-found: Folder with path/);
+  });
+
+  test("an expired token is renewed by one login, and its end is not waited for", async () => {
+    await read("/prod/app/PASSWORD");
+    server.expireTokens();
+    expect((await read("/prod/app/PASSWORD", "/other/KEY"))["/other/KEY"]).toBe("canary-four");
+    expect(server.count("login")).toBe(2);
+    await clock.advance(3_600_000 * 0.69);
+    await read("/prod/app/PASSWORD");
+    expect(server.count("login")).toBe(2);
+    await clock.advance(3_600_000 * 0.02);
+    await read("/prod/app/PASSWORD");
+    expect(server.count("login")).toBe(3);
+  });
+
+  test("a project that is not there, or that the identity is not in, fails closed and says so", async () => {
+    server.isMember = false;
+    expect((await read("/prod/app/PASSWORD"))["/prod/app/PASSWORD"]).toMatch(/^denied: You are not/);
+    provider.close();
+    provider = open("11111111-2222-3333-4444-555555555555");
+    expect((await read("/prod/app/PASSWORD"))["/prod/app/PASSWORD"]).toMatch(/Project with ID/);
+  });
+
+  test("a reference that leads nowhere, and a value that is hidden, are never delivered", async () => {
+    server.secrets.set("/prod/app/BROKEN", "${NOT_A_REF}");
+    server.secrets.set("/prod/app/HIDDEN", "canary-five");
+    server.hidden.add("/prod/app/HIDDEN");
+    const answers = await read("/prod/app/BROKEN", "/prod/app/HIDDEN");
+    // A server of 2024 keeps the text of the reference, and knows no hidden values.
+    expect(answers["/prod/app/BROKEN"]).toMatch(generation === 2024 ? /^\$\{NOT_A_REF\}$/ : /^not-found: it is empty/);
+    expect(answers["/prod/app/HIDDEN"]).toMatch(generation === 2024 ? /^canary-five$/ : /^denied: its value is hidden/);
+  });
+
+  test("one secret that refers out of scope does not take the others of its folder away", async () => {
+    server.secrets.set("/prod/app/LEAK", "leak-${prod.prod.DB_PASSWORD}");
+    expect((await read("/prod/app/PASSWORD"))["/prod/app/PASSWORD"]).toBe("canary-one");
+  });
+
+  test("imports are followed, and the folder's own value wins", async () => {
+    server.imports.set("/prod/app", ["/prod/db", "/other"]);
+    const answers = await read("/prod/app/KEY", "/prod/app/PASSWORD");
+    expect(answers).toEqual({ "/prod/app/KEY": "canary-four", "/prod/app/PASSWORD": "canary-one" });
+  });
+
+  const FAULTS: [name: string, fault: InfisicalFault, reason: RegExp, waitMs?: number][] = [
+    ["500", { kind: "status", status: 500, body: '{"message":"Something went wrong"}' }, /500: Something went wrong/],
+    ["a gateway's page", { kind: "status", status: 502, body: "<html>canary", type: "text/html" }, /502/],
+    ["a login page", { kind: "status", status: 200, body: "<html>canary", type: "text/html" }, /no JSON/],
+    ["nonsense in JSON", { kind: "status", status: 200, body: '{"hello":"canary"}' }, /is it Infisical/],
+    [
+      "an unknown route",
+      { kind: "status", status: 404, body: '{"error":"Not Found","message":"Route"}' },
+      /is it Infisical/,
+    ],
+    ["a rate limit with its time", { kind: "rate", retryAfter: "7" }, /429/, 7_000],
+    ["a rate limit without one", { kind: "rate", retryAfter: undefined }, /429/, 60_000],
+    ["a reset", { kind: "reset" }, /ECONNRESET|closed|hang up/],
+    ["a redirect", { kind: "redirect", to: "http://127.0.0.1:1/" }, /redirect/],
+  ];
+
+  test.each(FAULTS)("%s at the login: unavailable, and asked once", async (_name, fault, reason, waitMs) => {
+    server.fault = fault;
+    const answer = (await provider.read(["/prod/app/PASSWORD"])).get("/prod/app/PASSWORD");
+    expect(answer).toMatchObject({ kind: "unavailable", reason: expect.stringMatching(reason) });
+    expect(JSON.stringify(answer)).not.toContain("canary");
+    if (waitMs !== undefined) expect(answer).toMatchObject({ waitMs });
+    expect(server.seen.length).toBe(1);
+  });
+
+  test.each(FAULTS)("%s at a list: unavailable, and asked once", async (_name, fault, reason, waitMs) => {
+    server.faultAt = "secrets";
+    server.fault = fault;
+    const answer = (await provider.read(["/prod/app/PASSWORD"])).get("/prod/app/PASSWORD");
+    expect(answer).toMatchObject({ kind: "unavailable", reason: expect.stringMatching(reason) });
+    if (waitMs !== undefined) expect(answer).toMatchObject({ waitMs });
+    expect([server.count("login"), server.count("list")]).toEqual([1, 1]);
+    // The login was good: it is not made again for that.
+    server.fault = undefined;
+    expect((await read("/prod/app/PASSWORD"))["/prod/app/PASSWORD"]).toBe("canary-one");
+    expect(server.count("login")).toBe(1);
+  });
+
+  test("a wrong client secret: no second try before a minute, and no lock is run into", async () => {
+    writeFileSync(clientSecretFile, "wrong", { mode: 0o600 });
+    const answer = (await provider.read(["/prod/app/PASSWORD"])).get("/prod/app/PASSWORD");
+    expect(answer).toMatchObject({
+      kind: "unavailable",
+      reason: expect.stringContaining("Invalid credentials"),
+      waitMs: 60_000,
+    });
+    await provider.read(["/prod/app/PASSWORD"]);
+    expect(server.count("login")).toBe(1);
+    await clock.advance(61_000);
+    writeFileSync(clientSecretFile, server.clientSecret, { mode: 0o600 });
+    expect((await read("/prod/app/PASSWORD"))["/prod/app/PASSWORD"]).toBe("canary-one");
+  });
+
+  test("down for an hour, whatever is asked: at most one login a minute after the first five", async () => {
+    server.fault = { kind: "reset" };
+    for (let asked = 0; asked < 16; asked += 1) {
+      await provider.read(["/prod/app/PASSWORD"]);
+      await clock.advance(25_000);
+    }
+    // 400 seconds: five at once, then one a minute.
+    expect(server.count("login")).toBeLessThanOrEqual(5 + 7);
+    expect(server.count("login")).toBeGreaterThan(5);
+  }, 60_000);
+
+  test("two who ask at once are asked for one after the other, with one login", async () => {
+    server.fault = { kind: "slow", ms: 50 };
+    await Promise.all([read("/prod/app/PASSWORD"), read("/prod/db/PASSWORD")]);
+    expect(server.count("login")).toBe(1);
+  });
+});
+
+describe("a server of 2026", () => {
+  test("a thousand secrets in thirty folders cost thirty lists; one that hangs ends at the deadline", async () => {
+    const server = new FakeInfisical(2026);
+    await server.listen();
+    writeFileSync(clientIdFile, server.clientId, { mode: 0o600 });
+    writeFileSync(clientSecretFile, server.clientSecret, { mode: 0o600 });
+    const paths = Array.from({ length: 1_000 }, (_, index) => `/prod/folder-${index % 30}/SECRET_${index}`);
+    for (const path of paths) server.secrets.set(path, `value of ${path}`);
+    const { url, project, environment } = server;
+    const place = { url, project, environment, clientIdFile, clientSecretFile };
+    const provider = new InfisicalProvider({ place, pollMs: 300_000 }, MAIN);
+    const answers = await provider.read(paths);
+    expect(paths.every((path) => describeAnswer(answers.get(path)) === `value of ${path}`)).toBe(true);
+    expect([server.count("login"), server.count("list"), server.count("name")]).toEqual([1, 30, 0]);
+    server.fault = { kind: "hang" };
+    const startedMs = performance.now();
+    const hung = (await provider.read(["/prod/folder-1/SECRET_1"])).get("/prod/folder-1/SECRET_1");
+    expect(hung).toMatchObject({ kind: "unavailable", reason: "no answer within 20 s" });
+    expect(performance.now() - startedMs).toBeLessThan(26_000);
+    provider.close();
+    await server.close();
+  }, 60_000);
+});
+
+function describeAnswer(answer: SecretAnswer | undefined): string {
+  if (answer === undefined) return "no answer";
+  return answer.kind === "value" ? answer.value.expose() : `${answer.kind}: ${answer.reason}`;
+}
