@@ -35,7 +35,8 @@ function chooseCommitStatus(source: AgentConfig["source"]): DaemonConfig["commit
   return { url: git.url, apiUrl, tokenFile, caFile: git.ca_file, targetUrl };
 }
 
-function describeProvider(secrets: AgentConfig["secrets"]): SecretsConfig {
+/** What the host's configuration says of secrets, as the agent is told. */
+export function describeProvider(secrets: AgentConfig["secrets"]): SecretsConfig {
   const common = { keyFile: secrets?.key_file, maxStaleMs: secrets?.max_stale ?? DEFAULT_MAX_STALE_MS };
   if (secrets?.file !== undefined) {
     const { file, plain, identity_file: identityFile = nameIdentityFile(file) } = secrets;

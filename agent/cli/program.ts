@@ -7,7 +7,7 @@ import type { AgentCommandOptions } from "./agent.ts";
 import type { FleetPlanOptions } from "./fleet-plan.ts";
 import type { KeygenOptions } from "./keygen.ts";
 import type { PlanOptions } from "./plan.ts";
-import { addSecrets } from "./secrets-program.ts";
+import { addDrill, addSecrets } from "./secrets-program.ts";
 import { run } from "./run.ts";
 import type { LintOptions } from "./lint.ts";
 import type { SchemaName } from "./schema.ts";
@@ -40,6 +40,7 @@ export function buildProgram(): Command {
   addSecrets(program);
   addKeygen(program);
   addFleet(program);
+  addDrill(program);
   addClientCommands(program);
   return program;
 }

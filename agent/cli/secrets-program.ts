@@ -1,8 +1,9 @@
-// The words of `orca secrets`: its commands and options.
+// The words of `orca secrets` and `orca drill`: their commands and options.
 
 import type { Command } from "commander";
 
 import { run } from "./run.ts";
+import type { DrillOptions } from "./drill-isolation.ts";
 import type { SecretsOptions } from "./secrets.ts";
 
 /** Adds `orca secrets`. */
@@ -23,6 +24,31 @@ export function addSecrets(program: Command): void {
   addPlace(secrets.command("edit"))
     .description("opens all secrets in $EDITOR, in memory, and writes them back")
     .action(run(async (options: SecretsOptions) => (await import("./secrets.ts")).editSecrets(options)));
+}
+
+/** Adds `orca drill`. */
+export function addDrill(program: Command): void {
+  const drill = program
+    .command("drill")
+    .description("tries live what must hold")
+    .addHelpText("after", "\nExample:\n  orca drill isolation ./platform");
+  drill
+    .command("isolation")
+    .description("tries to reach secrets and databases of other realms from this host; writes down what held")
+    .argument("<dir>", "a manifests repository, or its orca/ directory")
+    .option("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
+    .option("--node <name>", "the node to play; the one of agent.toml when left out")
+    .option("--json", "prints JSON")
+    .addHelpText(
+      "after",
+      "\nExits with 0 when all held, 3 when something is reachable, 1 when something could not be tried." +
+        "\n\nExample:\n  orca drill isolation ./platform --config /etc/orca/agent.toml",
+    )
+    .action(
+      run(async (directory: string, options: DrillOptions) =>
+        (await import("./drill-isolation.ts")).drillIsolation(directory, options),
+      ),
+    );
 }
 
 const EXAMPLES =

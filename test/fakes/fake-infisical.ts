@@ -57,14 +57,17 @@ export class FakeInfisical {
   #wrong = 0;
   #tokens = new Map<string, number>();
   #server: Server;
+  #port = 0;
 
   constructor(generation: 2024 | 2026) {
     this.generation = generation;
     this.#server = createServer((request, response) => void this.#serve(request, response));
   }
 
+  /** Begins to listen, on the same port again after `close`. */
   async listen(): Promise<void> {
-    await new Promise<void>((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
+    await new Promise<void>((resolve) => this.#server.listen(this.#port, "127.0.0.1", resolve));
+    this.#port = (this.#server.address() as AddressInfo).port;
   }
 
   async close(): Promise<void> {
@@ -73,7 +76,7 @@ export class FakeInfisical {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `http://127.0.0.1:${this.#port}`;
   }
 
   /** Every token given so far is worth nothing from now on, as if its time were over. */

@@ -1,0 +1,110 @@
+// `orca drill isolation`: tries from this host what must not be possible, live: to read secrets of other realms, and to
+// connect to their databases. Writes what it found beside the agent's state. Prints no value.
+
+import { mkdir, writeFile } from "node:fs/promises";
+import { connect } from "node:net";
+import { join } from "node:path";
+
+import { listIsolationTargets, type ForbiddenListener } from "../desired/isolation.ts";
+import { readHostFile } from "../host/host-files.ts";
+import { openSecrets } from "../secrets/open.ts";
+import { agentConfigSchema } from "../../shared/agent-config.ts";
+import type { SecretProvider } from "../../shared/secret-provider.ts";
+import { describeProvider } from "./agent.ts";
+import { CommandError, EXIT } from "./exit-codes.ts";
+import { readRepository } from "./lint-read.ts";
+
+/** The options of `orca drill isolation`. */
+export interface DrillOptions {
+  config: string;
+  node?: string;
+  json?: boolean;
+}
+
+/** One thing that was tried. `held`: it was refused, as it must be. `unknown`: it could not be tried. */
+interface Probe {
+  what: string;
+  result: "held" | "broken" | "unknown";
+  detail: string;
+}
+
+const CONNECT_MS = 3_000;
+const AT_ONCE = 16;
+
+/** Runs the drill; answers 0 when all held, 3 when something is reachable, 1 when something could not be tried. */
+export async function drillIsolation(directory: string, options: DrillOptions): Promise<number> {
+  const config = await readHostFile(agentConfigSchema, options.config);
+  const node = options.node ?? config.node;
+  const { view } = await readRepository(directory);
+  const targets = listIsolationTargets(view, node);
+  if (targets === undefined)
+    throw new CommandError(`fleet.toml says no realm of ${node}: add [nodes.${node}] with env`);
+  const stateDir = config.state.dir;
+  const place = { node, stateDir, program: process.argv[1] ?? "" };
+  const { provider } = await openSecrets(describeProvider(config.secrets), place);
+  const secrets = await probeSecrets(provider, targets.secrets);
+  provider?.close();
+  const probes = [...secrets, ...(await probeAll(targets.databases))];
+  const atIso = new Date().toISOString();
+  const record = { version: 1, at: atIso, node, realm: targets.realm, probes };
+  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  const file = join(stateDir, "drill-isolation.json");
+  await writeFile(file, `${JSON.stringify(record, undefined, 2)}\n`, { mode: 0o600 });
+  print(record, file, options.json === true);
+  if (probes.some(({ result }) => result === "broken")) return EXIT.notHealthy;
+  return probes.some(({ result }) => result === "unknown") ? EXIT.failed : EXIT.ok;
+}
+
+/** A provider that gives one of these gives stage what is production's. */
+async function probeSecrets(provider: SecretProvider | undefined, paths: readonly string[]): Promise<Probe[]> {
+  if (paths.length === 0) return [];
+  if (provider === undefined)
+    return [{ what: "secrets", result: "held", detail: "this host has no provider of secrets" }];
+  const answers = await provider.read(paths);
+  return paths.map((path): Probe => {
+    const answer = answers.get(path);
+    const what = `secret ${path}`;
+    if (answer?.kind === "value")
+      return { what, result: "broken", detail: `${provider.location} gives it to this host` };
+    if (answer?.kind === "denied" || answer?.kind === "not-found")
+      return { what, result: "held", detail: `${answer.kind}: ${answer.reason}` };
+    return { what, result: "unknown", detail: answer?.reason ?? "no answer" };
+  });
+}
+
+async function probeAll(listeners: readonly ForbiddenListener[]): Promise<Probe[]> {
+  const open = [...listeners];
+  const probes: Probe[] = [];
+  const work = async (): Promise<void> => {
+    for (let next = open.shift(); next !== undefined; next = open.shift()) probes.push(await probeListener(next));
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return probes;
+}
+
+function probeListener({ service, host, port }: ForbiddenListener): Promise<Probe> {
+  const what = `${service} at ${host}:${port}`;
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: CONNECT_MS });
+    const end = (result: Probe["result"], detail: string): void => {
+      socket.destroy();
+      resolve({ what, result, detail });
+    };
+    socket.once("connect", () => end("broken", "it takes connections from this host"));
+    socket.once("timeout", () => end("held", "no answer"));
+    socket.once("error", (error: NodeJS.ErrnoException) => end("held", error.code ?? error.message));
+  });
+}
+
+function print(record: { realm: string; node: string; probes: readonly Probe[] }, file: string, json: boolean): void {
+  if (json) {
+    console.log(JSON.stringify(record, undefined, 2));
+    return;
+  }
+  const count = (result: Probe["result"]): number => record.probes.filter((probe) => probe.result === result).length;
+  for (const { what, result, detail } of record.probes)
+    if (result !== "held") console.log(`${result}: ${what}: ${detail}`);
+  console.log(
+    `${record.node} (${record.realm}): ${count("held")} held, ${count("broken")} broken, ${count("unknown")} not tried; ${file}`,
+  );
+}
