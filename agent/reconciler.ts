@@ -41,7 +41,7 @@ export interface ReconcilerParts {
   peers: PeerPort;
   settings: PlanSettings;
   secrets: Pick<SecretKeeper, "use" | "refresh">;
-  delivery: Pick<SecretDelivery, "hashes">;
+  delivery: Pick<SecretDelivery, "hashes" | "verify">;
 }
 
 /** Files, and a share of the containers that no event named, are looked at again this often. */
@@ -143,6 +143,7 @@ export class Reconciler {
     if (resync) {
       this.#resyncedMs = clock.monotonicMs();
       await files.verify();
+      await this.#parts.delivery.verify();
     }
     // What is in flight is read before the engine: an operation that ends in between is planned around, never doubled.
     const { operations, outcomes } = executor.takeStock();

@@ -35,6 +35,8 @@ export class SecretDelivery {
   readonly #root: string;
   readonly #find: DeliveryOptions["find"];
   readonly #hashes = new Map<string, string>();
+  /** Each delivered file by the same key: where it lies, and its time and size as this agent left it. */
+  readonly #left = new Map<string, { path: string; stamp: string | undefined }>();
 
   constructor({ runDir, find }: DeliveryOptions) {
     this.#root = join(runDir, "secrets");
@@ -50,10 +52,16 @@ export class SecretDelivery {
         const marks = await readMarks(join(this.#root, service, name));
         for (const [target, hash] of Object.entries(marks)) {
           const path = join(this.#root, service, specHash, basename(target));
-          if ((await stat(path).catch(() => undefined)) !== undefined)
-            this.#hashes.set(fileKey(service, specHash, target), hash);
+          if ((await readStamp(path)) !== undefined) await this.#note(fileKey(service, specHash, target), hash, path);
         }
       }
+    }
+  }
+
+  /** Forgets files that are not as they were left: the next turn writes them anew. */
+  async verify(): Promise<void> {
+    for (const [key, { path, stamp }] of this.#left) {
+      if (this.#hashes.has(key) && (await readStamp(path)) !== stamp) this.#hashes.delete(key);
     }
   }
 
@@ -97,7 +105,7 @@ export class SecretDelivery {
       if (owner !== undefined) await give(`${path}.new`, owner);
       await chmod(`${path}.new`, Number.parseInt(mode, 8));
       await rename(`${path}.new`, path);
-      this.#hashes.set(fileKey(place.service, place.specHash, target), hash);
+      await this.#note(fileKey(place.service, place.specHash, target), hash, path);
     }
     const marks: Marks = Object.fromEntries(files.map(({ target, hash }) => [target, hash]));
     await writeFile(`${directory}.json`, JSON.stringify(marks), { mode: 0o600 });
@@ -109,7 +117,16 @@ export class SecretDelivery {
     await rm(directory, { recursive: true, force: true });
     await rm(`${directory}.json`, { force: true });
     const prefix = `${dirname(fileKey(place.service, place.specHash, ""))}/`;
-    for (const key of this.#hashes.keys()) if (key.startsWith(prefix)) this.#hashes.delete(key);
+    for (const key of this.#left.keys()) {
+      if (!key.startsWith(prefix)) continue;
+      this.#hashes.delete(key);
+      this.#left.delete(key);
+    }
+  }
+
+  async #note(key: string, hash: string, path: string): Promise<void> {
+    this.#hashes.set(key, hash);
+    this.#left.set(key, { path, stamp: await readStamp(path) });
   }
 
   #directory({ service, specHash }: SecretPlace): string {
@@ -137,6 +154,11 @@ function nameFileVariable(name: string): string {
 async function give(path: string, owner: string): Promise<void> {
   const [uid = "0", gid = uid] = owner.split(":");
   await chown(path, Number(uid), Number(gid));
+}
+
+async function readStamp(path: string): Promise<string | undefined> {
+  const info = await stat(path).catch(() => undefined);
+  return info === undefined ? undefined : `${info.mtimeMs} ${info.size} ${info.ino} ${info.mode} ${info.uid}`;
 }
 
 async function readMarks(file: string): Promise<Marks> {

@@ -1,7 +1,7 @@
 // What a provider's answer means for a service that runs, that starts again, after a reboot, and for a new one: each cell of
 // the table is a test. And that an agent with everything else down brings back what it knows.
 
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { afterEach, describe, expect, test } from "vitest";
@@ -115,6 +115,21 @@ describe("delivery", () => {
     await node.start();
     await node.clock.advance(60_000);
     expect(node.engine.calls.length).toBe(calls);
+  });
+
+  test("a file that was taken away or changed by hand is put back", async () => {
+    const { node } = await bringUp();
+    const root = join(node.runDir, "secrets", "app");
+    const find = (): string =>
+      readdirSync(root, { recursive: true })
+        .map(String)
+        .find((path) => path.endsWith("db.password")) ?? "";
+    rmSync(join(root, find()));
+    await node.clock.advance(40_000);
+    expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
+    writeFileSync(join(root, find()), "tampered, and of another length");
+    await node.clock.advance(40_000);
+    expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
   });
 
   test("a directory that is not in memory gets nothing", async () => {
