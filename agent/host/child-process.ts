@@ -6,6 +6,7 @@ import { type ChildProcess, type ChildProcessWithoutNullStreams, spawn } from "n
 import { readFile, writeFile } from "node:fs/promises";
 import { constants, setPriority } from "node:os";
 
+import { type ChildSlots, HOST_SLOTS } from "./child-slots.ts";
 import { describeSize } from "../../shared/size.ts";
 
 /** One run of a child. */
@@ -33,8 +34,9 @@ const FLAGS = ["--max-semi-space-size=1", "--max-old-space-size=192"];
 const LOOK_EVERY_MS = 100;
 const STDERR_BYTES = 4096;
 
-/** Runs a child; never throws, and always ends. */
-export async function runChild(run: ChildRun): Promise<ChildEnd> {
+/** Runs a child, when there is a place for it; never throws, and always ends. Its deadline begins with it. */
+export async function runChild(run: ChildRun, slots: ChildSlots = HOST_SLOTS): Promise<ChildEnd> {
+  const giveBack = await slots.take(run.signal);
   try {
     // The agent's own flags are for a process that lives long and computes little.
     const child = spawn(process.execPath, [...FLAGS, run.program, run.command], {
@@ -44,6 +46,8 @@ export async function runChild(run: ChildRun): Promise<ChildEnd> {
     return await new Promise((resolve) => follow(child, run, resolve));
   } catch (error) {
     return describeNoStart(error);
+  } finally {
+    giveBack();
   }
 }
 

@@ -8,6 +8,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { ChildSlots } from "../../agent/host/child-slots.ts";
 import { type ChildEnd, type ChildRun, runChild } from "../../agent/host/child-process.ts";
 import { buildPlatform, PROGRAM } from "../builders/git-node.ts";
 import { GitServer } from "../builders/git-server.ts";
@@ -62,6 +63,29 @@ test("an agent that ends takes it along, also before it has begun", async () => 
   const ended = { kind: "failed", reason: "the agent ends", tooLarge: false };
   expect(await running).toEqual(ended);
   expect(await run("hang", { signal: ending.signal })).toEqual(ended);
+});
+
+test("on a small host one waits for the other, and its deadline begins when it does", async () => {
+  const slots = new ChildSlots(1);
+  const limits = { deadlineMs: 1_500, answerLimitBytes: 1_000, memoryLimitBytes: 2 ** 30 };
+  const ask = (command: string, signal = new AbortController().signal): Promise<ChildEnd> =>
+    runChild({ program, command, request: "ping", ...limits, signal }, slots);
+  const order: string[] = [];
+  const note = async (name: string, end: Promise<ChildEnd>): Promise<ChildEnd> => {
+    const ended = await end;
+    order.push(name);
+    return ended;
+  };
+  const gone = new AbortController();
+  const first = note("first", ask("hang"));
+  const second = note("second", ask("hang"));
+  const waiting = note("gone", ask("answer", gone.signal));
+  const third = note("third", ask("answer"));
+  setTimeout(() => gone.abort(), 300);
+  expect(await waiting).toEqual({ kind: "failed", reason: "the agent ends", tooLarge: false });
+  expect(await third).toMatchObject({ kind: "answered" });
+  expect([await first, await second].map((end) => end.kind)).toEqual(["failed", "failed"]);
+  expect(order).toEqual(["gone", "first", "second", "third"]);
 });
 
 test("a program that is not there is told", async () => {
