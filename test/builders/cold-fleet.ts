@@ -15,6 +15,7 @@ export interface ColdFleet {
   nodes: Record<string, string>;
   /** Node → service → manifest. */
   manifests: Record<string, Record<string, string>>;
+  services: readonly PlacedService[];
   /** The cold start by the declared times alone. */
   plan: ColdStartPlan;
 }
@@ -44,6 +45,7 @@ export async function buildColdFleet(topology: string, realm: string, scale: num
   return {
     nodes: Object.fromEntries(Object.keys(manifests).map((node) => [node, realm])),
     manifests,
+    services: own,
     plan: planColdStart(own, { known, defaultMs: 0, slots, slotMs }),
   };
 }

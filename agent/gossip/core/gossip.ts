@@ -157,7 +157,10 @@ export class Gossip {
   /** To be called every `TICK_MS`: everything that happens because time passes. */
   tick(nowMs: number): Effect[] {
     return this.#run(nowMs, (state) => {
-      for (const peer of state.peers.values()) lookAt(state, peer);
+      for (const node of state.linked) {
+        const peer = state.peers.get(node);
+        if (peer !== undefined) lookAt(state, peer);
+      }
       tendLinks(state);
       dialWhereDue(state);
       publishIfDue(state);

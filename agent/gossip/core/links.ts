@@ -109,16 +109,17 @@ export function endLink(state: State, id: number): void {
 
 /** Ends surplus links, and sends the heartbeats that are due. */
 export function tendLinks(state: State): void {
-  for (const peer of state.peers.values()) {
-    for (const spare of peer.spares) {
-      if (state.nowMs - spare.upMs < SPARE_MS) continue;
-      if (peer.link !== undefined && state.nowMs - peer.link.upMs < SPARE_MS) continue;
-      drop(state, spare, "another link to the same peer is used");
+  for (const link of state.links.values()) {
+    const peer = state.peers.get(link.node);
+    if (peer === undefined) continue;
+    if (peer.link === link) {
+      if (state.awakeMs - link.heardMs > GIVE_UP_MS * state.strain) drop(state, link, "nothing was heard on it");
+      else if (state.awakeMs - link.sentMs >= BEAT_MS) sendBeat(state, link);
+      continue;
     }
-    const { link } = peer;
-    if (link === undefined) continue;
-    if (state.awakeMs - link.heardMs > GIVE_UP_MS * state.strain) drop(state, link, "nothing was heard on it");
-    else if (state.awakeMs - link.sentMs >= BEAT_MS) sendBeat(state, link);
+    const isOld =
+      state.nowMs - link.upMs >= SPARE_MS && (peer.link === undefined || state.nowMs - peer.link.upMs >= SPARE_MS);
+    if (isOld) drop(state, link, "another link to the same peer is used");
   }
 }
 

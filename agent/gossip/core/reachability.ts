@@ -182,10 +182,12 @@ function describeAway({ state, why }: Peer, node: string): string {
 
 /** Reports nodes that are away for long: once, by the reachable node with the lowest name. */
 export function reportAway(state: State): void {
-  for (const peer of state.peers.values()) {
+  for (const name of state.linked) {
+    const peer = state.peers.get(name);
+    if (peer === undefined) continue;
     const away = peer.state === "dead" || peer.state === "unknown";
     const forMs = state.nowMs - peer.sinceMs;
-    if (!away || peer.reported || forMs < REPORT_AFTER_MS || !state.linked.has(peer.node)) continue;
+    if (!away || peer.reported || forMs < REPORT_AFTER_MS) continue;
     peer.reported = true;
     const { node, why } = peer;
     const lower = [...state.peers.values()].some((other) => other.state === "alive" && other.node < state.options.node);

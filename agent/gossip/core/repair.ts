@@ -6,12 +6,19 @@ import { compareVersions } from "./record.ts";
 import { type Link, send, type State } from "./state.ts";
 
 const REPAIR_EVERY_MS = 1_000;
+/**
+ * Where not everyone has a link to everyone, repair is what brings a record to those who do not wait for its owner. They get it
+ * later and less often in a larger fleet, so that what a node sends stays about the same.
+ */
+const NODES_PER_SECOND = 128;
 /** As many records as one digest may cause, so that no reply is without bound. */
 const RECORDS_PER_DIGEST = 64;
 
 /** Lets the next heartbeat to the next peer carry the sum, when it is time. */
 export function repairIfDue(state: State): void {
-  if (state.awakeMs - state.repairMs < REPAIR_EVERY_MS) return;
+  const isMesh = state.linked.size + 1 >= state.roster.size;
+  const everyMs = REPAIR_EVERY_MS * (isMesh ? 1 : Math.max(1, state.roster.size / NODES_PER_SECOND));
+  if (state.awakeMs - state.repairMs < everyMs) return;
   state.repairMs = state.awakeMs;
   for (;;) {
     const node = state.repairQueue.pop() ?? refill(state);
