@@ -34,6 +34,7 @@ import {
   type GossipOptions,
   type Link,
   type Member,
+  type Peer,
   refuse,
   sendTo,
   type State,
@@ -66,6 +67,9 @@ export interface PeerView {
   words: RecordBody | undefined;
 }
 
+/** A node without a link, in a fleet too large for all of them. */
+const UNLINKED: Peer = { ...beginPeer("", 0), why: "it has no link to this node" };
+
 /** One node's part in the gossip. Every method answers the effects that the shell is to carry out, in order. */
 export class Gossip {
   readonly #state: State;
@@ -92,8 +96,7 @@ export class Gossip {
       state.roster = roster;
       state.interests = interests;
       state.linked = selectLinked(roster, node, { interests, meshLimit });
-      for (const name of roster.keys())
-        if (name !== node && !state.peers.has(name)) state.peers.set(name, beginPeer(name, nowMs));
+      for (const name of state.linked) if (!state.peers.has(name)) state.peers.set(name, beginPeer(name, nowMs));
       state.effects.push({ kind: "changed" });
       dialWhereDue(state);
     });
@@ -157,10 +160,7 @@ export class Gossip {
   /** To be called every `TICK_MS`: everything that happens because time passes. */
   tick(nowMs: number): Effect[] {
     return this.#run(nowMs, (state) => {
-      for (const node of state.linked) {
-        const peer = state.peers.get(node);
-        if (peer !== undefined) lookAt(state, peer);
-      }
+      for (const peer of state.peers.values()) lookAt(state, peer);
       tendLinks(state);
       dialWhereDue(state);
       publishIfDue(state);
@@ -173,14 +173,18 @@ export class Gossip {
   /** What is known of every other node of the roster, in the order of their names. */
   view(): PeerView[] {
     const state = this.#state;
-    return [...state.peers.values()]
-      .toSorted((left, right) => (left.node < right.node ? -1 : 1))
-      .map(({ node, state: reachability, sinceMs, why, heardMs, proven }) => ({
-        ...{ node, state: reachability, why, forMs: state.nowMs - sinceMs },
-        stale: findStaleness(state, node),
-        silenceMs: state.awakeMs - Math.max(heardMs, proven?.atMs ?? -Infinity),
-        words: state.held.get(node)?.body,
-      }));
+    return [...state.roster.keys()]
+      .filter((node) => node !== state.options.node)
+      .toSorted()
+      .map((node) => {
+        const { state: reachability, sinceMs, why, heardMs, proven } = state.peers.get(node) ?? UNLINKED;
+        return {
+          ...{ node, state: reachability, why, forMs: state.nowMs - sinceMs },
+          stale: findStaleness(state, node),
+          silenceMs: state.awakeMs - Math.max(heardMs, proven?.atMs ?? -Infinity),
+          words: state.held.get(node)?.body,
+        };
+      });
   }
 
   /** What one other node said last, and why that is not its present word. */

@@ -2,7 +2,7 @@
 
 import { endRelays, lookAt, SUSPECT_MS } from "./reachability.ts";
 import { sendBeat } from "./repair.ts";
-import { type Link, type Peer, send, type State } from "./state.ts";
+import { beginPeer, type Link, type Peer, send, type State } from "./state.ts";
 
 /** A heartbeat is due when nothing was sent for so long. */
 const BEAT_MS = 1_000;
@@ -53,12 +53,13 @@ export function failDial(state: State, node: string, refused: boolean): void {
 
 /** A new authenticated stream. Of two that cross, the one that the lower name opened stays, unless it is silent. */
 export function addLink(state: State, { id, node, dialler }: Pick<Link, "id" | "node" | "dialler">): void {
-  const peer = state.peers.get(node);
-  if (peer === undefined) {
+  const { awakeMs, nowMs } = state;
+  if (!state.roster.has(node)) {
     state.effects.push({ kind: "close", link: id, reason: "not in the roster" });
     return;
   }
-  const { awakeMs, nowMs } = state;
+  const peer = state.peers.get(node) ?? beginPeer(node, nowMs);
+  state.peers.set(node, peer);
   const link: Link = {
     id,
     node,

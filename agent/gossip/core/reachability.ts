@@ -46,18 +46,24 @@ export function judge({ heard, silenceMs: silence, refused, noes, candidates, st
   return silence >= deathMs * strain ? "dead" : "suspect";
 }
 
+const BY_LINK = "alive by a link to it";
+
 /** Looks at one peer again, and asks others where it is not heard. */
 export function lookAt(state: State, peer: Peer): void {
-  if (!state.linked.has(peer.node)) return;
   const direct = directSilenceMs(state, peer) <= SUSPECT_MS * state.strain;
+  // As nearly always: it is alive, and was.
+  if (direct && peer.state === "alive" && peer.why === BY_LINK) {
+    peer.suspicion = undefined;
+    return;
+  }
   const proven = state.awakeMs - (peer.proven?.atMs ?? -Infinity) <= PROVEN_MS * state.strain;
   if (direct) peer.suspicion = undefined;
   else if (peer.state !== "unknown") askOthers(state, peer);
   if (peer.state === "unknown" && !direct && !proven) return;
   const next = direct || proven ? "alive" : judgeSilent(state, peer);
   const said = state.held.get(peer.node)?.body.left === true && peer.link === undefined ? "left" : next;
-  const via = direct ? "a link to it" : `a proof through ${peer.proven?.via ?? "others"}`;
-  turn(state, peer, said, describe(peer, said, via));
+  const alive = direct ? BY_LINK : `alive by a proof through ${peer.proven?.via ?? "others"}`;
+  turn(state, peer, said, describe(peer, said, alive));
 }
 
 function judgeSilent(state: State, peer: Peer): Reachability {
@@ -68,10 +74,10 @@ function judgeSilent(state: State, peer: Peer): Reachability {
   });
 }
 
-function describe(peer: Peer, next: Reachability, via: string): string {
+function describe(peer: Peer, next: Reachability, alive: string): string {
   switch (next) {
     case "alive":
-      return `alive by ${via}`;
+      return alive;
     case "left":
       return "its agent was told to end";
     case "unknown":
@@ -164,7 +170,8 @@ export function takeProof(state: State, from: string, proof: Extract<Message, { 
 export function findStaleness(state: State, node: string): string | undefined {
   const peer = state.peers.get(node);
   const held = state.held.get(node);
-  if (peer === undefined) return `${node} is not in this realm`;
+  if (!state.roster.has(node)) return `${node} is not in this realm`;
+  if (peer === undefined) return `${node} has no link to this node`;
   if (peer.state !== "alive") return describeAway(peer, node);
   if (held === undefined) return `${node} has said nothing yet`;
   if (held.body.left === true) return `the agent of ${node} was told to end`;

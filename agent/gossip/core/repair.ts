@@ -2,7 +2,7 @@
 
 import { describeSum } from "./holding.ts";
 import type { Message } from "./message.ts";
-import { compareVersions } from "./record.ts";
+import type { SignedRecord } from "./record.ts";
 import { type Link, send, type State } from "./state.ts";
 
 const REPAIR_EVERY_MS = 1_000;
@@ -64,23 +64,29 @@ export function sendDigest(state: State, link: Link, reply: boolean): void {
 
 /** Sends what the other lacks; where it has more, asks for that by an own digest. */
 export function takeDigest(state: State, link: Link, { have, sum, reply }: Extract<Message, { t: "digest" }>): void {
-  const theirs = new Map(have.map(([node, boot, seq]) => [node, { boot, seq }]));
-  let sent = 0;
-  let behind = false;
-  let same = true;
-  for (const { record } of state.held.values()) {
-    const their = theirs.get(record.node);
-    const order = their === undefined ? 1 : compareVersions(record, their);
-    theirs.delete(record.node);
-    if (order < 0) behind = true;
-    if (order !== 0) same = false;
-    if (order <= 0 || sent >= RECORDS_PER_DIGEST) continue;
-    sent += 1;
-    send(state, link, { t: "record", record });
+  const newer: SignedRecord[] = [];
+  let [behind, known] = [false, 0];
+  for (const [node, boot, seq] of have) {
+    const record = state.held.get(node)?.record;
+    if (record === undefined) behind ||= state.roster.has(node);
+    else {
+      known += 1;
+      const order = record.boot - boot || record.seq - seq;
+      if (order > 0) newer.push(record);
+      else if (order < 0) behind = true;
+    }
   }
-  for (const node of theirs.keys()) if (state.roster.has(node)) behind = true;
+  if (known < state.held.size) newer.push(...listLacking(state, have));
+  for (const record of newer.slice(0, RECORDS_PER_DIGEST)) send(state, link, { t: "record", record });
   if (reply && behind) sendDigest(state, link, false);
   // Equal versions under unequal sums: two records of one version, from a cloned key. All are sent, the greater wins.
-  if (!reply || !same || theirs.size > 0 || sum === describeSum(state)) return;
+  const isSame = newer.length === 0 && !behind && known === have.length;
+  if (!reply || !isSame || sum === describeSum(state)) return;
   for (const { record } of state.held.values()) send(state, link, { t: "record", record });
+}
+
+/** What the other has never heard of. */
+function listLacking(state: State, have: Extract<Message, { t: "digest" }>["have"]): SignedRecord[] {
+  const theirs = new Set(have.map(([node]) => node));
+  return [...state.held.values()].flatMap(({ record }) => (theirs.has(record.node) ? [] : [record]));
 }
