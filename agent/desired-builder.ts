@@ -213,8 +213,13 @@ export class DesiredBuilder {
 
   /** Nothing while the source cannot be read: what was put together from what is in force is no commit. */
   #describeNewest(reading: SourceReading): Pick<SourceState, "newest"> {
-    if (reading.kind !== "read" || reading.snapshot.commit === undefined) return {};
+    if (reading.kind === "failed") {
+      // What is in a commit that is not trusted is nobody's inputs.
+      const { revision } = reading;
+      return revision === undefined ? {} : { newest: { revision, inputs: `not trusted: ${revision}` } };
+    }
     const { snapshot } = reading;
+    if (snapshot.commit === undefined) return {};
     if (this.#newest?.snapshot !== snapshot)
       this.#newest = { snapshot, inputs: hashInputs(snapshot, this.#settings.node) };
     return { newest: { revision: snapshot.revision, inputs: this.#newest.inputs } };

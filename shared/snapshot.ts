@@ -74,6 +74,8 @@ export type SourceReading = {
       reason: string;
       /** The newest revision was read, and its signatures do not allow it. */
       distrusted?: boolean;
+      /** That revision. */
+      revision?: string;
       retryMs: number;
       /** When it was last read well, where the source remembers that longer than an agent lives. */
       readMs?: number;

@@ -50,7 +50,8 @@ export function judgeCommit(
   if (posted?.sha === sha && posted.key === SUCCESS) return { memory, verdict: undefined };
   const holds = desired.held && describeHolds(desired.held.holds);
   const held = holds ?? (newest.revision === turn.source.revision ? undefined : trouble);
-  const said = held === undefined ? describe(selectJudged(turn.services, desired)) : describeHeld(held);
+  const isTrusted = turn.source.holds?.every((hold) => hold.kind !== "trust") ?? true;
+  const said = held === undefined ? describe(selectJudged(turn.services, desired)) : describeHeld(held, isTrusted);
   const verdict = { sha, ...said, description: shorten(said.description) };
   return { memory, verdict: posted?.sha === sha && posted.key === verdict.key ? undefined : verdict };
 }
@@ -81,7 +82,9 @@ function selectJudged(services: readonly ServiceView[], desired: DesiredState): 
   });
 }
 
-function describeHeld(reason: string): Said {
+/** Only another commit helps one that is not trusted; what holds others may end by itself. */
+function describeHeld(reason: string, isTrusted: boolean): Said {
+  if (!isTrusted) return { key: "not-trusted", state: "failure", description: `not applied: ${reason}` };
   return { key: "held", state: "pending", description: `held: ${reason}` };
 }
 

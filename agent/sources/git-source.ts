@@ -118,7 +118,9 @@ export class GitSource implements Source {
     }
     const retryMs = clock.nowMs() + Math.max(LEAST_WAIT_MS, this.#nextMs - clock.monotonicMs());
     const { message: reason = FIRST_READING, distrusted = false } = this.#failure ?? {};
-    return { kind: "failed", reason, distrusted, retryMs, refreshing, ...(readMs === undefined ? {} : { readMs }) };
+    const revision = distrusted ? this.#refused?.tip : undefined;
+    const failed = { kind: "failed" as const, reason, distrusted, retryMs, refreshing };
+    return { ...failed, ...(readMs !== undefined && { readMs }), ...(revision !== undefined && { revision }) };
   }
 
   async watch(onHint: () => void): Promise<void> {

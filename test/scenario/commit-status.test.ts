@@ -7,8 +7,10 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { createLogger } from "../../agent/report/logger.ts";
 import { CommitStatus } from "../../agent/report/commit-status.ts";
+import type { TrustedKey } from "../../shared/trusted-key.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
 import { GitServer } from "../builders/git-server.ts";
+import { commitSigned, makeKey, trust } from "../builders/git-signing.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 import { FakeGitea, type FakeStatus } from "../fakes/fake-gitea.ts";
@@ -18,17 +20,20 @@ let forge: FakeGitea;
 let node: TestNode;
 let log: string;
 let pollMs: number;
+let keys: readonly TrustedKey[] | undefined;
 
 beforeEach(async () => {
   server = await new GitServer().start();
   forge = await new FakeGitea().start();
   log = "";
   pollMs = 15_000;
+  keys = undefined;
   const logger = createLogger("debug", { write: (line) => void (log += line) });
   const tokenFile = join(server.root, "status-token");
   writeFileSync(tokenFile, "writer\n", { mode: 0o600 });
   node = new TestNode({
-    openSource: (clock) => openGitSource(server, clock, { pollMs }),
+    // The child that verifies is a real process.
+    openSource: (clock) => openGitSource(server, clock, { pollMs, requestMs: 60_000, readKeys: async () => keys }),
     openSink: (clock, stateDir) => {
       const sink = new CommitStatus({ node: "vm1", stateDir, clock, logger, deadlineMs: 400 });
       const targetUrl = "https://status.example/{node}/{sha}";
@@ -90,6 +95,25 @@ test("a broken image is rolled back and told with the release that serves and wh
   expect(newest()?.description).toMatch(new RegExp(`^rolled back to ${first.slice(0, 12)}: a: `));
   const back = commit(good);
   await untilTold(back, "success");
+});
+
+test("a commit that is not trusted is told so, and the next good one is told in its place", async () => {
+  const key = makeKey(join(server.root, "keys"), "ops");
+  const first = commit(good);
+  await node.start();
+  await untilTold(first, "success");
+  keys = [trust(key, ["vm1"], true)];
+  const bad = commit({ ...good, a: buildManifest({ image: "app:2" }) });
+  await untilTold(bad, "failure");
+  expect(newest()?.description).toMatch(/^not applied: .*commit [0-9a-f]{40} by .* is not trusted: it is not signed/);
+  expect(node.engine.running("a")?.image).toBe("app:1");
+  // It is taken back, and the next one is signed.
+  const back = commitSigned(server.repository, { files: buildPlatform(good), key });
+  await node.clock.advanceUntil(() => node.turn.source.newest?.revision === back, 60_000, "it is taken back");
+  const files = buildPlatform({ ...good, b: buildManifest({ image: "app:2" }) });
+  const signed = commitSigned(server.repository, { files, key });
+  await untilTold(signed, "success");
+  expect(node.engine.running("b")?.image).toBe("app:2");
 });
 
 test("what is held and what is invalid is told as such, on the commit that brought it", async () => {
