@@ -70,8 +70,8 @@ function storm(nodes: number, loss: number): Outcome {
   }
   fleet.run(STORM_MS);
   const egress = fleet.sentBytes / nodes / (STORM_MS / 1_000);
-  fleet.run(30_000);
   const { user, system } = process.cpuUsage(cpu);
+  fleet.run(30_000);
   const missing = [...pending.values()].reduce((sum, one) => sum + one.missing.size, 0);
   expect(missing).toBe(0);
   return { delaysMs: delaysMs.toSorted((a, b) => a - b), egress, cpuMs: (user + system) / 1_000, events: fleet.events };
