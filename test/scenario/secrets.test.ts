@@ -3,6 +3,7 @@
 
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { inspect } from "node:util";
 
 import { afterEach, describe, expect, test } from "vitest";
 
@@ -115,6 +116,23 @@ describe("delivery", () => {
     await node.start();
     await node.clock.advance(60_000);
     expect(node.engine.calls.length).toBe(calls);
+  });
+
+  test("a value is in no event, whatever the program prints before it ends, and not in the state", async () => {
+    const { node, secrets } = open();
+    secrets.values.set(PATH, "correct horse battery");
+    const logs = ["password=correct horse battery", `auth ${Buffer.from("correct horse battery").toString("base64")}`];
+    node.engine.images.set("app:1", { endsAfterMs: 3_000, exitCode: 1, logs });
+    node.source.set({ app: WITH_ENV });
+    await node.start();
+    await node.until("backoff", ["app"]);
+    await node.clock.advance(10_000);
+    const everything = inspect(node.events, { depth: null, maxArrayLength: null, maxStringLength: null });
+    expect(everything).toContain("password=[REDACTED]");
+    expect(everything).toContain("auth [REDACTED]");
+    for (const form of ["correct horse", "Y29ycmVjdCBob3JzZS"]) expect(everything).not.toContain(form);
+    for (const file of readdirSync(node.stateDir, { withFileTypes: true }).filter((entry) => entry.isFile()))
+      expect(readFileSync(join(node.stateDir, file.name), "latin1")).not.toContain("correct horse");
   });
 
   test("a file that was taken away or changed by hand is put back", async () => {
