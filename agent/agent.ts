@@ -187,6 +187,7 @@ export class Agent {
   reload(settings: DesiredSettings): void {
     this.#builder.configure(settings);
     this.#builder.invalidate();
+    this.secrets.refresh();
     this.#queue.fire("reload");
   }
 

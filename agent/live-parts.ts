@@ -66,7 +66,7 @@ export class LiveParts {
 export function describeFixed(before: DaemonConfig, after: DaemonConfig): string | undefined {
   const fixed: Partial<Record<keyof DaemonConfig, string>> = {
     ...{ node: "node", source: "source", stateDir: "state.dir", docker: "docker", listen: "status.listen" },
-    ...{ policyFile: "policy.file", alerts: "alerts", output: "log", gossip: "gossip" },
+    ...{ policyFile: "policy.file", alerts: "alerts", secrets: "secrets", output: "log", gossip: "gossip" },
   };
   const changed = Object.entries(fixed).flatMap(([key, shown]) => {
     const [old, now] = [before[key as keyof DaemonConfig], after[key as keyof DaemonConfig]];
