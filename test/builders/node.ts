@@ -76,8 +76,8 @@ export class TestNode {
   readonly engine = new FakeEngine(this.clock);
   readonly source = new FakeSource(NODE);
   readonly stateDir = mkdtempSync(join(tmpdir(), "orca-scenario-"));
-  /** In memory, as /run is on a host. */
-  runDir = mkdtempSync("/dev/shm/orca-scenario-");
+  /** In memory, as /run is on a host, where secrets are delivered. */
+  runDir: string;
   readonly events: AgentEvent[] = [];
   /** What the fronts of this node do, whichever agent told them. */
   readonly fronts = new FakeFrontWorld();
@@ -96,6 +96,7 @@ export class TestNode {
 
   constructor(choices: NodeChoices = {}) {
     this.choices = choices;
+    this.runDir = choices.secrets === undefined ? join(this.stateDir, "run") : mkdtempSync("/dev/shm/orca-scenario-");
     this.endpoints = choices.endpoints ?? new Set();
     this.clock.isBusy = () =>
       this.#writing > 0 ||
