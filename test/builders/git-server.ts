@@ -2,16 +2,14 @@
 // TLS where a test wants it. It can misbehave in every way that a Git server has been seen to.
 
 import { execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { type Fault, type Purpose, spoilAnswer } from "./git-faults.ts";
 import { GitRepository } from "./git-repository.ts";
+import { LoopbackServer, type ServerCertificate } from "./loopback-server.ts";
 
 /** One request as the server saw it. */
 export interface SeenRequest {
@@ -36,10 +34,8 @@ export class GitServer {
   fault: Fault | undefined;
   /** Set where the repository is private. */
   isPrivate = false;
-  #server: Server | undefined;
-  #port = 0;
+  readonly #listener = new LoopbackServer();
   readonly #tls: boolean;
-  readonly #sockets = new Set<Socket>();
 
   constructor(options: { tls?: boolean } = {}) {
     this.#tls = options.tls === true;
@@ -47,25 +43,16 @@ export class GitServer {
 
   /** Begins to listen, on the same port again after `stop`. */
   async start(): Promise<this> {
-    const handle = (request: IncomingMessage, response: ServerResponse): void => void this.#answer(request, response);
-    this.#server = this.#tls ? createTlsServer(this.#makeCertificate(), handle) : createServer(handle);
-    this.#server.on("connection", (socket: Socket) => {
-      this.#sockets.add(socket);
-      socket.once("close", () => this.#sockets.delete(socket));
-    });
-    this.#server.listen(this.#port, "127.0.0.1");
-    await once(this.#server, "listening");
-    this.#port = (this.#server.address() as AddressInfo).port;
+    await this.#listener.start(
+      (request, response) => void this.#answer(request, response),
+      this.#tls ? this.#makeCertificate() : undefined,
+    );
     return this;
   }
 
   /** The server is gone: nothing listens any more. */
-  async stop(): Promise<void> {
-    const server = this.#server;
-    if (server === undefined) return;
-    this.#server = undefined;
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise((resolve) => server.close(resolve));
+  stop(): Promise<void> {
+    return this.#listener.stop();
   }
 
   async dispose(): Promise<void> {
@@ -74,7 +61,7 @@ export class GitServer {
   }
 
   get url(): string {
-    return `${this.#tls ? "https" : "http"}://localhost:${this.#port}/${NAME}`;
+    return `${this.#tls ? "https" : "http"}://localhost:${this.#listener.port}/${NAME}`;
   }
 
   /** The CA of a server with TLS. */
@@ -158,7 +145,7 @@ export class GitServer {
   }
 
   /** A CA of its own, and a certificate for localhost from it. */
-  #makeCertificate(): { key: Buffer; cert: Buffer } {
+  #makeCertificate(): ServerCertificate {
     const directory = join(this.root, "tls");
     mkdirSync(directory, { recursive: true });
     const openssl = (...parameters: string[]): void => {

@@ -1,10 +1,9 @@
 // Gitea's API of commit statuses on 127.0.0.1, answering as a real Gitea 1.21 was seen to: which status and which words,
 // also where it is odd (a commit that is not there is a 500; no access and not there are the same 404).
 
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
+
+import { LoopbackServer, type ServerCertificate } from "../builders/loopback-server.ts";
 
 /** What a token may do, and what its user may do with the repository. */
 interface FakeToken {
@@ -55,39 +54,27 @@ export class FakeGitea {
   pageSize = 50;
   fault: GiteaFault | undefined;
   readonly seen: { method: string; path: string; authorization: string | undefined }[] = [];
-  #server: Server | undefined;
-  #port = 0;
-  readonly #sockets = new Set<Socket>();
-  readonly #tls: { key: Buffer; cert: Buffer } | undefined;
+  readonly #listener = new LoopbackServer();
+  readonly #tls: ServerCertificate | undefined;
 
   /** @param tls the key and certificate of `localhost`, where it speaks TLS */
-  constructor(tls?: { key: Buffer; cert: Buffer }) {
+  constructor(tls?: ServerCertificate) {
     this.#tls = tls;
   }
 
   async start(): Promise<this> {
-    const handle = (request: IncomingMessage, response: ServerResponse): void => void this.#answer(request, response);
-    this.#server = this.#tls === undefined ? createServer(handle) : createTlsServer(this.#tls, handle);
-    this.#server.on("connection", (socket: Socket) => {
-      this.#sockets.add(socket);
-      socket.once("close", () => this.#sockets.delete(socket));
-    });
-    this.#server.listen(this.#port, "127.0.0.1");
-    await once(this.#server, "listening");
-    this.#port = (this.#server.address() as AddressInfo).port;
+    await this.#listener.start((request, response) => void this.#answer(request, response), this.#tls);
     return this;
   }
 
-  async stop(): Promise<void> {
-    const server = this.#server;
-    if (server === undefined) return;
-    this.#server = undefined;
-    for (const socket of this.#sockets) socket.destroy();
-    await new Promise((resolve) => server.close(resolve));
+  stop(): Promise<void> {
+    return this.#listener.stop();
   }
 
   get origin(): string {
-    return this.#tls === undefined ? `http://127.0.0.1:${this.#port}` : `https://localhost:${this.#port}`;
+    return this.#tls === undefined
+      ? `http://127.0.0.1:${this.#listener.port}`
+      : `https://localhost:${this.#listener.port}`;
   }
 
   /** The repository as Git has it. */
