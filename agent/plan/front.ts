@@ -2,8 +2,9 @@
 // The old container serves until the new release has settled; it ends only after the front sends its traffic elsewhere.
 
 import { backoffDelayMs } from "../../shared/backoff.ts";
+import { describeDuration } from "../../shared/duration.ts";
 import type { DesiredService } from "../../shared/desired-state.ts";
-import { nameFrontLanes, type ToldFront } from "../../shared/front.ts";
+import { findLaneService, nameFrontLanes, type ToldFront } from "../../shared/front.ts";
 import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { Operation, Step } from "../../shared/step.ts";
@@ -17,6 +18,8 @@ export interface FrontPlan {
   cancel: string[];
   lanes: NonNullable<NodeMemory["lanes"]>;
   nextMs: number[];
+  /** What failed and when it is tried again, in words. */
+  notes: string[];
 }
 
 /** A start-first service with its containers that can take traffic. */
@@ -49,7 +52,7 @@ export function isServed(world: World, desired: DesiredService, container: Obser
  * @param memory what this turn remembers of the services so far
  */
 export function planFronts(world: World, engine: Reachable, memory: NodeMemory["services"]): FrontPlan {
-  const result: FrontPlan = { operations: [], cancel: [], lanes: {}, nextMs: [] };
+  const result: FrontPlan = { operations: [], cancel: [], lanes: {}, nextMs: [], notes: [] };
   for (const desired of world.desired.services.values()) {
     if (desired.front === undefined) continue;
     const name = desired.front.service.name;
@@ -205,6 +208,8 @@ function offer(world: World, result: FrontPlan, operation: Operation): void {
   const failure = rememberLane(before?.about === about ? before : undefined, world, lane);
   if (failure !== undefined) result.lanes = { ...result.lanes, [lane]: { ...failure, about } };
   if (world.observed.operations.some((busy) => busy.lane === lane)) return;
-  if (failure !== undefined && world.nowMs < failure.nextMs) result.nextMs.push(failure.nextMs);
-  else result.operations.push(operation);
+  if (failure === undefined || world.nowMs >= failure.nextMs) return void result.operations.push(operation);
+  const wait = describeDuration(failure.nextMs - world.nowMs);
+  result.notes.push(`${findLaneService(lane)}: ${failure.message}; tried again in ${wait}`);
+  result.nextMs.push(failure.nextMs);
 }

@@ -89,7 +89,7 @@ function planReachable(world: World, answered: Reachable): Plan {
     services: nameCycles(world, [...draft.views, ...removals.views, ...viewObjections(world, draft.views)]),
     newExits: draft.newExits,
     newReleases: draft.newReleases,
-    notes: [...world.desired.notes, ...node.notes],
+    notes: [...world.desired.notes, ...node.notes, ...fronts.notes],
     nextMs: nextMs.length === 0 ? undefined : Math.min(...nextMs),
   };
 }

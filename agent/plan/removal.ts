@@ -12,8 +12,6 @@ import { rememberLane } from "./remember.ts";
 import { buildRemoval } from "./steps.ts";
 import type { World } from "./world.ts";
 
-/** How long a removed service may take to end. Its manifest, which said so, is gone. */
-
 /** What a plan does about removed services. */
 export interface Removals {
   removals: NodeMemory["removals"];

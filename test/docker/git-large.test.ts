@@ -55,7 +55,7 @@ class ChildWatch {
   }
 }
 
-describe.skipIf(process.env["ORCA_SLOW"] === undefined)("a large repository", () => {
+describe.skipIf(process.env["ORCA_SLOW"] === undefined)("in the slow lane (ORCA_SLOW=1): a large repository", () => {
   const root = mkdtempSync(join(tmpdir(), "orca-git-large-"));
   const server = new GitServer();
   const files = new Map<string, string>();

@@ -174,6 +174,9 @@ test("a front that does not answer: told again after a while, and nothing ends m
   await node.clock.advance(120_000);
   expect(running().toSorted()).toEqual(["app:1", "app:2"]);
   expect(served().id).toBe(before.id);
+  expect(node.turn.notes).toContainEqual(
+    expect.stringMatching(/^app: ask app\.front: connect ENOENT; tried again in \d/),
+  );
   node.fronts.mute.clear();
   await node.clock.advance(300_000);
   expect(served().image).toBe("app:2");

@@ -99,8 +99,12 @@ test(`${large} nodes with 30 % of all packets lost: the last state is known in 2
   expect(outcome.egress).toBeLessThanOrEqual(50_000);
 });
 
-test.skipIf(!SLOW)("1,000 nodes are simulated in less than a minute of CPU", { timeout: 300_000 }, () => {
-  const outcome = storm(1_000, 0);
-  expect(percentile(outcome, 0.99)).toBeLessThanOrEqual(10);
-  expect(outcome.cpuMs).toBeLessThan(60_000);
-});
+test.skipIf(!SLOW)(
+  "in the slow lane (ORCA_SLOW=1): 1,000 nodes are simulated in less than a minute of CPU",
+  { timeout: 300_000 },
+  () => {
+    const outcome = storm(1_000, 0);
+    expect(percentile(outcome, 0.99)).toBeLessThanOrEqual(10);
+    expect(outcome.cpuMs).toBeLessThan(60_000);
+  },
+);
