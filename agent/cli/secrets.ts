@@ -3,7 +3,7 @@
 
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -11,16 +11,18 @@ import { runInForeground } from "../host/foreground.ts";
 import { readHostFile } from "../host/host-files.ts";
 import { isInMemory } from "../host/memory-directory.ts";
 import {
+  changeSecretTable,
   nameIdentityFile,
   readSecretTable,
+  readSecretTableIfThere,
   type SecretFilePlace,
-  writeSecretTable,
 } from "../secrets/secret-store-file.ts";
 import { describeSecrets, parseSecrets, type SecretTable } from "../secrets/secret-text.ts";
 import { agentConfigSchema } from "../../shared/agent-config.ts";
 import { compareText } from "../../shared/problem.ts";
 import { secretPath } from "../../shared/schema-leaf.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
+import { ask, askHidden } from "./terminal.ts";
 
 /** The options of `orca secrets` as commander hands them over. */
 export interface SecretsOptions {
@@ -39,42 +41,65 @@ export async function listSecrets(options: SecretsOptions): Promise<number> {
   return EXIT.ok;
 }
 
-/** Sets one secret to what stdin holds, less a newline at its end. */
+/** Sets one secret to what stdin holds, less a newline at its end; on a terminal it is asked for. */
 export async function setSecret(path: string, options: SecretsOptions): Promise<number> {
   if (!secretPath.safeParse(path).success)
     throw new CommandError(`${path} is no secret's path: write /prod/app/PASSWORD`);
   const place = await findPlace(options);
-  const table = await readIfThere(place);
-  if (process.stdin.isTTY) console.error(`type the value of ${path}, then Enter and Ctrl-D; what you type is shown`);
-  const value = (await readStdin()).replace(/\r?\n$/, "");
+  const typed = process.stdin.isTTY ? await askHidden(`the value of ${path}, which is not shown: `) : await readStdin();
+  const value = typed.replace(/\r?\n$/, "");
   if (value === "") throw new CommandError("stdin holds no value: orca secrets set /prod/app/PASSWORD < file");
-  const isNew = !table.has(path);
-  await writeSecretTable(place, new Map([...table, [path, value]]));
+  let isNew = true;
+  await changeSecretTable(place, (table) => {
+    isNew = !table.has(path);
+    return new Map([...table, [path, value]]);
+  });
   console.log(`${path} ${isNew ? "added to" : "changed in"} ${place.file}`);
   return EXIT.ok;
 }
 
-/** Opens all secrets in $EDITOR, in memory, and writes them back when they parse. */
+/** Opens all secrets in $EDITOR, in memory, and writes back what was changed, once it parses. */
 export async function editSecrets(options: SecretsOptions): Promise<number> {
   const place = await findPlace(options);
-  const before = await readIfThere(place);
+  const before = await readSecretTableIfThere(place);
   const directory = await mkdtemp(join(await chooseMemory(), "orca-edit-"));
   const file = join(directory, `${randomBytes(4).toString("hex")}.toml`);
   try {
     await writeFile(file, before.size === 0 ? TEMPLATE : describeSecrets(before), { mode: 0o600, flag: "wx" });
-    const [program = "vi", ...parameters] = (process.env["VISUAL"] ?? process.env["EDITOR"] ?? "vi").split(/\s+/);
-    const code = await runInForeground(program, [...parameters, file]);
-    if (code !== 0) throw new CommandError(`${program} ended with ${code}: nothing was changed`);
-    const after = parseSecrets(await readFile(file, "utf8"));
+    const after = await editUntilValid(file);
     if (describeSecrets(after) === describeSecrets(before)) console.log("nothing was changed");
     else {
-      await writeSecretTable(place, after);
+      // What somebody else has changed in the meantime stays.
+      await changeSecretTable(place, (now) => applyDifference(now, before, after));
       console.log(`${place.file} written: ${describeDifference(before, after)}`);
     }
     return EXIT.ok;
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** What was typed is not lost for a mistake in it: on a terminal the editor opens again. */
+async function editUntilValid(file: string): Promise<SecretTable> {
+  const [program = "vi", ...parameters] = (process.env["VISUAL"] ?? process.env["EDITOR"] ?? "vi").split(/\s+/);
+  for (;;) {
+    const code = await runInForeground(program, [...parameters, file]);
+    if (code !== 0) throw new CommandError(`${program} ended with ${code}: nothing was changed`);
+    try {
+      return parseSecrets(await readFile(file, "utf8"));
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      if (!process.stdin.isTTY) throw new CommandError(`${reason}: nothing was changed`);
+      const answer = await ask(`${reason}\nEnter opens the editor again, q gives up what was typed: `);
+      if (answer === undefined || answer.trim() === "q") throw new CommandError("nothing was changed");
+    }
+  }
+}
+
+function applyDifference(now: SecretTable, before: SecretTable, after: SecretTable): SecretTable {
+  const kept = [...now].filter(([path]) => after.has(path) || !before.has(path));
+  const changed = [...after].filter(([path, value]) => before.get(path) !== value);
+  return new Map([...kept, ...changed]);
 }
 
 const TEMPLATE = '# A table for each folder, a line for each secret.\n# ["/prod/app"]\n# PASSWORD = "value"\n';
@@ -108,11 +133,6 @@ async function findPlace({ file, identity, plain, config }: SecretsOptions): Pro
     identityFile: secrets.identity_file ?? nameIdentityFile(secrets.file),
     plain: plain ?? secrets.plain,
   };
-}
-
-async function readIfThere(place: SecretFilePlace): Promise<SecretTable> {
-  const info = await stat(place.file).catch((error: NodeJS.ErrnoException) => error);
-  return info instanceof Error && info.code === "ENOENT" ? new Map() : readSecretTable(place);
 }
 
 async function readStdin(): Promise<string> {

@@ -1,5 +1,8 @@
-// What the CLI knows of where it prints: colour only on a terminal and never with NO_COLOR, width as the terminal's.
+// What the CLI knows of where it prints and who types: colour only on a terminal and never with NO_COLOR, width as the
+// terminal's; questions, and answers that are not shown.
 
+import { createInterface } from "node:readline/promises";
+import { Writable } from "node:stream";
 import { styleText } from "node:util";
 
 import { type Colour, DEFAULT_WIDTH, type TextOptions } from "../report/status-text.ts";
@@ -22,4 +25,28 @@ export function endQuietlyOnClosedOutput(): void {
     if (error.code === "EPIPE") process.exit(0);
     throw error;
   });
+}
+
+/** Asks a question on the terminal; undefined when the person gives up (Ctrl-C, Ctrl-D). */
+export function ask(question: string): Promise<string | undefined> {
+  return readLine(question, process.stderr);
+}
+
+/** The same for what must not be seen: nothing of the answer is shown. */
+export async function askHidden(question: string): Promise<string> {
+  process.stderr.write(question);
+  const answer = await readLine("", new Writable({ write: (_chunk, _encoding, done) => done() }));
+  process.stderr.write("\n");
+  return answer ?? "";
+}
+
+async function readLine(question: string, output: NodeJS.WritableStream): Promise<string | undefined> {
+  const lines = createInterface({ input: process.stdin, output, terminal: true, historySize: 0 });
+  const over = new Promise<undefined>((resolve) => lines.once("close", () => resolve(undefined)));
+  lines.once("SIGINT", () => lines.close());
+  try {
+    return await Promise.race([lines.question(question), over]);
+  } finally {
+    lines.close();
+  }
 }

@@ -2,8 +2,11 @@
 // short-lived child, written by `orca secrets`. The age library is loaded here and nowhere in the agent itself.
 
 import { chmodSync } from "node:fs";
-import { open, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { open, readFile, rename, stat } from "node:fs/promises";
+import { basename, dirname } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 
+import { LockHeldError, takeLock } from "../host/lock.ts";
 import { readSecretFile } from "../host/secret-file.ts";
 import { describeSecrets, parseSecrets, type SecretTable } from "./secret-text.ts";
 
@@ -13,6 +16,10 @@ export interface SecretFilePlace {
   identityFile: string;
   plain: boolean;
 }
+
+/** So long somebody who changes a file waits for somebody else who does. */
+const LOCK_PATIENCE_MS = 10_000;
+const LOCK_RETRY_MS = 50;
 
 /** What every age file begins with. */
 const AGE_HEAD = "age-encryption.org/v1";
@@ -63,26 +70,72 @@ async function readIdentities(identityFile: string): Promise<string[]> {
   return identities;
 }
 
+/**
+ * Changes what a file holds now, or makes it: two who change it at once lose nothing of each other's.
+ * @param change from what the file holds to what it shall hold
+ */
+export async function changeSecretTable(
+  place: SecretFilePlace,
+  change: (secrets: SecretTable) => SecretTable,
+): Promise<void> {
+  const letGo = await waitForLock(place.file);
+  try {
+    await writeSecretTable(place, change(await readSecretTableIfThere(place)));
+  } finally {
+    letGo();
+  }
+}
+
+/** Whoever changes the file takes a fraction of a second for it. */
+async function waitForLock(file: string): Promise<() => void> {
+  const holder = { pid: process.pid, command: "orca secrets", since: new Date().toISOString() };
+  const request = { directory: dirname(file), name: `.${basename(file)}`, what: file, holder };
+  for (const endMs = performance.now() + LOCK_PATIENCE_MS; ; await sleep(LOCK_RETRY_MS)) {
+    try {
+      return takeLock(request);
+    } catch (error) {
+      if (!(error instanceof LockHeldError) || performance.now() > endMs) throw error;
+    }
+  }
+}
+
+/** Reads all secrets of a file; none where there is no file yet. */
+export async function readSecretTableIfThere(place: SecretFilePlace): Promise<SecretTable> {
+  const info = await stat(place.file).catch((error: NodeJS.ErrnoException) => error);
+  return info instanceof Error && info.code === "ENOENT" ? new Map() : readSecretTable(place);
+}
+
 /** Replaces a file as a whole; makes the key where there is none. */
 export async function writeSecretTable(place: SecretFilePlace, secrets: SecretTable): Promise<void> {
   const text = describeSecrets(secrets);
   const content = place.plain ? Buffer.from(text) : await encrypt(text, place.identityFile);
   const path = `${place.file}.new`;
-  const file = await open(path, "w", 0o600);
+  await writeSynced(path, content, "w");
+  chmodSync(path, 0o600);
+  await rename(path, place.file);
+}
+
+/** On the disk when it returns: a key that a power loss took would take everything it has encrypted. */
+async function writeSynced(path: string, content: string | Uint8Array, flag: "w" | "wx"): Promise<void> {
+  const file = await open(path, flag, 0o600);
   try {
     await file.writeFile(content);
     await file.sync();
   } finally {
     await file.close();
   }
-  chmodSync(path, 0o600);
-  await rename(path, place.file);
+  const directory = await open(dirname(path), "r");
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
 }
 
 async function encrypt(text: string, identityFile: string): Promise<Uint8Array> {
   const { Encrypter, generateX25519Identity, identityToRecipient } = await import("age-encryption");
   if ((await stat(identityFile).catch(() => undefined)) === undefined) {
-    await writeFile(identityFile, `${await generateX25519Identity()}\n`, { mode: 0o600, flag: "wx" });
+    await writeSynced(identityFile, `${await generateX25519Identity()}\n`, "wx");
   }
   const encrypter = new Encrypter();
   for (const identity of await readIdentities(identityFile))

@@ -1,7 +1,7 @@
 // The file of secrets: its text, its encryption, the provider with its real child, and the commands that work with it.
 
-import { spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -170,5 +170,68 @@ describe("the commands", () => {
     expect(orca(["edit", "--file", file], "", { EDITOR: "/bin/false", VISUAL: "/bin/false" }).stderr).toContain(
       "nothing was changed",
     );
+  });
+
+  /** As a person at a terminal types it. */
+  function typeInto(words: readonly string[], environment: Record<string, string>, typed: string) {
+    const command = [process.execPath, MAIN, "secrets", ...words].join(" ");
+    const run = spawnSync("script", ["-qec", command, "/dev/null"], {
+      input: typed,
+      encoding: "utf8",
+      env: { ...process.env, ...environment },
+      timeout: 30_000,
+    });
+    return { status: run.status, shown: run.stdout };
+  }
+
+  test("a mistake in the editor loses nothing that was typed: it opens again; and what somebody else set meanwhile stays", async () => {
+    const place = newPlace();
+    await writeSecretTable(place, new Map([["/prod/A", "canary-1"]]));
+    const editor = join(directory, "editor-twice");
+    const again = join(directory, "again");
+    const other = `${process.execPath} ${MAIN} secrets set /prod/B --file ${place.file}`;
+    writeFileSync(
+      editor,
+      `#!/bin/sh\nif [ -e ${again} ]; then sed -i 's/==/=/' "$1"; exit; fi\ntouch ${again}\n` +
+        `sed -i 's/A = "canary-[12]"/A == "canary-2"/' "$1"\nprintf canary-3 | ${other} > /dev/null\n`,
+      { mode: 0o755 },
+    );
+    const environment = { EDITOR: editor, VISUAL: editor };
+    const { status, shown } = typeInto(["edit", "--file", place.file], environment, "\n");
+    expect(shown).toContain("no TOML at line 2");
+    expect(shown).toContain("0 added, 1 changed, 0 removed");
+    expect(shown).not.toContain("canary");
+    expect(status).toBe(0);
+    expect(Object.fromEntries(await readSecretTable(place))).toEqual({ "/prod/A": "canary-2", "/prod/B": "canary-3" });
+    // Not at a terminal there is nobody to ask.
+    rmSync(again);
+    expect(orca(["edit", "--file", place.file], "", environment).stderr).toMatch(
+      /no TOML at line 2.*nothing was changed/,
+    );
+  });
+
+  test("Ctrl-C in the editor leaves no copy in memory", async () => {
+    const place = newPlace();
+    await writeSecretTable(place, new Map([["/prod/A", "canary-1"]]));
+    const [editor, copy] = [join(directory, "editor-ended"), join(directory, "copy")];
+    writeFileSync(editor, `#!/bin/sh\nprintf %s "$1" > ${copy}\nkill -INT $PPID\nsleep 0.2\nexit 1\n`, { mode: 0o755 });
+    const run = orca(["edit", "--file", place.file], "", { EDITOR: editor, VISUAL: editor });
+    expect(run.stderr).toContain("ended with 1: nothing was changed");
+    expect(existsSync(readFileSync(copy, "utf8"))).toBe(false);
+  });
+
+  test("several who set at once lose nothing of each other's", async () => {
+    const place = newPlace();
+    await writeSecretTable(place, new Map([["/prod/A", "one"]]));
+    const paths = ["/prod/B", "/prod/C", "/prod/D", "/prod/E"];
+    const codes = await Promise.all(
+      paths.map((path) => {
+        const child = spawn(process.execPath, [MAIN, "secrets", "set", path, "--file", place.file]);
+        child.stdin.end("x");
+        return new Promise((resolve) => child.once("close", resolve));
+      }),
+    );
+    expect(codes).toEqual(paths.map(() => 0));
+    expect([...(await readSecretTable(place)).keys()].toSorted()).toEqual(["/prod/A", ...paths]);
   });
 });
