@@ -62,7 +62,7 @@ export const policySchema = z
         public: z
           .array(z.int().min(1).max(65_535))
           .default([])
-          .describe("Ports that may be published on every address."),
+          .describe("Ports that may be published on every address, or on one that the internet may reach."),
       })
       .prefault({}),
     security: z

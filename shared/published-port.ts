@@ -1,6 +1,6 @@
 // Published ports in Docker's form: `[address:]host:container[/tcp|/udp]`. Used by the manifest schema, lint and the plan.
 
-import { isIP } from "node:net";
+import { BlockList, isIP } from "node:net";
 
 import { quoteText } from "./problem.ts";
 
@@ -49,6 +49,29 @@ export function normaliseAddress(address: string): string {
 /** True when the address means every address of the host. */
 export function isEveryAddress(address: string | undefined): boolean {
   return address === "0.0.0.0" || address === "::";
+}
+
+/** Networks that are not routed on the internet: RFC 1918, 6598, 4193, loopback and link-local (RFC 6890). */
+const PRIVATE = buildBlockList([
+  ...["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"],
+  ...["::1/128", "fc00::/7", "fe80::/10"],
+]);
+
+function buildBlockList(networks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [address = "", bits] = network.split("/");
+    list.addSubnet(address, Number(bits), isIP(address) === 6 ? "ipv6" : "ipv4");
+  }
+  return list;
+}
+
+/**
+ * True when what is published on this address may be reached from the internet.
+ * @param address in its one spelling
+ */
+export function isPublicAddress(address: string): boolean {
+  return isEveryAddress(address) || !PRIVATE.check(address, isIP(address) === 6 ? "ipv6" : "ipv4");
 }
 
 /** Prints a port back in Docker's form. */

@@ -160,8 +160,11 @@ async function readRealPaths(
 
 /** The first refusal of the host's policy, in words; what only values could tell is left until they are known. */
 function judge(subject: PolicySubject, { settings, fleet }: ChoiceInput): string | undefined {
-  const { ownDirectories } = settings;
-  const refusals = checkPolicy({ ...subject, ownDirectories }, settings.policy).filter(({ deferred }) => !deferred);
+  const { ownDirectories, node } = settings;
+  const address = settings.address ?? fleet?.nodes[node]?.address;
+  const refusals = checkPolicy({ ...subject, ownDirectories, address }, settings.policy).filter(
+    ({ deferred }) => !deferred,
+  );
   const named = [...new Set(subject.manifest.backups.flatMap((backup) => backup.repositories))];
   const stores = named.flatMap((name) => {
     const repository = fleet?.repositories[name];

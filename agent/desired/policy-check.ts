@@ -5,7 +5,7 @@ import { isPinned, parseImageReference } from "../../shared/image-reference.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import type { Policy } from "../../shared/policy.ts";
 import { describePath } from "../../shared/problem.ts";
-import { isEveryAddress } from "../../shared/published-port.ts";
+import { isEveryAddress, isPublicAddress } from "../../shared/published-port.ts";
 import { checkValues, type SecretTests } from "./policy-values.ts";
 
 /** One refusal. */
@@ -30,6 +30,8 @@ export interface PolicySubject {
   realPaths: Readonly<Record<string, string | undefined>>;
   /** How values of secrets are tested; undefined where they are not known. */
   secrets?: SecretTests | undefined;
+  /** Where ports without an address are published: fleet.toml says it, so it is judged too. */
+  address?: string | undefined;
   /** Directories of the agent's own, besides those that every agent has. */
   ownDirectories?: readonly string[] | undefined;
 }
@@ -86,8 +88,10 @@ function checkMounts(subject: PolicySubject, { mounts, volumes }: Policy): Unnam
     const real = realPaths[volume.source] ?? volume.source;
     const shown = real === volume.source ? real : `${volume.source}, which is really ${real},`;
     if (DOCKER_SOCKETS.some((socket) => isInside(socket, real))) {
-      if (mounts.docker_socket) return [];
-      return [{ rule: "mounts.docker_socket", path, message: `${shown} gives control of the engine` }];
+      // A directory around an allowed socket is a directory like others.
+      if (mounts.docker_socket && DOCKER_SOCKETS.includes(foldSlashes(real))) return [];
+      if (!mounts.docker_socket)
+        return [{ rule: "mounts.docker_socket", path, message: `${shown} gives control of the engine` }];
     }
     if (own.some((directory) => isInside(real, directory) || isInside(directory, real))) {
       const message = `${shown} holds what is Orca's own: secrets, state or its socket`;
@@ -138,10 +142,13 @@ function checkSecurity({ service, manifest }: PolicySubject, { security }: Polic
   return refusals;
 }
 
-function checkPorts({ manifest }: PolicySubject, { ports }: Policy): Unnamed[] {
+function checkPorts({ manifest, address }: PolicySubject, { ports }: Policy): Unnamed[] {
   return manifest.ports.flatMap((port, index) => {
-    if (!isEveryAddress(port.address) || ports.public.includes(port.hostPort)) return [];
-    const message = `port ${port.hostPort} may not be published on every address`;
+    const at = port.address ?? address;
+    if (at === undefined || !isPublicAddress(at) || ports.public.includes(port.hostPort)) return [];
+    const where = isEveryAddress(at) ? "every address" : `${at}, which the internet may reach`;
+    const whose = port.address === undefined ? " (the node's address in fleet.toml)" : "";
+    const message = `port ${port.hostPort} may not be published on ${where}${whose}`;
     return [{ rule: "ports.public", path: ["ports", index], message }];
   });
 }

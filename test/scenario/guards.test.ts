@@ -74,6 +74,21 @@ describe("error is not empty", () => {
     await node.clock.advanceUntil(() => node.engine.running("a")?.image === "app:2", 60_000, "app:2");
   });
 
+  test("a fleet.toml that would publish this node's ports to the internet is refused, and what runs goes on", async () => {
+    const fleet = (address: string): string => `[nodes.vm1]\naddress = "${address}"\nenv = "prod"\nmemory = "8GiB"\n`;
+    node = new TestNode({ settings: { address: undefined } });
+    node.source.setFleet(fleet("10.0.0.1"));
+    await bringUp({ a: buildManifest({ top: 'ports = ["5432:5432"]' }) });
+    for (const address of ["0.0.0.0", "203.0.113.7"]) {
+      node.source.setFleet(fleet(address));
+      await node.until("refused", ["a"]);
+      await node.clock.advance(60_000);
+      expect(node.view("a").reason).toMatch(/port 5432 may not be published on .*fleet.toml.*rule ports.public/);
+      expect(node.engine.running("a")).toBeDefined();
+      expect(node.engine.calls).toEqual([]);
+    }
+  });
+
   test("caps over what the host's policy allows hold what changed, and a trial only says so", async () => {
     const policy = policySchema.parse({ memory: { max_total: "128MiB" } });
     node = new TestNode({ settings: { policy } });

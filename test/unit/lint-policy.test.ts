@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 
-import { type Content, lintFiles, service } from "../builders/repository.ts";
+import { type Content, FLEET, lintFiles, service } from "../builders/repository.ts";
 
 let directory = "";
 beforeAll(() => {
@@ -75,6 +75,33 @@ describe("a policy", () => {
     expect(await judge(policy, { "manifests/vm-a/app.toml": service(top, other) })).toEqual([
       "vm-a/app:8:1 volumes[0].source mounts.allowed_prefixes",
     ]);
+  });
+
+  it("judges the address that a port really gets: the node's own by fleet.toml, and any that the internet may reach", async () => {
+    const app = { "manifests/vm-a/app.toml": service('ports = ["8080:80", "10.0.0.1:9090:90", "[fd00::1]:9191:91"]') };
+    const at = (address: string): Record<string, Content> => ({
+      ...app,
+      "fleet.toml": FLEET.replace("10.0.0.1", address),
+    });
+    expect(await judge("", at("10.0.0.1"))).toEqual([]);
+    for (const address of ["0.0.0.0", "203.0.113.7", "::", "2001:db8::7", "::ffff:203.0.113.7"]) {
+      expect([address, await judge("", at(address))]).toEqual([address, ["vm-a/app:1:10 ports[0] ports.public"]]);
+      expect(await judge("[ports]\npublic = [8080]", at(address))).toEqual([]);
+    }
+    const written = { "manifests/vm-a/app.toml": service('ports = ["203.0.113.7:5432:5432", "[2001:db8::1]:80:80"]') };
+    expect(await judge("", written)).toEqual([
+      "vm-a/app:1:10 ports[0] ports.public",
+      "vm-a/app:1:35 ports[1] ports.public",
+    ]);
+  });
+
+  it("that lends the engine's socket lends no directory around it", async () => {
+    const policy = '[mounts]\ndocker_socket = true\nallowed_prefixes = ["/srv"]';
+    const mount = (source: string) => ({
+      "manifests/vm-a/app.toml": service(NONE, volume.replace("/srv/data", source)),
+    });
+    expect(await judge(policy, mount("/var/run/docker.sock"))).toEqual([]);
+    for (const source of ["/", "/run", "/var/run"]) expect(await judge(policy, mount(source))).toHaveLength(1);
   });
 
   it("demands registries and digests, values of variables and prefixes of secrets", async () => {

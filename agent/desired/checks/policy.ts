@@ -10,6 +10,7 @@ import {
   blameFleet,
   type FiledService,
   type FileFinding,
+  findNode,
   findRealm,
   type RepositoryView,
 } from "./repository-view.ts";
@@ -23,7 +24,7 @@ export function checkByPolicy(view: RepositoryView, policy: Policy, host: string
   const services = view.services.filter((service) => isSubject(view, policy, service.node));
   return [
     ...judgeRealm(view, policy, host),
-    ...services.flatMap((service) => judgeService(service, policy)),
+    ...services.flatMap((service) => judgeService(view, service, policy)),
     ...services.flatMap((service) => judgeFiles(view, service, policy)),
     ...judgeTotals(view, policy),
     ...judgeRepositories(view, policy),
@@ -58,9 +59,10 @@ function judgeRealm(view: RepositoryView, { realm }: Policy, host: string | unde
   ];
 }
 
-function judgeService(service: FiledService, policy: Policy): FileFinding[] {
+function judgeService(view: RepositoryView, service: FiledService, policy: Policy): FileFinding[] {
   // Bind-mount sources are judged as written: where they really lead is known on the host alone.
-  const refusals = checkPolicy({ service: service.service, manifest: service.manifest, realPaths: {} }, policy);
+  const address = findNode(view.fleet.fleet, service.node)?.address;
+  const refusals = checkPolicy({ ...service, realPaths: {}, address }, policy);
   return refusals.map(({ rule, path, message, deferred }) =>
     deferred === true
       ? blame(service, path, { severity: "warning", code: "policy-on-host", message, hint: `rule ${rule}` })
