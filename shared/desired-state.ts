@@ -104,6 +104,8 @@ export interface DesiredState {
   interests: readonly string[];
   services: ReadonlyMap<string, DesiredService>;
   objections: ReadonlyMap<string, Objection>;
+  /** Services that were given a newer value of a secret and have not settled with it. */
+  rotating: ReadonlySet<string>;
   /** What the containers of this node may use together, in bytes; undefined where nothing is enforced. */
   memoryBudgetBytes: number | undefined;
   /** Content of delivered files by hash. */

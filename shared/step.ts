@@ -17,6 +17,7 @@ export interface Cause {
     | "removal"
     | "operator"
     | "config"
+    | "rotation"
     | "dependency"
     | "schedule";
   /** What happened, in words. */

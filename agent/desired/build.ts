@@ -10,7 +10,7 @@ import { compareText, describeProblem } from "../../shared/problem.ts";
 import type { Approvals, Snapshot } from "../../shared/snapshot.ts";
 import { accept, type Acceptance, keepBefore } from "./accept.ts";
 import { findClosureFaults } from "./bootstrap-closure.ts";
-import { chooseRelease } from "./choose.ts";
+import { adaptToStandIn, chooseRelease } from "./choose.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { describeHeldChange } from "./held-summary.ts";
 import { type Change, listHolds, readAllowedRemovals } from "./holds.ts";
@@ -186,7 +186,9 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   const { notes } = acceptance;
   const interests = selectInterests(input.settings.node, all);
   const why = parsed.held;
-  const desired = buildState(input, fleet.fleet, { services, objections, contents, notes, held: why, interests });
+  const rotating = new Set(Object.keys(kept).filter((service) => kept[service]?.rotating === true));
+  const parts = { services, objections, rotating, contents, notes, held: why, interests };
+  const desired = buildState(input, fleet.fleet, parts);
   const {
     revision,
     fleet: fleetText,
@@ -214,10 +216,11 @@ function listWantedSecrets(
   before: ReadonlyMap<string, PlacedService>,
   { settings }: DesiredInput,
 ): ReadonlySet<string> {
-  const manifests = [...acceptance.services.values(), ...before.values()].filter(({ service, manifest }) => {
-    return acceptance.services.has(service) && isAllowed(service, manifest, settings);
+  const manifests = [...acceptance.services.values(), ...before.values()].flatMap(({ service, manifest }) => {
+    const adapted = adaptToStandIn(manifest, settings);
+    return acceptance.services.has(service) && isAllowed(service, adapted, settings) ? [adapted] : [];
   });
-  return new Set(manifests.flatMap(({ manifest }) => listSecretPaths(manifest)));
+  return new Set(manifests.flatMap((manifest) => listSecretPaths(manifest)));
 }
 
 /** No secret is asked for that the host's policy does not allow. */
@@ -245,7 +248,10 @@ function selectRouted({ snapshot, settings }: DesiredInput): InForce["others"] {
   return Object.fromEntries(routed.filter(([, texts]) => Object.keys(texts).length > 0));
 }
 
-type StateParts = Pick<DesiredState, "services" | "objections" | "contents" | "held" | "notes" | "interests">;
+type StateParts = Pick<
+  DesiredState,
+  "services" | "objections" | "rotating" | "contents" | "held" | "notes" | "interests"
+>;
 
 function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateParts): DesiredState {
   const { settings, snapshot, inForce } = input;

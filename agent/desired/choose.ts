@@ -143,7 +143,7 @@ function readSource(
 }
 
 /** A stand-in plays the service without its secrets on the host: files of the bootstrap exception are not read. */
-function adaptToStandIn(manifest: Manifest, settings: DesiredSettings): Manifest {
+export function adaptToStandIn(manifest: Manifest, settings: DesiredSettings): Manifest {
   if (settings.standIns === undefined) return manifest;
   const { bootstrap: _bootstrap, ...rest } = manifest;
   return rest;

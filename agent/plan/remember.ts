@@ -5,7 +5,7 @@ import { backoffDelayMs } from "../../shared/backoff.ts";
 import type { DesiredService } from "../../shared/desired-state.ts";
 import type { ExitRecord, ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
-import type { OperationOutcome } from "../../shared/step.ts";
+import type { Operation, OperationOutcome } from "../../shared/step.ts";
 import { rememberRun } from "./job-memory.ts";
 import type { Reachable, World } from "./world.ts";
 
@@ -103,9 +103,15 @@ export function rememberOutcome(
   }
   if (result.kind !== "done") return memory;
   const { failure: _failure, ...rest } = memory;
-  if (operation.cause.kind !== "config" || rest.applied === undefined) return rest;
+  if (!delivers(operation) || rest.applied === undefined) return rest;
   const files = Object.fromEntries(desired.files.map((file) => [file.target, file.hash]));
   return { ...rest, applied: { ...rest.applied, files } };
+}
+
+/** True for what has put new content into the files of a container that was there. */
+function delivers({ cause, steps }: Operation): boolean {
+  const isNew = cause.kind === "config" || cause.kind === "rotation";
+  return isNew && !steps.some((step) => step.kind === "create-container");
 }
 
 /** A failure of an operation that belongs to no wanted service: the node's own, or the end of a removed one. */

@@ -6,6 +6,7 @@ import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { Cause } from "../../shared/step.ts";
 import { restJob, startJob, tendJob } from "./jobs.ts";
 import { listPredecessors, waitForData } from "./move.ts";
+import { explainReplacement } from "./replacement.ts";
 import { rollBack } from "./rollout.ts";
 import { askStart } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from "./steps.ts";
@@ -255,9 +256,10 @@ function createMissing(scene: Scene): Decision | undefined {
   return { state: "starting", reason: cause.detail, memory: answer.memory, notes: answer.notes, operation };
 }
 
-function explainCreation({ memory, others, desired }: Scene): Cause {
+function explainCreation(scene: Scene): Cause {
+  const { memory, others, desired } = scene;
   const { revision } = desired;
-  if (others.length > 0) return { kind: "commit", detail: `new spec from ${revision}`, revision };
+  if (others.length > 0) return explainReplacement(scene);
   if (memory.seen !== undefined) return { kind: "drift", detail: "its container was removed" };
   return { kind: "first-start", detail: `first start from ${revision}`, revision };
 }

@@ -5,6 +5,7 @@ import type { ServiceMemory } from "../../shared/memory.ts";
 import type { Cause } from "../../shared/step.ts";
 import { describeSize } from "../../shared/size.ts";
 import { askGate, type GateVerdict, selectMet } from "./gate.ts";
+import { explainReplacement } from "./replacement.ts";
 import { standsBehind } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
 
@@ -103,7 +104,8 @@ function rememberWaiting(scene: Scene): ServiceMemory {
 }
 
 /** Why a container that is there starts. */
-function explainStart({ current, memory, desired, others }: Scene): Cause {
+function explainStart(scene: Scene): Cause {
+  const { current, memory, desired, others } = scene;
   const { revision } = desired;
   const { restartAsked: again, startAsked } = memory;
   if (again !== undefined) return { kind: "operator", detail: `uid ${again.uid} asked for a restart`, uid: again.uid };
@@ -113,7 +115,7 @@ function explainStart({ current, memory, desired, others }: Scene): Cause {
   const exit = current === undefined || memory.lastExit?.container !== current.id ? undefined : memory.lastExit;
   if (current === undefined || exit === undefined) {
     return others.length > 0
-      ? { kind: "commit", detail: `new spec from ${revision}`, revision }
+      ? explainReplacement(scene)
       : { kind: "first-start", detail: `first start from ${revision}`, revision };
   }
   if (exit.engineStopped) return { kind: "boot", detail: "the engine or the host restarted" };

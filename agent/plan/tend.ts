@@ -4,8 +4,11 @@ import { listAliases } from "../../shared/container-spec.ts";
 import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
 import { fileKey, type ObservedContainer } from "../../shared/observed-state.ts";
-import type { Step } from "../../shared/step.ts";
+import type { DesiredFile } from "../../shared/desired-state.ts";
+import { readSecretHash } from "../../shared/secret-facts.ts";
+import type { Cause, Step } from "../../shared/step.ts";
 import { rememberUnhealthy } from "./remember.ts";
+import { describeRotation, explainReplacement } from "./replacement.ts";
 import {
   buildFileSteps,
   buildOperation,
@@ -196,9 +199,8 @@ function deliverFiles(scene: Running): Decision | undefined {
   const changed = desired.files.filter((file) => told[file.target] !== file.hash);
   const steps = buildFileSteps(desired, world.observed);
   if (changed.length === 0 && steps.length === 0) return undefined;
-  const names = changed.map((file) => file.target).join(", ");
-  const detail = changed.length === 0 ? "its delivered files were changed by hand" : `new content in ${names}`;
-  const cause = { kind: changed.length === 0 ? "drift" : "config", detail, revision: desired.revision } as const;
+  const cause = explainDelivery(scene, changed);
+  const { detail } = cause;
   const stale = memory.applied?.stale === true || isAnyFileLost(scene);
   if (changed.length > 0 && (stale || changed.some((file) => file.onChange === "restart"))) {
     const next = { ...memory, stopping: current.id };
@@ -218,6 +220,18 @@ function deliverFiles(scene: Running): Decision | undefined {
   return { ...describeRunning(scene), memory: { ...memory, applied }, operation };
 }
 
+function explainDelivery({ desired, memory }: Running, changed: readonly DesiredFile[]): Cause {
+  const { revision } = desired;
+  if (changed.length === 0) return { kind: "drift", detail: "its delivered files were changed by hand", revision };
+  const told = memory.applied?.files ?? {};
+  const rotated = changed.flatMap(({ target, hash }) => {
+    const secret = readSecretHash(hash);
+    return secret === undefined || readSecretHash(told[target] ?? "")?.path !== secret.path ? [] : [secret.path];
+  });
+  if (rotated.length === changed.length) return describeRotation([...new Set(rotated)]);
+  return { kind: "config", detail: `new content in ${changed.map((file) => file.target).join(", ")}`, revision };
+}
+
 function isAnyFileLost({ desired, world }: Running): boolean {
   return desired.files.some((file) => !world.observed.files.has(fileKey(desired.name, desired.specHash, file.target)));
 }
@@ -233,7 +247,7 @@ function removeOld(scene: Running): Decision | undefined {
       !(other.status === "running" && standsBehind(desired, other)),
   );
   if (old.length === 0) return undefined;
-  const cause = { kind: "commit", detail: "its spec was replaced", revision: desired.revision } as const;
+  const cause = { ...explainReplacement(scene), detail: "its spec was replaced" };
   return { ...running, operation: buildOperation(scene, cause, old.flatMap(buildRemoval)) };
 }
 

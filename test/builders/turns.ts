@@ -160,6 +160,7 @@ function buildState(services: readonly DesiredService[], parts: Partial<DesiredS
     interests: [],
     services: new Map(services.map((service) => [service.name, service])),
     objections: new Map(),
+    rotating: new Set(),
     contents: new Map(),
     notes: [],
     held: undefined,

@@ -51,6 +51,16 @@ function valueIn(node: TestNode, service: string): string | undefined {
   return node.engine.running(service)?.request?.extraEnv["PASSWORD"];
 }
 
+/** Why containers of a service were started since some event, and what else the agent did for it. */
+function listCauses(node: TestNode, service: string, since = 0): string[] {
+  const causes = node.events
+    .slice(since)
+    .flatMap((event) =>
+      event.kind === "step-done" && event.lane === service ? [`${event.cause.kind}: ${event.cause.detail}`] : [],
+    );
+  return [...new Set(causes)];
+}
+
 /** When containers of services were started, in order. */
 function listStarts(node: TestNode): { service: string; atMs: number }[] {
   return node.events.flatMap((event) =>
@@ -126,6 +136,27 @@ test("a signal, where the manifest asks for one: the container stays, and sees t
   expect(node.engine.calls.slice(before).map(({ call }) => call)).toEqual(["signalContainer"]);
   expect(readDelivered(node, "a")).toEqual(["new value"]);
   expect(node.view("a")).toMatchObject({ state: "healthy", settled: true });
+});
+
+test("the cause of each is the new value, by its path; a commit that comes with it is a commit", async () => {
+  const { node, secrets } = await bringUp({
+    env: manifestOf("env"),
+    file: manifestOf("file"),
+    signal: manifestOf("signal"),
+  });
+  const since = node.events.length;
+  secrets.set({ [PATH]: "new value" });
+  await node.clock.advance(120_000);
+  const cause = `rotation: ${PATH} has a new value`;
+  expect(listCauses(node, "env", since)).toEqual([cause, "rotation: its spec was replaced"]);
+  expect(listCauses(node, "file", since)).toEqual([cause]);
+  expect(listCauses(node, "signal", since)).toEqual([cause]);
+  secrets.set({ [PATH]: "newest value" });
+  node.source.set({ env: manifestOf("env", 'command = ["serve"]') });
+  const later = node.events.length;
+  await node.clock.advance(120_000);
+  expect(listCauses(node, "env", later)[0]).toMatch(/^commit: new spec from /);
+  expect(valueIn(node, "env")).toBe("newest value");
 });
 
 test("a value that changes while one service has not settled: every service ends with the newest", async () => {

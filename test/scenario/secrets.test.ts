@@ -106,6 +106,14 @@ describe("delivery", () => {
     expect(JSON.stringify(requestOf(node)?.spec)).not.toContain("correct horse");
   });
 
+  test("in a trial with stand-ins too, where bootstrap files are not read: from the file that was named", async () => {
+    const bootstrap = '[bootstrap]\nenv_file = "/etc/orca/bootstrap/app.env"';
+    const manifest = manifestOf(`[secrets.files]\n"db.password" = "${PATH}"\n${bootstrap}`);
+    const { node } = await bringUp(manifest, { settings: { standIns: { "*": "app:2" } } });
+    expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
+    expect(requestOf(node)?.extraEnv).toEqual({ DB_PASSWORD_FILE: "/run/secrets/db.password" });
+  });
+
   test("with nothing new, no reading and no restart of the agent changes anything", async () => {
     const { node, secrets } = await bringUp();
     const calls = node.engine.calls.length;

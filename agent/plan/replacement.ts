@@ -1,0 +1,43 @@
+// Why a container takes the place of one with another spec: a commit, or a secret that has a new value. Pure; used by the
+// rules that make, start and remove containers.
+
+import type { ContainerSpec } from "../../shared/container-spec.ts";
+import { canonicalJson } from "../../shared/identity.ts";
+import { splitVersion } from "../../shared/secret-facts.ts";
+import type { Cause } from "../../shared/step.ts";
+import type { Scene } from "./world.ts";
+
+/** The cause of a new container beside one with another spec. */
+export function explainReplacement({ world, desired, wanted }: Scene): Cause {
+  const { revision, name } = desired;
+  const commit: Cause = { kind: "commit", detail: `new spec from ${revision}`, revision };
+  if (desired !== wanted || !world.desired.rotating.has(name)) return commit;
+  const before = world.releases.get(name)?.spec;
+  if (before === undefined) return describeRotation([]);
+  return sameButForSecrets(before, desired.spec) ? describeRotation(listRotated(before, desired.spec)) : commit;
+}
+
+/** What is said of new values. */
+export function describeRotation(paths: readonly string[]): Cause {
+  const which =
+    paths.length === 0 ? "a secret that it takes has" : `${paths.join(", ")} ${paths.length === 1 ? "has" : "have"}`;
+  return { kind: "rotation", detail: `${which} a new value` };
+}
+
+function sameButForSecrets(left: ContainerSpec, right: ContainerSpec): boolean {
+  const strip = (spec: ContainerSpec): object => ({
+    ...spec,
+    secretEnv: Object.keys(spec.secretEnv ?? {}).toSorted(),
+    bootstrapFile: undefined,
+  });
+  return canonicalJson(strip(left)) === canonicalJson(strip(right));
+}
+
+function listRotated(before: ContainerSpec, after: ContainerSpec): string[] {
+  const known = new Set([...Object.values(before.secretEnv ?? {}), before.bootstrapFile]);
+  const now = [
+    ...Object.values(after.secretEnv ?? {}),
+    ...(after.bootstrapFile === undefined ? [] : [after.bootstrapFile]),
+  ];
+  return [...new Set(now.filter((name) => !known.has(name)).map((name) => splitVersion(name).path))].toSorted();
+}
