@@ -123,7 +123,7 @@ async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {
     frontImage: config.docker.frontImage,
     ownDirectories: [config.stateDir, config.runDir, chooseSecretDirectory(config.runDir)],
     agentPorts: listOwnAddresses(config).flatMap(readAgentPort),
-    render: undefined,
+    templates: undefined,
   };
 }
 

@@ -109,6 +109,11 @@ function createReader(docker: Docker): DockerReader {
       }),
     findImage: (reference) =>
       callUnless("inspect image", [404], async () => (await docker.getImage(reference).inspect()).Id),
+    readFile: (id, path) =>
+      callUnless("read file in container", [404], async () => {
+        const { readArchivedFile } = await import("./archive.ts");
+        return readArchivedFile((at) => docker.getContainer(id).getArchive({ path: at }), path);
+      }),
     ...createLogReader(docker),
     watchEvents: (options) =>
       call("watch events", async () => {

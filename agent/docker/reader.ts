@@ -44,6 +44,8 @@ export interface ContainerDetail {
   caps: Caps;
   restartPolicy: string;
   image: string;
+  /** The user it runs as, as its manifest or else its image names it; empty for root. */
+  user: string;
 }
 
 /** One network of the engine. */
@@ -79,6 +81,8 @@ export interface DockerReader {
   inspectVolume(name: string): Promise<Readonly<Record<string, string>> | undefined>;
   /** The id of an image that is on this host, or undefined. */
   findImage(reference: string): Promise<string | undefined>;
+  /** A file as a container sees it, which need not run; undefined when it has none there. At most 1 MiB. */
+  readFile(id: string, path: string): Promise<Buffer | undefined>;
   /** The last lines a container printed, oldest first, each cut to 1,000 characters. */
   tailLogs(id: string, lines: number): Promise<string[]>;
   /** Follows what a container prints until the signal aborts; calls back with raw chunks. */

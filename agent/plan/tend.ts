@@ -194,7 +194,7 @@ function deliverFiles(scene: Running): Decision | undefined {
   const { desired, memory, current, world } = scene;
   const told = memory.applied?.files ?? {};
   const changed = desired.files.filter((file) => told[file.target] !== file.hash);
-  const steps = buildFileSteps(desired, world.observed);
+  const steps = buildFileSteps(desired, world.observed, current.id);
   if (changed.length === 0 && steps.length === 0) return undefined;
   const names = changed.map((file) => file.target).join(", ");
   const detail = changed.length === 0 ? "its delivered files were changed by hand" : `new content in ${names}`;
