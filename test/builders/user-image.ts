@@ -29,7 +29,7 @@ export function buildUserImage(): void {
     const lines = ["FROM orca-test/busybox:1", "COPY etc /etc", "COPY base /base", `USER ${USER_IMAGE.user}`, ""];
     writeFileSync(join(directory, "Dockerfile"), lines.join("\n"));
     const env = { ...process.env, DOCKER_BUILDKIT: "0" };
-    execFileSync("docker", ["build", "-q", "-t", USER_IMAGE.image, directory], { env });
+    execFileSync("docker", ["build", "-q", "-t", USER_IMAGE.image, directory], { env, stdio: "pipe" });
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

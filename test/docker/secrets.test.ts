@@ -14,6 +14,7 @@ import { chooseSecretDirectory } from "../../agent/host/memory-directory.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { buildHttpd } from "../builders/real-node.ts";
+import { listForms } from "../builders/secret-forms.ts";
 import { eventually } from "../contract/docker-port.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
@@ -60,18 +61,6 @@ async function fetchText(path: string): Promise<string> {
     });
     request.once("error", reject);
   });
-}
-
-/** Every form in which a value might be written. */
-function listForms(value: string): string[] {
-  const lines = [value, ...value.split("\n").filter((line) => line.includes("canary"))];
-  return lines.flatMap((text) => [
-    text,
-    JSON.stringify(text).slice(1, -1),
-    encodeURIComponent(text),
-    Buffer.from(text).toString("base64").replaceAll("=", ""),
-    Buffer.from(text).toString("hex"),
-  ]);
 }
 
 function findCanaries(text: string): string[] {
@@ -183,7 +172,7 @@ describe("the canary", () => {
     ["why", "files"],
     ["why", "careless"],
     ["plan", "--json"],
-    ["audit"],
+    ["audit", "--state", state],
     ["secrets", "list", "--file", file],
   ])("is not in the output of orca %s %s", (...words) => {
     const { output } = orca(words);
