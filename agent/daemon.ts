@@ -58,7 +58,7 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
   });
   report.attach({
     store: agent.store,
-    reader: engine.reader,
+    reader: agent.reader,
     exec: engine.exec,
     request: (request) => agent.request(request),
     planNow: () => agent.preview(),

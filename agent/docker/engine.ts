@@ -19,7 +19,7 @@ import {
   mapNetwork,
   type NetworkJson,
 } from "./mapping.ts";
-import { type DockerExec, type DockerReader, EngineError } from "./reader.ts";
+import { type DockerExec, type DockerReader, EngineError, LONGEST_LINE } from "./reader.ts";
 import { demultiplex, readEvents, readPull, readWhole } from "./streams.ts";
 import type { DockerWriter } from "./writer.ts";
 
@@ -140,7 +140,7 @@ function createLogReader(docker: Docker): Pick<DockerReader, "tailLogs" | "follo
           .split("\n")
           .filter((line) => line !== "")
           .slice(-lines)
-          .map((line) => line.slice(0, 1_000));
+          .map((line) => line.slice(0, LONGEST_LINE));
       }),
     followLogs: (id, options) =>
       call("follow logs", async () => {

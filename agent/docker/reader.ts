@@ -17,6 +17,11 @@ export class EngineError extends Error {
   }
 }
 
+/** Of a line that is kept so many characters are. */
+export const LONGEST_LINE = 1_000;
+/** Of what a command has printed so many characters are kept. */
+export const LONGEST_OUTPUT = 2_000;
+
 /** One row of the engine's list of containers. */
 export interface ContainerRow {
   id: string;
@@ -83,7 +88,7 @@ export interface DockerReader {
   findImage(reference: string): Promise<string | undefined>;
   /** A file as a container sees it, which need not run; undefined when it has none there. At most 1 MiB. */
   readFile(id: string, path: string): Promise<Buffer | undefined>;
-  /** The last lines a container printed, oldest first, each cut to 1,000 characters. */
+  /** The last lines a container printed, oldest first, each cut to LONGEST_LINE characters. */
   tailLogs(id: string, lines: number): Promise<string[]>;
   /** Follows what a container prints until the signal aborts; calls back with raw chunks. */
   followLogs(id: string, options: FollowOptions): Promise<void>;
@@ -112,7 +117,7 @@ export interface WatchOptions {
 export interface DockerExec {
   /**
    * Runs a command to its end, without input.
-   * @returns its exit code and the first 2,000 characters of what it printed
+   * @returns its exit code and the first LONGEST_OUTPUT characters of what it printed
    */
   run(container: string, command: readonly string[], timeoutMs: number): Promise<{ exitCode: number; output: string }>;
   /** Opens a command with its input and output, for a person. */

@@ -108,6 +108,14 @@ beforeAll(async () => {
       '[resources]\nmemory = "16MiB"\n[health]\nexec = ["/bin/sh", "-c", "echo probe $TOKEN; exit 1"]\ninterval = "300ms"\n' +
       `[secrets.env]\nTOKEN = "/prod/app/TOKEN"\n[bootstrap]\nenv_file = "${bootstrap}"\n`,
   );
+  // Prints lines that the engine cuts in two in the middle of a value, on both streams, then lines for as long as it lives.
+  const long = "printf '%16376s' ''; echo $(cat /run/secrets/token) end";
+  const halves = `${long}; { ${long}; } >&2; while :; do sleep 1; echo tick; done`;
+  writeFileSync(
+    join(manifests, "halves.toml"),
+    `image = "orca-test/busybox:1"\n${STARTED}"${halves}"]\n[resources]\nmemory = "16MiB"\n` +
+      '[health]\nexec = ["/bin/true"]\n[secrets.files]\ntoken = "/prod/app/TOKEN"\n',
+  );
   const options = ["--secrets", file, "--state", state, "--listen", STATUS, "--policy", policy];
   agent = new OrcaProcess(["up", join(root, "platform"), ...options]);
   const status = (): Promise<string> => fetchText("/v1/status").catch(() => "");
@@ -156,6 +164,32 @@ describe("the canary", () => {
   test("what it printed is kept without the values, so that the search means something", () => {
     const { output } = orca(["why", "careless"]);
     expect(output).toContain("token [REDACTED]");
+  });
+
+  test("is not in what orca logs shows, neither of a service that prints it in many forms nor of one that prints it in pieces", async () => {
+    for (const [service, shown] of [
+      ["files", "[REDACTED]"],
+      ["careless", "token [REDACTED]"],
+      ["halves", "   [REDACTED] end"],
+    ] as const) {
+      const { status, output } = orca(["logs", service]);
+      expect(status).toBe(0);
+      expect(output).toContain(shown);
+      expect(findCanaries(output)).toEqual([]);
+    }
+    // The engine itself has them, so that the search means something.
+    expect(findCanaries(await docker("logs", await idOf("files")))).not.toEqual([]);
+  });
+
+  test("followed, it is taken out too, and whole lines come as they are printed", async () => {
+    const environment = { ORCA_SOCKET: join(state, "agent.sock") };
+    const follow = new OrcaProcess(["logs", "halves", "-f"], { environment });
+    await eventually(() => follow.output.split("tick").length > 2, 20_000);
+    const { length } = follow.output;
+    await eventually(() => follow.output.length >= length + "tick\n".length, 5_000);
+    await follow.stop();
+    expect(findCanaries(follow.output)).toEqual([]);
+    expect(follow.output.split("   [REDACTED] end\n")).toHaveLength(3);
   });
 
   test.each(["/", "/v1/status", "/why/files", "/why/careless", "/v1/why/careless", "/metrics", "/events", "/readyz"])(
