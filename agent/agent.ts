@@ -92,6 +92,7 @@ export class Agent {
   readonly #builder: DesiredBuilder;
   readonly #reconciler: Reconciler;
   readonly #peers: PeerPort;
+  readonly #redactor: Redactor;
   #stopping = false;
   #loop: Promise<void> = Promise.resolve();
 
@@ -107,6 +108,7 @@ export class Agent {
     this.delivery = secrets.delivery;
     const { reader, exec } = secrets;
     this.reader = reader;
+    this.#redactor = secrets.redactor;
     const onChange = (): void => this.#queue.fire("operation");
     const onStarted = async (service: string, id: OwnContainerId): Promise<void> => {
       const container = await this.#observer.look(service, id);
@@ -167,6 +169,11 @@ export class Agent {
     this.#observer.start();
     this.#queue.fire("start");
     this.#loop = this.#run();
+  }
+
+  /** A text without values of secrets, for what is recorded. */
+  redact(text: string): string {
+    return this.#redactor.redact(text);
   }
 
   /** Takes what a person asked for. */

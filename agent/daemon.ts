@@ -59,6 +59,7 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
   report.attach({
     store: agent.store,
     reader: agent.reader,
+    redact: (text) => agent.redact(text),
     exec: engine.exec,
     request: (request) => agent.request(request),
     planNow: () => agent.preview(),
