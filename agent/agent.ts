@@ -8,6 +8,7 @@ import { SecretDelivery } from "./apply/secret-delivery.ts";
 import { DesiredBuilder } from "./desired-builder.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import type { Engine } from "./docker/engine.ts";
+import type { DockerReader } from "./docker/reader.ts";
 import { Monitor, type MonitorOptions } from "./health/monitor.ts";
 import type { Clock } from "./host/clock.ts";
 import { readBootId } from "./host/facts.ts";
@@ -70,7 +71,7 @@ function buildSecrets({ secrets, clock, engine, runDir }: AgentOptions, onChange
     keeper,
     delivery: new SecretDelivery({ runDir, find: (path, version) => keeper.find(path, version) }),
     // What containers print is shown to people who may not see their secrets.
-    reader: redactReader(engine.reader, redactor),
+    reader: redactReader(engine.reader, redactor, clock),
     exec: redactExec(engine.exec, redactor),
   };
 }
@@ -81,6 +82,8 @@ export class Agent {
   readonly files: FileStore;
   readonly secrets: SecretKeeper;
   readonly delivery: SecretDelivery;
+  /** The engine's reader without secrets in what containers print: for everybody who shows it. */
+  readonly reader: DockerReader;
   readonly #options: AgentOptions;
   readonly #queue: TriggerQueue;
   readonly #observer: Observer;
@@ -89,6 +92,7 @@ export class Agent {
   readonly #builder: DesiredBuilder;
   readonly #reconciler: Reconciler;
   readonly #peers: PeerPort;
+  readonly #redactor: Redactor;
   #stopping = false;
   #loop: Promise<void> = Promise.resolve();
 
@@ -103,6 +107,8 @@ export class Agent {
     this.secrets = secrets.keeper;
     this.delivery = secrets.delivery;
     const { reader, exec } = secrets;
+    this.reader = reader;
+    this.#redactor = secrets.redactor;
     const onChange = (): void => this.#queue.fire("operation");
     const onStarted = async (service: string, id: OwnContainerId): Promise<void> => {
       const container = await this.#observer.look(service, id);
@@ -163,6 +169,11 @@ export class Agent {
     this.#observer.start();
     this.#queue.fire("start");
     this.#loop = this.#run();
+  }
+
+  /** A text without values of secrets, for what is recorded. */
+  redact(text: string): string {
+    return this.#redactor.redact(text);
   }
 
   /** Takes what a person asked for. */

@@ -58,7 +58,8 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
   });
   report.attach({
     store: agent.store,
-    reader: engine.reader,
+    reader: agent.reader,
+    redact: (text) => agent.redact(text),
     exec: engine.exec,
     request: (request) => agent.request(request),
     planNow: () => agent.preview(),
@@ -123,7 +124,7 @@ async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {
     frontImage: config.docker.frontImage,
     ownDirectories: [config.stateDir, config.runDir, chooseSecretDirectory(config.runDir)],
     agentPorts: listOwnAddresses(config).flatMap(readAgentPort),
-    render: undefined,
+    templates: undefined,
   };
 }
 

@@ -174,9 +174,10 @@ export class DesiredBuilder {
   /** The template engine is loaded only where a manifest asks for it. */
   async #withRenderer(snapshot: Snapshot): Promise<DesiredSettings> {
     const texts = Object.values(snapshot.manifests[this.#settings.node] ?? {});
-    if (this.#settings.render !== undefined || !texts.some((text) => text.includes("template"))) return this.#settings;
-    const { renderTemplate } = await import("../shared/template.ts");
-    this.#settings = { ...this.#settings, render: renderTemplate };
+    if (this.#settings.templates !== undefined || !texts.some((text) => text.includes("template")))
+      return this.#settings;
+    const { templates } = await import("../shared/template.ts");
+    this.#settings = { ...this.#settings, templates };
     return this.#settings;
   }
 

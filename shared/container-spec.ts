@@ -14,6 +14,8 @@ interface FileMount {
   target: string;
   mode?: string;
   owner?: string;
+  /** It has a secret in it, and lies in memory. */
+  memory?: true;
   /** Set where new content means a new container. */
   hash?: string;
 }

@@ -9,9 +9,11 @@ import type { Requirement, RequirementTarget } from "./requirement.ts";
 /** A config file or secret to deliver: the content stays beside the plan, which names it by hash only. */
 export interface DesiredFile {
   target: string;
-  /** Of a secret, `secret:` and its path and version (shared/secret-facts.ts). */
+  /** Where a secret is in it, a name of what it is made from with its version (shared/secret-facts.ts). */
   hash: string;
+  /** In octal, or PRIVATE_MODE. */
   mode: string;
+  /** In numbers, or CONTAINER_USER. */
   owner: string | undefined;
   onChange: "restart" | { signal: string } | { exec: string[] };
 }

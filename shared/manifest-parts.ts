@@ -95,6 +95,11 @@ export const secrets = z.strictObject({
     .record(z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/, "write a plain file name"), secretPath)
     .default({})
     .describe("File under /run/secrets = secret's path."),
+  templates: z
+    .record(z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/, "write a plain name"), secretPath)
+    // Without a default, so that manifests from before it keep their fingerprint.
+    .optional()
+    .describe("Name in this service's templates = secret's path; those of env and files have their names there too."),
   on_rotate: z
     .union([z.literal("restart"), signalWord])
     .default("restart")
@@ -145,16 +150,19 @@ export const files = z
       mode: z
         .string()
         .regex(/^0?[0-7]{3}$/, 'write it as "0444"')
-        .default("0444")
-        .describe("Permissions, in octal."),
+        .optional()
+        .describe("Permissions, in octal; 0444, and 0400 for a file with a secret in it, when left out."),
       owner: z
         .string()
         .regex(/^\d{1,10}(:\d{1,10})?$/, 'write "uid" or "uid:gid" in numbers')
         .optional()
         .describe("Owner inside the container, in numbers: uid or uid:gid."),
       on_change: onChange
-        .default("restart")
-        .describe('What happens when its content changes: "restart", { signal = … } or { exec = […] }.'),
+        .optional()
+        .describe(
+          'What happens when its content changes: "restart", { signal = … } or { exec = […] }; restart when left out, and ' +
+            "for a file with a secret in it what on_rotate says.",
+        ),
     }),
   )
   .default([])

@@ -171,5 +171,8 @@ export const manifestSchema = z
 /** A validated manifest, with durations in milliseconds and sizes in bytes. */
 export type Manifest = z.output<typeof manifestSchema>;
 
+/** The tables under `[secrets]` that name secrets. */
+export const SECRET_TABLES = ["env", "files", "templates"] as const;
+
 /** A health check as the manifest declares it. */
 export type HealthCheck = NonNullable<Manifest["health"]>;

@@ -1,80 +1,204 @@
-// Takes secret values out of text that programs have printed: log lines, output of commands, error messages. Values are
-// known by their first characters, so that a text is gone through once however many there are. Never prints what it knows.
+// Takes secret values out of what programs have printed: log lines, output of commands, error messages, streams of any
+// length. Works on bytes, since a stream may be cut inside a character. Never prints what it knows.
 
-const SHOWN = "[REDACTED]";
+import { LEAST_LENGTH, listForms } from "./secret-forms.ts";
 
-/** Shorter values are not looked for: they would be found everywhere. */
-const LEAST_LENGTH = 6;
-/** So many first characters say which values to compare. */
-const KEY_LENGTH = 6;
-/** A line of a value of several lines (a key in PEM) is a secret by itself from this length on. */
-const LEAST_LINE = 16;
-/** Of a base64 text so much at either end depends on what stands beside the value. */
-const BASE64_EDGE = 4;
+const SHOWN = Buffer.from("[REDACTED]");
+const NOTHING = Buffer.alloc(0);
+const NEWLINE = 0x0a;
+
+/** So many first bytes say which forms to compare; the table of their hashes spares nearly every position even that. */
+const KEY_BYTES = 4;
+const TABLE_BITS = 16;
+/** With more forms than this it would be hit too often. */
+const FEW_FORMS = 4_096;
+const LARGE_TABLE_BITS = 19;
+const SPREAD = 0x9e3779b1;
+
+/** How the end of a text is understood. */
+type End =
+  /** More may come: what could be the beginning of a form is kept back. */
+  | "open"
+  /** Nothing more comes. */
+  | "closed"
+  /** More was there: what could be the beginning of a form, and is long enough to be told, is taken out. */
+  | "cut";
+
+/** What lies at one place: nothing, a whole form of so many bytes, or the beginning of one that the text ends in. */
+type Match = { kind: "none" } | { kind: "whole"; length: number } | { kind: "begun" };
+
+const NONE: Match = { kind: "none" };
+
+/** What was found in one piece: what is to be shown, and from where on more must be known. */
+interface Scanned {
+  shown: Buffer[];
+  /** Where what is kept back begins; the length of the text where nothing is. */
+  heldFrom: number;
+}
 
 /** Knows the values that must not be shown. */
 export class Redactor {
-  #byStart = new Map<string, string[]>();
+  /** All forms, one after the other; and by their first bytes where each begins and how long it is, the longest first. */
+  #forms: Buffer = NOTHING;
+  #byKey = new Map<number, number[]>();
+  #table = new Uint8Array(2 ** TABLE_BITS);
+  #shift = 32 - TABLE_BITS;
+  /** The beginnings of forms that are shorter than a key. */
+  #beginnings = new Set<string>();
 
   /** Knows these values from now on, and no others; every form in which a program may print them counts. */
   learn(values: Iterable<string>): void {
     const forms = new Set<string>();
     for (const value of values) for (const form of listForms(value)) forms.add(form);
-    this.#byStart = new Map();
-    // The longest first: a value that begins like another one is taken out whole.
-    for (const form of [...forms].toSorted((left, right) => right.length - left.length)) {
-      const start = form.slice(0, KEY_LENGTH);
-      const known = this.#byStart.get(start);
-      if (known === undefined) this.#byStart.set(start, [form]);
-      else known.push(form);
+    const parts = [...forms].map((form) => Buffer.from(form)).toSorted((left, right) => right.length - left.length);
+    this.#forms = Buffer.concat(parts);
+    this.#byKey = new Map();
+    const bits = parts.length > FEW_FORMS ? LARGE_TABLE_BITS : TABLE_BITS;
+    this.#table = new Uint8Array(2 ** bits);
+    this.#shift = 32 - bits;
+    this.#beginnings = new Set();
+    let at = 0;
+    for (const part of parts) {
+      const key = part.readInt32LE(0);
+      const known = this.#byKey.get(key);
+      if (known === undefined) this.#byKey.set(key, [at, part.length]);
+      else known.push(at, part.length);
+      this.#table[Math.imul(key, SPREAD) >>> this.#shift] = 1;
+      for (let length = 1; length < KEY_BYTES; length += 1) this.#beginnings.add(part.toString("latin1", 0, length));
+      at += part.length;
     }
   }
 
-  /** The text without any of them. */
-  redact(text: string): string {
-    if (this.#byStart.size === 0) return text;
-    let [result, from, at] = ["", 0, 0];
-    while (at + KEY_LENGTH <= text.length) {
-      const found = this.#byStart.get(text.slice(at, at + KEY_LENGTH))?.find((form) => text.startsWith(form, at));
-      if (found === undefined) at += 1;
-      else {
-        result += `${text.slice(from, at)}${SHOWN}`;
-        at += found.length;
-        from = at;
+  /** The text without any of them; `cut` says that it is the beginning of a longer one. */
+  redact(text: string, end: "whole" | "cut" = "whole"): string {
+    if (this.#byKey.size === 0) return text;
+    const data = Buffer.from(text);
+    const { shown } = this.scan(data, end === "cut" ? "cut" : "closed");
+    // What is no valid text is left as it is where nothing was found in it.
+    return shown.length === 1 && shown[0]?.length === data.length ? text : Buffer.concat(shown).toString();
+  }
+
+  /**
+   * Goes through bytes once. For RedactedStream, which puts what is kept back before what comes next.
+   * @param from what lies before it was shown already; a form may begin there all the same
+   */
+  scan(data: Buffer, end: End, from = 0): Scanned {
+    if (this.#byKey.size === 0) return { shown: [data.subarray(from)], heldFrom: data.length };
+    const shown: Buffer[] = [];
+    let start = from;
+    const show = (to: number): void => {
+      if (to > start) shown.push(data.subarray(start, to));
+    };
+    let at = 0;
+    while (at < data.length) {
+      at = this.#skip(data, at);
+      const match = this.#match(data, at, end);
+      if (match.kind === "none") at += 1;
+      else if (match.kind === "whole") {
+        show(at);
+        at += match.length;
+        if (at > start) shown.push(SHOWN);
+        start = Math.max(start, at);
+      } else {
+        show(at);
+        return { shown, heldFrom: at };
       }
     }
-    return from === 0 ? text : result + text.slice(from);
+    show(data.length);
+    return { shown, heldFrom: data.length };
+  }
+
+  /** The next place at which a form could begin. */
+  #skip(data: Buffer, from: number): number {
+    const last = data.length - KEY_BYTES;
+    if (from > last) return from;
+    const [table, shift] = [this.#table, this.#shift];
+    let key = data.readInt32LE(from);
+    for (let at = from; ; at += 1) {
+      if (table[Math.imul(key, SPREAD) >>> shift] === 1) return at;
+      if (at === last) return at + 1;
+      key = (key >>> 8) | ((data[at + KEY_BYTES] ?? 0) << 24);
+    }
+  }
+
+  #match(data: Buffer, at: number, end: End): Match {
+    const left = data.length - at;
+    if (left < KEY_BYTES)
+      return end === "open" && left > 0 && this.#beginnings.has(data.toString("latin1", at)) ? { kind: "begun" } : NONE;
+    const places = this.#byKey.get(data.readInt32LE(at));
+    if (places === undefined) return NONE;
+    for (let index = 0; index < places.length; index += 2) {
+      const [begin = 0, length = 0] = [places[index], places[index + 1]];
+      const compared = Math.min(length, left);
+      if (this.#forms.compare(data, at, at + compared, begin, begin + compared) !== 0) continue;
+      if (compared === length) return { kind: "whole", length };
+      if (end === "open") return { kind: "begun" };
+      if (end === "cut" && compared >= LEAST_LENGTH) return { kind: "whole", length: compared };
+    }
+    return NONE;
   }
 }
 
-/** Every form of a value that is looked for: as it is, in JSON, in a URL, in base64 and in hex. */
-function listForms(value: string): string[] {
-  const lines = value.split(/\r?\n/).filter((line) => line.length >= LEAST_LINE);
-  const plain = [value, value.trim(), ...(value.includes("\n") ? lines : [])];
-  const forms = plain.flatMap((text) => {
-    const bytes = new TextEncoder().encode(text);
-    return [
-      text,
-      JSON.stringify(text).slice(1, -1),
-      encodeURIComponent(text),
-      new URLSearchParams([["", text]]).toString().slice(1),
-      Buffer.from(bytes).toString("hex"),
-      ...listBase64(text, bytes),
-    ];
-  });
-  return [...new Set(forms)].filter((form) => form.length >= LEAST_LENGTH);
+/** One stream without values: a value that is cut between two pieces is found. Holds at most the longest value. */
+export class RedactedStream {
+  readonly #redactor: Redactor;
+  #held: Buffer = NOTHING;
+  /** So many of the bytes kept back were shown all the same, since nothing came for a while. */
+  #shown = 0;
+
+  constructor(redactor: Redactor) {
+    this.#redactor = redactor;
+  }
+
+  /** True while something is kept back that was not shown yet. */
+  get isHolding(): boolean {
+    return this.#held.length > this.#shown;
+  }
+
+  /** Takes a piece; gives what can be shown now. */
+  push(chunk: Buffer): Buffer {
+    return this.#scan(this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]), "open");
+  }
+
+  /**
+   * Nothing came for a while: gives what is kept back of whole lines, and the few bytes of an unfinished one that tell
+   * nothing. What could be the greater part of a value stays.
+   */
+  rest(): Buffer {
+    const newline = this.#held.lastIndexOf(NEWLINE);
+    const begun = Buffer.from(this.#held.subarray(newline + 1));
+    // The newline itself is none of a value's, or a line that was taken out would end in nothing.
+    const given = newline === -1 ? [] : [this.#end(this.#held.subarray(0, newline)), Buffer.of(NEWLINE)];
+    this.#shown = Math.max(0, this.#shown - newline - 1);
+    this.#held = NOTHING;
+    given.push(this.#scan(begun, "open"));
+    if (this.#held.length < LEAST_LENGTH) {
+      given.push(this.#held.subarray(this.#shown));
+      this.#shown = this.#held.length;
+    }
+    return Buffer.concat(given);
+  }
+
+  /** The stream has ended: gives what was kept back. */
+  end(): Buffer {
+    const given = this.#end(this.#held);
+    this.#held = NOTHING;
+    this.#shown = 0;
+    return given;
+  }
+
+  #end(data: Buffer): Buffer {
+    return join(this.#redactor.scan(data, "cut", Math.min(this.#shown, data.length)).shown);
+  }
+
+  #scan(data: Buffer, end: End): Buffer {
+    const { shown, heldFrom } = this.#redactor.scan(data, end, this.#shown);
+    this.#shown = Math.max(0, this.#shown - heldFrom);
+    this.#held = heldFrom === data.length ? NOTHING : Buffer.from(data.subarray(heldFrom));
+    return join(shown);
+  }
 }
 
-/** Base64 of the value alone, and the middle of it where it stands inside a longer text, at each of three places. */
-function listBase64(text: string, bytes: Uint8Array): string[] {
-  if (text.length < LEAST_LENGTH) return [];
-  const whole = Buffer.from(bytes).toString("base64").replaceAll("=", "");
-  const inner = [0, 1, 2].map((shift) => {
-    const padded = Buffer.concat([Buffer.alloc(shift), bytes])
-      .toString("base64")
-      .replaceAll("=", "");
-    return padded.slice(shift === 0 ? 0 : BASE64_EDGE, -BASE64_EDGE);
-  });
-  const long = inner.filter((form) => form.length >= 2 * LEAST_LENGTH);
-  return [whole, ...long].flatMap((form) => [form, form.replaceAll("+", "-").replaceAll("/", "_")]);
+function join(parts: readonly Buffer[]): Buffer {
+  return parts.length === 1 ? (parts[0] ?? NOTHING) : Buffer.concat(parts);
 }

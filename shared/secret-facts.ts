@@ -1,5 +1,7 @@
 // What is known of secrets without a single value: kinds, versions, ages. Made by agent/secrets, read by desired/.
 
+import type { Templates } from "./template.ts";
+
 /**
  * What is known of one path. A version is a digest that only this host can compute: it tells that a value has changed,
  * and nothing of the value.
@@ -25,7 +27,36 @@ export interface SecretFacts {
   matches(name: { path: string; version: string; variable?: string }, pattern: RegExp): boolean | undefined;
   /** The variables of a bootstrap file by name; none where it is not at hand. */
   listVariables(path: string, version: string): readonly string[];
+  /** Renders a file with the values that belong into it, and judges what comes out. */
+  tryTemplate(trial: TemplateTrial): TemplateVerdict;
 }
+
+/** Everything that a file with secrets in it is rendered from, but the values; kept as the file's content. */
+export interface TemplateRecipe {
+  text: string;
+  /** What the template sees besides secrets. */
+  context: object;
+  /** The template's name for a secret → its path. */
+  secrets: Readonly<Record<string, string>>;
+}
+
+/** A file to be rendered where the values are. */
+export interface TemplateTrial {
+  recipe: TemplateRecipe;
+  /** Path → version. */
+  versions: Readonly<Record<string, string>>;
+  templates: Pick<Templates, "render">;
+  /** What must not be in it. */
+  forbidden: readonly RegExp[];
+}
+
+/** What is said of it; nothing of a value. */
+export type TemplateVerdict =
+  /** A value is not at hand. */
+  | { kind: "unknown" }
+  | { kind: "fails"; reason: string }
+  /** The first of the forbidden patterns that it matches, where it does. */
+  | { kind: "renders"; matched?: RegExp };
 
 /** A path and a version of its value, as steps and specs name it. */
 export function nameVersion(path: string, version: string): string {
@@ -48,6 +79,7 @@ export const STAND_IN_FACTS: SecretFacts = {
   holds: () => true,
   matches: () => undefined,
   listVariables: () => [],
+  tryTemplate: () => ({ kind: "unknown" }),
 };
 
 /** Where a container sees its secret files. */
@@ -64,3 +96,47 @@ export function nameSecretHash(path: string, version: string): string {
 export function readSecretHash(hash: string): { path: string; version: string } | undefined {
   return hash.startsWith(SECRET_HASH) ? splitVersion(hash.slice(SECRET_HASH.length)) : undefined;
 }
+
+const RENDERED_HASH = "rendered:";
+
+/** A file with secrets in it, as its hash names it. */
+export interface RenderedHash {
+  /** The hash that its recipe is kept by. */
+  recipe: string;
+  /** The secrets in it with their versions, each as `nameVersion` writes it. */
+  secrets: readonly string[];
+}
+
+/** What stands in place of a content hash for a file with secrets in it: its recipe and their versions. */
+export function nameRenderedHash({ recipe, secrets }: RenderedHash): string {
+  return `${RENDERED_HASH}${[recipe, ...secrets].join("+")}`;
+}
+
+/** Takes such a name apart; undefined for the hash of any other file. */
+export function readRenderedHash(hash: string): RenderedHash | undefined {
+  if (!hash.startsWith(RENDERED_HASH)) return undefined;
+  const [recipe = "", ...secrets] = hash.slice(RENDERED_HASH.length).split("+");
+  return { recipe, secrets };
+}
+
+/** True for the hash of a file that holds a value of a secret: it lies in memory only. */
+export function holdsSecret(hash: string): boolean {
+  return hash.startsWith(SECRET_HASH) || hash.startsWith(RENDERED_HASH);
+}
+
+/** The secrets in a delivered file with their versions, as `nameVersion` writes them. */
+export function listHashVersions(hash: string): readonly string[] {
+  const secret = readSecretHash(hash);
+  if (secret !== undefined) return [nameVersion(secret.path, secret.version)];
+  return readRenderedHash(hash)?.secrets ?? [];
+}
+
+/** What a file's content is kept by, beside the plan: its own hash, or its recipe's. */
+export function nameContent(hash: string): string {
+  return readRenderedHash(hash)?.recipe ?? hash;
+}
+
+/** In place of an owner: whoever the container runs as, which only the engine can tell. */
+export const CONTAINER_USER = "container";
+/** In place of a mode: its owner alone may read, and where that is root, every process of the container. */
+export const PRIVATE_MODE = "private";

@@ -28,7 +28,7 @@ export interface Cause {
   uid?: number;
 }
 
-/** A file to deliver, by the hash of its content. */
+/** A file to deliver, by the hash of its content; the other words are those of a desired file. */
 export interface FileReference {
   target: string;
   hash: string;
@@ -45,7 +45,14 @@ export type Step =
   | { kind: "write-hosts"; hosts: Readonly<Record<string, string>> }
   | { kind: "ensure-image"; service: string; image: string }
   | { kind: "ensure-volume"; service: string; volume: string }
-  | { kind: "write-files"; service: string; specHash: string; files: readonly FileReference[] }
+  | {
+      kind: "write-files";
+      service: string;
+      specHash: string;
+      files: readonly FileReference[];
+      /** The container that they are for, where it is made already: its user may own some of them. */
+      container?: StepContainer;
+    }
   | { kind: "remove-files"; service: string; specHash: string }
   | {
       kind: "create-container";

@@ -2,12 +2,13 @@
 // Docker writer. Every handler may run twice for the same step and then changes nothing more.
 
 import type { OwnContainerId } from "../../shared/identity.ts";
-import { readSecretHash } from "../../shared/secret-facts.ts";
+import { holdsSecret, nameContent, type TemplateRecipe } from "../../shared/secret-facts.ts";
 import { describeSize } from "../../shared/size.ts";
-import type { Step, StepContainer } from "../../shared/step.ts";
+import type { FileReference, Step, StepContainer } from "../../shared/step.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
 import type { CreateRequest, DockerWriter, RegistryAuth } from "../docker/writer.ts";
 import type { FileStore } from "../host/file-store.ts";
+import { findContainerUser } from "./container-user.ts";
 import type { FrontPort } from "./front-control.ts";
 import type { ImageLookup } from "./image-lookup.ts";
 import type { SecretDelivery } from "./secret-delivery.ts";
@@ -68,16 +69,16 @@ const HANDLERS: Handlers = {
     return "changed";
   },
   "write-files": async (step, run, tools) => {
-    for (const file of step.files) {
-      if (readSecretHash(file.hash) !== undefined) continue;
-      const content = run.findContent(file.hash);
-      if (content === undefined) throw new Error(`write file ${file.target}: its content is no longer wanted`);
-      await tools.files.write(step, file, content);
-    }
-    await tools.secrets.write(
-      step,
-      step.files.filter((file) => readSecretHash(file.hash) !== undefined),
-    );
+    const secret = step.files.filter((file) => holdsSecret(file.hash));
+    for (const file of step.files.filter((entry) => !secret.includes(entry)))
+      await tools.files.write(step, file, findContent(file, run));
+    await tools.secrets.write(step, secret, {
+      findRecipe: (file) => readRecipe(findContent(file, run)),
+      findUser: async () => {
+        if (step.container === undefined) throw new Error("deliver secrets: there is no container yet");
+        return findContainerUser(tools.reader, resolveContainer(step.container, run));
+      },
+    });
     return "changed";
   },
   "remove-files": async (step, _run, tools) => {
@@ -141,6 +142,16 @@ export function runStep<K extends Step["kind"]>(
   return handler(step, run, tools);
 }
 
+function findContent(file: FileReference, run: Run): Uint8Array {
+  const content = run.findContent(nameContent(file.hash));
+  if (content === undefined) throw new Error(`write file ${file.target}: its content is no longer wanted`);
+  return content;
+}
+
+function readRecipe(content: Uint8Array): TemplateRecipe {
+  return JSON.parse(new TextDecoder().decode(content)) as TemplateRecipe;
+}
+
 async function pullImage(step: Extract<Step, { kind: "ensure-image" }>, run: Run, tools: Tools): Promise<StepResult> {
   if (await tools.images.isHere(step.image)) return "unchanged";
   run.report("asking the registry");
@@ -158,13 +169,13 @@ async function pullImage(step: Extract<Step, { kind: "ensure-image" }>, run: Run
 
 async function buildRequest(step: Extract<Step, { kind: "create-container" }>, tools: Tools): Promise<CreateRequest> {
   const { service, specHash, spec } = step;
-  const files = (spec.files ?? []).map(({ target }) => ({
-    source: tools.files.path({ service, specHash, target }),
-    target,
-    readOnly: true,
-  }));
+  const files = (spec.files ?? []).map(({ target, memory }) => {
+    const store = memory === true ? tools.secrets : tools.files;
+    return { source: store.path({ service, specHash, target }), target, readOnly: true };
+  });
   const hosts =
     spec.network === undefined ? [{ source: tools.files.hostsPath, target: "/etc/hosts", readOnly: true }] : [];
+  await tools.secrets.prepare(step, spec);
   const secrets = spec.secretFiles === undefined ? [] : [tools.secrets.mount(step)];
   const control = spec.control === undefined ? [] : [await tools.fronts.mount(service)];
   return {

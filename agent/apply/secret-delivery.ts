@@ -1,17 +1,28 @@
-// Secrets on their way into a container: files in a directory in memory, one for each service and spec, and environment
-// values at creation. Says which version lies in which file; holds no value itself. Only apply/ uses it.
+// Secrets on their way into a container: files in memory, below a directory of their own for each service and spec, and
+// environment values at creation. Says which version lies in which file; holds no value itself. Only apply/ uses it.
 
 import { randomBytes } from "node:crypto";
-import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 import { parseBootstrap } from "../../shared/bootstrap.ts";
 import type { ContainerSpec } from "../../shared/container-spec.ts";
 import { fileKey } from "../../shared/observed-state.ts";
 import type { Secret } from "../../shared/secret.ts";
-import { readSecretHash, SECRETS_DIRECTORY, splitVersion, STAND_IN_VERSION } from "../../shared/secret-facts.ts";
+import {
+  CONTAINER_USER,
+  PRIVATE_MODE,
+  readRenderedHash,
+  readSecretHash,
+  SECRETS_DIRECTORY,
+  splitVersion,
+  STAND_IN_VERSION,
+  type TemplateRecipe,
+} from "../../shared/secret-facts.ts";
 import type { FileReference } from "../../shared/step.ts";
 import { isInMemory } from "../host/memory-directory.ts";
+import { writeInPlace } from "../host/write-in-place.ts";
+import type { ContainerUser } from "./container-user.ts";
 
 /** Whose secrets they are: files of two specs of one service never share a directory. */
 export interface SecretPlace {
@@ -27,8 +38,19 @@ export interface DeliveryOptions {
   find: (path: string, version: string) => Secret | undefined;
 }
 
-/** What lies in a directory: file name → hash, as plans name it. Kept beside it, in memory too. */
-type Marks = Record<string, string>;
+/** What a writing needs to know beside the files. */
+export interface DeliveryHelp {
+  /** What a file with secrets in it is rendered from. */
+  findRecipe: (file: FileReference) => TemplateRecipe;
+  /** Whoever the container runs as; undefined for a name that it does not know. */
+  findUser: () => Promise<ContainerUser | undefined>;
+}
+
+/**
+ * What was delivered: target → hash as plans name it, and how the file was left. Kept beside the files, in memory too.
+ * Earlier versions kept the hash alone.
+ */
+type Marks = Record<string, string | { hash: string; stamp: string }>;
 
 /** Delivers the secrets of one node's services. */
 export class SecretDelivery {
@@ -50,9 +72,13 @@ export class SecretDelivery {
         if (!name.endsWith(".json")) continue;
         const specHash = basename(name, ".json");
         const marks = await readMarks(join(this.#root, service, name));
-        for (const [target, hash] of Object.entries(marks)) {
-          const path = join(this.#root, service, specHash, basename(target));
-          if ((await readStamp(path)) !== undefined) await this.#note(fileKey(service, specHash, target), hash, path);
+        for (const [target, mark] of Object.entries(marks)) {
+          const { hash, stamp } = typeof mark === "string" ? { hash: mark, stamp: undefined } : mark;
+          const path = this.#place({ service, specHash, target }, hash);
+          const now = await readStamp(path);
+          // One that was being written when the agent ended, or that was changed since, is written anew.
+          if (now === undefined || (stamp !== undefined && stamp !== now)) continue;
+          this.#note(fileKey(service, specHash, target), { hash, path, stamp: now });
         }
       }
     }
@@ -87,35 +113,49 @@ export class SecretDelivery {
     return env;
   }
 
-  /** Writes secret files; each appears whole, and nothing is written to a disk. */
-  async write(place: SecretPlace, files: readonly FileReference[]): Promise<void> {
+  /** Where a file with secrets in it lies, to be mounted. */
+  path(place: SecretPlace & { target: string }): string {
+    return join(this.#rendered(place), basename(fileKey(place.service, place.specHash, place.target)));
+  }
+
+  /** Makes what a container mounts, still without any value: it must be there when the container is made. */
+  async prepare(place: SecretPlace, spec: ContainerSpec): Promise<void> {
+    const targets = (spec.files ?? []).flatMap(({ target, memory }) => (memory === true ? [target] : []));
+    if (spec.secretFiles === undefined && targets.length === 0) return;
+    await this.#makeDirectories(place);
+    for (const target of targets) await (await open(this.path({ ...place, target }), "a", 0o600)).close();
+  }
+
+  /** Writes all secret files of a service; nothing is written to a disk. */
+  async write(place: SecretPlace, files: readonly FileReference[], help: DeliveryHelp): Promise<void> {
     if (files.length === 0) return;
-    const directory = this.#directory(place);
-    // The parent is root's alone: on the host nobody else reads what lies below, whatever its mode inside a container.
-    await mkdir(this.#root, { recursive: true, mode: 0o700 });
-    if (!(await isInMemory(this.#root)))
-      throw new Error(`deliver secrets: ${this.#root} is not in memory: mount a tmpfs there`);
-    await chmod(this.#root, 0o700);
-    await mkdir(directory, { recursive: true, mode: 0o755 });
-    for (const { target, hash, mode, owner } of files) {
-      const wanted = readSecretHash(hash);
-      if (wanted === undefined) continue;
-      const path = join(directory, basename(target));
-      await writeFile(`${path}.new`, this.#require(wanted), { mode: 0o600 });
-      if (owner !== undefined) await give(`${path}.new`, owner);
-      await chmod(`${path}.new`, Number.parseInt(mode, 8));
-      await rename(`${path}.new`, path);
-      await this.#note(fileKey(place.service, place.specHash, target), hash, path);
+    await this.#makeDirectories(place);
+    const marks: Marks = {};
+    for (const file of files) {
+      const { target, hash } = file;
+      const path = this.#place({ ...place, target }, hash);
+      const secret = readSecretHash(hash);
+      if (secret === undefined) {
+        await writeInPlace(path, Buffer.from(await this.#render(file, help)));
+        await settle(path, file, help);
+      } else {
+        // The directory is what is mounted: each file in it appears whole.
+        await writeFile(`${path}.new`, this.#require(secret), { mode: 0o600 });
+        await settle(`${path}.new`, file, help);
+        await rename(`${path}.new`, path);
+      }
+      const stamp = (await readStamp(path)) ?? "";
+      this.#note(fileKey(place.service, place.specHash, target), { hash, path, stamp });
+      marks[target] = { hash, stamp };
     }
-    const marks: Marks = Object.fromEntries(files.map(({ target, hash }) => [target, hash]));
-    await writeFile(`${directory}.json`, JSON.stringify(marks), { mode: 0o600 });
+    await writeFile(`${this.#directory(place)}.json`, JSON.stringify(marks), { mode: 0o600 });
   }
 
   /** Removes what was delivered for one spec of a service. */
   async remove(place: SecretPlace): Promise<void> {
     const directory = this.#directory(place);
-    await rm(directory, { recursive: true, force: true });
-    await rm(`${directory}.json`, { force: true });
+    for (const path of [directory, this.#rendered(place), `${directory}.json`])
+      await rm(path, { recursive: true, force: true });
     const prefix = `${dirname(fileKey(place.service, place.specHash, ""))}/`;
     for (const key of this.#left.keys()) {
       if (!key.startsWith(prefix)) continue;
@@ -124,13 +164,48 @@ export class SecretDelivery {
     }
   }
 
-  async #note(key: string, hash: string, path: string): Promise<void> {
+  #note(key: string, { hash, ...left }: { hash: string; path: string; stamp: string }): void {
     this.#hashes.set(key, hash);
-    this.#left.set(key, { path, stamp: await readStamp(path) });
+    this.#left.set(key, left);
+  }
+
+  async #makeDirectories(place: SecretPlace): Promise<void> {
+    // The parent is root's alone: on the host nobody else reads what lies below, whatever its mode inside a container.
+    await mkdir(this.#root, { recursive: true, mode: 0o700 });
+    if (!(await isInMemory(this.#root)))
+      throw new Error(`deliver secrets: ${this.#root} is not in memory: mount a tmpfs there`);
+    await chmod(this.#root, 0o700);
+    await mkdir(this.#directory(place), { recursive: true, mode: 0o755 });
+    await mkdir(this.#rendered(place), { recursive: true, mode: 0o700 });
+  }
+
+  #place(place: SecretPlace & { target: string }, hash: string): string {
+    const isSecret = readSecretHash(hash) !== undefined;
+    return isSecret ? join(this.#directory(place), basename(place.target)) : this.path(place);
+  }
+
+  async #render(file: FileReference, help: DeliveryHelp): Promise<string> {
+    const known = readRenderedHash(file.hash)?.secrets.map(splitVersion) ?? [];
+    const versions = new Map(known.map(({ path, version }) => [path, version]));
+    const { text, context, secrets } = help.findRecipe(file);
+    const values = Object.entries(secrets).map(([name, path]) => {
+      return [name, this.#require({ path, version: versions.get(path) ?? "" })] as const;
+    });
+    const { templates } = await import("../../shared/template.ts");
+    try {
+      return templates.render(text, context, new Map(values));
+    } catch (error) {
+      const said = error instanceof Error ? error.message : String(error);
+      throw new Error(`write file ${file.target}: ${said}`, { cause: error });
+    }
   }
 
   #directory({ service, specHash }: SecretPlace): string {
     return join(this.#root, dirname(fileKey(service, specHash, "")));
+  }
+
+  #rendered(place: SecretPlace): string {
+    return `${this.#directory(place)}.files`;
   }
 
   #readBootstrap(name: string): Record<string, string> {
@@ -151,9 +226,21 @@ function nameFileVariable(name: string): string {
   return `${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}_FILE`;
 }
 
-async function give(path: string, owner: string): Promise<void> {
+/** Gives a file its owner and mode. */
+async function settle(path: string, { mode, owner }: FileReference, { findUser }: DeliveryHelp): Promise<void> {
+  const user = owner === CONTAINER_USER ? await findUser() : readOwner(owner);
+  // A trial by somebody who is not root gives nothing away, and what it leaves to a container's root is readable anyway.
+  const isOwn = owner === CONTAINER_USER && user?.uid === 0 && process.getuid?.() !== 0;
+  if (user !== undefined && !isOwn) await chown(path, user.uid, user.gid);
+  // Programs that start as root may give root up before they read: then every process of that one container may.
+  const privately = user?.uid === 0 ? 0o444 : 0o400;
+  await chmod(path, mode === PRIVATE_MODE ? privately : Number.parseInt(mode, 8));
+}
+
+function readOwner(owner: string | undefined): ContainerUser | undefined {
+  if (owner === undefined) return undefined;
   const [uid = "0", gid = uid] = owner.split(":");
-  await chown(path, Number(uid), Number(gid));
+  return { uid: Number(uid), gid: Number(gid) };
 }
 
 async function readStamp(path: string): Promise<string | undefined> {

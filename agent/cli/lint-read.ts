@@ -24,7 +24,7 @@ import { findLayout, type Layout, listNodes } from "../sources/repository-layout
 import { compareText, type Problem } from "../../shared/problem.ts";
 import { describeSize } from "../../shared/size.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
-import { renderTemplate } from "../../shared/template.ts";
+import { templates } from "../../shared/template.ts";
 
 /** A repository as read, and where it stands. */
 export interface ReadRepository {
@@ -48,7 +48,7 @@ export async function readRepository(directory: string): Promise<ReadRepository>
     manifests,
     strays: listStrays(layout),
     files: openFiles(layout, entries),
-    render: renderTemplate,
+    templates,
   });
   return { view, layout };
 }

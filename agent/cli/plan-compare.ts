@@ -15,7 +15,7 @@ import type { Policy } from "../../shared/policy.ts";
 import { compareText } from "../../shared/problem.ts";
 import { STAND_IN_FACTS } from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
-import { renderTemplate } from "../../shared/template.ts";
+import { templates } from "../../shared/template.ts";
 import { listWaves } from "./up-progress.ts";
 
 /** One reading. */
@@ -202,7 +202,7 @@ function buildSettings(node: string, policy: Policy): Parameters<typeof buildDes
     standIns: undefined,
     frontImage: FRONT_IMAGE,
     assumeDataMounted: true,
-    render: renderTemplate,
+    templates,
   };
 }
 

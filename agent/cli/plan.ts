@@ -19,7 +19,7 @@ import type { DesiredState } from "../../shared/desired-state.ts";
 import type { SecretFacts } from "../../shared/secret-facts.ts";
 import { describeHolds } from "../../shared/hold.ts";
 import { describeSize } from "../../shared/size.ts";
-import { renderTemplate } from "../../shared/template.ts";
+import { templates } from "../../shared/template.ts";
 import { chooseNode } from "./choose-node.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 import type { PlanFormat } from "./plan-output.ts";
@@ -96,7 +96,7 @@ async function buildNodeState(directory: string, node: string, options: PlanOpti
       assumeDataMounted: true,
       frontImage: FRONT_IMAGE,
       agentPorts: [],
-      render: renderTemplate,
+      templates,
     },
     cache: new ParseCache(),
     secrets: { facts: readKnownFacts(choosePlaces(node, options.state).stateDir), settled: new Set(), notes: [] },
@@ -119,6 +119,7 @@ function readKnownFacts(stateDir: string): SecretFacts {
     holds: () => true,
     matches: () => undefined,
     listVariables: () => [],
+    tryTemplate: () => ({ kind: "unknown" }),
   };
 }
 

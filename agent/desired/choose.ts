@@ -8,7 +8,13 @@ import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { locateFindings } from "../../shared/parse-toml.ts";
 import { describeProblem } from "../../shared/problem.ts";
-import { type SecretFacts, STAND_IN_FACTS } from "../../shared/secret-facts.ts";
+import {
+  nameContent,
+  readRenderedHash,
+  type SecretFacts,
+  STAND_IN_FACTS,
+  type TemplateRecipe,
+} from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { type AcceptedManifest, keepText } from "./accept.ts";
 import type { ClosureFault } from "./bootstrap-closure.ts";
@@ -16,7 +22,7 @@ import { type Compiled, compileService } from "./compile.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { checkPolicy, type PolicySubject } from "./policy-check.ts";
 import { checkRepositoryPolicy } from "./policy-repositories.ts";
-import { buildSecretTests, checkContents } from "./policy-values.ts";
+import { buildSecretTests, checkContents, listForbidden, refuseContent } from "./policy-values.ts";
 import { isRotating } from "./rotation.ts";
 import { chooseSecrets, type SecretChoice } from "./secret-choice.ts";
 import type { DesiredSettings } from "./settings.ts";
@@ -64,20 +70,54 @@ export async function chooseRelease(newest: AcceptedManifest, input: ChoiceInput
   return second.service === undefined ? { ...first, accepted } : { ...second, objection: first.objection };
 }
 
+/** A release that is being tried. */
+interface Tried {
+  entry: AcceptedManifest;
+  manifest: Manifest;
+  realPaths: Record<string, string | undefined>;
+}
+
+function object(objection: Objection): Choice {
+  return { service: undefined, accepted: undefined, contents: new Map(), objection };
+}
+
+function refuse(reason: string): Choice {
+  return object({ state: "refused", reason, problems: [] });
+}
+
 async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<Choice> {
-  const { settings, snapshot } = input;
-  const { service: name, accepted } = entry;
+  const { settings } = input;
+  const { service: name } = entry;
   const manifest = adaptToStandIn(entry.manifest, settings);
-  const none = { service: undefined, accepted: undefined, contents: new Map<string, Uint8Array>() };
   const realPaths = await readRealPaths(manifest, input);
-  const refuse = (reason: string): Choice => ({ ...none, objection: { state: "refused", reason, problems: [] } });
   const closure = input.secrets.closure.find((fault) => fault.service === name);
   if (closure !== undefined && settings.standIns === undefined) return refuse(`${closure.message}; ${closure.hint}`);
   // First without any value, so that nothing is asked of a provider that the host does not allow.
   const refusal = judge({ service: name, manifest, realPaths }, input);
   if (refusal !== undefined) return refuse(refusal);
-  const secrets = chooseVersions(entry, manifest, input);
-  if (secrets.kind === "objected") return { ...none, objection: secrets.objection };
+  const mayRotate = input.secrets.rotation.has(name);
+  const chosen = chooseVersions(entry, manifest, { ...input, mayRotate });
+  if (chosen.kind === "objected") return object(chosen.objection);
+  const tried = { entry, manifest, realPaths };
+  const first = await tryVersions(chosen, tried, input);
+  if (first.service !== undefined || !chosen.rotated) return first;
+  // A newer value that it cannot be given: it goes on with the one it has, and says why.
+  const older = chooseVersions(entry, manifest, { ...input, mayRotate: false });
+  if (older.kind === "objected" || older.rotated) return first;
+  const kept = await tryVersions(older, tried, input);
+  return kept.service === undefined ? first : { ...kept, objection: first.objection };
+}
+
+type Chosen = Extract<SecretChoice, { kind: "chosen" }>;
+
+/** Tries one release with these versions of its secrets. */
+async function tryVersions(
+  secrets: Chosen,
+  { entry, manifest, realPaths }: Tried,
+  input: ChoiceInput,
+): Promise<Choice> {
+  const { settings, snapshot } = input;
+  const { service: name, accepted } = entry;
   const tests = buildSecretTests(input.secrets.facts, secrets.versions);
   const second = judge({ service: name, manifest, realPaths, secrets: tests }, input);
   if (second !== undefined) return refuse(second);
@@ -93,9 +133,9 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
   });
   if (!compiled.ok) {
     const problems = await locateFindings(compiled.findings, accepted.text, snapshot.describeFile(settings.node, name));
-    return { ...none, objection: { state: "invalid", reason: problems.map(describeProblem).join("; "), problems } };
+    return object({ state: "invalid", reason: problems.map(describeProblem).join("; "), problems });
   }
-  const third = judgeContents(compiled, settings);
+  const third = judgeContents(compiled, settings) ?? judgeRendered(compiled, secrets.versions, input);
   if (third !== undefined) return refuse(third);
   const contents = new Map(compiled.contents);
   const files: Record<string, string> = {};
@@ -112,18 +152,18 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
 function chooseVersions(
   { service, accepted }: AcceptedManifest,
   manifest: Manifest,
-  { inForce, secrets, settings }: ChoiceInput,
+  { inForce, secrets, settings, mayRotate }: ChoiceInput & { mayRotate: boolean },
 ): SecretChoice {
   const before = inForce?.services[service];
   const facts = settings.standIns === undefined || secrets.facts.provider !== "none" ? secrets.facts : STAND_IN_FACTS;
   const isNew = before?.text !== accepted.text;
-  return chooseSecrets({ manifest, facts, before, isNew, mayRotate: secrets.rotation.has(service) });
+  return chooseSecrets({ manifest, facts, before, isNew, mayRotate });
 }
 
 /** What is remembered of its secrets: the versions, and that they are newer than what it has settled with. */
 function keepSecrets(
   service: string,
-  { versions, rotated }: Extract<SecretChoice, { kind: "chosen" }>,
+  { versions, rotated }: Chosen,
   { inForce, secrets }: ChoiceInput,
 ): Pick<AcceptedService, "secrets" | "rotating"> {
   if (Object.keys(versions).length === 0) return {};
@@ -184,6 +224,27 @@ function judgeContents(compiled: Extract<Compiled, { ok: true }>, { policy }: De
     return content === undefined ? [] : [{ path: [target], content }];
   });
   return describeRefusals(checkContents(files, policy).map((refusal) => ({ ...refusal, key: refusal.path.join() })));
+}
+
+/** Files with secrets in them, as they would be delivered: whether they can be, and what the host's policy says. */
+function judgeRendered(
+  { service, contents }: Extract<Compiled, { ok: true }>,
+  versions: Readonly<Record<string, string>>,
+  { settings, secrets }: ChoiceInput,
+): string | undefined {
+  const { templates, policy } = settings;
+  for (const { target, hash } of service.files) {
+    const content = readRenderedHash(hash) === undefined ? undefined : contents.get(nameContent(hash));
+    if (content === undefined || templates === undefined) continue;
+    const recipe = JSON.parse(new TextDecoder().decode(content)) as TemplateRecipe;
+    const trial = { recipe, versions, templates, forbidden: listForbidden(policy) };
+    const verdict = secrets.facts.tryTemplate(trial);
+    if (verdict.kind === "fails") return `${target} cannot be delivered: ${verdict.reason}`;
+    if (verdict.kind !== "renders" || verdict.matched === undefined) continue;
+    const refusal = refuseContent([target], verdict.matched);
+    return describeRefusals([{ ...refusal, key: target }]);
+  }
+  return undefined;
 }
 
 function describeRefusals(refusals: readonly { key: string; rule: string; message: string }[]): string | undefined {

@@ -10,10 +10,10 @@ import { compareText, type Finding } from "../../shared/problem.ts";
 import type { RemoteService } from "./constraints.ts";
 import { buildCaps, buildContainerSpec } from "./container-spec.ts";
 import { buildFront } from "./front.ts";
-import { nameSecretHash, SECRETS_DIRECTORY, STAND_IN_VERSION } from "../../shared/secret-facts.ts";
+import { holdsSecret, STAND_IN_VERSION } from "../../shared/secret-facts.ts";
+import { buildFiles, buildSecretFiles } from "./delivered-files.ts";
 import type { SecretChoice } from "./secret-choice.ts";
 import { parseOrigin } from "./moves.ts";
-import { buildRoutes, type Route } from "./routes.ts";
 import { type DesiredSettings, LOOPBACK, placePort } from "./settings.ts";
 import { describeUnused } from "./unused.ts";
 
@@ -47,6 +47,7 @@ export function compileService(name: string, manifest: Manifest, context: Compil
     standIn: (image) => settings.standIns?.[image] ?? settings.standIns?.["*"],
     placePort: (port) => placePort(port, settings, address),
     secretVersion: (path) => context.secrets.versions[path] ?? STAND_IN_VERSION,
+    liesInMemory: (target) => files.some((file) => file.target === target && holdsSecret(file.hash)),
   });
   files.push(...buildSecretFiles(manifest, context.secrets.versions));
   const sorted = files.toSorted((left, right) => compareText(left.target, right.target));
@@ -56,10 +57,7 @@ export function compileService(name: string, manifest: Manifest, context: Compil
   const service: DesiredService = {
     name,
     kind: manifest.schedule === undefined ? "service" : "job",
-    fingerprint: sha256(canonicalJson({ manifest, spec, files: sorted.map((file) => [file.target, file.hash]) })).slice(
-      0,
-      16,
-    ),
+    fingerprint: takeFingerprint(manifest, spec, sorted),
     revision: context.revision,
     spec,
     specHash: hashSpec(spec),
@@ -86,6 +84,13 @@ export function compileService(name: string, manifest: Manifest, context: Compil
   return { ok: true, service: { ...service, front }, contents: contents.set(hash, config) };
 }
 
+/** What an earlier version filled in is filled in here: an upgrade of the agent changes no fingerprint. */
+function takeFingerprint(manifest: Manifest, spec: ContainerSpec, files: readonly DesiredFile[]): string {
+  const filled = manifest.files.map((file) => ({ mode: "0444", on_change: "restart", ...file }));
+  const hashes = files.map((file) => [file.target, file.hash]);
+  return sha256(canonicalJson({ manifest: { ...manifest, files: filled }, spec, files: hashes })).slice(0, 16);
+}
+
 /** The image of this service's front; undefined for a service without one. */
 function findFrontImage({ update, schedule }: Manifest, { frontImage, standIns }: DesiredSettings): string | undefined {
   if (update.order !== "start-first" || schedule !== undefined || frontImage === undefined) return undefined;
@@ -107,88 +112,4 @@ function placeBehindFront(name: string, whole: ContainerSpec, files: readonly De
     return hash === undefined ? file : { ...file, hash };
   });
   return { ...rest, ...(mounts.length === 0 ? {} : { files: mounts }), behind: nameFront(name) };
-}
-
-/** The files to deliver with their content, and those that cannot be had. */
-function buildFiles(
-  name: string,
-  manifest: Manifest,
-  context: CompileContext,
-): { files: DesiredFile[]; contents: Map<string, Uint8Array>; findings: Finding[] } {
-  const files: DesiredFile[] = [];
-  const contents = new Map<string, Uint8Array>();
-  const findings: Finding[] = [];
-  for (const [index, file] of manifest.files.entries()) {
-    const content = buildContent(name, file, context);
-    if (typeof content === "string") {
-      const path = ["files", index, "source"];
-      const hint = "add the file to the node's directory, or correct the path";
-      findings.push({ severity: "error", code: "file-source", path, message: content, hint });
-      continue;
-    }
-    const hash = sha256(content);
-    contents.set(hash, content);
-    files.push({ target: file.target, hash, mode: file.mode, owner: file.owner, onChange: file.on_change });
-  }
-  return { files, contents, findings };
-}
-
-/** Secret files as files to deliver, whose hash is their version: what a change of content does, a rotation does. */
-function buildSecretFiles(manifest: Manifest, versions: Readonly<Record<string, string>>): DesiredFile[] {
-  const { secrets, user = "" } = manifest;
-  const files = Object.entries(secrets?.files ?? {});
-  // A user in numbers owns its files alone. One that has a name is known inside the image only, and root's programs may
-  // give root up before they read: then every process of that one container may read.
-  const owner = /^[1-9]\d*(:\d+)?$/.test(user) ? user : undefined;
-  return files.map(([name, path]) => ({
-    target: `${SECRETS_DIRECTORY}/${name}`,
-    hash: nameSecretHash(path, versions[path] ?? STAND_IN_VERSION),
-    mode: owner === undefined ? "0444" : "0400",
-    owner,
-    onChange: secrets?.on_rotate ?? "restart",
-  }));
-}
-
-function buildContent(service: string, file: Manifest["files"][number], context: CompileContext): Uint8Array | string {
-  const source = context.readFile(file.source);
-  if (source === undefined) return `there is no file ${file.source}`;
-  if (!file.template) return source;
-  const { settings, fleet } = context;
-  if (settings.render === undefined) return "templates cannot be rendered here";
-  try {
-    const place = { node: settings.node, service, fleet };
-    const routes = buildRoutes(context.services, settings.node, fleet);
-    const text = settings.render(
-      new TextDecoder("utf-8", { fatal: true }).decode(source),
-      buildTemplateContext(place, routes),
-    );
-    return new TextEncoder().encode(text);
-  } catch (error) {
-    return `${file.source} does not render: ${error instanceof Error ? error.message : String(error)}`;
-  }
-}
-
-/** Where a template is rendered. */
-export interface TemplatePlace {
-  node: string;
-  service: string;
-  fleet: Fleet | undefined;
-}
-
-/**
- * What a template sees.
- * @param routes the routes of its realm, as seen from its node
- */
-export function buildTemplateContext({ node, service, fleet }: TemplatePlace, routes: readonly Route[]): object {
-  return {
-    node,
-    service,
-    realm: fleet?.nodes[node]?.env ?? "",
-    nodes: Object.entries(fleet?.nodes ?? {}).map(([name, entry]) => ({
-      name,
-      address: entry.address,
-      realm: entry.env,
-    })),
-    routes,
-  };
 }

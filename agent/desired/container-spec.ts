@@ -16,6 +16,8 @@ export interface SpecContext {
   placePort(port: PublishedPort): PublishedPort;
   /** Keyed digest of a secret's version; part of the spec, so that a rotation is a change. */
   secretVersion(path: string): string;
+  /** True for a file with a secret in it. */
+  liesInMemory(target: string): boolean;
 }
 
 /** Engine's shares for one core (Docker: 1024). */
@@ -52,7 +54,7 @@ export function buildContainerSpec(manifest: Manifest, context: SpecContext): Co
     volumes: manifest.volumes.map(buildVolume).toSorted((left, right) => compareText(left.target, right.target)),
     ports: manifest.ports.map((port) => describePort(context.placePort(port))).toSorted(compareText),
     files: manifest.files
-      .map(({ target, mode, owner }) => prune({ target, mode: mode === "0444" ? undefined : mode, owner }))
+      .map((file) => buildFile(file, context.liesInMemory(file.target)))
       .toSorted((left, right) => compareText(left.target, right.target)),
     network: manifest.network === "orca" ? undefined : manifest.network,
     pid: manifest.pid === "private" ? undefined : manifest.pid,
@@ -61,6 +63,11 @@ export function buildContainerSpec(manifest: Manifest, context: SpecContext): Co
     labels: manifest.labels,
     log: manifest.log,
   });
+}
+
+function buildFile({ target, mode, owner }: Manifest["files"][number], memory: boolean) {
+  if (memory) return prune({ target, mode, owner, memory: true as const });
+  return prune({ target, mode: mode === "0444" ? undefined : mode, owner });
 }
 
 function buildEngineOptions(manifest: Manifest) {

@@ -2,7 +2,7 @@
 // It judges the manifest and what its paths really lead to; nothing in Git can change its answer.
 
 import { isPinned, parseImageReference } from "../../shared/image-reference.ts";
-import type { Manifest } from "../../shared/manifest.ts";
+import { type Manifest, SECRET_TABLES } from "../../shared/manifest.ts";
 import type { Policy } from "../../shared/policy.ts";
 import { describePath } from "../../shared/problem.ts";
 import { isEveryAddress, isPublicAddress } from "../../shared/published-port.ts";
@@ -156,8 +156,9 @@ function checkPorts({ manifest, address }: PolicySubject, { ports }: Policy): Un
 function checkSecrets({ manifest }: PolicySubject, { secrets, bootstrap }: Policy): Unnamed[] {
   const prefixes = secrets.allowed_prefixes;
   const paths = [
-    ...Object.entries(manifest.secrets?.env ?? {}).map(([name, path]) => ({ at: ["secrets", "env", name], path })),
-    ...Object.entries(manifest.secrets?.files ?? {}).map(([name, path]) => ({ at: ["secrets", "files", name], path })),
+    ...SECRET_TABLES.flatMap((table) =>
+      Object.entries(manifest.secrets?.[table] ?? {}).map(([name, path]) => ({ at: ["secrets", table, name], path })),
+    ),
   ];
   const refusals: Unnamed[] = paths
     .filter(({ path }) => prefixes !== undefined && !prefixes.some((prefix) => isInside(path, prefix)))

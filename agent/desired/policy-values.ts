@@ -48,17 +48,27 @@ export function checkValues(manifest: Manifest, policy: Policy, secrets: SecretT
   ];
 }
 
-/** Judges the files of a service as they are delivered. */
+/** The patterns that no file may match on this host. */
+export function listForbidden({ text }: Policy): RegExp[] {
+  return text.forbidden.map((pattern) => new RegExp(pattern, "u"));
+}
+
+/** The refusal of a file that matches one. */
+export function refuseContent(path: readonly (string | number)[], { source }: RegExp): ValueRefusal {
+  return { rule: "text.forbidden", path, message: `the file holds what is forbidden on this host: ${source}` };
+}
+
+/** Judges the files of a service as they are delivered; of those with secrets in them only what they are made from. */
 export function checkContents(
   files: readonly { path: readonly (string | number)[]; content: Uint8Array }[],
   policy: Policy,
 ): ValueRefusal[] {
-  if (policy.text.forbidden.length === 0) return [];
+  const forbidden = listForbidden(policy);
+  if (forbidden.length === 0) return [];
   return files.flatMap(({ path, content }) => {
     const text = new TextDecoder().decode(content);
-    const found = policy.text.forbidden.find((pattern) => new RegExp(pattern, "u").test(text));
-    if (found === undefined) return [];
-    return [{ rule: "text.forbidden", path, message: `the file holds what is forbidden on this host: ${found}` }];
+    const found = forbidden.find((pattern) => pattern.test(text));
+    return found === undefined ? [] : [refuseContent(path, found)];
   });
 }
 

@@ -4,7 +4,7 @@
 import { nameBootstrap } from "../../shared/bootstrap.ts";
 import type { Objection } from "../../shared/desired-state.ts";
 import type { AcceptedService } from "../../shared/in-force.ts";
-import type { Manifest } from "../../shared/manifest.ts";
+import { type Manifest, SECRET_TABLES } from "../../shared/manifest.ts";
 import { compareText } from "../../shared/problem.ts";
 import type { SecretFact, SecretFacts } from "../../shared/secret-facts.ts";
 
@@ -35,7 +35,7 @@ export type SecretChoice =
 
 /** Every secret that a manifest takes, a bootstrap file among them, each once and sorted. */
 export function listSecretPaths({ secrets, bootstrap }: Manifest): string[] {
-  const paths = [...Object.values(secrets?.env ?? {}), ...Object.values(secrets?.files ?? {})];
+  const paths = SECRET_TABLES.flatMap((table) => Object.values(secrets?.[table] ?? {}));
   const files = bootstrap === undefined ? [] : [nameBootstrap(bootstrap.env_file)];
   return [...new Set([...paths, ...files])].toSorted(compareText);
 }

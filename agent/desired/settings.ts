@@ -2,7 +2,7 @@
 
 import type { Policy } from "../../shared/policy.ts";
 import type { PublishedPort } from "../../shared/published-port.ts";
-import type { RenderTemplate } from "../../shared/template.ts";
+import type { Templates } from "../../shared/template.ts";
 
 /** Everything besides the snapshot that desired state depends on. */
 export interface DesiredSettings {
@@ -27,7 +27,7 @@ export interface DesiredSettings {
   /** The agent's own listeners. */
   agentPorts: readonly PublishedPort[];
   /** Needed only where a manifest has a template. */
-  render: RenderTemplate | undefined;
+  templates: Templates | undefined;
 }
 
 /** The address for ports when nothing else is said. */

@@ -19,7 +19,7 @@ import {
   mapNetwork,
   type NetworkJson,
 } from "./mapping.ts";
-import { type DockerExec, type DockerReader, EngineError } from "./reader.ts";
+import { type DockerExec, type DockerReader, EngineError, LONGEST_LINE } from "./reader.ts";
 import { demultiplex, readEvents, readPull, readWhole } from "./streams.ts";
 import type { DockerWriter } from "./writer.ts";
 
@@ -109,6 +109,11 @@ function createReader(docker: Docker): DockerReader {
       }),
     findImage: (reference) =>
       callUnless("inspect image", [404], async () => (await docker.getImage(reference).inspect()).Id),
+    readFile: (id, path) =>
+      callUnless("read file in container", [404], async () => {
+        const { readArchivedFile } = await import("./archive.ts");
+        return readArchivedFile((at) => docker.getContainer(id).getArchive({ path: at }), path);
+      }),
     ...createLogReader(docker),
     watchEvents: (options) =>
       call("watch events", async () => {
@@ -135,7 +140,7 @@ function createLogReader(docker: Docker): Pick<DockerReader, "tailLogs" | "follo
           .split("\n")
           .filter((line) => line !== "")
           .slice(-lines)
-          .map((line) => line.slice(0, 1_000));
+          .map((line) => line.slice(0, LONGEST_LINE));
       }),
     followLogs: (id, options) =>
       call("follow logs", async () => {

@@ -3,7 +3,7 @@
 import type { Duplex } from "node:stream";
 
 import { call } from "./call.ts";
-import { type DockerExec, EngineError, type ExecOptions, type ExecSession } from "./reader.ts";
+import { type DockerExec, EngineError, type ExecOptions, type ExecSession, LONGEST_OUTPUT } from "./reader.ts";
 import { Demultiplexer } from "./streams.ts";
 
 /** The one corner of dockerode that is needed here; only engine.ts knows the rest. */
@@ -22,8 +22,6 @@ interface ExecDocker {
     }>;
   };
 }
-
-const OUTPUT_CHARACTERS = 2_000;
 
 /** Builds the exec half of the port. */
 export function createExec(docker: ExecDocker): DockerExec {
@@ -55,7 +53,7 @@ async function run(docker: ExecDocker, request: RunRequest): Promise<{ exitCode:
     };
     stream.on("data", (chunk: Buffer) => {
       for (const frame of frames.push(chunk)) {
-        if (output.length < OUTPUT_CHARACTERS) output += frame.chunk.toString("utf8");
+        if (output.length < LONGEST_OUTPUT) output += frame.chunk.toString("utf8");
       }
     });
     stream.on("end", () => settle(() => resolve(true)));
@@ -66,7 +64,7 @@ async function run(docker: ExecDocker, request: RunRequest): Promise<{ exitCode:
   // The engine cannot kill an exec: the process goes on until it ends by itself. The probe has failed all the same.
   if (!ended) throw new EngineError(`run in container: no end within ${request.timeoutMs}ms`, 408);
   const { ExitCode } = await exec.inspect();
-  return { exitCode: ExitCode ?? -1, output: output.slice(0, OUTPUT_CHARACTERS) };
+  return { exitCode: ExitCode ?? -1, output: output.slice(0, LONGEST_OUTPUT) };
 }
 
 async function open(docker: ExecDocker, container: string, options: ExecOptions): Promise<ExecSession> {

@@ -31,7 +31,7 @@ export interface InspectJson {
     PidsLimit?: number | null;
     RestartPolicy?: { Name?: string } | null;
   };
-  Config: { Image: string };
+  Config: { Image: string; User?: string };
   NetworkSettings?: NetworkSettingsJson;
 }
 
@@ -91,6 +91,7 @@ export function mapDetail(json: InspectJson): ContainerDetail {
     },
     restartPolicy: host.RestartPolicy?.Name === "" ? "no" : (host.RestartPolicy?.Name ?? "no"),
     image: json.Config.Image,
+    user: json.Config.User ?? "",
   };
 }
 

@@ -17,6 +17,11 @@ export class EngineError extends Error {
   }
 }
 
+/** Of a line that is kept so many characters are. */
+export const LONGEST_LINE = 1_000;
+/** Of what a command has printed so many characters are kept. */
+export const LONGEST_OUTPUT = 2_000;
+
 /** One row of the engine's list of containers. */
 export interface ContainerRow {
   id: string;
@@ -44,6 +49,8 @@ export interface ContainerDetail {
   caps: Caps;
   restartPolicy: string;
   image: string;
+  /** The user it runs as, as its manifest or else its image names it; empty for root. */
+  user: string;
 }
 
 /** One network of the engine. */
@@ -79,7 +86,9 @@ export interface DockerReader {
   inspectVolume(name: string): Promise<Readonly<Record<string, string>> | undefined>;
   /** The id of an image that is on this host, or undefined. */
   findImage(reference: string): Promise<string | undefined>;
-  /** The last lines a container printed, oldest first, each cut to 1,000 characters. */
+  /** A file as a container sees it, which need not run; undefined when it has none there. At most 1 MiB. */
+  readFile(id: string, path: string): Promise<Buffer | undefined>;
+  /** The last lines a container printed, oldest first, each cut to LONGEST_LINE characters. */
   tailLogs(id: string, lines: number): Promise<string[]>;
   /** Follows what a container prints until the signal aborts; calls back with raw chunks. */
   followLogs(id: string, options: FollowOptions): Promise<void>;
@@ -108,7 +117,7 @@ export interface WatchOptions {
 export interface DockerExec {
   /**
    * Runs a command to its end, without input.
-   * @returns its exit code and the first 2,000 characters of what it printed
+   * @returns its exit code and the first LONGEST_OUTPUT characters of what it printed
    */
   run(container: string, command: readonly string[], timeoutMs: number): Promise<{ exitCode: number; output: string }>;
   /** Opens a command with its input and output, for a person. */

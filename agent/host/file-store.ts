@@ -2,11 +2,12 @@
 // read by observed/. A file that is mounted keeps its inode: content changes in place, or the container would not see it.
 
 import { createHash } from "node:crypto";
-import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { chmod, chown, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 import { fileKey } from "../../shared/observed-state.ts";
 import type { FileReference } from "../../shared/step.ts";
+import { writeInPlace } from "./write-in-place.ts";
 
 const HOSTS_HEAD = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n";
 
@@ -123,18 +124,4 @@ function parseHosts(text: string | undefined): Readonly<Record<string, string>> 
   if (text === undefined || !text.startsWith(HOSTS_HEAD)) return undefined;
   const lines = text.slice(HOSTS_HEAD.length).trimEnd().split("\n");
   return Object.fromEntries(lines.filter((line) => line !== "").map((line) => line.split(" ", 2).toReversed()));
-}
-
-/** A new file appears whole; one that exists keeps its inode, and its old length goes only after the new content is there. */
-async function writeInPlace(path: string, content: Uint8Array): Promise<void> {
-  const existing = await open(path, "r+").catch(() => undefined);
-  const file = existing ?? (await open(`${path}.new`, "w", 0o600));
-  try {
-    await file.write(content, 0, content.length, 0);
-    await file.truncate(content.length);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  if (existing === undefined) await rename(`${path}.new`, path);
 }

@@ -8,6 +8,7 @@ import { DatabaseSync } from "node:sqlite";
 import type { DesiredService } from "../../shared/desired-state.ts";
 import type { InForce } from "../../shared/in-force.ts";
 import { EMPTY_MEMORY, type ExitRecord, type NodeMemory, type ReleaseRecord } from "../../shared/memory.ts";
+import { nameContent } from "../../shared/secret-facts.ts";
 
 const SCHEMA = `
   PRAGMA journal_mode = WAL;
@@ -242,7 +243,7 @@ export class Store {
 
 /** The contents that a release needs, its front's too. */
 function listHashes({ files, front }: DesiredService): string[] {
-  return [...files, ...(front?.service.files ?? [])].map((file) => file.hash);
+  return [...files, ...(front?.service.files ?? [])].map((file) => nameContent(file.hash));
 }
 
 /** The inputs in force as an agent has stored them, read beside it; undefined where they cannot be read. */

@@ -4,7 +4,7 @@
 import type { DesiredFile, DesiredService, DesiredState } from "../../shared/desired-state.ts";
 import { fileKey, type ObservedContainer } from "../../shared/observed-state.ts";
 import { compareText } from "../../shared/problem.ts";
-import { readSecretHash } from "../../shared/secret-facts.ts";
+import { holdsSecret } from "../../shared/secret-facts.ts";
 import { describeCaps, sameCaps } from "./steps.ts";
 import type { Reachable } from "./world.ts";
 
@@ -44,7 +44,7 @@ function listChangedFiles(service: DesiredService, delivered: Delivered): string
   return (
     service.files
       // Which version of a secret lies in memory is known to the agent alone.
-      .filter((file) => readSecretHash(file.hash) === undefined)
+      .filter((file) => !holdsSecret(file.hash))
       .filter((file) => delivered.get(fileKey(service.name, service.specHash, file.target)) !== file.hash)
       .map(({ target, onChange }) => `${target} has new content: ${describeOnChange(onChange)}`)
   );

@@ -1,10 +1,11 @@
 // The operations a plan can ask for, each built in one place. Pure: from a scene to data.
 
 import type { Caps } from "../../shared/container-spec.ts";
-import type { DesiredService } from "../../shared/desired-state.ts";
+import type { DesiredFile, DesiredService } from "../../shared/desired-state.ts";
 import { nameContainer, type OwnContainerId } from "../../shared/identity.ts";
 import { fileKey, type ObservedContainer, type ObservedState } from "../../shared/observed-state.ts";
-import type { Cause, FileReference, Operation, Step } from "../../shared/step.ts";
+import { holdsSecret } from "../../shared/secret-facts.ts";
+import type { Cause, FileReference, Operation, Step, StepContainer } from "../../shared/step.ts";
 import { listPredecessors } from "./move.ts";
 import type { Scene } from "./world.ts";
 
@@ -20,7 +21,7 @@ export function buildPrepareSteps(scene: Scene): Step[] {
   return [
     { kind: "ensure-image", service, image: desired.spec.image },
     ...buildVolumeSteps(scene),
-    ...buildFileSteps(desired, world.observed),
+    ...buildPlainFileSteps(desired, world.observed),
     {
       kind: "create-container",
       service,
@@ -32,6 +33,8 @@ export function buildPrepareSteps(scene: Scene): Step[] {
       caps: desired.caps,
       stopTimeoutMs: desired.stopTimeoutMs,
     },
+    // Whose they are is told by the container: its user may have a name that only its image knows.
+    ...buildSecretFileSteps(desired, world.observed),
   ];
 }
 
@@ -44,19 +47,34 @@ function buildVolumeSteps(scene: Scene): Step[] {
     .map((volume) => ({ kind: "ensure-volume", service: scene.desired.name, volume }));
 }
 
-/** Delivers the files whose content on disk is not the wanted one. */
-export function buildFileSteps(desired: DesiredService, observed: ObservedState): Step[] {
-  const stale = desired.files.some(
-    (file) => observed.files.get(fileKey(desired.name, desired.specHash, file.target)) !== file.hash,
-  );
+/** Delivers the files whose content is not the wanted one, for a container that is there. */
+export function buildFileSteps(desired: DesiredService, observed: ObservedState, container: OwnContainerId): Step[] {
+  return buildWriting(desired, observed, { files: desired.files, container });
+}
+
+/** The same before there is a container: all but those with secrets in them. */
+function buildPlainFileSteps(desired: DesiredService, observed: ObservedState): Step[] {
+  return buildWriting(desired, observed, { files: desired.files.filter((file) => !holdsSecret(file.hash)) });
+}
+
+/** And those for the container that was just made. */
+function buildSecretFileSteps(desired: DesiredService, observed: ObservedState): Step[] {
+  const files = desired.files.filter((file) => holdsSecret(file.hash));
+  return buildWriting(desired, observed, { files, container: "created" });
+}
+
+function buildWriting(
+  { name, specHash }: DesiredService,
+  observed: ObservedState,
+  { files, container }: { files: readonly DesiredFile[]; container?: StepContainer },
+): Step[] {
+  const stale = files.some((file) => observed.files.get(fileKey(name, specHash, file.target)) !== file.hash);
   if (!stale) return [];
-  const files: FileReference[] = desired.files.map((file) => ({
-    target: file.target,
-    hash: file.hash,
-    mode: file.mode,
-    ...(file.owner === undefined ? {} : { owner: file.owner }),
-  }));
-  return [{ kind: "write-files", service: desired.name, specHash: desired.specHash, files }];
+  const references = files.map(({ target, hash, mode, owner }): FileReference => {
+    return { target, hash, mode, ...(owner === undefined ? {} : { owner }) };
+  });
+  const step = { kind: "write-files", service: name, specHash, files: references } as const;
+  return [container === undefined ? step : { ...step, container }];
 }
 
 /** True for a container of a start-first service: it may run beside another one of it, and ends in a lane of its own. */
@@ -78,7 +96,7 @@ export function buildStartSteps(scene: Scene, container: OwnContainerId | "creat
       ? []
       : [{ kind: "update-caps", service, container: current.id, from: current.caps, to: desired.caps }];
   // Delivered secrets live in memory: after a reboot they are written anew before the container sees its mount.
-  const files = container === "created" ? [] : buildFileSteps(desired, world.observed);
+  const files = container === "created" ? [] : buildFileSteps(desired, world.observed, container);
   return [...stops, ...caps, ...files, { kind: "start-container", service, container }];
 }
 

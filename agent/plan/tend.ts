@@ -197,7 +197,7 @@ function deliverFiles(scene: Running): Decision | undefined {
   const { desired, memory, current, world } = scene;
   const told = memory.applied?.files ?? {};
   const changed = desired.files.filter((file) => told[file.target] !== file.hash);
-  const steps = buildFileSteps(desired, world.observed);
+  const steps = buildFileSteps(desired, world.observed, current.id);
   if (changed.length === 0 && steps.length === 0) return undefined;
   const cause = explainDelivery(scene, changed);
   const { detail } = cause;

@@ -24,6 +24,8 @@ export interface ActParts {
   request: () => ((request: Request) => void) | undefined;
   reader: () => Pick<DockerReader, "followLogs"> | undefined;
   exec: () => Pick<DockerExec, "open"> | undefined;
+  /** Takes values of secrets out of a text that is recorded. */
+  redact(text: string): string;
   planNow(call: Call): Promise<Answer>;
   /** The release that a rollback of a service goes to, or why there is none. */
   findRelease(service: string, to: string | undefined): { fingerprint: string; revision: string } | string;

@@ -124,7 +124,8 @@ class ExecConnection {
     const { actor, service, container } = this.#target;
     const exec = this.#parts.exec();
     if (exec === undefined) throw new Error("the agent is still starting: try again in a moment");
-    const command = cutCommand(start.command);
+    // Whoever types a value has it; the log is read by others.
+    const command = cutCommand(start.command.map((word) => this.#parts.redact(word)));
     await this.#parts.record({
       actor: describeActor(actor),
       action: "exec",

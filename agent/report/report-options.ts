@@ -47,6 +47,8 @@ export interface ReportParts {
   store: Pick<Store, "listExits" | "listReleases">;
   reader: DockerReader;
   exec: DockerExec;
+  /** Takes values of secrets out of a text that is recorded; left out where there are none. */
+  redact?(text: string): string;
   request(request: Request): void;
   /** What the loop would do now; answers `orca plan` without a directory. */
   planNow?(): Promise<PlanPreview>;

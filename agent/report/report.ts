@@ -245,6 +245,7 @@ export class Report {
       request: () => this.#parts?.request.bind(this.#parts),
       reader: () => this.#parts?.reader,
       exec: () => this.#parts?.exec,
+      redact: (text) => this.#parts?.redact?.(text) ?? text,
       planNow: (call) => this.#planNow(call),
       findRelease: (service, to) => this.#findRelease(service, to),
       ...(credentials === undefined ? {} : { credentials }),

@@ -2,7 +2,7 @@
 // after each turn. Pure.
 
 import type { DesiredService } from "../../shared/desired-state.ts";
-import { readSecretHash, nameVersion } from "../../shared/secret-facts.ts";
+import { listHashVersions } from "../../shared/secret-facts.ts";
 import type { ServiceView } from "../../shared/status.ts";
 
 /** Every version that these services name. */
@@ -11,10 +11,7 @@ export function listVersions(services: readonly DesiredService[]): ReadonlySet<s
     services.flatMap(({ spec, files }) => [
       ...Object.values(spec.secretEnv ?? {}),
       ...(spec.bootstrapFile === undefined ? [] : [spec.bootstrapFile]),
-      ...files.flatMap(({ hash }) => {
-        const secret = readSecretHash(hash);
-        return secret === undefined ? [] : [nameVersion(secret.path, secret.version)];
-      }),
+      ...files.flatMap(({ hash }) => listHashVersions(hash)),
     ]),
   );
 }

@@ -14,6 +14,7 @@ import type { Clock } from "../host/clock.ts";
 import { isBootstrap, readBootstrap, readBootstrapVariables } from "./bootstrap-file.ts";
 import type { HostKey } from "./host-key.ts";
 import type { KeptSecret, SealedFile } from "./seal.ts";
+import { tryTemplate } from "./template-trial.ts";
 
 /** What a keeper needs. */
 export interface KeeperOptions {
@@ -273,6 +274,7 @@ export class SecretKeeper {
         const value = isBootstrap(path) ? this.find(path, version) : undefined;
         return value === undefined ? [] : Object.keys(readBootstrapVariables(value));
       },
+      tryTemplate: (trial) => tryTemplate(trial, (path, version) => this.find(path, version)),
     };
   }
 

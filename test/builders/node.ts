@@ -39,6 +39,8 @@ export interface NodeChoices {
   endpoints?: Set<string>;
   /** Where secrets come from. */
   secrets?: SecretProvider;
+  /** Whether there is a directory in memory; only with secrets unless it is said. */
+  inMemory?: boolean;
   maxStaleMs?: number;
   /** A real source in place of the fake one; the fake clock stands still while it is busy. */
   openSource?: (clock: Clock) => Source & { isBusy: boolean };
@@ -96,7 +98,8 @@ export class TestNode {
 
   constructor(choices: NodeChoices = {}) {
     this.choices = choices;
-    this.runDir = choices.secrets === undefined ? join(this.stateDir, "run") : mkdtempSync("/dev/shm/orca-scenario-");
+    const inMemory = choices.inMemory ?? choices.secrets !== undefined;
+    this.runDir = inMemory ? mkdtempSync("/dev/shm/orca-scenario-") : join(this.stateDir, "run");
     this.endpoints = choices.endpoints ?? new Set();
     this.clock.isBusy = () =>
       this.#writing > 0 ||
@@ -140,7 +143,7 @@ export class TestNode {
         assumeDataMounted: false,
         frontImage: undefined,
         agentPorts: [],
-        render: undefined,
+        templates: undefined,
         ...this.choices.settings,
       },
       planSettings: { ...DEFAULT_PLAN_SETTINGS, ...this.choices.planSettings },
@@ -280,7 +283,7 @@ export class TestNode {
   /** File writes are real and take real time: the fake clock stands still meanwhile. */
   #watchFiles({ files, delivery }: Agent): void {
     this.#watchWrites(files, ["write", "writeHosts", "remove"]);
-    this.#watchWrites(delivery, ["write", "remove"]);
+    this.#watchWrites(delivery, ["prepare", "write", "remove"]);
   }
 
   #watchWrites<T extends object>(part: T, methods: readonly (keyof T)[]): void {

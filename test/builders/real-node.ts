@@ -113,7 +113,7 @@ export class RealNode {
         assumeDataMounted: false,
         frontImage: undefined,
         agentPorts: [],
-        render: undefined,
+        templates: undefined,
         ...this.#settings,
       },
       planSettings: DEFAULT_PLAN_SETTINGS,

@@ -53,7 +53,8 @@ export class RealReport {
     const { engine } = this.node;
     this.report.attach({
       store: agent.store,
-      reader: engine.reader,
+      reader: agent.reader,
+      redact: (text) => agent.redact(text),
       exec: engine.exec,
       request: (request) => agent.request(request),
     });

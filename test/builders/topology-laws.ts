@@ -5,7 +5,7 @@
 import { Cron } from "croner";
 
 import { placeName } from "../../agent/desired/constraints.ts";
-import type { Manifest } from "../../shared/manifest.ts";
+import { type Manifest, SECRET_TABLES } from "../../shared/manifest.ts";
 import { describeTarget } from "../../shared/requirement.ts";
 import { parseSchedule } from "../../shared/schedule.ts";
 import { placeOf, type Topology } from "./topology.ts";
@@ -83,7 +83,7 @@ export function findLooseSecrets(topology: Topology): string[] {
     const { env, command = [], secrets } = entry.manifest;
     const place = placeOf(entry);
     const realm = topology.fleet.nodes[entry.node]?.env ?? "";
-    const paths = [...Object.values(secrets?.env ?? {}), ...Object.values(secrets?.files ?? {})];
+    const paths = SECRET_TABLES.flatMap((table) => Object.values(secrets?.[table] ?? {}));
     return [
       ...Object.entries(env)
         .filter(([name, value]) => SECRET_NAME.test(name) && !POINTS_TO_FILE.test(value))

@@ -15,6 +15,8 @@ export interface EngineUnderTest {
   exec: DockerExec;
   /** An image with a shell, sleep and echo. */
   image: string;
+  /** An image with a user of its own and these files in it. */
+  userImage: { image: string; user: string; files: Readonly<Record<string, string>> };
   /** Removes a volume, which the port itself cannot. */
   removeVolume(name: string): Promise<void>;
   /** Pauses a container, as a person does. */
@@ -182,6 +184,20 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
       await engine.writer.connectNetwork(NETWORK, id, ["joined"]);
       expect((await row(id))?.networks[NETWORK]).toMatch(/^\d+\./);
       await expect(engine.writer.connectNetwork("orca-nowhere", id, ["x"])).rejects.toBeInstanceOf(EngineError);
+    });
+
+    test("who a container runs as, and a file in it, are known before it has run", async () => {
+      const named = await engine.writer.createContainer(request("named", { user: "somebody:nobody" }));
+      expect((await engine.reader.inspectContainer(named))?.user).toBe("somebody:nobody");
+      const plain = await engine.writer.createContainer(request("unnamed"));
+      expect((await engine.reader.inspectContainer(plain))?.user).toBe("");
+      const image = await engine.writer.createContainer(request("of-its-image", { image: engine.userImage.image }));
+      expect((await engine.reader.inspectContainer(image))?.user).toBe(engine.userImage.user);
+      for (const [path, content] of Object.entries(engine.userImage.files)) {
+        expect((await engine.reader.readFile(image, path))?.toString(), path).toBe(content);
+      }
+      expect(await engine.reader.readFile(image, "/etc/no-such-file")).toBeUndefined();
+      expect(await engine.reader.readFile(image, "/etc")).toBeUndefined();
     });
 
     test("a volume keeps the label of whoever made it first", async () => {

@@ -68,7 +68,7 @@ async function start(bootId: string): Promise<void> {
         hostNotes: [],
         assumeDataMounted: false,
         agentPorts: [],
-        render: undefined,
+        templates: undefined,
         frontImage: undefined,
       },
     },

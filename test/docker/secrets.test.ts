@@ -14,6 +14,7 @@ import { chooseSecretDirectory } from "../../agent/host/memory-directory.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { buildHttpd } from "../builders/real-node.ts";
+import { listForms } from "../builders/secret-forms.ts";
 import { eventually } from "../contract/docker-port.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
@@ -62,18 +63,6 @@ async function fetchText(path: string): Promise<string> {
   });
 }
 
-/** Every form in which a value might be written. */
-function listForms(value: string): string[] {
-  const lines = [value, ...value.split("\n").filter((line) => line.includes("canary"))];
-  return lines.flatMap((text) => [
-    text,
-    JSON.stringify(text).slice(1, -1),
-    encodeURIComponent(text),
-    Buffer.from(text).toString("base64").replaceAll("=", ""),
-    Buffer.from(text).toString("hex"),
-  ]);
-}
-
 function findCanaries(text: string): string[] {
   return [...Object.values(CANARIES), BOOTSTRAP_CANARY].flatMap(listForms).filter((form) => text.includes(form));
 }
@@ -118,6 +107,14 @@ beforeAll(async () => {
     `image = "orca-test/busybox:1"\n${STARTED}"echo token $TOKEN; env | base64; echo $BOOT_PASSWORD >&2; sleep 1; exit 3"]\n` +
       '[resources]\nmemory = "16MiB"\n[health]\nexec = ["/bin/sh", "-c", "echo probe $TOKEN; exit 1"]\ninterval = "300ms"\n' +
       `[secrets.env]\nTOKEN = "/prod/app/TOKEN"\n[bootstrap]\nenv_file = "${bootstrap}"\n`,
+  );
+  // Prints lines that the engine cuts in two in the middle of a value, on both streams, then lines for as long as it lives.
+  const long = "printf '%16376s' ''; echo $(cat /run/secrets/token) end";
+  const halves = `${long}; { ${long}; } >&2; while :; do sleep 1; echo tick; done`;
+  writeFileSync(
+    join(manifests, "halves.toml"),
+    `image = "orca-test/busybox:1"\n${STARTED}"${halves}"]\n[resources]\nmemory = "16MiB"\n` +
+      '[health]\nexec = ["/bin/true"]\n[secrets.files]\ntoken = "/prod/app/TOKEN"\n',
   );
   const options = ["--secrets", file, "--state", state, "--listen", STATUS, "--policy", policy];
   agent = new OrcaProcess(["up", join(root, "platform"), ...options]);
@@ -164,9 +161,36 @@ describe("the canary", () => {
     await eventually(async () => (await fetchText("/why/careless")).includes("restart"), 20_000);
   });
 
-  test("what it printed is kept without the values, so that the search means something", () => {
-    const { output } = orca(["why", "careless"]);
-    expect(output).toContain("token [REDACTED]");
+  test("what it printed is kept without the values, so that the search means something", async () => {
+    // The last lines of a run that the agent ended are not kept: sooner or later one ends by itself.
+    await eventually(() => orca(["why", "careless"]).output.includes("token [REDACTED]"), 30_000);
+  });
+
+  test("is not in what orca logs shows, neither of a service that prints it in many forms nor of one that prints it in pieces", async () => {
+    for (const [service, shown] of [
+      ["files", "[REDACTED]"],
+      ["careless", "token [REDACTED]"],
+      ["halves", "   [REDACTED] end"],
+    ] as const) {
+      const { status, output } = orca(["logs", service]);
+      expect(status).toBe(0);
+      expect(output).toContain(shown);
+      expect(findCanaries(output)).toEqual([]);
+    }
+    // The engine itself has them, so that the search means something.
+    expect(findCanaries(await docker("logs", await idOf("files")))).not.toEqual([]);
+  });
+
+  test("followed, it is taken out too, and whole lines come as they are printed", async () => {
+    const environment = { ORCA_SOCKET: join(state, "agent.sock") };
+    const follow = new OrcaProcess(["logs", "halves", "-f"], { environment });
+    await eventually(() => follow.output.split("tick").length > 2, 20_000);
+    const { length } = follow.output;
+    await eventually(() => follow.output.length >= length + "tick\n".length, 5_000);
+    await follow.stop();
+    expect(findCanaries(follow.output)).toEqual([]);
+    // The engine loses the newline of a line that it has cut.
+    expect(follow.output.split("   [REDACTED] end")).toHaveLength(3);
   });
 
   test.each(["/", "/v1/status", "/why/files", "/why/careless", "/v1/why/careless", "/metrics", "/events", "/readyz"])(
@@ -183,7 +207,7 @@ describe("the canary", () => {
     ["why", "files"],
     ["why", "careless"],
     ["plan", "--json"],
-    ["audit"],
+    ["audit", "--state", state],
     ["secrets", "list", "--file", file],
   ])("is not in the output of orca %s %s", (...words) => {
     const { output } = orca(words);

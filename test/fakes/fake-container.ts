@@ -17,6 +17,9 @@ export interface ImageBehaviour {
   /** The start itself fails with this message. */
   startFails?: string;
   logs?: string[];
+  /** The image's own user, and files in it by path. */
+  user?: string;
+  files?: Readonly<Record<string, string>>;
 }
 
 /** A container of the fake. */
@@ -42,7 +45,7 @@ export function buildContainer(
   const caps = { memoryBytes: 0, nanoCpus: 0, cpuShares: 0, pids: 0 };
   const detail: FakeContainer["detail"] = {
     ...{ id, startedMs: undefined, finishedMs: undefined, exitCode: undefined, oomKilled: false, pid: 0, caps },
-    ...{ restartPolicy: "no", image },
+    ...{ restartPolicy: "no", image, user: "" },
   };
   const built = { request: undefined, status: "created" as const, networks: new Map(), ports: [], logs: [], run: 0 };
   return { id, name, image, labels, detail, ...built };

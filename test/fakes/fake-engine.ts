@@ -70,6 +70,11 @@ export class FakeEngine {
     inspectVolume: (name) => this.#read("inspectVolume", () => this.volumes.get(name)),
     findImage: (reference) =>
       this.#read("findImage", () => (this.images.has(reference) ? sha256(reference) : undefined)),
+    readFile: (id, path) =>
+      this.#read("readFile", () => {
+        const content = this.images.get(this.find(id)?.image ?? "")?.files?.[path];
+        return content === undefined ? undefined : Buffer.from(content);
+      }),
     tailLogs: (id, lines) => this.#read("tailLogs", () => this.#require(id).logs.slice(-lines)),
     followLogs: (id, options) =>
       this.#read("followLogs", () => {
@@ -288,6 +293,7 @@ export class FakeEngine {
       throw new EngineError(`Conflict. The container name "/${request.name}" is already in use`, 409);
     if (!this.images.has(request.spec.image)) throw new EngineError(`No such image: ${request.spec.image}`, 404);
     const container = buildRequested(this.#nextId("container"), request);
+    container.detail.user = request.spec.user ?? this.images.get(request.spec.image)?.user ?? "";
     for (const volume of request.spec.volumes ?? []) {
       if (volume.name !== undefined && !this.volumes.has(volume.name)) this.volumes.set(volume.name, {});
     }

@@ -36,7 +36,7 @@ const UNSHOWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   platform: {},
   reference: {
     "orca/manifests/vm-edge/postgres.toml": service(),
-    "orca/manifests/vm-edge/files/keycloak.conf": "",
+    "orca/manifests/vm-edge/files/keycloak.conf": "spi-email-password={{ secrets.SMTP_PASSWORD }}\n",
   },
 };
 

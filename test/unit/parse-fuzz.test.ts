@@ -28,7 +28,7 @@ import { type Manifest, manifestSchema } from "../../shared/manifest.ts";
 import { locateFindings, type Parsed, parseToml } from "../../shared/parse-toml.ts";
 import { buildStrictPolicy, policySchema } from "../../shared/policy.ts";
 import { describeProblem, type Problem } from "../../shared/problem.ts";
-import { renderTemplate } from "../../shared/template.ts";
+import { templates } from "../../shared/template.ts";
 import { manifestInput, writeToml } from "../builders/manifest-arbitrary.ts";
 import { FLEET } from "../builders/repository.ts";
 
@@ -82,7 +82,7 @@ async function useManifest(manifest: Manifest, text: string): Promise<string | u
     manifests: [{ node: "vm-a", service: "fuzz", file: "vm-a/fuzz.toml", text, manifest, problems: [] }],
     strays: [],
     files: { list: () => files, read: () => content, describe: (_node, path) => path },
-    render: renderTemplate,
+    templates,
   });
   const startedMs = performance.now();
   const findings = checkRepository(view).filter(({ file }) => file === "vm-a/fuzz.toml");
@@ -101,7 +101,7 @@ async function useManifest(manifest: Manifest, text: string): Promise<string | u
       assumeDataMounted: true,
       frontImage: undefined,
       agentPorts: [],
-      render: renderTemplate,
+      templates,
     },
     fleet,
     services: [{ node: "vm-a", service: "fuzz", manifest }],

@@ -223,6 +223,14 @@ describe("exec", () => {
     expect(came).toContainEqual([FRAME.error, expect.stringContaining("no frame")]);
   });
 
+  test("a value that was typed runs as it is, and is not in the log", async () => {
+    const report = await start({ parts: { redact: (text: string) => text.replaceAll("correct-horse", "[REDACTED]") } });
+    const command = ["psql", "postgres://app:correct-horse@db/app"];
+    await exec(report, "web", [[FRAME.start, { command, tty: false, stdin: false }]]);
+    expect(report.opened[0]?.options.command).toEqual(command);
+    expect(readAudit(report)).toMatchObject([{ what: { command: ["psql", "postgres://app:[REDACTED]@db/app"] } }]);
+  });
+
   test("a long command is cut in the log, not in the container", async () => {
     const report = await start();
     const command = ["sh", "-c", "x".repeat(5_000)];

@@ -15,7 +15,7 @@ import { readStandIns } from "../../agent/host/host-files.ts";
 import { buildStrictPolicy } from "../../shared/policy.ts";
 import { isEveryAddress, parsePublishedPort, type PublishedPort } from "../../shared/published-port.ts";
 import { describeProblem } from "../../shared/problem.ts";
-import { renderTemplate } from "../../shared/template.ts";
+import { templates } from "../../shared/template.ts";
 import {
   findBadFiles,
   findBadReferences,
@@ -131,7 +131,7 @@ describe.each(topologies)("$name", (topology) => {
         const routes = buildRoutes(services, node, fleet);
         const peers = nodes.map(([name, entry]) => ({ name, address: entry.address, realm: entry.env }));
         const realm = fleet.nodes[node]?.env;
-        const text = renderTemplate(topology.files.get(`${node}/${file.source}`) ?? "", {
+        const text = templates.render(topology.files.get(`${node}/${file.source}`) ?? "", {
           ...{ node, service, realm, nodes: peers, routes },
         });
         // PowerDNS publishes port 53 itself; a proxy has no part in it.

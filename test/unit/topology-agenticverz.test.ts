@@ -4,7 +4,7 @@
 import { describe, expect, test } from "vitest";
 
 import { buildRoutes } from "../../agent/desired/routes.ts";
-import { renderTemplate } from "../../shared/template.ts";
+import { templates } from "../../shared/template.ts";
 import {
   type Edges,
   edges,
@@ -173,7 +173,7 @@ test("section 1: the pooler's connections fit into the database", () => {
 });
 
 describe("sections 5 and 6: the edge, rendered", () => {
-  const cfg = renderTemplate(topology.files.get("xuniverz/files/haproxy/haproxy.cfg.tmpl") ?? "", {
+  const cfg = templates.render(topology.files.get("xuniverz/files/haproxy/haproxy.cfg.tmpl") ?? "", {
     ...{ node: "xuniverz", service: "edge-proxy", realm: "prod", nodes: [] },
     routes: buildRoutes(topology.services, "xuniverz", topology.fleet),
   });

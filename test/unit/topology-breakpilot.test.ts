@@ -4,7 +4,7 @@
 import { describe, expect, test } from "vitest";
 
 import { buildRoutes } from "../../agent/desired/routes.ts";
-import { renderTemplate } from "../../shared/template.ts";
+import { templates } from "../../shared/template.ts";
 import { type Edges, edges, hasLine, MINUTE, readEdges, readFigure } from "../builders/topology-figures.ts";
 import { listServices, manifestAt, placeOf, readTopology } from "../builders/topology.ts";
 
@@ -176,7 +176,7 @@ test("tier 0 asks Infisical for nothing, and Keycloak not for its database", () 
 
 describe("section 3: the routes", () => {
   const OURS = ["10.0.0.0/16", "203.0.113.0/24"];
-  const cfg = renderTemplate(topology.files.get("vm-edge/files/haproxy/haproxy.cfg.tmpl") ?? "", {
+  const cfg = templates.render(topology.files.get("vm-edge/files/haproxy/haproxy.cfg.tmpl") ?? "", {
     ...{ node: "vm-edge", service: "orca-proxy", realm: "prod", nodes: [] },
     routes: buildRoutes(topology.services, "vm-edge", topology.fleet),
   });

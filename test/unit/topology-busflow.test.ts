@@ -4,7 +4,7 @@
 import { describe, expect, test } from "vitest";
 
 import { buildRoutes } from "../../agent/desired/routes.ts";
-import { renderTemplate } from "../../shared/template.ts";
+import { templates } from "../../shared/template.ts";
 import {
   DAY,
   type Edges,
@@ -178,7 +178,7 @@ test("section 5: a rollout of front end and API starts the new copy first", () =
 
 describe("section 2: Traefik's routes, rendered", () => {
   const render = (node: string) =>
-    renderTemplate(topology.files.get(`${node}/files/traefik/routes.yaml.tmpl`) ?? "", {
+    templates.render(topology.files.get(`${node}/files/traefik/routes.yaml.tmpl`) ?? "", {
       ...{ node, service: "traefik", realm: "prod", nodes: [] },
       routes: buildRoutes(topology.services, node, topology.fleet),
     });

@@ -4,7 +4,7 @@
 import { describe, expect, test } from "vitest";
 
 import { buildRoutes } from "../../agent/desired/routes.ts";
-import { renderTemplate } from "../../shared/template.ts";
+import { templates } from "../../shared/template.ts";
 import { type Edges, edges, type Figure, GIB, readEdges, readFigure, SECOND } from "../builders/topology-figures.ts";
 import { listServices, manifestAt, placeOf, readTopology } from "../builders/topology.ts";
 
@@ -167,7 +167,8 @@ describe("section 1.4: Traefik's configuration, rendered", () => {
   const context = { node: "control-plane", service: "traefik", realm: "prod", nodes: [] };
   const routes = buildRoutes(topology.services, "control-plane", topology.fleet);
   const lines = (given: object[]): string[] =>
-    renderTemplate(text, { ...context, routes: given })
+    templates
+      .render(text, { ...context, routes: given })
       .split("\n")
       .map((line) => line.trim());
 

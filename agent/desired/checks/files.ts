@@ -3,8 +3,9 @@
 
 import { cutText, quoteText } from "../../../shared/problem.ts";
 import { describeSize } from "../../../shared/size.ts";
-import { buildTemplateContext } from "../compile.ts";
+import { buildTemplateContext } from "../delivered-files.ts";
 import { buildRoutes, type Route } from "../routes.ts";
+import { findTemplateSecrets, listUnusedTemplateSecrets } from "../template-secrets.ts";
 import { NearNames } from "./near-name.ts";
 import {
   addTo,
@@ -138,6 +139,8 @@ function checkTemplates(view: RepositoryView): FileFinding[] {
   const routes = cacheRoutes(view);
   const findings: FileFinding[] = [];
   for (const service of view.services) {
+    const used = new Set<string>();
+    let unread = false;
     for (const [index, { template, source }] of service.manifest.files.entries()) {
       const text = template ? readText(view, service.node, source) : undefined;
       if (text === undefined) continue;
@@ -152,33 +155,60 @@ function checkTemplates(view: RepositoryView): FileFinding[] {
         );
         continue;
       }
-      const finding = render(view, { service, index, source, text }, routes(service.node));
-      if (finding !== undefined) findings.push(finding);
+      const rendered = render(view, { service, index, source, text }, routes(service.node));
+      findings.push(...rendered.findings);
+      unread ||= rendered.findings.length > 0;
+      for (const name of rendered.secrets) used.add(name);
     }
+    const unused = unread ? [] : listUnusedTemplateSecrets(service.manifest, used);
+    findings.push(...unused.map((name) => blameUnused(service, name)));
   }
   return findings;
 }
 
-function render(view: RepositoryView, template: TemplateText, routes: readonly Route[]): FileFinding | undefined {
+function blameUnused(service: FiledService, name: string): FileFinding {
+  const message = "no template of this service uses it";
+  const hint = `write {{ secrets[${quoteText(name)}] }} into one, or take it out`;
+  return blame(service, ["secrets", "templates", name], {
+    severity: "warning",
+    code: "template-secret",
+    message,
+    hint,
+  });
+}
+
+/** A template rendered with marks in place of secrets, and the names of those. */
+function render(
+  view: RepositoryView,
+  template: TemplateText,
+  routes: readonly Route[],
+): { findings: FileFinding[]; secrets: readonly string[] } {
   const { service, source, text } = template;
   const place = { node: service.node, service: service.service, fleet: view.fleet.fleet };
+  const at = { path: [], file: view.files.describe(service.node, source), nodes: [service.node] };
   try {
-    view.render(text, buildTemplateContext(place, routes));
-    return undefined;
+    const { paths, faults } = findTemplateSecrets(view.templates.listSecrets(text), service.manifest);
+    const secrets = Object.keys(paths);
+    const findings = faults.map(({ line, column, message, hint }): FileFinding => {
+      const said = { message: `for ${service.service}: ${message}`, hint };
+      return { severity: "error", code: "template-secret", ...at, place: { line, column }, ...said };
+    });
+    // With a name that is not there it would only fail once more.
+    if (faults.length === 0) view.templates.outline(text, buildTemplateContext(place, routes), secrets);
+    return { findings, secrets };
   } catch (error) {
     // LiquidJS ends its message with the place in the template: there the finding stands.
     const said = (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "";
-    const at = /,(?: file:[^,]*,)? line:(\d+), col:(\d+)$/.exec(said);
-    return {
+    const found = /,(?: file:[^,]*,)? line:(\d+), col:(\d+)$/.exec(said);
+    const finding: FileFinding = {
       severity: "error",
       code: "template",
-      path: [],
-      file: view.files.describe(service.node, source),
-      nodes: [service.node],
-      place: { line: Number(at?.[1] ?? 1), column: Number(at?.[2] ?? 1) },
-      message: `it does not render for ${service.service}: ${cutText(at === null ? said : said.slice(0, at.index))}`,
-      hint: "a template knows node, service, realm, nodes and routes",
+      ...at,
+      place: { line: Number(found?.[1] ?? 1), column: Number(found?.[2] ?? 1) },
+      message: `it does not render for ${service.service}: ${cutText(found === null ? said : said.slice(0, found.index))}`,
+      hint: "a template knows node, service, realm, nodes, routes and secrets",
     };
+    return { findings: [finding], secrets: [] };
   }
 }
 

@@ -3,7 +3,7 @@
 
 import type { Fleet, FleetNode } from "../../../shared/fleet.ts";
 import { compareText, type Finding } from "../../../shared/problem.ts";
-import type { RenderTemplate } from "../../../shared/template.ts";
+import type { Templates } from "../../../shared/template.ts";
 import type { Place } from "../../../shared/toml-places.ts";
 import type { PlacedService } from "../constraints.ts";
 import type { ParsedFleet, ParsedManifest } from "../repository.ts";
@@ -48,7 +48,7 @@ export interface RepositoryParts {
   /** Manifests that stand directly under manifests/, where no node reads them. */
   strays: readonly string[];
   files: NodeFiles;
-  render: RenderTemplate;
+  templates: Templates;
 }
 
 /** A repository, ready to be checked. */

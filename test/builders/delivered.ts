@@ -1,0 +1,49 @@
+// What was delivered in memory to a service of a test's node, and what the engine was told to mount.
+
+import { readdirSync, readFileSync, statSync } from "node:fs";
+
+import type { CreateRequest } from "../../agent/docker/writer.ts";
+import type { TestNode } from "./node.ts";
+
+/** A file as a container would see it. */
+export interface SeenFile {
+  path: string;
+  content: string;
+  mode: string;
+  owner: string;
+  inode: number;
+}
+
+/** The newest request for a container of a service. */
+export function findRequest(node: TestNode, service = "app"): CreateRequest {
+  const requests = node.engine.of(service).flatMap((entry) => entry.request ?? []);
+  const newest = requests.at(-1);
+  if (newest === undefined) throw new Error(`${service} has no container`);
+  return newest;
+}
+
+/** The file behind one of its mounts, as it is now. */
+export function readMounted(node: TestNode, target: string, service = "app"): SeenFile {
+  const bind = findRequest(node, service).binds.find((entry) => entry.target === target);
+  if (bind === undefined) throw new Error(`nothing is mounted at ${target}`);
+  return describeFile(bind.source);
+}
+
+/** The files behind /run/secrets of a service, by name. */
+export function readSecretFiles(node: TestNode, service = "app"): Record<string, SeenFile> {
+  const bind = findRequest(node, service).binds.find((entry) => entry.target === "/run/secrets");
+  if (bind === undefined) return {};
+  return Object.fromEntries(readdirSync(bind.source).map((name) => [name, describeFile(`${bind.source}/${name}`)]));
+}
+
+function describeFile(path: string): SeenFile {
+  const { mode, uid, gid, ino } = statSync(path);
+  const octal = (mode & 0o777).toString(8).padStart(4, "0");
+  return { path, content: readFileSync(path, "utf8"), mode: octal, owner: `${uid}:${gid}`, inode: ino };
+}
+
+/** Everything that lies in the state directory, as one text of bytes. */
+export function readState({ stateDir }: TestNode): string {
+  const files = readdirSync(stateDir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  return files.map((entry) => readFileSync(`${entry.parentPath}/${entry.name}`, "latin1")).join("\n");
+}
