@@ -3,7 +3,8 @@
 
 import type { ContainerSpec } from "../../shared/container-spec.ts";
 import { canonicalJson } from "../../shared/identity.ts";
-import { splitVersion } from "../../shared/secret-facts.ts";
+import { compareText } from "../../shared/problem.ts";
+import { holdsSecret, listHashVersions, readRenderedHash, splitVersion } from "../../shared/secret-facts.ts";
 import type { Cause } from "../../shared/step.ts";
 import type { Scene } from "./world.ts";
 
@@ -18,10 +19,22 @@ export function explainReplacement({ world, desired, wanted }: Scene): Cause {
 }
 
 /** What is said of new values. */
-export function describeRotation(paths: readonly string[]): Cause {
+export function describeRotation(all: readonly string[]): Cause {
+  const paths = [...new Set(all)].toSorted(compareText);
   const which =
     paths.length === 0 ? "a secret that it takes has" : `${paths.join(", ")} ${paths.length === 1 ? "has" : "have"}`;
   return { kind: "rotation", detail: `${which} a new value` };
+}
+
+/** The paths whose values alone tell two hashes of a delivered file apart; none where something else does. */
+export function listRotatedIn(before: string | undefined, after: string): string[] {
+  if (before === undefined) return [];
+  const [old, now] = [listHashVersions(before), listHashVersions(after)];
+  const pathsOf = (names: readonly string[]): string => names.map((name) => splitVersion(name).path).join(" ");
+  const isSame = holdsSecret(after) && pathsOf(old) === pathsOf(now);
+  // Of a file with secrets in it the recipe stays; of a secret file there is nothing else.
+  if (!isSame || readRenderedHash(before)?.recipe !== readRenderedHash(after)?.recipe) return [];
+  return now.filter((name) => !old.includes(name)).map((name) => splitVersion(name).path);
 }
 
 function sameButForSecrets(left: ContainerSpec, right: ContainerSpec): boolean {
@@ -39,5 +52,5 @@ function listRotated(before: ContainerSpec, after: ContainerSpec): string[] {
     ...Object.values(after.secretEnv ?? {}),
     ...(after.bootstrapFile === undefined ? [] : [after.bootstrapFile]),
   ];
-  return [...new Set(now.filter((name) => !known.has(name)).map((name) => splitVersion(name).path))].toSorted();
+  return now.filter((name) => !known.has(name)).map((name) => splitVersion(name).path);
 }

@@ -45,6 +45,12 @@ async function bringUp(
   return opened;
 }
 
+/** Why the agent did what it did last. */
+function lastCause({ events }: TestNode): string | undefined {
+  const step = events.findLast((event) => event.kind === "step-done");
+  return step === undefined ? undefined : `${step.cause.kind}: ${step.cause.detail}`;
+}
+
 describe("delivery", () => {
   test("at its target, read-only, from memory; no value is in the request, an event or the state", async () => {
     const { node } = await bringUp();
@@ -151,6 +157,7 @@ describe("a new value", () => {
     expect(readMounted(node, TARGET)).toMatchObject({ content: contentWith("a-longer-new-value-2"), inode });
     expect(node.engine.calls.slice(before).map(({ call }) => call)).toEqual(calls);
     expect(node.view("app")).toMatchObject({ state: "healthy", settled: true });
+    expect(lastCause(node)).toBe(`rotation: ${PATH} has a new value`);
   });
 
   test("a new template does the same, with the same value", async () => {
@@ -161,6 +168,7 @@ describe("a new value", () => {
     await node.clock.advance(60_000);
     expect(readMounted(node, TARGET)).toMatchObject({ content: `# new\n${contentWith(FIRST_VALUE)}`, inode });
     expect(node.engine.calls.slice(before).map(({ call }) => call)).toEqual(["signalContainer"]);
+    expect(lastCause(node)).toBe(`config: new content in ${TARGET}`);
   });
 
   test("that makes it sick is taken back: the file holds the old one again", async () => {
