@@ -48,8 +48,8 @@ export class GossipShell {
   #boot: number | undefined;
   #starting: Promise<void> | undefined;
   #said: { services: Readonly<Record<string, ServiceWord>>; revision: string | undefined } | undefined;
-  /** A view of a peer has changed. */
-  onChange: () => void = () => undefined;
+  /** What is known of some nodes has changed; undefined stands for the roster. */
+  onChange: (nodes: ReadonlySet<string | undefined>) => void = () => undefined;
   /** A peer has seen a new revision in Git. */
   onHint: (revision: string) => void = () => undefined;
 
@@ -185,12 +185,12 @@ export class GossipShell {
 
   #tell(act: (gossip: Gossip, nowMs: number) => Effect[]): void {
     if (this.#gossip === undefined || this.#closed) return;
-    let isChanged = false;
+    let changed: Set<string | undefined> | undefined;
     for (const effect of act(this.#gossip, this.#options.clock.monotonicMs())) {
-      if (effect.kind === "changed") isChanged = true;
+      if (effect.kind === "changed") (changed ??= new Set()).add(effect.node);
       else this.#carryOut(effect);
     }
-    if (isChanged) this.onChange();
+    if (changed !== undefined) this.onChange(changed);
   }
 
   #carryOut(effect: Exclude<Effect, { kind: "changed" }>): void {

@@ -66,6 +66,8 @@ export class Transport {
   #server: Server | undefined;
   /** Streams that others opened and that have not shown a key, and how each ceases to count. */
   readonly #shown = new Map<string, { socket: Socket; shown: () => void }>();
+  /** The message that was sent last. */
+  #encoded: { message: Message; frame: Buffer } | undefined;
   #ids = 0;
   #closed = false;
   #cancelRetry: CancelTimer = () => undefined;
@@ -172,7 +174,13 @@ export class Transport {
     if (socket.writableLength > MOST_WAITING_BYTES) {
       this.#options.onRefused(`${node} does not read what it is sent`, socket.remoteAddress ?? "");
       socket.destroy();
-    } else socket.write(encodeMessage(message));
+    } else socket.write(this.#encode(message));
+  }
+
+  /** A record is pushed to everyone with a link: it is encoded once. */
+  #encode(message: Message): Buffer {
+    if (this.#encoded?.message !== message) this.#encoded = { message, frame: encodeMessage(message) };
+    return this.#encoded.frame;
   }
 
   /** Ends a stream once what was sent on it is out. */

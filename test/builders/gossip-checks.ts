@@ -42,10 +42,10 @@ export function agree(fleet: GossipFleet): boolean {
 /** Checks at every change what must hold always: records only rise, and only their owners' words are held. */
 function watchInvariants(fleet: GossipFleet, seed: number): void {
   const known = new Map<string, { boot: number; seq: number; life: unknown }>();
-  fleet.onChange = (observer) => {
+  fleet.onChange = (observer, of) => {
     const gossip = fleet.of(observer);
     if (gossip.sizes.records > fleet.roster.size) throw new Error(`seed ${seed}: more records than nodes`);
-    for (const [owner] of fleet.roster) {
+    for (const owner of of === undefined ? fleet.roster.keys() : [of]) {
       const { words } = gossip.look(owner);
       if (words === undefined) continue;
       const before = known.get(`${observer} ${owner}`);

@@ -65,8 +65,8 @@ export class GossipFleet {
   readonly rng: () => number;
   readonly seen: Seen[] = [];
   readonly hints: { atMs: number; node: string }[] = [];
-  /** Called after each event that changed a view, and for each record that was delivered. */
-  onChange: (node: string) => void = () => undefined;
+  /** Called at each change of what a node knows of another; undefined stands for its roster. */
+  onChange: (node: string, of: string | undefined) => void = () => undefined;
   /** What the network does to messages besides losing them. */
   tamper: (message: Message) => readonly Message[] = (message) => [message];
   /** Bytes put on the wire, with acknowledgements. */
@@ -290,7 +290,7 @@ export class GossipFleet {
       else if (effect.kind === "store-boot") host.boot = effect.boot;
       else if (effect.kind === "event") this.seen.push({ atMs: this.nowMs, node: host.name, event: effect.event });
       else if (effect.kind === "hint") this.hints.push({ atMs: this.nowMs + effect.delayMs, node: host.name });
-      else this.onChange(host.name);
+      else this.onChange(host.name, effect.node);
       this.#changed ||= effect.kind === "changed" || effect.kind === "event";
     }
   }

@@ -76,8 +76,8 @@ export type Effect =
   | { kind: "store-boot"; boot: number }
   | { kind: "hint"; revision: string; delayMs: number }
   | { kind: "event"; event: GossipEvent }
-  /** Something that a view shows has changed. */
-  | { kind: "changed" };
+  /** Something that a view shows of a node has changed; undefined when the roster has. */
+  | { kind: "changed"; node: string | undefined };
 
 /** What the protocol is given. */
 export interface GossipOptions {
