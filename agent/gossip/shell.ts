@@ -10,7 +10,7 @@ import { Gossip, type PeerView, TICK_MS } from "./core/gossip.ts";
 import type { RecordBody, ServiceWord } from "./core/record.ts";
 import type { Effect } from "./core/state.ts";
 import { createSigner, type Identity } from "./identity.ts";
-import { buildRoster, judgeKey, type Roster, type RosterSource } from "./roster.ts";
+import { buildRoster, isPeerAddress, judgeKey, type Roster, type RosterSource } from "./roster.ts";
 import { Transport } from "./transport.ts";
 
 /** What the shell is made from. */
@@ -64,6 +64,7 @@ export class GossipShell {
       identity: options.identity,
       clock: options.clock,
       judgeKey: (key) => judgeKey(this.#roster, key),
+      isPeerAddress: (address) => isPeerAddress(this.#roster, address),
       onUp: (link) => this.#tell((gossip, nowMs) => gossip.linkUp(nowMs, link)),
       onDown: (id) => this.#tell((gossip, nowMs) => gossip.linkDown(nowMs, id)),
       onDialFailed: (node, refused) => this.#tell((gossip, nowMs) => gossip.dialFailed(nowMs, node, refused)),
