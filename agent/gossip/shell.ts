@@ -205,6 +205,8 @@ export class GossipShell {
       case "store-boot":
         this.#boot = effect.boot;
         return void this.#boots.store(effect.boot);
+      case "wake":
+        return void this.#options.clock.after(effect.afterMs, () => this.#tell((gossip, nowMs) => gossip.tick(nowMs)));
       case "hint":
         this.#cancelHint();
         this.#cancelHint = this.#options.clock.after(effect.delayMs, () => this.onHint(effect.revision));

@@ -1,7 +1,7 @@
 // What tests of a simulated fleet share: who thinks what of whom, when all agree, and what must hold at every event.
 
 import type { Reachability } from "../../shared/gossip-event.ts";
-import { GossipFleet } from "./gossip-fleet.ts";
+import { type FleetOptions, GossipFleet } from "./gossip-fleet.ts";
 
 /** ORCA_SLOW=1 runs many more seeds. */
 export const SLOW = process.env["ORCA_SLOW"] === "1";
@@ -60,8 +60,8 @@ function watchInvariants(fleet: GossipFleet, seed: number): void {
 }
 
 /** A fleet that has come to agree. */
-export function begin(nodes: number, seed: number, loss = 0): GossipFleet {
-  const fleet = new GossipFleet({ nodes, seed, loss });
+export function begin(nodes: number, seed: number, loss = 0, more: Partial<FleetOptions> = {}): GossipFleet {
+  const fleet = new GossipFleet({ nodes, seed, loss, ...more });
   watchInvariants(fleet, seed);
   fleet.startAll();
   fleet.until(() => agree(fleet), 60_000, "the first agreement");

@@ -15,7 +15,7 @@ import {
   type RecordBody,
   signRecord,
 } from "../../agent/gossip/core/record.ts";
-import { tagSigner } from "../builders/gossip-fleet.ts";
+import { tagSigner } from "../builders/gossip-wire.ts";
 
 const words: RecordBody = {
   v: 1,
@@ -75,6 +75,22 @@ test("a change is one message for every peer, so that it is encoded once", () =>
     .flatMap((effect) => (effect.kind === "send" ? [effect.message] : []));
   expect(sent).toHaveLength(3);
   expect(new Set(sent).size).toBe(1);
+});
+
+test("a process that ends closes its port after its streams: the next dial is not left to the next tick", () => {
+  const options = { node: "vm-a", realm: "prod", publicKey: "key-a", boot: 1, signer, rng: () => 0.5 };
+  const gossip = new Gossip({ ...options, newNonce: () => "nonce-1234" }, 0);
+  const names = ["vm-a", "vm-b"];
+  gossip.setRoster(0, new Map(names.map((node) => [node, { publicKey: `key-${node}`, address: "" }])), new Set());
+  gossip.linkUp(0, { id: 1, node: "vm-b", dialler: "vm-a" });
+  expect(gossip.linkDown(1_000, 1)).toContainEqual({ kind: "dial", node: "vm-b", address: "" });
+  const wakes = gossip.dialFailed(1_001, "vm-b", false).flatMap((one) => (one.kind === "wake" ? [one.afterMs] : []));
+  expect(wakes).toHaveLength(1);
+  const [afterMs = Infinity] = wakes;
+  expect(afterMs).toBeLessThanOrEqual(50);
+  expect(gossip.tick(1_001 + afterMs)).toContainEqual({ kind: "dial", node: "vm-b", address: "" });
+  gossip.dialFailed(1_002 + afterMs, "vm-b", true);
+  expect(gossip.view()[0]).toMatchObject({ state: "dead", why: "its port refuses connections" });
 });
 
 describe("frames", () => {

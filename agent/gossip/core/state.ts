@@ -74,6 +74,8 @@ export type Effect =
   | { kind: "dial"; node: string; address: string }
   | { kind: "close"; link: number; reason: string }
   | { kind: "store-boot"; boot: number }
+  /** Call `tick` after this time, besides its usual turn. */
+  | { kind: "wake"; afterMs: number }
   | { kind: "hint"; revision: string; delayMs: number }
   | { kind: "event"; event: GossipEvent }
   /** Something that a view shows of a node has changed; undefined when the roster has. */
