@@ -3,12 +3,12 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 
-import type { Notice } from "./gossip-member.ts";
+import type { Notice } from "./member-words.ts";
+import { CUT_MS } from "../../test/builders/gossip-calibration.ts";
 import { type Member, type MemberFleet, now } from "./members.ts";
 
 /** Everything a change costs has been spent after so long. */
 const SPENT_MS = 60;
-const CUT_MS = 8_000;
 
 /** How long changes took, in milliseconds, and what each cost. */
 export interface Changes {
@@ -19,12 +19,14 @@ export interface Changes {
   /** CPU of the one that said it, for each peer; and of each that heard it. */
   sendMs: number[];
   receiveMs: number[];
+  /** What each spends when nothing happens, as a share of a core. */
+  idleShare: number;
 }
 
 /** Lets members say something new, one after the other. */
 export async function measureChanges(fleet: MemberFleet, count: number): Promise<Changes> {
-  const result: Changes = { one: [], last: [], sendMs: [], receiveMs: [] };
   const idleShare = await measureIdleShare(fleet);
+  const result: Changes = { one: [], last: [], sendMs: [], receiveMs: [], idleShare };
   for (let change = 0; change < count; change += 1) {
     const at = change % fleet.members.length;
     const member = fleet.members[at];
@@ -36,7 +38,7 @@ export async function measureChanges(fleet: MemberFleet, count: number): Promise
     const after = fleet.readCpuMs();
     const idleMs = (now() - toldMs) * idleShare;
     for (const [index, cpuMs] of after.entries()) {
-      const spentMs = Math.max(0, cpuMs - (before[index] ?? 0) - idleMs);
+      const spentMs = cpuMs - (before[index] ?? 0) - idleMs;
       if (index === at) result.sendMs.push(spentMs / (after.length - 1));
       else result.receiveMs.push(spentMs);
     }
@@ -51,30 +53,39 @@ export async function measureChanges(fleet: MemberFleet, count: number): Promise
   return result;
 }
 
-/** Kills one member again and again: until all know, and from its new beginning until it is alive for all. */
-export async function measureKills(
-  fleet: MemberFleet,
-  rounds: number,
-): Promise<{ killed: number[]; back: number[]; backFromSpawn: number[] }> {
-  const result = { killed: [] as number[], back: [] as number[], backFromSpawn: [] as number[] };
+/** How long kills took, in milliseconds. */
+export interface Kills {
+  killed: number[];
+  /** Until the process had ended, which is when its streams end. */
+  ended: number[];
+  /** From the first line of the new process until it is alive for all, and from its spawn. */
+  back: number[];
+  backFromSpawn: number[];
+}
+
+/** Kills members one after the other: until all know, and from the new beginning until it is alive for all. */
+export async function measureKills(fleet: MemberFleet, rounds: number): Promise<Kills> {
+  const result: Kills = { killed: [], ended: [], back: [], backFromSpawn: [] };
   for (let round = 0; round < rounds; round += 1) {
     const { member, others } = choose(fleet, round);
     const from = now();
+    const exited = new Promise<number>((resolve) => member.process?.once("exit", () => resolve(now())));
     member.process?.kill("SIGKILL");
+    result.ended.push((await exited) - from);
     result.killed.push(Math.max(...(await fleet.times(isState(member, "dead"), { sinceMs: from, of: others }))) - from);
-    await sleep(3_000);
+    await sleep(2_000);
     const spawnedMs = fleet.start(member);
     const up = await fleet.times(isState(member, "alive"), { sinceMs: spawnedMs, of: others });
     const began = ({ what }: Notice): boolean => what === "began";
     const [begunMs = spawnedMs] = await fleet.times(began, { sinceMs: spawnedMs, of: [member] });
     result.back.push(Math.max(...up) - begunMs);
     result.backFromSpawn.push(Math.max(...up) - spawnedMs);
-    await sleep(2_500);
+    await sleep(1_500);
   }
   return result;
 }
 
-/** Stops one member's process again and again: until all know. */
+/** Stops members' processes one after the other: until all know. */
 export async function measureFreezes(fleet: MemberFleet, rounds: number): Promise<number[]> {
   const frozen: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
@@ -85,12 +96,12 @@ export async function measureFreezes(fleet: MemberFleet, rounds: number): Promis
     const thawMs = now();
     member.process?.kill("SIGCONT");
     await fleet.times(isState(member, "alive"), { sinceMs: thawMs, of: others });
-    await sleep(3_000 + round * 250);
+    await sleep(1_500 + round * 250);
   }
   return frozen;
 }
 
-/** Cuts one member's wire and mends it again and again: until all hear it again. */
+/** Cuts members' wires one after the other and mends them: until each of the others hears them again. */
 export async function measureHeals(fleet: MemberFleet, rounds: number): Promise<number[]> {
   const healed: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
@@ -101,8 +112,9 @@ export async function measureHeals(fleet: MemberFleet, rounds: number): Promise<
     await fleet.times(isState(member, "dead"), { sinceMs: cutMs, of: others });
     const from = now();
     fleet.cut(member, false);
-    healed.push(Math.max(...(await fleet.times(isState(member, "alive"), { sinceMs: from, of: others }))) - from);
-    await sleep(3_000);
+    const heard = await fleet.times(isState(member, "alive"), { sinceMs: from, of: others });
+    healed.push(...heard.map((atMs) => atMs - from));
+    await sleep(1_500);
   }
   return healed;
 }

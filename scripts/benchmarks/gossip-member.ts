@@ -6,32 +6,15 @@ import { createInterface } from "node:readline";
 import { loadIdentity } from "../../agent/gossip/identity.ts";
 import { GossipShell } from "../../agent/gossip/shell.ts";
 import { systemClock } from "../../agent/host/clock.ts";
-import type { RosterSource } from "../../agent/gossip/roster.ts";
-
-/** How a member is started: the one argument, as JSON. */
-export interface MemberStart {
-  node: string;
-  listen: string;
-  identityFile: string;
-  stateDir: string;
-  source: RosterSource;
-}
-
-/** What it tells. */
-export interface Notice {
-  /** `said`: this member is told to say something; `known`: a peer's change arrived; `state`: an opinion changed; `all`: every
-   * peer is alive and fresh. `began`: its gossip begins, its runtime is loaded. */
-  what: "began" | "said" | "known" | "state" | "all";
-  of: string;
-  value: string;
-  atMs: number;
-}
+import { Transport } from "../../agent/gossip/transport.ts";
+import { MEASURE_DIAL, type MemberStart, type Notice } from "./member-words.ts";
 
 /**
  * What is noticed gets its time at once and is told later: thirty members that write and one parent that reads on the same cores
  * would delay the very news that is measured.
  */
 const TELL_AFTER_MS = 200;
+const DIALS = 5;
 
 const start = JSON.parse(process.argv[2] ?? "{}") as MemberStart;
 const identity = await loadIdentity(start.identityFile);
@@ -47,9 +30,32 @@ shell.onChange = look;
 tell({ what: "began", of: start.node, value: "", atMs: now() });
 shell.follow(start.source);
 createInterface({ input: process.stdin }).on("line", (line) => {
-  tell({ what: "said", of: start.node, value: line, atMs: now() });
-  shell.say({ db: { ready: true, state: "healthy", start: line } }, undefined);
+  if (line === MEASURE_DIAL) void measureDial();
+  else {
+    tell({ what: "said", of: start.node, value: line, atMs: now() });
+    shell.say({ db: { ready: true, state: "healthy", start: line } }, undefined);
+  }
 });
+
+async function measureDial(): Promise<void> {
+  if (identity === undefined) return;
+  let failed = (): void => undefined;
+  const transport = new Transport({
+    ...{ node: start.node, host: start.listen.split(":")[0] ?? "", port: 1, identity, clock: systemClock },
+    ...{ judgeKey: () => ({ refused: "nobody is let in" }), isPeerAddress: () => false, onRefused: () => undefined },
+    ...{ onUp: () => undefined, onDown: () => undefined, onMessage: () => undefined, onDialFailed: () => failed() },
+  });
+  const before = process.cpuUsage();
+  for (let dial = 0; dial < DIALS; dial += 1) {
+    const end = new Promise<void>((resolve) => {
+      failed = resolve;
+    });
+    transport.dial(start.node, start.listen.split(":")[0] ?? "");
+    await end;
+  }
+  const { user, system } = process.cpuUsage(before);
+  tell({ what: "cost", of: "dial", value: String((user + system) / 1_000 / DIALS), atMs: now() });
+}
 
 function look(changed: ReadonlySet<string | undefined>): void {
   for (const node of changed) {

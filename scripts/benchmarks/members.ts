@@ -12,7 +12,7 @@ import { build } from "esbuild";
 
 import { makeIdentity } from "../../agent/gossip/identity.ts";
 import type { FleetMember } from "../../shared/desired-state.ts";
-import type { MemberStart, Notice } from "./gossip-member.ts";
+import { MEASURE_DIAL, type MemberStart, type Notice } from "./member-words.ts";
 import { readUnitFlags } from "./lab.ts";
 
 const MEMBER = fileURLToPath(new URL("gossip-member.ts", import.meta.url));
@@ -123,6 +123,16 @@ export class MemberFleet {
       const [spentNs = "0"] = readFileSync(`/proc/${child?.pid}/schedstat`, "utf8").split(" ");
       return Number(spentNs) / 1e6;
     });
+  }
+
+  /** What one dial to a closed port takes a member of a core. */
+  async measureDialMs(): Promise<number> {
+    const [member] = this.members;
+    if (member === undefined) throw new Error("there is no member");
+    const sinceMs = now();
+    member.process?.stdin?.write(`${MEASURE_DIAL}\n`);
+    await this.times(({ what }) => what === "cost", { sinceMs, of: [member] });
+    return Number(member.notices.findLast(({ what }) => what === "cost")?.value);
   }
 
   /** CPU seconds and resident bytes of each member. */

@@ -44,7 +44,9 @@ function watchInvariants(fleet: GossipFleet, seed: number): void {
   const known = new Map<string, { boot: number; seq: number; life: unknown }>();
   fleet.onChange = (observer, of) => {
     const gossip = fleet.of(observer);
-    if (gossip.sizes.records > fleet.roster.size) throw new Error(`seed ${seed}: more records than nodes`);
+    const { records, relayed } = gossip.sizes;
+    if (records > fleet.roster.size) throw new Error(`seed ${seed}: more records than nodes`);
+    if (relayed > 256) throw new Error(`seed ${seed}: ${observer} answers for others without end`);
     for (const owner of of === undefined ? fleet.roster.keys() : [of]) {
       const { words } = gossip.look(owner);
       if (words === undefined) continue;

@@ -67,6 +67,8 @@ export class GossipFleet {
   nowMs = 0;
   /** One way, in milliseconds; each packet's is drawn between the two, so that packets overtake each other. */
   delayMs: [least: number, most: number];
+  /** Share of packets that are lost. */
+  loss: number;
   readonly #options: FleetOptions;
   readonly #heap = new EventHeap();
   readonly #hosts = new Map<string, Host>();
@@ -81,6 +83,7 @@ export class GossipFleet {
     this.#options = options;
     this.rng = seedRng(options.seed);
     this.delayMs = options.delayMs ?? [0.15, 0.75];
+    this.loss = options.loss ?? 0;
     this.#streams = this.#lay();
     const { cpu } = options;
     this.#cores = cpu === undefined ? undefined : new Cores(cpu.cores, (delayMs, act) => this.after(delayMs, act));
@@ -317,7 +320,7 @@ export class GossipFleet {
   }
 
   #isLost(from: string, to: string): boolean {
-    return this.#cut.has(`${from}>${to}`) || this.rng() < (this.#options.loss ?? 0);
+    return this.#cut.has(`${from}>${to}`) || this.rng() < this.loss;
   }
 
   #dial(host: Host, to: string): void {
