@@ -142,8 +142,10 @@ export class GossipShell {
   async #start(): Promise<void> {
     this.#boot = await this.#boots.raise();
     if (this.#closed) return;
-    this.#begin();
+    // A process that is killed closes its files in the order in which it opened them. With the port first, whoever hears the end
+    // of a stream and dials is refused, and knows; behind the streams, it would be let in once more and reset.
     await this.#transport.start();
+    this.#begin();
     this.#tick();
   }
 

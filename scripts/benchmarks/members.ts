@@ -88,9 +88,9 @@ export class MemberFleet {
     return this.members.filter((other) => other !== member);
   }
 
-  /** Cuts a member's wire, or mends it. */
+  /** Takes a member's wire out of the switch, or puts it back: the member's own end notices nothing, as of a cut further away. */
   cut({ wire }: Member, isCut = true): void {
-    this.#inSwitch("link", "set", wire, isCut ? "down" : "up");
+    this.#inSwitch("link", "set", wire, ...(isCut ? ["nomaster"] : ["master", "br0"]));
   }
 
   /** Waits until members have noticed something since a moment; answers when each did first, on the monotonic clock. */

@@ -320,6 +320,7 @@ export class GossipFleet {
   }
 
   #isLost(from: string, to: string): boolean {
+    if (this.loss === 0 && this.#cut.size === 0) return false;
     return this.#cut.has(`${from}>${to}`) || this.rng() < this.loss;
   }
 
