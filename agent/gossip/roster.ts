@@ -63,3 +63,9 @@ export function judgeKey(roster: Roster | undefined, key: string): KeyVerdict {
     ? { node: owner.node }
     : { refused: roster.trouble ?? "this node takes no part" };
 }
+
+/** Does a stream come from where a node of the realm lives? Says nothing of who it is. */
+export function isPeerAddress(roster: Roster | undefined, address: string): boolean {
+  const plain = address.replace(/^::ffff:/, "");
+  return [...(roster?.members.values() ?? [])].some((member) => member.address === plain);
+}

@@ -10,7 +10,7 @@ import { Gossip, type PeerView, TICK_MS } from "./core/gossip.ts";
 import type { RecordBody, ServiceWord } from "./core/record.ts";
 import type { Effect } from "./core/state.ts";
 import { createSigner, type Identity } from "./identity.ts";
-import { buildRoster, judgeKey, type Roster, type RosterSource } from "./roster.ts";
+import { buildRoster, isPeerAddress, judgeKey, type Roster, type RosterSource } from "./roster.ts";
 import { Transport } from "./transport.ts";
 
 /** What the shell is made from. */
@@ -48,8 +48,8 @@ export class GossipShell {
   #boot: number | undefined;
   #starting: Promise<void> | undefined;
   #said: { services: Readonly<Record<string, ServiceWord>>; revision: string | undefined } | undefined;
-  /** A view of a peer has changed. */
-  onChange: () => void = () => undefined;
+  /** What is known of some nodes has changed; undefined stands for the roster. */
+  onChange: (nodes: ReadonlySet<string | undefined>) => void = () => undefined;
   /** A peer has seen a new revision in Git. */
   onHint: (revision: string) => void = () => undefined;
 
@@ -64,6 +64,7 @@ export class GossipShell {
       identity: options.identity,
       clock: options.clock,
       judgeKey: (key) => judgeKey(this.#roster, key),
+      isPeerAddress: (address) => isPeerAddress(this.#roster, address),
       onUp: (link) => this.#tell((gossip, nowMs) => gossip.linkUp(nowMs, link)),
       onDown: (id) => this.#tell((gossip, nowMs) => gossip.linkDown(nowMs, id)),
       onDialFailed: (node, refused) => this.#tell((gossip, nowMs) => gossip.dialFailed(nowMs, node, refused)),
@@ -141,8 +142,10 @@ export class GossipShell {
   async #start(): Promise<void> {
     this.#boot = await this.#boots.raise();
     if (this.#closed) return;
-    this.#begin();
+    // A process that is killed closes its files in the order in which it opened them. With the port first, whoever hears the end
+    // of a stream and dials is refused, and knows; behind the streams, it would be let in once more and reset.
     await this.#transport.start();
+    this.#begin();
     this.#tick();
   }
 
@@ -185,12 +188,12 @@ export class GossipShell {
 
   #tell(act: (gossip: Gossip, nowMs: number) => Effect[]): void {
     if (this.#gossip === undefined || this.#closed) return;
-    let isChanged = false;
+    let changed: Set<string | undefined> | undefined;
     for (const effect of act(this.#gossip, this.#options.clock.monotonicMs())) {
-      if (effect.kind === "changed") isChanged = true;
+      if (effect.kind === "changed") (changed ??= new Set()).add(effect.node);
       else this.#carryOut(effect);
     }
-    if (isChanged) this.onChange();
+    if (changed !== undefined) this.onChange(changed);
   }
 
   #carryOut(effect: Exclude<Effect, { kind: "changed" }>): void {
@@ -204,6 +207,8 @@ export class GossipShell {
       case "store-boot":
         this.#boot = effect.boot;
         return void this.#boots.store(effect.boot);
+      case "wake":
+        return void this.#options.clock.after(effect.afterMs, () => this.#tell((gossip, nowMs) => gossip.tick(nowMs)));
       case "hint":
         this.#cancelHint();
         this.#cancelHint = this.#options.clock.after(effect.delayMs, () => this.onHint(effect.revision));

@@ -30,6 +30,8 @@ export interface TransportOptions {
   identity: Identity;
   clock: Clock;
   judgeKey(publicKey: string): KeyVerdict;
+  /** Is this the address of a node of the realm? A flood from elsewhere must not take the places of peers. */
+  isPeerAddress(address: string): boolean;
   onUp(link: { id: number; node: string; dialler: string }): void;
   onDown(id: number): void;
   onDialFailed(node: string, refused: boolean): void;
@@ -49,10 +51,12 @@ const DIAL_MS = 2_500;
 const HANDSHAKE_MS = 5_000;
 /** Streams that others may open, known or not. */
 const MOST_CONNECTIONS = 1_200;
-/** Of them, so many that have not shown a key yet. */
+/** Of them, so many from strangers that have not shown a key yet, and so many from each peer's address. */
 const MOST_HANDSHAKES = 64;
+const MOST_HANDSHAKES_OF_A_PEER = 8;
 /** What a peer that reads nothing may keep waiting here. */
 const MOST_WAITING_BYTES = 1024 * 1024;
+const STRANGERS = "strangers";
 const RETRY_MS = 5_000;
 const LAST_WORD_MS = 500;
 
@@ -65,7 +69,9 @@ export class Transport {
   readonly #dialling = new Set<TLSSocket>();
   #server: Server | undefined;
   /** Streams that others opened and that have not shown a key, and how each ceases to count. */
-  readonly #shown = new Map<string, { socket: Socket; shown: () => void }>();
+  readonly #shown = new Map<string, { socket: Socket; shown: () => void; from: string }>();
+  /** The message that was sent last. */
+  #encoded: { message: Message; frame: Buffer } | undefined;
   #ids = 0;
   #closed = false;
   #cancelRetry: CancelTimer = () => undefined;
@@ -172,7 +178,13 @@ export class Transport {
     if (socket.writableLength > MOST_WAITING_BYTES) {
       this.#options.onRefused(`${node} does not read what it is sent`, socket.remoteAddress ?? "");
       socket.destroy();
-    } else socket.write(encodeMessage(message));
+    } else socket.write(this.#encode(message));
+  }
+
+  /** A record is pushed to everyone with a link: it is encoded once. */
+  #encode(message: Message): Buffer {
+    if (this.#encoded?.message !== message) this.#encoded = { message, frame: encodeMessage(message) };
+    return this.#encoded.frame;
   }
 
   /** Ends a stream once what was sent on it is out. */
@@ -213,8 +225,13 @@ export class Transport {
 
   /** A stream counts as unknown until it has shown its key, or has ended without; the handshake has its time in any case. */
   #count(socket: Socket): void {
-    if (this.#shown.size >= MOST_HANDSHAKES) {
-      this.#options.onRefused("too many connections that show no key", socket.remoteAddress ?? "");
+    // Whoever has sent a first packet and answered ours is at the address that it names.
+    const address = socket.remoteAddress ?? "";
+    const isPeer = this.#options.isPeerAddress(address);
+    const from = isPeer ? address : STRANGERS;
+    const waiting = [...this.#shown.values()].filter((entry) => entry.from === from).length;
+    if (waiting >= (isPeer ? MOST_HANDSHAKES_OF_A_PEER : MOST_HANDSHAKES)) {
+      this.#options.onRefused("too many connections that show no key", address);
       socket.destroy();
       return;
     }
@@ -225,7 +242,7 @@ export class Transport {
     };
     const cancel = this.#options.clock.after(HANDSHAKE_MS, shown);
     socket.once("close", shown);
-    this.#shown.set(name, { socket, shown });
+    this.#shown.set(name, { socket, shown, from });
   }
 
   #welcome(socket: TLSSocket): void {

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { measureChanges, measureFreezes, measureKills } from "./fleet-scenario.ts";
 import { MemberFleet, now } from "./members.ts";
 import type { Row } from "./table.ts";
 
@@ -15,13 +16,15 @@ const CHANGES = 40;
 const KILLS = 5;
 const FREEZES = 4;
 const IDLE_MS = 30_000;
+const SERF_ROUNDS = ["--kills", String(KILLS), "--stops", String(FREEZES)];
 
-/** What was measured of one fleet. Times in milliseconds, each list in order. */
+/** What was measured of one fleet. Times in milliseconds. */
 interface Measured {
   changeOne: number[];
   changeLast: number[];
   killed: number[];
   back: number[];
+  backFromSpawn: number[];
   frozen: number[];
   idleBytes: number;
   idlePackets: number;
@@ -45,10 +48,13 @@ async function measureOne(count: number): Promise<Measured> {
     await fleet.create(count);
     const from = now();
     for (const member of fleet.members) fleet.start(member);
-    await fleet.times(({ what }) => what === "all", from);
+    await fleet.times(({ what }) => what === "all", { sinceMs: from });
     await sleep(3_000);
     const idle = await measureIdleCost(fleet);
-    return { ...(await measureChanges(fleet)), ...(await measureLoss(fleet)), ...idle };
+    const { one, last } = await measureChanges(fleet, CHANGES);
+    const losses = await measureKills(fleet, KILLS);
+    const frozen = await measureFreezes(fleet, FREEZES);
+    return { changeOne: one, changeLast: last, ...losses, frozen, ...idle };
   } finally {
     await fleet.destroy();
   }
@@ -68,60 +74,6 @@ async function measureIdleCost(
     cpuPercent: 100 * perSecond((index) => (costsAfter[index]?.cpuSeconds ?? 0) - (costs[index]?.cpuSeconds ?? 0)),
     residentMiB: mean(costsAfter.map(({ residentBytes }) => residentBytes)) / 2 ** 20,
   };
-}
-
-async function measureChanges(fleet: MemberFleet): Promise<Pick<Measured, "changeOne" | "changeLast">> {
-  const changeOne: number[] = [];
-  const changeLast: number[] = [];
-  for (let change = 0; change < CHANGES; change += 1) {
-    const member = fleet.members[change % fleet.members.length];
-    if (member === undefined) continue;
-    const from = now();
-    member.process?.stdin?.write(`change-${change}\n`);
-    const times = await fleet.times(({ value }) => value === `change-${change}`, from, [member]);
-    changeOne.push(...times.map((atMs) => atMs - from));
-    changeLast.push(Math.max(...times) - from);
-    await sleep(300);
-  }
-  return { changeOne: changeOne.toSorted(ascending), changeLast: changeLast.toSorted(ascending) };
-}
-
-async function measureLoss(fleet: MemberFleet): Promise<Pick<Measured, "killed" | "back" | "frozen">> {
-  const result = { killed: [] as number[], back: [] as number[], frozen: [] as number[] };
-  const [, member] = fleet.members;
-  if (member === undefined) return result;
-  const { node } = member.start;
-  const isDead = (notice: { what: string; of: string; value: string }): boolean =>
-    notice.what === "state" && notice.of === node && notice.value === "dead";
-  for (let round = 0; round < KILLS; round += 1) {
-    const from = now();
-    member.process?.kill("SIGKILL");
-    result.killed.push(Math.max(...(await fleet.times(isDead, from, [member]))) - from);
-    await sleep(3_000);
-    fleet.start(member);
-    const up = await fleet.times(({ what, of, value }) => what === "state" && of === node && value === "alive", now(), [
-      member,
-    ]);
-    const [begun] = listening(member.notices, from);
-    result.back.push(Math.max(...up) - (begun ?? from));
-    await sleep(2_500);
-  }
-  for (let round = 0; round < FREEZES; round += 1) {
-    const from = now();
-    member.process?.kill("SIGSTOP");
-    result.frozen.push(Math.max(...(await fleet.times(isDead, from, [member]))) - from);
-    const thaw = now();
-    member.process?.kill("SIGCONT");
-    await fleet.times(({ what, of, value }) => what === "state" && of === node && value === "alive", thaw, [member]);
-    await sleep(3_000 + round * 250);
-  }
-  for (const list of [result.killed, result.back, result.frozen]) list.sort(ascending);
-  return result;
-}
-
-/** When a started member said its first word: before, its runtime was loading. */
-function listening(notices: readonly { what: string; atMs: number }[], sinceMs: number): number[] {
-  return notices.filter(({ atMs, what }) => what === "state" && atMs > sinceMs).map(({ atMs }) => atMs);
 }
 
 interface SerfStat {
@@ -150,7 +102,7 @@ function measureSerf(count: number): SerfResult | undefined {
   if (harness === undefined) return undefined;
   const directory = mkdtempSync(join(tmpdir(), "orca-serf-"));
   const out = join(directory, "result.json");
-  execFileSync(process.execPath, [harness, "--n", String(count), "--kills", "3", "--stops", "2", "--out", out], {
+  execFileSync(process.execPath, [harness, "--n", String(count), ...SERF_ROUNDS, "--out", out], {
     stdio: "ignore",
   });
   const result = JSON.parse(readFileSync(out, "utf8")) as SerfResult;
@@ -171,7 +123,8 @@ function describeRows(count: number, measured: Measured, serf: SerfResult | unde
     row("a change, one member: p50 / p99 / max", show(measured.changeOne), tell(serf?.userEvent.perMember)),
     row("a change, last member", show(measured.changeLast), tell(serf?.userEvent.toLastMember)),
     row("kill -9 known by the last", show(measured.killed), tell(serf?.kill9.lastMemberKnows)),
-    row("restarted, alive everywhere", show(measured.back), tell(serf?.kill9.backAliveEverywhere)),
+    row("restarted, from its first line until alive everywhere", show(measured.back), undefined),
+    row("restarted, from its spawn", show(measured.backFromSpawn), tell(serf?.kill9.backAliveEverywhere)),
     row("frozen, known by the last", show(measured.frozen), tell(serf?.sigstop.lastMemberKnows)),
     row(
       "idle, sent by each",
@@ -182,7 +135,8 @@ function describeRows(count: number, measured: Measured, serf: SerfResult | unde
   ];
 }
 
-function show(times: readonly number[]): string {
+function show(list: readonly number[]): string {
+  const times = list.toSorted(ascending);
   const at = (share: number): string =>
     (times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? Number.NaN).toFixed(1);
   return `${at(0.5)} / ${at(0.99)} / ${(times.at(-1) ?? Number.NaN).toFixed(1)} ms (${times.length})`;

@@ -4,6 +4,8 @@
 import { parseArgs } from "node:util";
 
 import { initSwarm, measureApply } from "./apply.ts";
+import { measureCalibration } from "./calibration.ts";
+import { measureCold } from "./cold.ts";
 import { measureFleet } from "./fleet.ts";
 import { measureCrash, measureDrift } from "./heal.ts";
 import { measureIdle, measureNoop, measureStart } from "./idle.ts";
@@ -44,6 +46,8 @@ const suites: Record<string, () => Promise<Row[]>> = {
   lint: () => measureLint(rounds),
   merge: () => measureMerge(lab, rounds),
   fleet: () => measureFleet(),
+  cold: () => measureCold(rounds),
+  calibration: () => measureCalibration(),
 };
 
 try {

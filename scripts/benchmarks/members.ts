@@ -12,13 +12,14 @@ import { build } from "esbuild";
 
 import { makeIdentity } from "../../agent/gossip/identity.ts";
 import type { FleetMember } from "../../shared/desired-state.ts";
-import type { MemberStart, Notice } from "./gossip-member.ts";
+import { MEASURE_DIAL, type MemberStart, type Notice } from "./member-words.ts";
 import { readUnitFlags } from "./lab.ts";
 
 const MEMBER = fileURLToPath(new URL("gossip-member.ts", import.meta.url));
 const TICKS_PER_SECOND = 100;
 
-interface Member {
+/** One member. */
+export interface Member {
   start: MemberStart;
   namespace: string;
   wire: string;
@@ -82,13 +83,25 @@ export class MemberFleet {
     return atMs;
   }
 
-  /** Waits until something holds for every member but some; answers when it held for each, on the monotonic clock. */
-  async times(what: (notice: Notice) => boolean, sinceMs: number, except: readonly Member[] = []): Promise<number[]> {
-    const asked = this.members.filter((member) => !except.includes(member));
-    for (let left = 3_000; left > 0; left -= 1) {
-      const found = asked.map(({ notices }) => notices.find((notice) => notice.atMs >= sinceMs && what(notice))?.atMs);
+  /** All but one. */
+  except(member: Member): Member[] {
+    return this.members.filter((other) => other !== member);
+  }
+
+  /** Takes a member's wire out of the switch, or puts it back: the member's own end notices nothing, as of a cut further away. */
+  cut({ wire }: Member, isCut = true): void {
+    this.#inSwitch("link", "set", wire, ...(isCut ? ["nomaster"] : ["master", "br0"]));
+  }
+
+  /** Waits until members have noticed something since a moment; answers when each did first, on the monotonic clock. */
+  async times(
+    what: (notice: Notice) => boolean,
+    { sinceMs, of = this.members }: { sinceMs: number; of?: readonly Member[] },
+  ): Promise<number[]> {
+    for (let left = 600; left > 0; left -= 1) {
+      const found = of.map(({ notices }) => findFirst(notices, what, sinceMs));
       if (found.every((atMs) => atMs !== undefined)) return found;
-      await sleep(10);
+      await sleep(50);
     }
     throw new Error("the members did not come to know within 30 s");
   }
@@ -102,6 +115,24 @@ export class MemberFleet {
       const [link] = JSON.parse(text) as { stats64: { rx: { bytes: number; packets: number } } }[];
       return link?.stats64.rx ?? { bytes: 0, packets: 0 };
     });
+  }
+
+  /** What each member's one thread of work has spent on a core so far: finer than the ticks of `readCosts`. */
+  readCpuMs(): number[] {
+    return this.members.map(({ process: child }) => {
+      const [spentNs = "0"] = readFileSync(`/proc/${child?.pid}/schedstat`, "utf8").split(" ");
+      return Number(spentNs) / 1e6;
+    });
+  }
+
+  /** What one dial to a closed port takes a member of a core. */
+  async measureDialMs(): Promise<number> {
+    const [member] = this.members;
+    if (member === undefined) throw new Error("there is no member");
+    const sinceMs = now();
+    member.process?.stdin?.write(`${MEASURE_DIAL}\n`);
+    await this.times(({ what }) => what === "cost", { sinceMs, of: [member] });
+    return Number(member.notices.findLast(({ what }) => what === "cost")?.value);
   }
 
   /** CPU seconds and resident bytes of each member. */
@@ -142,6 +173,17 @@ export class MemberFleet {
   #inSwitch(...words: string[]): void {
     execFileSync("ip", ["-n", `${this.#name}-sw`, ...words]);
   }
+}
+
+/** When something was noticed first since a moment. Notices are in order; what is before the moment is not looked at. */
+function findFirst(notices: readonly Notice[], what: (notice: Notice) => boolean, sinceMs: number): number | undefined {
+  let atMs: number | undefined;
+  for (let index = notices.length - 1; index >= 0; index -= 1) {
+    const notice = notices[index];
+    if (notice === undefined || notice.atMs < sinceMs) break;
+    if (what(notice)) ({ atMs } = notice);
+  }
+  return atMs;
 }
 
 /** The machine's monotonic clock, which every process shares. */

@@ -39,7 +39,7 @@ export async function buildColdFleet(topology: string, realm: string, scale: num
     const name = `${placed.node}/${placed.service}`;
     const takes = declareSeconds(name, scale);
     known.set(name, takes * 1_000);
-    (manifests[placed.node] ??= {})[placed.service] = buildStandIn(placed, takes);
+    (manifests[placed.node] ??= {})[placed.service] = buildStandIn(placed, takes, scale);
   }
   const { startSlots: slots, slotMs } = DEFAULT_PLAN_SETTINGS;
   return {
@@ -50,18 +50,24 @@ export async function buildColdFleet(topology: string, realm: string, scale: num
   };
 }
 
-function buildStandIn({ manifest }: PlacedService, takes: number): string {
+function buildStandIn({ manifest }: PlacedService, takes: number, scale: number): string {
   const requires = manifest.requires
     .filter(({ target }) => target.kind === "service")
     .map(({ target, expiresMs, then }) => {
       const on = JSON.stringify(describeTarget(target));
-      return expiresMs === undefined ? on : `{ on = ${on}, expires = "${expiresMs}ms", then = "${then}" }`;
+      return expiresMs === undefined
+        ? on
+        : `{ on = ${on}, expires = "${Math.round(expiresMs * scale)}ms", then = "${then}" }`;
     });
   const wants = manifest.wants
     .filter(({ kind }) => kind === "service")
     .map((target) => JSON.stringify(describeTarget(target)));
   return buildHttpd({
-    top: [`requires = [${requires.join(", ")}]`, `wants = [${wants.join(", ")}]`, 'wants_timeout = "5m"'].join("\n"),
+    top: [
+      `requires = [${requires.join(", ")}]`,
+      `wants = [${wants.join(", ")}]`,
+      `wants_timeout = "${Math.round(300_000 * scale)}ms"`,
+    ].join("\n"),
     command: `["/bin/sh", "-c", "sleep ${takes}; exec /bin/httpd -f -p 8080 -h /etc"]`,
     health: 'http = { port = 8080, path = "/passwd" }\nstart_period = "5m"',
   });

@@ -93,6 +93,11 @@ export class FleetLab {
     return host;
   }
 
+  /** A node's private key. */
+  keyFile(node: string): string {
+    return join(this.#home(node), "key");
+  }
+
   /** Cuts a node's wire, or mends it. */
   cut(node: string, isCut = true): void {
     this.#inSwitch("ip", "link", "set", this.of(node).wire, isCut ? "down" : "up");
@@ -191,7 +196,7 @@ export class FleetLab {
     const fleet: string[] = [];
     for (const { node, realm, address, proxy } of this.hosts.values()) {
       const home = this.#home(node);
-      const { publicKey } = await makeIdentity(join(home, "key"));
+      const { publicKey } = await makeIdentity(this.keyFile(node));
       const entry = { address, env: realm, memory: "8GiB", public_key: publicKey };
       fleet.push(`[nodes.${node}]`, ...Object.entries(entry).map(([key, value]) => `${key} = "${value}"`));
       writeFileSync(
@@ -199,7 +204,7 @@ export class FleetLab {
         [
           `node = "${node}"`,
           `source = { dir = "${join(this.root, "repository")}" }`,
-          `gossip = { listen = "${address}:7946", identity_file = "${join(home, "key")}" }`,
+          `gossip = { listen = "${address}:7946", identity_file = "${this.keyFile(node)}" }`,
           'status = { listen = ["127.0.0.1:7070"] }',
           `docker = { socket = "${proxy.socketPath}" }`,
           `state = { dir = "${join(home, "state")}" }`,

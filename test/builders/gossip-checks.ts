@@ -1,7 +1,7 @@
 // What tests of a simulated fleet share: who thinks what of whom, when all agree, and what must hold at every event.
 
 import type { Reachability } from "../../shared/gossip-event.ts";
-import { GossipFleet } from "./gossip-fleet.ts";
+import { type FleetOptions, GossipFleet } from "./gossip-fleet.ts";
 
 /** ORCA_SLOW=1 runs many more seeds. */
 export const SLOW = process.env["ORCA_SLOW"] === "1";
@@ -42,10 +42,12 @@ export function agree(fleet: GossipFleet): boolean {
 /** Checks at every change what must hold always: records only rise, and only their owners' words are held. */
 function watchInvariants(fleet: GossipFleet, seed: number): void {
   const known = new Map<string, { boot: number; seq: number; life: unknown }>();
-  fleet.onChange = (observer) => {
+  fleet.onChange = (observer, of) => {
     const gossip = fleet.of(observer);
-    if (gossip.sizes.records > fleet.roster.size) throw new Error(`seed ${seed}: more records than nodes`);
-    for (const [owner] of fleet.roster) {
+    const { records, relayed } = gossip.sizes;
+    if (records > fleet.roster.size) throw new Error(`seed ${seed}: more records than nodes`);
+    if (relayed > 256) throw new Error(`seed ${seed}: ${observer} answers for others without end`);
+    for (const owner of of === undefined ? fleet.roster.keys() : [of]) {
       const { words } = gossip.look(owner);
       if (words === undefined) continue;
       const before = known.get(`${observer} ${owner}`);
@@ -60,8 +62,8 @@ function watchInvariants(fleet: GossipFleet, seed: number): void {
 }
 
 /** A fleet that has come to agree. */
-export function begin(nodes: number, seed: number, loss = 0): GossipFleet {
-  const fleet = new GossipFleet({ nodes, seed, loss });
+export function begin(nodes: number, seed: number, loss = 0, more: Partial<FleetOptions> = {}): GossipFleet {
+  const fleet = new GossipFleet({ nodes, seed, loss, ...more });
   watchInvariants(fleet, seed);
   fleet.startAll();
   fleet.until(() => agree(fleet), 60_000, "the first agreement");

@@ -3,11 +3,13 @@
 
 import { Gossip, TICK_MS } from "../../agent/gossip/core/gossip.ts";
 import type { Message } from "../../agent/gossip/core/message.ts";
-import type { ServiceWord, Signer } from "../../agent/gossip/core/record.ts";
+import type { ServiceWord } from "../../agent/gossip/core/record.ts";
 import type { Effect, Member } from "../../agent/gossip/core/state.ts";
 import type { GossipEvent } from "../../shared/gossip-event.ts";
 import { EventHeap, seedRng } from "./event-heap.ts";
+import { Cores, type CpuModel } from "./gossip-cores.ts";
 import { RTO_MS, Streams } from "./gossip-streams.ts";
+import { countBytes, tagSigner } from "./gossip-wire.ts";
 
 /** What a simulation is made with. */
 export interface FleetOptions {
@@ -19,6 +21,10 @@ export interface FleetOptions {
   delayMs?: [number, number];
   meshLimit?: number;
   interests?: (node: string) => readonly string[];
+  /** Without it, work takes no time. */
+  cpu?: CpuModel;
+  /** Each host's clock goes faster or slower than time by up to this share, and began somewhere else. */
+  drift?: number;
 }
 
 interface Host {
@@ -32,26 +38,12 @@ interface Host {
   inbox: (() => void)[];
   /** Counts lives, so that what was meant for an earlier one is dropped. */
   life: number;
+  /** Its monotonic clock: what it shows at the start of time, and how fast it goes. */
+  clock: { beganMs: number; rate: number };
 }
 
 const SYN_RTO_MS = 1_000;
 const DIAL_TIMEOUT_MS = 2_500;
-/** Ethernet, IP and TCP with timestamps; TLS 1.3 around a record; a packet that only acknowledges. */
-const PACKET_BYTES = 66;
-const TLS_BYTES = 22;
-
-/** Signs by the key's name: as strong as it must be in a simulation, and a thousand times faster. */
-export const tagSigner = (key: string): Signer => ({
-  sign: (text) => tag(key, text),
-  verify: (publicKey, text, signature) => signature === tag(publicKey, text),
-});
-
-function tag(key: string, text: string): string {
-  let hash = 0x811c9dc5;
-  for (let index = 0; index < text.length; index += 1) hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193);
-  return `${key}:${(hash >>> 0).toString(16)}`;
-}
-
 /** Something that one node said or noticed, and when. */
 export interface Seen {
   atMs: number;
@@ -65,18 +57,23 @@ export class GossipFleet {
   readonly rng: () => number;
   readonly seen: Seen[] = [];
   readonly hints: { atMs: number; node: string }[] = [];
-  /** Called after each event that changed a view, and for each record that was delivered. */
-  onChange: (node: string) => void = () => undefined;
+  /** Called at each change of what a node knows of another; undefined stands for its roster. */
+  onChange: (node: string, of: string | undefined) => void = () => undefined;
   /** What the network does to messages besides losing them. */
   tamper: (message: Message) => readonly Message[] = (message) => [message];
   /** Bytes put on the wire, with acknowledgements. */
   sentBytes = 0;
   events = 0;
   nowMs = 0;
+  /** One way, in milliseconds; each packet's is drawn between the two, so that packets overtake each other. */
+  delayMs: [least: number, most: number];
+  /** Share of packets that are lost. */
+  loss: number;
   readonly #options: FleetOptions;
   readonly #heap = new EventHeap();
   readonly #hosts = new Map<string, Host>();
   readonly #streams: Streams;
+  readonly #cores: Cores | undefined;
   readonly #cut = new Set<string>();
   #rosters: ReadonlyMap<string, Member>;
   #nonces = 0;
@@ -85,21 +82,19 @@ export class GossipFleet {
   constructor(options: FleetOptions) {
     this.#options = options;
     this.rng = seedRng(options.seed);
+    this.delayMs = options.delayMs ?? [0.15, 0.75];
+    this.loss = options.loss ?? 0;
     this.#streams = this.#lay();
+    const { cpu } = options;
+    this.#cores = cpu === undefined ? undefined : new Cores(cpu.cores, (delayMs, act) => this.after(delayMs, act));
     this.names = Array.from({ length: options.nodes }, (_, index) => `n${String(index + 1).padStart(4, "0")}`);
     this.#rosters = new Map(this.names.map((name) => [name, { publicKey: `key-${name}`, address: name }]));
+    const { drift = 0 } = options;
     for (const name of this.names) {
-      const host = {
-        name,
-        gossip: undefined,
-        boot: 0,
-        key: `key-${name}`,
-        up: false,
-        frozen: false,
-        inbox: [],
-        life: 0,
-      };
-      this.#hosts.set(name, host);
+      const state = { gossip: undefined, boot: 0, up: false, frozen: false, inbox: [], life: 0 };
+      const clock =
+        drift === 0 ? { beganMs: 0, rate: 1 } : { beganMs: this.rng() * 1e9, rate: 1 + drift * (2 * this.rng() - 1) };
+      this.#hosts.set(name, { name, key: `key-${name}`, clock, ...state });
     }
   }
 
@@ -123,17 +118,17 @@ export class GossipFleet {
         newNonce: () => `nonce-${(this.#nonces += 1)}`,
         ...(this.#options.meshLimit === undefined ? {} : { meshLimit: this.#options.meshLimit }),
       },
-      this.nowMs,
+      this.#clockOf(host),
     );
     const interests = new Set(this.#options.interests?.(name) ?? []);
-    this.#carryOut(host, host.gossip.setRoster(this.nowMs, this.#rosters, interests));
+    this.#tell(host, (gossip, nowMs) => gossip.setRoster(nowMs, this.#rosters, interests));
     const { life } = host;
     const tick = (): void => {
       if (host.life !== life || !host.up) return;
-      this.#heap.push(this.nowMs + TICK_MS, () => this.#wake(host, tick));
-      if (host.gossip !== undefined) this.#carryOut(host, host.gossip.tick(this.nowMs));
+      this.after(TICK_MS / host.clock.rate, () => this.#wake(host, tick));
+      this.#tell(host, (gossip, nowMs) => gossip.tick(nowMs));
     };
-    this.#heap.push(this.nowMs + this.rng() * TICK_MS, () => this.#wake(host, tick));
+    this.after(this.rng() * TICK_MS, () => this.#wake(host, tick));
   }
 
   startAll(): void {
@@ -204,7 +199,7 @@ export class GossipFleet {
   setRoster(roster: ReadonlyMap<string, Member>): void {
     this.#rosters = roster;
     for (const host of this.#hosts.values())
-      if (host.gossip !== undefined) this.#carryOut(host, host.gossip.setRoster(this.nowMs, roster, new Set()));
+      this.#tell(host, (gossip, nowMs) => gossip.setRoster(nowMs, roster, new Set()));
   }
 
   get roster(): ReadonlyMap<string, Member> {
@@ -212,18 +207,15 @@ export class GossipFleet {
   }
 
   publish(name: string, services: Readonly<Record<string, ServiceWord>>, revision?: string): void {
-    const host = this.#host(name);
-    if (host.gossip !== undefined) this.#carryOut(host, host.gossip.publish(this.nowMs, services, revision));
+    this.#tell(this.#host(name), (gossip, nowMs) => gossip.publish(nowMs, services, revision));
   }
 
   hint(name: string, revision: string): void {
-    const host = this.#host(name);
-    if (host.gossip !== undefined) this.#carryOut(host, host.gossip.hint(this.nowMs, revision));
+    this.#tell(this.#host(name), (gossip, nowMs) => gossip.hint(nowMs, revision));
   }
 
   leave(name: string): void {
-    const host = this.#host(name);
-    if (host.gossip !== undefined) this.#carryOut(host, host.gossip.leave(this.nowMs));
+    this.#tell(this.#host(name), (gossip, nowMs) => gossip.leave(nowMs));
     this.after(5, () => this.crash(name));
   }
 
@@ -282,26 +274,54 @@ export class GossipFleet {
     else act();
   }
 
+  #clockOf({ clock: { beganMs, rate } }: Host): number {
+    return beganMs + this.nowMs * rate;
+  }
+
+  /** Something happens to a node, at the time that its own clock shows. */
+  #tell(host: Host, act: (gossip: Gossip, nowMs: number) => Effect[]): void {
+    if (host.gossip !== undefined) this.#carryOut(host, act(host.gossip, this.#clockOf(host)));
+  }
+
   #carryOut(host: Host, effects: readonly Effect[]): void {
     for (const effect of effects) {
-      if (effect.kind === "send") this.#send(host, effect.link, effect.message);
-      else if (effect.kind === "dial") this.#dial(host, effect.node);
-      else if (effect.kind === "close") this.#streams.close(host.name, effect.link);
+      if (effect.kind === "send")
+        this.#work(host, this.#costOf(effect.message, "sendMs"), () => this.#send(host, effect.link, effect.message));
+      else if (effect.kind === "dial")
+        this.#work(host, this.#options.cpu?.dialMs ?? 0, () => this.#dial(host, effect.node));
+      else if (effect.kind === "close") this.#work(host, 0, () => this.#streams.close(host.name, effect.link));
       else if (effect.kind === "store-boot") host.boot = effect.boot;
+      else if (effect.kind === "wake")
+        this.after(effect.afterMs / host.clock.rate, () =>
+          this.#wake(host, () => this.#tell(host, (gossip, nowMs) => gossip.tick(nowMs))),
+        );
       else if (effect.kind === "event") this.seen.push({ atMs: this.nowMs, node: host.name, event: effect.event });
       else if (effect.kind === "hint") this.hints.push({ atMs: this.nowMs + effect.delayMs, node: host.name });
-      else this.onChange(host.name);
+      else this.onChange(host.name, effect.node);
       this.#changed ||= effect.kind === "changed" || effect.kind === "event";
     }
   }
 
+  /** A process does something, which takes it a core for a while. */
+  #work(host: Host, costMs: number, act: () => void): void {
+    if (this.#cores === undefined) return act();
+    const { life } = host;
+    this.#cores.run(host.name, costMs, () => (host.life === life ? act() : undefined));
+  }
+
+  #costOf(message: Message, what: "sendMs" | "receiveMs"): number {
+    const { cpu } = this.#options;
+    return cpu === undefined ? 0 : message.t === "record" ? cpu[what] : cpu.smallMs;
+  }
+
   #latency(): number {
-    const [least, most] = this.#options.delayMs ?? [0.15, 0.75];
+    const [least, most] = this.delayMs;
     return least + this.rng() * (most - least);
   }
 
   #isLost(from: string, to: string): boolean {
-    return this.#cut.has(`${from}>${to}`) || this.rng() < (this.#options.loss ?? 0);
+    if (this.loss === 0 && this.#cut.size === 0) return false;
+    return this.#cut.has(`${from}>${to}`) || this.rng() < this.loss;
   }
 
   #dial(host: Host, to: string): void {
@@ -309,9 +329,7 @@ export class GossipFleet {
     const startMs = this.nowMs;
     const end = (act: () => void): void => this.#wake(host, () => (host.life === life ? act() : undefined));
     const fail = (refused: boolean): void =>
-      end(() => {
-        if (host.gossip !== undefined) this.#carryOut(host, host.gossip.dialFailed(this.nowMs, to, refused));
-      });
+      end(() => this.#tell(host, (gossip, nowMs) => gossip.dialFailed(nowMs, to, refused)));
     /** One flight of the handshake after the other; each may be lost. */
     const fly = (flight: number, rtoMs: number): void => {
       if (this.nowMs - startMs > DIAL_TIMEOUT_MS) return fail(false);
@@ -340,14 +358,13 @@ export class GossipFleet {
       const link = { id, node: other.name, dialler: from.name };
       this.#wake(host, () => {
         if (host.gossip === undefined || host.life !== life) this.#streams.close(name, id);
-        else this.#carryOut(host, host.gossip.linkUp(this.nowMs, link));
+        else this.#tell(host, (gossip, nowMs) => gossip.linkUp(nowMs, link));
       });
     }
   }
 
   #send(host: Host, id: number, message: Message): void {
-    if (this.#streams.send(host.name, id, message))
-      this.sentBytes += 1.5 * PACKET_BYTES + TLS_BYTES + 4 + sizeOf(message);
+    if (this.#streams.send(host.name, id, message)) this.sentBytes += countBytes(message);
   }
 
   #lay(): Streams {
@@ -364,19 +381,13 @@ export class GossipFleet {
       received: (name, id, message) => {
         const host = this.#host(name);
         for (const one of this.tamper(message))
-          if (host.gossip !== undefined) this.#carryOut(host, host.gossip.receive(this.nowMs, id, one));
+          this.#work(host, this.#costOf(one, "receiveMs"), () =>
+            this.#tell(host, (gossip, nowMs) => gossip.receive(nowMs, id, one)),
+          );
       },
       ended: (name, id) => {
-        const host = this.#host(name);
-        if (host.gossip !== undefined) this.#carryOut(host, host.gossip.linkDown(this.nowMs, id));
+        this.#tell(this.#host(name), (gossip, nowMs) => gossip.linkDown(nowMs, id));
       },
     });
   }
-}
-
-/** About as many bytes as the message has on the wire. */
-function sizeOf(message: Message): number {
-  if (message.t === "beat") return message.sum === undefined ? 0 : 8;
-  if (message.t === "record") return message.record.body.length + 180;
-  return message.t === "digest" ? 40 + message.have.length * 16 : 150;
 }

@@ -20,10 +20,19 @@ interface Lane {
   from: string;
   to: string;
   queue: Segment[];
+  /** What has not been acknowledged, in order. */
+  flight: Segment[];
+  /** After this time without an acknowledgement the first of them is sent again; it doubles each time. */
+  rtoMs: number;
+  /** The first time is a probe of the tail (TLP), which costs no patience. */
+  isProbed: boolean;
+  isArmed: boolean;
 }
 
 interface Segment {
   message: Message | "fin";
+  /** Behind a timeout only the first segment is sent; what comes then waits until that is acknowledged. */
+  isSent: boolean;
   arrived: boolean;
 }
 
@@ -35,6 +44,7 @@ interface Stream {
 }
 
 export const RTO_MS = 200;
+const MOST_RTO_MS = 120_000;
 
 /** Every stream of a fleet. */
 export class Streams {
@@ -50,8 +60,8 @@ export class Streams {
   open(from: string, to: string): number {
     const id = (this.#ids += 1);
     const lanes: [Lane, Lane] = [
-      { from, to, queue: [] },
-      { from: to, to: from, queue: [] },
+      { from, to, queue: [], flight: [], rtoMs: RTO_MS, isProbed: false, isArmed: false },
+      { from: to, to: from, queue: [], flight: [], rtoMs: RTO_MS, isProbed: false, isArmed: false },
     ];
     this.#streams.set(id, { id, lanes, open: new Set([from, to]) });
     return id;
@@ -82,31 +92,62 @@ export class Streams {
   }
 
   #transmit(stream: Stream, lane: Lane, message: Message | "fin"): void {
-    const entry = { message, arrived: false };
+    const entry = { message, isSent: false, arrived: false };
     lane.queue.push(entry);
-    const { after, isLost } = this.#ground;
-    const attempt = (rtoMs: number): void => {
-      if (entry.arrived || !this.#streams.has(stream.id)) return;
-      if (isLost(lane.from, lane.to)) after(rtoMs, () => attempt(rtoMs * 2));
-      else this.#fly(stream, lane, entry);
-    };
-    attempt(RTO_MS);
+    lane.flight.push(entry);
+    if (lane.rtoMs === RTO_MS) this.#put(stream, lane, entry);
+  }
+
+  #put(stream: Stream, lane: Lane, entry: Segment): void {
+    entry.isSent = true;
+    if (this.#ground.isLost(lane.from, lane.to)) this.#arm(stream, lane);
+    else this.#fly(stream, lane, entry);
+  }
+
+  /** The one timer of a direction: it sends the first segment again, ever later while nothing is acknowledged. */
+  #arm(stream: Stream, lane: Lane): void {
+    if (lane.isArmed) return;
+    lane.isArmed = true;
+    this.#ground.after(lane.rtoMs, () => {
+      lane.isArmed = false;
+      const [first] = lane.flight;
+      if (first === undefined || !this.#streams.has(stream.id)) return;
+      if (lane.isProbed) lane.rtoMs = Math.min(lane.rtoMs * 2, MOST_RTO_MS);
+      lane.isProbed = true;
+      this.#put(stream, lane, first);
+      this.#arm(stream, lane);
+    });
   }
 
   #fly(stream: Stream, lane: Lane, entry: Segment): void {
-    const { after, latencyMs } = this.#ground;
+    const { after, latencyMs, isLost } = this.#ground;
     after(latencyMs(), () => {
-      if (entry.arrived) return;
-      entry.arrived = true;
-      this.#askForEarlier(stream, lane, entry);
-      this.#deliver(stream, lane);
+      if (!entry.arrived) {
+        entry.arrived = true;
+        this.#askForEarlier(stream, lane, entry);
+        this.#deliver(stream, lane);
+      }
+      if (isLost(lane.to, lane.from)) this.#arm(stream, lane);
+      else this.#acknowledge(stream, lane);
     });
+  }
+
+  /** Everything up to the first gap has arrived, and the sender hears so. */
+  #acknowledge(stream: Stream, lane: Lane): void {
+    const gap = lane.flight.findIndex(({ arrived }) => !arrived);
+    const done = lane.flight.splice(0, gap === -1 ? lane.flight.length : gap);
+    if (done.length === 0) return;
+    lane.rtoMs = RTO_MS;
+    lane.isProbed = false;
+    for (const entry of lane.flight) if (!entry.isSent) this.#put(stream, lane, entry);
   }
 
   /** What arrives beyond a gap makes the receiver say so, and the sender repeats what is missing at once (SACK and RACK). */
   #askForEarlier(stream: Stream, lane: Lane, entry: Segment): void {
     const { after, isLost, latencyMs } = this.#ground;
-    const missing = lane.queue.slice(0, Math.max(0, lane.queue.indexOf(entry))).filter(({ arrived }) => !arrived);
+    const missing = lane.queue
+      .slice(0, Math.max(0, lane.queue.indexOf(entry)))
+      .filter(({ arrived, isSent }) => isSent && !arrived);
     if (missing.length === 0 || isLost(lane.to, lane.from)) return;
     after(latencyMs(), () => {
       for (const one of missing) if (!one.arrived && !isLost(lane.from, lane.to)) this.#fly(stream, lane, one);

@@ -1,4 +1,5 @@
-// Several real agents on real engines in network namespaces: a start that waits for another node, and what happens around it.
+// Several real agents on real engines in network namespaces: a start that waits for another node,
+// says for whom and why, and hears nothing of another realm. What else may happen is in troubles.test.ts.
 
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -45,29 +46,8 @@ test("a start waits for the other node, says for whom and why, and comes at the 
   expect((await since("vm-web")) - (await since("vm-data"))).toBeLessThan(2_500);
 });
 
-test("a node that is cut off, and one whose agent is killed: nothing that runs is touched", async () => {
-  await lab.until(async () => (await lab.state("stage", "app")) === "healthy", 30_000, "stage");
-  for (const { proxy } of lab.hosts.values()) proxy.reset();
-  lab.cut("vm-data");
-  await sleep(12_000);
-  lab.cut("vm-data", false);
-  await sleep(5_000);
-  await lab.of("vm-data").agent?.kill();
-  await sleep(5_000);
-  lab.start(["vm-data"]);
-  await lab.until(async () => (await lab.state("vm-data", "db")) === "healthy", 30_000, "the agent's return");
-  for (const { proxy } of lab.hosts.values()) expect(proxy.calls).toEqual([]);
-});
-
-test("a reboot of one node while the others run: its starts wait for those, and theirs are not touched", async () => {
-  lab.of("vm-data").proxy.reset();
-  await lab.reboot("vm-web");
-  lab.start(["vm-web"]);
-  await lab.until(async () => (await lab.state("vm-web", "web")) === "healthy", 60_000, "the start after the reboot");
-  expect(lab.of("vm-data").proxy.calls).toEqual([]);
-});
-
 test("stage and prod neither hear of each other nor touch each other", async () => {
+  await lab.until(async () => (await lab.state("stage", "app")) === "healthy", 30_000, "stage");
   expect(lab.of("vm-web").agent?.output).not.toMatch(/stage.*alive/);
   expect(lab.of("stage").agent?.output).not.toMatch(/vm-web|vm-data/);
 });

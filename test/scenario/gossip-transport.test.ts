@@ -10,7 +10,7 @@ import { connect, type TLSSocket } from "node:tls";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { type Identity, loadIdentity, makeIdentity } from "../../agent/gossip/identity.ts";
-import { encodeMessage, MessageReader } from "../../agent/gossip/core/message.ts";
+import { encodeMessage, type Message, MessageReader } from "../../agent/gossip/core/message.ts";
 import { eventually, GossipNode } from "../builders/gossip-node.ts";
 
 let [a, b, c] = [] as unknown as [GossipNode, GossipNode, GossipNode];
@@ -131,7 +131,7 @@ describe("three nodes", () => {
 /** Opens a stream to a node as somebody would who is not its peer. */
 async function knock(
   node: GossipNode,
-  { key, session }: { key?: Identity; session?: Buffer | undefined },
+  { key, session, from }: { key?: Identity; session?: Buffer | undefined; from?: string },
 ): Promise<TLSSocket> {
   const socket = connect({
     ...{ host: node.host, port: node.port, rejectUnauthorized: false, checkServerIdentity: () => undefined },
@@ -139,6 +139,7 @@ async function knock(
       ? {}
       : { key: key.privateKey.export({ type: "pkcs8", format: "pem" }), cert: key.certificate }),
     ...(session === undefined ? {} : { session }),
+    ...(from === undefined ? {} : { localAddress: from }),
   });
   socket.on("error", () => undefined);
   await new Promise<void>((resolve) => {
@@ -146,6 +147,14 @@ async function knock(
     socket.once("close", () => resolve());
   });
   return socket;
+}
+
+/** What a node says first to one that it takes for a peer; undefined when it ends the stream. */
+function readFirst(socket: TLSSocket): Promise<Message | undefined> {
+  return new Promise((resolve) => {
+    socket.once("data", (piece: Buffer) => resolve(new MessageReader().push(piece)[0]));
+    socket.once("close", () => resolve(undefined));
+  });
 }
 
 function ended(socket: TLSSocket): Promise<boolean> {
@@ -219,11 +228,14 @@ describe("strangers", () => {
         .resume(),
     );
     await eventually(() => refusals(a).includes("too many connections that show no key"), 5_000, "the limit");
+    // Strangers have taken all their places and none of a peer's.
+    const peer = await knock(a, { key: b.identity, from: b.host });
+    expect(await readFirst(peer)).toMatchObject({ t: "record", record: { node: "vm-a" } });
+    peer.destroy();
     await eventually(() => sockets.every(({ closed }) => closed), 10_000, "the end of all of them");
     expect(a.shell.view().every(({ state }) => state === "alive")).toBe(true);
     const again = await knock(a, { key: b.identity });
-    const piece = await new Promise<Buffer>((resolve) => again.once("data", resolve));
-    expect(new MessageReader().push(piece)[0]).toMatchObject({ t: "record", record: { node: "vm-a" } });
+    expect(await readFirst(again)).toMatchObject({ t: "record", record: { node: "vm-a" } });
     again.destroy();
   });
 });

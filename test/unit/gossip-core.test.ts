@@ -3,6 +3,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
+import { Gossip } from "../../agent/gossip/core/gossip.ts";
 import { selectLinked } from "../../agent/gossip/core/links.ts";
 import { encodeMessage, LARGEST_FRAME_BYTES, type Message, MessageReader } from "../../agent/gossip/core/message.ts";
 import { judge } from "../../agent/gossip/core/reachability.ts";
@@ -14,7 +15,7 @@ import {
   type RecordBody,
   signRecord,
 } from "../../agent/gossip/core/record.ts";
-import { tagSigner } from "../builders/gossip-fleet.ts";
+import { tagSigner } from "../builders/gossip-wire.ts";
 
 const words: RecordBody = {
   v: 1,
@@ -61,6 +62,35 @@ describe("records", () => {
     expect(Object.keys(read?.services ?? {})).toHaveLength(400);
     expect(read?.services["service-0"]).toEqual({ ready: false, state: "waiting", start: "abcdef@1" });
   });
+});
+
+test("a change is one message for every peer, so that it is encoded once", () => {
+  const options = { node: "vm-a", realm: "prod", publicKey: "key-a", boot: 1, signer, rng: () => 0.5 };
+  const gossip = new Gossip({ ...options, newNonce: () => "nonce-1234" }, 0);
+  const names = ["vm-a", "vm-b", "vm-c", "vm-d"];
+  gossip.setRoster(0, new Map(names.map((node) => [node, { publicKey: `key-${node}`, address: "" }])), new Set());
+  for (const [id, node] of names.entries()) if (node !== "vm-a") gossip.linkUp(0, { id, node, dialler: node });
+  const sent = gossip
+    .publish(1_000, words.services, undefined)
+    .flatMap((effect) => (effect.kind === "send" ? [effect.message] : []));
+  expect(sent).toHaveLength(3);
+  expect(new Set(sent).size).toBe(1);
+});
+
+test("a process that ends closes its port after its streams: the next dial is not left to the next tick", () => {
+  const options = { node: "vm-a", realm: "prod", publicKey: "key-a", boot: 1, signer, rng: () => 0.5 };
+  const gossip = new Gossip({ ...options, newNonce: () => "nonce-1234" }, 0);
+  const names = ["vm-a", "vm-b"];
+  gossip.setRoster(0, new Map(names.map((node) => [node, { publicKey: `key-${node}`, address: "" }])), new Set());
+  gossip.linkUp(0, { id: 1, node: "vm-b", dialler: "vm-a" });
+  expect(gossip.linkDown(1_000, 1)).toContainEqual({ kind: "dial", node: "vm-b", address: "" });
+  const wakes = gossip.dialFailed(1_001, "vm-b", false).flatMap((one) => (one.kind === "wake" ? [one.afterMs] : []));
+  expect(wakes).toHaveLength(1);
+  const [afterMs = Infinity] = wakes;
+  expect(afterMs).toBeLessThanOrEqual(50);
+  expect(gossip.tick(1_001 + afterMs)).toContainEqual({ kind: "dial", node: "vm-b", address: "" });
+  gossip.dialFailed(1_002 + afterMs, "vm-b", true);
+  expect(gossip.view()[0]).toMatchObject({ state: "dead", why: "its port refuses connections" });
 });
 
 describe("frames", () => {

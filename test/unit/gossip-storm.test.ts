@@ -51,15 +51,13 @@ function storm(nodes: number, loss: number): Outcome {
   const delaysMs: number[] = [];
   for (const name of names)
     for (let count = 0; count < CHANGES; count += 1) fleet.after(fleet.rng() * STORM_MS, () => change(name));
-  fleet.onChange = (observer) => {
-    for (const owner of interests.get(observer) ?? []) {
-      const last = pending.get(owner);
-      if (last === undefined || !last.missing.has(observer)) continue;
-      const { words } = fleet.of(observer).look(owner);
-      if (words === undefined || words.seq < last.seq) continue;
-      last.missing.delete(observer);
-      delaysMs.push(fleet.nowMs - last.atMs);
-    }
+  fleet.onChange = (observer, owner) => {
+    const last = owner === undefined ? undefined : pending.get(owner);
+    if (owner === undefined || last === undefined || !last.missing.has(observer)) return;
+    const { words } = fleet.of(observer).look(owner);
+    if (words === undefined || words.seq < last.seq) return;
+    last.missing.delete(observer);
+    delaysMs.push(fleet.nowMs - last.atMs);
   };
   function change(name: string): void {
     const count = (left.get(name) ?? 0) - 1;

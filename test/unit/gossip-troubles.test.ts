@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import type { Message } from "../../agent/gossip/core/message.ts";
 import { type SignedRecord, signRecord } from "../../agent/gossip/core/record.ts";
 import { agree, begin, READY, SEEDS } from "../builders/gossip-checks.ts";
-import { tagSigner } from "../builders/gossip-fleet.ts";
+import { tagSigner } from "../builders/gossip-wire.ts";
 
 describe("partitions", () => {
   test.each(SEEDS)(

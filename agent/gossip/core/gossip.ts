@@ -97,7 +97,7 @@ export class Gossip {
       state.interests = interests;
       state.linked = selectLinked(roster, node, { interests, meshLimit });
       for (const name of state.linked) if (!state.peers.has(name)) state.peers.set(name, beginPeer(name, nowMs));
-      state.effects.push({ kind: "changed" });
+      state.effects.push({ kind: "changed", node: undefined });
       dialWhereDue(state);
     });
   }

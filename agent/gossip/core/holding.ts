@@ -37,7 +37,7 @@ export function takeRecord(state: State, from: Link, record: SignedRecord): bool
   }
   hold(state, { record, body });
   if (direct) noteSaid(state, record);
-  state.effects.push({ kind: "changed" });
+  state.effects.push({ kind: "changed", node: record.node });
   return true;
 }
 
@@ -47,7 +47,7 @@ function noteSaid(state: State, { node, boot, seq }: SignedRecord): void {
   if (peer === undefined) return;
   if (peer.said === undefined || compareVersions(peer.said, { boot, seq }) < 0) {
     peer.said = { boot, seq };
-    state.effects.push({ kind: "changed" });
+    state.effects.push({ kind: "changed", node });
   }
 }
 
@@ -142,5 +142,7 @@ export function publishNow(state: State): void {
   };
   const record = signRecord(words, signer);
   hold(state, { record, body: words });
-  for (const { link } of state.peers.values()) if (link !== undefined) send(state, link, { t: "record", record });
+  // One message for all: whoever sends it need not encode it again for each.
+  const message = { t: "record" as const, record };
+  for (const { link } of state.peers.values()) if (link !== undefined) send(state, link, message);
 }

@@ -14,6 +14,7 @@ const SPARE_MS = 2_000;
 const LIVELY_MS = 1_500;
 const DIAL_FIRST_MS = 50;
 const DIAL_MOST_MS = 1_500;
+const PROMPT_DIALS = 3;
 /** Frames a peer may send at once, and each second in the long run. */
 const FRAMES_AT_ONCE = 2_000;
 const FRAMES_PER_SECOND = 200;
@@ -48,6 +49,8 @@ export function failDial(state: State, node: string, refused: boolean): void {
   peer.dial = { dueMs: state.nowMs + delayMs, attempt: attempt + 1, busy: false };
   if (peer.link !== undefined || peer.suspicion === undefined) return;
   peer.suspicion.refused = refused;
+  // A process that is being ended closes its port a moment after its streams: whether it is dead must not wait for a tick.
+  if (!refused && attempt < PROMPT_DIALS) state.effects.push({ kind: "wake", afterMs: delayMs });
   lookAt(state, peer);
 }
 

@@ -107,7 +107,7 @@ function turn(state: State, peer: Peer, next: Reachability, why: string): void {
   if (next === "alive") peer.nonces.clear();
   state.effects.push(
     { kind: "event", event: { kind: "peer", node: peer.node, state: next, why } },
-    { kind: "changed" },
+    { kind: "changed", node: peer.node },
   );
 }
 
@@ -160,7 +160,7 @@ export function takeProof(state: State, from: string, proof: Extract<Message, { 
   if (peer.proven === undefined || sentMs >= peer.proven.atMs) peer.proven = { atMs: sentMs, version, via: from };
   if (peer.suspicion !== undefined) peer.suspicion = { ...peer.suspicion, noes: new Set(), refused: false };
   lookAt(state, peer);
-  state.effects.push({ kind: "changed" });
+  state.effects.push({ kind: "changed", node: target });
 }
 
 /**

@@ -74,10 +74,12 @@ export type Effect =
   | { kind: "dial"; node: string; address: string }
   | { kind: "close"; link: number; reason: string }
   | { kind: "store-boot"; boot: number }
+  /** Call `tick` after this time, besides its usual turn. */
+  | { kind: "wake"; afterMs: number }
   | { kind: "hint"; revision: string; delayMs: number }
   | { kind: "event"; event: GossipEvent }
-  /** Something that a view shows has changed. */
-  | { kind: "changed" };
+  /** Something that a view shows of a node has changed; undefined when the roster has. */
+  | { kind: "changed"; node: string | undefined };
 
 /** What the protocol is given. */
 export interface GossipOptions {

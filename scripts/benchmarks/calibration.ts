@@ -1,0 +1,97 @@
+// The simulator beside real members in namespaces: one scenario, run by both. What work costs on a core is measured on the real
+// members in the same run and given to the simulator; nothing else is fitted.
+
+import { availableParallelism } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import { type ScenarioTimes, simulateScenario } from "../../test/builders/gossip-calibration.ts";
+import type { CpuModel } from "../../test/builders/gossip-cores.ts";
+import { measureChanges, measureFreezes, measureHeals, measureKills } from "./fleet-scenario.ts";
+import { median } from "./lab.ts";
+import { MemberFleet, now } from "./members.ts";
+import type { Row } from "./table.ts";
+
+const SIZES = (process.env["ORCA_FLEET_SIZES"] ?? "3,10,30").split(",").map(Number);
+const ROUNDS = { changes: 30, kills: 6, freezes: 6, heals: 5 };
+const SEEDS = 40;
+
+/** How often each thing is done to the real members. */
+export type Rounds = typeof ROUNDS;
+
+/** The medians of one size, real and simulated, in milliseconds. */
+export interface Calibration {
+  real: Record<keyof ScenarioTimes, number>;
+  simulated: Record<keyof ScenarioTimes, number>;
+  cpu: CpuModel;
+}
+
+/** Measures every size; one row for each part of the scenario. */
+export async function measureCalibration(): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const count of SIZES) {
+    const { real, simulated } = await calibrate(count, ROUNDS);
+    for (const part of Object.keys(real) as (keyof ScenarioTimes)[])
+      rows.push({
+        question: `${count} nodes: ${WORDS[part]}, medians`,
+        orca: `simulated ${show(simulated[part])}`,
+        beside: `real ${show(real[part])}`,
+        ratio: simulated[part] / real[part],
+        bar: { text: "0.8–1.2", met: Math.abs(simulated[part] / real[part] - 1) <= 0.2 },
+      });
+  }
+  return rows;
+}
+
+const WORDS: Record<keyof ScenarioTimes, string> = {
+  changeOne: "a change, one member",
+  changeLast: "a change, last member",
+  killed: "kill -9 known by the last",
+  frozen: "frozen, known by the last",
+  healed: "a wire mended, heard by one",
+};
+
+/** Runs the scenario on real members, then in the simulator. */
+export async function calibrate(count: number, rounds: Rounds): Promise<Calibration> {
+  const fleet = new MemberFleet();
+  try {
+    await fleet.create(count);
+    const sinceMs = now();
+    for (const member of fleet.members) fleet.start(member);
+    await fleet.times(({ what }) => what === "all", { sinceMs });
+    await sleep(3_000);
+    const { one, last, sendMs, receiveMs, idleShare } = await measureChanges(fleet, rounds.changes);
+    const dialMs = await fleet.measureDialMs();
+    const { killed, ended } = await measureKills(fleet, rounds.kills);
+    const frozen = await measureFreezes(fleet, rounds.freezes);
+    const healed = await measureHeals(fleet, rounds.heals);
+    const cpu = {
+      ...{ cores: availableParallelism(), sendMs: mean(sendMs), receiveMs: mean(receiveMs), dialMs },
+      // When nothing happens a member sends a heartbeat to each peer in each second, and takes one in from each.
+      smallMs: (idleShare * 1_000) / (2 * (count - 1)),
+    };
+    const simulated = simulateScenario(count, SEEDS, { cpu, endMs: median(ended) });
+    return {
+      real: middle({ changeOne: one, changeLast: last, killed, frozen, healed }),
+      simulated: middle(simulated),
+      cpu,
+    };
+  } finally {
+    await fleet.destroy();
+  }
+}
+
+function middle(times: ScenarioTimes): Record<keyof ScenarioTimes, number> {
+  const { changeOne, changeLast, killed, frozen, healed } = times;
+  return {
+    ...{ changeOne: median(changeOne), changeLast: median(changeLast), killed: median(killed) },
+    ...{ frozen: median(frozen), healed: median(healed) },
+  };
+}
+
+function mean(numbers: readonly number[]): number {
+  return numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+}
+
+function show(ms: number): string {
+  return `${ms.toFixed(ms < 100 ? 1 : 0)} ms`;
+}
