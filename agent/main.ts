@@ -2,5 +2,7 @@
 // that the daemon stays small.
 
 import { buildProgram } from "./cli/program.ts";
+import { keepMemoryOutOfCores } from "./host/core-dump.ts";
 
+keepMemoryOutOfCores();
 await buildProgram().parseAsync(process.argv);

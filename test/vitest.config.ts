@@ -10,6 +10,7 @@ export default defineConfig({
       {
         test: {
           name: "docker",
+          globalSetup: "test/builders/lane-setup.ts",
           include: ["test/docker/**/*.test.ts"],
           root: ".",
           testTimeout: 180_000,
@@ -21,6 +22,7 @@ export default defineConfig({
       {
         test: {
           name: "fleet",
+          globalSetup: "test/builders/lane-setup.ts",
           include: ["test/fleet/**/*.test.ts"],
           root: ".",
           testTimeout: 300_000,

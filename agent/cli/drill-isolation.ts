@@ -1,11 +1,11 @@
-// `orca drill isolation`: tries from this host what must not be possible, live: to read secrets of other realms, and to
-// connect to their databases. Writes what it found beside the agent's state. Prints no value.
+// `orca drill isolation`: tries from this host what must not be possible, live: to read secrets of other realms, and to connect to
+// what they publish; and what must be, the routes that its own manifests name. Writes what it found beside the agent's state.
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 
-import { listIsolationTargets, type ForbiddenListener } from "../desired/isolation.ts";
+import { type AllowedCall, listIsolationTargets, type ForbiddenListener } from "../desired/isolation.ts";
 import { readHostFile } from "../host/host-files.ts";
 import { openSecrets } from "../secrets/open.ts";
 import { agentConfigSchema } from "../../shared/agent-config.ts";
@@ -21,17 +21,20 @@ export interface DrillOptions {
   json?: boolean;
 }
 
-/** One thing that was tried. `held`: it was refused, as it must be. `unknown`: it could not be tried. */
+/**
+ * One thing that was tried. `held`: it was refused, as it must be; `allowed`: it is reachable, as it must be; `broken`: it is
+ * reachable and must not be; `missed`: it is not and must be; `unknown`: it could not be tried.
+ */
 interface Probe {
   what: string;
-  result: "held" | "broken" | "unknown";
+  result: "held" | "allowed" | "broken" | "missed" | "unknown";
   detail: string;
 }
 
 const CONNECT_MS = 3_000;
 const AT_ONCE = 16;
 
-/** Runs the drill; answers 0 when all held, 3 when something is reachable, 1 when something could not be tried. */
+/** Runs the drill; answers 0 when all is as it must be, 3 when something is reachable that must not be, 1 for the rest. */
 export async function drillIsolation(directory: string, options: DrillOptions): Promise<number> {
   const config = await readHostFile(agentConfigSchema, options.config);
   const node = options.node ?? config.node;
@@ -44,7 +47,8 @@ export async function drillIsolation(directory: string, options: DrillOptions): 
   const { provider } = await openSecrets(describeProvider(config.secrets), place);
   const secrets = await probeSecrets(provider, targets.secrets);
   provider?.close();
-  const probes = [...secrets, ...(await probeAll(targets.databases))];
+  const listeners = await probeAll(targets.listeners, probeListener);
+  const probes = [...secrets, ...listeners, ...(await probeAll(targets.allowed, probeAllowed))];
   const atIso = new Date().toISOString();
   const record = { version: 1, at: atIso, node, realm: targets.realm, probes };
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
@@ -52,7 +56,7 @@ export async function drillIsolation(directory: string, options: DrillOptions): 
   await writeFile(file, `${JSON.stringify(record, undefined, 2)}\n`, { mode: 0o600 });
   print(record, file, options.json === true);
   if (probes.some(({ result }) => result === "broken")) return EXIT.notHealthy;
-  return probes.some(({ result }) => result === "unknown") ? EXIT.failed : EXIT.ok;
+  return probes.some(({ result }) => result === "unknown" || result === "missed") ? EXIT.failed : EXIT.ok;
 }
 
 /** A provider that gives one of these gives stage what is production's. */
@@ -72,27 +76,41 @@ async function probeSecrets(provider: SecretProvider | undefined, paths: readonl
   });
 }
 
-async function probeAll(listeners: readonly ForbiddenListener[]): Promise<Probe[]> {
-  const open = [...listeners];
+async function probeAll<T>(places: readonly T[], probe: (place: T) => Promise<Probe>): Promise<Probe[]> {
+  const open = [...places];
   const probes: Probe[] = [];
   const work = async (): Promise<void> => {
-    for (let next = open.shift(); next !== undefined; next = open.shift()) probes.push(await probeListener(next));
+    for (let next = open.shift(); next !== undefined; next = open.shift()) probes.push(await probe(next));
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   return probes;
 }
 
-function probeListener({ service, host, port }: ForbiddenListener): Promise<Probe> {
+async function probeListener({ service, host, port }: ForbiddenListener): Promise<Probe> {
   const what = `${service} at ${host}:${port}`;
+  const trouble = await tryConnect(host, port);
+  if (trouble === undefined) return { what, result: "broken", detail: "it takes connections from this host" };
+  return { what, result: "held", detail: trouble };
+}
+
+async function probeAllowed({ service, host, port }: AllowedCall): Promise<Probe> {
+  const what = `${service} as ${host}:${port}, which is allowed`;
+  const trouble = await tryConnect(host, port);
+  if (trouble === undefined) return { what, result: "allowed", detail: "it takes connections from this host" };
+  return { what, result: "missed", detail: `it should take connections from this host: ${trouble}` };
+}
+
+/** Why no connection came about; undefined where it did. */
+function tryConnect(host: string, port: number): Promise<string | undefined> {
   return new Promise((resolve) => {
     const socket = connect({ host, port, timeout: CONNECT_MS });
-    const end = (result: Probe["result"], detail: string): void => {
+    const end = (trouble: string | undefined): void => {
       socket.destroy();
-      resolve({ what, result, detail });
+      resolve(trouble);
     };
-    socket.once("connect", () => end("broken", "it takes connections from this host"));
-    socket.once("timeout", () => end("held", "no answer"));
-    socket.once("error", (error: NodeJS.ErrnoException) => end("held", error.code ?? error.message));
+    socket.once("connect", () => end(undefined));
+    socket.once("timeout", () => end("no answer"));
+    socket.once("error", (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
   });
 }
 
@@ -104,7 +122,7 @@ function print(record: { realm: string; node: string; probes: readonly Probe[] }
   const count = (result: Probe["result"]): number => record.probes.filter((probe) => probe.result === result).length;
   for (const { what, result, detail } of record.probes)
     if (result !== "held") console.log(`${result}: ${what}: ${detail}`);
-  console.log(
-    `${record.node} (${record.realm}): ${count("held")} held, ${count("broken")} broken, ${count("unknown")} not tried; ${file}`,
-  );
+  const counts = `${count("held")} held, ${count("broken")} broken, ${count("unknown")} not tried`;
+  const calls = `${count("allowed")} allowed and reachable, ${count("missed")} allowed and not reachable`;
+  console.log(`${record.node} (${record.realm}): ${counts}; ${calls}; ${file}`);
 }

@@ -1,5 +1,5 @@
-// What a node must not be able to reach: secrets and databases of other realms, as the repository knows them. Pure; the drill
-// probes each, and nothing may answer.
+// What a node may and must not reach of other realms, as the repository knows it: their secrets and every port they publish, less
+// the routes that its own manifests name. Pure; the drill probes each.
 
 import { parseImageReference } from "../../shared/image-reference.ts";
 import { compareText } from "../../shared/problem.ts";
@@ -15,12 +15,22 @@ export interface ForbiddenListener {
   port: number;
 }
 
+/** A route of another realm that this realm's manifests name: it must be reachable. */
+export interface AllowedCall {
+  /** `node/service` behind it. */
+  service: string;
+  host: string;
+  port: number;
+}
+
 /** What the drill tries on one node. */
 export interface IsolationTargets {
   realm: string;
   /** Paths that services of other realms take and none of this realm does. */
   secrets: readonly string[];
-  databases: readonly ForbiddenListener[];
+  /** The databases first: they are what the isolation is for. */
+  listeners: readonly ForbiddenListener[];
+  allowed: readonly AllowedCall[];
 }
 
 const DATABASE = /(^|[/-])(postgres|postgresql|mysql|mariadb|mongo|mongodb|redis|valkey|qdrant|minio|clickhouse)$/;
@@ -32,12 +42,43 @@ export function listIsolationTargets(view: RepositoryView, node: string): Isolat
   const isOwn = (service: FiledService): boolean => findRealm(view.fleet.fleet, service.node) === realm;
   const own = new Set(view.services.filter(isOwn).flatMap(({ manifest }) => listSecretPaths(manifest)));
   const others = view.services.filter((service) => !isOwn(service));
+  const allowed = listAllowed(view.services.filter(isOwn), others);
+  // A realm's proxies are its entrances for everybody; what they let through is the routes' own word.
+  const closed = others.filter(({ manifest }) => !manifest.files.some(({ template }) => template));
+  const listeners = [...closed.filter(isDatabase), ...closed.filter((service) => !isDatabase(service))]
+    .flatMap((service) => listListeners(view, service))
+    .filter((at) => !allowed.some((call) => call.service === at.service && call.port === at.port));
   const paths = others.flatMap(({ manifest }) => listSecretPaths(manifest)).filter((path) => path.startsWith("/"));
   return {
     realm,
     secrets: [...new Set(paths)].filter((path) => !own.has(path)).toSorted(compareText),
-    databases: others.filter(isDatabase).flatMap((service) => listListeners(view, service)),
+    listeners,
+    allowed,
   };
+}
+
+/** Routes of others whose host stands in a variable or an argument of this realm's services. */
+function listAllowed(own: readonly FiledService[], others: readonly FiledService[]): AllowedCall[] {
+  const texts = own.flatMap(({ manifest }) => [...Object.values(manifest.env), ...(manifest.command ?? [])]);
+  const named = new Map(texts.flatMap(readPlace).map((place) => [`${place.host}:${place.port ?? ""}`, place]));
+  return others.flatMap(({ node, service, manifest }) =>
+    manifest.routes.flatMap((route) =>
+      [...named.values()]
+        .filter(({ host }) => host === route.host)
+        .map(({ host, port = route.port }) => ({ service: `${node}/${service}`, host, port })),
+    ),
+  );
+}
+
+/** The host and port of a URL, of `host:port`, or of a host alone. */
+function readPlace(text: string): { host: string; port: number | undefined }[] {
+  const url = /^(https?):\/\/([\w.-]+)(?::(\d+))?(?:[/?#]|$)/.exec(text);
+  if (url !== null) {
+    const port = url[3] === undefined ? (url[1] === "https" ? 443 : 80) : Number(url[3]);
+    return [{ host: url[2] ?? "", port }];
+  }
+  const place = /^(?:[a-z]+:\/\/(?:[^@/\s]*@)?)?([\w-]+(?:\.[\w-]+)+)(?::(\d+))?$/.exec(text);
+  return place === null ? [] : [{ host: place[1] ?? "", port: place[2] === undefined ? undefined : Number(place[2]) }];
 }
 
 function isDatabase({ manifest }: FiledService): boolean {

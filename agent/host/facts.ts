@@ -2,7 +2,8 @@
 // lead. Reads only; starts no process.
 
 import { readFileSync } from "node:fs";
-import { readFile, realpath } from "node:fs/promises";
+import { readFile, readlink, realpath } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 
 import type { DataMount, DesiredState } from "../../shared/desired-state.ts";
 import type { HostFacts } from "../../shared/observed-state.ts";
@@ -14,9 +15,22 @@ export async function readHostFacts(desired: DesiredState): Promise<HostFacts> {
   };
 }
 
-/** The real path behind a path, or undefined where there is nothing. */
-export function readRealPath(path: string): Promise<string | undefined> {
-  return realpath(path).catch(() => undefined);
+/** As many links the kernel follows before it gives up. */
+const MOST_LINKS = 40;
+
+/**
+ * The real path behind a path, also of what is not there yet: what links say about it counts already, since whoever makes it
+ * later would be led there. Undefined where links lead round in circles or it cannot be looked at.
+ */
+export async function readRealPath(path: string, links = MOST_LINKS): Promise<string | undefined> {
+  const real = await realpath(path).catch((error: NodeJS.ErrnoException) => error);
+  if (typeof real === "string") return real;
+  if (real.code !== "ENOENT" || links === 0) return undefined;
+  const parent = await readRealPath(dirname(path), links);
+  if (parent === undefined) return undefined;
+  const here = join(parent, basename(path));
+  const target = await readlink(here).catch(() => undefined);
+  return target === undefined ? here : readRealPath(resolve(parent, target), links - 1);
 }
 
 /** Changes with every boot of the host; the kernel's own id. */

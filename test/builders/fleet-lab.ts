@@ -11,6 +11,8 @@ import { promisify } from "node:util";
 
 import { makeIdentity } from "../../agent/gossip/identity.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
+import { describeMarkedSecrets } from "./canary-lane.ts";
+import { expectNoSecretLeft } from "./canary-sweep.ts";
 import { EngineProxy } from "./engine-proxy.ts";
 import { OrcaProcess } from "./orca-process.ts";
 import { PrivateEngine } from "./private-engine.ts";
@@ -33,6 +35,8 @@ export interface LabOptions {
   images: readonly string[];
   /** Node → manifests by service. */
   manifests: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Why its services take no marked secrets. */
+  unread?: string;
 }
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
@@ -150,6 +154,29 @@ export class FleetLab {
   }
 
   async destroy(): Promise<void> {
+    try {
+      for (const host of this.hosts.values()) await this.#search(host);
+    } finally {
+      await this.#clear();
+    }
+  }
+
+  /** Looks for marked secrets that a node has left. */
+  async #search({ node, engine, agent, proxy }: LabHost): Promise<void> {
+    if (agent === undefined) return;
+    const { root, socketPath } = engine;
+    const { unread } = this.#options;
+    await expectNoSecretLeft({
+      ...{ node, stateDir: join(this.#home(node), "state"), directories: [this.#home(node)] },
+      engine: { socketPath, dataRoot: join(root, "data"), execRoot: join(root, "exec") },
+      // Its own /run, seen from here.
+      socketPath: `/proc/${agent.child.pid}/root/run/orca/agent.sock`,
+      texts: { "its output": agent.output, "the engine's calls": JSON.stringify(proxy.calls) },
+      ...(unread === undefined ? {} : { unread }),
+    });
+  }
+
+  async #clear(): Promise<void> {
     for (const { agent, proxy, engine } of this.hosts.values()) {
       await agent?.kill();
       await proxy.close();
@@ -209,6 +236,7 @@ export class FleetLab {
           `docker = { socket = "${proxy.socketPath}" }`,
           `state = { dir = "${join(home, "state")}" }`,
           `policy = { file = "${join(home, "policy.toml")}" }`,
+          describeMarkedSecrets(),
         ].join("\n"),
       );
       const directory = join(repository, "manifests", node);

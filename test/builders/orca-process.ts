@@ -1,7 +1,11 @@
-// The real program as its own process, for tests that kill it.
+// The real program as its own process, for tests that kill it. An agent among them is given the lane's marked secrets, and what
+// it prints goes into the lane's journal too.
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+
+import { type CanaryLane, findLane, openLaneStream } from "./canary-lane.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 
@@ -16,6 +20,8 @@ export interface OrcaOptions {
   entry?: string;
   /** Flags of the runtime. */
   flags?: readonly string[] | undefined;
+  /** Where it is started. */
+  directory?: string;
 }
 
 /** One run of `orca …`. */
@@ -25,17 +31,22 @@ export class OrcaProcess {
   output = "";
 
   constructor(parameters: readonly string[], options: OrcaOptions = {}) {
-    const plain = [process.execPath, ...(options.flags ?? []), options.entry ?? MAIN, ...parameters];
+    const words = prepareAgent(parameters);
+    const plain = [process.execPath, ...(options.flags ?? []), options.entry ?? MAIN, ...words];
     const mount = 'mkdir -p /run/orca && mount -t tmpfs tmpfs /run/orca && exec "$@"';
     const command = options.ownRun === true ? ["unshare", "--mount", "sh", "-c", mount, "sh", ...plain] : plain;
     const [program = "", ...rest] =
       options.namespace === undefined ? command : ["nsenter", `--net=${options.namespace}`, ...command];
-    this.child = spawn(program, rest, { env: { ...process.env, NO_COLOR: "1", ...options.environment } });
+    const { directory: cwd, environment } = options;
+    this.child = spawn(program, rest, { cwd, env: { ...process.env, NO_COLOR: "1", ...environment } });
+    const journal = openLaneStream("orca");
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream?.on("data", (chunk: Buffer) => {
         this.output += chunk.toString();
+        journal?.write(chunk);
       });
     }
+    this.child.once("close", () => journal?.end());
     this.exited = new Promise((resolve) => this.child.once("exit", (code) => resolve(code)));
   }
 
@@ -50,4 +61,28 @@ export class OrcaProcess {
     this.child.kill("SIGTERM");
     return this.exited;
   }
+}
+
+/** Of a command that runs an agent: notes that it lives, and gives it the marked secrets where it has none. */
+function prepareAgent(parameters: readonly string[]): readonly string[] {
+  const lane = findLane();
+  const [command] = parameters;
+  if (lane === undefined || parameters.includes("--help")) return parameters;
+  if (command === "agent") noteAgent(lane, readStateDir(readOption(parameters, "--config")));
+  if (command !== "up" || parameters.includes("--down")) return parameters;
+  noteAgent(lane, readOption(parameters, "--state"));
+  return parameters.includes("--secrets") ? parameters : [...parameters, "--secrets", lane.secrets.file];
+}
+
+function noteAgent(lane: CanaryLane, stateDir: string | undefined): void {
+  if (stateDir !== undefined) lane.note({ kind: "born", stateDir });
+}
+
+function readOption(parameters: readonly string[], name: string): string | undefined {
+  const at = parameters.indexOf(name);
+  return at === -1 ? undefined : parameters[at + 1];
+}
+
+function readStateDir(config: string | undefined): string | undefined {
+  return config === undefined ? undefined : /^state = \{ dir = "([^"]+)" \}/m.exec(readFileSync(config, "utf8"))?.[1];
 }

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { inspect } from "node:util";
 
 import { Agent } from "../../agent/agent.ts";
 import { tearDown } from "../../agent/apply/teardown.ts";
@@ -13,21 +14,36 @@ import type { ContainerRow } from "../../agent/docker/reader.ts";
 import { systemClock } from "../../agent/host/clock.ts";
 import { DEFAULT_PLAN_SETTINGS } from "../../agent/plan/world.ts";
 import { openSecrets, type SecretsConfig } from "../../agent/secrets/open.ts";
+import type { SecretFilePlace } from "../../agent/secrets/secret-store-file.ts";
 import { DirectorySource } from "../../agent/sources/directory.ts";
 import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
 import { LABEL } from "../../shared/identity.ts";
 import { buildStrictPolicy } from "../../shared/policy.ts";
 import type { ServiceView } from "../../shared/status.ts";
+import { MARKED_FILES } from "./canary.ts";
+import { openLane } from "./canary-lane.ts";
+import { expectNoSecretLeft, type NodePlaces } from "./canary-sweep.ts";
 
 export const SOCKET = "/var/run/docker.sock";
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 export const IMAGE = "orca-test/busybox:1";
 
-/** A manifest for the real engine: busybox's httpd in 16 MiB, unless said otherwise. */
+/**
+ * A manifest for the real engine: busybox's httpd in 16 MiB, unless said otherwise. It is given the marked secrets as files,
+ * so that every search at a node's end has something that it could find.
+ */
 export function buildHttpd(
-  parts: { top?: string; memory?: string; command?: string; health?: string; tables?: string; image?: string } = {},
+  parts: {
+    top?: string;
+    memory?: string;
+    command?: string;
+    health?: string;
+    tables?: string;
+    image?: string;
+    secrets?: string;
+  } = {},
 ): string {
-  const { top = "", memory = "16MiB", tables = "", image = IMAGE } = parts;
+  const { top = "", memory = "16MiB", tables = "", image = IMAGE, secrets = MARKED_FILES } = parts;
   const command = parts.command ?? '["/bin/httpd", "-f", "-p", "8080", "-h", "/etc"]';
   const health = parts.health ?? 'http = { port = 8080, path = "/passwd" }';
   return [
@@ -42,9 +58,13 @@ export function buildHttpd(
     "[update]",
     'settle = "1s"',
     tables,
+    secrets,
     "",
   ].join("\n");
 }
+
+/** What a test may choose. */
+type RealNodeChoices = Partial<DesiredSettings> & { authFiles?: string[]; secretFile?: SecretFilePlace };
 
 /** An agent on the real engine. */
 export class RealNode {
@@ -55,6 +75,8 @@ export class RealNode {
   readonly events: AgentEvent[] = [];
   /** Writing calls the agent made, by name. */
   readonly writes: string[] = [];
+  /** The same with everything that the engine was told. */
+  readonly #told: string[] = [];
   readonly #settings: Partial<DesiredSettings>;
   readonly #authFiles: string[];
   readonly #secrets: SecretsConfig;
@@ -63,12 +85,10 @@ export class RealNode {
   #agent: Agent | undefined;
   #turn: TurnSummary | undefined;
 
-  /** @param choices parts of the settings, and files with registry credentials */
-  constructor(
-    node: string,
-    choices: Partial<DesiredSettings> & { authFiles?: string[]; secrets?: SecretsConfig["provider"] } = {},
-  ) {
-    const { authFiles = [], secrets = { kind: "none" }, ...settings } = choices;
+  /** @param choices parts of the settings, files with registry credentials, and another file of secrets */
+  constructor(node: string, choices: RealNodeChoices = {}) {
+    const { authFiles = [], secretFile = openLane().secrets, ...settings } = choices;
+    const secrets = { kind: "file", place: secretFile } as const;
     this.#secrets = { provider: secrets, keyFile: undefined, maxStaleMs: 7 * 86_400_000 };
     this.node = `t-${node}`;
     this.#settings = settings;
@@ -96,11 +116,12 @@ export class RealNode {
 
   async start(): Promise<Agent> {
     this.#turn = undefined;
+    openLane().note({ kind: "born", stateDir: this.stateDir });
     this.#agent = new Agent({
       node: this.node,
       engine: { ...this.engine, writer: this.#watchWriter() },
       source: new DirectorySource({ directory: this.repository, node: this.node, clock: systemClock }),
-      stateDir: join(this.root, "state"),
+      stateDir: this.stateDir,
       runDir: this.runDir,
       settings: {
         node: this.node,
@@ -118,7 +139,7 @@ export class RealNode {
       },
       planSettings: DEFAULT_PLAN_SETTINGS,
       peers: { kind: "assume" },
-      secrets: await openSecrets(this.#secrets, { node: this.node, stateDir: join(this.root, "state"), program: MAIN }),
+      secrets: await openSecrets(this.#secrets, { node: this.node, stateDir: this.stateDir, program: MAIN }),
       authFiles: this.#authFiles,
       clock: systemClock,
       emit: (event) => {
@@ -140,13 +161,37 @@ export class RealNode {
     this.#agent = undefined;
   }
 
-  /** Ends the agent and removes everything it made, volumes of this node too. */
-  async dispose(): Promise<void> {
+  get stateDir(): string {
+    return join(this.root, "state");
+  }
+
+  /**
+   * Ends the agent, searches for marked secrets that were left, and removes everything it made, volumes of this node too.
+   * @param more places that only the caller knows
+   */
+  async dispose(more: Partial<NodePlaces> = {}): Promise<void> {
+    const plan = await this.#agent?.preview().catch(() => undefined);
     await this.stop();
-    await tearDown(this.engine, this.node);
-    this.engine.close();
-    rmSync(this.root, { recursive: true, force: true });
-    rmSync(this.runDir, { recursive: true, force: true });
+    try {
+      const texts = {
+        "the plan": JSON.stringify(plan ?? {}),
+        "the events": JSON.stringify(this.events) + inspect(this.events, { depth: 12, maxArrayLength: null }),
+        "what the engine was told": this.#told.join("\n"),
+      };
+      const { node, stateDir } = this;
+      await expectNoSecretLeft({
+        node,
+        stateDir,
+        directories: [this.root],
+        ...more,
+        texts: { ...texts, ...more.texts },
+      });
+    } finally {
+      await tearDown(this.engine, this.node);
+      this.engine.close();
+      rmSync(this.root, { recursive: true, force: true });
+      rmSync(this.runDir, { recursive: true, force: true });
+    }
   }
 
   /** What status shows of a service now, if anything. */
@@ -194,11 +239,13 @@ export class RealNode {
   /** Counts what the agent writes, so that a test can say that it wrote nothing. */
   #watchWriter(): Engine["writer"] {
     const { writes } = this;
+    const told = this.#told;
     return new Proxy(this.engine.writer, {
       get: (writer, key: keyof Engine["writer"]) => {
         const real = writer[key] as (...parameters: unknown[]) => unknown;
         return (...parameters: unknown[]) => {
           writes.push(key);
+          told.push(`${key} ${JSON.stringify(parameters)}`);
           return real.apply(writer, parameters);
         };
       },

@@ -9,6 +9,8 @@ import { systemClock } from "../../agent/host/clock.ts";
 import { createLogger } from "../../agent/report/logger.ts";
 import { Report } from "../../agent/report/report.ts";
 import type { AgentEvent } from "../../shared/event.ts";
+import { openLaneStream } from "./canary-lane.ts";
+import { expectNoSecretLeft } from "./canary-sweep.ts";
 import { RealNode } from "./real-node.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
@@ -27,16 +29,17 @@ export class RealReport {
   readonly stateDir: string;
   readonly report: Report;
   log = "";
+  readonly #journal = openLaneStream("orca");
 
   constructor(name: string) {
     this.node = new RealNode(name);
     // Another user must get as far as the socket.
     chmodSync(this.node.root, 0o711);
-    this.stateDir = join(this.node.root, "state");
+    this.stateDir = this.node.stateDir;
     this.socketPath = join(this.node.root, "run", "agent.sock");
     this.report = new Report({
       ...{ node: this.node.node, version: "1.2.3", stateDir: this.stateDir, clock: systemClock },
-      logger: createLogger("info", { write: (line) => void (this.log += line) }),
+      logger: createLogger("info", { write: (line) => this.#log(line) }),
       ...{ listen: ["127.0.0.1:0"], socketPath: this.socketPath, startedMs: systemClock.nowMs() },
     });
     // Whatever the agent tells, the report hears first.
@@ -61,9 +64,20 @@ export class RealReport {
   }
 
   async dispose(): Promise<void> {
-    await this.node.stop();
-    await this.report.close();
-    await this.node.dispose();
+    const { node, stateDir, socketPath } = this;
+    const [listen] = this.report.addresses;
+    const places = { node: node.node, stateDir, socketPath, listen, texts: { "the log": this.log } };
+    await expectNoSecretLeft(places, async () => {
+      await node.stop();
+      await this.report.close();
+      this.#journal?.end();
+      await node.dispose({ texts: { "the log": this.log } });
+    });
+  }
+
+  #log(line: string): void {
+    this.log += line;
+    this.#journal?.write(line);
   }
 
   /** Runs `orca …` against this agent; `as` puts a program before it, such as setpriv with its options. */

@@ -21,6 +21,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { eventually } from "../contract/docker-port.ts";
+import { describeMarkedSecrets } from "../builders/canary-lane.ts";
+import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { buildHttpd } from "../builders/real-node.ts";
@@ -100,6 +102,7 @@ describe("the daemon", () => {
         `source = { dir = "${root}/repo" }`,
         'status = { listen = ["127.0.0.1:17090"] }',
         `state = { dir = "${root}/state" }`,
+        describeMarkedSecrets(),
         `policy = { file = "${root}/policy.toml" }`,
         `alerts = { webhook_file = "${root}/webhook", min = "warning" }`,
       ].join("\n"),
@@ -114,13 +117,19 @@ describe("the daemon", () => {
   });
 
   afterAll(async () => {
+    const texts = { "its output": agent.output, "the webhook's messages": JSON.stringify(messages) };
+    const places = { node, stateDir: join(root, "state"), directories: [root], listen: "127.0.0.1:17090", texts };
+    await expectNoSecretLeft({ ...places, socketPath: socket }, clear);
+  });
+
+  async function clear(): Promise<void> {
     await agent.kill();
     const ids = await docker("ps", "-aq", "--filter", `label=orca.node=${node}`);
     if (ids !== "") await docker("rm", "-f", ...ids.split("\n"));
     await docker("network", "rm", `orca-${node}`).catch(() => undefined);
     await new Promise((resolve) => server.close(resolve));
     rmSync(root, { recursive: true, force: true });
-  });
+  }
 
   test("tells systemd that it is ready after its first turn", async () => {
     await eventually(() => notified().some((line) => line.startsWith("READY=1")));

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { buildHttpd } from "../builders/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";
@@ -53,12 +54,24 @@ async function untilHealthy(): Promise<void> {
   });
 }
 
+/** Of one agent, while it runs. */
+async function search(after?: () => Promise<void>): Promise<void> {
+  const texts = { "its output": agent.output };
+  const listen = "127.0.0.1:17073";
+  const places = { node: NODE, stateDir: state, listen, socketPath: join(state, "agent.sock"), texts };
+  await expectNoSecretLeft(places, after);
+}
+
 afterAll(async () => {
+  await search(clear);
+});
+
+async function clear(): Promise<void> {
   await agent.stop();
   const down = run("up", repository, "--node", NODE, "--state", state, "--down");
   if (down.code !== 0) throw new Error(`what the test made is still there: ${down.output}`);
   rmSync(root, { recursive: true, force: true });
-});
+}
 
 test("it runs a service, and every command that loads something of its own works in it", async () => {
   expect(flags).toEqual(["--lite-mode"]);
@@ -87,6 +100,7 @@ test("a mistake is told with its place, by the parser that is loaded for it", as
 });
 
 test("with another state directory the containers are taken over, and made anew where they need what is gone", async () => {
+  await search();
   await agent.stop();
   rmSync(state, { recursive: true });
   const [container] = docker("ps", "-q", "--filter", `label=orca.node=${NODE}`);

@@ -8,6 +8,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { listShellLines, readOrcaWords, readReadme, selectFiles, writeFiles } from "../builders/readme.ts";
@@ -55,10 +56,17 @@ beforeAll(() => {
 });
 
 afterAll(async () => {
+  const texts = { "its output": agent?.output ?? "" };
+  const unread = "the README's first manifest takes no secret";
+  const places = { node: NODE, stateDir: state, listen: STATUS, socketPath: join(state, "agent.sock"), texts, unread };
+  await expectNoSecretLeft(places, clear);
+});
+
+async function clear(): Promise<void> {
   await agent?.stop();
   await run(["up", "platform", "--down"]);
   rmSync(directory, { recursive: true, force: true });
-});
+}
 
 test("the commands of the first manifest end as the README says, and web answers", async () => {
   const codes: Record<string, number | null> = {};

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
+import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { EngineProxy } from "../builders/engine-proxy.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { PrivateEngine } from "../builders/private-engine.ts";
@@ -50,10 +51,19 @@ async function startAgent(): Promise<void> {
 }
 
 afterEach(async () => {
+  const { root: directory, socketPath } = engine;
+  const place = { socketPath, dataRoot: join(directory, "data"), execRoot: join(directory, "exec") };
+  const texts = { "its output": agent.output, "the engine's calls": JSON.stringify(proxy.calls) };
+  const stateDir = join(directory, "state");
+  const node = { node: NODE, stateDir, engine: place, socketPath: join(stateDir, "agent.sock"), texts };
+  await expectNoSecretLeft(node, clear);
+});
+
+async function clear(): Promise<void> {
   await agent.kill();
   await proxy.close();
   await engine.destroy();
-});
+}
 
 async function running(): Promise<Map<string, number>> {
   const rows = await engine.client.reader.listContainers().catch(() => []);

@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { GitServer } from "../builders/git-server.ts";
+import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { eventually } from "../contract/docker-port.ts";
 
@@ -140,6 +141,8 @@ describe.skipIf(process.env["ORCA_SLOW"] === undefined)("in the slow lane (ORCA_
         expect(after - before).toBeLessThan(mostBytes);
       } finally {
         await agent.stop();
+        const unread = "its services are generated, have no image here and never start";
+        await expectNoSecretLeft({ node, stateDir: join(root, node), texts: { "its output": agent.output }, unread });
       }
     },
   );

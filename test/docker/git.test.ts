@@ -9,6 +9,8 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { describeMarkedSecrets } from "../builders/canary-lane.ts";
+import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { commitSigned, makeKey } from "../builders/git-signing.ts";
@@ -87,6 +89,7 @@ beforeAll(async () => {
     `source = { git = { ${git.join(", ")} } }`,
     `state = { dir = "${join(root, "state")}" }`,
     `policy = { file = "${join(root, "none.toml")}" }`,
+    describeMarkedSecrets(),
     'status = { listen = ["127.0.0.1:17074"] }',
   ];
   writeFileSync(join(root, "agent.toml"), lines.join("\n"));
@@ -95,13 +98,19 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  const texts = { "its output": agent.output };
+  const places = { node: NODE, stateDir: join(root, "state"), directories: [root], texts };
+  await expectNoSecretLeft({ ...places, listen: "127.0.0.1:17074", socketPath: SOCKET }, clear);
+});
+
+async function clear(): Promise<void> {
   await agent.kill();
   const ids = await docker("ps", "-aq", "--filter", `label=orca.node=${NODE}`);
   if (ids !== "") await docker("rm", "-f", ...ids.split("\n"));
   await docker("network", "rm", `orca-${NODE}`).catch(() => undefined);
   await server.dispose();
   rmSync(root, { recursive: true, force: true });
-});
+}
 
 test("status shows where the desired state comes from, and that it is fresh", async () => {
   const { code, output } = await orca("status", "--json");

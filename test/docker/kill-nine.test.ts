@@ -7,6 +7,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { EngineProxy } from "../builders/engine-proxy.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
@@ -32,6 +33,11 @@ afterAll(async () => {
   await proxy.close();
   rmSync(root, { recursive: true, force: true });
 });
+
+/** Of every run, killed ones among them, before it is cleared away. */
+async function search(output: string): Promise<void> {
+  await expectNoSecretLeft({ node: NODE, stateDir: join(root, "state"), texts: { "its output": output } });
+}
 
 async function clear(): Promise<void> {
   const ids = await docker("ps", "-aq", "--filter", `label=orca.node=${NODE}`);
@@ -73,6 +79,7 @@ test("always the same end state, nothing twice", { timeout: 900_000 }, async () 
   const reference = up();
   expect(await reference.exited, reference.output).toBe(0);
   const wanted = await describeEnd();
+  await search(reference.output);
   expect(wanted).toHaveLength(10);
   const calls = proxy.calls.length;
   // One network, ten containers made, ten started.
@@ -91,6 +98,7 @@ test("always the same end state, nothing twice", { timeout: 900_000 }, async () 
     const second = up();
     expect(await second.exited, `killed ${when} call ${at}: ${second.output}`).toBe(0);
     expect(await describeEnd(), `killed ${when} call ${at}`).toEqual(wanted);
+    await search(`${killed?.output}${second.output}`);
     const created = proxy.calls.filter(({ path }) => path.includes("/containers/create"));
     expect(created.length, `killed ${when} call ${at}`).toBeLessThanOrEqual(10);
   }

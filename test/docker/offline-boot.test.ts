@@ -1,7 +1,7 @@
 // The bad hour: the host lost power, and Git, Infisical and the registry are all unreachable when it comes back. An engine of
 // the test's own is killed with everything in it; what comes back comes from the disk alone, in order.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -12,8 +12,10 @@ import { systemClock } from "../../agent/host/clock.ts";
 import { openSecrets } from "../../agent/secrets/open.ts";
 import { DEFAULT_PLAN_SETTINGS } from "../../agent/plan/world.ts";
 import type { TurnSummary } from "../../shared/event.ts";
-import { LABEL } from "../../shared/identity.ts";
+import { LABEL, sha256 } from "../../shared/identity.ts";
 import { buildStrictPolicy } from "../../shared/policy.ts";
+import { CanaryFinder } from "../builders/canary.ts";
+import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { openGitSource } from "../builders/git-node.ts";
 import { PrivateEngine } from "../builders/private-engine.ts";
@@ -29,18 +31,23 @@ const git = new GitServer();
 const infisical = new FakeInfisical(2026);
 const stateDir = mkdtempSync("/var/tmp/orca-offline-");
 const runDir = mkdtempSync("/dev/shm/orca-offline-");
+const VALUES = Object.fromEntries(NAMES.map((name) => [`/prod/${name}/TOKEN`, `canary-9e40b1-value-of-${name}`]));
 let agent: Agent | undefined;
+const told: string[] = [];
 let turn: TurnSummary | undefined;
 let starts: { service: string; atMs: number }[] = [];
 
 function manifestOf(name: string, tables: string, top = ""): string {
-  // Healthy only with the secret that it was given; the probe runs inside, since the engine has a network of its own.
+  // Healthy only with the secret that it was given, which the manifest knows by its digest; the probe runs inside, since the
+  // engine has a network of its own.
+  const read = 'printf %s \\"$TOKEN$(cat /run/secrets/token 2>/dev/null)\\" | sha256sum | cut -c1-64';
+  const digest = sha256(VALUES[`/prod/${name}/TOKEN`] ?? "");
   return [
     `image = "${IMAGE}"`,
     'command = ["/bin/sleep", "1000000"]\nstop_timeout = "1s"\ninit = true',
     top,
     '[resources]\nmemory = "16MiB"',
-    `[health]\nexec = ["/bin/sh", "-c", "test \\"$TOKEN$(cat /run/secrets/token 2>/dev/null)\\" = value-of-${name}"]\ninterval = "500ms"`,
+    `[health]\nexec = ["/bin/sh", "-c", "test $(${read}) = ${digest}"]\ninterval = "500ms"`,
     '[update]\nsettle = "1s"',
     tables,
   ].join("\n");
@@ -82,6 +89,7 @@ async function start(bootId: string): Promise<void> {
     clock: systemClock,
     bootId,
     emit: (event) => {
+      told.push(JSON.stringify(event));
       if (event.kind === "turn") turn = event.turn;
       if (event.kind === "step-done" && event.step.kind === "start-container")
         starts.push({ service: event.lane, atMs: event.atMs });
@@ -109,7 +117,7 @@ beforeAll(async () => {
   await engine.create([IMAGE]);
   await git.start();
   await infisical.listen();
-  for (const name of NAMES) infisical.secrets.set(`/prod/${name}/TOKEN`, `value-of-${name}`);
+  for (const [path, value] of Object.entries(VALUES)) infisical.secrets.set(path, value);
   git.repository.commit({
     files: {
       "orca/fleet.toml": `[nodes.${NODE}]\naddress = "127.0.0.1"\nenv = "prod"\nmemory = "2GiB"\n`,
@@ -132,12 +140,21 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  const finder = new CanaryFinder(VALUES);
+  const { root, socketPath } = engine;
+  const place = { socketPath, dataRoot: join(root, "data"), execRoot: join(root, "exec") };
+  const visible = [{ service: "db", name: "TOKEN" }];
+  const texts = { "its events": told.join("\n") };
+  await expectNoSecretLeft({ node: NODE, stateDir, engine: place, visible, texts, finder }, clear);
+});
+
+async function clear(): Promise<void> {
   await agent?.stop("test");
   await engine.destroy();
   await git.dispose();
   await infisical.close();
   for (const directory of [stateDir, runDir]) rmSync(directory, { recursive: true, force: true });
-});
+}
 
 test("everything that ran comes back in order from what is on the disk, with its age; nothing restarts when the world returns", async () => {
   const { length: logins } = infisical.seen;
@@ -147,7 +164,6 @@ test("everything that ran comes back in order from what is on the disk, with its
   rmSync(join(runDir, "secrets"), { recursive: true, force: true });
   await git.stop();
   await infisical.close();
-  expect(readFileSync(join(stateDir, "secrets.sealed"), "latin1")).not.toContain("value-of");
 
   await engine.start();
   expect(await listStarted()).toEqual({});

@@ -1,8 +1,8 @@
 // Secrets on the real engine, through the real program: delivered with the right owner in memory, rotated in place, and a
 // canary that is looked for in everything the agent writes, shows or tells the engine.
 
-import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,10 +11,11 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { chooseSecretDirectory } from "../../agent/host/memory-directory.ts";
+import { CanaryFinder } from "../builders/canary.ts";
+import { expectNoSecretLeft, sweepNode } from "../builders/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { buildHttpd } from "../builders/real-node.ts";
-import { listForms } from "../builders/secret-forms.ts";
 import { eventually } from "../contract/docker-port.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
@@ -35,6 +36,7 @@ const CANARIES = {
   "/prod/app/KEY": "-----BEGIN KEY-----\ncanaryMC4CAQAwBQYDK2VwBCIEIJDYvh6SEqVTm50DFtMD\n-----END KEY-----",
 };
 const BOOTSTRAP_CANARY = "canary-bootstrap-91aa";
+const ROTATED_CANARY = "canary-a-new-value-5150";
 
 function orca(words: readonly string[], input = ""): { status: number | null; output: string } {
   const run = spawnSync(process.execPath, [MAIN, ...words], {
@@ -63,9 +65,7 @@ async function fetchText(path: string): Promise<string> {
   });
 }
 
-function findCanaries(text: string): string[] {
-  return [...Object.values(CANARIES), BOOTSTRAP_CANARY].flatMap(listForms).filter((form) => text.includes(form));
-}
+const finder = new CanaryFinder({ ...CANARIES, bootstrap: BOOTSTRAP_CANARY, rotated: ROTATED_CANARY });
 
 async function idOf(service: string): Promise<string> {
   return (
@@ -99,6 +99,7 @@ beforeAll(async () => {
       top: 'user = "1234:4321"\ntmpfs = ["/scratch:mode=1777"]',
       command: `["/bin/sh", "-c", "${script}"]`,
       tables: files,
+      secrets: "",
     }),
   );
   // Prints its variables and ends, again and again: its last lines are kept and shown.
@@ -145,9 +146,9 @@ describe("files", () => {
 
   test("a new value is put in place and the service is signalled: the same container sees it", async () => {
     const id = await idOf("files");
-    setSecret("/prod/app/PASSWORD", "canary-a-new-value-5150");
+    setSecret("/prod/app/PASSWORD", ROTATED_CANARY);
     const seen = (): Promise<string> => docker("exec", id, "cat", "/scratch/seen").catch(() => "");
-    await eventually(async () => (await seen()) === "canary-a-new-value-5150", 20_000);
+    await eventually(async () => (await seen()) === ROTATED_CANARY, 20_000);
     setSecret("/prod/app/PASSWORD", CANARIES["/prod/app/PASSWORD"]);
     await eventually(async () => (await seen()) === CANARIES["/prod/app/PASSWORD"], 20_000);
     expect(await idOf("files")).toBe(id);
@@ -175,10 +176,10 @@ describe("the canary", () => {
       const { status, output } = orca(["logs", service]);
       expect(status).toBe(0);
       expect(output).toContain(shown);
-      expect(findCanaries(output)).toEqual([]);
+      expect(finder.find(output)).toEqual([]);
     }
     // The engine itself has them, so that the search means something.
-    expect(findCanaries(await docker("logs", await idOf("files")))).not.toEqual([]);
+    expect(finder.find(await docker("logs", await idOf("files")))).not.toEqual([]);
   });
 
   test("followed, it is taken out too, and whole lines come as they are printed", async () => {
@@ -188,7 +189,7 @@ describe("the canary", () => {
     const { length } = follow.output;
     await eventually(() => follow.output.length >= length + "tick\n".length, 5_000);
     await follow.stop();
-    expect(findCanaries(follow.output)).toEqual([]);
+    expect(finder.find(follow.output)).toEqual([]);
     // The engine loses the newline of a line that it has cut.
     expect(follow.output.split("   [REDACTED] end")).toHaveLength(3);
   });
@@ -198,7 +199,7 @@ describe("the canary", () => {
     async (path) => {
       const text = await fetchText(path);
       expect(text.length).toBeGreaterThan(0);
-      expect(findCanaries(text)).toEqual([]);
+      expect(finder.find(text)).toEqual([]);
     },
   );
 
@@ -212,27 +213,35 @@ describe("the canary", () => {
   ])("is not in the output of orca %s %s", (...words) => {
     const { output } = orca(words);
     expect(output.length).toBeGreaterThan(0);
-    expect(findCanaries(output)).toEqual([]);
+    expect(finder.find(output)).toEqual([]);
   });
 
-  test("is not in anything the agent has written or printed, nor in how it and its children were started", () => {
-    expect(findCanaries(agent.output)).toEqual([]);
-    const written = readdirSync(state, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-    const names = written.map((entry) => entry.name);
+  test("is nowhere in what the agent has written, printed and told, nor in what the engine shows and keeps", async () => {
+    const names = readdirSync(state);
     expect(names).toEqual(expect.arrayContaining(["orca.db", "orca.db-wal", "secrets.sealed", "host.key"]));
-    for (const entry of written) {
-      const path = join(entry.parentPath, entry.name);
-      expect([path, findCanaries(readFileSync(path, "latin1"))]).toEqual([path, []]);
-    }
-    for (const part of ["cmdline", "environ"])
-      expect(findCanaries(readFileSync(`/proc/${agent.child.pid}/${part}`, "latin1"))).toEqual([]);
+    // What is in a variable is shown by the engine: that is what [secrets.env] and bootstrap files are.
+    const visible = ["TOKEN", "BOOT_PASSWORD"].map((name) => ({ service: "careless", name }));
+    const { looked } = await expectNoSecretLeft({
+      ...{ node: NODE, stateDir: state, listen: STATUS, socketPath: join(state, "agent.sock"), finder, visible },
+      // They print what they were given; their own log at the engine is theirs.
+      talkative: ["files", "careless"],
+      texts: { "its output": agent.output },
+    });
+    for (const place of ["engine", "processes", "files", "output", "loopback", "socket"])
+      expect(looked[place], place).toBeGreaterThan(0);
   });
 
-  test("is not in what the engine shows of a service that has it in files, nor in any label", async () => {
-    expect(findCanaries(await docker("inspect", await idOf("files")))).toEqual([]);
-    const labels = await docker("inspect", "--format", "{{json .Config.Labels}}", await idOf("careless"));
-    expect(findCanaries(labels)).toEqual([]);
-    expect(findCanaries(execFileSync("docker", ["volume", "ls"], { encoding: "utf8" }))).toEqual([]);
+  test("would be found in the engine's answers: a variable whose value is shown there is, unless it is named", async () => {
+    const places = { node: NODE, stateDir: state, finder, talkative: ["files", "careless"] };
+    const { hits } = await sweepNode(places);
+    expect(new Set(hits.map(({ what }) => what.replace(/ as .*/, "")))).toEqual(
+      new Set(["/prod/app/TOKEN", "bootstrap"]),
+    );
+    expect(hits.map(({ where }) => where)).toContain("docker inspect careless");
+    // The engine writes them to its disk as well.
+    expect(hits.map(({ where }) => where).join("\n")).toMatch(/config\.v2\.json/);
+    const chatty = await sweepNode({ ...places, talkative: [] });
+    expect(chatty.hits.length).toBeGreaterThan(hits.length);
   });
 
   test("is gone from memory when the service is", async () => {

@@ -8,6 +8,7 @@ import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
+import { MARKED_FILES } from "../builders/canary.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { Load } from "../builders/load.ts";
 import { IMAGE, RealNode } from "../builders/real-node.ts";
@@ -69,6 +70,7 @@ function buildManifest(parts: { image?: string; program?: string; settle?: strin
     `settle = "${settle}"`,
     'healthy_within = "16s"',
     'drain = "10s"',
+    MARKED_FILES,
     "",
   ].join("\n");
 }

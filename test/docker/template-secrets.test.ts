@@ -9,10 +9,10 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { CanaryFinder } from "../builders/canary.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { buildHttpd } from "../builders/real-node.ts";
-import { listForms } from "../builders/secret-forms.ts";
 import { buildUserImage, USER_IMAGE } from "../builders/user-image.ts";
 import { eventually } from "../contract/docker-port.ts";
 
@@ -48,9 +48,7 @@ async function idOf(service: string): Promise<string> {
   return (await docker("ps", "-aq", "--no-trunc", ...filters)).trim();
 }
 
-function findCanaries(text: string): string[] {
-  return [PASSWORD, TOKEN, NEW].flatMap(listForms).filter((form) => text.includes(form));
-}
+const finder = new CanaryFinder({ PASSWORD, TOKEN, NEW });
 
 /** Files below a directory that hold a value in any form. */
 function search(directory: string): string[] {
@@ -58,7 +56,7 @@ function search(directory: string): string[] {
   return files
     .map((entry) => join(entry.parentPath, entry.name))
     .filter((path) => {
-      return findCanaries(readFileSync(path, "latin1")).length > 0;
+      return finder.find(readFileSync(path, "latin1")).length > 0;
     });
 }
 
@@ -196,8 +194,8 @@ describe("the values", () => {
   });
 
   test("are in nothing that the engine, the agent or its commands show", async () => {
-    expect(findCanaries(await docker("inspect", await idOf("app")))).toEqual([]);
-    expect(findCanaries(agent.output)).toEqual([]);
+    expect(finder.find(await docker("inspect", await idOf("app")))).toEqual([]);
+    expect(finder.find(agent.output)).toEqual([]);
     for (const words of [
       ["status", "--json"],
       ["why", "app"],
@@ -207,7 +205,7 @@ describe("the values", () => {
     ]) {
       const { output } = orca(words);
       expect(output.length).toBeGreaterThan(0);
-      expect([words, findCanaries(output)]).toEqual([words, []]);
+      expect([words, finder.find(output)]).toEqual([words, []]);
     }
     expect(orca(["audit", "--state", state]).output).toContain("/etc/app/app.json");
   });

@@ -8,6 +8,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { StatusDocument } from "../../shared/status-document.ts";
+import { describeMarkedSecrets } from "../builders/canary-lane.ts";
+import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
@@ -30,6 +32,7 @@ function configure(listen: string, listenStatus = "127.0.0.1:17191"): void {
     `state = { dir = "${root}/state" }`,
     `status = { listen = ["${listenStatus}"] }`,
     `policy = { file = "${root}/policy.toml" }`,
+    describeMarkedSecrets(),
     "[source]",
     `git = { url = "${server.url}", poll = "1h" }`,
     `webhook = { listen = "${listen}", secret_file = "${root}/secret" }`,
@@ -74,13 +77,19 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  const texts = { "its output": agent.output, "what the forge was told": JSON.stringify(forge.rows) };
+  const places = { node: NODE, stateDir: join(root, "state"), directories: [root], texts };
+  await expectNoSecretLeft({ ...places, listen: "127.0.0.1:17191", socketPath: "/run/orca/agent.sock" }, clear);
+});
+
+async function clear(): Promise<void> {
   await agent.kill();
   const ids = await docker("ps", "-aq", "--filter", `label=orca.node=${NODE}`);
   if (ids !== "") await docker("rm", "-f", ...ids.split("\n"));
   await docker("network", "rm", `orca-${NODE}`).catch(() => undefined);
   await Promise.all([server.dispose(), forge.stop()]);
   rmSync(root, { recursive: true, force: true });
-});
+}
 
 test("a signed push is followed at once, and its id is in the log with the commit", async () => {
   const tip = commit("second");

@@ -10,16 +10,18 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/secret-store-file.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), "orca-drill-"));
 const repository = join(directory, "platform");
 const config = join(directory, "agent.toml");
 const file = join(directory, "secrets.age");
-let listener: Server | undefined;
+const servers: Server[] = [];
 
-beforeAll(() => {
+beforeAll(async () => {
+  writeFileSync(join(directory, "hosts"), "127.0.0.1 localhost\n127.0.0.11 auth.breakpilot.com mail.breakpilot.com\n");
+  // The proxy's ports for auth and mail, which are all of production that stage may call.
+  for (const port of [443, 587]) await listen(port, "127.0.0.11");
   cpSync(join(ROOT, "test/topologies/breakpilot"), repository, { recursive: true });
   // Every production address is this machine here, where nothing listens.
   const fleet = join(repository, "orca/fleet.toml");
@@ -31,7 +33,7 @@ beforeAll(() => {
 });
 
 afterAll(() => {
-  listener?.close();
+  for (const server of servers) server.close();
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -42,15 +44,31 @@ async function hold(secrets: Record<string, string>): Promise<void> {
   );
 }
 
-async function drill(): Promise<{ code: number | null; output: string }> {
-  const run = new OrcaProcess(["drill", "isolation", repository, "--config", config]);
-  return { code: await run.exited, output: run.output };
+/** On a host that knows production's names: they lead to its proxy. */
+function drill(): { code: number | null; output: string } {
+  const words = ["drill", "isolation", repository, "--config", config];
+  const mount = `mount --bind ${directory}/hosts /etc/hosts && exec "$@"`;
+  const command = ["--mount", "sh", "-c", mount, "sh", process.execPath, join(ROOT, "agent/main.ts"), ...words];
+  const { status, stdout, stderr } = spawnSync("unshare", command, { encoding: "utf8" });
+  return { code: status, output: stdout + stderr };
+}
+
+function listen(port: number, address: string): Promise<Server> {
+  return new Promise((resolve) => {
+    const server = createServer((socket) => socket.destroy());
+    servers.push(server);
+    server.listen(port, address, () => resolve(server));
+  });
 }
 
 test("what is closed holds, and is written down", async () => {
   await hold({ "/stage/app/PASSWORD": "canary" });
-  const { code, output } = await drill();
-  expect(output).toMatch(/^stage \(stage\): \d+ held, 0 broken, 0 not tried/);
+  const { code, output } = drill();
+  expect(output).toMatch(
+    /stage \(stage\): \d+ held, 0 broken, 0 not tried; 2 allowed and reachable, 0 allowed and not reachable/,
+  );
+  expect(output).toContain("allowed: vm-edge/keycloak-26 as auth.breakpilot.com:443");
+  expect(output).toContain("allowed: vm-control/stalwart-mail as mail.breakpilot.com:587");
   expect(code).toBe(0);
   const record = JSON.parse(readFileSync(join(directory, "state", "drill-isolation.json"), "utf8")) as {
     probes: { what: string }[];
@@ -59,6 +77,9 @@ test("what is closed holds, and is written down", async () => {
   expect(tried).toMatch(/secret \/prod\/tenant-registry\/DB_PASSWORD|secret \/prod\//);
   for (const database of ["vm-data/postgres-app", "vm-control/mariadb", "vm-data/mongodb"])
     expect(tried).toContain(database);
+  // Past the proxy that counts stage's requests, and everything else that production publishes.
+  for (const at of ["vm-edge/keycloak-26 at 127.0.0.11:8443", "vm-control/tenant-registry at ", "vm-data/litellm at "])
+    expect(tried).toContain(at);
   expect(tried).not.toContain("/stage/");
 });
 
@@ -68,18 +89,30 @@ test("a secret of production that this host is given, and a database that takes 
   };
   const path = held.probes.find(({ what }) => what.startsWith("secret "))?.what.replace("secret ", "") ?? "";
   await hold({ [path]: "canary-of-production" });
-  listener = createServer().listen(5432, "127.0.0.13");
-  const { code, output } = await drill();
+  await listen(5432, "127.0.0.13");
+  await listen(8443, "127.0.0.11");
+  const { code, output } = drill();
   expect(code).toBe(3);
   expect(output).toContain(`broken: secret ${path}`);
   expect(output).toContain("broken: vm-data/postgres-app at 127.0.0.13:5432");
+  expect(output).toContain("broken: vm-edge/keycloak-26 at 127.0.0.11:8443: it takes connections from this host");
   expect(output).not.toContain("canary");
 });
 
-test("a provider that cannot be asked is not taken for one that refuses", async () => {
+test("what stage may call and cannot reach is said, and is no breach", async () => {
+  await hold({});
+  for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve));
+  await listen(443, "127.0.0.11");
+  const { code, output } = drill();
+  expect(output).toContain(
+    "missed: vm-control/stalwart-mail as mail.breakpilot.com:587, which is allowed: it should take connections from this host: ECONNREFUSED",
+  );
+  expect(code).toBe(1);
+});
+
+test("a provider that cannot be asked is not taken for one that refuses", () => {
   writeFileSync(file, "damaged", { mode: 0o600 });
-  listener?.close();
-  const { code, output } = await drill();
+  const { code, output } = drill();
   expect(code).toBe(1);
   expect(output).toContain("unknown: secret /prod/");
 });

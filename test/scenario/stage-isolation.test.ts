@@ -1,75 +1,23 @@
 // Red team against a stage host with the policy that is shipped: each way by which a commit could reach production is tried
 // on the agent itself, with no lint before it, and is refused by a rule with a name.
 
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 
-import { parseToml } from "../../shared/parse-toml.ts";
-import { type Policy, policySchema } from "../../shared/policy.ts";
-import { buildManifest } from "../builders/manifest.ts";
-import { NODE, TestNode } from "../builders/node.ts";
-import { FakeSecrets } from "../fakes/fake-secrets.ts";
+import { StageHost, withFile, withTables, withVolume } from "../builders/stage-host.ts";
+import type { FakeSecrets } from "../fakes/fake-secrets.ts";
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const FLEET = `[nodes.${NODE}]\naddress = "10.0.1.10"\nenv = "stage"\nmemory = "8GiB"\n`;
-const directory = mkdtempSync(join(tmpdir(), "orca-stage-"));
-let policy: Policy;
-let node: TestNode | undefined;
-
-const VALUES = {
-  "/stage/app/POLAR": "https://api.polar.sh/v1",
-  "/stage/app/SANDBOX": "https://sandbox-api.polar.sh",
-  "/stage/app/CLIENT": "portal",
-  "/stage/app/URL": "postgres://app:x@vm-data:5432/app",
-  "/stage/app/PASSWORD": "only-for-stage",
-  "/prod/app/PASSWORD": "canary-of-production",
-};
+let host: StageHost;
 
 beforeAll(async () => {
-  const text = readFileSync(join(ROOT, "host-config/policy-stage.toml"), "utf8");
-  const parsed = await parseToml(policySchema, text, "policy-stage.toml");
-  if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
-  policy = parsed.value;
-  mkdirSync(join(directory, "data"));
-  symlinkSync("/var/run", join(directory, "data", "harmless"));
+  host = await StageHost.open();
 });
 
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
+afterAll(() => host.remove());
 
-afterEach(async () => {
-  await node?.dispose();
-  node = undefined;
-});
-
-/** Starts an agent with this service alone; answers what status says of it, and which secrets were asked for. */
-async function attack(
-  manifest: string,
-  files: Record<string, string> = {},
-  choices: Partial<Policy> = {},
-): Promise<{ state: string; reason: string; asked: string[]; containers: number }> {
-  const secrets = new FakeSecrets();
-  for (const [path, value] of Object.entries(VALUES)) secrets.values.set(path, value);
-  node = new TestNode({ secrets, settings: { policy: { ...policy, ...choices } } });
-  node.source.setFleet(FLEET);
-  for (const [path, content] of Object.entries(files)) node.source.setFile(path, content);
-  node.source.set({ app: manifest });
-  await node.start();
-  await node.clock.advance(30_000);
-  const { state, reason } = node.view("app");
-  return { state, reason, asked: [...secrets.asked], containers: node.engine.containers.size };
-}
-
-function withTables(tables: string, top = ""): string {
-  return buildManifest({ top, tables });
-}
-
-function withFile(template: boolean): string {
-  return withTables(`[[files]]\nsource = "files/env"\ntarget = "/etc/app.env"\ntemplate = ${template}`);
-}
+afterEach(() => host.rest());
 
 const RULES: [name: string, rule: RegExp, manifest: string, files?: Record<string, string>][] = [
   [
@@ -98,12 +46,12 @@ const RULES: [name: string, rule: RegExp, manifest: string, files?: Record<strin
     /bootstrap\.allowed_files/,
     withTables('[bootstrap]\nenv_file = "/etc/orca/bootstrap/prod.env"'),
   ],
-  ["what was delivered to others", /Orca's own directories/, volume("/run/orca/secrets")],
-  ["the agent's state", /Orca's own directories/, volume("/var/lib/orca")],
-  ["the root of the host", /docker_socket|own directories/, volume("/")],
-  ["the engine's socket through a link", /mounts\.docker_socket/, volume(join(directory, "data", "harmless"))],
-  ["a host directory", /mounts\.allowed_prefixes/, volume("/srv/prod")],
-  ["a host directory with ..", /has a "\." or "\.\." in it/, volume("/mnt/data/../../etc")],
+  ["what was delivered to others", /Orca's own directories/, withVolume("/run/orca/secrets")],
+  ["the agent's state", /Orca's own directories/, withVolume("/var/lib/orca")],
+  ["the root of the host", /docker_socket|own directories/, withVolume("/")],
+  ["the engine's socket through a link", /mounts\.docker_socket/, withVolume("@data/harmless")],
+  ["a host directory", /mounts\.allowed_prefixes/, withVolume("/srv/prod")],
+  ["a host directory with ..", /has a "\." or "\.\." in it/, withVolume("/mnt/data/../../etc")],
   [
     "a config file outside of the node's directory",
     /leaves the node's directory/,
@@ -174,13 +122,8 @@ const RULES: [name: string, rule: RegExp, manifest: string, files?: Record<strin
   ["privileges", /security\.privileged/, withTables("", "privileged = true")],
 ];
 
-function volume(source: string): string {
-  const top = 'backup = { none = "an attack" }';
-  return withTables(`[[volumes]]\nsource = "${source}"\ntarget = "/x"`, top);
-}
-
 test.each(RULES)("%s is refused by %s", async (_name, rule, manifest, files) => {
-  const { state, reason, asked, containers } = await attack(manifest, files);
+  const { state, reason, asked, containers } = await host.attack(manifest.replace("@data", host.data), files);
   expect(["refused", "invalid"]).toContain(state);
   expect(reason).toMatch(rule);
   expect(reason).not.toContain("canary");
@@ -189,19 +132,19 @@ test.each(RULES)("%s is refused by %s", async (_name, rule, manifest, files) => 
 });
 
 test("a link that changes after it was judged is judged anew", async () => {
-  const place = join(directory, "data", "moving");
-  mkdirSync(join(directory, "data", "real"), { recursive: true });
-  symlinkSync(join(directory, "data", "real"), place);
-  const mounts = { ...policy.mounts, allowed_prefixes: [join(directory, "data")] };
-  expect((await attack(volume(place), {}, { mounts })).state).not.toBe("refused");
+  const place = join(host.data, "moving");
+  mkdirSync(join(host.data, "real"), { recursive: true });
+  symlinkSync(join(host.data, "real"), place);
+  const mounts = { ...host.policy.mounts, allowed_prefixes: [host.data] };
+  expect((await host.attack(withVolume(place), {}, { mounts })).state).not.toBe("refused");
   rmSync(place);
   symlinkSync("/etc", place);
-  await node?.clock.advance(60_000);
-  expect(node?.view("app").reason).toMatch(/which is really \/etc,/);
+  await host.node?.clock.advance(60_000);
+  expect(host.node?.view("app").reason).toMatch(/which is really \/etc,/);
 });
 
 test("what stage may have runs: its own secrets, the sandbox, auth and mail of production, its own client", async () => {
-  const { state, reason } = await attack(
+  const { state, reason } = await host.attack(
     withTables(
       '[env]\nPOLAR_API_URL = "https://sandbox-api.polar.sh"\nOIDC_CLIENT_ID = "stage_client_id"\n' +
         'OIDC_ISSUER = "https://auth.breakpilot.com/realms/x"\nSMTP_HOST = "mail.breakpilot.com"\n' +
@@ -212,7 +155,8 @@ test("what stage may have runs: its own secrets, the sandbox, auth and mail of p
 });
 
 test("a secret whose value turns bad is not taken: the service stays on what it has", async () => {
-  await attack(withTables('[secrets.env]\nPOLAR_API_URL = "/stage/app/SANDBOX"'));
+  await host.attack(withTables('[secrets.env]\nPOLAR_API_URL = "/stage/app/SANDBOX"'));
+  const { node } = host;
   if (node === undefined) throw new Error("there is no node");
   await node.untilSettled(["app"]);
   const secrets = node.choices.secrets as FakeSecrets;

@@ -3,6 +3,7 @@
 
 import { describe, expect, test } from "vitest";
 
+import { buildTemplateContext } from "../../agent/desired/delivered-files.ts";
 import { buildRoutes } from "../../agent/desired/routes.ts";
 import { templates } from "../../shared/template.ts";
 import { type Edges, edges, hasLine, MINUTE, readEdges, readFigure } from "../builders/topology-figures.ts";
@@ -177,7 +178,7 @@ test("tier 0 asks Infisical for nothing, and Keycloak not for its database", () 
 describe("section 3: the routes", () => {
   const OURS = ["10.0.0.0/16", "203.0.113.0/24"];
   const cfg = templates.render(topology.files.get("vm-edge/files/haproxy/haproxy.cfg.tmpl") ?? "", {
-    ...{ node: "vm-edge", service: "orca-proxy", realm: "prod", nodes: [] },
+    ...buildTemplateContext({ node: "vm-edge", service: "orca-proxy", fleet: topology.fleet }, []),
     routes: buildRoutes(topology.services, "vm-edge", topology.fleet),
   });
 
@@ -209,8 +210,11 @@ describe("section 3: the routes", () => {
     "acl route-6 hdr(host),field(1,:),lower -m end .breakpilot.com",
     "http-request deny deny_status 403 if { var(txn.route) -m str route-3 } !{ src 10.0.0.0/16 203.0.113.0/24 }",
     "http-request deny deny_status 403 if { var(txn.route) -m str route-4 } !{ src 10.0.0.0/16 203.0.113.0/24 }",
-    "http-request deny deny_status 429 if { var(txn.route) -m str route-1 } { sc_http_req_rate(0,route-1-rate) gt 60 }",
-    "stick-table type ipv6 size 100k expire 1m store http_req_rate(1s)",
+    "acl route-1-guest src 10.0.1.10",
+    "acl route-1-guest req.body_param(client_id),url_dec(1) -m str stage_client_id",
+    "http-request track-sc0 str(guests) table route-1-rate if { var(txn.route) -m str route-1 } route-1-guest",
+    "http-request deny deny_status 429 if { var(txn.route) -m str route-1 } route-1-guest { sc0_gpc0_rate(route-1-rate) gt 60 }",
+    "stick-table type string len 32 size 1k expire 1m store gpc0,gpc0_rate(1s)",
     "tcp-request connection reject if !{ src 10.0.0.0/16 }",
     "server stalwart-mail 10.0.0.20:587",
     "bind :587",

@@ -1,0 +1,223 @@
+// "60 requests a second for stage at the proxy", on the real part: the shipped proxy's manifest and template, rendered and run by
+// Orca as a real HAProxy in front of a server in Keycloak's place, with clients at stage's address and at production's.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { Agent, request } from "node:https";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/secret-store-file.ts";
+import { MARKS } from "../builders/canary.ts";
+import { docker } from "../builders/docker-cli.ts";
+import { buildHttpd, RealNode } from "../builders/real-node.ts";
+
+const EDGE = fileURLToPath(new URL("../topologies/breakpilot/orca/manifests/vm-edge/", import.meta.url));
+const IMAGE = "orca-test/haproxy:1";
+const HOST = "auth.breakpilot.com";
+const STAGE = "172.31.77.200";
+const PRODUCTION = "172.31.77.100";
+const RATE = 60;
+const directory = mkdtempSync(join(tmpdir(), "orca-stage-rate-"));
+const file = join(directory, "secrets.age");
+const node = new RealNode("stage-rate", {
+  secretFile: { file, identityFile: nameIdentityFile(file), plain: false },
+});
+const agents: Agent[] = [];
+let proxy = "";
+
+/** What one kind of client saw: how often each status came, and how long the slowest twentieth took. */
+interface Seen {
+  statuses: Record<number, number>;
+  p95Ms: number;
+}
+
+function openssl(...words: string[]): void {
+  execFileSync("openssl", words, { cwd: directory, stdio: "ignore" });
+}
+
+beforeAll(async () => {
+  openssl(
+    ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
+    ...["-subj", "/CN=inside", "-keyout", "ca.key", "-out", "ca.pem"],
+  );
+  openssl(
+    ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
+    ...["-CA", "ca.pem", "-CAkey", "ca.key", "-subj", `/CN=${HOST}`, "-addext", `subjectAltName=DNS:${HOST}`],
+    ...["-addext", "basicConstraints=CA:FALSE", "-keyout", "tls.key", "-out", "tls.crt"],
+  );
+  const read = (name: string): string => readFileSync(join(directory, name), "utf8");
+  const pem = read("tls.crt") + read("tls.key");
+  const secrets = {
+    ...MARKS,
+    "/prod/edge/WILDCARD_PEM": pem,
+    "/prod/edge/INTERNAL_CA_PEM": read("ca.pem"),
+    "/prod/keycloak/PEM": pem,
+  };
+  await writeSecretTable(
+    { file, identityFile: nameIdentityFile(file), plain: false },
+    new Map(Object.entries(secrets)),
+  );
+  const fleet = [
+    ...[`[nodes.${node.node}]`, 'address = "172.31.77.1"', 'env = "prod"', 'memory = "4GiB"'],
+    'network = { subnet = "172.31.77.0/24" }',
+    ...["[nodes.stage]", `address = "${STAGE}"`, 'env = "stage"', 'memory = "4GiB"'],
+  ];
+  node.setFile("../../fleet.toml", `${fleet.join("\n")}\n`);
+  node.setFile("files/haproxy/haproxy.cfg.tmpl", readFileSync(join(EDGE, "files/haproxy/haproxy.cfg.tmpl"), "utf8"));
+  const server = [
+    "global",
+    ...["defaults", "  mode http", "  timeout connect 5s", "  timeout client 60s", "  timeout server 60s"],
+    ...["frontend all", "  bind :8443 ssl crt /run/secrets/tls.pem", "  http-request return status 200"],
+  ];
+  node.setFile("files/keycloak.cfg", `${server.join("\n")}\n`);
+  node.set({ "orca-proxy": adaptProxy(), "keycloak-26": buildKeycloak() });
+  await node.start();
+  await node.untilSettled(["orca-proxy", "keycloak-26"]);
+  const format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+  proxy = await docker("inspect", "-f", format, await node.idOf("orca-proxy"));
+  const network = await docker("network", "inspect", "-f", "{{.Id}}", `orca-${node.node}`);
+  // The machines that ask, on the network's own bridge: the proxy sees their addresses as they are.
+  for (const address of [STAGE, PRODUCTION])
+    execFileSync("ip", ["addr", "add", `${address}/32`, "dev", `br-${network.slice(0, 12)}`]);
+});
+
+afterAll(async () => {
+  for (const agent of agents) agent.destroy();
+  await node.dispose();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** The shipped manifest, less what is not on this machine: the image, the other services, the ports of the host. */
+function adaptProxy(): string {
+  const text = readFileSync(join(EDGE, "orca-proxy.toml"), "utf8");
+  return text
+    .replace(/^image .*$/m, `image = "${IMAGE}"`)
+    .replace(/^requires = \[\n[^]*?^\]$/m, 'requires = ["keycloak-26"]')
+    .replace(/^ports .*$/m, "");
+}
+
+/** A server in Keycloak's place behind Keycloak's own route, as shipped. */
+function buildKeycloak(): string {
+  const text = readFileSync(join(EDGE, "keycloak-26.toml"), "utf8");
+  const [route = ""] = /^\[\[routes\]\][^]*?(?=^\[)/m.exec(text) ?? [];
+  expect(route).toContain(`rate  = "${RATE}/s"`);
+  return buildHttpd({
+    image: IMAGE,
+    command: '["haproxy", "-db", "-f", "/etc/keycloak.cfg"]',
+    memory: "64MiB",
+    health: "tcp = { port = 8443 }",
+    tables: `[[files]]\nsource = "files/keycloak.cfg"\ntarget = "/etc/keycloak.cfg"\n${route}`,
+    secrets: '[secrets.files]\n"tls.pem" = "/prod/keycloak/PEM"',
+  });
+}
+
+interface Client {
+  from: string;
+  path?: string;
+  body?: string;
+  headers?: Record<string, string>;
+}
+
+function ask({ from, path = "/realms/breakpilot", body, headers = {} }: Client, agent: Agent): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const form =
+      body === undefined ? {} : { "content-type": "application/x-www-form-urlencoded", "content-length": body.length };
+    const call = request({
+      ...{ host: proxy, port: 443, servername: HOST, localAddress: from, agent, path },
+      ...{ method: body === undefined ? "GET" : "POST", ca: readFileSync(join(directory, "ca.pem")) },
+      headers: { host: HOST, ...form, ...headers },
+    });
+    call.once("response", (response) => {
+      response.resume().once("end", () => resolve(response.statusCode ?? 0));
+    });
+    call.once("error", reject).end(body);
+  });
+}
+
+/** Asks so many times a second, evenly, for some seconds, whatever the answers are. */
+async function press(client: Client, perSecond: number, seconds: number): Promise<Seen> {
+  const agent = new Agent({ keepAlive: true, maxSockets: 16 });
+  agents.push(agent);
+  const seen: Seen = { statuses: {}, p95Ms: 0 };
+  const tookMs: number[] = [];
+  const begunMs = performance.now();
+  const calls: Promise<void>[] = [];
+  for (let index = 0; index < perSecond * seconds; index += 1) {
+    const waitMs = begunMs + (index * 1_000) / perSecond - performance.now();
+    if (waitMs > 1) await sleep(waitMs);
+    calls.push(note(seen, tookMs, ask(client, agent)));
+  }
+  await Promise.all(calls);
+  seen.p95Ms = tookMs.toSorted((left, right) => left - right)[Math.floor(tookMs.length * 0.95)] ?? 0;
+  return seen;
+}
+
+async function note(seen: Seen, tookMs: number[], answer: Promise<number>): Promise<void> {
+  const askedMs = performance.now();
+  const status = await answer;
+  seen.statuses[status] = (seen.statuses[status] ?? 0) + 1;
+  tookMs.push(performance.now() - askedMs);
+}
+
+test("stage has its 60 a second, and what is beyond gets 429, for as long as it floods", async () => {
+  expect((await press({ from: STAGE }, RATE - 3, 4)).statuses).toEqual({ 200: (RATE - 3) * 4 });
+  await sleep(1_100);
+  const { statuses } = await press({ from: STAGE }, 240, 5);
+  const [passed = 0, refused = 0] = [statuses[200], statuses[429]];
+  console.log(`stage at 240/s for 5 s: ${passed} passed, ${refused} got 429`);
+  expect(passed + refused).toBe(240 * 5);
+  // The first second has its whole budget at once; the count slides.
+  expect(passed).toBeLessThanOrEqual(RATE * 6 + 10);
+  // A flood does not lose what is its own.
+  expect(passed).toBeGreaterThanOrEqual(RATE * 4);
+});
+
+test("production's clients are neither refused nor slowed while stage floods, whatever rate they have", async () => {
+  const alone = await press({ from: PRODUCTION }, 150, 4);
+  const [beside, flood] = await Promise.all([press({ from: PRODUCTION }, 150, 4), press({ from: STAGE }, 240, 4)]);
+  console.log(`production: p95 ${alone.p95Ms.toFixed(1)} ms alone, ${beside.p95Ms.toFixed(1)} ms beside the flood`);
+  expect(alone.statuses).toEqual({ 200: 600 });
+  expect(beside.statuses).toEqual({ 200: 600 });
+  expect(flood.statuses[429]).toBeGreaterThan(0);
+  // Three times the requests go through one client process on the same cores.
+  expect(beside.p95Ms).toBeLessThan(Math.max(50, alone.p95Ms * 5));
+});
+
+const token = "/realms/breakpilot/protocol/openid-connect/token";
+test.each<[string, Client]>([
+  ["in the body", { from: PRODUCTION, path: token, body: "grant_type=client_credentials&client_id=stage_client_id" }],
+  ["in the body, encoded", { from: PRODUCTION, path: token, body: "client_id=stage%5Fclient_id&grant_type=x" }],
+  [
+    "in the query",
+    { from: PRODUCTION, path: "/realms/x/protocol/openid-connect/auth?scope=a&client_id=stage_client_id" },
+  ],
+  [
+    "as the user of Basic",
+    {
+      from: PRODUCTION,
+      path: token,
+      body: "grant_type=client_credentials",
+      headers: { authorization: `Basic ${Buffer.from("stage_client_id:x").toString("base64")}` },
+    },
+  ],
+])("stage's client is limited wherever it asks from: its id %s", async (_where, client) => {
+  await sleep(2_100);
+  const { statuses } = await press(client, 240, 2);
+  const [passed = 0, refused = 0] = [statuses[200], statuses[429]];
+  expect(passed + refused).toBe(480);
+  expect(passed).toBeLessThanOrEqual(RATE * 3 + 10);
+  expect(passed).toBeGreaterThanOrEqual(RATE);
+});
+
+test.each<[string, Client]>([
+  ["in the body", { from: PRODUCTION, path: token, body: "grant_type=client_credentials&client_id=portal" }],
+  ["that only begins like stage's", { from: PRODUCTION, path: token, body: "client_id=stage_client_id2" }],
+  ["with stage's id as a state", { from: PRODUCTION, path: `${token}?state=stage_client_id&client_id=portal` }],
+])("another client's id %s is not limited", async (_where, client) => {
+  expect((await press(client, 240, 1)).statuses).toEqual({ 200: 240 });
+});
