@@ -56,7 +56,7 @@ function search(directory: string): string[] {
   return files
     .map((entry) => join(entry.parentPath, entry.name))
     .filter((path) => {
-      return finder.find(readFileSync(path, "latin1")).length > 0;
+      return finder.find(readFileSync(path)).length > 0;
     });
 }
 
