@@ -4,7 +4,7 @@
 import { parse } from "smol-toml";
 
 /** One RCPT TO as the server sees it. */
-export interface Recipient {
+interface Recipient {
   /** Who has logged in; empty where nobody has. */
   authenticatedAs: string;
   to: string;
