@@ -194,7 +194,7 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
 });
 
 describe("a server of 2026", () => {
-  test("a thousand secrets in thirty folders cost thirty lists; one that hangs ends at the deadline", async () => {
+  test("a thousand secrets in thirty folders cost thirty lists", async () => {
     const server = new FakeInfisical(2026);
     await server.listen();
     writeFileSync(clientIdFile, server.clientId, { mode: 0o600 });
@@ -207,11 +207,6 @@ describe("a server of 2026", () => {
     const answers = await provider.read(paths);
     expect(paths.every((path) => describeAnswer(answers.get(path)) === `value of ${path}`)).toBe(true);
     expect([server.count("login"), server.count("list"), server.count("name")]).toEqual([1, 30, 0]);
-    server.fault = { kind: "hang" };
-    const startedMs = performance.now();
-    const hung = (await provider.read(["/prod/folder-1/SECRET_1"])).get("/prod/folder-1/SECRET_1");
-    expect(hung).toMatchObject({ kind: "unavailable", reason: "no answer within 20 s" });
-    expect(performance.now() - startedMs).toBeLessThan(26_000);
     provider.close();
     await server.close();
   }, 60_000);

@@ -1,5 +1,5 @@
-// What a provider's answer means for a service that runs, that starts again, after a reboot, and for a new one: each cell of
-// the table is a test. And that an agent with everything else down brings back what it knows.
+// How secrets are delivered, what becomes of the last known values, and that an agent with everything else down brings back what it
+// knows. What each of a provider's answers means in each situation is a table of its own (secret-faults.test.ts).
 
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,21 +8,21 @@ import { inspect } from "node:util";
 import { afterEach, describe, expect, test } from "vitest";
 
 import type { SecretAnswer } from "../../shared/secret-provider.ts";
-import { buildManifest } from "../builders/manifest.ts";
 import { type NodeChoices, TestNode } from "../builders/node.ts";
-import { FakeSecrets } from "../fakes/fake-secrets.ts";
+import {
+  crash,
+  deliveredTo,
+  manifestOf,
+  MORE,
+  openSecretNode,
+  PATH,
+  reboot,
+  type SecretNode,
+  WITH_ENV,
+  WITH_FILE,
+} from "../builders/secret-node.ts";
 
 type Fault = Exclude<SecretAnswer, { kind: "value" }>;
-
-const PATH = "/prod/app/PASSWORD";
-const MORE = "/prod/app/TOKEN";
-
-function manifestOf(tables: string, top = "", image = "app:1"): string {
-  return buildManifest({ image, top, tables: `[update]\nsettle = "1s"\nhealthy_within = "20s"\n${tables}` });
-}
-
-const WITH_FILE = manifestOf(`[secrets.files]\n"db.password" = "${PATH}"`);
-const WITH_ENV = manifestOf(`[secrets.env]\nPASSWORD = "${PATH}"`);
 
 const nodes: TestNode[] = [];
 
@@ -30,49 +30,18 @@ afterEach(async () => {
   for (const node of nodes.splice(0)) await node.dispose();
 });
 
-function open(choices: NodeChoices = {}): { node: TestNode; secrets: FakeSecrets } {
-  const secrets = new FakeSecrets();
-  secrets.values.set(PATH, "correct horse");
-  const node = new TestNode({ ...choices, secrets });
-  nodes.push(node);
-  return { node, secrets };
+function open(choices: NodeChoices = {}): SecretNode {
+  const opened = openSecretNode(choices);
+  nodes.push(opened.node);
+  return opened;
 }
 
-async function bringUp(
-  manifest = WITH_FILE,
-  choices: NodeChoices = {},
-): Promise<{ node: TestNode; secrets: FakeSecrets }> {
+async function bringUp(manifest = WITH_FILE, choices: NodeChoices = {}): Promise<SecretNode> {
   const opened = open(choices);
   opened.node.source.set({ app: manifest });
   await opened.node.start();
   await opened.node.untilSettled(["app"]);
   return opened;
-}
-
-/** The host is off and on again: nothing runs, nothing is in memory. */
-async function reboot(node: TestNode): Promise<void> {
-  await node.stop();
-  node.engine.goDown();
-  node.clearMemory();
-  node.bootId = `${node.bootId}+`;
-  node.engine.comeBack();
-  await node.start();
-}
-
-function crash(node: TestNode, service: string): void {
-  const container = node.engine.running(service);
-  if (container === undefined) throw new Error(`${service} does not run`);
-  node.engine.end(container, 1);
-}
-
-function deliveredTo(node: TestNode, service = "app"): Record<string, string> {
-  const root = join(node.runDir, "secrets", service);
-  const files = readdirSync(root, { recursive: true, withFileTypes: true }).filter(
-    (entry) => entry.isFile() && !entry.name.endsWith(".json"),
-  );
-  return Object.fromEntries(
-    files.map((entry) => [entry.name, readFileSync(join(entry.parentPath, entry.name), "utf8")]),
-  );
 }
 
 function requestOf(node: TestNode, service = "app") {
@@ -81,14 +50,6 @@ function requestOf(node: TestNode, service = "app") {
 }
 
 const DOWN: Fault = { kind: "unavailable", reason: "connect ECONNREFUSED" };
-const FAULTS: [string, Fault][] = [
-  ["unavailable", DOWN],
-  ["refused login", { kind: "unavailable", reason: "it refused the login: Invalid credentials", waitMs: 60_000 }],
-  ["denied", { kind: "denied", reason: "You are not allowed to readValue on secrets" }],
-  ["hidden", { kind: "denied", reason: "its value is hidden from this identity" }],
-  ["not found", { kind: "not-found", reason: "Secret with name 'PASSWORD' not found" }],
-];
-
 describe("delivery", () => {
   test("as a file in memory with its variable, and never in what the engine is told otherwise", async () => {
     const { node } = await bringUp();
@@ -166,83 +127,6 @@ describe("delivery", () => {
     await node.until("backoff", ["app"]);
     expect(node.view("app").reason).toContain("is not in memory");
     expect(readdirSync(join(node.runDir, "secrets"))).toEqual([]);
-  });
-});
-
-describe.each(FAULTS)("the provider says: %s", (name, fault) => {
-  const survives = fault.kind === "unavailable";
-
-  test.each([
-    ["as a file", WITH_FILE],
-    ["in the environment", WITH_ENV],
-  ])("a running service that has it %s goes on", async (_how, manifest) => {
-    const { node, secrets } = await bringUp(manifest);
-    const calls = node.engine.calls.length;
-    secrets.fail("*", fault);
-    await node.clock.advance(3_600_000);
-    expect(node.view("app")).toMatchObject({ state: "healthy", settled: true });
-    expect(node.engine.calls.length).toBe(calls);
-  });
-
-  test(`a service that crashes ${survives ? "starts again" : "is not started again"}`, async () => {
-    const { node, secrets } = await bringUp();
-    secrets.fail("*", fault);
-    await node.clock.advance(10_000);
-    crash(node, "app");
-    if (survives) await node.untilSettled(["app"]);
-    else {
-      await node.clock.advance(120_000);
-      expect(node.view("app").state).toBe("waiting");
-      expect(node.view("app").reason).toContain(`${PATH} ${fault.kind === "denied" ? "is denied" : "is not there"}`);
-      expect(node.engine.of("app").map((entry) => entry.status)).toEqual(["exited"]);
-    }
-  });
-
-  test(`after a reboot it ${survives ? "starts from what is sealed, and its age is shown" : "is not started"}`, async () => {
-    const { node, secrets } = await bringUp();
-    secrets.fail("*", fault);
-    await reboot(node);
-    if (survives) {
-      await node.untilSettled(["app"]);
-      expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
-      expect(node.view("app").notes.join()).toContain("its secrets are as they were at");
-      expect(node.turn.notes.join()).toContain(fault.reason);
-    } else {
-      await node.clock.advance(120_000);
-      expect(node.view("app").state).toBe("waiting");
-      expect(node.view("app").reason).toContain(fault.reason);
-    }
-    secrets.fail("*", undefined);
-    await node.untilSettled(["app"]);
-  });
-
-  test("a new service is not made", async () => {
-    const { node, secrets } = open();
-    secrets.fail("*", fault);
-    node.source.set({ app: WITH_FILE });
-    await node.start();
-    await node.clock.advance(120_000);
-    expect(node.view("app").state, name).toBe(survives ? "waiting" : "refused");
-    expect(node.view("app").reason).toContain(fault.reason);
-    expect(node.engine.of("app")).toEqual([]);
-    secrets.fail("*", undefined);
-    await node.untilSettled(["app"]);
-  });
-
-  test("a changed service that needs one more secret stays at its release", async () => {
-    const { node, secrets } = await bringUp();
-    const calls = node.engine.calls.length;
-    secrets.values.set(MORE, "battery staple");
-    secrets.fail(survives ? "*" : MORE, fault);
-    await node.clock.advance(1_000);
-    node.source.set({ app: manifestOf(`[secrets.files]\n"db.password" = "${PATH}"\ntoken = "${MORE}"`) });
-    await node.clock.advance(120_000);
-    expect(node.view("app").reason).toContain(MORE);
-    expect(node.engine.calls.length).toBe(calls);
-    secrets.fail(survives ? "*" : MORE, undefined);
-    await node.clock.advance(70_000);
-    await node.untilSettled(["app"]);
-    expect(deliveredTo(node)).toEqual({ "db.password": "correct horse", token: "battery staple" });
   });
 });
 

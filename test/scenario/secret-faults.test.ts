@@ -1,0 +1,156 @@
+// The table of provider answers × situations (behaviour, section 5): each cell is a test. Which class a wire answer is, is shown with
+// the real SDK by the docker lane (infisical-answers.test.ts), by the same list.
+
+import { afterEach, describe, expect, test } from "vitest";
+
+import { type AnswerClass, type ProviderAnswer, PROVIDER_ANSWERS } from "../builders/provider-answers.ts";
+import {
+  crash,
+  deliveredTo,
+  manifestOf,
+  MORE,
+  openSecretNode,
+  PATH,
+  reboot,
+  type SecretNode,
+  WITH_FILE,
+} from "../builders/secret-node.ts";
+
+const opened: SecretNode[] = [];
+
+afterEach(async () => {
+  for (const { node } of opened.splice(0)) await node.dispose();
+});
+
+function open(): SecretNode {
+  const one = openSecretNode();
+  opened.push(one);
+  return one;
+}
+
+async function bringUp(): Promise<SecretNode> {
+  const one = open();
+  one.node.source.set({ app: WITH_FILE });
+  await one.node.start();
+  await one.node.untilSettled(["app"]);
+  return one;
+}
+
+/** The provider answers like this from now on; where the answer is a value in the end, nothing is different. */
+function answerWith({ secrets }: SecretNode, row: ProviderAnswer, path = "*"): void {
+  const { class: kind, sample: reason, waitMs } = row;
+  if (kind === "value") return;
+  secrets.fail(path, kind === "unavailable" && waitMs !== undefined ? { kind, reason, waitMs } : { kind, reason });
+}
+
+async function expectKept({ node }: SecretNode, calls: number, forMs: number): Promise<void> {
+  await node.clock.advance(forMs);
+  expect(node.view("app")).toMatchObject({ state: "healthy", settled: true });
+  expect(node.engine.calls.length).toBe(calls);
+  expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
+}
+
+async function expectNotStarted({ node }: SecretNode, row: ProviderAnswer): Promise<void> {
+  await node.clock.advance(120_000);
+  expect(node.view("app").state).toBe("waiting");
+  expect(node.view("app").reason).toContain(
+    `${PATH} ${row.class === "denied" ? "is denied" : "is not there"}: ${row.sample}`,
+  );
+  expect(node.engine.running("app")).toBeUndefined();
+}
+
+/** What the situation is, and what the table says of each class in it. */
+type Situation = (row: ProviderAnswer) => Promise<void>;
+
+const SITUATIONS: Record<string, Situation> = {
+  "a running service goes on": async (row) => {
+    const one = await bringUp();
+    const calls = one.node.engine.calls.length;
+    answerWith(one, row);
+    await expectKept(one, calls, 3_600_000);
+  },
+
+  "one that crashes": async (row) => {
+    const one = await bringUp();
+    answerWith(one, row);
+    await one.node.clock.advance(10_000);
+    crash(one.node, "app");
+    if (isClosed(row.class)) await expectNotStarted(one, row);
+    else await one.node.untilSettled(["app"]);
+  },
+
+  "a restart of the agent touches nothing": async (row) => {
+    const one = await bringUp();
+    const calls = one.node.engine.calls.length;
+    await one.node.stop();
+    answerWith(one, row);
+    await one.node.start();
+    await expectKept(one, calls, 600_000);
+  },
+
+  "a reboot": async (row) => {
+    const one = await bringUp();
+    answerWith(one, row);
+    await reboot(one.node);
+    if (isClosed(row.class)) await expectNotStarted(one, row);
+    else {
+      await one.node.untilSettled(["app"]);
+      expect(deliveredTo(one.node)).toEqual({ "db.password": "correct horse" });
+    }
+    const notes = one.node.view("app").notes.join();
+    // Its age is shown where the last known value is what it runs with.
+    expect(notes.includes("its secrets are as they were at")).toBe(row.class === "unavailable");
+    one.secrets.fail("*", undefined);
+    await one.node.untilSettled(["app"]);
+  },
+
+  "a new service": async (row) => {
+    const one = open();
+    answerWith(one, row);
+    one.node.source.set({ app: WITH_FILE });
+    await one.node.start();
+    await one.node.clock.advance(120_000);
+    if (row.class !== "value") {
+      expect(one.node.view("app").state).toBe(isClosed(row.class) ? "refused" : "waiting");
+      expect(one.node.view("app").reason).toContain(row.sample);
+      expect(one.node.engine.of("app")).toEqual([]);
+    }
+    one.secrets.fail("*", undefined);
+    await one.node.untilSettled(["app"]);
+  },
+
+  "a changed service that takes one more": async (row) => {
+    const one = await bringUp();
+    const { node, secrets } = one;
+    const calls = node.engine.calls.length;
+    secrets.values.set(MORE, "battery staple");
+    const path = isClosed(row.class) ? MORE : "*";
+    answerWith(one, row, path);
+    await node.clock.advance(1_000);
+    node.source.set({ app: manifestOf(`[secrets.files]\n"db.password" = "${PATH}"\ntoken = "${MORE}"`) });
+    if (row.class !== "value") {
+      await node.clock.advance(120_000);
+      expect(node.view("app").reason).toContain(MORE);
+      // It stays at its release, untouched.
+      expect(node.engine.calls.length).toBe(calls);
+      expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
+      secrets.fail(path, undefined);
+    }
+    await node.clock.advance(70_000);
+    await node.untilSettled(["app"]);
+    expect(deliveredTo(node)).toEqual({ "db.password": "correct horse", token: "battery staple" });
+  },
+};
+
+/** A revoked or missing secret must not come back from what was known. */
+function isClosed(kind: AnswerClass): boolean {
+  return kind === "denied" || kind === "not-found";
+}
+
+describe.each(PROVIDER_ANSWERS)("$name, which is $class", (row) => {
+  test("its sample is one that the docker lane would see", () => expect(row.sample).toMatch(row.says));
+
+  test.each(Object.entries(SITUATIONS))("%s", async (_what, situation) => {
+    await situation(row);
+  });
+});
