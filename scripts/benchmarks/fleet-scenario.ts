@@ -1,6 +1,7 @@
 // What is done to a fleet of members, and how long it takes until all know: changes, kills, freezes, a cut wire that is mended.
 // For the benchmark beside Serf, and for holding the simulator to what really happens.
 
+import { availableParallelism, cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Notice } from "./member-words.ts";
@@ -21,12 +22,16 @@ export interface Changes {
   receiveMs: number[];
   /** What each spends when nothing happens, as a share of a core. */
   idleShare: number;
+  /** What other work on the machine takes of all cores. */
+  othersShare: number;
 }
 
 /** Lets members say something new, one after the other. */
 export async function measureChanges(fleet: MemberFleet, count: number): Promise<Changes> {
   const idleShare = await measureIdleShare(fleet);
-  const result: Changes = { one: [], last: [], sendMs: [], receiveMs: [], idleShare };
+  const result: Changes = { one: [], last: [], sendMs: [], receiveMs: [], idleShare, othersShare: 0 };
+  const [begun, busyMs] = [sum(fleet.readCpuMs()), readBusyMs()];
+  const beganMs = now();
   for (let change = 0; change < count; change += 1) {
     const at = change % fleet.members.length;
     const member = fleet.members[at];
@@ -50,6 +55,8 @@ export async function measureChanges(fleet: MemberFleet, count: number): Promise
     result.last.push(Math.max(...times) - from);
     await sleep(240);
   }
+  const ownMs = sum(fleet.readCpuMs()) - begun;
+  result.othersShare = Math.max(0, readBusyMs() - busyMs - ownMs) / (now() - beganMs) / availableParallelism();
   return result;
 }
 
@@ -123,8 +130,17 @@ export async function measureHeals(fleet: MemberFleet, rounds: number): Promise<
 async function measureIdleShare(fleet: MemberFleet): Promise<number> {
   const [before, from] = [fleet.readCpuMs(), now()];
   await sleep(4_000);
-  const spentMs = fleet.readCpuMs().reduce((sum, cpuMs, index) => sum + cpuMs - (before[index] ?? 0), 0);
+  const spentMs = sum(fleet.readCpuMs()) - sum(before);
   return spentMs / (now() - from) / before.length;
+}
+
+/** What all cores together have spent on anything since the machine was started. */
+function readBusyMs(): number {
+  return sum(cpus().map(({ times: { user, nice, sys, irq } }) => user + nice + sys + irq));
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }
 
 function choose(fleet: MemberFleet, round: number): { member: Member; others: Member[] } {

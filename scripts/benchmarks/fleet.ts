@@ -16,7 +16,7 @@ const CHANGES = 40;
 const KILLS = 5;
 const FREEZES = 4;
 const IDLE_MS = 30_000;
-const SERF_ROUNDS = ["--kills", String(KILLS), "--stops", String(FREEZES)];
+const SERF_ROUNDS = ["--kills", String(KILLS), "--stops", String(FREEZES), "--tags", "0"];
 
 /** What was measured of one fleet. Times in milliseconds. */
 interface Measured {
