@@ -3,6 +3,7 @@
 
 import { randomBytes } from "node:crypto";
 
+import type { ColdWord } from "../../shared/cold-start.ts";
 import type { GossipEvent } from "../../shared/gossip-event.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
 import { BootCounter } from "./boot-counter.ts";
@@ -47,7 +48,7 @@ export class GossipShell {
   /** The counter of this start; undefined until it was raised. */
   #boot: number | undefined;
   #starting: Promise<void> | undefined;
-  #said: { services: Readonly<Record<string, ServiceWord>>; revision: string | undefined } | undefined;
+  #said: Parameters<GossipShell["say"]> | undefined;
   /** What is known of some nodes has changed; undefined stands for the roster. */
   onChange: (nodes: ReadonlySet<string | undefined>) => void = () => undefined;
   /** A peer has seen a new revision in Git. */
@@ -90,7 +91,7 @@ export class GossipShell {
 
   /** What this node said last. */
   get words(): Readonly<Record<string, ServiceWord>> {
-    return this.#said?.services ?? {};
+    return this.#said?.[0] ?? {};
   }
 
   /** Every other node of the realm. */
@@ -118,10 +119,10 @@ export class GossipShell {
     this.#applyRoster();
   }
 
-  /** Takes what this node has to say of its services. */
-  say(services: Readonly<Record<string, ServiceWord>>, revision: string | undefined): void {
-    this.#said = { services, revision };
-    this.#tell((gossip, nowMs) => gossip.publish(nowMs, services, revision));
+  /** Takes what this node has to say of its services, and of how it came up while that is news. */
+  say(...said: [services: Readonly<Record<string, ServiceWord>>, revision: string | undefined, cold?: ColdWord]): void {
+    this.#said = said;
+    this.#tell((gossip, nowMs) => gossip.publish(nowMs, ...said));
   }
 
   /** This node has seen a new revision. */
@@ -164,7 +165,7 @@ export class GossipShell {
       clock.monotonicMs(),
     );
     this.#applyRoster();
-    if (this.#said !== undefined) this.say(this.#said.services, this.#said.revision);
+    if (this.#said !== undefined) this.say(...this.#said);
   }
 
   /** Realms do not mix: this node was put into another one, and knows nothing of it yet. */

@@ -23,6 +23,7 @@ export function buildView(
     reason,
     sinceMs: shown?.state === state ? shown.sinceMs : world.nowMs,
     waitingFor: decision.waitingFor ?? [],
+    ...(decision.start === undefined ? {} : { start: decision.start }),
     nextMs,
     settled: decision.memory.rolledBack === undefined && (decision.settled ?? false),
     restarts: decision.memory.restarts,

@@ -1,6 +1,7 @@
 // The protocol of one node: what happens comes in with the time it happened, what is to be done goes out as effects. Pure: no
 // clock, no chance, no sockets, so that a whole fleet runs in one thread from one seed. The shell is ../shell.ts.
 
+import type { ColdWord } from "../../../shared/cold-start.ts";
 import type { Reachability } from "../../../shared/gossip-event.ts";
 import { describeSum, forget, publishIfDue, publishNow, takeRecord } from "./holding.ts";
 import {
@@ -53,6 +54,8 @@ const HINT_SPREAD_PER_NODE_MS = 3;
 const HINT_EVERY_MS = 500;
 const HINTS_KEPT = 32;
 
+type Services = Readonly<Record<string, ServiceWord>>;
+
 /** What one node knows of another. */
 export interface PeerView {
   node: string;
@@ -102,12 +105,13 @@ export class Gossip {
     });
   }
 
-  /** Takes what this node has to say of its services. */
-  publish(nowMs: number, services: Readonly<Record<string, ServiceWord>>, revision: string | undefined): Effect[] {
+  /** Takes what this node has to say of its services, and of how it came up while that is news. */
+  publish(nowMs: number, services: Services, revision: string | undefined, cold?: ColdWord): Effect[] {
     return this.#run(nowMs, (state) => {
       const before = state.own;
-      state.own = { ...before, services, revision };
-      if (before.revision === revision && JSON.stringify(before.services) === JSON.stringify(services)) return;
+      state.own = { ...before, services, revision, cold };
+      const isSame = before.revision === revision && before.cold === cold;
+      if (isSame && JSON.stringify(before.services) === JSON.stringify(services)) return;
       state.publishing.dirty = true;
       publishIfDue(state);
     });

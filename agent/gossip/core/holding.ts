@@ -138,6 +138,7 @@ export function publishNow(state: State): void {
     ...{ v: 1 as const, realm, node, boot, seq: state.seq },
     ...(own.revision === undefined ? {} : { revision: own.revision }),
     ...(own.left ? { left: true as const } : {}),
+    ...(own.cold === undefined ? {} : { cold: own.cold }),
     services: own.services,
   };
   const record = signRecord(words, signer);

@@ -1,6 +1,7 @@
 // What one node of the gossip knows, and what it wants done: the data that the parts of the protocol work on, and the few
 // ways in which they change it. Pure: time comes in as a number, what is to be done goes out as effects.
 
+import type { ColdWord } from "../../../shared/cold-start.ts";
 import type { GossipEvent, Reachability } from "../../../shared/gossip-event.ts";
 import type { Message } from "./message.ts";
 import type { RecordBody, ServiceWord, SignedRecord, Signer, Version } from "./record.ts";
@@ -107,7 +108,13 @@ export interface State {
   strain: number;
   boot: number;
   seq: number;
-  own: { revision: string | undefined; services: Readonly<Record<string, ServiceWord>>; left: boolean };
+  own: {
+    revision: string | undefined;
+    services: Readonly<Record<string, ServiceWord>>;
+    left: boolean;
+    /** The same object as long as it need not be said anew. */
+    cold?: ColdWord | undefined;
+  };
   /** When the own record was last sent, and whether there is something new to say. */
   publishing: { tokens: number; filledMs: number; dirty: boolean };
   /** When the own boot was last raised against a record of another life. */
