@@ -5,6 +5,13 @@ import { randomBytes } from "node:crypto";
 
 import type { ColdWord } from "../../shared/cold-start.ts";
 import type { GossipEvent } from "../../shared/gossip-event.ts";
+import {
+  beginCounts,
+  beginRefusals,
+  type GossipStats,
+  REFUSAL_KINDS,
+  type RefusalKind,
+} from "../../shared/gossip-stats.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
 import { BootCounter } from "./boot-counter.ts";
 import { Gossip, type PeerView, TICK_MS } from "./core/gossip.ts";
@@ -39,6 +46,8 @@ export class GossipShell {
   readonly #transport: Transport;
   readonly #boots: BootCounter;
   readonly #refused = new Map<string, { count: number; saidMs: number }>();
+  readonly #refusedBy = beginRefusals();
+  readonly #frames = { sent: 0, received: 0 };
   #gossip: Gossip | undefined;
   #roster: Roster | undefined;
   #source: RosterSource | undefined;
@@ -69,8 +78,11 @@ export class GossipShell {
       onUp: (link) => this.#tell((gossip, nowMs) => gossip.linkUp(nowMs, link)),
       onDown: (id) => this.#tell((gossip, nowMs) => gossip.linkDown(nowMs, id)),
       onDialFailed: (node, refused) => this.#tell((gossip, nowMs) => gossip.dialFailed(nowMs, node, refused)),
-      onMessage: (id, message) => this.#tell((gossip, nowMs) => gossip.receive(nowMs, id, message)),
-      onRefused: (reason, address) => this.#refuse(reason, address),
+      onMessage: (id, message) => {
+        this.#frames.received += 1;
+        this.#tell((gossip, nowMs) => gossip.receive(nowMs, id, message));
+      },
+      onRefused: (kind, reason, address) => this.#refuse(kind, reason, address),
     });
   }
 
@@ -83,6 +95,19 @@ export class GossipShell {
   /** Refused so far, by reason. */
   get refusals(): Refusals {
     return Object.fromEntries([...this.#refused].map(([reason, { count }]) => [reason, count]));
+  }
+
+  /** What was counted since the agent's start. */
+  get stats(): GossipStats {
+    const { links, sentBytes, receivedBytes } = this.#transport.traffic;
+    const { counts, refused, strain } = this.#gossip?.stats ?? { counts: beginCounts(), refused: undefined, strain: 1 };
+    return {
+      ...{ ...counts, links, strain, bytesSent: sentBytes, bytesReceived: receivedBytes },
+      ...{ framesSent: this.#frames.sent, framesReceived: this.#frames.received },
+      refused: Object.fromEntries(
+        REFUSAL_KINDS.map((kind) => [kind, this.#refusedBy[kind] + (refused?.[kind] ?? 0)]),
+      ) as GossipStats["refused"],
+    };
   }
 
   get realm(): string | undefined {
@@ -200,6 +225,7 @@ export class GossipShell {
   #carryOut(effect: Exclude<Effect, { kind: "changed" }>): void {
     switch (effect.kind) {
       case "send":
+        this.#frames.sent += 1;
         return this.#transport.send(effect.link, effect.message);
       case "dial":
         return this.#transport.dial(effect.node, effect.address);
@@ -222,7 +248,8 @@ export class GossipShell {
   }
 
   /** Counts every refusal; says each reason once a minute. */
-  #refuse(reason: string, address: string): void {
+  #refuse(kind: RefusalKind, reason: string, address: string): void {
+    this.#refusedBy[kind] += 1;
     const nowMs = this.#options.clock.monotonicMs();
     const known = this.#refused.get(reason) ?? { count: 0, saidMs: -Infinity };
     known.count += 1;

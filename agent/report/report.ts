@@ -14,6 +14,7 @@ import { type Answer, answerError, answerJson, type Call } from "./answer.ts";
 import { AuditLog } from "./audit.ts";
 import { buildStepEntry } from "./audit-entry.ts";
 import { buildFleet } from "./fleet-document.ts";
+import { scrapeFleet } from "./gossip-metrics.ts";
 import { HistoryFile, pickHistory, readHistory } from "./history-file.ts";
 import { LiveEvents } from "./live-events.ts";
 import { judgeLiveness } from "./liveness.ts";
@@ -238,6 +239,7 @@ export class Report {
           dockerCalls: this.#parts?.dockerCalls?.(),
           steps: this.#steps,
           residentBytes: process.memoryUsage.rss(),
+          ...scrapeFleet(this.#parts, this.status()),
         }),
     };
   }

@@ -9,7 +9,7 @@ import { buildStatus } from "../../agent/report/status-document.ts";
 import { reduceStatus } from "../../agent/report/status-reducer.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
 import { TestReport } from "../builders/report.ts";
-import { buildTurn, buildView, NOW_MS } from "../builders/turns.ts";
+import { buildTurn, buildView, NOW_MS, STATS } from "../builders/turns.ts";
 
 function status(): StatusDocument {
   const turn = buildTurn({
@@ -33,6 +33,7 @@ const reader: FleetReader = {
   notes: [],
   realm: "prod",
   refusals: { "its key is not in fleet.toml": 12 },
+  stats: STATS,
   words: {},
   view: () => [
     {

@@ -3,6 +3,7 @@
 
 import type { ColdWord } from "../../../shared/cold-start.ts";
 import type { GossipEvent, Reachability } from "../../../shared/gossip-event.ts";
+import type { ProtocolCounts, RefusalKind } from "../../../shared/gossip-stats.ts";
 import type { Message } from "./message.ts";
 import type { RecordBody, ServiceWord, SignedRecord, Signer, Version } from "./record.ts";
 
@@ -134,6 +135,8 @@ export interface State {
   repairQueue: string[];
   hints: string[];
   refusals: Map<string, number>;
+  refused: Record<RefusalKind, number>;
+  counts: ProtocolCounts;
   effects: Effect[];
 }
 
@@ -168,7 +171,8 @@ export function sendTo(state: State, node: string, message: Message): boolean {
 }
 
 /** Counts what was refused, and says so at most once a minute for each peer and reason. */
-export function refuse(state: State, node: string, reason: string): void {
+export function refuse(state: State, node: string, kind: RefusalKind, reason: string): void {
+  state.refused[kind] += 1;
   const key = `${node}\n${reason}`;
   const saidMs = state.refusals.get(key);
   if (saidMs !== undefined && state.nowMs - saidMs < REFUSAL_EVERY_MS) return;
