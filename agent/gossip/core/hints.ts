@@ -11,14 +11,13 @@ const HINT_EVERY_MS = 500;
 const HINTS_KEPT = 32;
 
 /** When a hint is to be acted on. */
-function spreadHint(nodes: number, rng: () => number): number {
+export function spreadHint(nodes: number, rng: () => number): number {
   return Math.floor(rng() * Math.min(HINT_SPREAD_MS, nodes * HINT_SPREAD_PER_NODE_MS));
 }
 
 /** This node has seen a new revision. */
 export function sayHint(state: State, revision: string): void {
-  if (state.hints.includes(revision)) return;
-  remember(state, revision);
+  if (isKnownHint(state.hints, revision)) return;
   state.counts.hintsSent += 1;
   for (const { node } of state.peers.values()) sendTo(state, node, { t: "hint", revision });
 }
@@ -26,17 +25,19 @@ export function sayHint(state: State, revision: string): void {
 /** Another one has; at most so often from one peer, and each revision once. */
 export function takeHint(state: State, link: Link, revision: string): void {
   const peer = state.peers.get(link.node);
-  if (peer === undefined || state.hints.includes(revision) || state.nowMs < peer.hintMs) return;
+  if (peer === undefined || state.nowMs < peer.hintMs || isKnownHint(state.hints, revision)) return;
   state.counts.hintsReceived += 1;
   peer.hintMs = state.nowMs + HINT_EVERY_MS;
-  remember(state, revision);
   if (revision === state.own.revision) return;
   state.effects.push({ kind: "hint", revision, delayMs: spreadHint(state.roster.size, state.options.rng) });
   if (state.linked.size + 1 < state.roster.size)
     for (const { node } of state.peers.values()) if (node !== link.node) sendTo(state, node, { t: "hint", revision });
 }
 
-function remember(state: State, revision: string): void {
-  state.hints.push(revision);
-  if (state.hints.length > HINTS_KEPT) state.hints.shift();
+/** Was this revision told before? It is from now on. */
+export function isKnownHint(hints: string[], revision: string): boolean {
+  if (hints.includes(revision)) return true;
+  hints.push(revision);
+  if (hints.length > HINTS_KEPT) hints.shift();
+  return false;
 }
