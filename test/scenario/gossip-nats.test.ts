@@ -79,7 +79,7 @@ describe("a server that fails", () => {
       expect(b.shell.look("vm-a").stale).toMatch(
         /^vm-a was not reached yet: the NATS server nats:\/\/127\.0\.0\.1:\d+ cannot be/,
       );
-      expect(b.shell.notes.join()).toMatch(/tried again within 10 s/);
+      expect(b.shell.notes.join()).toMatch(/tried again within 5 s/);
       a.shell.say({ db: { ...READY, start: `while-away-${wipe}` } }, undefined);
       if (wipe) server.wipe();
       await server.start();

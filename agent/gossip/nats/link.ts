@@ -1,6 +1,8 @@
 // The connection to a NATS server: records in a bucket of its key-value store, everything else on subjects of the realm. It connects
 // anew for as long as it takes, and says why it cannot. Used by the shell; nothing here believes what comes in.
 
+import { randomBytes } from "node:crypto";
+
 import type { KV } from "@nats-io/kv";
 import type { NatsConnection } from "@nats-io/transport-node";
 
@@ -26,7 +28,9 @@ export interface NatsLinkOptions {
 }
 
 const RETRY_FIRST_MS = 500;
-const RETRY_MOST_MS = 10_000;
+const RETRY_MOST_MS = 5_000;
+/** Not all nodes come at one moment when a server is back. */
+const JITTER = 0.3;
 /** What nobody puts again is forgotten; owners put theirs every four minutes. */
 const BUCKET_TTL_MS = 600_000;
 const LARGEST_VALUE_BYTES = 4 * LARGEST_BODY;
@@ -115,8 +119,8 @@ export class NatsLink {
     this.#server = server;
     this.#turn += 1;
     try {
-      const { connect } = await import("@nats-io/transport-node");
-      const connection = await connect(await buildConnection(settings, node, server));
+      const { default: transport } = await import("@nats-io/transport-node");
+      const connection = await transport.connect(await buildConnection(settings, node, server));
       if (this.#closed) return await connection.close();
       this.#connection = connection;
       const cancel = clock.after(OPEN_MS, () => void connection.close());
@@ -151,7 +155,8 @@ export class NatsLink {
     this.#reason = undefined;
     if (this.#closed) return;
     const { clock } = this.#options;
-    const delayMs = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(this.#attempts, 10));
+    const jitter = 1 - JITTER * (randomBytes(1).readUInt8() / 256);
+    const delayMs = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(this.#attempts, 10)) * jitter;
     this.#attempts += 1;
     this.trouble = `the NATS server ${this.#server} cannot be used: ${why}; tried again within ${RETRY_MOST_MS / 1_000} s`;
     this.#options.onDown(this.trouble);
@@ -186,8 +191,9 @@ export class NatsLink {
 
   async #open(connection: NatsConnection): Promise<void> {
     const { realm, settings } = this.#options;
-    const [{ Kvm }, { jetstream }] = await Promise.all([import("@nats-io/kv"), import("@nats-io/jetstream")]);
-    const kvm = new Kvm(jetstream(connection, { timeout: PUT_MS }));
+    const { default: kv } = await import("@nats-io/kv");
+    const { default: stream } = await import("@nats-io/jetstream");
+    const kvm = new kv.Kvm(stream.jetstream(connection, { timeout: PUT_MS }));
     const bucket = await kvm.create(`orca-${realm}`, {
       ...{ history: 1, ttl: BUCKET_TTL_MS, maxValueSize: LARGEST_VALUE_BYTES, replicas: settings.replicas },
       description: `orca: what the nodes of ${realm} say of their services, signed by each`,

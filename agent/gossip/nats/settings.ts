@@ -60,10 +60,11 @@ async function buildAuthenticator({
   nkeyFile,
 }: NatsSettings): Promise<NodeConnectionOptions["authenticator"]> {
   if (credsFile === undefined && nkeyFile === undefined) return undefined;
-  const { credsAuthenticator, nkeyAuthenticator } = await import("@nats-io/transport-node");
+  const { default: transport } = await import("@nats-io/transport-node");
   const encoder = new TextEncoder();
-  if (credsFile !== undefined) return credsAuthenticator(encoder.encode((await readSecretFile(credsFile)).expose()));
-  return nkeyAuthenticator(encoder.encode((await readSecretFile(nkeyFile ?? "")).expose()));
+  if (credsFile !== undefined)
+    return transport.credsAuthenticator(encoder.encode((await readSecretFile(credsFile)).expose()));
+  return transport.nkeyAuthenticator(encoder.encode((await readSecretFile(nkeyFile ?? "")).expose()));
 }
 
 async function readPlain(file: string): Promise<string> {
