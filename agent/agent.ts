@@ -5,6 +5,7 @@ import { FrontControl, type FrontPort } from "./apply/front-control.ts";
 import type { Tools } from "./apply/handlers.ts";
 import { ImageLookup } from "./apply/image-lookup.ts";
 import { SecretDelivery } from "./apply/secret-delivery.ts";
+import { ColdStarts } from "./cold-starts.ts";
 import { DesiredBuilder } from "./desired-builder.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import type { Engine } from "./docker/engine.ts";
@@ -93,6 +94,7 @@ export class Agent {
   readonly #reconciler: Reconciler;
   readonly #peers: PeerPort;
   readonly #redactor: Redactor;
+  readonly coldStarts: ColdStarts;
   #stopping = false;
   #loop: Promise<void> = Promise.resolve();
 
@@ -128,6 +130,8 @@ export class Agent {
     this.#monitor = new Monitor({ clock, exec, onChange: onHealth, ...options.probes });
     const { settings, peers } = options;
     this.#peers = "kind" in peers ? fixPeers(peers) : peers;
+    const memory = this.store.loadColdStarts();
+    this.coldStarts = new ColdStarts({ node, clock, emit, memory, peers: this.#peers });
     this.#builder = new DesiredBuilder({
       source,
       settings,
@@ -147,6 +151,7 @@ export class Agent {
       clock,
       emit,
       peers: this.#peers,
+      coldStarts: this.coldStarts,
       settings: options.planSettings,
       secrets: this.secrets,
       delivery: this.delivery,
@@ -165,6 +170,7 @@ export class Agent {
     this.#peers.watch(
       () => this.#queue.fire("peers", true),
       () => this.lookAtSource(),
+      () => this.coldStarts.hear(),
     );
     this.#observer.start();
     this.#queue.fire("start");

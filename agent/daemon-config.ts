@@ -1,6 +1,7 @@
 // What a running agent is told, whether by a config file or by the command line. Types only.
 
 import type { DesiredSettings } from "./desired/settings.ts";
+import type { NatsSettings } from "./gossip/nats/settings.ts";
 import type { PeerHealth } from "./plan/world.ts";
 import type { CommitStatusSettings } from "./report/commit-status.ts";
 import type { SecretsConfig } from "./secrets/open.ts";
@@ -27,8 +28,10 @@ export interface WebhookSettings {
 
 /** Where peers reach this node, and where its key is. */
 interface GossipSettings {
-  listen: string;
+  /** Undefined where it travels through NATS. */
+  listen: string | undefined;
   identityFile: string;
+  nats: NatsSettings | undefined;
 }
 
 /** Everything a running agent is told. */

@@ -63,6 +63,7 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
     exec: engine.exec,
     request: (request) => agent.request(request),
     planNow: () => agent.preview(),
+    coldStarts: () => agent.coldStarts.list(),
     dockerCalls: () => engine.calls(),
     ...(fleet === undefined ? {} : { fleet: fleet.shell }),
   });

@@ -4,6 +4,7 @@
 import type { Executor } from "./apply/executor.ts";
 import type { FrontPort } from "./apply/front-control.ts";
 import type { SecretDelivery } from "./apply/secret-delivery.ts";
+import type { ColdStarts } from "./cold-starts.ts";
 import type { BuiltState, DesiredBuilder } from "./desired-builder.ts";
 import type { Monitor } from "./health/monitor.ts";
 import { type Probed, selectEndpoints, selectTarget, selectTargets } from "./health/targets.ts";
@@ -39,6 +40,7 @@ export interface ReconcilerParts {
   clock: Clock;
   emit: Emit;
   peers: PeerPort;
+  coldStarts: Pick<ColdStarts, "look" | "memory">;
   settings: PlanSettings;
   secrets: Pick<SecretKeeper, "use" | "refresh">;
   delivery: Pick<SecretDelivery, "hashes" | "verify">;
@@ -91,7 +93,7 @@ export class Reconciler {
    * @returns how many milliseconds the next turn may wait
    */
   async turn(): Promise<number> {
-    const { builder, executor, monitor, clock, peers, settings } = this.#parts;
+    const { builder, executor, monitor, clock, peers, settings, coldStarts } = this.#parts;
     const startedMs = clock.nowMs();
     this.#takeRequests();
     if (builder.needsAdoption) this.#engine = await this.#readEngine(undefined, false);
@@ -112,8 +114,9 @@ export class Reconciler {
     };
     const planned = plan(this.#world);
     builder.noteSettled(listSettled(planned.services));
+    const cold = coldStarts.look(this.#world, planned);
     this.#remember(planned, built);
-    peers.tell(this.#world, planned);
+    peers.tell(this.#world, planned, cold);
     monitor.watch(selectTargets(desired, observed.engine), selectEndpoints(desired, observed.engine));
     executor.cancel(planned.cancel);
     executor.begin(planned.operations, (hash) => desired.contents.get(hash) ?? store.findContent(hash));
@@ -174,7 +177,7 @@ export class Reconciler {
 
   /** Memory is on disk before anything is done, so that a kill in between forgets nothing. */
   #remember(planned: Plan, built: BuiltState): void {
-    const { store, emit, clock } = this.#parts;
+    const { store, emit, clock, coldStarts } = this.#parts;
     this.#memory = planned.memory;
     // An engine that did not answer has not seen the outcomes: they wait for a turn that can use them.
     if (this.#engine.reachable) this.#outcomes = [];
@@ -182,7 +185,8 @@ export class Reconciler {
     this.#unsaved.newReleases.push(...planned.newReleases);
     try {
       const { memory } = planned;
-      store.save({ memory, inForce: built.inForce, contents: built.desired?.contents ?? new Map(), ...this.#unsaved });
+      const contents = built.desired?.contents ?? new Map();
+      store.save({ memory, coldStarts: coldStarts.memory, inForce: built.inForce, contents, ...this.#unsaved });
       this.#unsaved = { newExits: [], newReleases: [] };
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);

@@ -132,6 +132,47 @@ const alerts = z.strictObject({
   repeat: durationMs.default(21_600_000),
 });
 
+/** Status shows it, so nothing secret may stand in it. */
+const natsUrl = z
+  .string()
+  .refine((text) => /^(nats|tls):\/\/[\w.-]+(:\d{1,5})?$|^(nats|tls):\/\/\[[0-9a-fA-F:]+\](:\d{1,5})?$/.test(text), {
+    message: "a NATS server has a name or address and a port, and no user or password",
+    params: { hint: 'write "tls://nats.example.com:4222", and the credentials into creds_file' },
+  });
+
+const natsBackend = z
+  .strictObject({
+    nats: z
+      .union([natsUrl, z.array(natsUrl).min(1).max(16)])
+      .transform((value) => (typeof value === "string" ? [value] : value))
+      .describe("The servers, tls:// or nats://; any one that answers is used."),
+    creds_file: absolutePath.optional().describe("Root-owned 0600 file with a user's credentials, as nsc writes it."),
+    nkey_file: absolutePath.optional().describe("Root-owned 0600 file with a user's NKey seed."),
+    ca_file: absolutePath.optional().describe("The CA, in PEM form, that the server's certificate must come from."),
+    cert_file: absolutePath.optional().describe("This node's certificate, where the server asks for one."),
+    key_file: absolutePath.optional().describe("Root-owned 0600 file with its key."),
+    replicas: z
+      .union([z.literal(1), z.literal(3), z.literal(5)])
+      .default(1)
+      .describe("Copies of the bucket, where the agents make it: at most as many as there are servers."),
+  })
+  .refine(({ creds_file: creds, nkey_file: nkey }) => creds === undefined || nkey === undefined, {
+    message: "an agent goes to the server as one user",
+    params: { hint: "write creds_file or nkey_file" },
+  })
+  .refine(({ nats, ca_file: ca, cert_file: cert }) => (ca ?? cert) === undefined || nats.every(isTls), {
+    message: "certificates are for TLS",
+    params: { hint: "write tls:// into nats, for each server" },
+  })
+  .refine(({ cert_file: cert, key_file: key }) => (cert === undefined) === (key === undefined), {
+    message: "a certificate and its key go together",
+    params: { hint: "write cert_file and key_file" },
+  });
+
+function isTls(url: string): boolean {
+  return url.startsWith("tls:");
+}
+
 /** The schema of agent.toml. */
 export const agentConfigSchema = z
   .strictObject({
@@ -140,9 +181,13 @@ export const agentConfigSchema = z
     secrets: secrets.optional(),
     gossip: z
       .strictObject({
-        listen: listenAddress,
+        listen: listenAddress.optional().describe("This node's private address; not with a backend."),
         identity_file: absolutePath,
-        backend: z.strictObject({ nats: z.url({ protocol: /^(nats|tls)$/ }) }).optional(),
+        backend: natsBackend.optional(),
+      })
+      .refine(({ listen, backend }) => (listen === undefined) !== (backend === undefined), {
+        message: "nodes speak to each other on listen, or through backend, not both and not neither",
+        params: { hint: 'write listen = "10.0.0.10:7946" or backend = { nats = "tls://nats.example.com:4222" }' },
       })
       .optional(),
     status: z

@@ -1,5 +1,6 @@
 // What the agent tells report/: plain data, never a secret value. The rest of the agent gets `emit` and nothing else.
 
+import type { ColdStartReport } from "./cold-start.ts";
 import type { DesiredState } from "./desired-state.ts";
 import type { GossipEvent } from "./gossip-event.ts";
 import type { Hold } from "./hold.ts";
@@ -66,6 +67,8 @@ export type AgentEvent =
   | { kind: "host-files-read"; atMs: number; message: string | undefined }
   /** Something happened between nodes. */
   | { kind: "gossip"; atMs: number; event: GossipEvent }
+  /** This node, or several of the realm, came up anew, and that is over. */
+  | { kind: "cold-start"; atMs: number; report: ColdStartReport }
   /** The webhook listens, or why it does not take pushes; without an address it was turned off. */
   | { kind: "webhook"; atMs: number; listen: string | undefined; trouble: string | undefined }
   /**

@@ -24,6 +24,12 @@ export const SERVICE_STATES = [
 /** One of `SERVICE_STATES`. */
 export type ServiceState = (typeof SERVICE_STATES)[number];
 
+/**
+ * Where a start stands: at its gate, open but without a start slot, or begun; `without` names what it requires or wants and
+ * did not get.
+ */
+export type StartStage = { at: "gate" } | { at: "slot" } | { at: "begun"; without: readonly string[] };
+
 /** One service as a plan sees it. */
 export interface ServiceView {
   name: string;
@@ -45,6 +51,8 @@ export interface ServiceView {
   image: string | undefined;
   owner: string | undefined;
   memoryCapBytes: number | undefined;
+  /** Left out where nothing is being started. */
+  start?: StartStage;
   /** Things worth knowing that are no fault: started ungated, parts of the manifest not acted on. */
   notes: readonly string[];
 }

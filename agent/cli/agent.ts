@@ -1,6 +1,5 @@
 // `orca agent`: the daemon, as systemd runs it.
 
-import { CommandError } from "./exit-codes.ts";
 import { runDaemon } from "../daemon.ts";
 import type { DaemonConfig } from "../daemon-config.ts";
 import { readHostFile } from "../host/host-files.ts";
@@ -35,6 +34,15 @@ function chooseCommitStatus(source: AgentConfig["source"]): DaemonConfig["commit
   return { url: git.url, apiUrl, tokenFile, caFile: git.ca_file, targetUrl };
 }
 
+function chooseGossip(gossip: AgentConfig["gossip"]): DaemonConfig["gossip"] {
+  if (gossip === undefined) return undefined;
+  const { listen, identity_file: identityFile, backend } = gossip;
+  if (backend === undefined) return { listen, identityFile, nats: undefined };
+  const { nats: servers, creds_file: credsFile, nkey_file: nkeyFile, ca_file: caFile, replicas } = backend;
+  const { cert_file: certFile, key_file: keyFile } = backend;
+  return { listen, identityFile, nats: { servers, credsFile, nkeyFile, caFile, certFile, keyFile, replicas } };
+}
+
 /** What the host's configuration says of secrets, as the agent is told. */
 export function describeProvider(secrets: AgentConfig["secrets"]): SecretsConfig {
   const common = { keyFile: secrets?.key_file, maxStaleMs: secrets?.max_stale ?? DEFAULT_MAX_STALE_MS };
@@ -57,13 +65,8 @@ export async function agent(options: AgentCommandOptions): Promise<number> {
 async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
   const config = await readHostFile(agentConfigSchema, options.config);
   const source = chooseSource(config.source, options.config);
-  if (config.gossip?.backend !== undefined)
-    throw new CommandError(
-      "gossip.backend is not acted on by this version: take it out; nodes talk to each other directly",
-    );
   const policyFile = existsSync(config.policy.file) ? config.policy.file : undefined;
   const { webhook } = config.source;
-  const { gossip } = config;
   return {
     node: config.node,
     command: `orca agent --config ${options.config}`,
@@ -85,7 +88,7 @@ async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
     secrets: describeProvider(config.secrets),
     hostNotes: listNotes(config.source),
     peers: { kind: "known", services: {} },
-    gossip: gossip === undefined ? undefined : { listen: gossip.listen, identityFile: gossip.identity_file },
+    gossip: chooseGossip(config.gossip),
     alerts:
       config.alerts === undefined
         ? undefined

@@ -42,7 +42,8 @@ function chooseRealm(found: readonly string[], asked: string | undefined): strin
     throw new CommandError(`there is no realm ${asked}; there are ${realms.join(", ")}`);
   const [only, ...more] = realms;
   if (asked !== undefined) return asked;
-  if (only === undefined) throw new CommandError("there is no fleet.toml, or no node in it");
+  if (only === undefined)
+    throw new CommandError("there is no valid fleet.toml with a node in it: orca lint says what is wrong");
   if (more.length > 0) throw new CommandError(`name a realm with --env: there are ${realms.join(", ")}`);
   return only;
 }

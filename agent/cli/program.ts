@@ -5,6 +5,7 @@ import { Argument, Command, Option } from "commander";
 import { addClientCommands } from "./client-program.ts";
 import type { AgentCommandOptions } from "./agent.ts";
 import type { FleetPlanOptions } from "./fleet-plan.ts";
+import type { FleetReportOptions } from "./fleet-report.ts";
 import type { KeygenOptions } from "./keygen.ts";
 import type { PlanOptions } from "./plan.ts";
 import { addDrill, addSecrets } from "./secrets-program.ts";
@@ -148,10 +149,11 @@ function addKeygen(program: Command): void {
 }
 
 function addFleet(program: Command): void {
-  program
+  const fleet = program
     .command("fleet")
     .description("the whole fleet")
-    .addHelpText("after", "\nExample:\n  orca fleet plan ./platform --env prod")
+    .addHelpText("after", "\nExample:\n  orca fleet plan ./platform --env prod\n  orca fleet report");
+  fleet
     .command("plan")
     .description(
       "how a realm comes up after a power loss: waves, critical path, and an estimate from measured start times",
@@ -167,6 +169,19 @@ function addFleet(program: Command): void {
         (await import("./fleet-plan.ts")).fleetPlan(directory, options),
       ),
     );
+  fleet
+    .command("report")
+    .description(
+      "how this node or its realm came up the last time: critical path, overhead, who waited for whom, who was missing",
+    )
+    .option("--socket <path>", "the agent's unix socket (also ORCA_SOCKET; default /run/orca/agent.sock)")
+    .option("--json", "prints the last reports as JSON")
+    .addHelpText(
+      "after",
+      "\nEnds with 0 when everything came up with all it needs, 3 when not or not yet, 1 when there is no report." +
+        "\n\nExample:\n  orca fleet report\n  orca fleet report --json | jq '.reports[0].path'",
+    )
+    .action(run(async (options: FleetReportOptions) => (await import("./fleet-report.ts")).fleetReport(options)));
 }
 
 function addSchema(program: Command): void {

@@ -1,8 +1,9 @@
 // What the loop is told of other nodes: their services' health as their owners said it, as long as that is their present word.
 // Made by daemon.ts over the shell.
 
-import type { PeerPort } from "../peers.ts";
+import type { PeerCold, PeerPort } from "../peers.ts";
 import type { PeerHealth, Plan, World } from "../plan/world.ts";
+import type { ColdWord } from "../../shared/cold-start.ts";
 import type { DesiredState } from "../../shared/desired-state.ts";
 import type { ServiceWord } from "./core/record.ts";
 import type { GossipShell } from "./shell.ts";
@@ -37,24 +38,32 @@ export class LivePeers implements PeerPort {
       this.#targets = selectTargets(desired);
     }
     const known = this.#look();
-    this.#answer = summarize(known);
+    this.#answer = this.#summarize(known);
     return known;
   }
 
-  tell(world: World, planned: Plan): void {
+  tell(world: World, planned: Plan, cold: ColdWord | undefined): void {
     this.#words = describeWords(world, planned.services, this.#words);
     const { revision, held } = world.desired;
-    this.#shell.say(this.#words, revision);
+    this.#shell.say(this.#words, revision, cold);
     // What is held here may be in force elsewhere: the hint says only that there is something to look at.
     const isNew = held === undefined && revision !== this.#revision;
     if (isNew && this.#revision !== undefined && !revision.startsWith("dir:")) this.#shell.hint(revision);
     this.#revision = revision;
   }
 
-  watch(onChange: () => void, onHint: () => void): void {
+  coldWords(): PeerCold[] {
+    return this.#shell.view().map(({ node, state, why, words }) => ({
+      ...{ node, version: `${words?.boot}.${words?.seq}`, word: words?.cold },
+      why: state === "alive" ? undefined : why,
+    }));
+  }
+
+  watch(onChange: () => void, onHint: () => void, onWords: () => void): void {
     this.#shell.onHint = onHint;
     this.#shell.onChange = () => {
-      if (summarize(this.#look()) !== this.#answer) onChange();
+      onWords();
+      if (this.#summarize(this.#look()) !== this.#answer) onChange();
     };
   }
 
@@ -67,6 +76,14 @@ export class LivePeers implements PeerPort {
       ({ node, service }) => [`${node}/${service}`, this.#judge(node, service)] as const,
     );
     return { kind: "known", services: Object.fromEntries(services), waits: this.#listWaits() };
+  }
+
+  /** What of an answer may change a plan, and who has begun or ended a cold start; times in explanations count down and change none. */
+  #summarize(known: Known): string {
+    const cold = this.coldWords().flatMap(({ node, word }) =>
+      word === undefined ? [] : [[node, word.run, word.done]],
+    );
+    return JSON.stringify([known, cold]).replaceAll(/\d+(ms|[smhd])/g, "#");
   }
 
   #judge(node: string, service: string): Known["services"][string] {
@@ -111,9 +128,4 @@ function selectTargets({ node: own, services }: DesiredState): { node: string; s
       : [],
   );
   return [...waited, ...moved];
-}
-
-/** What of an answer may change a plan; times in the explanations count down and change none. */
-function summarize(known: Known): string {
-  return JSON.stringify(known).replaceAll(/\d+(ms|[smhd])/g, "#");
 }

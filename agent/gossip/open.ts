@@ -1,17 +1,22 @@
 // Puts the gossip of a node together: its identity, made where it is missing, the shell, and the loop's view of it. Called by
 // daemon.ts.
 
+import type { GossipEvent } from "../../shared/gossip-event.ts";
 import type { Emit } from "../../shared/event.ts";
 import { runChild } from "../host/child-process.ts";
 import type { Clock } from "../host/clock.ts";
 import { type Identity, loadIdentity, makeIdentity } from "./identity.ts";
 import { LivePeers } from "./live-peers.ts";
-import { GossipShell } from "./shell.ts";
+import type { NatsSettings } from "./nats/settings.ts";
+import type { NatsShell } from "./nats/shell.ts";
+import type { GossipShell, ShellOptions } from "./shell.ts";
 
 /** What the gossip needs. */
 export interface GossipParts {
   node: string;
-  listen: string;
+  /** Undefined where it travels through NATS. */
+  listen: string | undefined;
+  nats: NatsSettings | undefined;
   identityFile: string;
   stateDir: string;
   /** The program whose command `make-identity` makes a missing key. */
@@ -22,7 +27,7 @@ export interface GossipParts {
 
 /** The gossip, as the loop and as the report see it. */
 export interface OpenGossip {
-  shell: GossipShell;
+  shell: GossipShell | NatsShell;
   peers: LivePeers;
 }
 
@@ -33,12 +38,16 @@ const MAKE_BYTES = 256 * 1024 ** 2;
 export async function openGossip(parts: GossipParts): Promise<OpenGossip> {
   const { identityFile, program, clock, emit } = parts;
   const identity = (await loadIdentity(identityFile)) ?? (await makeInChild(identityFile, program));
-  const shell = new GossipShell({
-    ...parts,
-    identity,
-    onEvent: (event) => emit({ kind: "gossip", atMs: clock.nowMs(), event }),
-  });
+  const onEvent = (event: GossipEvent): void => emit({ kind: "gossip", atMs: clock.nowMs(), event });
+  const shell = await openShell({ ...parts, identity, onEvent });
   return { shell, peers: new LivePeers(shell) };
+}
+
+/** Each way is loaded only where it is used. */
+async function openShell(options: GossipParts & Omit<ShellOptions, "listen">): Promise<OpenGossip["shell"]> {
+  const { nats, listen = "" } = options;
+  if (nats === undefined) return new (await import("./shell.ts")).GossipShell({ ...options, listen });
+  return new (await import("./nats/shell.ts")).NatsShell({ ...options, nats });
 }
 
 /** What makes a certificate takes memory that the agent would keep: a process of its own gives it back. */

@@ -54,14 +54,16 @@ function findTrouble(own: FleetMember | undefined, key: string | undefined, ownK
 
 /** Who shows this key? Peers of the realm are let in, everyone else is refused with the reason. */
 export function judgeKey(roster: Roster | undefined, key: string): KeyVerdict {
-  if (roster === undefined) return { refused: "nothing is known of the fleet yet" };
+  if (roster === undefined) return { kind: "not-taking-part", refused: "nothing is known of the fleet yet" };
   const owner = roster.owners.get(key);
-  if (owner === undefined) return { refused: "its key is not in fleet.toml" };
-  if (owner.node === roster.node) return { refused: "it shows this node's own key: another machine has a copy of it" };
-  if (owner.realm !== roster.realm) return { refused: `${owner.node} belongs to another realm (${owner.realm})` };
+  if (owner === undefined) return { kind: "unknown-key", refused: "its key is not in fleet.toml" };
+  if (owner.node === roster.node)
+    return { kind: "own-key", refused: "it shows this node's own key: another machine has a copy of it" };
+  if (owner.realm !== roster.realm)
+    return { kind: "other-realm", refused: `${owner.node} belongs to another realm (${owner.realm})` };
   return roster.members.has(owner.node)
     ? { node: owner.node }
-    : { refused: roster.trouble ?? "this node takes no part" };
+    : { kind: "not-taking-part", refused: roster.trouble ?? "this node takes no part" };
 }
 
 /** Does a stream come from where a node of the realm lives? Says nothing of who it is. */

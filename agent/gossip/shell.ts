@@ -3,7 +3,15 @@
 
 import { randomBytes } from "node:crypto";
 
+import type { ColdWord } from "../../shared/cold-start.ts";
 import type { GossipEvent } from "../../shared/gossip-event.ts";
+import {
+  beginCounts,
+  beginRefusals,
+  type GossipStats,
+  REFUSAL_KINDS,
+  type RefusalKind,
+} from "../../shared/gossip-stats.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
 import { BootCounter } from "./boot-counter.ts";
 import { Gossip, type PeerView, TICK_MS } from "./core/gossip.ts";
@@ -38,6 +46,8 @@ export class GossipShell {
   readonly #transport: Transport;
   readonly #boots: BootCounter;
   readonly #refused = new Map<string, { count: number; saidMs: number }>();
+  readonly #refusedBy = beginRefusals();
+  readonly #frames = { sent: 0, received: 0 };
   #gossip: Gossip | undefined;
   #roster: Roster | undefined;
   #source: RosterSource | undefined;
@@ -47,7 +57,7 @@ export class GossipShell {
   /** The counter of this start; undefined until it was raised. */
   #boot: number | undefined;
   #starting: Promise<void> | undefined;
-  #said: { services: Readonly<Record<string, ServiceWord>>; revision: string | undefined } | undefined;
+  #said: Parameters<GossipShell["say"]> | undefined;
   /** What is known of some nodes has changed; undefined stands for the roster. */
   onChange: (nodes: ReadonlySet<string | undefined>) => void = () => undefined;
   /** A peer has seen a new revision in Git. */
@@ -68,8 +78,11 @@ export class GossipShell {
       onUp: (link) => this.#tell((gossip, nowMs) => gossip.linkUp(nowMs, link)),
       onDown: (id) => this.#tell((gossip, nowMs) => gossip.linkDown(nowMs, id)),
       onDialFailed: (node, refused) => this.#tell((gossip, nowMs) => gossip.dialFailed(nowMs, node, refused)),
-      onMessage: (id, message) => this.#tell((gossip, nowMs) => gossip.receive(nowMs, id, message)),
-      onRefused: (reason, address) => this.#refuse(reason, address),
+      onMessage: (id, message) => {
+        this.#frames.received += 1;
+        this.#tell((gossip, nowMs) => gossip.receive(nowMs, id, message));
+      },
+      onRefused: (kind, reason, address) => this.#refuse(kind, reason, address),
     });
   }
 
@@ -84,13 +97,26 @@ export class GossipShell {
     return Object.fromEntries([...this.#refused].map(([reason, { count }]) => [reason, count]));
   }
 
+  /** What was counted since the agent's start. */
+  get stats(): GossipStats {
+    const { links, sentBytes, receivedBytes } = this.#transport.traffic;
+    const { counts, refused, strain } = this.#gossip?.stats ?? { counts: beginCounts(), refused: undefined, strain: 1 };
+    return {
+      ...{ ...counts, links, strain, bytesSent: sentBytes, bytesReceived: receivedBytes },
+      ...{ framesSent: this.#frames.sent, framesReceived: this.#frames.received },
+      refused: Object.fromEntries(
+        REFUSAL_KINDS.map((kind) => [kind, this.#refusedBy[kind] + (refused?.[kind] ?? 0)]),
+      ) as GossipStats["refused"],
+    };
+  }
+
   get realm(): string | undefined {
     return this.#roster?.realm;
   }
 
   /** What this node said last. */
   get words(): Readonly<Record<string, ServiceWord>> {
-    return this.#said?.services ?? {};
+    return this.#said?.[0] ?? {};
   }
 
   /** Every other node of the realm. */
@@ -118,10 +144,10 @@ export class GossipShell {
     this.#applyRoster();
   }
 
-  /** Takes what this node has to say of its services. */
-  say(services: Readonly<Record<string, ServiceWord>>, revision: string | undefined): void {
-    this.#said = { services, revision };
-    this.#tell((gossip, nowMs) => gossip.publish(nowMs, services, revision));
+  /** Takes what this node has to say of its services, and of how it came up while that is news. */
+  say(...said: [services: Readonly<Record<string, ServiceWord>>, revision: string | undefined, cold?: ColdWord]): void {
+    this.#said = said;
+    this.#tell((gossip, nowMs) => gossip.publish(nowMs, ...said));
   }
 
   /** This node has seen a new revision. */
@@ -164,7 +190,7 @@ export class GossipShell {
       clock.monotonicMs(),
     );
     this.#applyRoster();
-    if (this.#said !== undefined) this.say(this.#said.services, this.#said.revision);
+    if (this.#said !== undefined) this.say(...this.#said);
   }
 
   /** Realms do not mix: this node was put into another one, and knows nothing of it yet. */
@@ -199,6 +225,7 @@ export class GossipShell {
   #carryOut(effect: Exclude<Effect, { kind: "changed" }>): void {
     switch (effect.kind) {
       case "send":
+        this.#frames.sent += 1;
         return this.#transport.send(effect.link, effect.message);
       case "dial":
         return this.#transport.dial(effect.node, effect.address);
@@ -221,7 +248,8 @@ export class GossipShell {
   }
 
   /** Counts every refusal; says each reason once a minute. */
-  #refuse(reason: string, address: string): void {
+  #refuse(kind: RefusalKind, reason: string, address: string): void {
+    this.#refusedBy[kind] += 1;
     const nowMs = this.#options.clock.monotonicMs();
     const known = this.#refused.get(reason) ?? { count: 0, saidMs: -Infinity };
     known.count += 1;

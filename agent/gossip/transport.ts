@@ -13,13 +13,14 @@ import {
   type TLSSocket,
 } from "node:tls";
 
+import type { RefusalKind } from "../../shared/gossip-stats.ts";
 import { isEveryAddress } from "../../shared/published-port.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
 import { encodeMessage, type Message, MessageReader } from "./core/message.ts";
 import { describeKey, type Identity } from "./identity.ts";
 
 /** Who a key belongs to, by fleet.toml: a peer, or why it is refused. */
-export type KeyVerdict = { node: string } | { refused: string };
+export type KeyVerdict = { node: string } | { refused: string; kind: RefusalKind };
 
 /** What the transport needs. */
 export interface TransportOptions {
@@ -37,7 +38,7 @@ export interface TransportOptions {
   onDialFailed(node: string, refused: boolean): void;
   onMessage(id: number, message: Message): void;
   /** Something was refused. Called for each; whoever listens bounds what is said of it. */
-  onRefused(reason: string, address: string): void;
+  onRefused(kind: RefusalKind, reason: string, address: string): void;
 }
 
 interface Connection {
@@ -72,6 +73,8 @@ export class Transport {
   readonly #shown = new Map<string, { socket: Socket; shown: () => void; from: string }>();
   /** The message that was sent last. */
   #encoded: { message: Message; frame: Buffer } | undefined;
+  /** What went over links that have ended. */
+  readonly #ended = { sent: 0, received: 0 };
   #ids = 0;
   #closed = false;
   #cancelRetry: CancelTimer = () => undefined;
@@ -102,6 +105,16 @@ export class Transport {
       this.trouble = `peers cannot reach this node: ${host}:${port} cannot be bound (${reason}); tried again every 5 s`;
       if (!this.#closed) this.#cancelRetry = clock.after(RETRY_MS, () => void this.start());
     }
+  }
+
+  /** The links that stand, and what went over all there ever were. */
+  get traffic(): { links: number; sentBytes: number; receivedBytes: number } {
+    let { sent, received } = this.#ended;
+    for (const { socket } of this.#connections.values()) {
+      sent += socket.bytesWritten;
+      received += socket.bytesRead;
+    }
+    return { links: this.#connections.size, sentBytes: sent, receivedBytes: received };
   }
 
   /** Ends every stream. */
@@ -154,10 +167,9 @@ export class Transport {
     socket.once("close", () => fail(false));
     socket.once("secureConnect", () => {
       const verdict = this.#judge(socket);
-      const wrong =
-        "refused" in verdict ? verdict.refused : verdict.node === node ? undefined : `it is ${verdict.node}`;
-      if (wrong === undefined) return;
-      this.#options.onRefused(`at the address of ${node}: ${wrong}`, address);
+      if ("node" in verdict && verdict.node === node) return;
+      const wrong = "refused" in verdict ? verdict : { refused: `it is ${verdict.node}`, kind: "wrong-node" as const };
+      this.#options.onRefused(wrong.kind, `at the address of ${node}: ${wrong.refused}`, address);
       fail(false);
     });
     // A peer that does not want this node ends the stream; one that does introduces itself. Only then is it a link.
@@ -176,7 +188,7 @@ export class Transport {
     if (connection === undefined) return;
     const { socket, node } = connection;
     if (socket.writableLength > MOST_WAITING_BYTES) {
-      this.#options.onRefused(`${node} does not read what it is sent`, socket.remoteAddress ?? "");
+      this.#options.onRefused("slow-reader", `${node} does not read what it is sent`, socket.remoteAddress ?? "");
       socket.destroy();
     } else socket.write(this.#encode(message));
   }
@@ -204,14 +216,17 @@ export class Transport {
       ...{ handshakeTimeout: HANDSHAKE_MS, noDelay: true },
     });
     server.maxConnections = MOST_CONNECTIONS;
-    server.on("drop", (data) => this.#options.onRefused("too many connections", data?.remoteAddress ?? ""));
+    server.on("drop", (data) =>
+      this.#options.onRefused("too-many-connections", "too many connections", data?.remoteAddress ?? ""),
+    );
     server.on("connection", (socket) => this.#count(socket));
     server.on("tlsClientError", (error: NodeJS.ErrnoException, socket) => {
       this.#shown.get(nameSocket(socket))?.shown();
       // One that never finishes its handshake is left open otherwise.
       socket.destroy();
       const code = error.code ?? "no code";
-      if (code !== "ECONNRESET") this.#options.onRefused(`the handshake failed (${code})`, socket.remoteAddress ?? "");
+      if (code === "ECONNRESET") return;
+      this.#options.onRefused("handshake-failed", `the handshake failed (${code})`, socket.remoteAddress ?? "");
     });
     server.on("secureConnection", (socket) => this.#welcome(socket));
     await new Promise<void>((resolve, reject) => {
@@ -231,7 +246,7 @@ export class Transport {
     const from = isPeer ? address : STRANGERS;
     const waiting = [...this.#shown.values()].filter((entry) => entry.from === from).length;
     if (waiting >= (isPeer ? MOST_HANDSHAKES_OF_A_PEER : MOST_HANDSHAKES)) {
-      this.#options.onRefused("too many connections that show no key", address);
+      this.#options.onRefused("too-many-handshakes", "too many connections that show no key", address);
       socket.destroy();
       return;
     }
@@ -249,17 +264,19 @@ export class Transport {
     this.#shown.get(nameSocket(socket))?.shown();
     const verdict = this.#judge(socket);
     if ("node" in verdict) return this.#adopt(socket, verdict.node, verdict.node);
-    this.#options.onRefused(verdict.refused, socket.remoteAddress ?? "");
+    this.#options.onRefused(verdict.kind, verdict.refused, socket.remoteAddress ?? "");
     socket.on("error", () => undefined);
     socket.destroy();
   }
 
   #judge(socket: TLSSocket): KeyVerdict {
     // A resumed session shows a key that nobody has proved to hold.
-    if (socket.isSessionReused()) return { refused: "it resumed a session in place of showing its key" };
+    if (socket.isSessionReused())
+      return { kind: "resumed-session", refused: "it resumed a session in place of showing its key" };
     const shown = socket.getPeerX509Certificate();
     const key = shown === undefined ? undefined : describeKey(shown.publicKey);
-    return key === undefined ? { refused: "it showed no Ed25519 key" } : this.#options.judgeKey(key);
+    if (key === undefined) return { kind: "no-key", refused: "it showed no Ed25519 key" };
+    return this.#options.judgeKey(key);
   }
 
   /** A stream whose key was found in fleet.toml: frames are read from here on. */
@@ -271,6 +288,8 @@ export class Transport {
     const reader = new MessageReader();
     socket.on("error", () => undefined);
     socket.once("close", () => {
+      this.#ended.sent += socket.bytesWritten;
+      this.#ended.received += socket.bytesRead;
       if (this.#connections.delete(id) && !this.#closed) options.onDown(id);
     });
     options.onUp({ id, node, dialler });
@@ -280,6 +299,7 @@ export class Transport {
         for (const message of reader.push(piece)) options.onMessage(id, message);
       } catch (error) {
         options.onRefused(
+          "bad-frame",
           `${node} sent ${error instanceof Error ? error.message : String(error)}`,
           socket.remoteAddress ?? "",
         );

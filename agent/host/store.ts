@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
+import type { ColdStartMemory } from "../cold-starts.ts";
 import type { DesiredService } from "../../shared/desired-state.ts";
 import type { InForce } from "../../shared/in-force.ts";
 import { EMPTY_MEMORY, type ExitRecord, type NodeMemory, type ReleaseRecord } from "../../shared/memory.ts";
@@ -31,6 +32,7 @@ const KEPT_ROWS = { exit: 50, release: 10 };
 /** What one turn saves: all of it or nothing. */
 export interface Saved {
   memory: NodeMemory;
+  coldStarts: ColdStartMemory;
   inForce: InForce | undefined;
   contents: ReadonlyMap<string, Uint8Array>;
   newExits: readonly ExitRecord[];
@@ -84,6 +86,11 @@ export class Store {
   /** What the agent remembers; empty where nothing is stored. */
   loadMemory(): NodeMemory {
     return { ...EMPTY_MEMORY, ...this.#loadDocument<NodeMemory>("memory") };
+  }
+
+  /** What is known of cold starts. */
+  loadColdStarts(): ColdStartMemory | undefined {
+    return this.#loadDocument<ColdStartMemory>("cold-starts");
   }
 
   /** The inputs last accepted. */
@@ -140,7 +147,10 @@ export class Store {
 
   /** Saves what a turn changed; throws when the disk does not take it, and has then saved nothing. */
   save(saved: Saved): void {
-    const documents = new Map([["memory", JSON.stringify(saved.memory)]]);
+    const documents = new Map([
+      ["memory", JSON.stringify(saved.memory)],
+      ["cold-starts", writeOnce(saved.coldStarts)],
+    ]);
     // It is large, and the same object as long as nothing new was read.
     if (saved.inForce !== undefined && saved.inForce !== this.#inForce)
       documents.set("in-force", JSON.stringify(saved.inForce));
@@ -239,6 +249,14 @@ export class Store {
   #run(query: string, ...values: (string | number | Uint8Array)[]): void {
     this.#database.prepare(query).run(...values);
   }
+}
+
+/** What seldom changes is one object until it does. */
+const written = new WeakMap<object, string>();
+
+function writeOnce(value: object): string {
+  if (!written.has(value)) written.set(value, JSON.stringify(value));
+  return written.get(value) ?? "";
 }
 
 /** The contents that a release needs, its front's too. */

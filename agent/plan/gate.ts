@@ -9,9 +9,12 @@ import { hasCompleted } from "./job-memory.ts";
 import { isLatched, rememberMet } from "./latch.ts";
 import type { Scene, World } from "./world.ts";
 
-/** The gate's answer. Open with `ungated` means that something required was not healthy and the start goes on all the same. */
+/**
+ * The gate's answer. Open with `ungated` means that something required was not healthy and the start goes on all the same;
+ * `without` names that, and what it only wants and did not get.
+ */
 export type GateVerdict =
-  | { open: true; ungated: string | undefined; notes: readonly string[] }
+  | { open: true; ungated: string | undefined; notes: readonly string[]; without: readonly string[] }
   | { open: false; failed: boolean; waitingFor: readonly string[]; reason: string; nextMs: number | undefined };
 
 /** Whether something that a service waits for is healthy now, and if not, why. */
@@ -107,7 +110,7 @@ export function askGate(scene: Scene): GateVerdict {
   const started = [...unmet, ...expired].map((entry) => describeTarget(entry.target));
   const ungated = started.length === 0 ? undefined : `started without ${started.join(", ")}`;
   const notes = wanted.length === 0 ? [] : [`started without ${wanted.map(describeTarget).join(", ")}, which it wants`];
-  return { open: true, ungated, notes };
+  return { open: true, ungated, notes, without: [...started, ...wanted.map(describeTarget)] };
 }
 
 function hasExpired(entry: Requirement, waitedMs: number): boolean {

@@ -72,9 +72,9 @@ export function startJob(scene: Scene): Decision | undefined {
     { kind: "start-container", service: desired.name, container: "created" },
   ];
   const job = { ...beginJob(memory, world.nowMs), accountedMs: world.nowMs, current: { dueMs } };
-  const { memory: next, notes } = answer;
+  const { memory: next, notes, start } = answer;
   const operation = buildOperation(scene, cause, steps);
-  return { state: "starting", reason: cause.detail, memory: { ...next, job }, notes, operation };
+  return { state: "starting", reason: cause.detail, memory: { ...next, job }, notes, start, operation };
 }
 
 function describeTime(ms: number): string {

@@ -81,15 +81,16 @@ function planReachable(world: World, answered: Reachable): Plan {
       );
     })
     .map(({ lane }) => lane);
+  const named = nameCycles(world, [...draft.views, ...removals.views, ...viewObjections(world, draft.views)]);
   const nextMs = [...draft.nextMs, ...(removals.nextMs === undefined ? [] : [removals.nextMs])];
   return {
     operations: draft.operations,
     cancel: [...draft.cancel, ...cancelRemoved],
     memory,
-    services: nameCycles(world, [...draft.views, ...removals.views, ...viewObjections(world, draft.views)]),
+    services: named.views,
     newExits: draft.newExits,
     newReleases: draft.newReleases,
-    notes: [...world.desired.notes, ...node.notes, ...fronts.notes],
+    notes: [...world.desired.notes, ...node.notes, ...fronts.notes, ...named.notes],
     nextMs: nextMs.length === 0 ? undefined : Math.min(...nextMs),
   };
 }

@@ -253,7 +253,14 @@ function createMissing(scene: Scene): Decision | undefined {
   const answer = askStart(scene);
   if (!answer.go) return { ...answer.decision, operation: buildOperation(scene, cause, prepare) };
   const operation = buildOperation(scene, cause, [...prepare, ...buildStartSteps(scene, "created")]);
-  return { state: "starting", reason: cause.detail, memory: answer.memory, notes: answer.notes, operation };
+  return {
+    state: "starting",
+    reason: cause.detail,
+    memory: answer.memory,
+    notes: answer.notes,
+    start: answer.start,
+    operation,
+  };
 }
 
 function explainCreation(scene: Scene): Cause {
@@ -275,7 +282,14 @@ function startExisting(scene: Scene): Decision | undefined {
   }
   const steps = buildStartSteps(scene, current.id);
   const operation = buildOperation(scene, answer.cause, steps);
-  return { state: "starting", reason: answer.cause.detail, memory: answer.memory, notes: answer.notes, operation };
+  return {
+    state: "starting",
+    reason: answer.cause.detail,
+    memory: answer.memory,
+    notes: answer.notes,
+    start: answer.start,
+    operation,
+  };
 }
 
 function describeServing(world: World, containers: readonly (ObservedContainer | undefined)[]): string {

@@ -2,6 +2,7 @@
 
 import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
+import type { StartStage } from "../../shared/status.ts";
 import type { Cause } from "../../shared/step.ts";
 import { describeSize } from "../../shared/size.ts";
 import { askGate, type GateVerdict, selectMet } from "./gate.ts";
@@ -11,11 +12,16 @@ import type { Decision, Scene } from "./world.ts";
 
 /** Yes with what is then remembered, or no with what to show. */
 export type StartAnswer =
-  | { go: true; memory: ServiceMemory; cause: Cause; notes: readonly string[] }
+  | { go: true; memory: ServiceMemory; cause: Cause; notes: readonly string[]; start: StartStage }
   | { go: false; decision: Decision };
 
 /** A person's word: what it requires is not asked. */
-const OPEN: GateVerdict = { open: true, ungated: "started by a person without what it requires", notes: [] };
+const OPEN: GateVerdict = {
+  open: true,
+  ungated: "started by a person without what it requires",
+  notes: [],
+  without: [],
+};
 
 /** Asks everything that can hold a start back, the cheapest and most certain first. */
 export function askStart(scene: Scene): StartAnswer {
@@ -26,13 +32,16 @@ export function askStart(scene: Scene): StartAnswer {
     const memory = rememberWaiting(scene);
     const { waitingFor, reason, nextMs } = gate;
     const next = nextMs === undefined ? {} : { nextMs };
-    return { go: false, decision: { state: gate.failed ? "failed" : "waiting", reason, memory, waitingFor, ...next } };
+    const stage = gate.failed
+      ? { state: "failed" as const }
+      : { state: "waiting" as const, start: { at: "gate" as const } };
+    return { go: false, decision: { ...stage, reason, memory, waitingFor, ...next } };
   }
   const beside = checkFront(scene) ?? checkSecondCopy(scene);
   if (beside !== undefined) return { go: false, decision: beside };
   if (!scene.takeSlot()) {
     const reason = `waiting for a start slot (${scene.world.settings.startSlots} services start at once)`;
-    return { go: false, decision: { state: "waiting", reason, memory: scene.memory } };
+    return { go: false, decision: { state: "waiting", reason, memory: scene.memory, start: { at: "slot" } } };
   }
   const {
     waiting: _waiting,
@@ -44,7 +53,7 @@ export function askStart(scene: Scene): StartAnswer {
   } = scene.memory;
   const memory = gate.ungated === undefined ? rest : { ...rest, ungated: gate.ungated };
   const notes = gate.ungated === undefined ? gate.notes : [...gate.notes, gate.ungated];
-  return { go: true, memory, cause: explainStart(scene), notes };
+  return { go: true, memory, cause: explainStart(scene), notes, start: { at: "begun", without: gate.without } };
 }
 
 /** Before a container that holds its own ports ends for one behind a front, that front is ready to take them over. */

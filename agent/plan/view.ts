@@ -23,6 +23,7 @@ export function buildView(
     reason,
     sinceMs: shown?.state === state ? shown.sinceMs : world.nowMs,
     waitingFor: decision.waitingFor ?? [],
+    ...(decision.start === undefined ? {} : { start: decision.start }),
     nextMs,
     settled: decision.memory.rolledBack === undefined && (decision.settled ?? false),
     restarts: decision.memory.restarts,
@@ -55,21 +56,28 @@ function describeShown(
   return { state: back !== undefined && state === "healthy" ? "rolled-back" : state, reason: why };
 }
 
-/** Says of services that wait for each other in a circle, across nodes too, that they do: no start will ever come of it. */
-export function nameCycles(world: World, views: readonly ServiceView[]): ServiceView[] {
+/**
+ * Says of services that wait for each other in a circle, across nodes too, that they do: no start will ever come of it. A note
+ * says so on every node that hears of it, also where nothing here waits in it.
+ */
+export function nameCycles(world: World, views: readonly ServiceView[]): { views: ServiceView[]; notes: string[] } {
   const { node } = world.desired;
   const place = (name: string): string => (name.includes("/") ? name : placeName(node, name));
   const elsewhere = world.peers.kind === "known" ? Object.entries(world.peers.waits ?? {}) : [];
   const here = views.map((view) => [place(view.name), view.waitingFor.map(place)] as const);
   const cycles = findCycles(new Map([...elsewhere, ...here]));
   const local = `${node}/`;
-  return views.map((view) => {
+  const named = views.map((view) => {
     const cycle = cycles.find((entry) => entry.includes(place(view.name)));
     if (cycle === undefined) return view;
     const names = cycle.map((name) => (name.startsWith(local) ? name.slice(local.length) : name));
     const ring = [...names, names[0]].join(" → ");
     return { ...view, reason: `${view.reason}; they wait for each other: ${ring}` };
   });
+  const notes = cycles.map(
+    (cycle) => `starts wait for each other, and none will come: ${[...cycle, cycle[0]].join(" → ")}`,
+  );
+  return { views: named, notes };
 }
 
 function placeName(node: string, service: string): string {

@@ -3,7 +3,7 @@
 import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
 import type { ExitRecord, NodeMemory, ReleaseRecord, ServiceMemory } from "../../shared/memory.ts";
 import type { HealthView, ObservedContainer, ObservedEngine, ObservedState } from "../../shared/observed-state.ts";
-import type { ServiceView } from "../../shared/status.ts";
+import type { ServiceView, StartStage } from "../../shared/status.ts";
 import type { Operation, OperationInFlight } from "../../shared/step.ts";
 
 /** What is known of one service on another node. */
@@ -100,6 +100,7 @@ export interface Decision {
   operation?: Operation;
   cancel?: true;
   waitingFor?: readonly string[];
+  start?: StartStage;
   /** When to look again. */
   nextMs?: number;
   /** When something is tried again, for people; counts as `nextMs` too. */

@@ -1,6 +1,7 @@
 // From what the gossip knows to the document that `/fleet` gives. Pure but for asking; the own node comes from the status.
 
 import { FLEET_SCHEMA, type FleetDocument, type FleetNodeDocument } from "../../shared/fleet-document.ts";
+import type { GossipStats } from "../../shared/gossip-stats.ts";
 import { findCycles } from "../../shared/graph.ts";
 import { compareText } from "../../shared/problem.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
@@ -13,6 +14,8 @@ export interface FleetReader {
   readonly notes: readonly string[];
   readonly realm: string | undefined;
   readonly refusals: Readonly<Record<string, number>>;
+  /** For the metrics. */
+  readonly stats: GossipStats;
   /** The own words, as they were last said. */
   readonly words: Readonly<Record<string, ServiceWord>>;
   view(): PeerView[];

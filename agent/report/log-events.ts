@@ -3,9 +3,11 @@
 
 import type { Logger } from "pino";
 
+import { type ColdStartReport, isWhole } from "../../shared/cold-start.ts";
 import type { AgentEvent } from "../../shared/event.ts";
 import type { GossipEvent } from "../../shared/gossip-event.ts";
 import { describeCause } from "./actions.ts";
+import { summarizeColdStart } from "./cold-start-text.ts";
 import { describeExit } from "./exit-reason.ts";
 import { cutCommandOutput } from "./public-text.ts";
 import type { ReportState, StatusChange } from "./report-state.ts";
@@ -32,11 +34,10 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
       return logger.info({ service: event.service, revision: event.revision }, "settled: recorded as good");
     case "gossip":
       return logGossip(logger, event.event);
-    case "webhook": {
-      const { listen, trouble } = event;
-      if (listen === undefined) return logger.info({}, "the webhook is turned off");
-      return trouble === undefined ? logger.info({ listen }, "pushes are received") : logger.warn({ listen }, trouble);
-    }
+    case "cold-start":
+      return logColdStart(logger, event.report);
+    case "webhook":
+      return logWebhook(logger, event);
     case "push":
       return logPush(logger, event);
     case "exited": {
@@ -57,6 +58,18 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
     default:
       return event satisfies never;
   }
+}
+
+function logColdStart(logger: ReportLogger, report: ColdStartReport): void {
+  const text = summarizeColdStart(report);
+  if (isWhole(report)) logger.info({}, text);
+  else logger.warn({}, `${text}; not all of it, or not with all it needs: see orca fleet report`);
+}
+
+function logWebhook(logger: ReportLogger, { listen, trouble }: Extract<AgentEvent, { kind: "webhook" }>): void {
+  if (listen === undefined) logger.info({}, "the webhook is turned off");
+  else if (trouble === undefined) logger.info({ listen }, "pushes are received");
+  else logger.warn({ listen }, trouble);
 }
 
 function logStep(logger: ReportLogger, event: Extract<AgentEvent, { kind: "step-done" | "step-failed" }>): void {

@@ -3,8 +3,10 @@
 
 import type { Gauge, Counter, Registry } from "prom-client";
 
+import type { ColdStartReport } from "../../shared/cold-start.ts";
 import { SERVICE_STATES } from "../../shared/status.ts";
 import type { ServiceDocument, StatusDocument } from "../../shared/status-document.ts";
+import { buildColdStartFiller, buildGossipFiller, type FleetScrape } from "./gossip-metrics.ts";
 
 /** What is scraped: the status, and counts that no document holds. */
 export interface Scrape {
@@ -17,6 +19,10 @@ export interface Scrape {
   dockerCalls: Readonly<Record<string, number>> | undefined;
   steps: Readonly<Record<string, { done: number; failed: number }>>;
   residentBytes: number;
+  /** Undefined where there is no gossip. */
+  fleet: FleetScrape | undefined;
+  /** The last cold start that is over. */
+  coldStart: ColdStartReport | undefined;
 }
 
 type Labels = Record<string, string | number>;
@@ -53,7 +59,13 @@ async function build(): Promise<{ registry: Registry; fill: (scrape: Scrape) => 
     all.push(metric);
     return (labels, value) => metric.inc(labels, value);
   };
-  const fillers = [buildAgentFiller(gauge, counter), buildHostFiller(gauge), buildServiceFiller(gauge, counter)];
+  const fillGossip = buildGossipFiller(gauge, counter);
+  const fillColdStart = buildColdStartFiller(gauge);
+  const fillers = [
+    ...[buildAgentFiller(gauge, counter), buildHostFiller(gauge), buildServiceFiller(gauge, counter)],
+    ({ fleet, status }: Scrape) => fillGossip(fleet, { node: status.node }),
+    ({ coldStart, status }: Scrape) => fillColdStart(coldStart, { node: status.node }),
+  ];
   return {
     registry,
     fill: (scrape) => {
@@ -64,7 +76,8 @@ async function build(): Promise<{ registry: Registry; fill: (scrape: Scrape) => 
   };
 }
 
-type Maker = (name: string, help: string, labelNames?: readonly string[]) => Set;
+/** Makes one metric; answers what sets or counts it. */
+export type Maker = (name: string, help: string, labelNames?: readonly string[]) => Set;
 
 function buildAgentFiller(gauge: Maker, counter: Maker): (scrape: Scrape) => void {
   const info = gauge("orca_agent_info", "Version of the agent and revision in force; always 1.", [

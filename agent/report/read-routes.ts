@@ -2,10 +2,12 @@
 // containers printed; nobody on loopback ever does.
 
 import { suggestWord } from "../../shared/problem.ts";
+import type { ColdStartDocument } from "../../shared/cold-start.ts";
 import type { FleetDocument } from "../../shared/fleet-document.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
 import type { WhyDocument } from "../../shared/why-document.ts";
 import { type Answer, answerError, answerJson, answerText, type Call, chooseForm } from "./answer.ts";
+import { printColdStart } from "./cold-start-text.ts";
 import { printFleet } from "./fleet-text.ts";
 import { answerPage } from "./page.ts";
 import { selectTroubled } from "./status-document.ts";
@@ -19,6 +21,7 @@ export interface ReadView {
   refresh(): Promise<void>;
   status(): StatusDocument;
   fleet(): FleetDocument;
+  coldStarts(): ColdStartDocument;
   why(service: string, trusted: boolean): WhyDocument | undefined;
   /** Is the loop alive? */
   liveness(): { ok: boolean; message: string };
@@ -34,10 +37,12 @@ export async function answerRead(view: ReadView, call: Call, trusted: boolean): 
     case 0:
       return answerStatus(view, call);
     case 1:
-      return first === "fleet" ? answerFleet(view, call) : answerSingle(view, first ?? "");
+      if (first === "fleet") return answerFleet(view, call);
+      return first === "cold-start" ? answerColdStart(view, call) : answerSingle(view, first ?? "");
     case 2:
       if (first === "why") return answerWhy(view, call, { service: second ?? "", trusted });
       if (first === "v1" && second === "fleet") return answerJson(200, view.fleet());
+      if (first === "v1" && second === "cold-start") return answerJson(200, view.coldStarts());
       return first === "v1" && second === "status" ? answerFresh(view) : undefined;
     case 3: {
       if (first !== "v1" || second !== "why") return undefined;
@@ -85,6 +90,14 @@ function answerFleet(view: ReadView, call: Call): Answer {
   if (form === "json") return vary(answerJson(200, view.fleet()));
   const text = printFleet(view.fleet(), { width: readWidth(call) });
   return vary(form === "html" ? answerPage(`${view.node}: fleet`, text) : answerText(200, text));
+}
+
+/** How this node, or the realm, came up the last time. */
+function answerColdStart(view: ReadView, call: Call): Answer {
+  const form = chooseForm(call.accept);
+  if (form === "json") return vary(answerJson(200, view.coldStarts()));
+  const text = printColdStart(view.coldStarts(), { width: readWidth(call) });
+  return vary(form === "html" ? answerPage(`${view.node}: cold start`, text) : answerText(200, text));
 }
 
 /** Caches must not mix the forms up. */

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 
+import type { ColdStartReport } from "../../shared/cold-start.ts";
 import type { AgentEvent } from "../../shared/event.ts";
 import type { PlanPreview } from "../../shared/plan-preview.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
@@ -54,6 +55,8 @@ export interface ReportParts {
   planNow?(): Promise<PlanPreview>;
   /** The gossip, where there is one. */
   fleet?: FleetReader;
+  /** The last cold starts, newest first. */
+  coldStarts?(): readonly ColdStartReport[];
   /** Calls to the engine so far, by name; for the metrics. */
   dockerCalls?(): Readonly<Record<string, number>>;
 }

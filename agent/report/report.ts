@@ -3,6 +3,7 @@
 
 import { join } from "node:path";
 
+import { COLD_START_SCHEMA } from "../../shared/cold-start.ts";
 import type { AgentEvent, Emit, TurnSummary } from "../../shared/event.ts";
 import type { ReleaseRecord } from "../../shared/memory.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
@@ -13,6 +14,7 @@ import { type Answer, answerError, answerJson, type Call } from "./answer.ts";
 import { AuditLog } from "./audit.ts";
 import { buildStepEntry } from "./audit-entry.ts";
 import { buildFleet } from "./fleet-document.ts";
+import { scrapeFleet } from "./gossip-metrics.ts";
 import { HistoryFile, pickHistory, readHistory } from "./history-file.ts";
 import { LiveEvents } from "./live-events.ts";
 import { judgeLiveness } from "./liveness.ts";
@@ -221,6 +223,10 @@ export class Report {
       refresh: () => this.#sampler.refresh(),
       status: () => this.status(),
       fleet: () => buildFleet(this.#parts?.fleet, this.status()),
+      coldStarts: () => ({
+        ...{ schema: COLD_START_SCHEMA, node: this.#options.node },
+        reports: [...(this.#parts?.coldStarts?.() ?? [])],
+      }),
       why: (service, trusted) => this.#why(service, trusted),
       liveness: () =>
         judgeLiveness(this.#turnedMs, this.#options.clock.monotonicMs(), this.#state.turn.trouble?.message),
@@ -233,6 +239,7 @@ export class Report {
           dockerCalls: this.#parts?.dockerCalls?.(),
           steps: this.#steps,
           residentBytes: process.memoryUsage.rss(),
+          ...scrapeFleet(this.#parts, this.status()),
         }),
     };
   }

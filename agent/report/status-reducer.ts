@@ -53,7 +53,7 @@ export function reduceStatus(before: ReportState, event: AgentEvent | Sampled): 
       return reduceSample(state, event);
     default:
       // These change nothing that status shows by itself.
-      event.kind satisfies "gossip" | "agent-started" | "agent-stopping" | "operation-ended" | "settled";
+      event.kind satisfies "cold-start" | "gossip" | "agent-started" | "agent-stopping" | "operation-ended" | "settled";
       return state;
   }
 }

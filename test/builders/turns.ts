@@ -6,6 +6,7 @@ import type { OwnContainerId } from "../../shared/identity.ts";
 import type { ExitRecord, ReleaseRecord } from "../../shared/memory.ts";
 import type { ForeignContainer, HealthView, ObservedContainer, ObservedState } from "../../shared/observed-state.ts";
 import type { ServiceView } from "../../shared/status.ts";
+import { beginCounts, beginRefusals, type GossipStats } from "../../shared/gossip-stats.ts";
 import { sha256 } from "../../shared/identity.ts";
 
 /** The time at which turns end unless a test says otherwise. */
@@ -195,3 +196,11 @@ export function buildExit(service: string, parts: Partial<ExitRecord> = {}): Exi
 export function buildHealth(parts: Partial<HealthView> = {}): HealthView {
   return { status: "healthy", sinceMs: NOW_MS - 60_000, failures: 0, message: "ok", notMade: false, ...parts };
 }
+
+/** Counts of a gossip in which one key was refused. */
+export const STATS: GossipStats = {
+  ...beginCounts(),
+  ...{ links: 1, framesSent: 30, framesReceived: 31, bytesSent: 3_000, bytesReceived: 3_100, strain: 1 },
+  ...{ recordsAccepted: 7, digestsSent: 2, hintsReceived: 1 },
+  refused: { ...beginRefusals(), "unknown-key": 12 },
+};

@@ -3,6 +3,7 @@
 import type { Shell } from "../../agent/gossip/live-peers.ts";
 import type { RecordBody, ServiceWord } from "../../agent/gossip/core/record.ts";
 import type { PeerView } from "../../agent/gossip/core/gossip.ts";
+import type { ColdWord } from "../../shared/cold-start.ts";
 import type { RosterSource } from "../../agent/gossip/roster.ts";
 
 /** Stands where the shell stands. */
@@ -15,11 +16,15 @@ export class FakeGossip implements Shell {
   readonly hinted: string[] = [];
   roster: RosterSource | undefined;
   closed = false;
+  /** What the agent said last of its cold start. */
+  cold: ColdWord | undefined;
   readonly #peers = new Map<string, { words: RecordBody | undefined; stale: string | undefined }>();
+  #seq = 0;
 
-  /** Another node says something; without words it is only reached. */
-  peerSays(node: string, services: Readonly<Record<string, ServiceWord>>): void {
-    const words = { v: 1 as const, realm: "prod", node, boot: 1, seq: 1, services };
+  /** Another node says something of its services, and of its cold start. */
+  peerSays(node: string, services: Readonly<Record<string, ServiceWord>>, cold?: ColdWord): void {
+    this.#seq += 1;
+    const words = { v: 1 as const, realm: "prod", node, boot: 1, seq: this.#seq, services, cold };
     this.#peers.set(node, { words, stale: undefined });
     this.onChange();
   }
@@ -34,7 +39,8 @@ export class FakeGossip implements Shell {
     this.roster = source;
   }
 
-  say(services: Readonly<Record<string, ServiceWord>>): void {
+  say(services: Readonly<Record<string, ServiceWord>>, _revision: string | undefined, cold?: ColdWord): void {
+    this.cold = cold;
     if (JSON.stringify(services) !== JSON.stringify(this.said)) this.sayings += 1;
     this.said = services;
   }

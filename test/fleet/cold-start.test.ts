@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { buildColdFleet, type ColdFleet } from "../builders/cold-fleet.ts";
 import { measureColdStart, openColdLab } from "../builders/cold-measure.ts";
+import { expectReports } from "../builders/cold-reports.ts";
 import type { FleetLab } from "../builders/fleet-lab.ts";
 
 // Shorter than real services take; the overhead of order weighs the more.
@@ -38,5 +39,6 @@ test("cold start after total power loss", { timeout: 600_000 }, async () => {
     `declared times alone ${times[2]}, with the engine's own ${times[3]}: ratio ${ratio.toFixed(3)}`,
   );
   console.log(outcome.lines.join("\n"));
+  await expectReports(lab, cold, outcome);
   expect(ratio).toBeLessThan(1.1);
 });

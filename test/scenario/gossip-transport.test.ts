@@ -59,6 +59,13 @@ describe("three nodes", () => {
     expect(b.shell.look("vm-a").stale).toBeUndefined();
     a.shell.hint("b".repeat(40));
     await eventually(() => b.hints.length === 1 && c.hints.length === 1, 2_000, "the hint");
+    const { stats } = a.shell;
+    expect(stats).toMatchObject({ hintsSent: 1, recordsForged: 0, strain: expect.any(Number) });
+    expect(stats.links).toBeGreaterThanOrEqual(2);
+    expect(stats.framesSent).toBeGreaterThanOrEqual(4);
+    expect(stats.bytesSent).toBeGreaterThan(200);
+    expect(b.shell.stats.recordsAccepted).toBeGreaterThanOrEqual(3);
+    expect(b.shell.stats.hintsReceived).toBe(1);
 
     await a.shell.close();
     await eventually(() => b.state("vm-a") === "left" && c.state("vm-a") === "left", 2_000, "the end");
@@ -102,6 +109,7 @@ describe("three nodes", () => {
     const socket = await knock(a, { key: c.identity });
     await ended(socket);
     expect(refusals(a)).toContain("vm-c belongs to another realm (stage)");
+    expect(a.shell.stats.refused["other-realm"]).toBeGreaterThan(0);
   });
 
   test("a node that fleet.toml lists later, or puts into another realm, takes part from then on", async () => {

@@ -141,6 +141,32 @@ describe("the gate across nodes", () => {
     expect(node.view("web").reason).toMatch(/they wait for each other: web → vm2\/db → vm3\/cache → web$/);
   });
 
+  test("also on a node that has no part in it; it is a note while it lasts, and a lost node's waits make none", async () => {
+    node.source.set({ web: buildManifest() });
+    await node.start();
+    await node.untilSettled(["web"]);
+    const waits = (on: string): Parameters<FakeGossip["peerSays"]>[1] => ({
+      [on === "vm2/a" ? "b" : "a"]: { ready: false, state: "waiting", waiting: [on] },
+    });
+    gossip.peerSays("vm2", waits("vm3/b"));
+    await node.clock.advance(1_000);
+    expect(node.turn.notes).toEqual([]);
+    gossip.peerSays("vm3", waits("vm2/a"));
+    await node.clock.advance(1_000);
+    const ring = "starts wait for each other, and none will come: vm2/a → vm3/b → vm2/a";
+    expect(node.turn.notes).toEqual([ring]);
+    expect(node.view("web").state).toBe("healthy");
+    gossip.peerIsLost("vm3", "vm3 is dead");
+    await node.clock.advance(1_000);
+    expect(node.turn.notes).toEqual([]);
+    gossip.peerSays("vm3", waits("vm2/a"));
+    await node.clock.advance(1_000);
+    expect(node.turn.notes).toEqual([ring]);
+    gossip.peerSays("vm3", { b: HEALTHY });
+    await node.clock.advance(1_000);
+    expect(node.turn.notes).toEqual([]);
+  });
+
   test("wants on another node is waited for up to its time, and then done without", async () => {
     node.source.set({ web: buildManifest({ top: 'wants = ["vm2/mail"]\nwants_timeout = "30s"' }) });
     await node.start();

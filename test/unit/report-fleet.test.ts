@@ -4,12 +4,14 @@ import { describe, expect, test } from "vitest";
 
 import { buildFleet, type FleetReader } from "../../agent/report/fleet-document.ts";
 import { printFleet } from "../../agent/report/fleet-text.ts";
+import type { Sink } from "../../agent/report/report-options.ts";
 import { beginState } from "../../agent/report/report-state.ts";
 import { buildStatus } from "../../agent/report/status-document.ts";
 import { reduceStatus } from "../../agent/report/status-reducer.ts";
+import type { AgentEvent } from "../../shared/event.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
 import { TestReport } from "../builders/report.ts";
-import { buildTurn, buildView, NOW_MS } from "../builders/turns.ts";
+import { buildTurn, buildView, NOW_MS, STATS } from "../builders/turns.ts";
 
 function status(): StatusDocument {
   const turn = buildTurn({
@@ -33,6 +35,7 @@ const reader: FleetReader = {
   notes: [],
   realm: "prod",
   refusals: { "its key is not in fleet.toml": 12 },
+  stats: STATS,
   words: {},
   view: () => [
     {
@@ -83,6 +86,17 @@ test("it is served on loopback and on the socket, as text, JSON and a page", asy
   expect((await report.get({ path: "/fleet", headers: { accept: "text/html" } })).headers["content-type"]).toMatch(
     /html/,
   );
+  await report.dispose();
+});
+
+test("a node that has been away for long: whoever tells it elsewhere hears of it, and it is one line in the log", async () => {
+  const heard: AgentEvent[] = [];
+  const sink: Sink = { hear: (event) => heard.push(event), trouble: undefined, close: () => Promise.resolve() };
+  const report = await new TestReport({ options: { sinks: [sink] } }).start();
+  const event = { kind: "unreachable", node: "vm3", forMs: 61_000, why: "it is not heard" } as const;
+  report.report.emit({ kind: "gossip", atMs: NOW_MS, event });
+  expect(heard).toEqual([{ kind: "gossip", atMs: NOW_MS, event }]);
+  expect(report.log.match(/a node has been away for long/g)).toHaveLength(1);
   await report.dispose();
 });
 

@@ -38,6 +38,14 @@ test.each<[AgentEvent, object | undefined]>([
     { level: "error", error: "full" },
   ],
   [
+    {
+      kind: "gossip",
+      atMs: NOW_MS,
+      event: { kind: "unreachable", node: "vm3", forMs: 60_000, why: "it is not heard; vm2 cannot reach it either" },
+    },
+    { level: "error", peer: "vm3", forMs: 60_000, why: "it is not heard; vm2 cannot reach it either" },
+  ],
+  [
     { kind: "settled", atMs: NOW_MS, service: "web", revision: "abc" },
     { level: "info", service: "web", revision: "abc" },
   ],

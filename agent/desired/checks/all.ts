@@ -7,6 +7,7 @@ import { checkMembership } from "./membership.ts";
 import { checkMounts } from "./mounts.ts";
 import { checkNetwork } from "./network.ts";
 import { checkPromises } from "./promises.ts";
+import { checkProxyWaits } from "./proxy-wait.ts";
 import { checkReferences } from "./references.ts";
 import type { Check, FileFinding, RepositoryView } from "./repository-view.ts";
 import { checkRoutes } from "./routes-check.ts";
@@ -24,6 +25,7 @@ const CHECKS: readonly Check[] = [
   checkRoutes,
   checkFiles,
   checkPromises,
+  checkProxyWaits,
   checkSecretEnv,
   checkSecretLiterals,
   checkUnused,

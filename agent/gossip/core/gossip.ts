@@ -1,8 +1,11 @@
 // The protocol of one node: what happens comes in with the time it happened, what is to be done goes out as effects. Pure: no
 // clock, no chance, no sockets, so that a whole fleet runs in one thread from one seed. The shell is ../shell.ts.
 
+import type { ColdWord } from "../../../shared/cold-start.ts";
 import type { Reachability } from "../../../shared/gossip-event.ts";
+import { beginCounts, beginRefusals, type ProtocolCounts, type RefusalKind } from "../../../shared/gossip-stats.ts";
 import { describeSum, forget, publishIfDue, publishNow, takeRecord } from "./holding.ts";
+import { sayHint, takeHint } from "./hints.ts";
 import {
   addLink,
   answerBeat,
@@ -36,7 +39,6 @@ import {
   type Member,
   type Peer,
   refuse,
-  sendTo,
   type State,
 } from "./state.ts";
 
@@ -46,12 +48,8 @@ export const TICK_MS = 250;
 const LONGEST_STEP_MS = 600;
 const MOST_STRAIN = 8;
 const MESH_LIMIT = 64;
-/** A hint is acted on within this time, spread over a large fleet so that Git is not asked by all at once. */
-const HINT_SPREAD_MS = 150;
-const HINT_SPREAD_PER_NODE_MS = 3;
-/** Hints of one peer are heard this often. */
-const HINT_EVERY_MS = 500;
-const HINTS_KEPT = 32;
+
+type Services = Readonly<Record<string, ServiceWord>>;
 
 /** What one node knows of another. */
 export interface PeerView {
@@ -81,6 +79,7 @@ export class Gossip {
       publishing: { tokens: 5, filledMs: nowMs, dirty: false },
       ...{ refutedMs: -Infinity, refutations: 0, roster: new Map(), interests: new Set(), linked: new Set() },
       ...{ held: new Map(), sum: [0, 0], peers: new Map(), links: new Map(), relayed: [] },
+      ...{ counts: beginCounts(), refused: beginRefusals() },
       ...{ repairMs: 0, repairQueue: [], hints: [], refusals: new Map(), effects: [] },
     };
     publishNow(this.#state);
@@ -102,12 +101,13 @@ export class Gossip {
     });
   }
 
-  /** Takes what this node has to say of its services. */
-  publish(nowMs: number, services: Readonly<Record<string, ServiceWord>>, revision: string | undefined): Effect[] {
+  /** Takes what this node has to say of its services, and of how it came up while that is news. */
+  publish(nowMs: number, services: Services, revision: string | undefined, cold?: ColdWord): Effect[] {
     return this.#run(nowMs, (state) => {
       const before = state.own;
-      state.own = { ...before, services, revision };
-      if (before.revision === revision && JSON.stringify(before.services) === JSON.stringify(services)) return;
+      state.own = { ...before, services, revision, cold };
+      const isSame = before.revision === revision && before.cold === cold;
+      if (isSame && JSON.stringify(before.services) === JSON.stringify(services)) return;
       state.publishing.dirty = true;
       publishIfDue(state);
     });
@@ -124,9 +124,7 @@ export class Gossip {
   /** This node has seen a new revision: the others are told. */
   hint(nowMs: number, revision: string): Effect[] {
     return this.#run(nowMs, (state) => {
-      if (state.hints.includes(revision)) return;
-      remember(state, revision);
-      for (const { node } of state.peers.values()) sendTo(state, node, { t: "hint", revision });
+      sayHint(state, revision);
     });
   }
 
@@ -151,7 +149,7 @@ export class Gossip {
       if (link === undefined) return;
       if (hearOn(state, link)) take(state, link, message);
       else {
-        refuse(state, link.node, "it says more than a peer may");
+        refuse(state, link.node, "too-many-frames", "it says more than a peer may");
         drop(state, link, "too many frames");
       }
     });
@@ -203,6 +201,12 @@ export class Gossip {
     return { records: held.size, links: links.size, relayed: relayed.length };
   }
 
+  /** What was counted since the start, and how well the own loop runs. */
+  get stats(): { counts: ProtocolCounts; refused: Readonly<Record<RefusalKind, number>>; strain: number } {
+    const { counts, refused, strain } = this.#state;
+    return { counts, refused, strain };
+  }
+
   /** The own position in the order of this node's records. */
   get version(): { boot: number; seq: number } {
     const { boot, seq } = this.#state;
@@ -234,11 +238,6 @@ function remove(state: State, node: string): void {
       state.links.delete(link.id);
       state.effects.push({ kind: "close", link: link.id, reason: "not in the roster any more" });
     }
-}
-
-function remember(state: State, revision: string): void {
-  state.hints.push(revision);
-  if (state.hints.length > HINTS_KEPT) state.hints.shift();
 }
 
 function take(state: State, link: Link, message: Message): void {
@@ -273,17 +272,4 @@ function takeProofAndCatchUp(state: State, link: Link, proof: Extract<Message, {
   const held = state.held.get(proof.target)?.record;
   if (held === undefined || held.boot < proof.boot || (held.boot === proof.boot && held.seq < proof.seq))
     sendDigest(state, link, true);
-}
-
-/** Told on once, so that it also reaches who has no link to its source. */
-function takeHint(state: State, link: Link, revision: string): void {
-  const peer = state.peers.get(link.node);
-  if (peer === undefined || state.hints.includes(revision) || state.nowMs < peer.hintMs) return;
-  peer.hintMs = state.nowMs + HINT_EVERY_MS;
-  remember(state, revision);
-  if (revision === state.own.revision) return;
-  const spreadMs = Math.min(HINT_SPREAD_MS, state.roster.size * HINT_SPREAD_PER_NODE_MS);
-  state.effects.push({ kind: "hint", revision, delayMs: Math.floor(state.options.rng() * spreadMs) });
-  if (state.linked.size + 1 < state.roster.size)
-    for (const { node } of state.peers.values()) if (node !== link.node) sendTo(state, node, { t: "hint", revision });
 }

@@ -21,10 +21,14 @@ export function takeRecord(state: State, from: Link, record: SignedRecord): bool
   if (record.node === node) return meetOwnRecord(state, from, record);
   const member = state.roster.get(record.node);
   // A relayed record of a node that Git has just taken out is nobody's fault.
-  if (member === undefined) return false;
+  if (member === undefined) {
+    state.counts.recordsOfStrangers += 1;
+    return false;
+  }
   const held = state.held.get(record.node);
   const order = held === undefined ? 1 : compareRecords(record, held.record);
   const direct = record.node === from.node;
+  if (order <= 0) state.counts.recordsKnown += 1;
   if (order < 0) return false;
   if (order === 0) {
     if (direct) noteSaid(state, record);
@@ -32,10 +36,12 @@ export function takeRecord(state: State, from: Link, record: SignedRecord): bool
   }
   const body = readRecord(record);
   if (body === undefined || body.realm !== realm || !isSigned(record, member.publicKey, signer)) {
-    refuse(state, from.node, `a record of ${record.node} that it has not signed`);
+    state.counts.recordsForged += 1;
+    refuse(state, from.node, "forged-record", `a record of ${record.node} that it has not signed`);
     return false;
   }
   hold(state, { record, body });
+  state.counts.recordsAccepted += 1;
   if (direct) noteSaid(state, record);
   state.effects.push({ kind: "changed", node: record.node });
   return true;
@@ -101,7 +107,8 @@ function meetOwnRecord(state: State, from: Link, record: SignedRecord): boolean 
   if (own !== undefined && compareRecords(record, own) <= 0) return false;
   const body = readRecord(record);
   if (body === undefined || body.realm !== realm || !isSigned(record, publicKey, signer)) {
-    refuse(state, from.node, `a record of ${record.node} that it has not signed`);
+    state.counts.recordsForged += 1;
+    refuse(state, from.node, "forged-record", `a record of ${record.node} that it has not signed`);
     return false;
   }
   if (state.nowMs - state.refutedMs < REFUTE_EVERY_MS) return false;
@@ -138,6 +145,7 @@ export function publishNow(state: State): void {
     ...{ v: 1 as const, realm, node, boot, seq: state.seq },
     ...(own.revision === undefined ? {} : { revision: own.revision }),
     ...(own.left ? { left: true as const } : {}),
+    ...(own.cold === undefined ? {} : { cold: own.cold }),
     services: own.services,
   };
   const record = signRecord(words, signer);

@@ -3,6 +3,7 @@
 
 import * as z from "zod";
 
+import type { ColdWord } from "../../../shared/cold-start.ts";
 import { compareText } from "../../../shared/problem.ts";
 import { name } from "../../../shared/schema-leaf.ts";
 
@@ -39,6 +40,27 @@ const serviceWord = z.object({
   waiting: z.array(z.string().max(200)).max(MOST_WAITING).optional(),
 });
 
+const durationMs = z.int().min(0);
+const moment = durationMs.nullable();
+
+const coldService = z.object({
+  at: z.tuple([moment, moment, moment, moment]),
+  by: z.string().max(200).optional(),
+  forMs: durationMs.optional(),
+  slotMs: durationMs.optional(),
+  without: z.array(z.string().max(200)).max(MOST_WAITING).optional(),
+});
+
+const coldWord: z.ZodType<ColdWord> = z.object({
+  run: z.string().max(40),
+  ageMs: durationMs,
+  done: z.literal(true).optional(),
+  seen: z.record(name, z.int()).refine((seen) => Object.keys(seen).length <= MOST_SERVICES, "too many nodes"),
+  services: z
+    .record(name, coldService)
+    .refine((services) => Object.keys(services).length <= MOST_SERVICES, "too many services"),
+});
+
 const body = z.object({
   v: z.literal(1),
   realm: name,
@@ -48,6 +70,8 @@ const body = z.object({
   revision: z.string().max(80).optional(),
   /** The agent ended as it was told to. */
   left: z.literal(true).optional(),
+  /** How it came up, while that is news. What a later version may make of it is passed over, never a reason to refuse. */
+  cold: coldWord.optional().catch(undefined),
   services: z
     .record(name, serviceWord)
     .refine((services) => Object.keys(services).length <= MOST_SERVICES, "too many services"),
@@ -105,7 +129,8 @@ function shorten(words: RecordBody): RecordBody {
   const services = Object.entries(words.services).map(([service, { ready, state, start }]) => {
     return [service, start === undefined ? { ready, state } : { ready, state, start }] as const;
   });
-  return { ...words, services: Object.fromEntries(services) };
+  const { cold: _cold, ...rest } = words;
+  return { ...rest, services: Object.fromEntries(services) };
 }
 
 /** A record is relayed by reference inside one process, and read once. */

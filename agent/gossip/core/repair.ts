@@ -59,6 +59,7 @@ export function sendDigest(state: State, link: Link, reply: boolean): void {
     record.boot,
     record.seq,
   ]);
+  state.counts.digestsSent += 1;
   send(state, link, { t: "digest", have, sum: describeSum(state), reply });
 }
 
@@ -77,7 +78,9 @@ export function takeDigest(state: State, link: Link, { have, sum, reply }: Extra
     }
   }
   if (known < state.held.size) newer.push(...listLacking(state, have));
-  for (const record of newer.slice(0, RECORDS_PER_DIGEST)) send(state, link, { t: "record", record });
+  const sent = newer.slice(0, RECORDS_PER_DIGEST);
+  state.counts.recordsRepaired += sent.length;
+  for (const record of sent) send(state, link, { t: "record", record });
   if (reply && behind) sendDigest(state, link, false);
   // Equal versions under unequal sums: two records of one version, from a cloned key. All are sent, the greater wins.
   const isSame = newer.length === 0 && !behind && known === have.length;

@@ -1,7 +1,9 @@
 // What one node of the gossip knows, and what it wants done: the data that the parts of the protocol work on, and the few
 // ways in which they change it. Pure: time comes in as a number, what is to be done goes out as effects.
 
+import type { ColdWord } from "../../../shared/cold-start.ts";
 import type { GossipEvent, Reachability } from "../../../shared/gossip-event.ts";
+import type { ProtocolCounts, RefusalKind } from "../../../shared/gossip-stats.ts";
 import type { Message } from "./message.ts";
 import type { RecordBody, ServiceWord, SignedRecord, Signer, Version } from "./record.ts";
 
@@ -107,7 +109,13 @@ export interface State {
   strain: number;
   boot: number;
   seq: number;
-  own: { revision: string | undefined; services: Readonly<Record<string, ServiceWord>>; left: boolean };
+  own: {
+    revision: string | undefined;
+    services: Readonly<Record<string, ServiceWord>>;
+    left: boolean;
+    /** The same object as long as it need not be said anew. */
+    cold?: ColdWord | undefined;
+  };
   /** When the own record was last sent, and whether there is something new to say. */
   publishing: { tokens: number; filledMs: number; dirty: boolean };
   /** When the own boot was last raised against a record of another life. */
@@ -127,6 +135,8 @@ export interface State {
   repairQueue: string[];
   hints: string[];
   refusals: Map<string, number>;
+  refused: Record<RefusalKind, number>;
+  counts: ProtocolCounts;
   effects: Effect[];
 }
 
@@ -161,7 +171,8 @@ export function sendTo(state: State, node: string, message: Message): boolean {
 }
 
 /** Counts what was refused, and says so at most once a minute for each peer and reason. */
-export function refuse(state: State, node: string, reason: string): void {
+export function refuse(state: State, node: string, kind: RefusalKind, reason: string): void {
+  state.refused[kind] += 1;
   const key = `${node}\n${reason}`;
   const saidMs = state.refusals.get(key);
   if (saidMs !== undefined && state.nowMs - saidMs < REFUSAL_EVERY_MS) return;

@@ -1,0 +1,127 @@
+// What this node says through a server, and where it stands: its record, its heartbeats, the counter of its lives. Pure; part of
+// relay.ts.
+
+import type { ColdWord } from "../../../shared/cold-start.ts";
+import { compareRecords, isSigned, readRecord, type ServiceWord, type SignedRecord, signRecord } from "./record.ts";
+import { type RelayMessage, signRelayed, type Standing } from "./relay-message.ts";
+import type { GossipOptions } from "./state.ts";
+
+/** Against another life of this node the boot is raised at most this often. */
+const REFUTE_EVERY_MS = 5_000;
+const REFUTES_OF_A_RESTORED_DISK = 2;
+/** At most so many own records a second in the long run, and so many at once. */
+const RECORDS = { atOnce: 5, perSecond: 5 };
+/** Questions that are answered. */
+const ANSWERS = { atOnce: 1_000, perSecond: 200 };
+
+/** Everything there is to say. */
+export interface Words {
+  services: Readonly<Record<string, ServiceWord>>;
+  revision: string | undefined;
+  cold: ColdWord | undefined;
+}
+
+/** What came of a record in this node's name. */
+type Meeting = "known" | "forged" | { boot: number; isClone: boolean };
+
+/** The own side. */
+export class OwnVoice {
+  readonly #options: GossipOptions;
+  readonly #beganMs: number;
+  #boot: number;
+  #seq = 0;
+  #beat = 0;
+  #left = false;
+  #refutes = { atMs: -Infinity, count: 0 };
+  #tokens = { records: RECORDS.atOnce, answers: ANSWERS.atOnce };
+  words: Words = { services: {}, revision: undefined, cold: undefined };
+  /** There is something that the record does not say yet, or that the server has not taken. */
+  dirty = false;
+  record: SignedRecord;
+
+  constructor(options: GossipOptions, nowMs: number) {
+    this.#options = options;
+    this.#boot = options.boot;
+    this.#beganMs = nowMs;
+    this.record = this.sign();
+  }
+
+  /** Takes what is to be said; true when it is new. */
+  take(words: Words): boolean {
+    const { revision, cold, services } = this.words;
+    this.words = words;
+    const isSame = revision === words.revision && cold === words.cold;
+    if (isSame && JSON.stringify(services) === JSON.stringify(words.services)) return false;
+    this.dirty = true;
+    return true;
+  }
+
+  /** This agent ends as it was told to. */
+  leave(): void {
+    this.#left = true;
+    this.sign();
+  }
+
+  /** Makes the next record. */
+  sign(): SignedRecord {
+    const { node, realm, signer } = this.#options;
+    const { services, revision, cold } = this.words;
+    this.dirty = false;
+    this.#seq += 1;
+    const words = {
+      ...{ v: 1 as const, realm, node, boot: this.#boot, seq: this.#seq, services },
+      ...(revision === undefined ? {} : { revision }),
+      ...(this.#left ? { left: true as const } : {}),
+      ...(cold === undefined ? {} : { cold }),
+    };
+    this.record = signRecord(words, signer);
+    return this.record;
+  }
+
+  /** The next heartbeat. */
+  beat(nowMs: number): RelayMessage {
+    this.#beat += 1;
+    const { realm, signer } = this.#options;
+    return signRelayed(realm, { t: "beat", ...this.#stand(nowMs) }, signer);
+  }
+
+  /** The answer to a question; undefined when there are more of them than can be answered. */
+  prove(nowMs: number, { asker, nonce }: { asker: string; nonce: string }): RelayMessage | undefined {
+    if (this.#tokens.answers < 1) return undefined;
+    this.#tokens.answers -= 1;
+    const { realm, signer } = this.#options;
+    return signRelayed(realm, { t: "proof", ...this.#stand(nowMs), to: asker, nonce }, signer);
+  }
+
+  /** May another record be put now? */
+  mayPut(): boolean {
+    if (this.#tokens.records < 1) return false;
+    this.#tokens.records -= 1;
+    return true;
+  }
+
+  /** Time has passed. */
+  refill(passedMs: number): void {
+    const fill = (kind: { atOnce: number; perSecond: number }, left: number): number =>
+      Math.min(kind.atOnce, left + (passedMs / 1_000) * kind.perSecond);
+    this.#tokens = { records: fill(RECORDS, this.#tokens.records), answers: fill(ANSWERS, this.#tokens.answers) };
+  }
+
+  /** A record of this node that this life has not written: of a restored disk's future, or of a clone. This life goes above it. */
+  meet(record: SignedRecord, nowMs: number): Meeting {
+    if (compareRecords(record, this.record) <= 0 || nowMs - this.#refutes.atMs < REFUTE_EVERY_MS) return "known";
+    const { realm, publicKey, signer } = this.#options;
+    const body = readRecord(record);
+    if (body === undefined || body.realm !== realm || !isSigned(record, publicKey, signer)) return "forged";
+    this.#refutes = { atMs: nowMs, count: this.#refutes.count + 1 };
+    this.#boot = Math.max(this.#boot, record.boot) + 1;
+    this.#seq = 0;
+    this.sign();
+    return { boot: this.#boot, isClone: this.#refutes.count > REFUTES_OF_A_RESTORED_DISK };
+  }
+
+  #stand(nowMs: number): Standing {
+    const upMs = Math.max(0, Math.round(nowMs - this.#beganMs));
+    return { node: this.#options.node, boot: this.#boot, seq: this.#seq, beat: this.#beat, upMs };
+  }
+}

@@ -1,0 +1,113 @@
+// What one node knows where a server stands between all, and the few ways in which it is changed: the data that the parts of relay.ts
+// work on. Pure.
+
+import type { GossipEvent } from "../../../shared/gossip-event.ts";
+import type { ProtocolCounts, RefusalKind } from "../../../shared/gossip-stats.ts";
+import { compareRecords, type SignedRecord } from "./record.ts";
+import type { RelayMessage } from "./relay-message.ts";
+import type { OwnVoice } from "./relay-own.ts";
+import { type Hearing, judgeRelayPeer, type RelayPeer } from "./relay-peer.ts";
+import type { GossipOptions, Member } from "./state.ts";
+
+/** What the shell is asked to do. */
+export type RelayEffect =
+  | { kind: "put"; record: SignedRecord }
+  | { kind: "say"; message: RelayMessage }
+  | { kind: "store-boot"; boot: number }
+  | { kind: "hint"; revision: string; delayMs: number }
+  | { kind: "event"; event: GossipEvent }
+  | { kind: "changed"; node: string | undefined };
+
+/** A heartbeat each five seconds; in a larger realm more seldom, so that what a server passes on stays bearable. */
+const BEAT_MS = 5_000;
+const BEAT_PER_NODE_MS = 20;
+const LONGEST_BEAT_MS = 30_000;
+/** What a node says counts as present for three heartbeats and a moment. */
+const BEATS_MISSED = 3;
+const MOMENT_MS = 2_000;
+/** The own record is put again so often: the bucket forgets what nobody puts, and a server may have lost it. */
+const PUT_AGAIN_MS = 240_000;
+/** And after this, where something else stands in its place, or nothing. */
+const PUT_ELSE_MS = 2_000;
+const REFUSAL_EVERY_MS = 60_000;
+const MOST_REFUSALS = 1_000;
+
+/** Everything one node knows. */
+export interface RelayState {
+  readonly options: GossipOptions;
+  readonly own: OwnVoice;
+  readonly peers: Map<string, RelayPeer>;
+  readonly counts: ProtocolCounts;
+  readonly refused: Record<RefusalKind, number>;
+  nowMs: number;
+  putMs: number;
+  /** What the bucket holds of this node, as it was seen last. */
+  echo: SignedRecord | undefined;
+  beatMs: number;
+  /** Since when the server is reached. */
+  connectedMs: number | undefined;
+  /** Why it is not. */
+  trouble: string;
+  roster: ReadonlyMap<string, Member>;
+  interests: ReadonlySet<string>;
+  readonly hints: string[];
+  /** Refusals that were told, and when. */
+  readonly said: Map<string, number>;
+  effects: RelayEffect[];
+}
+
+/** How this node hears others now. */
+export function readHearing(state: RelayState): Hearing {
+  const freshMs = BEATS_MISSED * beatEveryMs(state) + MOMENT_MS;
+  return { nowMs: state.nowMs, connectedMs: state.connectedMs, trouble: state.trouble, freshMs };
+}
+
+/** How often a heartbeat is due. */
+export function beatEveryMs(state: RelayState): number {
+  return Math.min(LONGEST_BEAT_MS, Math.max(BEAT_MS, state.roster.size * BEAT_PER_NODE_MS));
+}
+
+/** Looks at one node again. */
+export function judge(state: RelayState, peer: RelayPeer): void {
+  const next = judgeRelayPeer(peer, readHearing(state));
+  peer.why = next.why;
+  if (peer.state === next.state) return;
+  Object.assign(peer, { state: next.state, sinceMs: state.nowMs, reported: false });
+  const event = { kind: "peer" as const, node: peer.node, ...next };
+  state.effects.push({ kind: "event", event }, { kind: "changed", node: peer.node });
+}
+
+/** Puts the own record where there is something new, or it is time. */
+export function putIfDue(state: RelayState): void {
+  const { dirty } = state.own;
+  const isThere = state.echo !== undefined && compareRecords(state.echo, state.own.record) === 0;
+  const againMs = isThere ? PUT_AGAIN_MS : PUT_ELSE_MS;
+  if (state.connectedMs === undefined || (!dirty && state.nowMs - state.putMs < againMs)) return;
+  if (!state.own.mayPut()) return;
+  if (dirty) state.own.sign();
+  put(state);
+}
+
+/** Puts the own record as it is. */
+export function put(state: RelayState): void {
+  if (state.connectedMs === undefined) return;
+  state.putMs = state.nowMs;
+  state.effects.push({ kind: "put", record: state.own.record });
+}
+
+/** Says that this node lives. */
+export function sayBeat(state: RelayState): void {
+  state.beatMs = state.nowMs;
+  state.effects.push({ kind: "say", message: state.own.beat(state.nowMs) });
+}
+
+/** Counts what was refused, and says so at most once a minute for each node and reason. */
+export function refuse(state: RelayState, node: string, kind: RefusalKind, reason: string): void {
+  state.refused[kind] += 1;
+  const key = `${node}\n${reason}`;
+  const saidMs = state.said.get(key);
+  if (saidMs !== undefined && state.nowMs - saidMs < REFUSAL_EVERY_MS) return;
+  if (state.said.size >= MOST_REFUSALS) state.said.clear();
+  state.said.set(key, state.nowMs);
+  state.effects.push({ kind: "event", event: { kind: "refused", node, reason } });
+}

@@ -1,0 +1,210 @@
+// The protocol of one node where a server stands between all of them: what happens comes in with the time it happened, what is to be
+// done goes out as effects. The server is believed nothing. Pure; the shell is ../nats/shell.ts.
+
+import type { ColdWord } from "../../../shared/cold-start.ts";
+import { beginCounts, beginRefusals, type ProtocolCounts, type RefusalKind } from "../../../shared/gossip-stats.ts";
+import type { PeerView } from "./gossip.ts";
+import { isKnownHint } from "./hints.ts";
+import type { RecordBody, ServiceWord, SignedRecord } from "./record.ts";
+import { answer, hear, meetOwn, take } from "./relay-hear.ts";
+import { type RelayMessage, signRelayed } from "./relay-message.ts";
+import { OwnVoice } from "./relay-own.ts";
+import { askWith, beginRelayPeer, findRelayStaleness, listLongAway } from "./relay-peer.ts";
+import {
+  beatEveryMs,
+  judge,
+  put,
+  putIfDue,
+  readHearing,
+  refuse,
+  type RelayEffect,
+  type RelayState,
+  sayBeat,
+} from "./relay-state.ts";
+import type { GossipOptions, Member } from "./state.ts";
+
+/** A question is asked again after this, doubling. */
+const ASK_MS = 1_000;
+const LONGEST_ASK_MS = 30_000;
+/** Questions at a tick to nodes that nothing here waits for. */
+const ASKED_AT_ONCE = 4;
+/** More time than this between two calls was spent asleep: who has been silent meanwhile is not known. */
+const ASLEEP_MS = 3_000;
+
+/** Whom noise is told of: its sender is not known, and names no name here. */
+const SERVER = "the server";
+
+type Services = Readonly<Record<string, ServiceWord>>;
+
+/** One node's part. Every method answers the effects that the shell is to carry out, in order. */
+export class Relay {
+  readonly #state: RelayState;
+
+  constructor(options: GossipOptions, nowMs: number) {
+    this.#state = {
+      ...{ options, nowMs, own: new OwnVoice(options, nowMs), peers: new Map() },
+      ...{ counts: beginCounts(), refused: beginRefusals(), putMs: -Infinity, beatMs: -Infinity, echo: undefined },
+      ...{ connectedMs: undefined, trouble: "the server was not reached yet" },
+      ...{ roster: new Map(), interests: new Set(), hints: [], said: new Map(), effects: [] },
+    };
+  }
+
+  /** What was counted since the start. */
+  get stats(): { counts: ProtocolCounts; refused: Readonly<Record<RefusalKind, number>> } {
+    const { counts, refused } = this.#state;
+    return { counts, refused };
+  }
+
+  /** Git's word on who belongs to the realm. */
+  setRoster(nowMs: number, roster: ReadonlyMap<string, Member>, interests: ReadonlySet<string>): RelayEffect[] {
+    return this.#run(nowMs, (state) => {
+      for (const [node, { publicKey }] of state.roster)
+        if (roster.get(node)?.publicKey !== publicKey) state.peers.delete(node);
+      state.roster = roster;
+      state.interests = interests;
+      for (const node of roster.keys())
+        if (node !== state.options.node && !state.peers.has(node)) state.peers.set(node, beginRelayPeer(node, nowMs));
+      state.effects.push({ kind: "changed", node: undefined });
+    });
+  }
+
+  /** Takes what this node has to say of its services, and of how it came up while that is news. */
+  publish(nowMs: number, services: Services, revision: string | undefined, cold?: ColdWord): RelayEffect[] {
+    return this.#run(nowMs, (state) => {
+      if (state.own.take({ services, revision, cold })) putIfDue(state);
+    });
+  }
+
+  /** Says that this agent ends as it was told to. */
+  leave(nowMs: number): RelayEffect[] {
+    return this.#run(nowMs, (state) => {
+      state.own.leave();
+      put(state);
+    });
+  }
+
+  /** This node has seen a new revision: the others are told. */
+  hint(nowMs: number, revision: string): RelayEffect[] {
+    return this.#run(nowMs, (state) => {
+      if (isKnownHint(state.hints, revision)) return;
+      state.counts.hintsSent += 1;
+      const { node, realm, signer } = state.options;
+      state.effects.push({ kind: "say", message: signRelayed(realm, { t: "hint", node, revision }, signer) });
+    });
+  }
+
+  /** The server is reached: the own word is put, and everybody is asked anew. */
+  connected(nowMs: number): RelayEffect[] {
+    return this.#run(nowMs, (state) => {
+      state.connectedMs = nowMs;
+      for (const peer of state.peers.values()) peer.asked = { dueMs: nowMs, times: 0 };
+      put(state);
+      sayBeat(state);
+      lookAround(state);
+    });
+  }
+
+  /** The server is not reached, and why. */
+  disconnected(nowMs: number, why: string): RelayEffect[] {
+    return this.#run(nowMs, (state) => {
+      state.connectedMs = undefined;
+      state.trouble = why;
+      lookAround(state);
+    });
+  }
+
+  /** The server did not take the own record: it is put again. */
+  putFailed(nowMs: number): RelayEffect[] {
+    return this.#run(nowMs, (state) => {
+      state.own.dirty = true;
+    });
+  }
+
+  /** A value of the bucket has come; undefined where it is no record, or was taken out. */
+  takeValue(nowMs: number, key: string, record: SignedRecord | undefined): RelayEffect[] {
+    return this.#run(nowMs, (state) => {
+      const said = record?.node === key ? record : undefined;
+      if (key === state.options.node) meetOwn(state, said);
+      else if (said !== undefined) take(state, said);
+      if (record !== undefined && said === undefined)
+        refuse(state, SERVER, "bad-frame", "a record under another node's name");
+    });
+  }
+
+  /** A message has come. */
+  receive(nowMs: number, message: RelayMessage): RelayEffect[] {
+    return this.#run(nowMs, (state) => {
+      if (message.t === "ask") answer(state, message);
+      else hear(state, message);
+    });
+  }
+
+  /** Something that is no message of this protocol came. */
+  refuseNoise(nowMs: number): RelayEffect[] {
+    return this.#run(nowMs, (state) => refuse(state, SERVER, "bad-frame", "what is no message of this protocol"));
+  }
+
+  /** To be called every quarter of a second. */
+  tick(nowMs: number): RelayEffect[] {
+    return this.#run(nowMs, (state) => lookAround(state));
+  }
+
+  /** What is known of every other node of the roster, in the order of their names. */
+  view(): PeerView[] {
+    const hearing = readHearing(this.#state);
+    return [...this.#state.peers.keys()].toSorted().flatMap((node) => {
+      const peer = this.#state.peers.get(node);
+      if (peer === undefined) return [];
+      const stale = findRelayStaleness(peer, node, hearing);
+      const silenceMs = this.#state.nowMs - (peer.last?.saidMs ?? -Infinity);
+      const { state, why, sinceMs, held } = peer;
+      return [{ node, state, why, forMs: this.#state.nowMs - sinceMs, stale, silenceMs, words: held?.body }];
+    });
+  }
+
+  /** What one other node said last, and why that is not its present word. */
+  look(node: string): { words: RecordBody | undefined; stale: string | undefined } {
+    const peer = this.#state.peers.get(node);
+    return { words: peer?.held?.body, stale: findRelayStaleness(peer, node, readHearing(this.#state)) };
+  }
+
+  #run(nowMs: number, act: (state: RelayState) => void): RelayEffect[] {
+    const state = this.#state;
+    const passedMs = Math.max(0, nowMs - state.nowMs);
+    state.nowMs = Math.max(nowMs, state.nowMs);
+    state.own.refill(passedMs);
+    if (passedMs > ASLEEP_MS && state.connectedMs !== undefined) state.connectedMs = state.nowMs;
+    act(state);
+    const { effects } = state;
+    state.effects = [];
+    return effects;
+  }
+}
+
+/** Everything that happens because time passes. */
+function lookAround(state: RelayState): void {
+  for (const peer of state.peers.values()) judge(state, peer);
+  if (state.connectedMs === undefined) return;
+  putIfDue(state);
+  if (state.nowMs - state.beatMs >= beatEveryMs(state)) sayBeat(state);
+  askWhereDue(state);
+  for (const event of listLongAway(state.peers, state.options.node, readHearing(state)))
+    state.effects.push({ kind: "event", event });
+}
+
+/** Asks whoever is not proven, or was long ago: first those that something here waits for, of the others a few at a time. */
+function askWhereDue(state: RelayState): void {
+  let left = ASKED_AT_ONCE;
+  for (const peer of state.peers.values()) {
+    const isOf = state.interests.has(peer.node);
+    if (state.nowMs < peer.asked.dueMs || (!isOf && left === 0)) continue;
+    if (!isOf) left -= 1;
+    const { node, newNonce, rng } = state.options;
+    const nonce = newNonce();
+    askWith(peer, nonce, state.nowMs);
+    state.effects.push({ kind: "say", message: { t: "ask", asker: node, target: peer.node, nonce } });
+    const { times } = peer.asked;
+    const waitMs = Math.min(LONGEST_ASK_MS, ASK_MS * 2 ** Math.min(times, 10)) * (0.7 + 0.3 * rng());
+    peer.asked = { dueMs: state.nowMs + waitMs, times: times + 1 };
+  }
+}

@@ -1,0 +1,173 @@
+// Two bundled agents on the real engine that know of each other through a NATS server only: a start waits for the other node, the
+// server dies and comes back, and not one call to the engine comes of that.
+
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { tearDown } from "../../agent/apply/teardown.ts";
+import { openEngine } from "../../agent/docker/engine.ts";
+import { makeIdentity } from "../../agent/gossip/identity.ts";
+import type { FleetDocument } from "../../shared/fleet-document.ts";
+import type { StatusDocument } from "../../shared/status-document.ts";
+import { EngineProxy } from "../builders/engine-proxy.ts";
+import { NatsServer } from "../builders/nats-server.ts";
+import { OrcaProcess } from "../builders/orca-process.ts";
+import { buildHttpd, SOCKET } from "../builders/real-node.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const root = mkdtempSync(join(tmpdir(), "orca-nats-docker-"));
+const server = new NatsServer();
+const NODES = { "t-nats-data": 17_081, "t-nats-web": 17_082 } as const;
+type Node = keyof typeof NODES;
+
+const SLOW = '["/bin/sh", "-c", "sleep 4; exec /bin/httpd -f -p 8080 -h /etc"]';
+const MANIFESTS: Readonly<Record<Node, Readonly<Record<string, string>>>> = {
+  "t-nats-data": {
+    db: buildHttpd({ command: SLOW, health: 'http = { port = 8080, path = "/passwd" }\nstart_period = "60s"' }),
+  },
+  "t-nats-web": {
+    web: buildHttpd({ top: 'requires = ["t-nats-data/db"]' }),
+    late: buildHttpd({ top: 'requires = [{ on = "t-nats-data/nothing-yet", expires = "8s", then = "start" }]' }),
+  },
+};
+
+const agents = new Map<Node, OrcaProcess>();
+const proxies = new Map<Node, EngineProxy>();
+
+async function prepare(node: Node): Promise<string[]> {
+  const home = join(root, node);
+  mkdirSync(home);
+  const proxy = new EngineProxy(join(home, "engine.sock"), SOCKET);
+  await proxy.listen();
+  proxies.set(node, proxy);
+  const { seedFile } = server.addUser(node);
+  const { publicKey } = await makeIdentity(join(home, "key"));
+  writeFileSync(
+    join(home, "agent.toml"),
+    [
+      ...[`node = "${node}"`, `source = { dir = "${root}/repository" }`, `state = { dir = "${home}/state" }`],
+      ...[`status = { listen = ["127.0.0.1:${NODES[node]}"] }`, `docker = { socket = "${proxy.socketPath}" }`],
+      ...[`policy = { file = "${home}/policy.toml" }`, "[gossip]", `identity_file = "${home}/key"`],
+      `backend = { nats = "${server.settings().servers[0]}", nkey_file = "${seedFile}" }`,
+    ].join("\n"),
+  );
+  const directory = join(root, "repository", "orca", "manifests", node);
+  mkdirSync(directory, { recursive: true });
+  for (const [name, text] of Object.entries(MANIFESTS[node])) writeFileSync(join(directory, `${name}.toml`), text);
+  const address = `127.0.0.${Object.keys(NODES).indexOf(node) + 2}`;
+  return [
+    `[nodes.${node}]`,
+    `address = "${address}"`,
+    'env = "prod"',
+    'memory = "1GiB"',
+    `public_key = "${publicKey}"`,
+  ];
+}
+
+beforeAll(async () => {
+  execFileSync(process.execPath, [join(ROOT, "scripts", "bundle.ts"), "--out", join(root, "dist")], {
+    stdio: "ignore",
+  });
+  server.port = 17_083;
+  const fleet = await Promise.all((Object.keys(NODES) as Node[]).map(prepare));
+  // A requirement that lint would refuse if it named nothing: the service is there, stopped.
+  writeFileSync(
+    join(root, "repository/orca/manifests/t-nats-data/nothing-yet.toml"),
+    buildHttpd({ top: 'state = "stopped"' }),
+  );
+  writeFileSync(join(root, "repository/orca/fleet.toml"), fleet.flat().join("\n"));
+});
+
+afterAll(async () => {
+  for (const agent of agents.values()) await agent.kill();
+  const engine = openEngine(SOCKET);
+  for (const node of Object.keys(NODES)) await tearDown(engine, node);
+  engine.close();
+  for (const proxy of proxies.values()) await proxy.close();
+  await server.dispose();
+  rmSync(root, { recursive: true, force: true });
+});
+
+function start(node: Node): void {
+  const entry = join(root, "dist", "orca.mjs");
+  const flags = ["--lite-mode"];
+  agents.set(
+    node,
+    new OrcaProcess(["agent", "--config", join(root, node, "agent.toml")], { entry, flags, ownRun: true }),
+  );
+}
+
+async function read<T>(node: Node, path: string): Promise<T | undefined> {
+  try {
+    const answer = await fetch(`http://127.0.0.1:${NODES[node]}${path}`);
+    return (await answer.json()) as T;
+  } catch {
+    return undefined;
+  }
+}
+
+async function service(node: Node, name: string): Promise<StatusDocument["services"][number] | undefined> {
+  return (await read<StatusDocument>(node, "/v1/status"))?.services.find((one) => one.name === name);
+}
+
+async function until(what: string, holds: () => Promise<boolean>, withinMs = 40_000): Promise<void> {
+  for (const endMs = Date.now() + withinMs; !(await holds()); await sleep(100))
+    if (Date.now() > endMs) throw new Error(`${what}: ${[...agents.values()].map(({ output }) => output).join("\n")}`);
+}
+
+test("with the server down a start waits and says why, and one that expires comes all the same", async () => {
+  start("t-nats-web");
+  await until("waiting", async () => (await service("t-nats-web", "web"))?.state === "waiting");
+  await until("late", async () => (await service("t-nats-web", "late"))?.state === "healthy");
+  expect((await service("t-nats-web", "late"))?.notes).toEqual(["started without t-nats-data/nothing-yet"]);
+  expect((await service("t-nats-web", "web"))?.reason).toMatch(
+    /the NATS server nats:\/\/127\.0\.0\.1:17083 cannot be used/,
+  );
+});
+
+test("the server comes, the other node too: the start comes when the other's service is healthy there", async () => {
+  await server.start();
+  await until("the connection", async () => {
+    const { notes = ["no answer"] } = (await read<StatusDocument>("t-nats-web", "/v1/status")) ?? {};
+    return !notes.some((note) => note.includes("cannot be used"));
+  });
+  start("t-nats-data");
+  await until("starting", async () => (await service("t-nats-data", "db"))?.state === "starting");
+  await until("its word", async () => /it is starting/.test((await service("t-nats-web", "web"))?.reason ?? ""));
+  await until("web", async () => (await service("t-nats-web", "web"))?.state === "healthy");
+  const since = async (node: Node, name: string): Promise<number> =>
+    Date.parse((await service(node, name))?.since ?? "");
+  const lateMs = (await since("t-nats-web", "web")) - (await since("t-nats-data", "db"));
+  expect(lateMs).toBeGreaterThanOrEqual(0);
+  expect(lateMs).toBeLessThan(3_000);
+});
+
+test(
+  "the server dies, and later an agent: nothing that runs is touched, and what is not known is said",
+  { timeout: 90_000 },
+  async () => {
+    for (const proxy of proxies.values()) proxy.reset();
+    await server.kill();
+    await until("the loss", async () => {
+      const fleet = await read<FleetDocument>("t-nats-web", "/v1/fleet");
+      return fleet?.nodes.find(({ node }) => node === "t-nats-data")?.reachability === "unknown";
+    });
+    await sleep(3_000);
+    expect((await service("t-nats-web", "web"))?.state).toBe("healthy");
+    await server.start();
+    await agents.get("t-nats-data")?.kill();
+    await sleep(8_000);
+    start("t-nats-data");
+    await until("all", async () => {
+      const fleet = await read<FleetDocument>("t-nats-web", "/v1/fleet");
+      return fleet?.nodes.every(({ unknown }) => unknown === null) === true;
+    });
+    for (const proxy of proxies.values()) expect(proxy.calls).toEqual([]);
+  },
+);
