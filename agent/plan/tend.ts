@@ -5,10 +5,9 @@ import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
 import { fileKey, type ObservedContainer } from "../../shared/observed-state.ts";
 import type { DesiredFile } from "../../shared/desired-state.ts";
-import { readSecretHash } from "../../shared/secret-facts.ts";
 import type { Cause, Step } from "../../shared/step.ts";
 import { rememberUnhealthy } from "./remember.ts";
-import { describeRotation, explainReplacement } from "./replacement.ts";
+import { describeRotation, explainReplacement, listRotatedIn } from "./replacement.ts";
 import {
   buildFileSteps,
   buildOperation,
@@ -224,11 +223,8 @@ function explainDelivery({ desired, memory }: Running, changed: readonly Desired
   const { revision } = desired;
   if (changed.length === 0) return { kind: "drift", detail: "its delivered files were changed by hand", revision };
   const told = memory.applied?.files ?? {};
-  const rotated = changed.flatMap(({ target, hash }) => {
-    const secret = readSecretHash(hash);
-    return secret === undefined || readSecretHash(told[target] ?? "")?.path !== secret.path ? [] : [secret.path];
-  });
-  if (rotated.length === changed.length) return describeRotation([...new Set(rotated)]);
+  const rotated = changed.map(({ target, hash }) => listRotatedIn(told[target] ?? "", hash));
+  if (rotated.every((paths) => paths.length > 0)) return describeRotation([...new Set(rotated.flat())]);
   return { kind: "config", detail: `new content in ${changed.map((file) => file.target).join(", ")}`, revision };
 }
 

@@ -47,3 +47,13 @@ export function readState({ stateDir }: TestNode): string {
   const files = readdirSync(stateDir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   return files.map((entry) => readFileSync(`${entry.parentPath}/${entry.name}`, "latin1")).join("\n");
 }
+
+/** Why containers of a service were started since some event, and what else the agent did for it. */
+export function listCauses(node: TestNode, service: string, since = 0): string[] {
+  const causes = node.events
+    .slice(since)
+    .flatMap((event) =>
+      event.kind === "step-done" && event.lane === service ? [`${event.cause.kind}: ${event.cause.detail}`] : [],
+    );
+  return [...new Set(causes)];
+}

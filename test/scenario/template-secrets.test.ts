@@ -7,7 +7,7 @@ import { inspect } from "node:util";
 import { afterEach, describe, expect, test } from "vitest";
 
 import { FRONT_IMAGE } from "../../shared/front.ts";
-import { findRequest, readMounted, readState } from "../builders/delivered.ts";
+import { findRequest, listCauses, readMounted, readState } from "../builders/delivered.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { type NodeChoices, TestNode } from "../builders/node.ts";
 import {
@@ -146,11 +146,13 @@ describe("a new value", () => {
     );
     const { inode } = readMounted(node, TARGET);
     const before = node.engine.calls.length;
+    const since = node.events.length;
     secrets.set({ [PATH]: "a-longer-new-value-2" });
     await node.clock.advance(60_000);
     expect(readMounted(node, TARGET)).toMatchObject({ content: contentWith("a-longer-new-value-2"), inode });
     expect(node.engine.calls.slice(before).map(({ call }) => call)).toEqual(calls);
     expect(node.view("app")).toMatchObject({ state: "healthy", settled: true });
+    expect(new Set(listCauses(node, "app", since))).toEqual(new Set([`rotation: ${PATH} has a new value`]));
   });
 
   test("a new template does the same, with the same value", async () => {
@@ -204,6 +206,7 @@ describe("a new value", () => {
     await node.start();
     await node.untilSettled(["app", "app.front"]);
     const old = readMounted(node, TARGET);
+    const since = node.events.length;
     secrets.set({ [PATH]: "second-value" });
     await node.clock.advanceUntil(() => node.engine.of("app").length === 2, 20_000, "both are there");
     await node.clock.advanceUntil(
@@ -212,6 +215,7 @@ describe("a new value", () => {
       "the new one has it",
     );
     expect(readFileSync(old.path, "utf8")).toBe(contentWith(FIRST_VALUE));
+    expect(listCauses(node, "app", since)[0]).toBe(`rotation: ${PATH} has a new value`);
     await node.untilSettled(["app"]);
     await node.clock.advance(60_000);
     expect(node.engine.of("app").length).toBe(1);
