@@ -7,7 +7,7 @@ import { inspect } from "node:util";
 import { afterEach, describe, expect, test } from "vitest";
 
 import { FRONT_IMAGE } from "../../shared/front.ts";
-import { findRequest, listCauses, readMounted, readState } from "../builders/delivered.ts";
+import { findRequest, listCauses, noteAtStarts, readMounted, readState } from "../builders/delivered.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { type NodeChoices, TestNode } from "../builders/node.ts";
 import {
@@ -47,7 +47,12 @@ async function bringUp(
 
 describe("delivery", () => {
   test("at its target, read-only, from memory; no value is in the request, an event or the state", async () => {
-    const { node } = await bringUp();
+    const { node } = open();
+    node.source.set({ app: buildTemplated() });
+    const starts = noteAtStarts(node, () => readContent(node));
+    await node.start();
+    await node.untilSettled(["app"]);
+    expect(starts).toEqual([contentWith(FIRST_VALUE)]);
     const bind = findRequest(node).binds.find(({ target }) => target === TARGET);
     expect(bind).toMatchObject({ readOnly: true, source: expect.stringMatching(`^${node.runDir}/secrets/app/`) });
     expect(readContent(node)).toBe(contentWith(FIRST_VALUE));
@@ -222,13 +227,25 @@ describe("a new value", () => {
     expect(() => readFileSync(old.path)).toThrow("ENOENT");
   });
 
-  test("what the template does not show changes nothing", async () => {
-    const { node } = await bringUp();
+  test.each([
+    ["that it does not mention", TEMPLATE],
+    [
+      "of which it shows others",
+      "{% for r in routes %}{% if r.service == 'app' %}{{ r.host }}{% endif %}{% endfor %} {{ secrets.DB_PASSWORD }}",
+    ],
+  ])("new routes %s change nothing", async (_what, template) => {
+    const { node } = open();
+    node.source.setFile("files/app.conf", template);
+    node.source.set({ app: buildTemplated() });
+    await node.start();
+    await node.untilSettled(["app"]);
     const calls = node.engine.calls.length;
-    const routed = `[[routes]]\nhost = "new.example.com"\nport = 80`;
-    node.source.set({ other: buildManifest({ tables: routed }) });
+    node.source.set({ other: buildManifest({ tables: '[[routes]]\nhost = "new.example.com"\nport = 80' }) });
     await node.untilSettled(["other"]);
-    const touched = node.engine.calls.slice(calls).filter(({ subject }) => subject.includes("-app-"));
+    const others = node.engine.of("other").map(({ id }) => id);
+    const touched = node.engine.calls
+      .slice(calls)
+      .filter(({ subject }) => !subject.includes("other") && !others.includes(subject));
     expect(touched).toEqual([]);
   });
 
@@ -261,11 +278,10 @@ describe("after a reboot, with everything else down", () => {
     expect(() => readFileSync(path)).toThrow("ENOENT");
     node.bootId = "boot-2";
     node.engine.comeBack();
-    const starts: string[] = [];
-    node.engine.rejects = () => (starts.push(readFileSync(path, "utf8")), false);
+    const starts = noteAtStarts(node, () => readFileSync(path, "utf8"));
     await node.start();
     await node.untilSettled(["app"]);
-    expect(starts[0]).toBe(contentWith(FIRST_VALUE));
+    expect(starts).toEqual([contentWith(FIRST_VALUE)]);
     expect(node.engine.of("app").length).toBe(1);
     const calls = node.engine.calls.length;
     secrets.fail("*", undefined);
