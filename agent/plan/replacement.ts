@@ -3,8 +3,13 @@
 
 import type { ContainerSpec } from "../../shared/container-spec.ts";
 import { canonicalJson } from "../../shared/identity.ts";
-import { compareText } from "../../shared/problem.ts";
-import { holdsSecret, listHashVersions, readRenderedHash, splitVersion } from "../../shared/secret-facts.ts";
+import {
+  listHashVersions,
+  nameContent,
+  readRenderedHash,
+  readSecretHash,
+  splitVersion,
+} from "../../shared/secret-facts.ts";
 import type { Cause } from "../../shared/step.ts";
 import type { Scene } from "./world.ts";
 
@@ -19,22 +24,10 @@ export function explainReplacement({ world, desired, wanted }: Scene): Cause {
 }
 
 /** What is said of new values. */
-export function describeRotation(all: readonly string[]): Cause {
-  const paths = [...new Set(all)].toSorted(compareText);
+export function describeRotation(paths: readonly string[]): Cause {
   const which =
     paths.length === 0 ? "a secret that it takes has" : `${paths.join(", ")} ${paths.length === 1 ? "has" : "have"}`;
   return { kind: "rotation", detail: `${which} a new value` };
-}
-
-/** The paths whose values alone tell two hashes of a delivered file apart; none where something else does. */
-export function listRotatedIn(before: string | undefined, after: string): string[] {
-  if (before === undefined) return [];
-  const [old, now] = [listHashVersions(before), listHashVersions(after)];
-  const pathsOf = (names: readonly string[]): string => names.map((name) => splitVersion(name).path).join(" ");
-  const isSame = holdsSecret(after) && pathsOf(old) === pathsOf(now);
-  // Of a file with secrets in it the recipe stays; of a secret file there is nothing else.
-  if (!isSame || readRenderedHash(before)?.recipe !== readRenderedHash(after)?.recipe) return [];
-  return now.filter((name) => !old.includes(name)).map((name) => splitVersion(name).path);
 }
 
 function sameButForSecrets(left: ContainerSpec, right: ContainerSpec): boolean {
@@ -42,15 +35,32 @@ function sameButForSecrets(left: ContainerSpec, right: ContainerSpec): boolean {
     ...spec,
     secretEnv: Object.keys(spec.secretEnv ?? {}).toSorted(),
     bootstrapFile: undefined,
+    files: spec.files?.map((file) => (file.hash === undefined ? file : { ...file, hash: nameContent(file.hash) })),
   });
   return canonicalJson(strip(left)) === canonicalJson(strip(right));
 }
 
+/**
+ * The secrets whose new values alone make a delivered file another one.
+ * @returns none where something else has changed as well
+ */
+export function listRotatedIn(before: string, after: string): string[] {
+  const [old, now] = [readSecretHash(before), readSecretHash(after)];
+  if (now !== undefined) return old?.path === now.path ? [now.path] : [];
+  if (readRenderedHash(after) === undefined || nameContent(before) !== nameContent(after)) return [];
+  return listNewPaths(listHashVersions(before), listHashVersions(after));
+}
+
 function listRotated(before: ContainerSpec, after: ContainerSpec): string[] {
-  const known = new Set([...Object.values(before.secretEnv ?? {}), before.bootstrapFile]);
-  const now = [
-    ...Object.values(after.secretEnv ?? {}),
-    ...(after.bootstrapFile === undefined ? [] : [after.bootstrapFile]),
-  ];
-  return now.filter((name) => !known.has(name)).map((name) => splitVersion(name).path);
+  return listNewPaths(listSpecVersions(before), listSpecVersions(after));
+}
+
+function listSpecVersions({ secretEnv = {}, bootstrapFile, files = [] }: ContainerSpec): string[] {
+  const mounted = files.flatMap(({ hash }) => (hash === undefined ? [] : listHashVersions(hash)));
+  return [...Object.values(secretEnv), ...(bootstrapFile === undefined ? [] : [bootstrapFile]), ...mounted];
+}
+
+function listNewPaths(before: readonly string[], after: readonly string[]): string[] {
+  const changed = after.filter((name) => !before.includes(name));
+  return [...new Set(changed.map((name) => splitVersion(name).path))].toSorted();
 }

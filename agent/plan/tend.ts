@@ -223,8 +223,8 @@ function explainDelivery({ desired, memory }: Running, changed: readonly Desired
   const { revision } = desired;
   if (changed.length === 0) return { kind: "drift", detail: "its delivered files were changed by hand", revision };
   const told = memory.applied?.files ?? {};
-  const rotated = changed.map(({ target, hash }) => listRotatedIn(told[target], hash));
-  if (rotated.every((paths) => paths.length > 0)) return describeRotation(rotated.flat());
+  const rotated = changed.map(({ target, hash }) => listRotatedIn(told[target] ?? "", hash));
+  if (rotated.every((paths) => paths.length > 0)) return describeRotation([...new Set(rotated.flat())]);
   return { kind: "config", detail: `new content in ${changed.map((file) => file.target).join(", ")}`, revision };
 }
 

@@ -42,7 +42,11 @@ async function measureDial(): Promise<void> {
   let failed = (): void => undefined;
   const transport = new Transport({
     ...{ node: start.node, host: start.listen.split(":")[0] ?? "", port: 1, identity, clock: systemClock },
-    ...{ judgeKey: () => ({ refused: "nobody is let in" }), isPeerAddress: () => false, onRefused: () => undefined },
+    ...{
+      judgeKey: () => ({ kind: "not-taking-part", refused: "nobody is let in" }) as const,
+      isPeerAddress: () => false,
+      onRefused: () => undefined,
+    },
     ...{ onUp: () => undefined, onDown: () => undefined, onMessage: () => undefined, onDialFailed: () => failed() },
   });
   const before = process.cpuUsage();

@@ -42,8 +42,30 @@ function describeFile(path: string): SeenFile {
   return { path, content: readFileSync(path, "utf8"), mode: octal, owner: `${uid}:${gid}`, inode: ino };
 }
 
+/** Notes what a test sees whenever a container of a service is about to start. */
+export function noteAtStarts(node: TestNode, look: () => string, service = "app"): string[] {
+  const seen: string[] = [];
+  const { writer } = node.engine;
+  const start = writer.startContainer.bind(writer);
+  writer.startContainer = (id) => {
+    if (node.engine.of(service).some((entry) => entry.id === id)) seen.push(look());
+    return start(id);
+  };
+  return seen;
+}
+
 /** Everything that lies in the state directory, as one text of bytes. */
 export function readState({ stateDir }: TestNode): string {
   const files = readdirSync(stateDir, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
   return files.map((entry) => readFileSync(`${entry.parentPath}/${entry.name}`, "latin1")).join("\n");
+}
+
+/** Why containers of a service were started since some event, and what else the agent did for it. */
+export function listCauses(node: TestNode, service: string, since = 0): string[] {
+  const causes = node.events
+    .slice(since)
+    .flatMap((event) =>
+      event.kind === "step-done" && event.lane === service ? [`${event.cause.kind}: ${event.cause.detail}`] : [],
+    );
+  return [...new Set(causes)];
 }

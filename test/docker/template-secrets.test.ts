@@ -62,7 +62,10 @@ function search(directory: string): string[] {
 
 const status = (): string => orca(["status", "--json"]).output;
 const isHealthy = (service: string): boolean => {
-  const { services } = JSON.parse(status()) as { services: { name: string; state: string }[] };
+  const text = status();
+  // The socket of an agent that was killed is still there.
+  if (!text.startsWith("{")) return false;
+  const { services } = JSON.parse(text) as { services: { name: string; state: string }[] };
   return services.some((entry) => entry.name === service && entry.state === "healthy");
 };
 
@@ -75,6 +78,7 @@ beforeAll(async () => {
   mkdirSync(join(manifests, "files"), { recursive: true });
   setSecret("/prod/app/PASSWORD", PASSWORD);
   setSecret("/prod/app/TOKEN", TOKEN);
+  setSecret("/prod/stranger/TOKEN", TOKEN);
   writeFileSync(
     join(manifests, "files/app.json"),
     '{ "password": {{ secrets["db.password"] | json }}, "token": "{{ secrets.TOKEN }}" }\n',
@@ -94,13 +98,13 @@ beforeAll(async () => {
         '[[files]]\nsource = "files/app.json"\ntarget = "/etc/app/app.json"\ntemplate = true\n',
     }),
   );
-  // A user whom the image does not know.
+  // A user whom the image does not know, with a secret of its own: what never settles lets nobody else take a newer value.
   writeFileSync(
     join(manifests, "stranger.toml"),
     buildHttpd({
       image: USER_IMAGE.image,
       top: 'user = "stranger"',
-      tables: '[secrets.files]\ntoken = "/prod/app/TOKEN"',
+      tables: '[secrets.files]\ntoken = "/prod/stranger/TOKEN"',
     }),
   );
   agent = startAgent();

@@ -6,6 +6,7 @@ import { join } from "node:path";
 
 import { afterEach, expect, test } from "vitest";
 
+import { listCauses } from "../builders/delivered.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { type NodeChoices, TestNode } from "../builders/node.ts";
 import { FakeSecrets } from "../fakes/fake-secrets.ts";
@@ -49,16 +50,6 @@ function readDelivered(node: TestNode, service: string): string[] {
 
 function valueIn(node: TestNode, service: string): string | undefined {
   return node.engine.running(service)?.request?.extraEnv["PASSWORD"];
-}
-
-/** Why containers of a service were started since some event, and what else the agent did for it. */
-function listCauses(node: TestNode, service: string, since = 0): string[] {
-  const causes = node.events
-    .slice(since)
-    .flatMap((event) =>
-      event.kind === "step-done" && event.lane === service ? [`${event.cause.kind}: ${event.cause.detail}`] : [],
-    );
-  return [...new Set(causes)];
 }
 
 /** When containers of services were started, in order. */

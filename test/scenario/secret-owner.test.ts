@@ -6,7 +6,7 @@ import { dirname } from "node:path";
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import { findRequest, readSecretFiles } from "../builders/delivered.ts";
+import { findRequest, noteAtStarts, readSecretFiles } from "../builders/delivered.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 import { USER_IMAGE } from "../builders/user-image.ts";
@@ -58,8 +58,11 @@ test.each([
   ["an image without a user", "app:1", "", "0444 0:0"],
   ["a name that the image does not know: root alone, and the engine refuses the start", IMAGE, "stranger", "0400 0:0"],
 ])("%s", async (_who, image, user, expected) => {
-  const { node } = await bringUp(manifestOf(image, user));
-  expect(describeOwner(node)).toBe(expected);
+  const { node } = open(manifestOf(image, user));
+  const owners = noteAtStarts(node, () => describeOwner(node));
+  await node.start();
+  await node.untilSettled(["app"]);
+  expect([...owners, describeOwner(node)]).toEqual([expected, expected]);
 });
 
 test("a new value goes to the same user, and the container is asked, not the manifest", async () => {
@@ -76,11 +79,10 @@ test("after a reboot it is the same user's, before the start", async () => {
   node.clearMemory();
   node.bootId = "boot-2";
   node.engine.comeBack();
-  const owners: string[] = [];
-  node.engine.rejects = () => (owners.push(describeOwner(node)), false);
+  const owners = noteAtStarts(node, () => describeOwner(node));
   await node.start();
   await node.untilSettled(["app"]);
-  expect(owners[0]).toBe("0400 4031:4032");
+  expect(owners).toEqual(["0400 4031:4032"]);
 });
 
 describe("kill -9", () => {
@@ -90,14 +92,13 @@ describe("kill -9", () => {
       for (const before of [true, false]) {
         const { node } = open(manifestOf(IMAGE));
         const calls = node.engine.calls;
+        const owners = noteAtStarts(node, () => describeOwner(node));
         node.engine.latencyMs[call] = 100;
         await node.start();
         const isReached = (): boolean => calls.some((entry) => entry.call === call);
         await node.clock.advanceUntil(isReached, 10_000, call);
         if (!before) await node.clock.advance(1);
         node.kill();
-        const owners: string[] = [];
-        node.engine.rejects = () => (owners.push(describeOwner(node)), false);
         await node.start();
         await node.untilSettled(["app"]);
         expect(new Set(owners)).toEqual(new Set(["0400 4021:4022"]));

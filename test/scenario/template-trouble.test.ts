@@ -180,6 +180,14 @@ describe("what the host's law and the file itself cannot take", () => {
     expect(node.view("app").reason).not.toContain("injected");
     expect(readContent(node)).toBe(contentWith(FIRST_VALUE));
     expect(node.engine.calls.length).toBe(calls);
+    // However many follow: the one that it has is kept.
+    for (let count = 0; count < 5; count += 1) {
+      secrets.set({ [PATH]: `${value}${count}` });
+      await node.clock.advance(10_000);
+    }
+    rmSync(readMounted(node, TARGET).path);
+    await node.clock.advance(60_000);
+    expect(readContent(node)).toBe(contentWith(FIRST_VALUE));
     // It is still healed.
     node.engine.end(node.engine.running("app") as never, 1);
     await node.clock.advance(30_000);
