@@ -10,21 +10,7 @@ import type { DesiredService } from "../../shared/desired-state.ts";
 import type { InForce } from "../../shared/in-force.ts";
 import { EMPTY_MEMORY, type ExitRecord, type NodeMemory, type ReleaseRecord } from "../../shared/memory.ts";
 import { nameContent } from "../../shared/secret-facts.ts";
-
-const SCHEMA = `
-  PRAGMA journal_mode = WAL;
-  PRAGMA synchronous = NORMAL;
-  CREATE TABLE IF NOT EXISTS document (name TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT;
-  CREATE TABLE IF NOT EXISTS content (hash TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT;
-  CREATE TABLE IF NOT EXISTS exit (
-    id INTEGER PRIMARY KEY, service TEXT NOT NULL, finished_ms INTEGER NOT NULL, body TEXT NOT NULL
-  ) STRICT;
-  CREATE INDEX IF NOT EXISTS exit_by_service ON exit (service, finished_ms);
-  CREATE TABLE IF NOT EXISTS release (
-    id INTEGER PRIMARY KEY, service TEXT NOT NULL, settled_ms INTEGER NOT NULL, body TEXT NOT NULL
-  ) STRICT;
-  CREATE INDEX IF NOT EXISTS release_by_service ON release (service, settled_ms);
-`;
+import { openChecked } from "./store-schema.ts";
 
 /** Exits and releases kept for each service; a release keeps the content of its files. */
 const KEPT_ROWS = { exit: 50, release: 10 };
@@ -275,20 +261,6 @@ export function readStoredInForce(stateDir: string): InForce | undefined {
     return row === undefined ? undefined : (JSON.parse((row as { body: string }).body) as InForce);
   } catch {
     return undefined;
-  }
-}
-
-function openChecked(path: string): DatabaseSync {
-  const database = new DatabaseSync(path);
-  try {
-    database.exec(SCHEMA);
-    const check = database.prepare("PRAGMA quick_check").get() as { quick_check?: string } | undefined;
-    if (check?.quick_check !== "ok") throw new Error(check?.quick_check ?? "quick_check gave no answer");
-    for (const row of database.prepare("SELECT body FROM document").all() as { body: string }[]) JSON.parse(row.body);
-    return database;
-  } catch (error) {
-    database.close();
-    throw error;
   }
 }
 

@@ -23,6 +23,7 @@ import { Loopback } from "./loopback.ts";
 import { Metrics } from "./metrics.ts";
 import type { ReadView } from "./read-routes.ts";
 import { auditPath, type ReportOptions, type ReportParts, type Sink } from "./report-options.ts";
+import { chooseRelease } from "./release-choice.ts";
 import { beginState, type ReportState, type Sampled } from "./report-state.ts";
 import { Sampler } from "./sampler.ts";
 import { SocketServer } from "./socket-server.ts";
@@ -259,17 +260,9 @@ export class Report {
     };
   }
 
-  /** The newest good release that is not the one in force, or the newest of a revision. */
   #findRelease(service: string, to: string | undefined): ReleaseRecord | string {
     const releases = this.#parts?.store.listReleases(service, KEPT_RELEASES) ?? [];
-    const current = this.#state.services.get(service)?.fingerprint;
-    const found = releases.find(({ fingerprint, revision }) =>
-      to === undefined ? fingerprint !== current : revision.startsWith(to),
-    );
-    if (found !== undefined) return found;
-    const known = [...new Set(releases.map(({ revision }) => revision))].join(", ");
-    if (to === undefined) return `${service} has no earlier good release to go back to`;
-    return `${service} has no good release of ${to}; ${known === "" ? "there is none yet" : `there are ${known}`}`;
+    return chooseRelease(releases, { service, to, current: this.#state.services.get(service)?.fingerprint });
   }
 
   #why(service: string, trusted: boolean): WhyDocument | undefined {
