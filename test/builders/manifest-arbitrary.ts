@@ -180,6 +180,7 @@ const tables = {
     record({
       env: optional(dictionary(envKey, constant("/prod/a/B"), { maxKeys: 3 })),
       files: optional(constant({ "tls.key": "/prod/k" })),
+      templates: optional(constant({ "smtp.password": "/prod/s", DB: "/prod/d" })),
       on_rotate: optional(oneof(constant("restart"), record({ signal }))),
     }),
   ),

@@ -181,6 +181,27 @@ describe("what it says", () => {
     expect(await run("HEAD")).toMatchObject({ code: 2, node: { services: [{ service: "b", action: "recreate" }] } });
   });
 
+  test("a file with secrets in it: another text is new content, another path of a secret too, and no value is asked for", async () => {
+    const app = (path: string): string =>
+      buildManifest({
+        tables:
+          `[secrets.templates]\nDB = "${path}"\n` +
+          '[[files]]\nsource = "files/t.conf"\ntarget = "/t"\ntemplate = true\non_change = { signal = "SIGHUP" }',
+      });
+    commit({ ...base, "vm1/app": app("/prod/a"), "manifests/vm1/files/t.conf": "one {{ secrets.DB }}" });
+    write({ "manifests/vm1/files/t.conf": "two {{ secrets.DB | json }}" });
+    const effects = ["/t has new content: it gets SIGHUP"];
+    expect((await run("HEAD")).node?.services).toMatchObject([{ service: "app", action: "deliver", effects }]);
+    git("checkout", "--quiet", ".");
+    write({ "vm1/app": app("/prod/b") });
+    const fields = [{ key: "secrets.templates.DB", kind: "changed" }];
+    expect((await run("HEAD")).node?.services).toMatchObject([{ service: "app", action: "deliver", effects, fields }]);
+    write({ "manifests/vm1/files/t.conf": "two {{ secrets.DV }}" });
+    const [invalid] = (await run("HEAD")).node?.services ?? [];
+    expect(invalid).toMatchObject({ service: "app", action: "invalid" });
+    expect(invalid?.effects[0]).toContain('files/t.conf:1:8: the manifest names no secret "DV"');
+  });
+
   test("a node that is new, one that is gone, and what fleet.toml says of one", async () => {
     commit(base);
     const third = '[nodes.vm3]\naddress = "10.0.0.3"\nenv = "prod"\nmemory = "1GiB"\napproval = "tag"\n';

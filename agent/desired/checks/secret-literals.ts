@@ -187,7 +187,7 @@ function checkNodeFiles(view: RepositoryView, node: string): FileFinding[] {
       nodes: [node],
       place: { line: found.line, column: found.column },
       message: `this file holds ${found.what}`,
-      hint: "put it into the secrets' store, and its path under [secrets.files]",
+      hint: "put it into the secrets' store, its path under [secrets.templates], and {{ secrets.NAME }} here in a template",
     });
   }
   return findings;
