@@ -1,0 +1,126 @@
+// Logins while Infisical is down, counted where they arrive: seven hours of the provider's clock, each hour down in another way, the
+// real child and the real SDK. Asked every five seconds, which is more than an agent does: its own schedule backs off to a
+// minute, so this holds whatever asks (hints, SIGHUP, new manifests). What each part bounds: the provider when a login may be
+// made (by its clock, the fake one here); the child that one round is one login, whatever the SDK would repeat.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { InfisicalProvider } from "../../agent/secrets/infisical-provider.ts";
+import { FakeClock } from "../fakes/fake-clock.ts";
+import { FakeInfisical } from "../fakes/fake-infisical.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const PATH = "/prod/app/PASSWORD";
+const ASK_EVERY_MS = 5_000;
+const HOUR_MS = 3_600_000;
+const FREE = 5;
+
+const directory = mkdtempSync(join(tmpdir(), "orca-logins-"));
+const server = new FakeInfisical(2026);
+const clock = new FakeClock();
+let provider: InfisicalProvider;
+
+beforeAll(async () => {
+  // The child as it is on a host: the bundle starts in half the time.
+  execFileSync(process.execPath, [join(ROOT, "scripts", "bundle.ts"), "--out", join(directory, "dist")]);
+  await server.listen();
+  server.secrets.set(PATH, "canary");
+  const [clientIdFile, clientSecretFile] = [join(directory, "id"), join(directory, "secret")];
+  writeFileSync(clientIdFile, server.clientId, { mode: 0o600 });
+  writeFileSync(clientSecretFile, server.clientSecret, { mode: 0o600 });
+  const { url, project, environment } = server;
+  const place = { url, project, environment, clientIdFile, clientSecretFile };
+  // A hang takes the whole deadline of real time, while the fake clock stands still: that makes more rounds in an hour, not less.
+  const config = { place, pollMs: 300_000, deadlineMs: 1_000 };
+  provider = new InfisicalProvider(config, join(directory, "dist", "orca.mjs"), clock);
+});
+
+afterAll(async () => {
+  provider.close();
+  await server.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** When each login came in an hour of asking, by the provider's clock; the asking itself answers with a class. */
+async function passHour(): Promise<{ loginsAtMs: number[]; kinds: Set<string> }> {
+  const loginsAtMs: number[] = [];
+  const kinds = new Set<string>();
+  for (let passedMs = 0; passedMs < HOUR_MS; passedMs += ASK_EVERY_MS) {
+    const before = server.count("login");
+    kinds.add((await provider.read([PATH])).get(PATH)?.kind ?? "none");
+    for (let login = before; login < server.count("login"); login += 1) loginsAtMs.push(clock.monotonicMs());
+    await clock.advance(ASK_EVERY_MS);
+  }
+  return { loginsAtMs, kinds };
+}
+
+/** The ways of being down, in the order in which they follow each other without the server being well between them. */
+const HOURS: readonly [name: string, most: number, begin: () => void][] = [
+  ["resets", FREE + 60, () => void (server.fault = { kind: "reset" })],
+  ["500 at the login", 60, () => void (server.fault = { kind: "status", status: 500, body: '{"message":"x"}' })],
+  ["429 with retry-after: 120", 30, () => void (server.fault = { kind: "rate", retryAfter: "120" })],
+  ["hangs", 60, () => void (server.fault = { kind: "hang" })],
+  [
+    "a page of a gateway",
+    60,
+    () => void (server.fault = { kind: "status", status: 502, body: "<html>", type: "text/html" }),
+  ],
+  [
+    "wrong credentials, then the lock-out",
+    // Three wrong ones a minute apart, then one in five minutes.
+    3 + 12,
+    () => {
+      server.fault = undefined;
+      server.clientSecret = "another one by now";
+    },
+  ],
+  [
+    "tokens that it refuses",
+    60,
+    () => {
+      server.clientSecret = "client-secret-canary";
+      server.unlock();
+      server.refusesTokens = true;
+    },
+  ],
+];
+
+test(
+  "for seven hours: at most one a minute after the first five, and as few as it asks for",
+  { timeout: 300_000 },
+  async () => {
+    const all: number[] = [];
+    const counts: Record<string, number> = {};
+    for (const [name, most, begin] of HOURS) {
+      begin();
+      const { loginsAtMs, kinds } = await passHour();
+      expect([...kinds], name).toEqual(["unavailable"]);
+      expect(loginsAtMs.length, name).toBeGreaterThan(0);
+      expect(loginsAtMs.length, name).toBeLessThanOrEqual(most);
+      counts[name] = loginsAtMs.length;
+      all.push(...loginsAtMs);
+    }
+    console.log(`logins in an hour: ${JSON.stringify(counts)}`);
+    const gaps = all.slice(FREE).map((atMs, index) => atMs - (all[FREE + index - 1] ?? 0));
+    expect(Math.min(...gaps)).toBeGreaterThanOrEqual(60_000);
+    // It comes back: within a minute, or what it had asked for, all is well again, with one login.
+    server.refusesTokens = false;
+    const before = server.count("login");
+    await clock.advance(60_000);
+    expect((await provider.read([PATH])).get(PATH)?.kind).toBe("value");
+    expect(server.count("login") - before).toBeLessThanOrEqual(1);
+    // And the next time it is down, the first five are free anew.
+    server.expireTokens();
+    server.fault = { kind: "reset" };
+    server.faultAt = "login";
+    const again = server.count("login");
+    for (let tried = 0; tried < 2 * FREE; tried += 1) await provider.read([PATH]);
+    expect(server.count("login") - again).toBe(FREE);
+  },
+);
