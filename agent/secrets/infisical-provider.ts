@@ -33,6 +33,7 @@ export class InfisicalProvider implements SecretProvider {
   readonly #place: InfisicalPlace;
   readonly #deadlineMs: number;
   readonly #program: string;
+  readonly #ask: typeof askChild;
   readonly #clock: Clock;
   readonly #abort = new AbortController();
   #token: { value: Secret; untilMs: number } | undefined;
@@ -40,12 +41,16 @@ export class InfisicalProvider implements SecretProvider {
   #nextLoginMs = Number.NEGATIVE_INFINITY;
   #reading: Promise<unknown> = Promise.resolve();
 
-  /** @param program the agent's own entry, which the child is started from */
-  constructor(config: InfisicalConfig, program: string, clock = systemClock) {
+  /**
+   * @param program the agent's own entry, which the child is started from
+   * @param ask asks one round; only a test that makes hundreds of them does that in its own process
+   */
+  constructor(config: InfisicalConfig, program: string, clock = systemClock, ask = askChild) {
     const { url, project, environment } = config.place;
     this.#place = config.place;
     this.#deadlineMs = config.deadlineMs ?? DEADLINE_MS;
     this.#program = program;
+    this.#ask = ask;
     this.#clock = clock;
     this.pollMs = config.pollMs;
     this.location = `${url} (project ${project}, environment ${environment})`;
@@ -77,7 +82,7 @@ export class InfisicalProvider implements SecretProvider {
     const request = { kind: "infisical", place: this.#place, paths, token, mayLogin, deadlineMs } as const;
     const limits = { deadlineMs: deadlineMs + KILL_AFTER_MS, signal: this.#abort.signal };
     // Without a token and without the right to ask for one there is nothing that a child could do.
-    const answer = token === undefined && !mayLogin ? TOO_SOON : await askChild(this.#program, request, limits);
+    const answer = token === undefined && !mayLogin ? TOO_SOON : await this.#ask(this.#program, request, limits);
     this.#noteLogin(answer);
     return new Map(paths.map((path) => [path, choose(path, answer)]));
   }
