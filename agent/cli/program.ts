@@ -4,6 +4,7 @@ import { Argument, Command, Option } from "commander";
 
 import { addClientCommands } from "./client-program.ts";
 import type { AgentCommandOptions } from "./agent.ts";
+import type { DoctorOptions } from "./doctor.ts";
 import type { FleetPlanOptions } from "./fleet-plan.ts";
 import type { FleetReportOptions } from "./fleet-report.ts";
 import type { KeygenOptions } from "./keygen.ts";
@@ -42,6 +43,7 @@ export function buildProgram(): Command {
   addKeygen(program);
   addFleet(program);
   addDrill(program);
+  addDoctor(program);
   addClientCommands(program);
   return program;
 }
@@ -182,6 +184,22 @@ function addFleet(program: Command): void {
         "\n\nExample:\n  orca fleet report\n  orca fleet report --json | jq '.reports[0].path'",
     )
     .action(run(async (options: FleetReportOptions) => (await import("./fleet-report.ts")).fleetReport(options)));
+}
+
+function addDoctor(program: Command): void {
+  program
+    .command("doctor")
+    .description(
+      "looks at this host: secrets, keys, policy, core files, swap, clock; each finding with its fix; changes nothing",
+    )
+    .option("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
+    .option("--json", "prints JSON, with what is fine too")
+    .addHelpText(
+      "after",
+      "\nExits with 0 when nothing failed and nothing is weak, 3 when something is, 1 when it could not look." +
+        "\n\nExample:\n  sudo orca doctor\n  orca doctor --json --config /etc/orca/agent.toml",
+    )
+    .action(run(async (options: DoctorOptions) => (await import("./doctor.ts")).doctor(options)));
 }
 
 function addSchema(program: Command): void {

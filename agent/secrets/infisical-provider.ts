@@ -5,16 +5,24 @@ import { Secret } from "../../shared/secret.ts";
 import type { SecretAnswer, SecretProvider } from "../../shared/secret-provider.ts";
 import { type Clock, systemClock } from "../host/clock.ts";
 import { askChild } from "./file-provider.ts";
-import type { InfisicalPlace, ReadAnswer } from "./read-exchange.ts";
+import { LOGIN_LATER, type InfisicalPlace, type ReadAnswer } from "./read-exchange.ts";
 
-/** How long one round may take: the child gives up by itself first. */
+/** How long one round may take; the child gives up by itself before it is killed. */
 const DEADLINE_MS = 20_000;
-const CHILD_DEADLINE_MS = 25_000;
+const KILL_AFTER_MS = 5_000;
 /** Of a token's life so much is used; then a new login is cheaper than finding out that it ended. */
 const TOKEN_SHARE = 0.7;
 /** After so many failed logins in a row there is at most one in this time. */
 const FREE_LOGINS = 5;
 const LOGIN_EVERY_MS = 60_000;
+
+/** Which server, and how often it is asked. */
+export interface InfisicalConfig {
+  place: InfisicalPlace;
+  pollMs: number;
+  /** How long one round may take, where 20 s are not meant. */
+  deadlineMs?: number;
+}
 
 /** Secrets from an Infisical server. */
 export class InfisicalProvider implements SecretProvider {
@@ -23,7 +31,9 @@ export class InfisicalProvider implements SecretProvider {
   readonly pollMs: number;
   readonly notes: readonly string[];
   readonly #place: InfisicalPlace;
+  readonly #deadlineMs: number;
   readonly #program: string;
+  readonly #ask: typeof askChild;
   readonly #clock: Clock;
   readonly #abort = new AbortController();
   #token: { value: Secret; untilMs: number } | undefined;
@@ -31,11 +41,16 @@ export class InfisicalProvider implements SecretProvider {
   #nextLoginMs = Number.NEGATIVE_INFINITY;
   #reading: Promise<unknown> = Promise.resolve();
 
-  /** @param program the agent's own entry, which the child is started from */
-  constructor(config: { place: InfisicalPlace; pollMs: number }, program: string, clock = systemClock) {
+  /**
+   * @param program the agent's own entry, which the child is started from
+   * @param ask asks one round; only a test that makes hundreds of them does that in its own process
+   */
+  constructor(config: InfisicalConfig, program: string, clock = systemClock, ask = askChild) {
     const { url, project, environment } = config.place;
     this.#place = config.place;
+    this.#deadlineMs = config.deadlineMs ?? DEADLINE_MS;
     this.#program = program;
+    this.#ask = ask;
     this.#clock = clock;
     this.pollMs = config.pollMs;
     this.location = `${url} (project ${project}, environment ${environment})`;
@@ -63,29 +78,36 @@ export class InfisicalProvider implements SecretProvider {
     const mayLogin = nowMs >= this.#nextLoginMs;
     const isFresh = this.#token !== undefined && (nowMs < this.#token.untilMs || !mayLogin);
     const token = isFresh ? this.#token?.value.expose() : undefined;
-    const request = { kind: "infisical", place: this.#place, paths, token, mayLogin, deadlineMs: DEADLINE_MS } as const;
-    const limits = { deadlineMs: CHILD_DEADLINE_MS, signal: this.#abort.signal };
-    const answer = await askChild(this.#program, request, limits);
+    const deadlineMs = this.#deadlineMs;
+    const request = { kind: "infisical", place: this.#place, paths, token, mayLogin, deadlineMs } as const;
+    const limits = { deadlineMs: deadlineMs + KILL_AFTER_MS, signal: this.#abort.signal };
+    // Without a token and without the right to ask for one there is nothing that a child could do.
+    const answer = token === undefined && !mayLogin ? TOO_SOON : await this.#ask(this.#program, request, limits);
     this.#noteLogin(answer);
     return new Map(paths.map((path) => [path, choose(path, answer)]));
   }
 
-  /** Keeps the token of a login that went well; after one that did not, the next may have to wait. */
+  /** Keeps the token of a login; after one that did not lead to answers, the next may have to wait. */
   #noteLogin({ token, logins, failure }: ReadAnswer): void {
     const nowMs = this.#clock.monotonicMs();
-    if (token !== undefined) {
-      this.#token = { value: new Secret(token.value), untilMs: nowMs + token.expiresInMs * TOKEN_SHARE };
+    if (logins === 0) return;
+    this.#token =
+      token === undefined
+        ? undefined
+        : { value: new Secret(token.value), untilMs: nowMs + token.expiresInMs * TOKEN_SHARE };
+    // A token that the server gives and then refuses would otherwise be asked for again and again.
+    if (token !== undefined && failure === undefined) {
       this.#failedLogins = 0;
       this.#nextLoginMs = Number.NEGATIVE_INFINITY;
       return;
     }
-    if (logins === 0) return;
-    this.#token = undefined;
     this.#failedLogins += logins;
     const spacingMs = this.#failedLogins >= FREE_LOGINS ? LOGIN_EVERY_MS : 0;
     this.#nextLoginMs = nowMs + Math.max(spacingMs, failure?.waitMs ?? 0);
   }
 }
+
+const TOO_SOON: ReadAnswer = { answers: {}, logins: 0, requests: 0, failure: { reason: LOGIN_LATER } };
 
 function choose(path: string, { answers, failure }: ReadAnswer): SecretAnswer {
   if (failure !== undefined) {

@@ -5,7 +5,7 @@ import { InfisicalSDK } from "@infisical/sdk";
 
 import { readSecretFile } from "../host/secret-file.ts";
 import { RoundEnded, type Refusal, WatchedFetch } from "./infisical-http.ts";
-import type { InfisicalRequest, ReadAnswer, WireAnswer } from "./read-exchange.ts";
+import { type InfisicalRequest, LOGIN_LATER, type ReadAnswer, type WireAnswer } from "./read-exchange.ts";
 
 /** So many folders are asked for at once. */
 const AT_ONCE = 4;
@@ -63,7 +63,7 @@ async function askAll(request: InfisicalRequest, watched: WatchedFetch): Promise
 
 async function login(round: Round): Promise<void> {
   const { request, watched, client } = round;
-  if (!request.mayLogin) throw new RoundEnded("a login is needed, and the last ones failed: it is tried again later");
+  if (!request.mayLogin) throw new RoundEnded(LOGIN_LATER);
   const clientId = await readSecretFile(request.place.clientIdFile);
   const clientSecret = await readSecretFile(request.place.clientSecretFile);
   try {

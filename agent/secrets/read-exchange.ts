@@ -45,5 +45,8 @@ export interface ReadAnswer {
   requests: number;
 }
 
+/** Said in place of a login that would come too soon. */
+export const LOGIN_LATER = "a login is needed, and the last ones failed: it is tried again later";
+
 /** How the child is called; not for people. */
 export const READ_COMMAND = "read-secrets";

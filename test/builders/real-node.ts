@@ -43,7 +43,9 @@ export function buildHttpd(
     secrets?: string;
   } = {},
 ): string {
-  const { top = "", memory = "16MiB", tables = "", image = IMAGE, secrets = MARKED_FILES } = parts;
+  const { top = "", memory = "16MiB", tables = "", image = IMAGE } = parts;
+  // One that names secrets of its own has those.
+  const { secrets = /^\[secrets\.files\]/m.test(tables) ? "" : MARKED_FILES } = parts;
   const command = parts.command ?? '["/bin/httpd", "-f", "-p", "8080", "-h", "/etc"]';
   const health = parts.health ?? 'http = { port = 8080, path = "/passwd" }';
   return [

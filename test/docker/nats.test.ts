@@ -15,6 +15,8 @@ import { openEngine } from "../../agent/docker/engine.ts";
 import { makeIdentity } from "../../agent/gossip/identity.ts";
 import type { FleetDocument } from "../../shared/fleet-document.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
+import { describeMarkedSecrets } from "../builders/canary-lane.ts";
+import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { EngineProxy } from "../builders/engine-proxy.ts";
 import { NatsServer } from "../builders/nats-server.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
@@ -53,7 +55,12 @@ async function prepare(node: Node): Promise<string[]> {
     [
       ...[`node = "${node}"`, `source = { dir = "${root}/repository" }`, `state = { dir = "${home}/state" }`],
       ...[`status = { listen = ["127.0.0.1:${NODES[node]}"] }`, `docker = { socket = "${proxy.socketPath}" }`],
-      ...[`policy = { file = "${home}/policy.toml" }`, "[gossip]", `identity_file = "${home}/key"`],
+      ...[
+        `policy = { file = "${home}/policy.toml" }`,
+        describeMarkedSecrets(),
+        "[gossip]",
+        `identity_file = "${home}/key"`,
+      ],
       `backend = { nats = "${server.settings().servers[0]}", nkey_file = "${seedFile}" }`,
     ].join("\n"),
   );
@@ -85,6 +92,19 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  try {
+    for (const [node, agent] of agents) {
+      const socketPath = `/proc/${agent.child.pid}/root/run/orca/agent.sock`;
+      const texts = { "its output": agent.output, "the engine's calls": JSON.stringify(proxies.get(node)?.calls) };
+      const listen = `127.0.0.1:${NODES[node]}`;
+      await expectNoSecretLeft({ node, stateDir: join(root, node, "state"), listen, socketPath, texts });
+    }
+  } finally {
+    await clear();
+  }
+});
+
+async function clear(): Promise<void> {
   for (const agent of agents.values()) await agent.kill();
   const engine = openEngine(SOCKET);
   for (const node of Object.keys(NODES)) await tearDown(engine, node);
@@ -92,7 +112,7 @@ afterAll(async () => {
   for (const proxy of proxies.values()) await proxy.close();
   await server.dispose();
   rmSync(root, { recursive: true, force: true });
-});
+}
 
 function start(node: Node): void {
   const entry = join(root, "dist", "orca.mjs");

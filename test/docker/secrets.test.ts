@@ -99,7 +99,6 @@ beforeAll(async () => {
       top: 'user = "1234:4321"\ntmpfs = ["/scratch:mode=1777"]',
       command: `["/bin/sh", "-c", "${script}"]`,
       tables: files,
-      secrets: "",
     }),
   );
   // Prints its variables and ends, again and again: its last lines are kept and shown.

@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { CanaryFinder } from "../builders/canary.ts";
+import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { buildHttpd } from "../builders/real-node.ts";
@@ -114,10 +115,15 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  const places = { node: NODE, stateDir: state, listen: STATUS, socketPath: join(state, "agent.sock"), finder };
+  await expectNoSecretLeft({ ...places, texts: { "its output": agent.output } }, clear);
+});
+
+async function clear(): Promise<void> {
   await agent.stop();
   orca(["up", join(root, "platform"), "--state", state, "--down"]);
   rmSync(root, { recursive: true, force: true });
-});
+}
 
 describe("a container whose user has a name", () => {
   test("reads both files as that user, from memory and read-only; nobody else in it may", async () => {

@@ -50,6 +50,8 @@ export class FakeInfisical {
   readonly imports = new Map<string, string[]>();
   tokenSeconds = 3_600;
   isMember = true;
+  /** Gives tokens that it then refuses, as after its signing key was lost. */
+  refusesTokens = false;
   fault: InfisicalFault | undefined;
   /** Restricts the fault to logins or to all else. */
   faultAt: "login" | "secrets" | undefined;
@@ -82,6 +84,11 @@ export class FakeInfisical {
   /** Every token given so far is worth nothing from now on, as if its time were over. */
   expireTokens(): void {
     for (const token of this.#tokens.keys()) this.#tokens.set(token, 0);
+  }
+
+  /** As after the time of a lock-out. */
+  unlock(): void {
+    this.#wrong = 0;
   }
 
   /** Requests to a kind of route. */
@@ -156,7 +163,7 @@ export class FakeInfisical {
   #checkToken(authorization: string | undefined): Answer | undefined {
     if (authorization === undefined) return this.#refuse(401, "UnauthorizedError", "Token missing");
     const untilMs = this.#tokens.get(authorization.replace("Bearer ", ""));
-    if (untilMs === undefined) return this.#refuse(403, "TokenError", "invalid signature");
+    if (untilMs === undefined || this.refusesTokens) return this.#refuse(403, "TokenError", "invalid signature");
     if (untilMs > Date.now()) return undefined;
     return this.#refuse(403, "TokenError", "Your token has expired. Please re-authenticate.");
   }

@@ -1,0 +1,152 @@
+// `orca doctor`: looks at this host and says what is weaker than it should be, each with what to do about it. Reads only. The facts
+// come from host/, the judgement from doctor/; here they are put together and printed.
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
+import { examine } from "../doctor/checks.ts";
+import type { FileFact, HostView, ProviderFact, ServiceFact } from "../doctor/facts.ts";
+import type { Finding, Severity } from "../doctor/finding.ts";
+import { isPlainFile, readFileFact, readSealedFact, readSystemFacts } from "../host/doctor-facts.ts";
+import { readHostFile, readPolicy } from "../host/host-files.ts";
+import { readStoredInForce } from "../host/store.ts";
+import { askChild } from "../secrets/file-provider.ts";
+import { type AgentConfig, agentConfigSchema } from "../../shared/agent-config.ts";
+import { manifestSchema } from "../../shared/manifest.ts";
+import { parseToml } from "../../shared/parse-toml.ts";
+import { describeProvider } from "./agent.ts";
+import { EXIT } from "./exit-codes.ts";
+
+/** The options of `orca doctor`. */
+export interface DoctorOptions {
+  config: string;
+  json?: boolean;
+}
+
+const RUN_DIR = "/run/orca";
+const ANSWER_MS = 5_000;
+const FILE_MS = 15_000;
+
+/** Examines this host; answers 0 where nothing is wrong, 3 where something is. */
+export async function doctor({ config: path, json = false }: DoctorOptions): Promise<number> {
+  const config = await readHostFile(agentConfigSchema, path);
+  const findings = examine(await readHost(config, path));
+  if (json) console.log(JSON.stringify({ version: 1, node: config.node, findings }, undefined, 2));
+  else print(config.node, findings);
+  return findings.some(({ severity }) => severity === "fail" || severity === "warn") ? EXIT.notHealthy : EXIT.ok;
+}
+
+async function readHost(config: AgentConfig, path: string): Promise<HostView> {
+  const { dir: stateDir } = config.state;
+  const secrets = describeProvider(config.secrets);
+  const services = await readServices(stateDir);
+  const policyFile = await readFileFact(config.policy.file, "the host's law");
+  const policy = await readPolicyFacts(policyFile);
+  const allowed = policy.policy?.bootstrap.allowed_files ?? [];
+  const taken = (services ?? []).flatMap(({ bootstrapFile }) => (bootstrapFile === undefined ? [] : [bootstrapFile]));
+  const bootstrap = [...new Set([...taken, ...allowed])];
+  return {
+    nowMs: Date.now(),
+    config: path,
+    files: await Promise.all(listKeyFiles(config, stateDir)),
+    services,
+    provider: await readProvider(secrets.provider),
+    sealed: await readSealedFact(join(stateDir, "secrets.sealed"), secrets.maxStaleMs),
+    policy,
+    bootstrapFiles: await Promise.all(bootstrap.map((file) => readFileFact(file, "a bootstrap file"))),
+    ...(await readSystemFacts(RUN_DIR)),
+  };
+}
+
+/** Every file that the configuration names and that must be root's alone. */
+function listKeyFiles({ source, secrets, gossip, alerts, docker }: AgentConfig, stateDir: string): Promise<FileFact>[] {
+  const { provider } = describeProvider(secrets);
+  const named: [path: string | undefined, role: string, required?: boolean][] = [
+    [source.git?.token_file, "the token for Git"],
+    [source.status_token_file, "the token for commit statuses"],
+    [source.webhook?.secret_file, "the webhook's secret"],
+    [secrets?.infisical?.client_id_file, "the client id of Infisical"],
+    [secrets?.infisical?.client_secret_file, "the client secret of Infisical"],
+    [secrets?.file, "the file of secrets"],
+    [
+      provider.kind === "file" && !provider.place.plain ? provider.place.identityFile : undefined,
+      "the age key of the secrets",
+    ],
+    [secrets?.key_file ?? join(stateDir, "host.key"), "the key of this host", secrets?.key_file !== undefined],
+    [join(stateDir, "secrets.sealed"), "the last known secrets, sealed", false],
+    [gossip?.identity_file, "this node's identity", false],
+    [alerts?.webhook_file, "the URL for alerts"],
+    [docker.auth_file, "the credentials of registries"],
+  ];
+  return named.flatMap(([path, role, required]) => (path === undefined ? [] : [readFileFact(path, role, required)]));
+}
+
+async function readPolicyFacts(file: FileFact): Promise<HostView["policy"]> {
+  if (file.found === undefined) return { file, policy: undefined, problem: undefined };
+  try {
+    return { file, policy: await readPolicy(file.path), problem: undefined };
+  } catch (error) {
+    return { file, policy: undefined, problem: describeError(error) };
+  }
+}
+
+async function readServices(stateDir: string): Promise<ServiceFact[] | undefined> {
+  const inForce = readStoredInForce(stateDir);
+  if (inForce === undefined) return undefined;
+  const read = Object.entries(inForce.services).map(async ([name, { text }]): Promise<ServiceFact[]> => {
+    const parsed = await parseToml(manifestSchema, text, `${name}.toml`);
+    if (!parsed.ok) return [];
+    const { secrets, bootstrap } = parsed.value;
+    return [{ name, secretEnv: secrets?.env ?? {}, bootstrapFile: bootstrap?.env_file }];
+  });
+  return (await Promise.all(read)).flat();
+}
+
+async function readProvider(provider: ReturnType<typeof describeProvider>["provider"]): Promise<ProviderFact> {
+  const none = { plainAllowed: false, isPlain: false, trouble: undefined, skewMs: undefined };
+  if (provider.kind === "none") return { ...none, kind: "none", location: "" };
+  if (provider.kind === "infisical") {
+    const { url, project, environment } = provider.place;
+    const location = `${url} (project ${project}, environment ${environment})`;
+    return { ...none, kind: "infisical", location, ...(await askServer(url)) };
+  }
+  const { file, plain } = provider.place;
+  const isPlain = existsSync(file) && (await isPlainFile(file));
+  // The child opens it as it would for the agent; the values end with it.
+  const limits = { deadlineMs: FILE_MS, signal: new AbortController().signal };
+  const { failure } = await askChild(process.argv[1] ?? "", { kind: "file", place: provider.place }, limits);
+  return { ...none, kind: "file", location: file, plainAllowed: plain, isPlain, trouble: failure?.reason };
+}
+
+/** Only whether it is there: no login is made, since those are counted. */
+async function askServer(url: string): Promise<Pick<ProviderFact, "trouble" | "skewMs">> {
+  try {
+    const askedMs = Date.now();
+    const response = await fetch(`${url}/api/status`, { signal: AbortSignal.timeout(ANSWER_MS), redirect: "manual" });
+    await response.body?.cancel();
+    const toldMs = Date.parse(response.headers.get("date") ?? "");
+    // It tells whole seconds, of a moment between the question and the answer.
+    const skewMs = Number.isNaN(toldMs) ? undefined : toldMs + 500 - (askedMs + Date.now()) / 2;
+    return { trouble: response.ok ? undefined : `it answered ${response.status}`, skewMs };
+  } catch (error) {
+    const { cause } = error as { cause?: { code?: string } };
+    return { trouble: cause?.code ?? describeError(error), skewMs: undefined };
+  }
+}
+
+function describeError(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+const ORDER: readonly Severity[] = ["fail", "warn", "info"];
+
+function print(node: string, findings: readonly Finding[]): void {
+  for (const severity of ORDER) {
+    for (const { check, what, why, fix } of findings.filter((finding) => finding.severity === severity))
+      console.log(`${severity.toUpperCase()} ${check}: ${what}\n  why: ${why}\n  fix: ${fix}`);
+  }
+  const count = (severity: Severity): number => findings.filter((finding) => finding.severity === severity).length;
+  console.log(
+    `${node}: ${count("fail")} failed, ${count("warn")} weak, ${count("info")} listed, ${count("fine")} fine`,
+  );
+}

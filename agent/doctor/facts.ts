@@ -1,0 +1,77 @@
+// Everything of a host that the checks judge, as data: read in one place (agent/host/doctor-facts.ts), so that a check is a
+// function. No secret value is ever among it.
+
+import type { Policy } from "../../shared/policy.ts";
+
+/** One file on the host, as it lies there. */
+export interface FileFact {
+  path: string;
+  /** What it is, for people: "the client secret of Infisical". */
+  role: string;
+  /** Undefined where it is not there; `trouble` where it cannot be looked at. */
+  found:
+    | { uid: number; gid: number; mode: number; kind: "file" | "directory" | "other"; changedMs: number }
+    | undefined;
+  trouble?: string;
+  /** The Git work tree that it lies in. */
+  workTree: string | undefined;
+  /** True where the configuration promises it; such as a key that is made at the first start is not. */
+  required: boolean;
+}
+
+/** A service as its manifest in force says. */
+export interface ServiceFact {
+  name: string;
+  /** Variable → path. */
+  secretEnv: Readonly<Record<string, string>>;
+  bootstrapFile: string | undefined;
+}
+
+/** Where secrets come from, and whether they can be had. */
+export interface ProviderFact {
+  kind: "none" | "file" | "infisical";
+  location: string;
+  /** The file may be plain, and is. */
+  plainAllowed: boolean;
+  isPlain: boolean;
+  /** Why it cannot be asked; undefined where it can. */
+  trouble: string | undefined;
+  /** Its clock less this host's, where it told the time. */
+  skewMs: number | undefined;
+}
+
+/** The sealed last known values: how many, and when each was last confirmed. */
+export interface SealedFact {
+  path: string;
+  readMs: readonly number[];
+  maxStaleMs: number;
+}
+
+/** A running agent of this host. */
+export interface AgentProcessFact {
+  pid: number;
+  /** The kernel's words for the soft limit of core files: "0", "unlimited", a number of bytes. */
+  coreLimit: string | undefined;
+  /** True where its memory is kept out of core files. */
+  coreFiltered: boolean | undefined;
+}
+
+/** The whole host. */
+export interface HostView {
+  nowMs: number;
+  config: string;
+  files: readonly FileFact[];
+  /** Undefined where no agent has stored what is in force. */
+  services: readonly ServiceFact[] | undefined;
+  provider: ProviderFact;
+  sealed: SealedFact | undefined;
+  policy: { file: FileFact; policy: Policy | undefined; problem: string | undefined };
+  bootstrapFiles: readonly FileFact[];
+  delivery: { directory: string; inMemory: boolean | undefined; noSwap: boolean };
+  corePattern: string | undefined;
+  /** What the engine's configuration gives containers as their limit of core files. */
+  engineCoreLimit: number | undefined;
+  agents: readonly AgentProcessFact[];
+  swaps: readonly { name: string; type: string }[];
+  clock: { keptBy: string | undefined };
+}

@@ -1,0 +1,203 @@
+// The host's own files: keys, tokens and credentials, bootstrap files, the policy. Whose they are, who may read them, and that none
+// of them lies where it could be committed.
+
+import { describeDuration } from "../../shared/duration.ts";
+import { buildStrictPolicy, type Policy } from "../../shared/policy.ts";
+import { type Finding, fine } from "./finding.ts";
+import type { FileFact, HostView } from "./facts.ts";
+
+/** A bootstrap file that nobody has changed for so long holds a secret that nobody rotates. */
+const OLD_BOOTSTRAP_MS = 365 * 86_400_000;
+
+/** Judges the files. */
+export function checkFiles(host: HostView): Finding[] {
+  return [...host.files.map(checkKeyFile), ...checkBootstrapFiles(host), ...checkPolicyFile(host)];
+}
+
+/** What is wrong with a file that must be root's alone; undefined where nothing is. */
+function judgePrivate(check: string, file: FileFact): Finding | undefined {
+  const { path, role, found, trouble, workTree, required } = file;
+  const why = `${role}: whoever reads it can be this host`;
+  if (trouble !== undefined)
+    return {
+      check,
+      severity: "fail",
+      what: `${path} cannot be looked at: ${trouble}`,
+      why,
+      fix: "run orca doctor as root",
+    };
+  if (found === undefined) {
+    if (!required) return undefined;
+    return {
+      check,
+      severity: "fail",
+      what: `${path} is not there`,
+      why: `${role}: the agent needs it`,
+      fix: `write it, then chmod 600 ${path}`,
+    };
+  }
+  if (found.kind !== "file")
+    return { check, severity: "fail", what: `${path} is no file`, why, fix: `replace it by a file` };
+  if (workTree !== undefined) {
+    const fix = `mv ${path} /etc/orca/ and change the path in the configuration; if it was ever committed, make a new one`;
+    return {
+      check,
+      severity: "fail",
+      what: `${path} lies in the Git work tree ${workTree}`,
+      why: `${role}: one git add from being published`,
+      fix,
+    };
+  }
+  if (found.uid !== 0)
+    return {
+      check,
+      severity: "fail",
+      what: `${path} belongs to uid ${found.uid}`,
+      why,
+      fix: `chown root:root ${path}`,
+    };
+  if ((found.mode & 0o077) !== 0)
+    return { check, severity: "fail", what: `${path} has mode ${showMode(found.mode)}`, why, fix: `chmod 600 ${path}` };
+  return undefined;
+}
+
+function checkKeyFile(file: FileFact): Finding {
+  const check = "keys and credentials";
+  const state = file.found === undefined ? "is not there yet, and is made when it is needed" : "is root's alone";
+  return judgePrivate(check, file) ?? fine(check, `${file.path} (${file.role}) ${state}`);
+}
+
+function checkBootstrapFiles({ bootstrapFiles, services = [], policy, nowMs }: HostView): Finding[] {
+  const check = "bootstrap files";
+  const allowed = policy.policy?.bootstrap.allowed_files ?? [];
+  return bootstrapFiles.map((file): Finding => {
+    const { path, found } = file;
+    const users = services.filter(({ bootstrapFile }) => bootstrapFile === path).map(({ name }) => name);
+    const bad = judgePrivate(check, { ...file, required: users.length > 0 });
+    if (bad !== undefined) return bad;
+    if (!allowed.includes(path)) {
+      const why = "the host's policy decides which services may bypass the provider; this one it refuses";
+      const fix = `in ${policy.file.path}: [bootstrap] allowed_files = ["${path}"], or take it out of the manifest`;
+      return {
+        check,
+        severity: "fail",
+        what: `${users.join(", ")} takes ${path}, which the policy does not allow`,
+        why,
+        fix,
+      };
+    }
+    if (users.length === 0) {
+      const why = "an exception that nothing needs any more is a way in";
+      return {
+        check,
+        severity: "warn",
+        what: `${path} is allowed, and no service takes it`,
+        why,
+        fix: `take it out of [bootstrap] in ${policy.file.path}`,
+      };
+    }
+    const ageMs = nowMs - (found?.changedMs ?? nowMs);
+    if (ageMs <= OLD_BOOTSTRAP_MS)
+      return fine(check, `${path} is root's alone, allowed, and taken by ${users.join(", ")}`);
+    const why = "no provider rotates it: only a person does";
+    return {
+      check,
+      severity: "warn",
+      what: `${path} was last changed ${describeDuration(ageMs)} ago`,
+      why,
+      fix: `write new secrets into ${path}`,
+    };
+  });
+}
+
+function checkPolicyFile({ policy }: HostView): Finding[] {
+  const check = "policy";
+  const { file, policy: rules, problem } = policy;
+  if (file.found === undefined) {
+    const why =
+      "the strict default holds, in which any registry and any secret path is allowed; no risk of this host is named";
+    return [
+      {
+        check,
+        severity: "warn",
+        what: `${file.path} is not there`,
+        why,
+        fix: `cp /usr/share/orca/host-config/policy.toml ${file.path}, and edit it`,
+      },
+    ];
+  }
+  if (rules === undefined)
+    return [
+      {
+        check,
+        severity: "fail",
+        what: `${file.path} is not valid: ${problem ?? ""}`,
+        why: "the agent does not start with it",
+        fix: `edit ${file.path}`,
+      },
+    ];
+  const findings: Finding[] = [];
+  if (file.found.uid !== 0 || (file.found.mode & 0o022) !== 0) {
+    const what = `${file.path} can be changed by others (uid ${file.found.uid}, mode ${showMode(file.found.mode)})`;
+    findings.push({
+      check,
+      severity: "fail",
+      what,
+      why: "it is the law of this host",
+      fix: `chown root:root ${file.path}; chmod 644 ${file.path}`,
+    });
+  }
+  findings.push(
+    ...listLoose(rules).map((what): Finding => {
+      const why = "a commit may then use it";
+      return {
+        check,
+        severity: "warn",
+        what: `${file.path}: ${what}`,
+        why,
+        fix: `take it out of ${file.path} where no service needs it`,
+      };
+    }),
+  );
+  return findings.length > 0 ? findings : [fine(check, `${file.path} is strict`)];
+}
+
+/** Mounting one of these is as good as being root. */
+const WIDE_PREFIXES = new Set([
+  "/",
+  "/etc",
+  "/root",
+  "/home",
+  "/var",
+  "/var/lib",
+  "/var/run",
+  "/run",
+  "/usr",
+  "/proc",
+  "/sys",
+  "/dev",
+  "/boot",
+]);
+
+/** Where a policy allows what is dangerous, in its own words. */
+function listLoose(policy: Policy): string[] {
+  const strict = buildStrictPolicy();
+  const { mounts, security, secrets, images } = policy;
+  const lists = (["privileged", "host_network", "host_pid", "host_ipc", "devices", "cap_add"] as const).flatMap((key) =>
+    security[key].length > strict.security[key].length ? [`security.${key} allows ${security[key].join(", ")}`] : [],
+  );
+  const wide = mounts.allowed_prefixes.filter((prefix) => WIDE_PREFIXES.has(prefix.replace(/(.)\/+$/, "$1")));
+  return [
+    ...(mounts.docker_socket ? ["mounts.docker_socket gives services the engine, which is root"] : []),
+    ...wide.map((prefix) => `mounts.allowed_prefixes has ${prefix}`),
+    ...lists,
+    ...(secrets.allowed_prefixes === undefined
+      ? ["secrets.allowed_prefixes is left out: every path may be asked for"]
+      : []),
+    ...(images.registries === undefined ? ["images.registries is left out: images may come from anywhere"] : []),
+  ];
+}
+
+function showMode(mode: number): string {
+  return (mode & 0o7777).toString(8).padStart(4, "0");
+}

@@ -1,0 +1,153 @@
+// Logins while Infisical is down, counted where they arrive: seven hours of the provider's clock, each hour down in another way.
+// Asked every five seconds, which is more than an agent does: its own schedule backs off to a minute, so this holds whatever asks
+// (hints, SIGHUP, new manifests). What each part bounds: the provider, when a login may be made (by its clock, the fake one here);
+// a round, that it is one login whatever the SDK would repeat. The first hour goes through the real child; the others make the same
+// rounds with the same SDK in this process, since hundreds of children would take minutes.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { InfisicalProvider } from "../../agent/secrets/infisical-provider.ts";
+import { readInfisical } from "../../agent/secrets/infisical-read.ts";
+import type { InfisicalPlace, ReadAnswer, ReadRequest } from "../../agent/secrets/read-exchange.ts";
+import { FakeClock } from "../fakes/fake-clock.ts";
+import { FakeInfisical } from "../fakes/fake-infisical.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const PATH = "/prod/app/PASSWORD";
+const ASK_EVERY_MS = 5_000;
+const HOUR_MS = 3_600_000;
+const FREE = 5;
+
+const directory = mkdtempSync(join(tmpdir(), "orca-logins-"));
+const server = new FakeInfisical(2026);
+const clock = new FakeClock();
+const opened: InfisicalProvider[] = [];
+let place: InfisicalPlace;
+
+/** One round as the child makes it, in this process: what it replaces there for good is put back here. */
+const askHere = async (_program: string, request: ReadRequest): Promise<ReadAnswer> => {
+  if (request.kind !== "infisical") throw new Error("only Infisical is asked here");
+  const kept = globalThis.fetch;
+  try {
+    return await readInfisical(request);
+  } finally {
+    globalThis.fetch = kept;
+  }
+};
+
+function open(ask?: typeof askHere): InfisicalProvider {
+  // A hang takes its deadline of real time while the fake clock stands still: that makes more rounds in an hour, not less.
+  const config = { place, pollMs: 300_000, deadlineMs: ask === undefined ? 20_000 : 100 };
+  const provider = new InfisicalProvider(config, join(directory, "dist", "orca.mjs"), clock, ask);
+  opened.push(provider);
+  return provider;
+}
+
+beforeAll(async () => {
+  // The child as it is on a host: the bundle starts in half the time.
+  execFileSync(process.execPath, [join(ROOT, "scripts", "bundle.ts"), "--out", join(directory, "dist")]);
+  await server.listen();
+  server.secrets.set(PATH, "canary");
+  const [clientIdFile, clientSecretFile] = [join(directory, "id"), join(directory, "secret")];
+  writeFileSync(clientIdFile, server.clientId, { mode: 0o600 });
+  writeFileSync(clientSecretFile, server.clientSecret, { mode: 0o600 });
+  const { url, project, environment } = server;
+  place = { url, project, environment, clientIdFile, clientSecretFile };
+});
+
+afterAll(async () => {
+  for (const provider of opened) provider.close();
+  await server.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+/** When each login came in an hour of asking, by the provider's clock; the asking itself answers with a class. */
+async function passHour(provider: InfisicalProvider): Promise<{ loginsAtMs: number[]; kinds: Set<string> }> {
+  const loginsAtMs: number[] = [];
+  const kinds = new Set<string>();
+  for (let passedMs = 0; passedMs < HOUR_MS; passedMs += ASK_EVERY_MS) {
+    const before = server.count("login");
+    kinds.add((await provider.read([PATH])).get(PATH)?.kind ?? "none");
+    for (let login = before; login < server.count("login"); login += 1) loginsAtMs.push(clock.monotonicMs());
+    await clock.advance(ASK_EVERY_MS);
+  }
+  return { loginsAtMs, kinds };
+}
+
+/** The ways of being down, in the order in which they follow each other without the server being well between them. */
+const HOURS: readonly [name: string, most: number, begin: () => void][] = [
+  ["resets", FREE + 60, () => void (server.fault = { kind: "reset" })],
+  ["500 at the login", 60, () => void (server.fault = { kind: "status", status: 500, body: '{"message":"x"}' })],
+  ["429 with retry-after: 120", 30, () => void (server.fault = { kind: "rate", retryAfter: "120" })],
+  ["hangs", 60, () => void (server.fault = { kind: "hang" })],
+  [
+    "a page of a gateway",
+    60,
+    () => void (server.fault = { kind: "status", status: 502, body: "<html>", type: "text/html" }),
+  ],
+  [
+    "wrong credentials, then the lock-out",
+    // Three wrong ones a minute apart, then one in five minutes.
+    3 + 12,
+    () => {
+      server.fault = undefined;
+      server.clientSecret = "another one by now";
+    },
+  ],
+  [
+    "tokens that it refuses",
+    60,
+    () => {
+      server.clientSecret = "client-secret-canary";
+      server.unlock();
+      server.refusesTokens = true;
+    },
+  ],
+];
+
+test("an hour through the real child: at most one a minute after the first five", { timeout: 180_000 }, async () => {
+  server.fault = { kind: "reset" };
+  const { loginsAtMs, kinds } = await passHour(open());
+  expect([...kinds]).toEqual(["unavailable"]);
+  expect(loginsAtMs.length).toBeLessThanOrEqual(FREE + 60);
+  expect(loginsAtMs.length).toBeGreaterThan(60);
+  const gaps = loginsAtMs.slice(FREE).map((atMs, index) => atMs - (loginsAtMs[FREE + index - 1] ?? 0));
+  expect(Math.min(...gaps)).toBeGreaterThanOrEqual(60_000);
+});
+
+test("seven hours without a break, each down in another way", { timeout: 180_000 }, async () => {
+  const provider = open(askHere);
+  const all: number[] = [];
+  const counts: Record<string, number> = {};
+  for (const [name, most, begin] of HOURS) {
+    begin();
+    const { loginsAtMs, kinds } = await passHour(provider);
+    expect([...kinds], name).toEqual(["unavailable"]);
+    expect(loginsAtMs.length, name).toBeGreaterThan(0);
+    expect(loginsAtMs.length, name).toBeLessThanOrEqual(most);
+    counts[name] = loginsAtMs.length;
+    all.push(...loginsAtMs);
+  }
+  console.log(`logins in an hour: ${JSON.stringify(counts)}`);
+  const gaps = all.slice(FREE).map((atMs, index) => atMs - (all[FREE + index - 1] ?? 0));
+  expect(Math.min(...gaps)).toBeGreaterThanOrEqual(60_000);
+  // It comes back: after the minute, or what it had asked for, all is well again, with one login.
+  server.refusesTokens = false;
+  const before = server.count("login");
+  await clock.advance(60_000);
+  expect((await provider.read([PATH])).get(PATH)?.kind).toBe("value");
+  expect(server.count("login") - before).toBeLessThanOrEqual(1);
+  // And the next time it is down, the first five are free anew.
+  server.expireTokens();
+  server.fault = { kind: "reset" };
+  server.faultAt = "login";
+  const again = server.count("login");
+  for (let tried = 0; tried < 2 * FREE; tried += 1) await provider.read([PATH]);
+  expect(server.count("login") - again).toBe(FREE);
+});
