@@ -17,6 +17,7 @@ import type { RefusalKind } from "../../shared/gossip-stats.ts";
 import { isEveryAddress } from "../../shared/published-port.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
 import { encodeMessage, type Message, MessageReader } from "./core/message.ts";
+import { HANDSHAKE_MS, Handshakes } from "./handshakes.ts";
 import { describeKey, type Identity } from "./identity.ts";
 
 /** Who a key belongs to, by fleet.toml: a peer, or why it is refused. */
@@ -49,15 +50,10 @@ interface Connection {
 
 /** Everything from the first packet of a dial to the first frame. */
 const DIAL_MS = 2_500;
-const HANDSHAKE_MS = 5_000;
 /** Streams that others may open, known or not. */
 const MOST_CONNECTIONS = 1_200;
-/** Of them, so many from strangers that have not shown a key yet, and so many from each peer's address. */
-const MOST_HANDSHAKES = 64;
-const MOST_HANDSHAKES_OF_A_PEER = 8;
 /** What a peer that reads nothing may keep waiting here. */
 const MOST_WAITING_BYTES = 1024 * 1024;
-const STRANGERS = "strangers";
 const RETRY_MS = 5_000;
 const LAST_WORD_MS = 500;
 
@@ -69,11 +65,11 @@ export class Transport {
   readonly #connections = new Map<number, Connection>();
   readonly #dialling = new Set<TLSSocket>();
   #server: Server | undefined;
-  /** Streams that others opened and that have not shown a key, and how each ceases to count. */
-  readonly #shown = new Map<string, { socket: Socket; shown: () => void; from: string }>();
+  readonly #handshakes: Handshakes;
   /** The message that was sent last. */
   #encoded: { message: Message; frame: Buffer } | undefined;
-  /** What went over links that have ended. */
+  /** Every stream that was a link and has not closed yet, and what went over those that have. */
+  readonly #open = new Set<TLSSocket>();
   readonly #ended = { sent: 0, received: 0 };
   #ids = 0;
   #closed = false;
@@ -83,6 +79,7 @@ export class Transport {
 
   constructor(options: TransportOptions) {
     this.#options = options;
+    this.#handshakes = new Handshakes(options.clock);
     const { privateKey, certificate } = options.identity;
     this.#secrets = {
       key: privateKey.export({ type: "pkcs8", format: "pem" }),
@@ -110,7 +107,7 @@ export class Transport {
   /** The links that stand, and what went over all there ever were. */
   get traffic(): { links: number; sentBytes: number; receivedBytes: number } {
     let { sent, received } = this.#ended;
-    for (const { socket } of this.#connections.values()) {
+    for (const socket of this.#open) {
       sent += socket.bytesWritten;
       received += socket.bytesRead;
     }
@@ -121,10 +118,7 @@ export class Transport {
   async close(): Promise<void> {
     this.#closed = true;
     this.#cancelRetry();
-    for (const { socket, shown } of this.#shown.values()) {
-      socket.destroy();
-      shown();
-    }
+    this.#handshakes.close();
     for (const socket of this.#dialling) socket.destroy();
     const sockets = [...this.#connections.values()].map(({ socket }) => socket);
     // The last word goes out, unless the other end takes nothing.
@@ -221,7 +215,7 @@ export class Transport {
     );
     server.on("connection", (socket) => this.#count(socket));
     server.on("tlsClientError", (error: NodeJS.ErrnoException, socket) => {
-      this.#shown.get(nameSocket(socket))?.shown();
+      this.#handshakes.end(socket);
       // One that never finishes its handshake is left open otherwise.
       socket.destroy();
       const code = error.code ?? "no code";
@@ -238,30 +232,15 @@ export class Transport {
     this.#server = server;
   }
 
-  /** A stream counts as unknown until it has shown its key, or has ended without; the handshake has its time in any case. */
   #count(socket: Socket): void {
-    // Whoever has sent a first packet and answered ours is at the address that it names.
     const address = socket.remoteAddress ?? "";
-    const isPeer = this.#options.isPeerAddress(address);
-    const from = isPeer ? address : STRANGERS;
-    const waiting = [...this.#shown.values()].filter((entry) => entry.from === from).length;
-    if (waiting >= (isPeer ? MOST_HANDSHAKES_OF_A_PEER : MOST_HANDSHAKES)) {
-      this.#options.onRefused("too-many-handshakes", "too many connections that show no key", address);
-      socket.destroy();
-      return;
-    }
-    const name = nameSocket(socket);
-    const shown = (): void => {
-      cancel();
-      this.#shown.delete(name);
-    };
-    const cancel = this.#options.clock.after(HANDSHAKE_MS, shown);
-    socket.once("close", shown);
-    this.#shown.set(name, { socket, shown, from });
+    if (this.#handshakes.add(socket, this.#options.isPeerAddress(address))) return;
+    this.#options.onRefused("too-many-handshakes", "too many connections that show no key", address);
+    socket.destroy();
   }
 
   #welcome(socket: TLSSocket): void {
-    this.#shown.get(nameSocket(socket))?.shown();
+    this.#handshakes.end(socket);
     const verdict = this.#judge(socket);
     if ("node" in verdict) return this.#adopt(socket, verdict.node, verdict.node);
     this.#options.onRefused(verdict.kind, verdict.refused, socket.remoteAddress ?? "");
@@ -284,10 +263,12 @@ export class Transport {
     const id = (this.#ids += 1);
     const options = this.#options;
     this.#connections.set(id, { id, node, socket });
+    this.#open.add(socket);
     socket.setNoDelay(true);
     const reader = new MessageReader();
     socket.on("error", () => undefined);
     socket.once("close", () => {
+      this.#open.delete(socket);
       this.#ended.sent += socket.bytesWritten;
       this.#ended.received += socket.bytesRead;
       if (this.#connections.delete(id) && !this.#closed) options.onDown(id);
@@ -307,8 +288,4 @@ export class Transport {
       }
     });
   }
-}
-
-function nameSocket({ remoteAddress, remotePort }: Socket): string {
-  return `${remoteAddress}:${remotePort}`;
 }
