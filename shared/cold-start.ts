@@ -1,5 +1,6 @@
 // How nodes came up after a power loss or a restart of their engine: what an owner says of its own starts, and the report that
-// every node makes from that. Types only. Times are durations by the owner's own clock; no wall clock of two hosts is compared.
+// every node makes from that. Types and small functions. Times are durations by the owner's own clock; no wall clock of two
+// hosts is compared.
 
 /** The start of one service, in milliseconds after its node began. */
 export interface ColdService {
@@ -101,6 +102,11 @@ export interface ColdStartDocument {
   node: string;
   /** Newest first; the first may be under way. */
   reports: ColdStartReport[];
+}
+
+/** The document of some reports. */
+export function wrapColdStarts(node: string, reports: readonly ColdStartReport[] = []): ColdStartDocument {
+  return { schema: COLD_START_SCHEMA, node, reports: [...reports] };
 }
 
 /** Everything came up, and nothing was done without. */

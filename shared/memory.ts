@@ -55,6 +55,8 @@ export interface ServiceMemory {
   seen?: { container: string; engineRun: string | undefined };
   /** The run in which it was last seen healthy; `sinceMs` is there while it has stayed so. */
   healthy?: { container: string; engineRun: string; sinceMs?: number };
+  /** What the last measured start took until it was healthy, and of which run; a run that was only found running has no `ms`. */
+  took?: { run: string; ms?: number };
   /** The container that the agent is stopping, so that its exit is no crash. */
   stopping?: string;
   /** Since when this start has been waiting at the gate, and for which engine run. */

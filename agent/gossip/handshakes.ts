@@ -1,63 +1,57 @@
-// Streams that others have opened and that have not shown a key yet: so many from strangers together, and so many from the
-// address of each peer, so that a flood takes nobody's place. Used by the transport alone.
+// Streams that others opened and that have not shown a key yet: so many at once, and each with its time. Used by the transport.
 
 import type { Socket } from "node:net";
 
 import type { CancelTimer, Clock } from "../host/clock.ts";
 
-/** How long a handshake may take; it ceases to count after that in any case. */
+/** A handshake has so long. */
 export const HANDSHAKE_MS = 5_000;
-const MOST_OF_STRANGERS = 64;
-const MOST_OF_A_PEER = 8;
+/** So many from strangers, and so many from each peer's address. */
+const MOST_HANDSHAKES = 64;
+const MOST_HANDSHAKES_OF_A_PEER = 8;
 const STRANGERS = "strangers";
 
-/** What counting needs. */
-interface HandshakeOptions {
-  clock: Clock;
-  /** Is this the address of a node of the realm? */
-  isPeerAddress(address: string): boolean;
-}
-
-/** Counts them. */
+/** Those of one node. */
 export class Handshakes {
-  readonly #options: HandshakeOptions;
-  readonly #open = new Map<string, { socket: Socket; from: string; cancel: CancelTimer }>();
+  readonly #clock: Clock;
+  readonly #waiting = new Map<string, { socket: Socket; from: string; cancel: CancelTimer }>();
 
-  constructor(options: HandshakeOptions) {
-    this.#options = options;
+  constructor(clock: Clock) {
+    this.#clock = clock;
   }
 
-  /** A stream counts until it has shown its key or has ended; false where it is one too many. */
-  begin(socket: Socket): boolean {
-    // Whoever has sent a first packet and answered ours is at the address that it names.
-    const address = socket.remoteAddress ?? "";
-    const isPeer = this.#options.isPeerAddress(address);
-    const from = isPeer ? address : STRANGERS;
-    const waiting = [...this.#open.values()].filter((entry) => entry.from === from).length;
-    if (waiting >= (isPeer ? MOST_OF_A_PEER : MOST_OF_STRANGERS)) return false;
+  /**
+   * A stream counts as unknown until it has shown its key, or has ended without; the handshake has its time in any case.
+   * @param isPeer a peer's address: whoever has answered our first packet is at the address that it names
+   * @returns false when there are too many
+   */
+  add(socket: Socket, isPeer: boolean): boolean {
+    const from = isPeer ? (socket.remoteAddress ?? "") : STRANGERS;
+    const waiting = [...this.#waiting.values()].filter((entry) => entry.from === from).length;
+    if (waiting >= (isPeer ? MOST_HANDSHAKES_OF_A_PEER : MOST_HANDSHAKES)) return false;
     const name = nameSocket(socket);
-    const cancel = this.#options.clock.after(HANDSHAKE_MS, () => this.#forget(name));
+    const cancel = this.#clock.after(HANDSHAKE_MS, () => this.#forget(name));
     socket.once("close", () => this.#forget(name));
-    this.#open.set(name, { socket, from, cancel });
+    this.#waiting.set(name, { socket, from, cancel });
     return true;
   }
 
-  /** It has shown a key, or will not. */
+  /** It has shown its key, or has failed to. */
   end(socket: Socket): void {
     this.#forget(nameSocket(socket));
   }
 
-  /** Ends every stream that still counts. */
+  /** Ends them all. */
   close(): void {
-    for (const [name, { socket }] of this.#open) {
+    for (const [name, { socket }] of this.#waiting) {
       socket.destroy();
       this.#forget(name);
     }
   }
 
   #forget(name: string): void {
-    this.#open.get(name)?.cancel();
-    this.#open.delete(name);
+    this.#waiting.get(name)?.cancel();
+    this.#waiting.delete(name);
   }
 }
 

@@ -5,6 +5,7 @@ import type { PeerCold, PeerPort } from "../peers.ts";
 import type { PeerHealth, Plan, World } from "../plan/world.ts";
 import type { ColdWord } from "../../shared/cold-start.ts";
 import type { DesiredState } from "../../shared/desired-state.ts";
+import type { PeerView } from "./core/gossip.ts";
 import type { ServiceWord } from "./core/record.ts";
 import type { GossipShell } from "./shell.ts";
 import { describeWords } from "./words.ts";
@@ -24,6 +25,7 @@ export class LivePeers implements PeerPort {
   #targets: readonly { node: string; service: string }[] = [];
   #desired: DesiredState | undefined;
   #answer = "";
+  #view: readonly PeerView[] | undefined;
   #words: Readonly<Record<string, ServiceWord>> = {};
   #revision: string | undefined;
 
@@ -43,7 +45,7 @@ export class LivePeers implements PeerPort {
   }
 
   tell(world: World, planned: Plan, cold: ColdWord | undefined): void {
-    this.#words = describeWords(world, planned.services, this.#words);
+    this.#words = describeWords(world, planned, this.#words);
     const { revision, held } = world.desired;
     this.#shell.say(this.#words, revision, cold);
     // What is held here may be in force elsewhere: the hint says only that there is something to look at.
@@ -53,7 +55,7 @@ export class LivePeers implements PeerPort {
   }
 
   coldWords(): PeerCold[] {
-    return this.#shell.view().map(({ node, state, why, words }) => ({
+    return (this.#view ?? this.#shell.view()).map(({ node, state, why, words }) => ({
       ...{ node, version: `${words?.boot}.${words?.seq}`, word: words?.cold },
       why: state === "alive" ? undefined : why,
     }));
@@ -62,8 +64,12 @@ export class LivePeers implements PeerPort {
   watch(onChange: () => void, onHint: () => void, onWords: () => void): void {
     this.#shell.onHint = onHint;
     this.#shell.onChange = () => {
+      // Looked at once for all that is asked of it: in a large realm something changes often.
+      this.#view = this.#shell.view();
       onWords();
-      if (this.#summarize(this.#look()) !== this.#answer) onChange();
+      const isOther = this.#summarize(this.#look()) !== this.#answer;
+      this.#view = undefined;
+      if (isOther) onChange();
     };
   }
 
@@ -100,15 +106,13 @@ export class LivePeers implements PeerPort {
 
   /** Who waits for whom elsewhere, as far as that is the present word of its owner. */
   #listWaits(): Record<string, readonly string[]> {
-    const waits = this.#shell
-      .view()
-      .flatMap(({ node, stale, words }) =>
-        stale !== undefined
-          ? []
-          : Object.entries(words?.services ?? {}).flatMap(([service, { waiting }]) =>
-              waiting === undefined ? [] : [[`${node}/${service}`, waiting] as const],
-            ),
-      );
+    const waits = (this.#view ?? this.#shell.view()).flatMap(({ node, stale, words }) =>
+      stale !== undefined
+        ? []
+        : Object.entries(words?.services ?? {}).flatMap(([service, { waiting }]) =>
+            waiting === undefined ? [] : [[`${node}/${service}`, waiting] as const],
+          ),
+    );
     return Object.fromEntries(waits);
   }
 }

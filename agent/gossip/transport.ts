@@ -17,7 +17,7 @@ import type { RefusalKind } from "../../shared/gossip-stats.ts";
 import { isEveryAddress } from "../../shared/published-port.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
 import { encodeMessage, type Message, MessageReader } from "./core/message.ts";
-import { Handshakes, HANDSHAKE_MS } from "./handshakes.ts";
+import { HANDSHAKE_MS, Handshakes } from "./handshakes.ts";
 import { describeKey, type Identity } from "./identity.ts";
 
 /** Who a key belongs to, by fleet.toml: a peer, or why it is refused. */
@@ -68,7 +68,8 @@ export class Transport {
   readonly #handshakes: Handshakes;
   /** The message that was sent last. */
   #encoded: { message: Message; frame: Buffer } | undefined;
-  /** What went over links that have ended. */
+  /** Every stream that was a link and has not closed yet, and what went over those that have. */
+  readonly #open = new Set<TLSSocket>();
   readonly #ended = { sent: 0, received: 0 };
   #ids = 0;
   #closed = false;
@@ -78,7 +79,7 @@ export class Transport {
 
   constructor(options: TransportOptions) {
     this.#options = options;
-    this.#handshakes = new Handshakes(options);
+    this.#handshakes = new Handshakes(options.clock);
     const { privateKey, certificate } = options.identity;
     this.#secrets = {
       key: privateKey.export({ type: "pkcs8", format: "pem" }),
@@ -106,7 +107,7 @@ export class Transport {
   /** The links that stand, and what went over all there ever were. */
   get traffic(): { links: number; sentBytes: number; receivedBytes: number } {
     let { sent, received } = this.#ended;
-    for (const { socket } of this.#connections.values()) {
+    for (const socket of this.#open) {
       sent += socket.bytesWritten;
       received += socket.bytesRead;
     }
@@ -232,9 +233,9 @@ export class Transport {
   }
 
   #count(socket: Socket): void {
-    if (this.#handshakes.begin(socket)) return;
-    const why = "too many connections that show no key";
-    this.#options.onRefused("too-many-handshakes", why, socket.remoteAddress ?? "");
+    const address = socket.remoteAddress ?? "";
+    if (this.#handshakes.add(socket, this.#options.isPeerAddress(address))) return;
+    this.#options.onRefused("too-many-handshakes", "too many connections that show no key", address);
     socket.destroy();
   }
 
@@ -262,10 +263,12 @@ export class Transport {
     const id = (this.#ids += 1);
     const options = this.#options;
     this.#connections.set(id, { id, node, socket });
+    this.#open.add(socket);
     socket.setNoDelay(true);
     const reader = new MessageReader();
     socket.on("error", () => undefined);
     socket.once("close", () => {
+      this.#open.delete(socket);
       this.#ended.sent += socket.bytesWritten;
       this.#ended.received += socket.bytesRead;
       if (this.#connections.delete(id) && !this.#closed) options.onDown(id);

@@ -1,7 +1,8 @@
 // What this node says of its services, from what a turn has seen and planned. Pure.
 
 import { checkTarget, describeStart } from "../plan/gate.ts";
-import type { World } from "../plan/world.ts";
+import type { Plan, World } from "../plan/world.ts";
+import type { ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import type { ServiceWord } from "./core/record.ts";
@@ -12,23 +13,28 @@ const MOST_WAITING = 16;
 /** Describes every service of this node; an explanation in which only numbers changed stays as it was said before. */
 export function describeWords(
   world: World,
-  views: readonly ServiceView[],
+  { services: views, memory }: Pick<Plan, "services" | "memory">,
   before: Readonly<Record<string, ServiceWord>>,
 ): Record<string, ServiceWord> {
   const { engine } = world.observed;
   const containers = engine.reachable ? engine.containers : [];
   const words = views.map((view) => {
     const container = containers.find(({ id }) => id === view.container);
-    return [view.name, describeWord(world, view, { container, before: before[view.name] })] as const;
+    return [
+      view.name,
+      describeWord(world, view, { container, before: before[view.name], took: memory.services[view.name]?.took }),
+    ] as const;
   });
   return Object.fromEntries(words);
 }
 
-function describeWord(
-  world: World,
-  view: ServiceView,
-  { container, before }: { container: ObservedContainer | undefined; before: ServiceWord | undefined },
-): ServiceWord {
+interface Known {
+  container: ObservedContainer | undefined;
+  before: ServiceWord | undefined;
+  took: ServiceMemory["took"];
+}
+
+function describeWord(world: World, view: ServiceView, { container, before, took }: Known): ServiceWord {
   const { healthy: ready } = checkTarget(world, { kind: "service", node: undefined, service: view.name });
   const why = view.reason.slice(0, LONGEST_WHY);
   const waiting = view.waitingFor.slice(0, MOST_WAITING).map((name) => {
@@ -42,21 +48,8 @@ function describeWord(
       : { start: describeStart(container) }),
     ...(view.revision === undefined ? {} : { revision: view.revision }),
     ...(waiting.length === 0 ? {} : { waiting }),
-    ...measureStart(world, { container, before }),
+    ...((took?.ms ?? before?.tookMs) === undefined ? {} : { tookMs: took?.ms ?? before?.tookMs }),
   };
-}
-
-/** What its last start took; kept as it was said while the same run goes on. */
-function measureStart(
-  world: World,
-  { container, before }: { container: ObservedContainer | undefined; before: ServiceWord | undefined },
-): Pick<ServiceWord, "tookMs"> {
-  const health = container === undefined ? undefined : world.observed.health.get(container.id);
-  const isSameRun =
-    container !== undefined && before?.start === describeStart(container) && before.tookMs !== undefined;
-  if (isSameRun || health?.status !== "healthy" || container?.startedMs === undefined)
-    return before?.tookMs === undefined ? {} : { tookMs: before.tookMs };
-  return { tookMs: Math.max(0, health.sinceMs - container.startedMs) };
 }
 
 function blur(text: string): string {

@@ -239,10 +239,9 @@ export class Store {
 
 /** What seldom changes is one object until it does. */
 const written = new WeakMap<object, string>();
-
-function writeOnce(value: object): string {
-  if (!written.has(value)) written.set(value, JSON.stringify(value));
-  return written.get(value) ?? "";
+function writeOnce(value: object, text = written.get(value) ?? JSON.stringify(value)): string {
+  written.set(value, text);
+  return text;
 }
 
 /** The contents that a release needs, its front's too. */

@@ -54,7 +54,7 @@ export function beginMemory(
     intentMs: nowMs,
     attempt: 0,
     restarts: before?.restarts ?? 0,
-    ...pick(before, ["lastExit", "seen", "healthy", "stopping", "release", "applied", "shown", "ungated"]),
+    ...pick(before, ["lastExit", "seen", "healthy", "took", "stopping", "release", "applied", "shown", "ungated"]),
     ...pick(before, ["rolledBack", "stoppedBy", "startAsked", "emptyBy", "job"]),
   };
 }
@@ -143,7 +143,7 @@ export function rememberLane(
 /** Remembers which container is there, in which engine run it last ran, and whether it is healthy. */
 export function rememberContainer(memory: ServiceMemory, world: World, container: ObservedContainer): ServiceMemory {
   const engine = world.observed.engine as Reachable;
-  let next = memory;
+  let next = rememberStart(memory, world, container);
   const running = container.status === "running" || container.status === "paused";
   const ranIn = running ? engine.run : next.seen?.container === container.id ? next.seen.engineRun : undefined;
   if (next.seen?.container !== container.id || next.seen.engineRun !== ranIn) {
@@ -159,6 +159,20 @@ export function rememberContainer(memory: ServiceMemory, world: World, container
     return { ...next, healthy: { container: next.healthy.container, engineRun: next.healthy.engineRun } };
   }
   return next;
+}
+
+/** A start is measured once, at its first health: later ones are a flap's, or another agent's first look. */
+function rememberStart(memory: ServiceMemory, world: World, container: ObservedContainer): ServiceMemory {
+  const { startedMs, id, service, status } = container;
+  const view = world.observed.health.get(id);
+  const run = `${id}@${startedMs ?? 0}`;
+  if (status !== "running" || startedMs === undefined || memory.took?.run === run) return memory;
+  const { operations, outcomes } = world.observed;
+  const isOwn = [...operations, ...outcomes.map(({ operation }) => operation)].some(({ lane }) => lane === service);
+  const wasHealthy = memory.healthy?.container === id && memory.healthy.sinceMs !== undefined;
+  // Nobody here saw it start, or its first health is long past: nothing is made up.
+  if (!isOwn && (memory.seen === undefined || wasHealthy)) return { ...memory, took: { run } };
+  return view?.status === "healthy" ? { ...memory, took: { run, ms: Math.max(0, view.sinceMs - startedMs) } } : memory;
 }
 
 /** What an ended container changes: its exit is recorded once, and a crash moves the next start away. */

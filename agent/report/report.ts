@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 
-import { COLD_START_SCHEMA } from "../../shared/cold-start.ts";
+import { wrapColdStarts } from "../../shared/cold-start.ts";
 import type { AgentEvent, Emit, TurnSummary } from "../../shared/event.ts";
 import type { ReleaseRecord } from "../../shared/memory.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
@@ -224,10 +224,7 @@ export class Report {
       refresh: () => this.#sampler.refresh(),
       status: () => this.status(),
       fleet: () => buildFleet(this.#parts?.fleet, this.status()),
-      coldStarts: () => ({
-        ...{ schema: COLD_START_SCHEMA, node: this.#options.node },
-        reports: [...(this.#parts?.coldStarts?.() ?? [])],
-      }),
+      coldStarts: () => wrapColdStarts(this.#options.node, this.#parts?.coldStarts?.()),
       why: (service, trusted) => this.#why(service, trusted),
       liveness: () =>
         judgeLiveness(this.#turnedMs, this.#options.clock.monotonicMs(), this.#state.turn.trouble?.message),

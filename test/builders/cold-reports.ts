@@ -3,6 +3,7 @@
 import { expect } from "vitest";
 
 import type { ColdStartDocument, ColdStartReport } from "../../shared/cold-start.ts";
+import type { FleetDocument } from "../../shared/fleet-document.ts";
 import type { ColdFleet } from "./cold-fleet.ts";
 import type { ColdStartOutcome } from "./cold-measure.ts";
 import type { FleetLab } from "./fleet-lab.ts";
@@ -26,6 +27,7 @@ export async function expectReports(lab: FleetLab, cold: ColdFleet, outcome: Col
     expect(report.services.map(({ name }) => name).toSorted()).toEqual([...outcome.since.keys()].toSorted());
     expect(report.path.at(-1)?.name).toBe(outcome.order.at(-1));
     expectTimes(report, outcome);
+    await expectStartTimes(lab, cold, node);
     expectPath(report, cold);
   }
 }
@@ -48,5 +50,20 @@ function expectPath(report: ColdStartReport, cold: ColdFleet): void {
     expect(readySeconds * 1_000).toBeGreaterThan((service?.takesMs ?? Infinity) - 50);
     const before = report.path[index - 1]?.name;
     expect(service?.waitsFor ?? []).toEqual(before === undefined ? [] : expect.arrayContaining([before]));
+  }
+}
+
+/** What `orca fleet plan` takes from a live fleet: what each start took, as its own node measured it. */
+async function expectStartTimes(lab: FleetLab, cold: ColdFleet, node: string): Promise<void> {
+  const fleet = await lab.read<FleetDocument>(node, "/v1/fleet");
+  const took = new Map(
+    fleet?.nodes.flatMap((one) => one.services.map(({ name, startSeconds }) => [`${one.node}/${name}`, startSeconds])),
+  );
+  for (const { name, takesMs } of cold.plan.services) {
+    const tookMs = (took.get(name) ?? 0) * 1_000;
+    expect([name, tookMs > takesMs - 100 && tookMs < takesMs + 2_000 ? "as declared" : tookMs]).toEqual([
+      name,
+      "as declared",
+    ]);
   }
 }

@@ -1,6 +1,9 @@
 // Order across nodes: starts wait for what other nodes say of their services, as long as that is their present word, and
 // nothing that runs is touched by what becomes of a peer.
 
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { LivePeers } from "../../agent/gossip/live-peers.ts";
@@ -188,6 +191,45 @@ describe("what a node says", () => {
     const { sayings } = gossip;
     await node.clock.advance(600_000);
     expect(gossip.sayings).toBe(sayings);
+  });
+
+  test("what a start took is measured once for each run: no restart of the agent, no flap and no adoption changes it", async () => {
+    node.engine.images.set("app:1", { healthyAfterMs: 4_000 });
+    node.source.set({ db: buildManifest() });
+    await node.start();
+    await node.untilSettled(["db"]);
+    const took = (): number => gossip.said["db"]?.tookMs ?? -1;
+    const first = took();
+    expect(first).toBeGreaterThanOrEqual(4_000);
+    expect(first).toBeLessThan(6_000);
+    await node.clock.advance(3_600_000);
+    await node.stop();
+    gossip = new FakeGossip();
+    node.choices.peers = new LivePeers(gossip);
+    await node.start();
+    await node.clock.advance(60_000);
+    expect(took()).toBe(first);
+    const container = node.engine.running("db");
+    if (container === undefined) throw new Error("db does not run");
+    // One failed probe, not enough for a restart.
+    node.sick.add(container.id);
+    await node.clock.advance(11_000);
+    node.sick.delete(container.id);
+    await node.clock.advance(60_000);
+    expect(took()).toBe(first);
+    node.engine.images.set("app:1", { healthyAfterMs: 9_000 });
+    node.engine.end(container, 1);
+    await node.clock.advance(60_000);
+    expect(took()).toBeGreaterThanOrEqual(9_000);
+    expect(took()).toBeLessThan(11_000);
+    // The state is lost: of what was found running nothing is known, and nothing is made up.
+    await node.stop();
+    rmSync(join(node.stateDir, "orca.db"));
+    gossip = new FakeGossip();
+    node.choices.peers = new LivePeers(gossip);
+    await node.start();
+    await node.clock.advance(60_000);
+    expect([gossip.said["db"]?.ready, took()]).toEqual([true, -1]);
   });
 
   test("a container that is started anew is not ready before its own probes say so", async () => {
