@@ -10,7 +10,7 @@ import { end, RealReport } from "../builders/real-report.ts";
 const TALK = '["sh", "-c", "echo first; echo oops >&2; i=0; while true; do i=$((i+1)); echo line $i; sleep 0.2; done"]';
 /** 12 MB, more than the agent ever holds for a reader. */
 const LOUD =
-  '["sh", "-c", "l=$(printf \'%1190s\' \'\' | tr \' \' q); i=0; while [ $i -lt 10000 ]; do i=$((i+1)); echo line $i $l; done; sleep 600"]';
+  "[\"sh\", \"-c\", \"l=$(printf '%1190s' '' | tr ' ' q); i=0; while [ $i -lt 10000 ]; do i=$((i+1)); echo line $i $l; done; sleep 600\"]";
 const BRIEF = '["sh", "-c", "echo hello; sleep 2"]';
 
 let agent: RealReport;
