@@ -19,7 +19,7 @@ import {
   mapNetwork,
   type NetworkJson,
 } from "./mapping.ts";
-import { type DockerExec, type DockerReader, EngineError, LONGEST_LINE } from "./reader.ts";
+import { type DockerExec, type DockerReader, EngineError, type FollowOptions, LONGEST_LINE } from "./reader.ts";
 import { demultiplex, readEvents, readPull, readWhole } from "./streams.ts";
 import type { DockerWriter } from "./writer.ts";
 
@@ -144,15 +144,27 @@ function createLogReader(docker: Docker): Pick<DockerReader, "tailLogs" | "follo
       }),
     followLogs: (id, options) =>
       call("follow logs", async () => {
-        const query = { stdout: true, stderr: true, tail: options.tail, abortSignal: options.signal };
-        if (!options.follow) {
-          const raw = await docker.getContainer(id).logs({ ...query, follow: false });
-          for (const frame of demultiplex(raw)) options.onChunk(frame.chunk, frame.stream);
-          return;
-        }
-        await readWhole(await docker.getContainer(id).logs({ ...query, follow: true }), options);
+        await readWhole(await openLogs(docker, id, options), options);
       }),
   };
+}
+
+/** The log as a stream. dockerode's own call reads one that is not followed as a whole into memory. */
+function openLogs(docker: Docker, id: string, { tail, follow, signal }: FollowOptions): Promise<NodeJS.ReadableStream> {
+  const request = {
+    path: `/containers/${id}/logs?`,
+    method: "GET",
+    isStream: true,
+    abortSignal: signal,
+    statusCodes: { 200: true, 404: "no such container", 500: "server error" },
+    options: { stdout: true, stderr: true, tail, follow },
+  };
+  const modem = docker.modem as {
+    dial(request: object, done: (error: Error | null, stream: NodeJS.ReadableStream) => void): void;
+  };
+  return new Promise((resolve, reject) => {
+    modem.dial(request, (error, stream) => (error ? reject(error) : resolve(stream)));
+  });
 }
 
 function createWriter(docker: Docker): DockerWriter {

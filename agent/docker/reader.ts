@@ -90,7 +90,7 @@ export interface DockerReader {
   readFile(id: string, path: string): Promise<Buffer | undefined>;
   /** The last lines a container printed, oldest first, each cut to LONGEST_LINE characters. */
   tailLogs(id: string, lines: number): Promise<string[]>;
-  /** Follows what a container prints until the signal aborts; calls back with raw chunks. */
+  /** Reads what a container has printed, or follows it, until the signal aborts; calls back with raw chunks. */
   followLogs(id: string, options: FollowOptions): Promise<void>;
   /** Calls back for each event until the signal aborts or the stream ends; resolves when it has ended. */
   watchEvents(options: WatchOptions): Promise<void>;
@@ -101,7 +101,8 @@ export interface FollowOptions {
   tail: number;
   follow: boolean;
   signal: AbortSignal;
-  onChunk: (chunk: Buffer, stream: "stdout" | "stderr") => void;
+  /** What it returns is waited for before more is read. */
+  onChunk: (chunk: Buffer, stream: "stdout" | "stderr") => unknown;
 }
 
 /** How to follow the engine's events. */

@@ -37,12 +37,25 @@ export class Demultiplexer {
   }
 }
 
-/** Reads a followed log to its end or until the signal aborts. */
+/** Reads a log to its end or until the signal aborts, as fast as whoever takes it and no faster. */
 export async function readWhole(stream: NodeJS.ReadableStream, options: FollowOptions): Promise<void> {
   const frames = new Demultiplexer();
-  await readChunks(stream, options.signal, (chunk) => {
-    for (const frame of frames.push(chunk)) options.onChunk(frame.chunk, frame.stream);
-  });
+  const { signal } = options;
+  const abort = (): void => (stream as unknown as { destroy(): void }).destroy();
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    if (signal.aborted) abort();
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      for (const frame of frames.push(chunk)) {
+        if (!signal.aborted) await options.onChunk(frame.chunk, frame.stream);
+      }
+    }
+  } catch (error) {
+    if (signal.aborted) return;
+    throw new EngineError(`read stream: ${(error as Error).message}`, undefined, error);
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
 }
 
 /** Reads events until the stream ends or the signal aborts. */

@@ -1,6 +1,7 @@
 // A service's output, streamed to a reader on the unix socket: as frames that keep stdout and stderr apart, or as plain text.
 // Held in memory only as far as the reader is behind, and let go when that is too far.
 
+import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 
 import { encodeFrame, FRAME, FRAMES_TYPE } from "../../shared/frames.ts";
@@ -16,7 +17,7 @@ export interface LogRequest {
 }
 
 const DEFAULT_TAIL = 200;
-/** The engine's client reads a tail that is not followed as a whole: this bounds what that takes. */
+/** So much an engine is made to look up at most. */
 const LONGEST_TAIL = 10_000;
 const MOST_BEHIND_BYTES = 8 * 2 ** 20;
 
@@ -38,9 +39,11 @@ export async function streamLogs(parts: ActParts, { call, service, request, resp
   // Before the first line there may be a long silence: the reader should know at once that it is connected.
   beginStream(response, framed ? FRAMES_TYPE : "text/plain; charset=utf-8");
   response.flushHeaders();
-  const send = (chunk: Buffer, stream: "stdout" | "stderr"): void => {
+  // The engine is read as fast as the reader takes it; one that does not take even what the engine gives at once is let go.
+  const send = (chunk: Buffer, stream: "stdout" | "stderr"): Promise<unknown> | undefined => {
     if (response.writableLength > MOST_BEHIND_BYTES) abort.abort();
-    if (!abort.signal.aborted) response.write(framed ? encodeFrame(FRAME[stream], chunk) : chunk);
+    if (abort.signal.aborted || response.write(framed ? encodeFrame(FRAME[stream], chunk) : chunk)) return undefined;
+    return once(response, "drain", { signal: abort.signal }).catch(() => undefined);
   };
   try {
     await reader.followLogs(container, { ...tail, signal: abort.signal, onChunk: send });

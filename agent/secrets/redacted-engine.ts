@@ -46,20 +46,20 @@ async function followRedacted(
 ): Promise<void> {
   const streams = { stdout: new RedactedStream(redactor), stderr: new RedactedStream(redactor) };
   let cancel: CancelTimer = () => undefined;
-  const show = (name: keyof typeof streams, chunk: Buffer): void => {
-    if (chunk.length > 0) options.onChunk(chunk, name);
-  };
+  const show = (name: keyof typeof streams, chunk: Buffer): unknown =>
+    chunk.length > 0 ? options.onChunk(chunk, name) : undefined;
   const each = (give: (stream: RedactedStream) => Buffer): void => {
-    for (const name of ["stdout", "stderr"] as const) show(name, give(streams[name]));
+    for (const name of ["stdout", "stderr"] as const) void show(name, give(streams[name]));
   };
   try {
     await reader.followLogs(id, {
       ...options,
       onChunk: (chunk, name) => {
         cancel();
-        show(name, streams[name].push(chunk));
+        const given = streams[name].push(chunk);
         if (Object.values(streams).some((stream) => stream.isHolding))
           cancel = clock.after(IDLE_MS, () => each((stream) => stream.rest()));
+        return show(name, given);
       },
     });
     each((stream) => stream.end());

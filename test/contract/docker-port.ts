@@ -165,6 +165,28 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
       expect((await engine.reader.inspectContainer(id))?.exitCode).toBe(3);
     });
 
+    test("what it printed is read as a stream, followed to its end or not, and waits for whoever takes it", async () => {
+      const id = await engine.writer.createContainer(
+        request("printed", { command: ["/bin/sh", "-c", "echo some words; exit 0"] }),
+      );
+      await engine.writer.startContainer(id);
+      await eventually(async () => (await row(id))?.status === "exited");
+      for (const follow of [true, false]) {
+        const seen: string[] = [];
+        let waiting = 0;
+        await engine.reader.followLogs(id, {
+          ...{ tail: 10, follow, signal: new AbortController().signal },
+          onChunk: async (chunk, stream) => {
+            expect((waiting += 1)).toBe(1);
+            await new Promise((resolve) => setTimeout(resolve, 5));
+            waiting -= 1;
+            seen.push(`${stream} ${chunk.toString()}`);
+          },
+        });
+        expect(seen).toEqual(["stdout some words\n"]);
+      }
+    });
+
     test("caps change while it runs", async () => {
       const id = await engine.writer.createContainer(request("resized"));
       await engine.writer.startContainer(id);

@@ -8,6 +8,9 @@ import { buildHttpd } from "../builders/real-node.ts";
 import { end, RealReport } from "../builders/real-report.ts";
 
 const TALK = '["sh", "-c", "echo first; echo oops >&2; i=0; while true; do i=$((i+1)); echo line $i; sleep 0.2; done"]';
+/** 12 MB, more than the agent ever holds for a reader. */
+const LOUD =
+  "[\"sh\", \"-c\", \"l=$(printf '%1190s' '' | tr ' ' q); i=0; while [ $i -lt 10000 ]; do i=$((i+1)); echo line $i $l; done; sleep 600\"]";
 const BRIEF = '["sh", "-c", "echo hello; sleep 2"]';
 
 let agent: RealReport;
@@ -17,6 +20,7 @@ beforeAll(async () => {
   const health = 'exec = ["true"]';
   agent.node.set({
     talk: buildHttpd({ command: TALK, health }),
+    loud: buildHttpd({ command: LOUD, health }),
     brief: buildHttpd({ command: BRIEF, health, tables: '[restart]\npolicy = "never"' }),
   });
   await agent.start();
@@ -42,6 +46,25 @@ describe("logs", () => {
     expect(numbers).toEqual(numbers.map((_number, index) => (numbers[0] ?? 0) + index));
     child.kill("SIGINT");
     await end(child);
+  });
+
+  test("however much it is, all of it comes, as fast as it is taken", async () => {
+    await expect
+      .poll(async () => (await agent.orca(["logs", "loud", "-n", "1"])).stdout, { timeout: 30_000 })
+      .toMatch(/^line 10000 /);
+    for (const follow of [[], ["-f"]]) {
+      const child = agent.begin(["logs", "loud", "--tail", "10000", ...follow]);
+      let [lines, bytes] = [0, 0];
+      for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
+        bytes += chunk.length;
+        for (const byte of chunk) if (byte === 10) lines += 1;
+        // A reader that is slow at first is waited for, and gets nothing less.
+        if (bytes < 200_000) await new Promise((resolve) => setTimeout(resolve, 100));
+        if (lines === 10_000) child.kill("SIGINT");
+      }
+      expect(lines).toBe(10_000);
+      expect(bytes).toBeGreaterThan(11_000_000);
+    }
   });
 
   test("-f ends with the container", async () => {

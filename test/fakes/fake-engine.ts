@@ -77,9 +77,9 @@ export class FakeEngine {
       }),
     tailLogs: (id, lines) => this.#read("tailLogs", () => this.#require(id).logs.slice(-lines)),
     followLogs: (id, options) =>
-      this.#read("followLogs", () => {
+      this.#read("followLogs", async () => {
         for (const line of this.#require(id).logs.slice(-options.tail))
-          options.onChunk(Buffer.from(`${line}\n`), "stdout");
+          await options.onChunk(Buffer.from(`${line}\n`), "stdout");
       }),
     watchEvents: (options) => this.#watch(options),
   };
@@ -252,7 +252,7 @@ export class FakeEngine {
     return sha256(`${kind}${this.#ids}`);
   }
 
-  async #read<T>(call: string, work: () => T): Promise<T> {
+  async #read<T>(call: string, work: () => T | Promise<T>): Promise<T> {
     this.reads.set(call, (this.reads.get(call) ?? 0) + 1);
     if (this.dead) return NEVER;
     if (!this.reachable) throw new EngineError(`${call}: connect ENOENT`, undefined);
