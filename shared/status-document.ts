@@ -90,6 +90,8 @@ export interface ServiceDocument {
   /** Usage less inactive file cache. */
   memoryUsedBytes: number | null;
   memoryPeakBytes: number | null;
+  /** What its last start took until it was healthy. */
+  startSeconds: number | null;
   memoryCapBytes: number | null;
   revision: string | null;
   desiredRevision: string | null;

@@ -51,6 +51,8 @@ export interface ServiceView {
   image: string | undefined;
   owner: string | undefined;
   memoryCapBytes: number | undefined;
+  /** What its last start took, from the start of its container until it was healthy; left out where that is not known. */
+  tookMs?: number;
   /** Left out where nothing is being started. */
   start?: StartStage;
   /** Things worth knowing that are no fault: started ungated, parts of the manifest not acted on. */

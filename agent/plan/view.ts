@@ -23,7 +23,7 @@ export function buildView(
     reason,
     sinceMs: shown?.state === state ? shown.sinceMs : world.nowMs,
     waitingFor: decision.waitingFor ?? [],
-    ...(decision.start === undefined ? {} : { start: decision.start }),
+    ...describeStart(decision),
     nextMs,
     settled: decision.memory.rolledBack === undefined && (decision.settled ?? false),
     restarts: decision.memory.restarts,
@@ -37,6 +37,10 @@ export function buildView(
     memoryCapBytes: container?.caps.memoryBytes ?? desired.caps.memoryBytes,
     notes: [...(decision.notes ?? []), ...desired.notes],
   };
+}
+
+function describeStart({ start, memory: { took } }: Decision): Pick<ServiceView, "start" | "tookMs"> {
+  return { ...(start === undefined ? {} : { start }), ...(took?.ms === undefined ? {} : { tookMs: took.ms }) };
 }
 
 /** An objection to the newest manifest shows over what runs; an earlier release that runs well is not what Git wants. */

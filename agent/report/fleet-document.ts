@@ -62,7 +62,7 @@ function buildSelf(status: StatusDocument, words: FleetReader["words"]): FleetNo
       ready: words[service.name]?.ready ?? service.health === "healthy",
       why: GOOD.has(service.state) ? null : service.reason,
       waitingFor: service.waitingFor.map((name) => (name.includes("/") ? name : `${node}/${name}`)),
-      startSeconds: secondsOrNull(words[service.name]?.tookMs),
+      startSeconds: secondsOrNull(words[service.name]?.tookMs) ?? service.startSeconds,
     })),
   };
 }

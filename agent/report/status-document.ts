@@ -107,6 +107,7 @@ export function buildService(record: ServiceRecord): ServiceDocument {
     oomKills: record.oom?.kills ?? 0,
     memoryUsedBytes: record.memoryUsedBytes ?? null,
     memoryPeakBytes: record.peakBytes ?? null,
+    startSeconds: record.view.tookMs === undefined ? null : Math.round(record.view.tookMs / 100) / 10,
     memoryCapBytes: view.memoryCapBytes ?? null,
     revision: view.revision ?? null,
     desiredRevision: view.desiredRevision ?? null,

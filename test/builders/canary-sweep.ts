@@ -44,7 +44,18 @@ export interface SweepReport {
   hits: { where: string; what: string }[];
 }
 
-const READ_PATHS = ["/", "/healthz", "/readyz", "/metrics", "/events", "/v1/status", "/v1/fleet", "/fleet"];
+const READ_PATHS = [
+  "/",
+  "/healthz",
+  "/readyz",
+  "/metrics",
+  "/events",
+  "/v1/status",
+  "/v1/fleet",
+  "/fleet",
+  "/v1/cold-start",
+  "/cold-start",
+];
 
 /** Looks everywhere; answers what was looked at and found. */
 export async function sweepNode(places: NodePlaces): Promise<SweepReport> {

@@ -9,6 +9,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { buildColdStartReport } from "../../agent/desired/cold-start-report.ts";
 import type { FleetReader } from "../../agent/report/fleet-document.ts";
 import { COLD_START_SCHEMA, type ColdStartDocument, type ColdWord } from "../../shared/cold-start.ts";
+import type { FleetDocument } from "../../shared/fleet-document.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { writeFiles } from "../builders/readme.ts";
 import { type ReportChoices, TestReport } from "../builders/report.ts";
@@ -83,6 +84,16 @@ describe("orca fleet report", () => {
 });
 
 describe("orca fleet plan", () => {
+  test("on a single VM, without gossip, its own starts are measured as well", async () => {
+    report = await new TestReport().start();
+    report.turn({ views: [buildView("web", { tookMs: 3_210 }), buildView("db")] });
+    const { nodes } = JSON.parse((await report.get("/v1/fleet")).body) as FleetDocument;
+    expect(nodes[0]?.services.map(({ name, startSeconds }) => [name, startSeconds])).toEqual([
+      ["db", null],
+      ["web", 3.2],
+    ]);
+  });
+
   test("takes what starts took from the agent that runs here, its own and its peers'; the rest is assumed and marked", async () => {
     const words = { v: 1 as const, realm: "prod", node: "vm2", boot: 1, seq: 1 };
     const peer = { node: "vm2", state: "alive", why: "", forMs: 1, silenceMs: 1, stale: undefined } as const;

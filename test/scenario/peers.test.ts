@@ -202,6 +202,7 @@ describe("what a node says", () => {
     const first = took();
     expect(first).toBeGreaterThanOrEqual(4_000);
     expect(first).toBeLessThan(6_000);
+    expect(node.view("db").tookMs).toBe(first);
     await node.clock.advance(3_600_000);
     await node.stop();
     gossip = new FakeGossip();
