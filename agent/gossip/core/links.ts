@@ -52,7 +52,8 @@ export function failDial(state: State, node: string, refused: boolean): void {
   if (peer.link !== undefined || peer.suspicion === undefined) return;
   peer.suspicion.refused = refused;
   // A process that is being ended closes its port a moment after its streams: whether it is dead must not wait for a tick.
-  if (!refused && attempt < PROMPT_DIALS) state.effects.push({ kind: "wake", afterMs: delayMs });
+  // A timer counts whole milliseconds, and may come early by a part of one.
+  if (!refused && attempt < PROMPT_DIALS) state.effects.push({ kind: "wake", afterMs: Math.ceil(delayMs) + 1 });
   lookAt(state, peer);
 }
 
