@@ -87,8 +87,9 @@ test("a process that ends closes its port after its streams: the next dial is no
   const wakes = gossip.dialFailed(1_001, "vm-b", false).flatMap((one) => (one.kind === "wake" ? [one.afterMs] : []));
   expect(wakes).toHaveLength(1);
   const [afterMs = Infinity] = wakes;
-  expect(afterMs).toBeLessThanOrEqual(50);
-  expect(gossip.tick(1_001 + afterMs)).toContainEqual({ kind: "dial", node: "vm-b", address: "" });
+  expect(afterMs).toBeLessThanOrEqual(51);
+  // A timer may come early by a part of a millisecond.
+  expect(gossip.tick(1_001 + afterMs - 0.9)).toContainEqual({ kind: "dial", node: "vm-b", address: "" });
   gossip.dialFailed(1_002 + afterMs, "vm-b", true);
   expect(gossip.view()[0]).toMatchObject({ state: "dead", why: "its port refuses connections" });
 });

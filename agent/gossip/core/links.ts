@@ -1,6 +1,6 @@
 // Which streams are held: who dials whom and when, what happens when two cross, and how much a peer may say on one. Pure.
 
-import { endRelays, lookAt, SUSPECT_MS } from "./reachability.ts";
+import { endRelays, lookAt } from "./reachability.ts";
 import { sendBeat } from "./repair.ts";
 import { beginPeer, type Link, type Peer, send, type State } from "./state.ts";
 
@@ -19,6 +19,8 @@ const PROMPT_DIALS = 3;
 const FRAMES_AT_ONCE = 2_000;
 const FRAMES_PER_SECOND = 200;
 
+/** A link on which nothing was heard for so long is dialled beside: soon enough to be heard again before a suspicion ends. */
+const STALLED_MS = 1_700;
 /** A link on which nothing was heard for so long is given up: what TCP still holds back on it would come too late. */
 const GIVE_UP_MS = 8_000;
 
@@ -28,7 +30,7 @@ export function dialWhereDue(state: State): void {
     const peer = state.peers.get(node);
     if (peer === undefined || peer.dial.busy || state.nowMs < peer.dial.dueMs) continue;
     // After an outage a stream waits ever longer before it tries again; a new one gets through at once.
-    if (peer.link === undefined || state.awakeMs - peer.link.heardMs > SUSPECT_MS * state.strain) dial(state, peer);
+    if (peer.link === undefined || state.awakeMs - peer.link.heardMs > STALLED_MS * state.strain) dial(state, peer);
   }
 }
 
@@ -50,7 +52,8 @@ export function failDial(state: State, node: string, refused: boolean): void {
   if (peer.link !== undefined || peer.suspicion === undefined) return;
   peer.suspicion.refused = refused;
   // A process that is being ended closes its port a moment after its streams: whether it is dead must not wait for a tick.
-  if (!refused && attempt < PROMPT_DIALS) state.effects.push({ kind: "wake", afterMs: delayMs });
+  // A timer counts whole milliseconds, and may come early by a part of one.
+  if (!refused && attempt < PROMPT_DIALS) state.effects.push({ kind: "wake", afterMs: Math.ceil(delayMs) + 1 });
   lookAt(state, peer);
 }
 

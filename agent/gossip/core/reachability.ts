@@ -7,7 +7,7 @@ import type { Message } from "./message.ts";
 import { directSilenceMs, type Peer, sendTo, silenceMs, type State } from "./state.ts";
 
 /** A heartbeat is due each second; three missed ones raise a suspicion. */
-export const SUSPECT_MS = 2_800;
+const SUSPECT_MS = 2_800;
 /** A relay that has not heard of the target for so long has no better opinion than the asker. */
 const RELAY_SILENCE_MS = 2_200;
 /** While a peer is not heard directly, others are asked this often. */
@@ -126,7 +126,8 @@ function askOthers(state: State, peer: Peer): void {
   if (state.awakeMs - suspicion.askedMs < ASK_EVERY_MS) return;
   suspicion.askedMs = state.awakeMs;
   const relays = listRelays(state, peer);
-  for (const node of suspicion.noes) if (!relays.some((relay) => relay.node === node)) suspicion.noes.delete(node);
+  // A no is the word of one moment: whoever said it may hear the peer by now.
+  suspicion.noes.clear();
   const from = Math.floor(state.options.rng() * relays.length);
   const nonce = state.options.newNonce();
   if (peer.nonces.size >= MOST_NONCES) peer.nonces.delete(peer.nonces.keys().next().value ?? "");
