@@ -33,22 +33,36 @@ export class WatchedFetch {
   /** What the server said to the newest refused request, by its URL. */
   readonly #refusals = new Map<string, Refusal>();
   #end: (error: RoundEnded) => void = () => undefined;
+  #hasEnded = false;
   readonly #fetch = globalThis.fetch;
   readonly #signal: AbortSignal;
 
   constructor(deadlineMs: number) {
     this.ended = new Promise((_resolve, reject) => {
-      this.#end = reject;
+      this.#end = (error) => {
+        this.#hasEnded = true;
+        reject(error);
+      };
     });
     this.ended.catch(() => undefined);
     this.#signal = AbortSignal.timeout(deadlineMs);
     this.#signal.addEventListener("abort", () => this.#end(new RoundEnded(`no answer within ${deadlineMs / 1_000} s`)));
-    globalThis.fetch = (input, init) => this.#ask(String(input instanceof Request ? input.url : input), init);
+    globalThis.fetch = (input, init) => this.#answer(String(input instanceof Request ? input.url : input), init);
   }
 
   /** What the server said to a request whose URL has this path. */
   findRefusal(message: string): Refusal | undefined {
     return [...this.#refusals].findLast(([url]) => message.includes(`[URL=${url}]`))?.[1];
+  }
+
+  /** The SDK would only try again what ended the round: it is not answered any more, and asks nothing more. */
+  async #answer(url: string, init: RequestInit | undefined): Promise<Response> {
+    try {
+      if (!this.#hasEnded) return await this.#ask(url, init);
+    } catch (error) {
+      if (!(error instanceof RoundEnded)) throw error;
+    }
+    return new Promise(() => undefined);
   }
 
   async #ask(url: string, init: RequestInit | undefined): Promise<Response> {
@@ -84,7 +98,7 @@ export class WatchedFetch {
     }
   }
 
-  /** Ends the round; what is thrown meets the SDK, which would only try again. */
+  /** Ends the round. */
   #give(reason: string, waitMs?: number): never {
     const error = new RoundEnded(reason, waitMs);
     this.#end(error);

@@ -90,20 +90,20 @@ export class InfisicalProvider implements SecretProvider {
   /** Keeps the token of a login; after one that did not lead to answers, the next may have to wait. */
   #noteLogin({ token, logins, failure }: ReadAnswer): void {
     const nowMs = this.#clock.monotonicMs();
+    if (failure === undefined) {
+      this.#failedLogins = 0;
+      this.#nextLoginMs = Number.NEGATIVE_INFINITY;
+    }
     if (logins === 0) return;
     this.#token =
       token === undefined
         ? undefined
         : { value: new Secret(token.value), untilMs: nowMs + token.expiresInMs * TOKEN_SHARE };
     // A token that the server gives and then refuses would otherwise be asked for again and again.
-    if (token !== undefined && failure === undefined) {
-      this.#failedLogins = 0;
-      this.#nextLoginMs = Number.NEGATIVE_INFINITY;
-      return;
-    }
+    if (failure === undefined) return;
     this.#failedLogins += logins;
     const spacingMs = this.#failedLogins >= FREE_LOGINS ? LOGIN_EVERY_MS : 0;
-    this.#nextLoginMs = nowMs + Math.max(spacingMs, failure?.waitMs ?? 0);
+    this.#nextLoginMs = nowMs + Math.max(spacingMs, failure.waitMs ?? 0);
   }
 }
 
