@@ -1,11 +1,12 @@
 // Takes secret values out of what programs have printed: log lines, output of commands, error messages, streams of any
 // length. Works on bytes, since a stream may be cut inside a character. Never prints what it knows.
 
-import { LEAST_LENGTH, listForms } from "./secret-forms.ts";
+import { type Form, LEAST_LENGTH, listForms } from "./secret-forms.ts";
 
 const SHOWN = Buffer.from("[REDACTED]");
 const NOTHING = Buffer.alloc(0);
 const NEWLINE = 0x0a;
+const RETURN = 0x0d;
 
 /** So many first bytes say which forms to compare; the table of their hashes spares nearly every position even that. */
 const KEY_BYTES = 4;
@@ -38,7 +39,10 @@ interface Scanned {
 
 /** Knows the values that must not be shown. */
 export class Redactor {
-  /** All forms, one after the other; and by their first bytes where each begins and how long it is, the longest first. */
+  /**
+   * All forms, one after the other; and by their first bytes where each begins, how long it is and whether lines may break
+   * in it, the longest first.
+   */
   #forms: Buffer = NOTHING;
   #byKey = new Map<number, number[]>();
   #table = new Uint8Array(2 ** TABLE_BITS);
@@ -48,21 +52,24 @@ export class Redactor {
 
   /** Knows these values from now on, and no others; every form in which a program may print them counts. */
   learn(values: Iterable<string>): void {
-    const forms = new Set<string>();
-    for (const value of values) for (const form of listForms(value)) forms.add(form);
-    const parts = [...forms].map((form) => Buffer.from(form)).toSorted((left, right) => right.length - left.length);
-    this.#forms = Buffer.concat(parts);
+    const forms = new Map<string, Form>();
+    for (const value of values) for (const form of listForms(value)) forms.set(form.text, form);
+    const parts = [...forms.values()]
+      .map(({ text, breaks }) => ({ bytes: Buffer.from(text), breaks }))
+      .toSorted((left, right) => right.bytes.length - left.bytes.length);
+    this.#forms = Buffer.concat(parts.map(({ bytes }) => bytes));
     this.#byKey = new Map();
     const bits = parts.length > FEW_FORMS ? LARGE_TABLE_BITS : TABLE_BITS;
     this.#table = new Uint8Array(2 ** bits);
     this.#shift = 32 - bits;
     this.#beginnings = new Set();
     let at = 0;
-    for (const part of parts) {
+    for (const { bytes: part, breaks } of parts) {
       const key = part.readInt32LE(0);
       const known = this.#byKey.get(key);
-      if (known === undefined) this.#byKey.set(key, [at, part.length]);
-      else known.push(at, part.length);
+      const place = [at, part.length, breaks ? 1 : 0];
+      if (known === undefined) this.#byKey.set(key, place);
+      else known.push(...place);
       this.#table[Math.imul(key, SPREAD) >>> this.#shift] = 1;
       for (let length = 1; length < KEY_BYTES; length += 1) this.#beginnings.add(part.toString("latin1", 0, length));
       at += part.length;
@@ -127,16 +134,38 @@ export class Redactor {
       return end === "open" && left > 0 && this.#beginnings.has(data.toString("latin1", at)) ? { kind: "begun" } : NONE;
     const places = this.#byKey.get(data.readInt32LE(at));
     if (places === undefined) return NONE;
-    for (let index = 0; index < places.length; index += 2) {
-      const [begin = 0, length = 0] = [places[index], places[index + 1]];
-      const compared = Math.min(length, left);
-      if (this.#forms.compare(data, at, at + compared, begin, begin + compared) !== 0) continue;
-      if (compared === length) return { kind: "whole", length };
+    for (let index = 0; index < places.length; index += 3) {
+      const [begin = 0, length = 0, breaks] = [places[index], places[index + 1], places[index + 2]];
+      const { matched, to } = this.#compare(data, at, { begin, length, breaks: breaks === 1 });
+      if (matched === length) return { kind: "whole", length: to - at };
+      if (to < data.length) continue;
       if (end === "open") return { kind: "begun" };
-      if (end === "cut" && compared >= LEAST_LENGTH) return { kind: "whole", length: compared };
+      if (end === "cut" && matched >= LEAST_LENGTH) return { kind: "whole", length: to - at };
     }
     return NONE;
   }
+
+  /** How much of a form lies at a place, and where that ends. */
+  #compare(
+    data: Buffer,
+    at: number,
+    { begin, length, breaks }: { begin: number; length: number; breaks: boolean },
+  ): { matched: number; to: number } {
+    let [matched, to] = [0, at];
+    while (matched < length && to < data.length) {
+      const byte = data[to];
+      if (byte === this.#forms[begin + matched]) matched += 1;
+      else if (!breaks || !isBreak(byte, data[to - 1])) break;
+      to += 1;
+    }
+    return { matched, to };
+  }
+}
+
+/** One end of a line: an endless run of them is none, or it would be kept back for ever. */
+function isBreak(byte: number | undefined, before: number | undefined): boolean {
+  if (before === NEWLINE) return false;
+  return byte === NEWLINE || (byte === RETURN && before !== RETURN);
 }
 
 /** One stream without values: a value that is cut between two pieces is found. Holds at most the longest value. */

@@ -221,7 +221,21 @@ test("values that change while a stream is open count from then on", () => {
   expect(redacted.push(Buffer.from("second-value first-value\n")).toString()).toBe("[REDACTED] first-value\n");
 });
 
-test("base64 that a program has broken into lines is found line by line", () => {
+test("base64 that a program has broken into lines is found wherever a line ends, also inside a longer text", () => {
+  const value = "canary-77c0ffee-token-of-the-app";
+  const redactor = learn([value]);
+  for (let before = 0; before < 90; before += 1) {
+    const encoded = Buffer.from(`${"x".repeat(before)}${value}=after`).toString("base64");
+    for (const width of [64, 76]) {
+      const text = redactor.redact((encoded.match(new RegExp(`.{1,${width}}`, "g")) ?? []).join("\n"));
+      const left = Buffer.from(text.replaceAll("[REDACTED]", "").replaceAll("\n", ""), "base64").toString("latin1");
+      expect(text).toContain("[REDACTED]");
+      for (const part of ["token", "c0ffee", "the-app"]) expect(left).not.toContain(part);
+    }
+  }
+});
+
+test("base64 of a long value in lines is found whole", () => {
   const value = "canary".repeat(30);
   for (const width of [64, 76]) {
     const lines =
