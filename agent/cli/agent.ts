@@ -8,6 +8,7 @@ import { nameIdentityFile } from "../secrets/secret-store-file.ts";
 import { createKeyReader } from "../host/trusted-keys.ts";
 import { type AgentConfig, agentConfigSchema } from "../../shared/agent-config.ts";
 import { existsSync } from "node:fs";
+import { join } from "node:path";
 
 /** The options of `orca agent`. */
 export interface AgentCommandOptions {
@@ -62,11 +63,17 @@ export async function agent(options: AgentCommandOptions): Promise<number> {
   return runDaemon(await readConfig(options));
 }
 
+/** The unit's RuntimeDirectory, as systemd tells it (systemd.exec(5)); the first where there are several. */
+function findRunDir(): string {
+  return process.env["RUNTIME_DIRECTORY"]?.split(":", 1)[0] || "/run/orca";
+}
+
 async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
   const config = await readHostFile(agentConfigSchema, options.config);
   const source = chooseSource(config.source, options.config);
   const policyFile = existsSync(config.policy.file) ? config.policy.file : undefined;
   const { webhook } = config.source;
+  const runDir = findRunDir();
   return {
     node: config.node,
     command: `orca agent --config ${options.config}`,
@@ -75,11 +82,11 @@ async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
     commitStatus: chooseCommitStatus(config.source),
     file: { path: options.config, read: () => readConfig(options) },
     stateDir: config.state.dir,
-    runDir: "/run/orca",
-    lockDir: "/run/orca/locks",
+    runDir,
+    lockDir: join(runDir, "locks"),
     docker: { socket: config.docker.socket, authFile: config.docker.auth_file, frontImage: config.docker.front_image },
     listen: config.status.listen,
-    socketPath: "/run/orca/agent.sock",
+    socketPath: join(runDir, "agent.sock"),
     policyFile,
     standInFile: undefined,
     address: undefined,

@@ -11,7 +11,7 @@ import { promisify } from "node:util";
 
 import { makeIdentity } from "../../agent/gossip/identity.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
-import { describeMarkedSecrets } from "./canary-lane.ts";
+import { describeMarkedSecrets, findLane } from "./canary-lane.ts";
 import { expectNoSecretLeft } from "./canary-sweep.ts";
 import { EngineProxy } from "./engine-proxy.ts";
 import { OrcaProcess } from "./orca-process.ts";
@@ -46,6 +46,7 @@ let count = 0;
 /** A fleet in the test's hand. */
 export class FleetLab {
   readonly root = mkdtempSync(join(tmpdir(), "orca-fleet-"));
+  readonly #memory = mkdtempSync("/dev/shm/orca-fleet-");
   readonly hosts = new Map<string, LabHost>();
   readonly #options: LabOptions;
   readonly #switch: string;
@@ -84,7 +85,7 @@ export class FleetLab {
       const host = this.of(node);
       host.agent = new OrcaProcess(["agent", "--config", join(this.#home(node), "agent.toml")], {
         namespace: host.engine.namespace,
-        ownRun: true,
+        runDir: this.#runDir(node),
         entry: join(this.#bundle, "orca.mjs"),
         flags: ["--lite-mode"],
       });
@@ -112,6 +113,8 @@ export class FleetLab {
     const { engine, agent } = this.of(node);
     await agent?.kill();
     await engine.end("SIGKILL");
+    // What was in memory is gone.
+    rmSync(this.#runDir(node), { recursive: true, force: true });
     await engine.start();
   }
 
@@ -169,8 +172,7 @@ export class FleetLab {
     await expectNoSecretLeft({
       ...{ node, stateDir: join(this.#home(node), "state"), directories: [this.#home(node)] },
       engine: { socketPath, dataRoot: join(root, "data"), execRoot: join(root, "exec") },
-      // Its own /run, seen from here.
-      socketPath: `/proc/${agent.child.pid}/root/run/orca/agent.sock`,
+      socketPath: join(this.#runDir(node), "agent.sock"),
       texts: { "its output": agent.output, "the engine's calls": JSON.stringify(proxy.calls) },
       ...(unread === undefined ? {} : { unread }),
     });
@@ -183,6 +185,7 @@ export class FleetLab {
       await engine.destroy();
     }
     execFileSync("ip", ["netns", "delete", this.#switch]);
+    rmSync(this.#memory, { recursive: true, force: true });
     rmSync(this.root, { recursive: true, force: true });
   }
 
@@ -214,6 +217,11 @@ export class FleetLab {
     execFileSync("ip", ["netns", "exec", this.#switch, ...command]);
   }
 
+  /** What is /run/orca on a host of its own. */
+  #runDir(node: string): string {
+    return join(this.#memory, node);
+  }
+
   #home(node: string): string {
     return join(this.root, node);
   }
@@ -236,7 +244,7 @@ export class FleetLab {
           `docker = { socket = "${proxy.socketPath}" }`,
           `state = { dir = "${join(home, "state")}" }`,
           `policy = { file = "${join(home, "policy.toml")}" }`,
-          describeMarkedSecrets(),
+          ...(findLane() === undefined ? [] : [describeMarkedSecrets()]),
         ].join("\n"),
       );
       const directory = join(repository, "manifests", node);

@@ -13,8 +13,8 @@ const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 export interface OrcaOptions {
   /** A network namespace by its file. */
   namespace?: string;
-  /** Gives it a /run/orca of its own, so that several agents run on one machine. */
-  ownRun?: boolean;
+  /** In place of /run/orca, so that several agents run on one machine: in memory, and the same for each start of a node. */
+  runDir?: string;
   environment?: Record<string, string>;
   /** The program; the checkout's own unless a bundle is meant. */
   entry?: string;
@@ -33,12 +33,11 @@ export class OrcaProcess {
   constructor(parameters: readonly string[], options: OrcaOptions = {}) {
     const words = prepareAgent(parameters);
     const plain = [process.execPath, ...(options.flags ?? []), options.entry ?? MAIN, ...words];
-    const mount = 'mkdir -p /run/orca && mount -t tmpfs tmpfs /run/orca && exec "$@"';
-    const command = options.ownRun === true ? ["unshare", "--mount", "sh", "-c", mount, "sh", ...plain] : plain;
     const [program = "", ...rest] =
-      options.namespace === undefined ? command : ["nsenter", `--net=${options.namespace}`, ...command];
-    const { directory: cwd, environment } = options;
-    this.child = spawn(program, rest, { cwd, env: { ...process.env, NO_COLOR: "1", ...environment } });
+      options.namespace === undefined ? plain : ["nsenter", `--net=${options.namespace}`, ...plain];
+    const { directory: cwd, environment, runDir } = options;
+    const own = runDir === undefined ? {} : { RUNTIME_DIRECTORY: runDir };
+    this.child = spawn(program, rest, { cwd, env: { ...process.env, NO_COLOR: "1", ...own, ...environment } });
     const journal = openLaneStream("orca");
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream?.on("data", (chunk: Buffer) => {

@@ -24,6 +24,7 @@ import { buildHttpd, SOCKET } from "../builders/real-node.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const root = mkdtempSync(join(tmpdir(), "orca-nats-docker-"));
+const memory = mkdtempSync("/dev/shm/orca-nats-docker-");
 const server = new NatsServer();
 const NODES = { "t-nats-data": 17_081, "t-nats-web": 17_082 } as const;
 type Node = keyof typeof NODES;
@@ -94,7 +95,7 @@ beforeAll(async () => {
 afterAll(async () => {
   try {
     for (const [node, agent] of agents) {
-      const socketPath = `/proc/${agent.child.pid}/root/run/orca/agent.sock`;
+      const socketPath = join(memory, node, "agent.sock");
       const texts = { "its output": agent.output, "the engine's calls": JSON.stringify(proxies.get(node)?.calls) };
       const listen = `127.0.0.1:${NODES[node]}`;
       await expectNoSecretLeft({ node, stateDir: join(root, node, "state"), listen, socketPath, texts });
@@ -112,6 +113,7 @@ async function clear(): Promise<void> {
   for (const proxy of proxies.values()) await proxy.close();
   await server.dispose();
   rmSync(root, { recursive: true, force: true });
+  rmSync(memory, { recursive: true, force: true });
 }
 
 function start(node: Node): void {
@@ -119,7 +121,11 @@ function start(node: Node): void {
   const flags = ["--lite-mode"];
   agents.set(
     node,
-    new OrcaProcess(["agent", "--config", join(root, node, "agent.toml")], { entry, flags, ownRun: true }),
+    new OrcaProcess(["agent", "--config", join(root, node, "agent.toml")], {
+      entry,
+      flags,
+      runDir: join(memory, node),
+    }),
   );
 }
 

@@ -175,8 +175,7 @@ describe("the canary", () => {
       const { status, output } = orca(["logs", service]);
       expect(status).toBe(0);
       expect(output).toContain(shown);
-      // As it stands there: base64 of a longer text, which a line end cuts in the middle of a value, is not put together.
-      expect(finder.findPlain(Buffer.from(output))).toEqual([]);
+      expect(finder.find(output)).toEqual([]);
     }
     // The engine itself has them, so that the search means something.
     expect(finder.find(await docker("logs", await idOf("files")))).not.toEqual([]);
@@ -189,7 +188,7 @@ describe("the canary", () => {
     const { length } = follow.output;
     await eventually(() => follow.output.length >= length + "tick\n".length, 5_000);
     await follow.stop();
-    expect(finder.findPlain(Buffer.from(follow.output))).toEqual([]);
+    expect(finder.find(follow.output)).toEqual([]);
     // The engine loses the newline of a line that it has cut.
     expect(follow.output.split("   [REDACTED] end")).toHaveLength(3);
   });

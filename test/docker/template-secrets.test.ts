@@ -115,15 +115,10 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  const places = { node: NODE, stateDir: state, listen: STATUS, socketPath: join(state, "agent.sock"), finder };
-  await expectNoSecretLeft({ ...places, texts: { "its output": agent.output } }, clear);
-});
-
-async function clear(): Promise<void> {
   await agent.stop();
   orca(["up", join(root, "platform"), "--state", state, "--down"]);
   rmSync(root, { recursive: true, force: true });
-}
+});
 
 describe("a container whose user has a name", () => {
   test("reads both files as that user, from memory and read-only; nobody else in it may", async () => {
@@ -218,6 +213,11 @@ describe("the values", () => {
       expect([words, finder.find(output)]).toEqual([words, []]);
     }
     expect(orca(["audit", "--state", state]).output).toContain("/etc/app/app.json");
+  });
+
+  test("are nowhere where anybody could look", async () => {
+    const places = { node: NODE, stateDir: state, listen: STATUS, socketPath: join(state, "agent.sock"), finder };
+    await expectNoSecretLeft({ ...places, texts: { "its output": agent.output } });
   });
 
   test("are gone with the service", async () => {
