@@ -197,7 +197,7 @@ function addDoctor(program: Command): void {
     .addHelpText(
       "after",
       "\nExits with 0 when nothing failed and nothing is weak, 3 when something is, 1 when it could not look." +
-        "\n\nExample:\n  sudo orca doctor\n  orca doctor --json --config /etc/orca/agent.toml",
+        "\n\nExample:\n  orca doctor\n  orca doctor --json --config /etc/orca/agent.toml",
     )
     .action(run(async (options: DoctorOptions) => (await import("./doctor.ts")).doctor(options)));
 }
