@@ -77,7 +77,8 @@ beforeAll(async () => {
   node.setFile("files/keycloak.cfg", `${server.join("\n")}\n`);
   node.set({ "orca-proxy": adaptProxy(), "keycloak-26": buildKeycloak() });
   await node.start();
-  await node.untilSettled(["orca-proxy", "keycloak-26"]);
+  const services = ["orca-proxy", "keycloak-26"];
+  await node.until("both are healthy", () => services.every((name) => node.view(name)?.state === "healthy"), 60_000);
   const format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
   proxy = await docker("inspect", "-f", format, await node.idOf("orca-proxy"));
   const network = await docker("network", "inspect", "-f", "{{.Id}}", `orca-${node.node}`);
@@ -98,7 +99,8 @@ function adaptProxy(): string {
   return text
     .replace(/^image .*$/m, `image = "${IMAGE}"`)
     .replace(/^requires = \[\n[^]*?^\]$/m, 'requires = ["keycloak-26"]')
-    .replace(/^ports .*$/m, "");
+    .replace(/^ports .*$/m, "")
+    .replace(/^stop_timeout .*$/m, 'stop_timeout = "1s"');
 }
 
 /** A server in Keycloak's place behind Keycloak's own route, as shipped. */
