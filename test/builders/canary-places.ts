@@ -45,7 +45,7 @@ export function searchFiles(finder: CanaryFinder, root: string, isSkipped = (_pa
   for (const path of listFiles(root, isSkipped)) {
     looked.push(searchText(finder, `the name ${path}`, path));
     looked.push(searchFile(finder, path));
-    if (path.endsWith(".db")) looked.push(searchDatabase(finder, path));
+    if (path.endsWith(".db")) looked.push(searchIfDatabase(finder, path));
   }
   return joinLooked(looked);
 }
@@ -88,6 +88,18 @@ export function readIfPossible<T>(read: () => T): T | undefined {
   } catch (error) {
     const { code = "" } = error as NodeJS.ErrnoException;
     if (["ENOENT", "ENOTDIR", "ESRCH", "EACCES"].includes(code)) return undefined;
+    throw error;
+  }
+}
+
+/** SQLite's codes for a file that is gone and for one that is no database (sqlite.org/rescode.html): its bytes were searched. */
+const NO_DATABASE = new Set([14, 26]);
+
+function searchIfDatabase(finder: CanaryFinder, path: string): Looked {
+  try {
+    return searchDatabase(finder, path);
+  } catch (error) {
+    if (NO_DATABASE.has((error as { errcode?: number }).errcode ?? 0)) return { count: 0, hits: [] };
     throw error;
   }
 }
