@@ -9,6 +9,9 @@ import { describeTarget } from "../../shared/requirement.ts";
 import { buildHttpd } from "./real-node.ts";
 import { readTopology } from "./topology.ts";
 
+/** Why these services take no marked secrets. */
+export const NO_MARKS = "cold starts are measured against what the services themselves take";
+
 /** A realm of stand-ins. */
 export interface ColdFleet {
   /** Node → realm, for a lab. */

@@ -4,7 +4,7 @@
 import { planColdStart } from "../../agent/desired/cold-start.ts";
 import { LABEL } from "../../shared/identity.ts";
 import type { FleetDocument } from "../../shared/fleet-document.ts";
-import type { ColdFleet } from "./cold-fleet.ts";
+import { type ColdFleet, NO_MARKS } from "./cold-fleet.ts";
 import { FleetLab } from "./fleet-lab.ts";
 import { IMAGE } from "./real-node.ts";
 
@@ -32,8 +32,7 @@ export interface ColdStartOutcome {
 
 /** Makes the lab of a fleet and lets everything start for the first time. */
 export async function openColdLab(cold: ColdFleet): Promise<FleetLab> {
-  const unread = "cold starts are measured against what the services themselves take";
-  const lab = new FleetLab({ nodes: cold.nodes, images: [IMAGE], manifests: cold.manifests, unread });
+  const lab = new FleetLab({ nodes: cold.nodes, images: [IMAGE], manifests: cold.manifests, unread: NO_MARKS });
   try {
     await lab.create();
     lab.start();

@@ -11,7 +11,7 @@ import { encodeMessage } from "../../agent/gossip/core/message.ts";
 import { signRecord } from "../../agent/gossip/core/record.ts";
 import { createSigner, loadIdentity } from "../../agent/gossip/identity.ts";
 import type { FleetDocument } from "../../shared/fleet-document.ts";
-import { buildColdFleet, type ColdFleet } from "../builders/cold-fleet.ts";
+import { buildColdFleet, type ColdFleet, NO_MARKS } from "../builders/cold-fleet.ts";
 import { findEarlyStarts, listStartCalls, readStarts } from "../builders/cold-order.ts";
 import { FleetLab } from "../builders/fleet-lab.ts";
 import { IMAGE } from "../builders/real-node.ts";
@@ -34,6 +34,7 @@ beforeAll(async () => {
     nodes: { ...prod.nodes, ...stage.nodes },
     images: [IMAGE],
     manifests: { ...prod.manifests, ...stage.manifests },
+    unread: NO_MARKS,
   });
   await lab.create();
   lab.start();
