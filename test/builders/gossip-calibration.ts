@@ -21,16 +21,17 @@ const VETH_DELAY_MS: [number, number] = [0.02, 0.08];
 
 /**
  * Runs the scenario by some seeds; each has its own hours of heartbeats and draws.
- * @param endMs what the machine takes to end a killed process: its streams end then
+ * @param machine.endMs what the machine takes to end a killed process: its streams end then
+ * @param machine.synLinearTimeouts how its kernel repeats the first packet of a dial
  */
 export function simulateScenario(
   nodes: number,
   seeds: number,
-  { cpu, endMs }: { cpu: CpuModel; endMs: number },
+  { cpu, endMs, synLinearTimeouts }: { cpu: CpuModel; endMs: number; synLinearTimeouts: number },
 ): ScenarioTimes {
   const times: ScenarioTimes = { changeOne: [], changeLast: [], killed: [], frozen: [], healed: [] };
   for (let seed = 1; seed <= seeds; seed += 1) {
-    const fleet = begin(nodes, seed, 0, { cpu, delayMs: VETH_DELAY_MS });
+    const fleet = begin(nodes, seed, 0, { cpu, delayMs: VETH_DELAY_MS, synLinearTimeouts });
     fleet.run(3_000 + fleet.rng() * 1_000);
     for (let change = 0; change < 3; change += 1) sayChange(fleet, `change-${change}`, times);
     const name = "n0002";

@@ -8,7 +8,8 @@ import type { Effect, Member } from "../../agent/gossip/core/state.ts";
 import type { GossipEvent } from "../../shared/gossip-event.ts";
 import { EventHeap, seedRng } from "./event-heap.ts";
 import { Cores, type CpuModel } from "./gossip-cores.ts";
-import { RTO_MS, Streams } from "./gossip-streams.ts";
+import { dialOver } from "./gossip-dial.ts";
+import { Streams } from "./gossip-streams.ts";
 import { countBytes, tagSigner } from "./gossip-wire.ts";
 
 /** What a simulation is made with. */
@@ -25,6 +26,8 @@ export interface FleetOptions {
   cpu?: CpuModel;
   /** Each host's clock goes faster or slower than time by up to this share, and began somewhere else. */
   drift?: number;
+  /** How the kernel repeats the first packet of a dial (gossip-dial.ts); none, as on older kernels, unless told. */
+  synLinearTimeouts?: number;
 }
 
 interface Host {
@@ -42,8 +45,6 @@ interface Host {
   clock: { beganMs: number; rate: number };
 }
 
-const SYN_RTO_MS = 1_000;
-const DIAL_TIMEOUT_MS = 2_500;
 /** Something that one node said or noticed, and when. */
 export interface Seen {
   atMs: number;
@@ -326,25 +327,22 @@ export class GossipFleet {
 
   #dial(host: Host, to: string): void {
     const { life, name } = host;
-    const startMs = this.nowMs;
-    const end = (act: () => void): void => this.#wake(host, () => (host.life === life ? act() : undefined));
-    const fail = (refused: boolean): void =>
-      end(() => this.#tell(host, (gossip, nowMs) => gossip.dialFailed(nowMs, to, refused)));
-    /** One flight of the handshake after the other; each may be lost. */
-    const fly = (flight: number, rtoMs: number): void => {
-      if (this.nowMs - startMs > DIAL_TIMEOUT_MS) return fail(false);
-      const [source, target] = flight % 2 === 0 ? [name, to] : [to, name];
-      const peer = this.#host(to);
-      if (this.#isLost(source, target)) return this.after(rtoMs, () => fly(flight, rtoMs * 2));
-      this.after(this.#latency(), () => {
-        if (flight === 1 && !peer.up) return fail(true);
-        if (flight >= 2 && peer.frozen) return this.after(DIAL_TIMEOUT_MS, () => fail(false));
-        if (flight < 3) return fly(flight + 1, flight === 0 ? SYN_RTO_MS : RTO_MS);
-        if (peer.up) this.#connect(host, peer);
-        else fail(false);
-      });
+    const ground = {
+      after: (delayMs: number, act: () => void) => this.after(delayMs, act),
+      isLost: (from: string, other: string) => this.#isLost(from, other),
+      latencyMs: () => this.#latency(),
+      isUp: (other: string) => this.#host(other).up,
+      isFrozen: (other: string) => this.#host(other).frozen,
+      synLinearTimeouts: this.#options.synLinearTimeouts ?? 0,
     };
-    fly(0, SYN_RTO_MS);
+    dialOver(ground, {
+      ...{ from: name, to },
+      connected: () => this.#connect(host, this.#host(to)),
+      failed: (refused) =>
+        this.#wake(host, () => {
+          if (host.life === life) this.#tell(host, (gossip, nowMs) => gossip.dialFailed(nowMs, to, refused));
+        }),
+    });
   }
 
   #connect(from: Host, to: Host): void {
