@@ -3,7 +3,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { Gossip } from "../../agent/gossip/core/gossip.ts";
+import { Gossip, TICK_MS } from "../../agent/gossip/core/gossip.ts";
 import { selectLinked } from "../../agent/gossip/core/links.ts";
 import { encodeMessage, LARGEST_FRAME_BYTES, type Message, MessageReader } from "../../agent/gossip/core/message.ts";
 import { judge } from "../../agent/gossip/core/reachability.ts";
@@ -135,6 +135,27 @@ describe("frames", () => {
       }),
     );
   });
+});
+
+test("who looked at a peer's words while it was silent is told that they are fresh again, though no tick fell into the silence", () => {
+  const options = { node: "vm-a", realm: "prod", publicKey: "key-a", boot: 1, signer, rng: () => 0.5 };
+  const gossip = new Gossip({ ...options, newNonce: () => "nonce-1234" }, 0);
+  gossip.setRoster(
+    0,
+    new Map(["vm-a", "vm-b"].map((name) => [name, { publicKey: `key-${name.slice(3)}`, address: name }])),
+    new Set(),
+  );
+  gossip.linkUp(0, { id: 1, node: "vm-b", dialler: "vm-b" });
+  gossip.receive(0, 1, { t: "record", record: signRecord({ ...words, node: "vm-b" }, tagSigner("key-b")) });
+  for (let nowMs = TICK_MS; nowMs <= 2_700; nowMs += TICK_MS) gossip.tick(nowMs);
+  expect(gossip.look("vm-b").stale).toBeUndefined();
+  // What this node says itself is no sign of the other.
+  gossip.publish(2_850, { db: { ready: true, state: "healthy" } }, undefined);
+  expect(gossip.look("vm-b").stale).toBe("what vm-b said last has not arrived yet");
+  expect(gossip.receive(2_860, 1, { t: "beat" })).toContainEqual({ kind: "changed", node: "vm-b" });
+  expect(gossip.look("vm-b").stale).toBeUndefined();
+  // And nobody is told anything of a heartbeat that comes in time.
+  expect(gossip.receive(3_500, 1, { t: "beat" }).filter(({ kind }) => kind === "changed")).toEqual([]);
 });
 
 describe("links", () => {

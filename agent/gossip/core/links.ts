@@ -1,6 +1,6 @@
 // Which streams are held: who dials whom and when, what happens when two cross, and how much a peer may say on one. Pure.
 
-import { endRelays, lookAt } from "./reachability.ts";
+import { endRelays, lookAt, noteHeard } from "./reachability.ts";
 import { sendBeat } from "./repair.ts";
 import { beginPeer, type Link, type Peer, send, type State } from "./state.ts";
 
@@ -84,9 +84,8 @@ export function addLink(state: State, { id, node, dialler }: Pick<Link, "id" | "
     before !== undefined && before.dialler === lower && dialler !== lower && awakeMs - before.heardMs < LIVELY_MS;
   if (before !== undefined) peer.spares.push(keep ? link : before);
   if (!keep) peer.link = link;
-  peer.heardMs = awakeMs;
   introduce(state, link);
-  lookAt(state, peer);
+  noteHeard(state, peer);
 }
 
 /** Says on a link what this node's present word is: only what its owner says itself is fresh. */
@@ -143,8 +142,7 @@ export function hearOn(state: State, link: Link): boolean {
   const passedMs = Math.max(0, state.awakeMs - link.heardMs);
   link.allowance = Math.min(FRAMES_AT_ONCE, link.allowance + (passedMs / 1_000) * FRAMES_PER_SECOND) - 1;
   link.heardMs = state.awakeMs;
-  peer.heardMs = state.awakeMs;
-  if (peer.state !== "alive") lookAt(state, peer);
+  noteHeard(state, peer);
   return link.allowance >= 0;
 }
 

@@ -66,6 +66,17 @@ export function lookAt(state: State, peer: Peer): void {
   turn(state, peer, said, describe(peer, said, alive));
 }
 
+/**
+ * A peer is heard on its own link. After a silence its words were stale from some moment on that nobody was told of, when no tick
+ * fell into it: whoever looked then must look again.
+ */
+export function noteHeard(state: State, peer: Peer): void {
+  const wasSilent = directSilenceMs(state, peer) > SUSPECT_MS * state.strain;
+  peer.heardMs = state.awakeMs;
+  if (peer.state !== "alive" || peer.why !== BY_LINK) lookAt(state, peer);
+  if (wasSilent) state.effects.push({ kind: "changed", node: peer.node });
+}
+
 function judgeSilent(state: State, peer: Peer): Reachability {
   const { noes, refused } = peer.suspicion ?? { noes: new Set(), refused: false };
   return judge({
