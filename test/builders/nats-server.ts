@@ -44,6 +44,7 @@ export class NatsServer {
   #process: ChildProcess | undefined;
   #users: string[] = [];
   #tls = "";
+  #cluster = "";
   output = "";
 
   /** Makes a user who may do what an agent of that node may do. */
@@ -74,6 +75,18 @@ export class NatsServer {
     return { caFile: at("ca.pem") };
   }
 
+  /** Three servers that keep what they store together: one may be lost. */
+  static async makeCluster(): Promise<[NatsServer, NatsServer, NatsServer]> {
+    const servers = [new NatsServer(), new NatsServer(), new NatsServer()] as const;
+    const ports = await Promise.all(servers.map(() => findPort()));
+    const routes = ports.map((port) => `"nats://127.0.0.1:${port}"`).join(", ");
+    for (const [index, server] of servers.entries()) {
+      const listen = `listen: "127.0.0.1:${ports[index]}"`;
+      server.#cluster = `server_name: "s${index}"\ncluster { name: "orca", ${listen}, routes: [${routes}] }`;
+    }
+    return [...servers];
+  }
+
   /** As agent.toml would say it. */
   settings(parts: Partial<NatsSettings> = {}): NatsSettings {
     const scheme = this.#tls === "" ? "nats" : "tls";
@@ -91,7 +104,7 @@ export class NatsServer {
     const store = join(this.root, "store");
     writeFileSync(
       file,
-      `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${store}" }\nping_interval: "10s"\n${users}\n${this.#tls}\n`,
+      `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${store}" }\nping_interval: "10s"\n${users}\n${this.#tls}\n${this.#cluster}\n`,
     );
     chmodSync(file, 0o600);
     this.#process = spawn("nats-server", ["-c", file]);

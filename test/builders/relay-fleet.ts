@@ -28,6 +28,8 @@ interface Host {
   connected: boolean;
   events: GossipEvent[];
   hints: string[];
+  /** Whose records it asked the bucket for. */
+  fetched: string[];
 }
 
 /** A realm in the test's hand. */
@@ -41,6 +43,8 @@ export class RelayFleet {
   meddle: (message: RelayMessage, to: string) => readonly RelayMessage[] = (message) => [message];
   /** The same for values. */
   meddleValue: (record: SignedRecord, to: string) => readonly SignedRecord[] = (record) => [record];
+  /** And with one that was asked for. */
+  meddleFetch: (record: SignedRecord) => SignedRecord | undefined = (record) => record;
   readonly #interests: ReadonlySet<string>;
   #random = 1;
 
@@ -48,7 +52,7 @@ export class RelayFleet {
     this.#interests = new Set(interests);
     for (let index = 1; index <= count; index += 1) {
       const node = `vm${index}`;
-      this.hosts.set(node, { node, relay: undefined, boot: 0, connected: false, events: [], hints: [] });
+      this.hosts.set(node, { node, relay: undefined, boot: 0, connected: false, events: [], hints: [], fetched: [] });
     }
     for (const node of this.hosts.keys()) this.start(node);
   }
@@ -148,8 +152,16 @@ export class RelayFleet {
       else if (effect.kind === "hint") host.hints.push(effect.revision);
       else if (effect.kind === "store-boot") host.boot = effect.boot;
       else if (effect.kind === "put" && host.connected) this.put(host.node, effect.record);
+      else if (effect.kind === "fetch" && host.connected) this.#fetch(host, effect.node);
       else if (effect.kind === "say" && host.connected) this.#say(host, effect.message);
     }
+  }
+
+  #fetch(host: Host, node: string): void {
+    host.fetched.push(node);
+    const record = this.bucket.get(node);
+    const got = record === undefined ? undefined : this.meddleFetch(record);
+    if (got !== undefined) this.#carryOut(host, this.relay(host.node).takeValue(this.nowMs, node, got));
   }
 
   #say(from: Host, message: RelayMessage): void {

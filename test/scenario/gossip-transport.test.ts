@@ -55,7 +55,8 @@ describe("three nodes", () => {
     a.shell.say({ db: { ...READY, start: "one" } }, "a".repeat(40));
     const knows = (start: string) => () =>
       [b, c].every(({ shell }) => shell.look("vm-a").words?.services["db"]?.start === start);
-    expect(await eventually(knows("one"), 2_000, "the change")).toBeLessThan(100);
+    // It is pushed: the repair that comes each second would bring it later. How soon exactly is measured by scripts/bench.
+    expect(await eventually(knows("one"), 2_000, "the change")).toBeLessThan(500);
     expect(b.shell.look("vm-a").stale).toBeUndefined();
     a.shell.hint("b".repeat(40));
     await eventually(() => b.hints.length === 1 && c.hints.length === 1, 2_000, "the hint");

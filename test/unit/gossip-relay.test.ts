@@ -73,6 +73,28 @@ describe("three nodes and a server", () => {
     expect([db(fleet, "vm2"), stale(fleet, "vm2")]).toEqual(["two", undefined]);
   });
 
+  test("a watch that died without a word: what a heartbeat tells of and has not come is asked for, now and then, until it is here", () => {
+    const fleet = new RelayFleet(3);
+    fleet.advance(20_000);
+    expect([...fleet.hosts.values()].flatMap(({ fetched }) => fetched)).toEqual([]);
+    fleet.meddleValue = (record, to) => (to === "vm2" && record.node === "vm1" ? [] : [record]);
+    fleet.meddleFetch = () => undefined;
+    fleet.publish("vm1", { db: { ...READY, start: "one" } });
+    expect(stale(fleet, "vm2")).toBeUndefined();
+    fleet.advance(20_000);
+    expect(stale(fleet, "vm2")).toBe("what vm1 said last has not arrived yet");
+    const asked = fleet.of("vm2").fetched.length;
+    expect(asked).toBeGreaterThanOrEqual(4);
+    expect(asked).toBeLessThanOrEqual(7);
+    expect([fleet.of("vm1").fetched, fleet.of("vm3").fetched]).toEqual([[], []]);
+    fleet.meddleFetch = (record) => record;
+    fleet.advance(4_000);
+    expect([db(fleet, "vm2"), stale(fleet, "vm2")]).toEqual(["one", undefined]);
+    const settled = fleet.of("vm2").fetched.length;
+    fleet.advance(60_000);
+    expect(fleet.of("vm2").fetched).toHaveLength(settled);
+  });
+
   test("a hint of a new revision reaches all, once", () => {
     const fleet = new RelayFleet(3);
     fleet.hint("vm1", "b".repeat(40));
@@ -187,6 +209,7 @@ describe("a server that lies", () => {
     fleet.publish("vm1", { db: { ...READY, start: "one" } });
     fleet.advance(6_000);
     fleet.meddleValue = (record, to) => (to === "vm2" && record.node === "vm1" ? [] : [record]);
+    fleet.meddleFetch = () => undefined;
     fleet.publish("vm1", { db: { ready: false, state: "unhealthy", start: "one" } });
     fleet.advance(6_000);
     expect(fleet.relay("vm2").look("vm1").words?.services["db"]?.ready).toBe(true);

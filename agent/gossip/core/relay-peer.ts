@@ -16,6 +16,8 @@ export interface RelayPeer {
   last: { standing: Standing; saidMs: number } | undefined;
   nonces: Map<string, number>;
   asked: { dueMs: number; times: number };
+  /** When the bucket is asked for what it said last; undefined while that is here. */
+  fetchDueMs: number | undefined;
   state: Reachability;
   sinceMs: number;
   why: string;
@@ -33,7 +35,7 @@ const MOST_NONCES = 8;
 export function beginRelayPeer(node: string, nowMs: number): RelayPeer {
   return {
     ...{ node, held: undefined, anchor: undefined, last: undefined, nonces: new Map() },
-    ...{ asked: { dueMs: nowMs, times: 0 }, state: "unknown", sinceMs: nowMs },
+    ...{ asked: { dueMs: nowMs, times: 0 }, fetchDueMs: undefined, state: "unknown", sinceMs: nowMs },
     ...{ why: NEVER, reported: false, hintMs: -Infinity, allowance: { left: AT_ONCE, atMs: nowMs } },
   };
 }
@@ -103,6 +105,22 @@ export function judgeRelayPeer(peer: RelayPeer, hearing: Hearing): { state: Reac
   // Who has only just been reconnected cannot know who is silent.
   if (nowMs - connectedMs < freshMs) return { state: "unknown", why: "not heard since the server is reached again" };
   return { state: silenceMs <= 2 * freshMs ? "suspect" : "dead", why: "it is not heard through the server" };
+}
+
+/** What the owner said last comes by itself, and nearly at once; when it has not for so long, the bucket is asked for it. */
+const FETCH_AFTER_MS = 1_500;
+const FETCH_AGAIN_MS = 3_000;
+
+/** Is the bucket to be asked for a node's record now? */
+export function isFetchDue(peer: RelayPeer, nowMs: number): boolean {
+  if (peer.state !== "alive" || isNewest(peer)) {
+    peer.fetchDueMs = undefined;
+    return false;
+  }
+  peer.fetchDueMs ??= nowMs + FETCH_AFTER_MS;
+  if (nowMs < peer.fetchDueMs) return false;
+  peer.fetchDueMs = nowMs + FETCH_AGAIN_MS;
+  return true;
 }
 
 function isNewest({ held, last }: RelayPeer): boolean {

@@ -12,6 +12,8 @@ import type { GossipOptions, Member } from "./state.ts";
 /** What the shell is asked to do. */
 export type RelayEffect =
   | { kind: "put"; record: SignedRecord }
+  /** Asks the bucket for a node's record: what it said last should have come by itself, and has not. */
+  | { kind: "fetch"; node: string }
   | { kind: "say"; message: RelayMessage }
   | { kind: "store-boot"; boot: number }
   | { kind: "hint"; revision: string; delayMs: number }
@@ -29,6 +31,8 @@ const MOMENT_MS = 2_000;
 const PUT_AGAIN_MS = 240_000;
 /** And after this, where something else stands in its place, or nothing. */
 const PUT_ELSE_MS = 2_000;
+/** And after this, where the server did not take it. */
+const PUT_FAILED_MS = 500;
 const REFUSAL_EVERY_MS = 60_000;
 const MOST_REFUSALS = 1_000;
 
@@ -93,6 +97,11 @@ export function put(state: RelayState): void {
   if (state.connectedMs === undefined) return;
   state.putMs = state.nowMs;
   state.effects.push({ kind: "put", record: state.own.record });
+}
+
+/** The server did not take the own record: the same one is put again soon. */
+export function putAgainSoon(state: RelayState): void {
+  state.putMs = Math.min(state.putMs, state.nowMs - PUT_ELSE_MS + PUT_FAILED_MS);
 }
 
 /** Says that this node lives. */

@@ -9,11 +9,12 @@ import type { RecordBody, ServiceWord, SignedRecord } from "./record.ts";
 import { answer, hear, meetOwn, take } from "./relay-hear.ts";
 import { type RelayMessage, signRelayed } from "./relay-message.ts";
 import { OwnVoice } from "./relay-own.ts";
-import { askWith, beginRelayPeer, findRelayStaleness, listLongAway } from "./relay-peer.ts";
+import { askWith, beginRelayPeer, findRelayStaleness, isFetchDue, listLongAway } from "./relay-peer.ts";
 import {
   beatEveryMs,
   judge,
   put,
+  putAgainSoon,
   putIfDue,
   readHearing,
   refuse,
@@ -28,6 +29,8 @@ const ASK_MS = 1_000;
 const LONGEST_ASK_MS = 30_000;
 /** Questions at a tick to nodes that nothing here waits for. */
 const ASKED_AT_ONCE = 4;
+/** Records at a tick that the bucket is asked for. */
+const FETCHED_AT_ONCE = 8;
 /** More time than this between two calls was spent asleep: who has been silent meanwhile is not known. */
 const ASLEEP_MS = 3_000;
 
@@ -115,9 +118,7 @@ export class Relay {
 
   /** The server did not take the own record: it is put again. */
   putFailed(nowMs: number): RelayEffect[] {
-    return this.#run(nowMs, (state) => {
-      state.own.dirty = true;
-    });
+    return this.#run(nowMs, putAgainSoon);
   }
 
   /** A value of the bucket has come; undefined where it is no record, or was taken out. */
@@ -188,8 +189,23 @@ function lookAround(state: RelayState): void {
   putIfDue(state);
   if (state.nowMs - state.beatMs >= beatEveryMs(state)) sayBeat(state);
   askWhereDue(state);
+  fetchWhereDue(state);
   for (const event of listLongAway(state.peers, state.options.node, readHearing(state)))
     state.effects.push({ kind: "event", event });
+}
+
+/**
+ * Asks the bucket for what should have come by itself: a server of a cluster that is lost takes the watch with it, and a client
+ * notices that a minute later.
+ */
+function fetchWhereDue(state: RelayState): void {
+  let left = FETCHED_AT_ONCE;
+  for (const peer of state.peers.values()) {
+    if (left === 0) return;
+    if (!isFetchDue(peer, state.nowMs)) continue;
+    left -= 1;
+    state.effects.push({ kind: "fetch", node: peer.node });
+  }
 }
 
 /** Asks whoever is not proven, or was long ago: first those that something here waits for, of the others a few at a time. */

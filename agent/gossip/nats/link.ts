@@ -3,8 +3,8 @@
 
 import { randomBytes } from "node:crypto";
 
-import type { KV } from "@nats-io/kv";
-import type { NatsConnection } from "@nats-io/transport-node";
+import type { KV, KvWatchEntry } from "@nats-io/kv";
+import type { NatsConnection, QueuedIterator } from "@nats-io/transport-node";
 
 import type { CancelTimer, Clock } from "../../host/clock.ts";
 import { LARGEST_BODY, type SignedRecord, signedRecord } from "../core/record.ts";
@@ -44,6 +44,9 @@ export class NatsLink {
   readonly #options: NatsLinkOptions;
   #connection: NatsConnection | undefined;
   #bucket: KV | undefined;
+  /** The watch, and the newest revision of the bucket that it told of. */
+  #values: QueuedIterator<KvWatchEntry> | undefined;
+  #seen = 0;
   #attempts = 0;
   /** The servers are tried in turn. */
   #turn = 0;
@@ -103,6 +106,23 @@ export class NatsLink {
     });
   }
 
+  /**
+   * Asks the bucket for a node's record. One that is newer than all that the watch has told of means that the watch is lost: a new
+   * one begins, and tells everything again.
+   */
+  fetch(node: string): void {
+    const [bucket, connection] = [this.#bucket, this.#connection];
+    if (bucket === undefined || connection === undefined) return;
+    const get = async (): Promise<void> => {
+      const entry = await bucket.get(node);
+      if (this.#bucket !== bucket || entry === null || entry.revision <= this.#seen) return;
+      this.#options.onValue(node, entry.operation === "PUT" ? readValue(entry.value) : undefined);
+      await this.#watch(connection, bucket);
+    };
+    // It is asked for again.
+    get().catch(() => undefined);
+  }
+
   /** Says something on the subject that it belongs to. */
   say(message: RelayMessage): void {
     const { realm } = this.#options;
@@ -151,6 +171,8 @@ export class NatsLink {
     this.#ended.framesReceived += stats?.inMsgs ?? 0;
     this.#connection = undefined;
     this.#bucket = undefined;
+    this.#values = undefined;
+    this.#seen = 0;
     const why = this.#reason ?? reason;
     this.#reason = undefined;
     if (this.#closed) return;
@@ -205,16 +227,23 @@ export class NatsLink {
     this.#bucket = bucket;
   }
 
+  /** Watches the bucket, in place of an earlier watch. */
   async #watch(connection: NatsConnection, bucket: KV): Promise<void> {
     const values = await bucket.watch();
+    this.#values?.stop();
+    this.#values = values;
     const read = async (): Promise<void> => {
-      for await (const { key, value, operation } of values)
+      for await (const { key, value, operation, revision } of values) {
+        this.#seen = Math.max(this.#seen, revision);
         this.#options.onValue(key, operation === "PUT" ? readValue(value) : undefined);
+      }
     };
-    // Whatever ends the watch ends the connection, and a new one begins from the start.
+    // Whatever else ends the watch ends the connection, and a new one begins from the start.
     read()
       .catch(() => undefined)
-      .finally(() => void connection.close());
+      .finally(() => {
+        if (this.#values === values) void connection.close();
+      });
   }
 }
 

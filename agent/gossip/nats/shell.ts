@@ -192,6 +192,8 @@ export class NatsShell {
     switch (effect.kind) {
       case "put":
         return this.#link?.put(effect.record);
+      case "fetch":
+        return this.#link?.fetch(effect.node);
       case "say":
         return this.#link?.say(effect.message);
       case "store-boot":
