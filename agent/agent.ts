@@ -170,7 +170,7 @@ export class Agent {
     this.#peers.watch(
       () => this.#queue.fire("peers", true),
       () => this.lookAtSource(),
-      () => this.coldStarts.hear(),
+      (changed) => this.coldStarts.hear(changed),
     );
     this.#observer.start();
     this.#queue.fire("start");

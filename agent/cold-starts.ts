@@ -3,7 +3,7 @@
 
 import { buildColdStartReport } from "./desired/cold-start-report.ts";
 import type { Clock } from "./host/clock.ts";
-import type { PeerPort } from "./peers.ts";
+import type { PeerCold, PeerPort } from "./peers.ts";
 import { type OwnColdStart, watchColdStart } from "./plan/cold-watch.ts";
 import type { Plan, World } from "./plan/world.ts";
 import type { ColdStartReport, ColdWord } from "../shared/cold-start.ts";
@@ -58,6 +58,8 @@ export class ColdStarts {
   #looked = false;
   readonly #seen = new Map<string, number>();
   readonly #heard = new Map<string, string>();
+  /** Of each other node, what the last judgement was made from. */
+  readonly #judged = new Map<string, string>();
   #word: { key: string; word: ColdWord } | undefined;
   #session: Session | undefined;
   #last: { session: Session; endedMs: number } | undefined;
@@ -87,19 +89,32 @@ export class ColdStarts {
     return this.#word?.word;
   }
 
-  /** Words of other nodes may have come in. */
-  hear(): void {
-    const { clock } = this.#options;
+  /**
+   * Words of other nodes may have come in.
+   * @param changed those that have; without it, all are looked at
+   */
+  hear(changed?: readonly PeerCold[]): void {
+    const matters = (changed ?? []).filter((peer) => this.#hearOne(peer)).length > 0;
+    if (changed !== undefined && !matters) return;
     const peers = this.#options.peers.coldWords();
-    for (const { node, version, word } of peers) {
-      if (word === undefined || this.#heard.get(node) === version) continue;
-      this.#heard.set(node, version);
-      const beganMs = Math.round(clock.monotonicMs() - word.ageMs - this.#beganMs);
-      const known = this.#seen.get(node);
-      if (known === undefined || beganMs < known - SEEN_STEP_MS) this.#seen.set(node, beganMs);
-    }
+    if (changed === undefined) for (const peer of peers) this.#hearOne(peer);
     this.#say(peers.filter(({ why }) => why === undefined).map(({ node }) => node));
     this.#judge(peers);
+  }
+
+  /** Takes one node's word; true where the whole is to be judged anew: during a cold start, most records only tell of services. */
+  #hearOne({ node, version, word, why }: PeerCold): boolean {
+    const before = this.#seen.get(node);
+    if (word !== undefined && this.#heard.get(node) !== version) {
+      this.#heard.set(node, version);
+      const beganMs = Math.round(this.#options.clock.monotonicMs() - word.ageMs - this.#beganMs);
+      if (before === undefined || beganMs < before - SEEN_STEP_MS) this.#seen.set(node, beganMs);
+    }
+    if (word !== undefined && this.#session?.words.has(node) === true) this.#session.words.set(node, word);
+    const judged = `${word?.run} ${word?.done} ${why === undefined}`;
+    const isSame = this.#judged.get(node) === judged && this.#seen.get(node) === before;
+    this.#judged.set(node, judged);
+    return !isSame;
   }
 
   /** The reports, newest first; the first may be under way. */

@@ -25,9 +25,9 @@ export interface PeerPort {
   coldWords(): readonly PeerCold[];
   /**
    * Begins: `onChange` when an answer of `read` has changed, `onHint` when there is a new revision to look for, `onWords` when
-   * anything has come in.
+   * nodes have said something new of a cold start, or are reached or lost.
    */
-  watch(onChange: () => void, onHint: () => void, onWords: () => void): void;
+  watch(onChange: () => void, onHint: () => void, onWords: (changed: readonly PeerCold[]) => void): void;
   close(): Promise<void>;
 }
 

@@ -1,11 +1,11 @@
 // What the loop is told of other nodes: their services' health as their owners said it, as long as that is their present word.
-// Made by daemon.ts over the shell.
+// Made by open.ts over the shell. What comes in is looked at node by node: a record costs the same in a realm of any size.
 
 import type { PeerCold, PeerPort } from "../peers.ts";
 import type { PeerHealth, Plan, World } from "../plan/world.ts";
 import type { ColdWord } from "../../shared/cold-start.ts";
 import type { DesiredState } from "../../shared/desired-state.ts";
-import type { PeerView } from "./core/gossip.ts";
+import type { PeerLook } from "./core/gossip.ts";
 import type { ServiceWord } from "./core/record.ts";
 import type { GossipShell } from "./shell.ts";
 import { describeWords } from "./words.ts";
@@ -19,13 +19,28 @@ export type Shell = Pick<GossipShell, "follow" | "say" | "hint" | "look" | "view
 const ENDED: ReadonlySet<string> = new Set(["stopped", "removing"]);
 const STOPPED = { stopped: true } as const;
 
+/** What is known of one node, in the loop's words. */
+interface Note {
+  /** Undefined where the node is not of this realm. */
+  cold: PeerCold | undefined;
+  /** Those of its services that are waited for here, by `node/service`. */
+  services: readonly (readonly [key: string, health: Known["services"][string]])[];
+  /** Who waits for whom there, as far as that is its present word. */
+  waits: readonly (readonly [key: string, waiting: readonly string[]])[];
+  /** What of it may change a plan, and whether it has begun or ended a cold start. Empty where there is nothing. */
+  summary: string;
+}
+
 /** The loop's view of the gossip. */
 export class LivePeers implements PeerPort {
   readonly #shell: Shell;
-  #targets: readonly { node: string; service: string }[] = [];
+  #targets: ReadonlyMap<string, readonly string[]> = new Map();
   #desired: DesiredState | undefined;
-  #answer = "";
-  #view: readonly PeerView[] | undefined;
+  /** In the order of the view. */
+  #notes = new Map<string, Note>();
+  /** The summaries that the last answer was made from, and the nodes that have another one by now. */
+  #answered: ReadonlyMap<string, string> = new Map();
+  readonly #different = new Set<string>();
   #words: Readonly<Record<string, ServiceWord>> = {};
   #revision: string | undefined;
 
@@ -39,9 +54,15 @@ export class LivePeers implements PeerPort {
       this.#desired = desired;
       this.#targets = selectTargets(desired);
     }
-    const known = this.#look();
-    this.#answer = this.#summarize(known);
-    return known;
+    this.#lookAtAll();
+    const notes = [...this.#notes];
+    this.#answered = new Map(notes.map(([node, { summary }]) => [node, summary]));
+    this.#different.clear();
+    return {
+      kind: "known",
+      services: Object.fromEntries(notes.flatMap(([, { services }]) => services)),
+      waits: Object.fromEntries(notes.flatMap(([, { waits }]) => waits)),
+    };
   }
 
   tell(world: World, planned: Plan, cold: ColdWord | undefined): void {
@@ -55,21 +76,16 @@ export class LivePeers implements PeerPort {
   }
 
   coldWords(): PeerCold[] {
-    return (this.#view ?? this.#shell.view()).map(({ node, state, why, words }) => ({
-      ...{ node, version: `${words?.boot}.${words?.seq}`, word: words?.cold },
-      why: state === "alive" ? undefined : why,
-    }));
+    if (this.#desired === undefined) this.#lookAtAll();
+    return [...this.#notes.values()].flatMap(({ cold }) => cold ?? []);
   }
 
-  watch(onChange: () => void, onHint: () => void, onWords: () => void): void {
+  watch(onChange: () => void, onHint: () => void, onWords: (changed: readonly PeerCold[]) => void): void {
     this.#shell.onHint = onHint;
-    this.#shell.onChange = () => {
-      // Looked at once for all that is asked of it: in a large realm something changes often.
-      this.#view = this.#shell.view();
-      onWords();
-      const isOther = this.#summarize(this.#look()) !== this.#answer;
-      this.#view = undefined;
-      if (isOther) onChange();
+    this.#shell.onChange = (nodes) => {
+      const changed = nodes.has(undefined) ? this.#lookAtAll() : [...nodes].flatMap((node) => this.#lookAt(node) ?? []);
+      if (changed.length > 0) onWords(changed);
+      if (this.#different.size > 0) onChange();
     };
   }
 
@@ -77,59 +93,96 @@ export class LivePeers implements PeerPort {
     return this.#shell.close();
   }
 
-  #look(): Known {
-    const services = this.#targets.map(
-      ({ node, service }) => [`${node}/${service}`, this.#judge(node, service)] as const,
-    );
-    return { kind: "known", services: Object.fromEntries(services), waits: this.#listWaits() };
+  /** Looks at everything anew: the realm, or what is wanted, is another one, or a turn wants to know. */
+  #lookAtAll(): PeerCold[] {
+    const before = this.#notes;
+    this.#notes = new Map();
+    const changed = this.#shell
+      .view()
+      .flatMap(({ node, ...look }) => this.#take(node, { look, before, isMember: true }));
+    for (const node of this.#targets.keys())
+      if (!this.#notes.has(node)) this.#take(node, { look: this.#shell.look(node), before, isMember: false });
+    for (const node of before.keys()) if (!this.#notes.has(node)) this.#compare(node, "");
+    return changed;
   }
 
-  /** What of an answer may change a plan, and who has begun or ended a cold start; times in explanations count down and change none. */
-  #summarize(known: Known): string {
-    const cold = this.coldWords().flatMap(({ node, word }) =>
-      word === undefined ? [] : [[node, word.run, word.done]],
-    );
-    return JSON.stringify([known, cold]).replaceAll(/\d+(ms|[smhd])/g, "#");
+  /** Looks at one node again; answers what it says of its cold start, where that is something else than before. */
+  #lookAt(node: string | undefined): PeerCold[] {
+    const before = node === undefined ? undefined : this.#notes.get(node);
+    if (node === undefined || before === undefined) return [];
+    const isMember = before.cold !== undefined;
+    return this.#take(node, { look: this.#shell.look(node), before: this.#notes, isMember });
   }
 
-  #judge(node: string, service: string): Known["services"][string] {
-    const { words, stale } = this.#shell.look(node);
-    const word = words?.services[service];
-    if (stale !== undefined) return { healthy: false, message: stale };
-    if (word === undefined)
-      return { healthy: false, message: `${node} runs no such service yet`, ...(words === undefined ? {} : STOPPED) };
-    const why = word.why === undefined ? "" : `: ${word.why}`;
-    const message = word.ready ? "healthy" : `it is ${word.state}${why}`;
-    const stopped = word.start === undefined && ENDED.has(word.state) ? STOPPED : {};
-    return { healthy: word.ready, message, ...stopped, ...(word.start === undefined ? {} : { start: word.start }) };
+  #take(
+    node: string,
+    { look, before, isMember }: { look: PeerLook; before: ReadonlyMap<string, Note>; isMember: boolean },
+  ): PeerCold[] {
+    const cold = isMember ? describeCold(node, look) : undefined;
+    const note = buildNote(node, { look, cold, targets: this.#targets.get(node) ?? [] });
+    const was = before.get(node)?.cold;
+    this.#notes.set(node, note);
+    this.#compare(node, note.summary);
+    return cold === undefined || isSameCold(was, cold) ? [] : [cold];
   }
 
-  /** Who waits for whom elsewhere, as far as that is the present word of its owner. */
-  #listWaits(): Record<string, readonly string[]> {
-    const waits = (this.#view ?? this.#shell.view()).flatMap(({ node, stale, words }) =>
-      stale !== undefined
-        ? []
-        : Object.entries(words?.services ?? {}).flatMap(([service, { waiting }]) =>
-            waiting === undefined ? [] : [[`${node}/${service}`, waiting] as const],
-          ),
-    );
-    return Object.fromEntries(waits);
+  #compare(node: string, summary: string): void {
+    if ((this.#answered.get(node) ?? "") === summary) this.#different.delete(node);
+    else this.#different.add(node);
   }
 }
 
-/** The services of other nodes that are waited for, and those that have moved from there to here. */
-function selectTargets({ node: own, services }: DesiredState): { node: string; service: string }[] {
-  const moved = [...services.values()].flatMap(({ movedFrom }) =>
-    movedFrom === undefined || movedFrom.node === own ? [] : [movedFrom],
+function buildNote(
+  node: string,
+  { look, cold, targets }: { look: PeerLook; cold: PeerCold | undefined; targets: readonly string[] },
+): Note {
+  const services = targets.map((service) => [`${node}/${service}`, judge(node, service, look)] as const);
+  const said = look.stale === undefined ? Object.entries(look.words?.services ?? {}) : [];
+  const waits = said.flatMap(([service, { waiting }]) =>
+    waiting === undefined ? [] : [[`${node}/${service}`, waiting] as const],
   );
-  const targets = [...services.values()].flatMap(({ requires, wants }) => [
-    ...requires.map((entry) => entry.target),
-    ...wants,
+  const word = cold?.word;
+  const isBare = services.length === 0 && waits.length === 0 && word === undefined;
+  // Times in explanations count down and change no plan.
+  const summary = isBare
+    ? ""
+    : JSON.stringify([services, waits, word?.run, word?.done]).replaceAll(/\d+(ms|[smhd])/g, "#");
+  return { cold, services, waits, summary };
+}
+
+function judge(node: string, service: string, { words, stale }: PeerLook): Known["services"][string] {
+  const word = words?.services[service];
+  if (stale !== undefined) return { healthy: false, message: stale };
+  if (word === undefined)
+    return { healthy: false, message: `${node} runs no such service yet`, ...(words === undefined ? {} : STOPPED) };
+  const why = word.why === undefined ? "" : `: ${word.why}`;
+  const message = word.ready ? "healthy" : `it is ${word.state}${why}`;
+  const stopped = word.start === undefined && ENDED.has(word.state) ? STOPPED : {};
+  return { healthy: word.ready, message, ...stopped, ...(word.start === undefined ? {} : { start: word.start }) };
+}
+
+function describeCold(node: string, { state, why, words }: PeerLook): PeerCold {
+  return {
+    ...{ node, version: `${words?.boot}.${words?.seq}`, word: words?.cold },
+    why: state === "alive" ? undefined : why,
+  };
+}
+
+/** A new record says nothing new of a cold start where neither it nor the one before speaks of one. */
+function isSameCold(before: PeerCold | undefined, { version, word, why }: PeerCold): boolean {
+  if (before === undefined || before.why !== why) return false;
+  return (before.word === undefined && word === undefined) || before.version === version;
+}
+
+/** The services of other nodes that are waited for, and those that have moved from there to here, by node. */
+function selectTargets({ node: own, services }: DesiredState): Map<string, string[]> {
+  const all = [...services.values()].flatMap(({ requires, wants, movedFrom }) => [
+    ...requires.flatMap(({ target }) => (target.kind === "service" ? [target] : [])),
+    ...wants.flatMap((target) => (target.kind === "service" ? [target] : [])),
+    ...(movedFrom === undefined ? [] : [movedFrom]),
   ]);
-  const waited = targets.flatMap((target) =>
-    target.kind === "service" && target.node !== undefined && target.node !== own
-      ? [{ node: target.node, service: target.service }]
-      : [],
-  );
-  return [...waited, ...moved];
+  const targets = new Map<string, string[]>();
+  for (const { node, service } of all)
+    if (node !== undefined && node !== own) targets.set(node, [...(targets.get(node) ?? []), service]);
+  return targets;
 }

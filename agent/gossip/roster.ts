@@ -1,6 +1,7 @@
 // Who belongs to this node's realm, by fleet.toml, and who a key belongs to. Pure; used by the shell.
 
 import type { FleetMember } from "../../shared/desired-state.ts";
+import type { PeerLook } from "./core/gossip.ts";
 import type { Member } from "./core/state.ts";
 import { normalizeKey } from "./identity.ts";
 import type { KeyVerdict } from "./transport.ts";
@@ -70,4 +71,10 @@ export function judgeKey(roster: Roster | undefined, key: string): KeyVerdict {
 export function isPeerAddress(roster: Roster | undefined, address: string): boolean {
   const plain = address.replace(/^::ffff:/, "");
   return [...(roster?.members.values() ?? [])].some((member) => member.address === plain);
+}
+
+/** What is known of any node before the gossip has begun. */
+export function describeUnbegun(roster: Roster | undefined): PeerLook {
+  const why = roster?.trouble ?? "the gossip has not begun yet";
+  return { state: "unknown", why, stale: why, words: undefined };
 }

@@ -14,11 +14,11 @@ import {
 } from "../../shared/gossip-stats.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
 import { BootCounter } from "./boot-counter.ts";
-import { Gossip, type PeerView, TICK_MS } from "./core/gossip.ts";
-import type { RecordBody, ServiceWord } from "./core/record.ts";
+import { Gossip, type PeerLook, type PeerView, TICK_MS } from "./core/gossip.ts";
+import type { ServiceWord } from "./core/record.ts";
 import type { Effect } from "./core/state.ts";
 import { createSigner, type Identity } from "./identity.ts";
-import { buildRoster, isPeerAddress, judgeKey, type Roster, type RosterSource } from "./roster.ts";
+import { buildRoster, describeUnbegun, isPeerAddress, judgeKey, type Roster, type RosterSource } from "./roster.ts";
 import { Transport } from "./transport.ts";
 
 /** What the shell is made from. */
@@ -124,11 +124,9 @@ export class GossipShell {
     return this.#gossip?.view() ?? [];
   }
 
-  /** What a node said last, and why that is not its present word. */
-  look(node: string): { words: RecordBody | undefined; stale: string | undefined } {
-    const known = this.#gossip?.look(node);
-    if (known !== undefined) return known;
-    return { words: undefined, stale: this.#roster?.trouble ?? "the gossip has not begun yet" };
+  /** What a node said last, why that is not its present word, and what is thought of it. */
+  look(node: string): PeerLook {
+    return this.#gossip?.look(node) ?? describeUnbegun(this.#roster);
   }
 
   /** Takes who belongs to the realm; the first time, the gossip begins. */

@@ -2,13 +2,13 @@
 
 import type { Shell } from "../../agent/gossip/live-peers.ts";
 import type { RecordBody, ServiceWord } from "../../agent/gossip/core/record.ts";
-import type { PeerView } from "../../agent/gossip/core/gossip.ts";
+import type { PeerLook, PeerView } from "../../agent/gossip/core/gossip.ts";
 import type { ColdWord } from "../../shared/cold-start.ts";
 import type { RosterSource } from "../../agent/gossip/roster.ts";
 
 /** Stands where the shell stands. */
 export class FakeGossip implements Shell {
-  onChange: () => void = () => undefined;
+  onChange: Shell["onChange"] = () => undefined;
   onHint: (revision: string) => void = () => undefined;
   /** What the agent said last, and how often it said something new. */
   said: Readonly<Record<string, ServiceWord>> = {};
@@ -24,15 +24,23 @@ export class FakeGossip implements Shell {
   /** Another node says something of its services, and of its cold start. */
   peerSays(node: string, services: Readonly<Record<string, ServiceWord>>, cold?: ColdWord): void {
     this.#seq += 1;
+    const isNew = !this.#peers.has(node);
     const words = { v: 1 as const, realm: "prod", node, boot: 1, seq: this.#seq, services, cold };
     this.#peers.set(node, { words, stale: undefined });
-    this.onChange();
+    this.onChange(new Set([isNew ? undefined : node]));
   }
 
   /** What a node said last is not its present word any more. */
   peerIsLost(node: string, why: string): void {
+    const isNew = !this.#peers.has(node);
     this.#peers.set(node, { words: this.#peers.get(node)?.words, stale: why });
-    this.onChange();
+    this.onChange(new Set([isNew ? undefined : node]));
+  }
+
+  /** A node is taken out of fleet.toml. */
+  peerLeaves(node: string): void {
+    this.#peers.delete(node);
+    this.onChange(new Set([undefined]));
   }
 
   follow(source: RosterSource): void {
@@ -49,15 +57,13 @@ export class FakeGossip implements Shell {
     this.hinted.push(revision);
   }
 
-  look(node: string): { words: RecordBody | undefined; stale: string | undefined } {
-    return this.#peers.get(node) ?? { words: undefined, stale: `${node} was not reached yet` };
+  look(node: string): PeerLook {
+    const { words, stale } = this.#peers.get(node) ?? { words: undefined, stale: `${node} was not reached yet` };
+    return { words, stale, why: "", state: stale === undefined ? "alive" : "dead" };
   }
 
   view(): PeerView[] {
-    return [...this.#peers].map(([node, { words, stale }]) => ({
-      ...{ node, forMs: 0, silenceMs: 0, why: "", words, stale },
-      state: stale === undefined ? ("alive" as const) : ("dead" as const),
-    }));
+    return [...this.#peers.keys()].map((node) => ({ node, forMs: 0, silenceMs: 0, ...this.look(node) }));
   }
 
   async close(): Promise<void> {

@@ -65,6 +65,9 @@ export interface PeerView {
   words: RecordBody | undefined;
 }
 
+/** What one look at a node answers. */
+export type PeerLook = Pick<PeerView, "state" | "why" | "stale" | "words">;
+
 /** A node without a link, in a fleet too large for all of them. */
 const UNLINKED: Peer = { ...beginPeer("", 0), why: "it has no link to this node" };
 
@@ -185,9 +188,10 @@ export class Gossip {
       });
   }
 
-  /** What one other node said last, and why that is not its present word. */
-  look(node: string): { words: RecordBody | undefined; stale: string | undefined } {
-    return { words: this.#state.held.get(node)?.body, stale: findStaleness(this.#state, node) };
+  /** What one other node said last, why that is not its present word, and what is thought of it. */
+  look(node: string): PeerLook {
+    const { state, why } = this.#state.peers.get(node) ?? UNLINKED;
+    return { state, why, words: this.#state.held.get(node)?.body, stale: findStaleness(this.#state, node) };
   }
 
   /** A sum over everything held; two nodes with equal views have equal sums. */

@@ -3,9 +3,9 @@
 
 import type { ColdWord } from "../../../shared/cold-start.ts";
 import { beginCounts, beginRefusals, type ProtocolCounts, type RefusalKind } from "../../../shared/gossip-stats.ts";
-import type { PeerView } from "./gossip.ts";
+import type { PeerLook, PeerView } from "./gossip.ts";
 import { isKnownHint } from "./hints.ts";
-import type { RecordBody, ServiceWord, SignedRecord } from "./record.ts";
+import type { ServiceWord, SignedRecord } from "./record.ts";
 import { answer, hear, meetOwn, take } from "./relay-hear.ts";
 import { type RelayMessage, signRelayed } from "./relay-message.ts";
 import { OwnVoice } from "./relay-own.ts";
@@ -163,10 +163,11 @@ export class Relay {
     });
   }
 
-  /** What one other node said last, and why that is not its present word. */
-  look(node: string): { words: RecordBody | undefined; stale: string | undefined } {
+  /** What one other node said last, why that is not its present word, and what is thought of it. */
+  look(node: string): PeerLook {
     const peer = this.#state.peers.get(node);
-    return { words: peer?.held?.body, stale: findRelayStaleness(peer, node, readHearing(this.#state)) };
+    const stale = findRelayStaleness(peer, node, readHearing(this.#state));
+    return { state: peer?.state ?? "unknown", why: peer?.why ?? stale ?? "", stale, words: peer?.held?.body };
   }
 
   #run(nowMs: number, act: (state: RelayState) => void): RelayEffect[] {

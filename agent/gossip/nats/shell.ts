@@ -7,12 +7,12 @@ import type { ColdWord } from "../../../shared/cold-start.ts";
 import { beginCounts, beginRefusals, type GossipStats } from "../../../shared/gossip-stats.ts";
 import type { CancelTimer } from "../../host/clock.ts";
 import { BootCounter } from "../boot-counter.ts";
-import { type PeerView, TICK_MS } from "../core/gossip.ts";
-import type { RecordBody, ServiceWord } from "../core/record.ts";
+import { type PeerLook, type PeerView, TICK_MS } from "../core/gossip.ts";
+import type { ServiceWord } from "../core/record.ts";
 import { Relay } from "../core/relay.ts";
 import type { RelayEffect } from "../core/relay-state.ts";
 import { createSigner } from "../identity.ts";
-import { buildRoster, type Roster, type RosterSource } from "../roster.ts";
+import { buildRoster, describeUnbegun, type Roster, type RosterSource } from "../roster.ts";
 import type { ShellOptions } from "../shell.ts";
 import { NatsLink } from "./link.ts";
 import type { NatsSettings } from "./settings.ts";
@@ -36,7 +36,7 @@ export class NatsShell {
   #cancelTick: CancelTimer = () => undefined;
   #cancelHint: CancelTimer = () => undefined;
   #closed = false;
-  onChange: () => void = () => undefined;
+  onChange: (nodes: ReadonlySet<string | undefined>) => void = () => undefined;
   onHint: (revision: string) => void = () => undefined;
 
   constructor(options: NatsShellOptions) {
@@ -80,9 +80,8 @@ export class NatsShell {
     return this.#relay?.view() ?? [];
   }
 
-  look(node: string): { words: RecordBody | undefined; stale: string | undefined } {
-    const known = this.#relay?.look(node);
-    return known ?? { words: undefined, stale: this.#roster?.trouble ?? "the gossip has not begun yet" };
+  look(node: string): PeerLook {
+    return this.#relay?.look(node) ?? describeUnbegun(this.#roster);
   }
 
   /** Takes who belongs to the realm; the first time, the gossip begins. */
@@ -158,7 +157,7 @@ export class NatsShell {
     this.#link = undefined;
     this.#relay = undefined;
     this.#begin();
-    this.onChange();
+    this.onChange(new Set([undefined]));
   }
 
   #applyRoster(): void {
@@ -180,12 +179,12 @@ export class NatsShell {
 
   #tell(act: (relay: Relay, nowMs: number) => RelayEffect[]): void {
     if (this.#relay === undefined || this.#closed) return;
-    let isChanged = false;
+    let changed: Set<string | undefined> | undefined;
     for (const effect of act(this.#relay, this.#options.clock.monotonicMs())) {
-      if (effect.kind === "changed") isChanged = true;
+      if (effect.kind === "changed") (changed ??= new Set()).add(effect.node);
       else this.#carryOut(effect);
     }
-    if (isChanged) this.onChange();
+    if (changed !== undefined) this.onChange(changed);
   }
 
   #carryOut(effect: Exclude<RelayEffect, { kind: "changed" }>): void {
