@@ -7,6 +7,8 @@ import { docker, readFirewall, WallLab, type WallPeer } from "./wall-lab.ts";
 
 export const EDGE = "10.0.0.10";
 export const EDGE6 = "fd00:10::10";
+export const PUBLIC = "203.0.113.10";
+const PUBLIC6 = "2001:db8::10";
 export const CONTROL = "10.0.0.20";
 export const STAGE = "10.0.1.10";
 export const METADATA = "169.254.169.254";
@@ -38,10 +40,7 @@ export type Walls = "none" | "stage" | "production" | "both";
 
 export async function buildWallScene(): Promise<WallScene> {
   const lab = new WallLab();
-  const [edge, edgeEngine] = await lab.addEngine(
-    [],
-    ...[`${EDGE}/16`, `${EDGE6}/48`, "203.0.113.10/24", "2001:db8::10/64"],
-  );
+  const [edge, edgeEngine] = await lab.addEngine([], ...[`${EDGE}/16`, `${EDGE6}/48`, `${PUBLIC}/24`, `${PUBLIC6}/64`]);
   const control = lab.addHost(`${CONTROL}/16`, "fd00:10::20/48", "203.0.113.11/24", "2001:db8::11/64");
   const [stage, stageEngine] = await lab.addEngine(
     ["--live-restore"],
@@ -136,9 +135,25 @@ export function listForbidden({ edge }: WallScene): WallProbe[] {
     udp("gossip by UDP and IPv6", EDGE6),
     { ...tcp("gossip by its link-local address", `${linkLocal}%lan0`, GOSSIP), callers: ["stage", "hostNetwork"] },
     { ...udp("gossip by UDP and its link-local address", `${linkLocal}%lan0`), callers: ["stage", "hostNetwork"] },
-    tcp("auth by its public address", "203.0.113.10", PORTS.auth),
-    { ...tcp("auth by its public IPv6 address", "2001:db8::10", PORTS.auth), callers: ["stage", "hostNetwork"] },
+    tcp("a database by its public address", PUBLIC, PORTS.database),
+    { ...tcp("a database by its public IPv6 address", PUBLIC6, PORTS.database), callers: ["stage", "hostNetwork"] },
   ];
+}
+
+/** The doors as the world resolves them: by its public address stage has none. */
+export function listNamed(): WallProbe[] {
+  const doors: [string, string, number][] = [
+    ["auth", PUBLIC, PORTS.auth],
+    ["mail", PUBLIC, PORTS.mail],
+    ["auth by IPv6", PUBLIC6, PORTS.auth],
+  ];
+  return doors.map(([what, host, port]) => ({
+    ...{
+      what: `${what} by its public address`,
+      callers: host.includes(":") ? (["stage", "hostNetwork"] as const) : FOUR,
+    },
+    try: (peer) => peer.connect(host, port),
+  }));
 }
 
 /** All that stage may call. */

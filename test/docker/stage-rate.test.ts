@@ -72,7 +72,12 @@ beforeAll(async () => {
   const server = [
     "global",
     ...["defaults", "  mode http", "  timeout connect 5s", "  timeout client 60s", "  timeout server 60s"],
-    ...["frontend all", "  bind :8443 ssl crt /run/secrets/tls.pem", "  http-request return status 200"],
+    ...[
+      "frontend all",
+      "  bind :8000",
+      "  bind :8443 ssl crt /run/secrets/tls.pem",
+      "  http-request return status 200",
+    ],
   ];
   node.setFile("files/keycloak.cfg", `${server.join("\n")}\n`);
   node.set({ "orca-proxy": adaptProxy(), "keycloak-26": buildKeycloak() });
@@ -110,7 +115,7 @@ function buildKeycloak(): string {
   expect(route).toContain(`rate  = "${RATE}/s"`);
   // What the proxy has beside auth: for the office's and the machines' addresses, stage's among them; and for everybody.
   const others = ['host = "git.breakpilot.com"\nallow = ["172.31.77.0/24"]', 'host = "*.breakpilot.com"'];
-  const routes = others.map((other) => `[[routes]]\nport = 8443\n${other}\n`).join("");
+  const routes = others.map((other) => `[[routes]]\nport = 8000\n${other}\n`).join("");
   return buildHttpd({
     image: IMAGE,
     command: '["haproxy", "-db", "-f", "/etc/keycloak.cfg"]',

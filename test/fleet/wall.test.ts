@@ -16,8 +16,10 @@ import {
   GOSSIP,
   listAllowed,
   listForbidden,
+  listNamed,
   METADATA,
   PORTS,
+  PUBLIC,
   readProduction,
   STAGE,
   wall,
@@ -66,6 +68,17 @@ describe("what stage can reach", () => {
     if (walls !== "production")
       expect(fromHost.filter((answer) => !REFUSED.test(answer) && !answer.includes("link-local"))).toEqual([]);
     expect(closed(await tryAll(listAllowed()))).toEqual([]);
+  });
+
+  test("by the proxy's public address the doors alone, and then from stage's private one", async () => {
+    expect(closed(await tryAll(listNamed()))).toEqual([]);
+    wall(scene, "production");
+    expect(opened(await tryAll(listNamed()))).toEqual([]);
+    // Production goes on refusing stage's public address: who gets through has come by the private one.
+    for (const walls of ["stage", "both"] as const) {
+      wall(scene, walls);
+      expect(closed(await tryAll(listNamed()))).toEqual([]);
+    }
   });
 
   test("production reaches itself and stage as before, with both", async () => {
@@ -276,7 +289,7 @@ describe("each rule is needed: without it", () => {
     },
     {
       ...{ what: "public addresses are called", side: "stage", cut: /ip daddr \$production_public jump to_others/ },
-      probe: () => scene.stage.connect("203.0.113.10", PORTS.auth),
+      probe: () => scene.stage.connect(PUBLIC, PORTS.database),
     },
     {
       ...{ what: "a published port is called", side: "production", cut: /ip saddr \$stage jump from_others/ },
@@ -288,7 +301,7 @@ describe("each rule is needed: without it", () => {
     },
     {
       ...{ what: "public addresses call", side: "production", cut: /ip saddr \$stage_public .*/ },
-      probe: () => scene.stage.connect("203.0.113.10", PORTS.auth),
+      probe: () => scene.stage.connect(PUBLIC, PORTS.database),
     },
     {
       ...{ what: "link-local addresses call", side: "production", cut: /ip6 saddr fe80.*tcp.*/ },
