@@ -5,13 +5,16 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 import { examine } from "../doctor/checks.ts";
-import type { FileFact, HostView, ProviderFact, ServiceFact } from "../doctor/facts.ts";
+import type { FileFact, FirewallFact, HostView, ProviderFact, ServiceFact } from "../doctor/facts.ts";
 import type { Finding, Severity } from "../doctor/finding.ts";
 import { isPlainFile, readFileFact, readSealedFact, readSystemFacts } from "../host/doctor-facts.ts";
+import { readFirewall } from "../host/firewall-facts.ts";
 import { readHostFile, readPolicy } from "../host/host-files.ts";
 import { readStoredInForce } from "../host/store.ts";
 import { askChild } from "../secrets/file-provider.ts";
 import { type AgentConfig, agentConfigSchema } from "../../shared/agent-config.ts";
+import { fleetSchema } from "../../shared/fleet.ts";
+import type { InForce } from "../../shared/in-force.ts";
 import { manifestSchema } from "../../shared/manifest.ts";
 import { parseToml } from "../../shared/parse-toml.ts";
 import { describeProvider } from "./agent.ts";
@@ -39,7 +42,8 @@ export async function doctor({ config: path, json = false }: DoctorOptions): Pro
 async function readHost(config: AgentConfig, path: string): Promise<HostView> {
   const { dir: stateDir } = config.state;
   const secrets = describeProvider(config.secrets);
-  const services = await readServices(stateDir);
+  const inForce = readStoredInForce(stateDir);
+  const services = await readServices(inForce);
   const policyFile = await readFileFact(config.policy.file, "the host's law");
   const policy = await readPolicyFacts(policyFile);
   const allowed = policy.policy?.bootstrap.allowed_files ?? [];
@@ -55,6 +59,7 @@ async function readHost(config: AgentConfig, path: string): Promise<HostView> {
     policy,
     bootstrapFiles: await Promise.all(bootstrap.map((file) => readFileFact(file, "a bootstrap file"))),
     ...(await readSystemFacts(RUN_DIR)),
+    firewall: await readFirewallFact(inForce, config.node),
   };
 }
 
@@ -90,8 +95,19 @@ async function readPolicyFacts(file: FileFact): Promise<HostView["policy"]> {
   }
 }
 
-async function readServices(stateDir: string): Promise<ServiceFact[] | undefined> {
-  const inForce = readStoredInForce(stateDir);
+/** Whom the fleet in force sets apart from this node, and what holds them apart. */
+async function readFirewallFact(inForce: InForce | undefined, node: string): Promise<FirewallFact | undefined> {
+  if (inForce?.fleet === undefined) return undefined;
+  const parsed = await parseToml(fleetSchema, inForce.fleet, "fleet.toml");
+  const realm = parsed.ok ? parsed.value.nodes[node]?.env : undefined;
+  if (!parsed.ok || realm === undefined) return undefined;
+  const others = Object.entries(parsed.value.nodes)
+    .filter(([, { env }]) => env !== realm)
+    .map(([name, { env, address }]) => ({ node: name, realm: env, address }));
+  return { realm, others, ...(await readFirewall()) };
+}
+
+async function readServices(inForce: InForce | undefined): Promise<ServiceFact[] | undefined> {
   if (inForce === undefined) return undefined;
   const read = Object.entries(inForce.services).map(async ([name, { text }]): Promise<ServiceFact[]> => {
     const parsed = await parseToml(manifestSchema, text, `${name}.toml`);

@@ -2,15 +2,15 @@
 // what they publish; and what must be, the routes that its own manifests name. Writes what it found beside the agent's state.
 
 import { mkdir, writeFile } from "node:fs/promises";
-import { connect } from "node:net";
 import { join } from "node:path";
 
-import { type AllowedCall, listIsolationTargets, type ForbiddenListener } from "../desired/isolation.ts";
+import { listIsolationTargets } from "../desired/isolation.ts";
 import { readHostFile } from "../host/host-files.ts";
 import { openSecrets } from "../secrets/open.ts";
 import { agentConfigSchema } from "../../shared/agent-config.ts";
 import type { SecretProvider } from "../../shared/secret-provider.ts";
 import { describeProvider } from "./agent.ts";
+import { type Probe, probeAll, probeAllowed, probeListener } from "./drill-probes.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 import { readRepository } from "./lint-read.ts";
 
@@ -21,25 +21,12 @@ export interface DrillOptions {
   json?: boolean;
 }
 
-/**
- * One thing that was tried. `held`: it was refused, as it must be; `allowed`: it is reachable, as it must be; `broken`: it is
- * reachable and must not be; `missed`: it is not and must be; `unknown`: it could not be tried.
- */
-interface Probe {
-  what: string;
-  result: "held" | "allowed" | "broken" | "missed" | "unknown";
-  detail: string;
-}
-
-const CONNECT_MS = 3_000;
-const AT_ONCE = 16;
-
 /** Runs the drill; answers 0 when all is as it must be, 3 when something is reachable that must not be, 1 for the rest. */
 export async function drillIsolation(directory: string, options: DrillOptions): Promise<number> {
   const config = await readHostFile(agentConfigSchema, options.config);
   const node = options.node ?? config.node;
   const { view } = await readRepository(directory);
-  const targets = listIsolationTargets(view, node);
+  const targets = listIsolationTargets(view, node, readPort(config.gossip?.listen));
   if (targets === undefined)
     throw new CommandError(`fleet.toml says no realm of ${node}: add [nodes.${node}] with env`);
   const stateDir = config.state.dir;
@@ -55,8 +42,13 @@ export async function drillIsolation(directory: string, options: DrillOptions): 
   const file = join(stateDir, "drill-isolation.json");
   await writeFile(file, `${JSON.stringify(record, undefined, 2)}\n`, { mode: 0o600 });
   print(record, file, options.json === true);
-  if (probes.some(({ result }) => result === "broken")) return EXIT.notHealthy;
+  if (probes.some(({ result }) => result === "broken" || result === "unguarded")) return EXIT.notHealthy;
   return probes.some(({ result }) => result === "unknown" || result === "missed") ? EXIT.failed : EXIT.ok;
+}
+
+/** The port of an `address:port`. */
+function readPort(listen: string | undefined): number | undefined {
+  return listen === undefined ? undefined : Number(listen.slice(listen.lastIndexOf(":") + 1));
 }
 
 /** A provider that gives one of these gives stage what is production's. */
@@ -76,44 +68,6 @@ async function probeSecrets(provider: SecretProvider | undefined, paths: readonl
   });
 }
 
-async function probeAll<T>(places: readonly T[], probe: (place: T) => Promise<Probe>): Promise<Probe[]> {
-  const open = [...places];
-  const probes: Probe[] = [];
-  const work = async (): Promise<void> => {
-    for (let next = open.shift(); next !== undefined; next = open.shift()) probes.push(await probe(next));
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-  return probes;
-}
-
-async function probeListener({ service, host, port }: ForbiddenListener): Promise<Probe> {
-  const what = `${service} at ${host}:${port}`;
-  const trouble = await tryConnect(host, port);
-  if (trouble === undefined) return { what, result: "broken", detail: "it takes connections from this host" };
-  return { what, result: "held", detail: trouble };
-}
-
-async function probeAllowed({ service, host, port }: AllowedCall): Promise<Probe> {
-  const what = `${service} as ${host}:${port}, which is allowed`;
-  const trouble = await tryConnect(host, port);
-  if (trouble === undefined) return { what, result: "allowed", detail: "it takes connections from this host" };
-  return { what, result: "missed", detail: `it should take connections from this host: ${trouble}` };
-}
-
-/** Why no connection came about; undefined where it did. */
-function tryConnect(host: string, port: number): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const socket = connect({ host, port, timeout: CONNECT_MS });
-    const end = (trouble: string | undefined): void => {
-      socket.destroy();
-      resolve(trouble);
-    };
-    socket.once("connect", () => end(undefined));
-    socket.once("timeout", () => end("no answer"));
-    socket.once("error", (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
-  });
-}
-
 function print(record: { realm: string; node: string; probes: readonly Probe[] }, file: string, json: boolean): void {
   if (json) {
     console.log(JSON.stringify(record, undefined, 2));
@@ -122,7 +76,9 @@ function print(record: { realm: string; node: string; probes: readonly Probe[] }
   const count = (result: Probe["result"]): number => record.probes.filter((probe) => probe.result === result).length;
   for (const { what, result, detail } of record.probes)
     if (result !== "held") console.log(`${result}: ${what}: ${detail}`);
-  const counts = `${count("held")} held, ${count("broken")} broken, ${count("unknown")} not tried`;
+  const counts = `${count("held")} held, ${count("broken")} broken, ${count("unguarded")} unguarded, ${count("unknown")} not tried`;
   const calls = `${count("allowed")} allowed and reachable, ${count("missed")} allowed and not reachable`;
   console.log(`${record.node} (${record.realm}): ${counts}; ${calls}; ${file}`);
+  if (count("unguarded") > 0)
+    console.log("unguarded: no firewall stands between; load host-config/firewall/ on both sides, see `orca doctor`");
 }

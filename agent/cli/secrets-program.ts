@@ -34,14 +34,14 @@ export function addDrill(program: Command): void {
     .addHelpText("after", "\nExample:\n  orca drill isolation ./platform");
   drill
     .command("isolation")
-    .description("tries to reach secrets and databases of other realms from this host; writes down what held")
+    .description("tries to reach secrets, services and hosts of other realms from this host; writes down what held")
     .argument("<dir>", "a manifests repository, or its orca/ directory")
     .option("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
     .option("--node <name>", "the node to play; the one of agent.toml when left out")
     .option("--json", "prints JSON")
     .addHelpText(
       "after",
-      "\nExits with 0 when all held, 3 when something is reachable, 1 when something could not be tried." +
+      "\nExits with 0 when all held, 3 when something is reachable or unguarded, 1 when something could not be tried." +
         "\n\nExample:\n  orca drill isolation ./platform --config /etc/orca/agent.toml",
     )
     .action(

@@ -1,5 +1,5 @@
-// What a node may and must not reach of other realms, as the repository knows it: their secrets and every port they publish, less
-// the routes that its own manifests name. Pure; the drill probes each.
+// What a node may and must not reach of other realms, as the repository knows it: their secrets, every port they publish and what
+// listens on their hosts, less the routes that its own manifests name. Pure; the drill probes each.
 
 import { parseImageReference } from "../../shared/image-reference.ts";
 import { compareText } from "../../shared/problem.ts";
@@ -9,10 +9,11 @@ import { listSecretPaths } from "./secret-choice.ts";
 
 /** A listener of another realm that this node must not reach. */
 export interface ForbiddenListener {
-  /** `node/service`. */
+  /** `node/service`, or what listens on the host itself. */
   service: string;
   host: string;
   port: number;
+  protocol: "tcp" | "udp";
 }
 
 /** A route of another realm that this realm's manifests name: it must be reachable. */
@@ -35,26 +36,53 @@ export interface IsolationTargets {
 
 const DATABASE = /(^|[/-])(postgres|postgresql|mysql|mariadb|mongo|mongodb|redis|valkey|qdrant|minio|clickhouse)$/;
 
-/** Lists what a node must not reach; undefined where fleet.toml does not say its realm. */
-export function listIsolationTargets(view: RepositoryView, node: string): IsolationTargets | undefined {
+/** What listens on a host beside its services: no manifest names it. */
+const HOST_PORTS = { SSH: 22, "the engine": 2375, "the engine, by TLS": 2376 } as const;
+/** Nodes of a realm speak to each other there, unless agent.toml says another port. */
+const GOSSIP_PORT = 7946;
+
+/**
+ * Lists what a node must not reach; undefined where fleet.toml does not say its realm.
+ * @param gossipPort one for all nodes
+ */
+export function listIsolationTargets(
+  view: RepositoryView,
+  node: string,
+  gossipPort = GOSSIP_PORT,
+): IsolationTargets | undefined {
   const realm = findRealm(view.fleet.fleet, node);
   if (realm === undefined) return undefined;
   const isOwn = (service: FiledService): boolean => findRealm(view.fleet.fleet, service.node) === realm;
   const own = new Set(view.services.filter(isOwn).flatMap(({ manifest }) => listSecretPaths(manifest)));
   const others = view.services.filter((service) => !isOwn(service));
   const allowed = listAllowed(view.services.filter(isOwn), others);
-  // A realm's proxies are its entrances for everybody; what they let through is the routes' own word.
-  const closed = others.filter(({ manifest }) => !manifest.files.some(({ template }) => template));
-  const listeners = [...closed.filter(isDatabase), ...closed.filter((service) => !isDatabase(service))]
-    .flatMap((service) => listListeners(view, service))
-    .filter((at) => !allowed.some((call) => call.service === at.service && call.port === at.port));
+  // A realm's proxies are its doors: by those of their ports that the allowed calls go to, and by no other.
+  const isDoor = (service: FiledService, port: number): boolean =>
+    service.manifest.files.some(({ template }) => template) && allowed.some((call) => call.port === port);
+  const listeners = [...others.filter(isDatabase), ...others.filter((service) => !isDatabase(service))]
+    .flatMap((service) => listListeners(view, service).filter(({ port }) => !isDoor(service, port)))
+    .filter(
+      (at) => !allowed.some((call) => call.service === at.service && call.host === at.host && call.port === at.port),
+    );
   const paths = others.flatMap(({ manifest }) => listSecretPaths(manifest)).filter((path) => path.startsWith("/"));
   return {
     realm,
     secrets: [...new Set(paths)].filter((path) => !own.has(path)).toSorted(compareText),
-    listeners,
+    listeners: [...listeners, ...listHosts(view, realm, gossipPort)],
     allowed,
   };
+}
+
+function listHosts(view: RepositoryView, realm: string, gossipPort: number): ForbiddenListener[] {
+  const nodes = Object.entries(view.fleet.fleet?.nodes ?? {}).filter(([, { env }]) => env !== realm);
+  return nodes.flatMap(([node, { address }]) =>
+    Object.entries({ gossip: gossipPort, ...HOST_PORTS }).map(([what, port]): ForbiddenListener => ({
+      service: `${what} of ${node}`,
+      host: address,
+      port,
+      protocol: "tcp",
+    })),
+  );
 }
 
 /** Routes of others whose host stands in a variable or an argument of this realm's services. */
@@ -92,12 +120,16 @@ function listListeners(view: RepositoryView, { node, service, manifest }: FiledS
   const address = findNode(view.fleet.fleet, node)?.address;
   if (address === undefined) return [];
   const published = manifest.ports
-    .filter((port) => port.protocol === "tcp" && !/^(127\.|::1$)/.test(port.address ?? ""))
+    .filter((port) => !/^(127\.|::1$)/.test(port.address ?? ""))
     .map((port) => ({
       host: port.address === undefined || isEveryAddress(port.address) ? address : port.address,
       port: port.hostPort,
+      protocol: port.protocol,
     }));
-  const probed = manifest.health?.tcp === undefined ? [] : [{ host: address, port: manifest.health.tcp.port }];
+  const probed =
+    manifest.health?.tcp === undefined
+      ? []
+      : [{ host: address, port: manifest.health.tcp.port, protocol: "tcp" as const }];
   const all = [...published, ...probed].map((at) => ({ service: `${node}/${service}`, ...at }));
-  return [...new Map(all.map((at) => [`${at.host}:${at.port}`, at])).values()];
+  return [...new Map(all.map((at) => [`${at.protocol} ${at.host}:${at.port}`, at])).values()];
 }

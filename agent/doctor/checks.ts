@@ -1,13 +1,13 @@
-// Every group of checks of `orca doctor`, in the order in which people read them. A later group (the engine, the firewall, sshd,
-// backups) is one more entry. Pure.
+// Every group of checks of `orca doctor`, in the order in which people read them. A later group (the engine, sshd, backups) is one more entry. Pure.
 
 import { checkDelivery } from "./delivery-checks.ts";
 import type { HostView } from "./facts.ts";
 import { checkFiles } from "./file-checks.ts";
 import type { Finding } from "./finding.ts";
+import { checkFirewall } from "./firewall-checks.ts";
 import { checkProvider } from "./provider-checks.ts";
 
-const GROUPS: readonly ((host: HostView) => Finding[])[] = [checkProvider, checkFiles, checkDelivery];
+const GROUPS: readonly ((host: HostView) => Finding[])[] = [checkProvider, checkFiles, checkDelivery, checkFirewall];
 
 /** Judges a host. */
 export function examine(host: HostView): Finding[] {

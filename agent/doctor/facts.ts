@@ -56,6 +56,20 @@ export interface AgentProcessFact {
   coreFiltered: boolean | undefined;
 }
 
+/** One address, a network, or a range with both ends. */
+export type AddressRange = string | { addr: string; len: number } | { from: string; to: string };
+
+/** The firewall between realms, and whom it has to know. */
+export interface FirewallFact {
+  realm: string;
+  /** Every node of another realm. */
+  others: readonly { node: string; realm: string; address: string }[];
+  loaded: { kind: "yes"; others: readonly AddressRange[] } | { kind: "no" } | { kind: "unknown"; trouble: string };
+  /** Its file, and whether it is loaded at each boot. */
+  file: string;
+  atBoot: boolean;
+}
+
 /** The whole host. */
 export interface HostView {
   nowMs: number;
@@ -74,4 +88,6 @@ export interface HostView {
   agents: readonly AgentProcessFact[];
   swaps: readonly { name: string; type: string }[];
   clock: { keptBy: string | undefined };
+  /** Undefined where no agent has stored a fleet with this node in it. */
+  firewall: FirewallFact | undefined;
 }

@@ -27,25 +27,29 @@ import { docker } from "../builders/docker-cli.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { buildHttpd } from "../builders/real-node.ts";
 
-const UNIT = fileURLToPath(new URL("../../systemd/orca-agent.service", import.meta.url));
+const UNITS = fileURLToPath(new URL("../../systemd/", import.meta.url));
 
-test("the unit is clean for systemd-analyze verify, and a fault in it would be seen", () => {
+test.each([
+  ["orca-agent.service", "Restart=always", "Restart=allways", /Failed to parse service restart specifier/],
+  ["orca-firewall.service", "RemainAfterExit=yes", "RemainAfterExit=maybe", /Failed to parse/],
+])("%s is clean for systemd-analyze verify, and a fault in it would be seen", (name, right, wrong, fault) => {
   const root = mkdtempSync(join(tmpdir(), "orca-unit-"));
-  for (const directory of ["usr/lib/orca", "bin", "usr/lib/systemd", "etc/systemd/system"])
+  for (const directory of ["usr/lib/orca", "usr/sbin", "bin", "usr/lib/systemd", "etc/systemd/system"])
     mkdirSync(join(root, directory), { recursive: true });
-  for (const program of ["usr/lib/orca/node", "bin/kill"]) copyFileSync("/bin/true", join(root, program));
+  for (const program of ["usr/lib/orca/node", "usr/sbin/nft", "bin/kill"])
+    copyFileSync("/bin/true", join(root, program));
   cpSync("/lib/systemd/system", join(root, "usr/lib/systemd/system"), { recursive: true, verbatimSymlinks: true });
-  const unit = join(root, "etc/systemd/system/orca-agent.service");
+  const unit = join(root, "etc/systemd/system", name);
   const verify = (): string => {
-    const { status, stderr } = spawnSync("systemd-analyze", ["verify", `--root=${root}`, "orca-agent.service"], {
+    const { status, stderr } = spawnSync("systemd-analyze", ["verify", `--root=${root}`, name], {
       encoding: "utf8",
     });
     return `${status}${stderr}`;
   };
-  copyFileSync(UNIT, unit);
+  copyFileSync(join(UNITS, name), unit);
   expect(verify()).toBe("0");
-  writeFileSync(unit, readFileSync(UNIT, "utf8").replace("Restart=always", "Restart=allways"));
-  expect(verify()).toMatch(/Failed to parse service restart specifier/);
+  writeFileSync(unit, readFileSync(join(UNITS, name), "utf8").replace(right, wrong));
+  expect(verify()).toMatch(fault);
   rmSync(root, { recursive: true });
 });
 

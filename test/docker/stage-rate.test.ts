@@ -1,5 +1,5 @@
-// "60 requests a second for stage at the proxy", on the real part: the shipped proxy's manifest and template, rendered and run by
-// Orca as a real HAProxy in front of a server in Keycloak's place, with clients at stage's address and at production's.
+// "60 requests a second for stage at the proxy", and no route but auth's, on the real part: the shipped proxy's manifest and template,
+// rendered and run by Orca as a real HAProxy before a server in Keycloak's place, with clients at stage's address and production's.
 
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -72,7 +72,12 @@ beforeAll(async () => {
   const server = [
     "global",
     ...["defaults", "  mode http", "  timeout connect 5s", "  timeout client 60s", "  timeout server 60s"],
-    ...["frontend all", "  bind :8443 ssl crt /run/secrets/tls.pem", "  http-request return status 200"],
+    ...[
+      "frontend all",
+      "  bind :8000",
+      "  bind :8443 ssl crt /run/secrets/tls.pem",
+      "  http-request return status 200",
+    ],
   ];
   node.setFile("files/keycloak.cfg", `${server.join("\n")}\n`);
   node.set({ "orca-proxy": adaptProxy(), "keycloak-26": buildKeycloak() });
@@ -108,31 +113,38 @@ function buildKeycloak(): string {
   const text = readFileSync(join(EDGE, "keycloak-26.toml"), "utf8");
   const [route = ""] = /^\[\[routes\]\][^]*?(?=^\[)/m.exec(text) ?? [];
   expect(route).toContain(`rate  = "${RATE}/s"`);
+  // What the proxy has beside auth: for the office's and the machines' addresses, stage's among them; and for everybody.
+  const others = ['host = "git.breakpilot.com"\nallow = ["172.31.77.0/24"]', 'host = "*.breakpilot.com"'];
+  const routes = others.map((other) => `[[routes]]\nport = 8000\n${other}\n`).join("");
   return buildHttpd({
     image: IMAGE,
     command: '["haproxy", "-db", "-f", "/etc/keycloak.cfg"]',
     memory: "64MiB",
     health: "tcp = { port = 8443 }",
-    tables: `[[files]]\nsource = "files/keycloak.cfg"\ntarget = "/etc/keycloak.cfg"\n${route}`,
+    tables: `[[files]]\nsource = "files/keycloak.cfg"\ntarget = "/etc/keycloak.cfg"\n${route}${routes}`,
     secrets: '[secrets.files]\n"tls.pem" = "/prod/keycloak/PEM"',
   });
 }
 
 interface Client {
   from: string;
+  host?: string;
   path?: string;
   body?: string;
   headers?: Record<string, string>;
 }
 
-function ask({ from, path = "/realms/breakpilot", body, headers = {} }: Client, agent: Agent): Promise<number> {
+function ask(
+  { from, host = HOST, path = "/realms/breakpilot", body, headers = {} }: Client,
+  agent: Agent,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     const form =
       body === undefined ? {} : { "content-type": "application/x-www-form-urlencoded", "content-length": body.length };
     const call = request({
       ...{ host: proxy, port: 443, servername: HOST, localAddress: from, agent, path },
       ...{ method: body === undefined ? "GET" : "POST", ca: readFileSync(join(directory, "ca.pem")) },
-      headers: { host: HOST, ...form, ...headers },
+      headers: { host, ...form, ...headers },
     });
     call.once("response", (response) => {
       response.resume().once("end", () => resolve(response.statusCode ?? 0));
@@ -190,7 +202,24 @@ test("production's clients are neither refused nor slowed while stage floods, wh
   expect(beside.p95Ms).toBeLessThan(Math.max(50, alone.p95Ms * 5));
 });
 
+test("stage has no other route of production's proxy, whatever its name; production has them", async () => {
+  const agent = new Agent();
+  agents.push(agent);
+  for (const host of ["git.breakpilot.com", "acme.breakpilot.com", "GIT.breakpilot.com:443"]) {
+    expect([host, await ask({ from: STAGE, host }, agent)]).toEqual([host, 403]);
+    expect([host, await ask({ from: PRODUCTION, host }, agent)]).toEqual([host, 200]);
+  }
+});
+
 const token = "/realms/breakpilot/protocol/openid-connect/token";
+/** A client that proves itself by a signed assertion (RFC 7523) and sends no id beside it. */
+function assert(claims: Record<string, string>): string {
+  const encode = (part: unknown): string => Buffer.from(JSON.stringify(part)).toString("base64url");
+  const assertion = `${encode({ alg: "RS256", typ: "JWT" })}.${encode({ aud: "https://auth", jti: "1", ...claims })}.c2ln`;
+  const type = encodeURIComponent("urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+  return `grant_type=client_credentials&client_assertion_type=${type}&client_assertion=${assertion}`;
+}
+const stageClient = assert({ iss: "stage_client_id", sub: "stage_client_id" });
 test.each<[string, Client]>([
   ["in the body", { from: PRODUCTION, path: token, body: "grant_type=client_credentials&client_id=stage_client_id" }],
   ["in the body, encoded", { from: PRODUCTION, path: token, body: "client_id=stage%5Fclient_id&grant_type=x" }],
@@ -207,6 +236,9 @@ test.each<[string, Client]>([
       headers: { authorization: `Basic ${Buffer.from("stage_client_id:x").toString("base64")}` },
     },
   ],
+  ["in an assertion", { from: PRODUCTION, path: token, body: stageClient }],
+  ["in an assertion, as its issuer", { from: PRODUCTION, path: token, body: assert({ iss: "stage_client_id" }) }],
+  ["nowhere that can be read: its machine", { from: STAGE, path: token, body: assert({ sub: "opaque" }) }],
 ])("stage's client is limited wherever it asks from: its id %s", async (_where, client) => {
   await sleep(2_100);
   const { statuses } = await press(client, 240, 2);
@@ -219,6 +251,7 @@ test.each<[string, Client]>([
 test.each<[string, Client]>([
   ["in the body", { from: PRODUCTION, path: token, body: "grant_type=client_credentials&client_id=portal" }],
   ["that only begins like stage's", { from: PRODUCTION, path: token, body: "client_id=stage_client_id2" }],
+  ["in an assertion", { from: PRODUCTION, path: token, body: assert({ iss: "portal", sub: "portal" }) }],
   ["with stage's id as a state", { from: PRODUCTION, path: `${token}?state=stage_client_id&client_id=portal` }],
 ])("another client's id %s is not limited", async (_where, client) => {
   expect((await press(client, 240, 1)).statuses).toEqual({ 200: 240 });

@@ -1,8 +1,8 @@
-// `orca drill isolation`, as its own process on the BreakPilot topology: what is closed holds, what is open is found.
+// `orca drill isolation`, as its own process on the BreakPilot topology, in a network namespace in which production's addresses are
+// this host's: what listens there is the test's, and the firewall is the shipped file of a stage VM.
 
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,30 +10,34 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/secret-store-file.ts";
+import { readFirewall, WallLab, type WallPeer } from "../builders/wall-lab.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const REPOSITORY = join(ROOT, "test/topologies/breakpilot");
 const directory = mkdtempSync(join(tmpdir(), "orca-drill-"));
-const repository = join(directory, "platform");
 const config = join(directory, "agent.toml");
 const file = join(directory, "secrets.age");
-const servers: Server[] = [];
+const lab = new WallLab();
+let host: WallPeer;
 
-beforeAll(async () => {
-  writeFileSync(join(directory, "hosts"), "127.0.0.1 localhost\n127.0.0.11 auth.breakpilot.com mail.breakpilot.com\n");
-  // The proxy's ports for auth and mail, which are all of production that stage may call.
-  for (const port of [443, 587]) await listen(port, "127.0.0.11");
-  cpSync(join(ROOT, "test/topologies/breakpilot"), repository, { recursive: true });
-  // Every production address is this machine here, where nothing listens.
-  const fleet = join(repository, "orca/fleet.toml");
-  writeFileSync(fleet, readFileSync(fleet, "utf8").replaceAll(/10\.0\.0\.([123])0/g, "127.0.0.1$1"));
-  writeFileSync(
-    config,
-    `node = "stage"\nsource = { dir = "${repository}" }\nsecrets = { file = "${file}" }\nstate = { dir = "${directory}/state" }\n`,
-  );
+interface Drill {
+  code: number | null;
+  output: string;
+  /** What was tried → what came of it. */
+  results: Map<string, string>;
+}
+
+beforeAll(() => {
+  host = lab.addHost("10.0.1.10/32", "10.0.0.10/32", "10.0.0.20/32", "10.0.0.30/32");
+  writeFileSync(join(directory, "hosts"), "127.0.0.1 localhost\n10.0.0.10 auth.breakpilot.com mail.breakpilot.com\n");
+  const gossip = `gossip = { listen = "10.0.1.10:7947", identity_file = "${directory}/key" }`;
+  const lines = ['node = "stage"', `source = { dir = "${REPOSITORY}" }`, gossip];
+  lines.push(`secrets = { file = "${file}" }`, `state = { dir = "${directory}/state" }`);
+  writeFileSync(config, `${lines.join("\n")}\n`);
 });
 
-afterAll(() => {
-  for (const server of servers) server.close();
+afterAll(async () => {
+  await lab.destroy();
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -45,72 +49,77 @@ async function hold(secrets: Record<string, string>): Promise<void> {
 }
 
 /** On a host that knows production's names: they lead to its proxy. */
-function drill(): { code: number | null; output: string } {
-  const words = ["drill", "isolation", repository, "--config", config];
+function drill(): Drill {
+  const words = ["drill", "isolation", REPOSITORY, "--config", config];
   const mount = `mount --bind ${directory}/hosts /etc/hosts && exec "$@"`;
-  const command = ["--mount", "sh", "-c", mount, "sh", process.execPath, join(ROOT, "agent/main.ts"), ...words];
-  const { status, stdout, stderr } = spawnSync("unshare", command, { encoding: "utf8" });
-  return { code: status, output: stdout + stderr };
+  const program = [process.execPath, join(ROOT, "agent/main.ts"), ...words];
+  const command = [`--net=${host.namespace}`, "unshare", "--mount", "sh", "-c", mount, "sh", ...program];
+  const { status, stdout, stderr } = spawnSync("nsenter", command, { encoding: "utf8" });
+  const record = JSON.parse(readFileSync(join(directory, "state", "drill-isolation.json"), "utf8")) as {
+    probes: { what: string; result: string }[];
+  };
+  const results = new Map(record.probes.map(({ what, result }) => [what, result]));
+  return { code: status, output: stdout + stderr, results };
 }
 
-function listen(port: number, address: string): Promise<Server> {
-  return new Promise((resolve) => {
-    const server = createServer((socket) => socket.destroy());
-    servers.push(server);
-    server.listen(port, address, () => resolve(server));
-  });
-}
-
-test("what is closed holds, and is written down", async () => {
+test("without a firewall a production on which nothing listens is not taken for a closed one", async () => {
   await hold({ "/stage/app/PASSWORD": "canary" });
-  const { code, output } = drill();
+  const { code, output, results } = drill();
+  expect(output).toContain("unguarded: vm-data/postgres-app at 10.0.0.30:5432: the host itself answers");
+  expect(output).toContain("unguarded: gossip of vm-edge at 10.0.0.10:7947");
+  expect(output).toMatch(/^unguarded: no firewall stands between/m);
+  expect([...results.values()].filter((result) => result === "broken")).toEqual([]);
+  expect(code).toBe(3);
+});
+
+test("with the shipped firewall all holds, and is written down; what stage may call and cannot reach is no breach", async () => {
+  host.load(readFirewall("stage"));
+  await host.listen(443);
+  const missed = drill();
+  expect(missed.output).toContain(
+    "missed: vm-control/stalwart-mail as mail.breakpilot.com:587, which is allowed: it should take connections from this host: ECONNREFUSED",
+  );
+  expect(missed.code).toBe(1);
+  // Everything listens on every address: the proxy's doors, past them, databases, gossip, SSH.
+  await host.listen(587, 80, 8443, 5432, 3306, 7947, 22);
+  await host.ask({ do: "listen", port: 53, udp: true });
+  const { code, output, results } = drill();
   expect(output).toMatch(
-    /stage \(stage\): \d+ held, 0 broken, 0 not tried; 2 allowed and reachable, 0 allowed and not reachable/,
+    /stage \(stage\): \d+ held, 0 broken, 0 unguarded, 0 not tried; 2 allowed and reachable, 0 allowed and not reachable/,
   );
   expect(output).toContain("allowed: vm-edge/keycloak-26 as auth.breakpilot.com:443");
   expect(output).toContain("allowed: vm-control/stalwart-mail as mail.breakpilot.com:587");
   expect(code).toBe(0);
-  const record = JSON.parse(readFileSync(join(directory, "state", "drill-isolation.json"), "utf8")) as {
-    probes: { what: string }[];
-  };
-  const tried = record.probes.map(({ what }) => what).join("\n");
+  const tried = [...results.keys()].join("\n");
   expect(tried).toMatch(/secret \/prod\/tenant-registry\/DB_PASSWORD|secret \/prod\//);
   for (const database of ["vm-data/postgres-app", "vm-control/mariadb", "vm-data/mongodb"])
     expect(tried).toContain(database);
-  // Past the proxy that counts stage's requests, and everything else that production publishes.
-  for (const at of ["vm-edge/keycloak-26 at 127.0.0.11:8443", "vm-control/tenant-registry at ", "vm-data/litellm at "])
-    expect(tried).toContain(at);
+  // Past the proxy that counts stage's requests, everything else that production publishes, and its hosts.
+  const more = ["vm-edge/keycloak-26 at 10.0.0.10:8443", "vm-control/tenant-registry at ", "vm-data/litellm at "];
+  more.push("vm-edge/orca-proxy at 10.0.0.10:80", "vm-control/stalwart-mail at 10.0.0.20:587", "SSH of vm-data at ");
+  more.push("gossip of vm-edge at 10.0.0.10:7947", "vm-edge/powerdns-auth at 10.0.0.10:53/udp");
+  for (const at of more) expect(tried).toContain(at);
   expect(tried).not.toContain("/stage/");
+  // The doors are tried by their names alone.
+  expect(tried).not.toMatch(/10\.0\.0\.10:(443|587)/);
 });
 
-test("a secret of production that this host is given, and a database that takes its connections, are found", async () => {
-  const held = JSON.parse(readFileSync(join(directory, "state", "drill-isolation.json"), "utf8")) as {
-    probes: { what: string }[];
-  };
-  const path = held.probes.find(({ what }) => what.startsWith("secret "))?.what.replace("secret ", "") ?? "";
+test("a secret of production that this host is given, and whatever the firewall lets through, are found", async () => {
+  const path = [...drill().results.keys()].find((what) => what.startsWith("secret "))?.replace("secret ", "") ?? "";
   await hold({ [path]: "canary-of-production" });
-  await listen(5432, "127.0.0.13");
-  await listen(8443, "127.0.0.11");
+  host.load(undefined);
   const { code, output } = drill();
   expect(code).toBe(3);
   expect(output).toContain(`broken: secret ${path}`);
-  expect(output).toContain("broken: vm-data/postgres-app at 127.0.0.13:5432");
-  expect(output).toContain("broken: vm-edge/keycloak-26 at 127.0.0.11:8443: it takes connections from this host");
+  for (const at of ["vm-data/postgres-app at 10.0.0.30:5432", "vm-edge/keycloak-26 at 10.0.0.10:8443"])
+    expect(output).toContain(`broken: ${at}: it takes connections from this host`);
+  expect(output).toContain("broken: gossip of vm-control at 10.0.0.20:7947");
+  expect(output).toContain("broken: vm-edge/powerdns-auth at 10.0.0.10:53/udp: it answers this host");
   expect(output).not.toContain("canary");
 });
 
-test("what stage may call and cannot reach is said, and is no breach", async () => {
-  await hold({});
-  for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve));
-  await listen(443, "127.0.0.11");
-  const { code, output } = drill();
-  expect(output).toContain(
-    "missed: vm-control/stalwart-mail as mail.breakpilot.com:587, which is allowed: it should take connections from this host: ECONNREFUSED",
-  );
-  expect(code).toBe(1);
-});
-
 test("a provider that cannot be asked is not taken for one that refuses", () => {
+  host.load(readFirewall("stage"));
   writeFileSync(file, "damaged", { mode: 0o600 });
   const { code, output } = drill();
   expect(code).toBe(1);
@@ -118,15 +127,7 @@ test("a provider that cannot be asked is not taken for one that refuses", () => 
 });
 
 test("a node that fleet.toml does not know is refused", () => {
-  const run = spawnSync(process.execPath, [
-    join(ROOT, "agent/main.ts"),
-    "drill",
-    "isolation",
-    repository,
-    "--config",
-    config,
-    "--node",
-    "nope",
-  ]);
+  const words = ["drill", "isolation", REPOSITORY, "--config", config, "--node", "nope"];
+  const run = spawnSync(process.execPath, [join(ROOT, "agent/main.ts"), ...words]);
   expect(run.stderr.toString()).toContain("says no realm of nope");
 });

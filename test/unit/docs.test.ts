@@ -91,7 +91,8 @@ describe("examples", () => {
 
   test("host files that the text names are the ones the shipped configuration names", () => {
     const named = [...readme.text.matchAll(/\/etc\/orca\/[\w.-]+/g)].map(([path]) => path);
-    const shipped = readFileSync(join(ROOT, "host-config/agent.toml"), "utf8");
+    const files = ["host-config/agent.toml", "systemd/orca-firewall.service"];
+    const shipped = files.map((file) => readFileSync(join(ROOT, file), "utf8")).join("\n");
     expect([...new Set(named)].filter((path) => !shipped.includes(path))).toEqual([]);
   });
 });

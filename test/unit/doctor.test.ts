@@ -3,7 +3,7 @@
 import { describe, expect, test } from "vitest";
 
 import { examine } from "../../agent/doctor/checks.ts";
-import type { FileFact, HostView } from "../../agent/doctor/facts.ts";
+import type { FileFact, FirewallFact, HostView } from "../../agent/doctor/facts.ts";
 import type { Finding } from "../../agent/doctor/finding.ts";
 import { policySchema } from "../../shared/policy.ts";
 
@@ -53,6 +53,19 @@ const GOOD: HostView = {
   agents: [{ pid: 812, coreLimit: "0", coreFiltered: true }],
   swaps: [{ name: "/dev/zram0", type: "partition" }],
   clock: { keptBy: "systemd-timesyncd" },
+  firewall: {
+    realm: "stage",
+    others: [
+      { node: "vm-edge", realm: "prod", address: "10.0.0.10" },
+      { node: "vm-six", realm: "prod", address: "fd00::10" },
+    ],
+    loaded: {
+      kind: "yes",
+      others: [{ addr: "10.0.0.0", len: 24 }, "203.0.113.10", { from: "fd00::1", to: "fd00::ff" }],
+    },
+    file: "/etc/orca/firewall.nft",
+    atBoot: true,
+  },
 };
 
 function find(changes: Partial<HostView>): Finding[] {
@@ -65,12 +78,14 @@ test("a host that is as it should be has nothing but what is fine, and each chec
   expect([...checks].toSorted()).toEqual(
     [
       ...["bootstrap files", "clock", "core files of services", "core files of the agent", "delivery in memory"],
+      "firewall between realms",
       ...["keys and credentials", "last known secrets", "policy", "provider", "secrets in variables", "swap"],
     ].toSorted(),
   );
 });
 
 const { provider, policy } = GOOD;
+const firewall = GOOD.firewall as FirewallFact;
 const ROWS: [name: string, changes: Partial<HostView>, severity: string, what: RegExp, fix: RegExp][] = [
   [
     "a secret in a variable",
@@ -209,6 +224,48 @@ const ROWS: [name: string, changes: Partial<HostView>, severity: string, what: R
     /tmpfs/,
   ],
   [
+    "no firewall on a host of stage",
+    { firewall: { ...firewall, loaded: { kind: "no" } } },
+    "fail",
+    /no table inet orca_isolation is loaded/,
+    /firewall\/stage\.nft \/etc\/orca\/firewall\.nft.*systemctl enable --now orca-firewall/,
+  ],
+  [
+    "no firewall on a host of production",
+    { firewall: { ...firewall, realm: "prod", loaded: { kind: "no" } } },
+    "fail",
+    /no table/,
+    /firewall\/production\.nft /,
+  ],
+  [
+    "a firewall that does not know a machine",
+    { firewall: { ...firewall, others: [...firewall.others, { node: "vm-new", realm: "prod", address: "10.0.9.1" }] } },
+    "fail",
+    /does not know vm-new of prod \(10\.0\.9\.1\)/,
+    /^add 10\.0\.9\.1 to .*systemctl reload orca-firewall$/,
+  ],
+  [
+    "a firewall that does not know an IPv6 machine",
+    { firewall: { ...firewall, loaded: { kind: "yes", others: [{ addr: "10.0.0.0", len: 8 }] } } },
+    "fail",
+    /does not know vm-six of prod \(fd00::10\)/,
+    /^add fd00::10 to /,
+  ],
+  [
+    "a firewall that a boot does not load",
+    { firewall: { ...firewall, atBoot: false } },
+    "warn",
+    /nothing will load \/etc\/orca\/firewall\.nft/,
+    /systemctl enable --now orca-firewall/,
+  ],
+  [
+    "a firewall that cannot be looked at",
+    { firewall: { ...firewall, loaded: { kind: "unknown", trouble: "nft is not installed" } } },
+    "warn",
+    /nft is not installed/,
+    /apt-get install nftables/,
+  ],
+  [
     "an agent that may write a core",
     { agents: [{ pid: 7, coreLimit: "unlimited", coreFiltered: true }] },
     "warn",
@@ -278,4 +335,12 @@ test("a tmpfs that is kept out of swap needs none to be gone", () => {
 test("a host without a provider is asked nothing about one", () => {
   const none = { ...provider, kind: "none", location: "", skewMs: undefined } as const;
   expect(find({ provider: none, sealed: undefined })).toEqual([]);
+});
+
+test("a fleet of one realm, or none that is known, needs no firewall", () => {
+  const words = [undefined, { ...firewall, others: [], loaded: { kind: "no" } as const, atBoot: false }];
+  for (const entry of words) {
+    const checks = examine({ ...GOOD, firewall: entry }).map(({ check }) => check);
+    expect(checks).not.toContain("firewall between realms");
+  }
 });

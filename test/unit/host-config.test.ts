@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 
 import { expect, test } from "vitest";
 
+import { FIREWALL_FILE } from "../../agent/host/firewall-facts.ts";
 import { agentConfigSchema } from "../../shared/agent-config.ts";
 import { parseToml } from "../../shared/parse-toml.ts";
 import { policySchema } from "../../shared/policy.ts";
@@ -89,9 +90,42 @@ test("the version that the agent says is the package's", () => {
 
 test("every file of host-config/ and systemd/ is looked at by a test", () => {
   const files = readdirSync(`${root}host-config`, { recursive: true, encoding: "utf8" }).toSorted();
-  // The workflow is run by test/scenario/ci-workflow.test.ts.
-  expect(files).toEqual(["agent.toml", "ci", "ci/orca.yaml", "daemon.json", "policy-stage.toml", "policy.toml"]);
-  expect(readdirSync(`${root}systemd`)).toEqual(["orca-agent.service"]);
+  // The workflow is run by test/scenario/ci-workflow.test.ts, the firewall by test/fleet/wall.test.ts.
+  const firewall = ["firewall", "firewall/production.nft", "firewall/stage.nft"];
+  expect(files).toEqual([
+    ...["agent.toml", "ci", "ci/orca.yaml", "daemon.json", ...firewall, "policy-stage.toml", "policy.toml"],
+  ]);
+  expect(readdirSync(`${root}systemd`).toSorted()).toEqual(["orca-agent.service", "orca-firewall.service"]);
+});
+
+test("the firewall files flush nothing but their own table, and name the same doors and metadata addresses", () => {
+  const [stage, production] = ["stage", "production"].map((side) => read(`host-config/firewall/${side}.nft`));
+  const defines = (text = ""): string[] => text.match(/^define (doors|metadata)6? .*$/gm) ?? [];
+  expect(defines(stage)).toHaveLength(4);
+  expect(defines(stage).toSorted()).toEqual(defines(production).toSorted());
+  for (const text of [stage, production]) {
+    const code = (text ?? "").replaceAll(/#.*$/gm, "");
+    expect(code).not.toMatch(/flush/);
+    expect(code.match(/\btable .*$/gm)).toEqual([
+      ...["table inet orca_isolation", "table inet orca_isolation", "table inet orca_isolation {"],
+    ]);
+  }
+});
+
+test("the firewall's addresses are those of the topology that it is written for", () => {
+  const fleet = read("test/topologies/breakpilot/orca/fleet.toml");
+  const addresses = [...fleet.matchAll(/^address\s+= "10\.0\.(\d+)\.\d+"/gm)].map(([, network]) => network);
+  expect(addresses).toEqual(["0", "0", "0", "1"]);
+  expect(read("host-config/firewall/stage.nft")).toMatch(/^define production {2}= 10\.0\.0\.0\/24$/m);
+  expect(read("host-config/firewall/production.nft")).toMatch(/^define stage {2}= 10\.0\.1\.0\/24$/m);
+});
+
+test("the firewall's unit loads the file that doctor names, before the network and the engine", () => {
+  const unit = read("systemd/orca-firewall.service");
+  expect(unit).toContain(`ExecStart=/usr/sbin/nft -f ${FIREWALL_FILE}\n`);
+  expect(unit).toMatch(/^Before=network-pre\.target docker\.service /m);
+  // Who is wanted by this target is looked for by doctor.
+  expect(unit).toContain("WantedBy=sysinit.target\n");
 });
 
 test("a webhook or a status token without a forge, and a port that is none, are refused with what to write", async () => {
