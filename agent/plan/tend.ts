@@ -7,6 +7,7 @@ import { fileKey, type ObservedContainer } from "../../shared/observed-state.ts"
 import type { DesiredFile } from "../../shared/desired-state.ts";
 import type { Cause, Step } from "../../shared/step.ts";
 import { rememberUnhealthy } from "./remember.ts";
+import { askRestart } from "./start.ts";
 import { describeRotation, explainReplacement, listRotatedIn } from "./replacement.ts";
 import {
   buildFileSteps,
@@ -19,8 +20,8 @@ import {
 } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
 
-/** A scene whose current container runs. */
-type Running = Scene & { current: ObservedContainer };
+/** A scene whose current container runs; `waited` where it has been waiting to start anew. */
+type Running = Scene & { current: ObservedContainer; waited: ServiceMemory["waiting"] };
 
 type Rule = (scene: Running) => Decision | undefined;
 
@@ -44,8 +45,9 @@ export function tendRunning(scene: Scene): Decision | undefined {
   const { current, memory } = scene;
   if (current === undefined || (current.status !== "running" && current.status !== "paused")) return undefined;
   // It runs and nothing is in flight, so an end of it from here on was not asked for.
-  const { stopping: _stopping, waiting: _waiting, startAsked: _startAsked, ...kept } = memory;
-  const running: Running = { ...scene, current, memory: resetBackoff(scene, rememberApplied(scene, kept)) };
+  const { stopping: _stopping, waiting, startAsked: _startAsked, ...kept } = memory;
+  const begun = resetBackoff(scene, rememberApplied(scene, kept));
+  const running: Running = { ...scene, current, memory: begun, waited: waiting };
   for (const rule of RULES) {
     const decision = rule(running);
     if (decision !== undefined) return holdUntilRetry(running, decision);
@@ -58,9 +60,11 @@ function holdUntilRetry(scene: Running, decision: Decision): Decision {
   const failure = scene.memory.failure;
   if (decision.operation === undefined || failure === undefined) return decision;
   if (failure.fingerprint !== scene.desired.fingerprint || scene.world.nowMs >= failure.nextMs) return decision;
-  const shown = describeRunning(scene);
+  const { release, ...shown } = describeRunning(scene);
   const notes = [...(shown.notes ?? []), `${decision.operation.cause.detail}: ${failure.message}`];
-  return { ...shown, memory: scene.memory, notes, retryMs: failure.nextMs };
+  // A release that has not got what it should have is not recorded as good.
+  const settled = shown.settled === true && release === undefined;
+  return { ...shown, memory: scene.memory, notes, retryMs: failure.nextMs, settled };
 }
 
 /** A container that was just started has seen its files as they are; one that is adopted is taken at its word. */
@@ -202,9 +206,12 @@ function deliverFiles(scene: Running): Decision | undefined {
   const { detail } = cause;
   const stale = memory.applied?.stale === true || isAnyFileLost(scene);
   if (changed.length > 0 && (stale || changed.some((file) => file.onChange === "restart"))) {
-    const next = { ...memory, stopping: current.id };
+    const asked = askRestart({ ...scene, memory: { ...memory, ...(scene.waited && { waiting: scene.waited }) } });
+    if (!asked.go) return waitInPlace(scene, detail, asked.decision);
+    const next = { ...asked.memory, stopping: current.id };
     const operation = buildOperation(scene, cause, [...steps, ...buildRestart(scene)]);
-    return { state: "starting", reason: detail, memory: next, operation };
+    const { notes, start } = asked;
+    return { state: "starting", reason: detail, memory: next, notes, start, operation };
   }
   const tells = changed.flatMap((file): Step[] => {
     if (file.onChange === "restart") return [];
@@ -216,7 +223,18 @@ function deliverFiles(scene: Running): Decision | undefined {
   const unique = [...new Map(tells.map((step) => [JSON.stringify(step), step])).values()];
   const operation = buildOperation(scene, cause, [...steps, ...unique]);
   const applied = { container: "", files: told, ...memory.applied, ...(stale ? { stale } : {}) };
-  return { ...describeRunning(scene), memory: { ...memory, applied }, operation };
+  if (changed.length === 0) return { ...describeRunning(scene), memory: { ...memory, applied }, operation };
+  // Its health says something of the new content from now on.
+  const since = { ...memory, intentMs: world.nowMs };
+  return { ...describeRunning({ ...scene, memory: since }), memory: { ...since, applied }, operation };
+}
+
+/** It runs with what it has until the gate lets it start with what is new; that it is well says nothing of that. */
+function waitInPlace(scene: Running, detail: string, held: Decision): Decision {
+  const { release: _release, ...shown } = describeRunning(scene);
+  const reason = `${shown.reason}; it starts anew (${detail}) when it may: ${held.reason}`;
+  const { waitingFor = [], memory, nextMs } = held;
+  return { ...shown, ...(nextMs === undefined ? {} : { nextMs }), reason, waitingFor, memory, settled: false };
 }
 
 function explainDelivery({ desired, memory }: Running, changed: readonly DesiredFile[]): Cause {
@@ -243,8 +261,16 @@ function removeOld(scene: Running): Decision | undefined {
       !(other.status === "running" && standsBehind(desired, other)),
   );
   if (old.length === 0) return undefined;
-  const cause = { ...explainReplacement(scene), detail: "its spec was replaced" };
+  const cause = explainRemoval(explainReplacement(scene), running.settled === true);
   return { ...running, operation: buildOperation(scene, cause, old.flatMap(buildRemoval)) };
+}
+
+/** Why older containers go, in words that stand for themselves: they end the story of a release. */
+function explainRemoval(cause: Cause, settled: boolean): Cause {
+  const what = settled
+    ? "it has settled with that, and the container before it is removed"
+    : "a container that no rollback could want is removed";
+  return { ...cause, detail: `${cause.detail}: ${what}` };
 }
 
 /** A running container that needs nothing: its health, and whether it has settled. */
