@@ -85,6 +85,11 @@ export class DesiredBuilder {
     this.#standings = standings;
   }
 
+  /** True where how services stand now may give another one its turn: then the next turn should not wait. */
+  get isOutdated(): boolean {
+    return this.#built !== undefined && !this.needsAdoption && this.#built.key !== this.#key([]);
+  }
+
   /** Takes new settings, such as a changed policy. */
   configure(settings: DesiredSettings): void {
     this.#settings = settings;

@@ -118,7 +118,8 @@ export class Reconciler {
     const cold = coldStarts.look(this.#world, planned);
     this.#remember(planned, built);
     peers.tell(this.#world, planned, cold);
-    monitor.watch(selectTargets(desired, observed.engine), selectEndpoints(desired, observed.engine));
+    const { engine } = observed;
+    monitor.watch(selectTargets(desired, engine), selectEndpoints(desired, engine, planned.memory.services));
     executor.cancel(planned.cancel);
     executor.begin(planned.operations, (hash) => desired.contents.get(hash) ?? store.findContent(hash));
     this.#report(planned, { startedMs, observed, desired, source: built.source });
@@ -236,6 +237,7 @@ export class Reconciler {
   }
 
   #nextDelayMs(planned: Plan, built: BuiltState): number {
+    if (this.#parts.builder.isOutdated) return 0;
     const nowMs = this.#parts.clock.nowMs();
     const waits = [planned.nextMs, built.source.retryMs, built.nextMs].flatMap((at) =>
       at === undefined ? [] : [at - nowMs],

@@ -167,7 +167,13 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   const all = [...acceptance.services.values(), ...others];
   const held = parsed.held !== undefined;
   const accepted = [...acceptance.services.values()];
-  const { rotation, choices } = await chooseEach(accepted, { ...input, fleet: fleet.fleet, before, services: all, held });
+  const { rotation, choices } = await chooseEach(accepted, {
+    ...input,
+    fleet: fleet.fleet,
+    before,
+    services: all,
+    held,
+  });
   for (const [name, choice] of choices) {
     if (choice.objection !== undefined) objections.set(name, choice.objection);
     if (choice.service !== undefined) services.set(name, choice.service);
@@ -179,7 +185,9 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   const { notes } = acceptance;
   const interests = selectInterests(input.settings.node, all);
   const why = parsed.held;
-  const rotating = new Map(Object.entries(kept).flatMap(([name, { rotation: mark }]) => (mark ? [[name, mark.paths]] : [])));
+  const rotating = new Map(
+    Object.entries(kept).flatMap(([name, { rotation: mark }]) => (mark ? [[name, mark.paths]] : [])),
+  );
   const said = { rotating, rotationNotes: rotation.notes, notes };
   const parts = { services, objections, ...said, contents, held: why, interests };
   const desired = buildState(input, fleet.fleet, parts);

@@ -8,12 +8,7 @@ import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { locateFindings } from "../../shared/parse-toml.ts";
 import { describeProblem } from "../../shared/problem.ts";
-import {
-  nameContent,
-  readRenderedHash,
-  STAND_IN_FACTS,
-  type TemplateRecipe,
-} from "../../shared/secret-facts.ts";
+import { nameContent, readRenderedHash, STAND_IN_FACTS, type TemplateRecipe } from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { type AcceptedManifest, keepText } from "./accept.ts";
 import { type ClosureFault, findClosureFaults } from "./bootstrap-closure.ts";

@@ -10,7 +10,13 @@ import { compareText, type Finding } from "../../shared/problem.ts";
 import type { RemoteService } from "./constraints.ts";
 import { buildCaps, buildContainerSpec } from "./container-spec.ts";
 import { buildFront } from "./front.ts";
-import { holdsSecret, nameVersion, readSecretHash, SECRETS_DIRECTORY, STAND_IN_VERSION } from "../../shared/secret-facts.ts";
+import {
+  holdsSecret,
+  nameVersion,
+  readSecretHash,
+  SECRETS_DIRECTORY,
+  STAND_IN_VERSION,
+} from "../../shared/secret-facts.ts";
 import { buildFiles, buildSecretFiles } from "./delivered-files.ts";
 import type { SecretChoice } from "./secret-choice.ts";
 import { parseOrigin } from "./moves.ts";

@@ -93,7 +93,10 @@ function takeTurns(
     }
     held.push(entry);
     const why = shares(entry, before) ? "takes it first" : `takes a new value of ${list(before.paths)} first`;
-    say(service, `waits with the new value of ${list(paths)}: ${before.service} ${why}, see orca why ${before.service}`);
+    say(
+      service,
+      `waits with the new value of ${list(paths)}: ${before.service} ${why}, see orca why ${before.service}`,
+    );
   }
 }
 

@@ -51,7 +51,16 @@ function planReachable(world: World, answered: Reachable): Plan {
     (left, right) => compareText(left.service, right.service) || compareText(left.id, right.id),
   );
   const engine = { ...answered, containers };
-  const draft: Draft = { operations: [], cancel: [], newExits: [], newReleases: [], views: [], standings: new Map(), memory: {}, nextMs: [] };
+  const draft: Draft = {
+    operations: [],
+    cancel: [],
+    newExits: [],
+    newReleases: [],
+    views: [],
+    standings: new Map(),
+    memory: {},
+    nextMs: [],
+  };
   const node = planNode(world, engine);
   draft.operations.push(...node.operations);
   if (node.failure !== undefined) draft.nextMs.push(node.failure.nextMs);
@@ -74,16 +83,7 @@ function planReachable(world: World, answered: Reachable): Plan {
     ...(Object.keys(fronts.lanes).length === 0 ? {} : { lanes: fronts.lanes }),
     ...(node.failure === undefined ? {} : { nodeFailure: node.failure }),
   };
-  const cancelRemoved = world.observed.operations
-    .filter(({ lane }) => {
-      const service = findLaneService(lane);
-      return (
-        lane !== NODE_LANE &&
-        !world.desired.services.has(service) &&
-        !removals.views.some((view) => view.name === service)
-      );
-    })
-    .map(({ lane }) => lane);
+  const cancelRemoved = listRemoved(world, removals.views);
   const named = nameCycles(world, [...draft.views, ...removals.views, ...viewObjections(world, draft.views)]);
   const nextMs = [...draft.nextMs, ...(removals.nextMs === undefined ? [] : [removals.nextMs])];
   return {
@@ -97,6 +97,15 @@ function planReachable(world: World, answered: Reachable): Plan {
     notes: [...world.desired.notes, ...node.notes, ...fronts.notes, ...named.notes],
     nextMs: nextMs.length === 0 ? undefined : Math.min(...nextMs),
   };
+}
+
+/** Lanes whose service is not wanted any more, and is not being removed. */
+function listRemoved(world: World, removed: readonly ServiceView[]): string[] {
+  const lanes = world.observed.operations.map(({ lane }) => lane);
+  return lanes.filter((lane) => {
+    const service = findLaneService(lane);
+    return lane !== NODE_LANE && !world.desired.services.has(service) && !removed.some((view) => view.name === service);
+  });
 }
 
 /** What collects while the services are gone through. */

@@ -59,7 +59,12 @@ function listRotated(before: ContainerSpec, after: ContainerSpec): string[] {
 function listSpecVersions({ secretEnv = {}, secretFiles = {}, bootstrapFile, files = [] }: ContainerSpec): string[] {
   const mounted = files.flatMap(({ hash }) => (hash === undefined ? [] : listHashVersions(hash)));
   const delivered = Object.values(secretFiles).filter((name) => splitVersion(name).version !== "");
-  return [...Object.values(secretEnv), ...delivered, ...(bootstrapFile === undefined ? [] : [bootstrapFile]), ...mounted];
+  return [
+    ...Object.values(secretEnv),
+    ...delivered,
+    ...(bootstrapFile === undefined ? [] : [bootstrapFile]),
+    ...mounted,
+  ];
 }
 
 function listNewPaths(before: readonly string[], after: readonly string[]): string[] {

@@ -23,6 +23,9 @@ export function describeStanding({ world, desired, wanted }: Scene, decision: De
     return back.uid === undefined && back.wanted === wanted.fingerprint
       ? { ...standing, fault: { reason: back.reason, wentBack: true } }
       : standing;
-  if (!IN_TROUBLE.has(state) || isExcused(memory, world, desired)) return standing;
-  return { ...standing, fault: { reason, wentBack: false } };
+  // Between two tries it may look well; its failures since it was given this are counted.
+  const hasFailed = IN_TROUBLE.has(state) || memory.attempt > 0;
+  if (settled || !hasFailed || isExcused(memory, world, desired)) return standing;
+  const said = IN_TROUBLE.has(state) ? reason : `it has failed ${memory.attempt} times`;
+  return { ...standing, fault: { reason: said, wentBack: false } };
 }

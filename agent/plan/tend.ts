@@ -1,27 +1,14 @@
 // What to do about a container that runs: drift put right in place, unhealthy restarted, settled recorded as good. Pure.
 
 import { listAliases } from "../../shared/container-spec.ts";
-import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
-import { fileKey, type ObservedContainer } from "../../shared/observed-state.ts";
-import type { DesiredFile } from "../../shared/desired-state.ts";
 import type { Cause, Step } from "../../shared/step.ts";
+import { deliverFiles } from "./deliver.ts";
 import { rememberUnhealthy } from "./remember.ts";
-import { askRestart } from "./start.ts";
-import { describeRotation, explainReplacement, listRotatedIn } from "./replacement.ts";
-import {
-  buildFileSteps,
-  buildOperation,
-  buildRemoval,
-  buildStop,
-  describeCaps,
-  sameCaps,
-  standsBehind,
-} from "./steps.ts";
+import { explainReplacement } from "./replacement.ts";
+import { buildRestart, describeRunning, isLoweringUnsafe, type Running } from "./running.ts";
+import { buildOperation, buildRemoval, buildStop, describeCaps, sameCaps, standsBehind } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
-
-/** A scene whose current container runs; `waited` where it has been waiting to start anew. */
-type Running = Scene & { current: ObservedContainer; waited: ServiceMemory["waiting"] };
 
 type Rule = (scene: Running) => Decision | undefined;
 
@@ -36,9 +23,6 @@ const RULES: readonly Rule[] = [
   deliverFiles,
   removeOld,
 ];
-
-/** Lowering a cap is safe while usage less inactive file cache is at most this share of the new cap (contract, section 5). */
-const SAFE_SHARE = 0.9;
 
 /** Decides about a running container; undefined when it does not run. */
 export function tendRunning(scene: Scene): Decision | undefined {
@@ -145,10 +129,6 @@ function restartAsked(scene: Running): Decision | undefined {
   };
 }
 
-function buildRestart({ desired, current }: Running): Step[] {
-  return [buildStop(desired, current), { kind: "start-container", service: desired.name, container: current.id }];
-}
-
 function restartUnhealthy(scene: Running): Decision | undefined {
   const { health, desired, memory, current, world } = scene;
   if (health?.status !== "unhealthy" || desired.restart.policy === "never") return undefined;
@@ -190,66 +170,6 @@ function correctCaps(scene: Running): Decision | undefined {
   return { ...describeRunning(scene), operation: buildOperation(scene, { kind: "drift", detail }, steps) };
 }
 
-function isLoweringUnsafe({ desired, current }: Running): boolean {
-  if (desired.caps.memoryBytes >= current.caps.memoryBytes && current.caps.memoryBytes !== 0) return false;
-  return (current.workingSetBytes ?? 0) > desired.caps.memoryBytes * SAFE_SHARE;
-}
-
-/** New content goes into the files in place; then the service is told, in the way its manifest says. */
-function deliverFiles(scene: Running): Decision | undefined {
-  const { desired, memory, current, world } = scene;
-  const told = memory.applied?.files ?? {};
-  const changed = desired.files.filter((file) => told[file.target] !== file.hash);
-  const steps = buildFileSteps(desired, world.observed, current.id);
-  if (changed.length === 0 && steps.length === 0) return undefined;
-  const cause = explainDelivery(scene, changed);
-  const { detail } = cause;
-  const stale = memory.applied?.stale === true || isAnyFileLost(scene);
-  if (changed.length > 0 && (stale || changed.some((file) => file.onChange === "restart"))) {
-    const asked = askRestart({ ...scene, memory: { ...memory, ...(scene.waited && { waiting: scene.waited }) } });
-    if (!asked.go) return waitInPlace(scene, detail, asked.decision);
-    const next = { ...asked.memory, stopping: current.id };
-    const operation = buildOperation(scene, cause, [...steps, ...buildRestart(scene)]);
-    const { notes, start } = asked;
-    return { state: "starting", reason: detail, memory: next, notes, start, operation };
-  }
-  const tells = changed.flatMap((file): Step[] => {
-    if (file.onChange === "restart") return [];
-    const container = { service: desired.name, container: current.id };
-    return "signal" in file.onChange
-      ? [{ kind: "signal-container", ...container, signal: file.onChange.signal }]
-      : [{ kind: "exec-in-container", ...container, command: file.onChange.exec }];
-  });
-  const unique = [...new Map(tells.map((step) => [JSON.stringify(step), step])).values()];
-  const operation = buildOperation(scene, cause, [...steps, ...unique]);
-  const applied = { container: "", files: told, ...memory.applied, ...(stale ? { stale } : {}) };
-  if (changed.length === 0) return { ...describeRunning(scene), memory: { ...memory, applied }, operation };
-  // Its health says something of the new content from now on.
-  const since = { ...memory, intentMs: world.nowMs };
-  return { ...describeRunning({ ...scene, memory: since }), memory: { ...since, applied }, operation };
-}
-
-/** It runs with what it has until the gate lets it start with what is new; that it is well says nothing of that. */
-function waitInPlace(scene: Running, detail: string, held: Decision): Decision {
-  const { release: _release, ...shown } = describeRunning(scene);
-  const reason = `${shown.reason}; it starts anew (${detail}) when it may: ${held.reason}`;
-  const { waitingFor = [], memory, nextMs } = held;
-  return { ...shown, ...(nextMs === undefined ? {} : { nextMs }), reason, waitingFor, memory, settled: false };
-}
-
-function explainDelivery({ desired, memory }: Running, changed: readonly DesiredFile[]): Cause {
-  const { revision } = desired;
-  if (changed.length === 0) return { kind: "drift", detail: "its delivered files were changed by hand", revision };
-  const told = memory.applied?.files ?? {};
-  const rotated = changed.map(({ target, hash }) => listRotatedIn(told[target] ?? "", hash));
-  if (rotated.every((paths) => paths.length > 0)) return describeRotation([...new Set(rotated.flat())]);
-  return { kind: "config", detail: `new content in ${changed.map((file) => file.target).join(", ")}`, revision };
-}
-
-function isAnyFileLost({ desired, world }: Running): boolean {
-  return desired.files.some((file) => !world.observed.files.has(fileKey(desired.name, desired.specHash, file.target)));
-}
-
 /** Once settled, containers of older specs go; before that only those that no rollback could want. */
 function removeOld(scene: Running): Decision | undefined {
   const { others, desired } = scene;
@@ -271,48 +191,4 @@ function explainRemoval(cause: Cause, settled: boolean): Cause {
     ? "it has settled with that, and the container before it is removed"
     : "a container that no rollback could want is removed";
   return { ...cause, detail: `${cause.detail}: ${what}` };
-}
-
-/** A running container that needs nothing: its health, and whether it has settled. */
-function describeRunning(scene: Running): Decision {
-  const { health, desired, world, memory, current } = scene;
-  const notes = memory.ungated === undefined ? [] : [memory.ungated];
-  if (isLoweringUnsafe(scene)) {
-    const used = Math.round((current.workingSetBytes ?? 0) / 2 ** 20);
-    notes.push(
-      `the memory cap is lowered at the next start: ${used} MiB are in use, more than 90 % of ${describeCaps(desired.caps)}`,
-    );
-  }
-  if (health === undefined) return { state: "starting", reason: "not probed yet", memory, notes };
-  if (health.status !== "healthy") return { state: health.status, reason: health.message, memory, notes };
-  const sinceMs = Math.max(memory.healthy?.sinceMs ?? health.sinceMs, memory.intentMs ?? 0);
-  const healthyMs = world.nowMs - sinceMs;
-  const left = desired.update.settle - healthyMs;
-  if (left > 0) {
-    const reason = `healthy for ${describeDuration(healthyMs)}, settled in ${describeDuration(left)}`;
-    return { state: "healthy", reason, memory, notes, nextMs: world.nowMs + left, settled: false };
-  }
-  if (memory.release?.fingerprint === desired.fingerprint) {
-    return { state: "healthy", reason: health.message, memory, notes, settled: true };
-  }
-  // Not yet unhealthy, but its last probe failed: that is nothing to go back to later.
-  if (health.failures > 0) {
-    const nextMs = world.nowMs + (desired.health?.interval ?? 1_000);
-    return {
-      state: "healthy",
-      reason: `not recorded as good: ${health.message}`,
-      memory,
-      notes,
-      nextMs,
-      settled: false,
-    };
-  }
-  const release = {
-    fingerprint: desired.fingerprint,
-    specHash: desired.specHash,
-    revision: desired.revision,
-    image: desired.spec.image,
-    settledMs: world.nowMs,
-  };
-  return { state: "healthy", reason: health.message, memory: { ...memory, release }, notes, settled: true, release };
 }

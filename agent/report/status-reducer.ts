@@ -118,7 +118,12 @@ function historyOf(state: ReportState, name: string): ServiceHistory {
 }
 
 function cutView(view: ServiceView): ServiceView {
-  return { ...view, reason: cutCommandOutput(view.reason), notes: view.notes.map(cutCommandOutput), ...cutWayBack(view) };
+  return {
+    ...view,
+    reason: cutCommandOutput(view.reason),
+    notes: view.notes.map(cutCommandOutput),
+    ...cutWayBack(view),
+  };
 }
 
 function cutWayBack({ wentBack }: ServiceView): Pick<ServiceView, "wentBack"> {
