@@ -184,7 +184,6 @@ function keepSecrets(
   { inForce, secrets: { standings } }: ChoiceInput,
 ): Pick<AcceptedService, "secrets" | "rotation"> {
   if (Object.keys(versions).length === 0) return {};
-  // With another manifest it is a release like any other: what fails then need not be the value.
   const isNew = inForce?.services[service]?.text !== accepted.text;
   const before = isNew ? undefined : findMark(service, { inForce, standings });
   const paths = [...new Set([...(before?.paths ?? []), ...rotated])].toSorted();

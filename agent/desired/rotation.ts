@@ -41,8 +41,10 @@ interface Stop {
 
 /** Chooses whose turn it is. A job's next run takes what is newest, whenever it comes. */
 export function chooseRotation(input: RotationInput): Rotation {
-  const marked = input.services.flatMap(({ service }) => {
-    const mark = findMark(service, input);
+  const marked = input.services.flatMap(({ service, accepted }) => {
+    // With another manifest it is a release like any other, and nobody waits for it.
+    const isNew = input.inForce?.services[service]?.text !== accepted.text;
+    const mark = isNew ? undefined : findMark(service, input);
     return mark === undefined ? [] : [{ service, mark }];
   });
   const stops = listStops(marked, input);

@@ -237,6 +237,33 @@ describe("services that share the value", () => {
     expect(notesOf(node, "a")).toContain("since z failed with the new one");
   });
 
+  test("one that fails because what it requires went away says nothing of the value: the other takes it after its turn", async () => {
+    const { node, secrets } = await bringUp({
+      a: taking([LEAKED]),
+      // Looked at often enough to be seen to fail before it has settled.
+      "0z": taking([LEAKED], { top: `requires = ["${AWAY}"]` }).replace("port = 80 }", 'port = 80 }\ninterval = "1s"'),
+    });
+    secrets.set({ [LEAKED]: "new leaked" });
+    await node.clock.advanceUntil(() => valueIn(node, "0z") === "new leaked", 5_000, "the first has it");
+    node.endpoints.delete(AWAY);
+    node.sick.add(node.engine.running("0z")?.id ?? "");
+    expect(await untilNew(node, "a", TURN_MS + 5_000)).toBeGreaterThan(TURN_MS - 5_000);
+    expect(node.view("0z").settled).toBe(false);
+  });
+
+  test("one that gets another manifest in the middle is a release like any other: its failure says nothing of the value", async () => {
+    const { node, secrets } = await bringUp({ a: taking([LEAKED]), c: taking([LEAKED]), "0z": taking([LEAKED]) });
+    secrets.set({ [LEAKED]: "new leaked" });
+    await node.clock.advance(2_000);
+    expect(valueIn(node, "a")).toBe("old leaked");
+    node.engine.images.set("bad:1", { healthyAfterMs: Number.POSITIVE_INFINITY });
+    node.source.set({ "0z": taking([LEAKED], { image: "bad:1" }) });
+    expect(await untilNew(node, "a", 10_000)).toBeLessThan(3_000);
+    await node.until("rolled-back", ["0z"]);
+    await node.clock.advance(60_000);
+    expect([valueIn(node, "a"), valueIn(node, "c"), notesOf(node, "c")]).toEqual(["new leaked", "new leaked", ""]);
+  });
+
   test("one that cannot be given the value as its template stands keeps nobody waiting, and says so", async () => {
     const file = '[[files]]\nsource = "files/app.conf"\ntarget = "/etc/app.conf"\ntemplate = true';
     const templated = taking([LEAKED]).replace("[secrets.env]", `${file}\n[secrets.env]`);
