@@ -31,6 +31,11 @@ interface Probe {
   detail: string;
 }
 
+const NO_ANSWER = "no answer";
+/** How a connection ends that the other side, a router or a firewall has refused. */
+const REFUSALS: ReadonlySet<string> = new Set([
+  ...[NO_ANSWER, "ECONNREFUSED", "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH", "EACCES", "EPERM"],
+]);
 const CONNECT_MS = 3_000;
 const AT_ONCE = 16;
 
@@ -44,6 +49,10 @@ export async function drillIsolation(directory: string, options: DrillOptions): 
     throw new CommandError(`fleet.toml says no realm of ${node}: add [nodes.${node}] with env`);
   const stateDir = config.state.dir;
   const place = { node, stateDir, program: process.argv[1] ?? "" };
+  if (targets.secrets.length + targets.listeners.length === 0)
+    throw new CommandError(
+      `there is nothing to try: ${directory} knows no secret and no port of another realm than ${targets.realm}`,
+    );
   const { provider } = await openSecrets(describeProvider(config.secrets), place);
   const secrets = await probeSecrets(provider, targets.secrets);
   provider?.close();
@@ -90,7 +99,8 @@ async function probeListener({ service, host, port }: ForbiddenListener): Promis
   const what = `${service} at ${host}:${port}`;
   const trouble = await tryConnect(host, port);
   if (trouble === undefined) return { what, result: "broken", detail: "it takes connections from this host" };
-  return { what, result: "held", detail: trouble };
+  // What this host could not even try (no network, no file left, a name that nobody knows) was not refused by anybody.
+  return { what, result: REFUSALS.has(trouble) ? "held" : "unknown", detail: trouble };
 }
 
 async function probeAllowed({ service, host, port }: AllowedCall): Promise<Probe> {
@@ -109,7 +119,7 @@ function tryConnect(host: string, port: number): Promise<string | undefined> {
       resolve(trouble);
     };
     socket.once("connect", () => end(undefined));
-    socket.once("timeout", () => end("no answer"));
+    socket.once("timeout", () => end(NO_ANSWER));
     socket.once("error", (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
   });
 }

@@ -44,11 +44,21 @@ async function hold(secrets: Record<string, string>): Promise<void> {
   );
 }
 
-/** On a host that knows production's names: they lead to its proxy. */
-function drill(): { code: number | null; output: string } {
+/** On a host that knows production's names: they lead to its proxy. With `--net` it has no network at all. */
+function drill(...more: "--net"[]): { code: number | null; output: string } {
   const words = ["drill", "isolation", repository, "--config", config];
   const mount = `mount --bind ${directory}/hosts /etc/hosts && exec "$@"`;
-  const command = ["--mount", "sh", "-c", mount, "sh", process.execPath, join(ROOT, "agent/main.ts"), ...words];
+  const command = [
+    "--mount",
+    ...more,
+    "sh",
+    "-c",
+    mount,
+    "sh",
+    process.execPath,
+    join(ROOT, "agent/main.ts"),
+    ...words,
+  ];
   const { status, stdout, stderr } = spawnSync("unshare", command, { encoding: "utf8" });
   return { code: status, output: stdout + stderr };
 }
@@ -108,6 +118,29 @@ test("what stage may call and cannot reach is said, and is no breach", async () 
     "missed: vm-control/stalwart-mail as mail.breakpilot.com:587, which is allowed: it should take connections from this host: ECONNREFUSED",
   );
   expect(code).toBe(1);
+});
+
+test("what could not be tried at all is not taken for refused: without a network nothing holds", async () => {
+  await hold({});
+  const { code, output } = drill("--net");
+  expect(output).toContain("unknown: vm-data/postgres-app at 127.0.0.13:5432: ENETUNREACH");
+  expect(output).toMatch(/[1-9]\d* held, 0 broken, [1-9]\d* not tried; 0 allowed and reachable, 2 allowed and not/);
+  expect(code).toBe(1);
+  const record = JSON.parse(readFileSync(join(directory, "state", "drill-isolation.json"), "utf8")) as {
+    probes: { what: string; result: string }[];
+  };
+  // What holds then are the answers of the provider alone.
+  expect(record.probes.filter(({ what, result }) => result === "held" && !what.startsWith("secret "))).toEqual([]);
+});
+
+test("a repository of one realm gives nothing to try, which is no success", async () => {
+  const alone = join(directory, "alone");
+  cpSync(repository, alone, { recursive: true });
+  const fleet = join(alone, "orca/fleet.toml");
+  writeFileSync(fleet, readFileSync(fleet, "utf8").replaceAll(/env( *)= "prod"/g, 'env$1= "stage"'));
+  const words = ["drill", "isolation", alone, "--config", config];
+  const run = spawnSync(process.execPath, [join(ROOT, "agent/main.ts"), ...words], { encoding: "utf8" });
+  expect([run.status, run.stderr]).toEqual([1, expect.stringContaining("there is nothing to try: ")]);
 });
 
 test("a provider that cannot be asked is not taken for one that refuses", () => {
