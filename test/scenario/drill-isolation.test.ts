@@ -143,11 +143,14 @@ test("a repository of one realm gives nothing to try, which is no success", asyn
   expect([run.status, run.stderr]).toEqual([1, expect.stringContaining("there is nothing to try: ")]);
 });
 
-test("a provider that cannot be asked is not taken for one that refuses", () => {
+test("a provider that cannot be asked is not taken for one that refuses", async () => {
+  // All else is as it must be.
+  await listen(587, "127.0.0.11");
   writeFileSync(file, "damaged", { mode: 0o600 });
   const { code, output } = drill();
-  expect(code).toBe(1);
   expect(output).toContain("unknown: secret /prod/");
+  expect(output).toMatch(/ held, 0 broken, [1-9]\d* not tried; 2 allowed and reachable, 0 allowed and not reachable/);
+  expect(code).toBe(1);
 });
 
 test("a node that fleet.toml does not know is refused", () => {
