@@ -7,6 +7,7 @@ import { ParseCache } from "./desired/repository.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import type { Clock } from "./host/clock.ts";
 import { readRealPath } from "./host/facts.ts";
+import { RotationTurns } from "./rotation-turns.ts";
 import type { SecretKeeper } from "./secrets/keeper.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
 import type { SourceState } from "../shared/event.ts";
@@ -14,6 +15,7 @@ import { findFronted } from "../shared/front.ts";
 import { describeHolds } from "../shared/hold.ts";
 import type { InForce } from "../shared/in-force.ts";
 import type { ObservedEngine } from "../shared/observed-state.ts";
+import type { ServiceStanding } from "../shared/rotation.ts";
 import type { SecretFacts } from "../shared/secret-facts.ts";
 import type { Snapshot, Source, SourceReading } from "../shared/snapshot.ts";
 
@@ -50,7 +52,8 @@ export class DesiredBuilder {
   #gates: Pick<DesiredInput, "approvals" | "rollout"> = {};
   #newest: { snapshot: Snapshot; inputs: string } | undefined;
   #readMs: number | undefined;
-  #settled: ReadonlySet<string> = new Set();
+  #standings: ReadonlyMap<string, ServiceStanding> = new Map();
+  readonly #turns = new RotationTurns();
   #allowed: { revision: string | undefined; count: number } = { revision: undefined, count: 0 };
   readonly #realPaths = new Map<string, string | undefined>();
 
@@ -77,9 +80,14 @@ export class DesiredBuilder {
     this.#options.source.invalidate();
   }
 
-  /** Takes which services run what is wanted of them and have settled. */
-  noteSettled(services: ReadonlySet<string>): void {
-    this.#settled = services;
+  /** Takes how services stand with what they were given. */
+  noteStandings(standings: ReadonlyMap<string, ServiceStanding>): void {
+    this.#standings = standings;
+  }
+
+  /** True where how services stand now may give another one its turn: then the next turn should not wait. */
+  get isOutdated(): boolean {
+    return this.#built !== undefined && !this.needsAdoption && this.#built.key !== this.#key([]);
   }
 
   /** Takes new settings, such as a changed policy. */
@@ -115,7 +123,7 @@ export class DesiredBuilder {
       desired: built?.desired,
       inForce: this.#inForce,
       source: this.#describeSource(reading, built?.desired),
-      nextMs: this.#built?.nextMs,
+      nextMs: this.#findNextMs(),
       fresh,
     };
   }
@@ -134,15 +142,34 @@ export class DesiredBuilder {
     return false;
   }
 
+  /** When what is held, or the turn of a service that takes newer values, is to be looked at again. */
+  #findNextMs(): number | undefined {
+    const { clock } = this.#options;
+    const turnMs = this.#turns.nextInMs(clock.monotonicMs());
+    const next = [this.#built?.nextMs, turnMs === undefined ? undefined : clock.nowMs() + turnMs];
+    const known = next.filter((at) => at !== undefined);
+    return known.length === 0 ? undefined : Math.min(...known);
+  }
+
   /** What runs matters only while nothing is remembered; later the inputs in force say what was there. */
   #key(adopted: readonly string[]): string {
-    const settled = this.#built?.built.rotating === true ? [...this.#settled].toSorted() : [];
-    return JSON.stringify([this.needsAdoption ? adopted : [], this.#allowed.count, settled, this.#gates]);
+    const turns = this.#built?.built.rotating === true ? this.#describeTurns() : [];
+    return JSON.stringify([this.needsAdoption ? adopted : [], this.#allowed.count, turns, this.#gates]);
+  }
+
+  /** What decides whose turn it is to take newer values of secrets; the words of faults change with every turn. */
+  #describeTurns(): string[] {
+    const late = [...this.#turns.listLate(this.#options.clock.monotonicMs())].map((name) => `${name} late`);
+    const standings = [...this.#standings].map(
+      ([name, { settled, fault }]) => `${name} ${settled} ${fault === undefined ? "" : fault.wentBack}`,
+    );
+    return [...late, ...standings].toSorted();
   }
 
   async #rebuild(snapshot: Snapshot, adopted: readonly string[]): Promise<void> {
     const { secrets } = this.#options;
     const { facts } = secrets;
+    const nowMs = this.#options.clock.monotonicMs();
     this.#realPaths.clear();
     const built = await buildDesired({
       snapshot,
@@ -157,13 +184,14 @@ export class DesiredBuilder {
         return real;
       },
       settings: await this.#withRenderer(snapshot),
-      secrets: { facts, settled: this.#settled, notes: secrets.notes },
+      secrets: { facts, standings: this.#standings, late: this.#turns.listLate(nowMs), notes: secrets.notes },
       cache: this.#cache,
       nowMs: this.#options.clock.nowMs(),
     });
     if (built.desired.held === undefined || this.#inForce !== undefined) this.#inForce = built.inForce;
     this.#options.source.follow?.(this.#inForce);
     this.#contents = built.desired.contents;
+    this.#turns.follow(built, this.#standings, nowMs);
     const ends = (built.desired.held?.holds ?? []).flatMap(({ untilMs }) => untilMs ?? []);
     const nextMs = ends.length === 0 ? undefined : Math.min(...ends);
     this.#built = { built, key: "", facts, snapshot, nextMs };

@@ -14,12 +14,12 @@ import type { FileStore } from "./host/file-store.ts";
 import type { Store } from "./host/store.ts";
 import type { Observer } from "./observed/observer.ts";
 import { plan } from "./plan/plan.ts";
-import { applyRollbacks } from "./plan/rollout.ts";
+import { applyRollbacks, carryWords } from "./plan/rollout.ts";
 import type { PeerPort } from "./peers.ts";
 import type { Plan, PlanSettings, World } from "./plan/world.ts";
 import { previewPlan } from "./preview.ts";
 import { applyRequest, type Request } from "./requests.ts";
-import { listSettled, listVersions } from "./secrets/in-use.ts";
+import { listVersions } from "./secrets/in-use.ts";
 import type { SecretKeeper } from "./secrets/keeper.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
 import type { Emit, TurnSummary } from "../shared/event.ts";
@@ -100,6 +100,7 @@ export class Reconciler {
     const built = await builder.build(this.#engine);
     if (built.desired === undefined) return this.#reportNothing(startedMs, built);
     const { store, secrets } = this.#parts;
+    this.#memory = carryWords(this.#memory, built.desired);
     const chosen = this.#chooseReleases(built.desired);
     const { desired } = chosen;
     secrets.use(listVersions([...desired.services.values(), ...chosen.releases.values(), ...chosen.wanted.values()]));
@@ -113,11 +114,12 @@ export class Reconciler {
       nowMs: clock.nowMs(),
     };
     const planned = plan(this.#world);
-    builder.noteSettled(listSettled(planned.services));
+    builder.noteStandings(planned.standings);
     const cold = coldStarts.look(this.#world, planned);
     this.#remember(planned, built);
     peers.tell(this.#world, planned, cold);
-    monitor.watch(selectTargets(desired, observed.engine), selectEndpoints(desired, observed.engine));
+    const { engine } = observed;
+    monitor.watch(selectTargets(desired, engine), selectEndpoints(desired, engine, planned.memory.services));
     executor.cancel(planned.cancel);
     executor.begin(planned.operations, (hash) => desired.contents.get(hash) ?? store.findContent(hash));
     this.#report(planned, { startedMs, observed, desired, source: built.source });
@@ -235,6 +237,7 @@ export class Reconciler {
   }
 
   #nextDelayMs(planned: Plan, built: BuiltState): number {
+    if (this.#parts.builder.isOutdated) return 0;
     const nowMs = this.#parts.clock.nowMs();
     const waits = [planned.nextMs, built.source.retryMs, built.nextMs].flatMap((at) =>
       at === undefined ? [] : [at - nowMs],

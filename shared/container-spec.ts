@@ -34,7 +34,7 @@ export interface ContainerSpec {
   env?: Readonly<Record<string, string>>;
   /** Variable → the secret's path and keyed version digest; never a value. */
   secretEnv?: Readonly<Record<string, string>>;
-  /** File under /run/secrets → the secret's path. */
+  /** File under /run/secrets → the secret's path; with its keyed version digest where another version is another container. */
   secretFiles?: Readonly<Record<string, string>>;
   /** The host's environment file and its keyed version digest. */
   bootstrapFile?: string;

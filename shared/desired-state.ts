@@ -106,8 +106,10 @@ export interface DesiredState {
   interests: readonly string[];
   services: ReadonlyMap<string, DesiredService>;
   objections: ReadonlyMap<string, Objection>;
-  /** Services that were given a newer value of a secret and have not settled with it. */
-  rotating: ReadonlySet<string>;
+  /** Services that were given newer values and have not settled with them, with the paths of these secrets. */
+  rotating: ReadonlyMap<string, readonly string[]>;
+  /** What is said of services whose secrets have newer values: whom each waits for, and who keeps the old ones. */
+  rotationNotes: ReadonlyMap<string, readonly string[]>;
   /** What the containers of this node may use together, in bytes; undefined where nothing is enforced. */
   memoryBudgetBytes: number | undefined;
   /** Content of delivered files by hash. */

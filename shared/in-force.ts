@@ -1,5 +1,7 @@
 // What is in force on a node: the inputs its containers were last made to follow. Stored by host/, judged by desired/.
 
+import type { RotationMark } from "./rotation.ts";
+
 /** The Git objects that are a node's inputs: the same ids are the same inputs. */
 export interface SnapshotObjects {
   /** The node's directory. */
@@ -20,8 +22,7 @@ export interface AcceptedService {
   movedFrom?: string;
   /** Path → version of every secret it takes. */
   secrets?: Readonly<Record<string, string>>;
-  /** Set from when it was given a newer version until it has settled with it. */
-  rotating?: true;
+  rotation?: RotationMark;
 }
 
 /** The last known good inputs of a node. */

@@ -53,6 +53,8 @@ export interface ServiceView {
   memoryCapBytes: number | undefined;
   /** What its last start took, from the start of its container until it was healthy; left out where that is not known. */
   tookMs?: number;
+  /** Why what Git wants of it failed, while an earlier release runs in its place for that. */
+  wentBack?: string;
   /** Left out where nothing is being started. */
   start?: StartStage;
   /** Things worth knowing that are no fault: started ungated, parts of the manifest not acted on. */

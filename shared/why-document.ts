@@ -43,6 +43,20 @@ export interface ChangeDocument {
   fields: FieldDocument[];
 }
 
+/** How new values of secrets ended: it settled with them, it went back to the old ones, or its manifest changed before that. */
+export type RotationEnd = "settled" | "went-back" | "replaced";
+
+/** The last new values of its secrets. */
+export interface RotationDocument {
+  at: string;
+  /** Which secrets; never a value. */
+  paths: string[];
+  /** Null while it is under way. */
+  ended: string | null;
+  how: RotationEnd | null;
+  reason: string | null;
+}
+
 /** One end of a container. */
 export interface ExitDocument {
   at: string;
@@ -72,6 +86,7 @@ export interface WhyDocument {
   cause: string | null;
   waitsFor: WaitDocument[];
   change: ChangeDocument | null;
+  rotation: RotationDocument | null;
   actions: ActionDocument[];
   exits: ExitDocument[];
   transitions: TransitionDocument[];

@@ -32,7 +32,13 @@ const FILE_MS = 15_000;
 
 /** Examines this host; answers 0 where nothing is wrong, 3 where something is. */
 export async function doctor({ config: path, json = false }: DoctorOptions): Promise<number> {
-  const config = await readHostFile(agentConfigSchema, path);
+  const config = await readHostFile(agentConfigSchema, path).catch((error: unknown) => {
+    if (existsSync(path)) throw error;
+    const hint =
+      "on a host with an agent name its file: orca doctor --config FILE; for a first one see host-config/agent.toml. " +
+      "A trial with orca up has none, and is not examined";
+    throw new Error(`${describeError(error)}: ${hint}`, { cause: error });
+  });
   const findings = examine(await readHost(config, path));
   if (json) console.log(JSON.stringify({ version: 1, node: config.node, findings }, undefined, 2));
   else print(config.node, findings);

@@ -31,6 +31,10 @@ export async function drillIsolation(directory: string, options: DrillOptions): 
     throw new CommandError(`fleet.toml says no realm of ${node}: add [nodes.${node}] with env`);
   const stateDir = config.state.dir;
   const place = { node, stateDir, program: process.argv[1] ?? "" };
+  if (targets.secrets.length + targets.listeners.length === 0)
+    throw new CommandError(
+      `there is nothing to try: ${directory} knows no secret and no port of another realm than ${targets.realm}`,
+    );
   const { provider } = await openSecrets(describeProvider(config.secrets), place);
   const secrets = await probeSecrets(provider, targets.secrets);
   provider?.close();

@@ -18,6 +18,12 @@ export interface Probe {
 }
 
 const ANSWER_MS = 3_000;
+const NO_ANSWER = "no answer";
+const NO_ANSWER_BY_UDP = "no answer, which by UDP may be the service's own silence";
+/** How a connection ends that the other side, a router or a firewall has refused. */
+const REFUSALS: ReadonlySet<string> = new Set([
+  ...[NO_ANSWER, NO_ANSWER_BY_UDP, "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH", "EACCES", "EPERM"],
+]);
 const AT_ONCE = 16;
 /** A name server's root question (RFC 1035): whatever listens may answer, and nothing is changed by it. */
 const QUESTION = Buffer.from("4f52010000010000000000000000020001", "hex");
@@ -47,7 +53,8 @@ export async function probeListener({ service, host, port, protocol }: Forbidden
     const detail = "the host itself answers that nothing listens there now: nothing on the way refused it";
     return { what, result: "unguarded", detail };
   }
-  return { what, result: "held", detail: trouble };
+  // What this host could not even try (no network, no file left, a name that nobody knows) was not refused by anybody.
+  return { what, result: REFUSALS.has(trouble) ? "held" : "unknown", detail: trouble };
 }
 
 /** Tries what must be reachable. */
@@ -67,7 +74,7 @@ function tryConnect(host: string, port: number): Promise<string | undefined> {
       resolve(trouble);
     };
     socket.once("connect", () => end(undefined));
-    socket.once("timeout", () => end("no answer"));
+    socket.once("timeout", () => end(NO_ANSWER));
     socket.once("error", (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
   });
 }
@@ -81,7 +88,7 @@ function tryAsk(host: string, port: number): Promise<string | undefined> {
       socket.close();
       resolve(trouble);
     };
-    const timer = setTimeout(() => end("no answer, which by UDP may be the service's own silence"), ANSWER_MS);
+    const timer = setTimeout(() => end(NO_ANSWER_BY_UDP), ANSWER_MS);
     socket.once("message", () => end(undefined));
     socket.once("error", (error: NodeJS.ErrnoException) => end(error.code ?? error.message));
     socket.once("connect", () => socket.send(QUESTION));

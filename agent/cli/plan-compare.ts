@@ -162,7 +162,7 @@ async function compareNode(comparison: Comparison, parts: NodeComparison): Promi
       settings: buildSettings(node, comparison.policy),
       cache,
       // Secrets are the node's: what a manifest takes of them is compared by its paths.
-      secrets: { facts: STAND_IN_FACTS, settled: new Set(), notes: [] },
+      secrets: { facts: STAND_IN_FACTS, standings: new Map(), late: new Set(), notes: [] },
       nowMs: 0,
     });
   const base = await build(old, before, { allowedRemovals: Number.POSITIVE_INFINITY });

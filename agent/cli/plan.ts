@@ -99,7 +99,12 @@ async function buildNodeState(directory: string, node: string, options: PlanOpti
       templates,
     },
     cache: new ParseCache(),
-    secrets: { facts: readKnownFacts(choosePlaces(node, options.state).stateDir), settled: new Set(), notes: [] },
+    secrets: {
+      facts: readKnownFacts(choosePlaces(node, options.state).stateDir),
+      standings: new Map(),
+      late: new Set(),
+      notes: [],
+    },
     nowMs: systemClock.nowMs(),
   });
   if (desired.held !== undefined) throw new CommandError(describeHolds(desired.held.holds));

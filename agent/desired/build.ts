@@ -9,8 +9,7 @@ import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import { compareText, describeProblem } from "../../shared/problem.ts";
 import type { Approvals, Snapshot } from "../../shared/snapshot.ts";
 import { accept, type Acceptance, keepBefore } from "./accept.ts";
-import { findClosureFaults } from "./bootstrap-closure.ts";
-import { adaptToStandIn, chooseRelease } from "./choose.ts";
+import { adaptToStandIn, chooseEach, type KnownOfSecrets } from "./choose.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { describeHeldChange } from "./held-summary.ts";
 import { type Change, listHolds, readAllowedRemovals } from "./holds.ts";
@@ -24,10 +23,8 @@ import {
   parseRemotes,
 } from "./repository.ts";
 import type { Manifest } from "../../shared/manifest.ts";
-import type { SecretFacts } from "../../shared/secret-facts.ts";
 import { checkPolicy } from "./policy-check.ts";
 import { listMoved, listStateful } from "./moves.ts";
-import { chooseRotation } from "./rotation.ts";
 import { listSecretPaths } from "./secret-choice.ts";
 import type { DesiredSettings } from "./settings.ts";
 import { describeUnusedFleet } from "./unused.ts";
@@ -47,8 +44,8 @@ export interface DesiredInput {
   realPath: (source: string) => Promise<string | undefined>;
   settings: DesiredSettings;
   cache: ParseCache;
-  /** What is known of secrets, and which services run what is wanted of them and have settled. */
-  secrets: { facts: SecretFacts; settled: ReadonlySet<string>; notes: readonly string[] };
+  /** What is known of secrets, how services stand with what they were given, and who has had the time for newer values. */
+  secrets: KnownOfSecrets & { notes: readonly string[] };
   nowMs: number;
 }
 
@@ -170,24 +167,29 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   const all = [...acceptance.services.values(), ...others];
   const held = parsed.held !== undefined;
   const accepted = [...acceptance.services.values()];
-  const { facts, settled } = input.secrets;
-  const rotation = chooseRotation({ services: accepted, inForce: input.inForce, facts, settled });
-  const closure = findClosureFaults(accepted, facts.provider === "server");
-  const secrets = { facts, settled, rotation, closure };
-  for (const entry of accepted) {
-    const choice = await chooseRelease(entry, { ...input, fleet: fleet.fleet, before, services: all, held, secrets });
-    if (choice.objection !== undefined) objections.set(entry.service, choice.objection);
-    if (choice.service !== undefined) services.set(entry.service, choice.service);
+  const { rotation, choices } = await chooseEach(accepted, {
+    ...input,
+    fleet: fleet.fleet,
+    before,
+    services: all,
+    held,
+  });
+  for (const [name, choice] of choices) {
+    if (choice.objection !== undefined) objections.set(name, choice.objection);
+    if (choice.service !== undefined) services.set(name, choice.service);
     const front = choice.service?.front?.service;
     if (front !== undefined) services.set(front.name, front);
-    if (choice.accepted !== undefined) kept[entry.service] = choice.accepted;
+    if (choice.accepted !== undefined) kept[name] = choice.accepted;
     for (const [hash, content] of choice.contents) contents.set(hash, content);
   }
   const { notes } = acceptance;
   const interests = selectInterests(input.settings.node, all);
   const why = parsed.held;
-  const rotating = new Set(Object.keys(kept).filter((service) => kept[service]?.rotating === true));
-  const parts = { services, objections, rotating, contents, notes, held: why, interests };
+  const rotating = new Map(
+    Object.entries(kept).flatMap(([name, { rotation: mark }]) => (mark ? [[name, mark.paths]] : [])),
+  );
+  const said = { rotating, rotationNotes: rotation.notes, notes };
+  const parts = { services, objections, ...said, contents, held: why, interests };
   const desired = buildState(input, fleet.fleet, parts);
   const {
     revision,
@@ -205,7 +207,7 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   return {
     desired,
     secretPaths: listWantedSecrets(acceptance, before, input),
-    rotating: rotation.size > 0 || Object.values(kept).some((service) => service.rotating === true),
+    rotating: rotation.turns.size + rotation.notes.size + rotating.size > 0,
     inForce: { ...inForce, ...(texts && { others: texts }), ...(objects && { objects }) },
   };
 }
@@ -250,7 +252,7 @@ function selectRouted({ snapshot, settings }: DesiredInput): InForce["others"] {
 
 type StateParts = Pick<
   DesiredState,
-  "services" | "objections" | "rotating" | "contents" | "held" | "notes" | "interests"
+  "services" | "objections" | "rotating" | "rotationNotes" | "contents" | "held" | "notes" | "interests"
 >;
 
 function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateParts): DesiredState {

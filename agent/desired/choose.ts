@@ -8,22 +8,16 @@ import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { locateFindings } from "../../shared/parse-toml.ts";
 import { describeProblem } from "../../shared/problem.ts";
-import {
-  nameContent,
-  readRenderedHash,
-  type SecretFacts,
-  STAND_IN_FACTS,
-  type TemplateRecipe,
-} from "../../shared/secret-facts.ts";
+import { nameContent, readRenderedHash, STAND_IN_FACTS, type TemplateRecipe } from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { type AcceptedManifest, keepText } from "./accept.ts";
-import type { ClosureFault } from "./bootstrap-closure.ts";
+import { type ClosureFault, findClosureFaults } from "./bootstrap-closure.ts";
 import { type Compiled, compileService } from "./compile.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { checkPolicy, type PolicySubject } from "./policy-check.ts";
 import { checkRepositoryPolicy } from "./policy-repositories.ts";
 import { buildSecretTests, checkContents, listForbidden, refuseContent } from "./policy-values.ts";
-import { isRotating } from "./rotation.ts";
+import { chooseRotation, findMark, listRefused, type Rotation, type RotationInput } from "./rotation.ts";
 import { chooseSecrets, type SecretChoice } from "./secret-choice.ts";
 import type { DesiredSettings } from "./settings.ts";
 
@@ -42,14 +36,15 @@ export interface ChoiceInput {
   /** True while the whole change is held, so that files come from the store and not from the snapshot. */
   held: boolean;
   /** What is known of secrets, and whose turn it is to take newer ones. */
-  secrets: {
-    facts: SecretFacts;
-    settled: ReadonlySet<string>;
-    rotation: ReadonlySet<string>;
+  secrets: Pick<KnownOfSecrets, "facts" | "standings"> & {
+    rotation: Rotation;
     /** What would keep the fleet's own secrets server or forge from starting. */
     closure: readonly ClosureFault[];
   };
 }
+
+/** What is known of secrets, how services stand with what they were given, and who has had the time for newer values. */
+export type KnownOfSecrets = Pick<RotationInput, "facts" | "standings" | "late">;
 
 /** One service as chosen: `service` is undefined where nothing can run. */
 export interface Choice {
@@ -59,8 +54,28 @@ export interface Choice {
   contents: ReadonlyMap<string, Uint8Array>;
 }
 
+/** Chooses for every service; one that cannot be given its newer values is found by trying, and keeps nobody waiting. */
+export async function chooseEach(
+  accepted: readonly AcceptedManifest[],
+  input: Omit<ChoiceInput, "secrets"> & { secrets: KnownOfSecrets },
+): Promise<{ rotation: Rotation; choices: ReadonlyMap<string, Choice> }> {
+  const { facts, standings, late } = input.secrets;
+  const closure = findClosureFaults(accepted, facts.provider === "server");
+  const refused = new Set<string>();
+  for (;;) {
+    const rotation = chooseRotation({ services: accepted, inForce: input.inForce, facts, standings, late, refused });
+    const choices = new Map<string, Choice>();
+    const secrets = { facts, standings, rotation, closure };
+    for (const entry of accepted) choices.set(entry.service, await chooseRelease(entry, { ...input, secrets }));
+    const after = Object.fromEntries([...choices].map(([name, choice]) => [name, choice.accepted ?? {}]));
+    const more = listRefused(rotation, after, facts).filter((name) => !refused.has(name));
+    if (more.length === 0) return { rotation, choices };
+    for (const name of more) refused.add(name);
+  }
+}
+
 /** Chooses what runs for one service. */
-export async function chooseRelease(newest: AcceptedManifest, input: ChoiceInput): Promise<Choice> {
+async function chooseRelease(newest: AcceptedManifest, input: ChoiceInput): Promise<Choice> {
   const first = await tryRelease(newest, input);
   if (first.service !== undefined) return first;
   const before = input.before.get(newest.service);
@@ -95,18 +110,20 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
   // First without any value, so that nothing is asked of a provider that the host does not allow.
   const refusal = judge({ service: name, manifest, realPaths }, input);
   if (refusal !== undefined) return refuse(refusal);
-  const mayRotate = input.secrets.rotation.has(name);
+  const mayRotate = input.secrets.rotation.turns.get(name) ?? NO_TURN;
   const chosen = chooseVersions(entry, manifest, { ...input, mayRotate });
   if (chosen.kind === "objected") return object(chosen.objection);
   const tried = { entry, manifest, realPaths };
   const first = await tryVersions(chosen, tried, input);
-  if (first.service !== undefined || !chosen.rotated) return first;
+  if (first.service !== undefined || chosen.rotated.length === 0) return first;
   // A newer value that it cannot be given: it goes on with the one it has, and says why.
-  const older = chooseVersions(entry, manifest, { ...input, mayRotate: false });
-  if (older.kind === "objected" || older.rotated) return first;
+  const older = chooseVersions(entry, manifest, { ...input, mayRotate: NO_TURN });
+  if (older.kind === "objected" || older.rotated.length > 0) return first;
   const kept = await tryVersions(older, tried, input);
   return kept.service === undefined ? first : { ...kept, objection: first.objection };
 }
+
+const NO_TURN: ReadonlySet<string> = new Set();
 
 type Chosen = Extract<SecretChoice, { kind: "chosen" }>;
 
@@ -145,14 +162,14 @@ async function tryVersions(
     files[source] = sha256(content);
     contents.set(files[source], content);
   }
-  const kept = { ...accepted, files, ...keepSecrets(name, secrets, input) };
+  const kept = { ...accepted, files, ...keepSecrets(entry, secrets, input) };
   return { service: compiled.service, accepted: kept, objection: undefined, contents };
 }
 
 function chooseVersions(
   { service, accepted }: AcceptedManifest,
   manifest: Manifest,
-  { inForce, secrets, settings, mayRotate }: ChoiceInput & { mayRotate: boolean },
+  { inForce, secrets, settings, mayRotate }: ChoiceInput & { mayRotate: ReadonlySet<string> },
 ): SecretChoice {
   const before = inForce?.services[service];
   const facts = settings.standIns === undefined || secrets.facts.provider !== "none" ? secrets.facts : STAND_IN_FACTS;
@@ -160,15 +177,19 @@ function chooseVersions(
   return chooseSecrets({ manifest, facts, before, isNew, mayRotate });
 }
 
-/** What is remembered of its secrets: the versions, and that they are newer than what it has settled with. */
+/** What is remembered of its secrets: the versions, and which of them are newer than what it has settled with. */
 function keepSecrets(
-  service: string,
+  { service, accepted }: AcceptedManifest,
   { versions, rotated }: Chosen,
-  { inForce, secrets }: ChoiceInput,
-): Pick<AcceptedService, "secrets" | "rotating"> {
+  { inForce, secrets: { standings } }: ChoiceInput,
+): Pick<AcceptedService, "secrets" | "rotation"> {
   if (Object.keys(versions).length === 0) return {};
-  const rotating = rotated || isRotating(service, { inForce, settled: secrets.settled });
-  return { secrets: versions, ...(rotating ? { rotating } : {}) };
+  const isNew = inForce?.services[service]?.text !== accepted.text;
+  const before = isNew ? undefined : findMark(service, { inForce, standings });
+  const paths = [...new Set([...(before?.paths ?? []), ...rotated])].toSorted();
+  if (paths.length === 0) return { secrets: versions };
+  const witness = before?.witness ?? standings.get(service)?.proven ?? true;
+  return { secrets: versions, rotation: { paths, witness } };
 }
 
 /** A release from this snapshot reads its files from it; an older one reads what the store kept for it. */

@@ -10,7 +10,13 @@ import { compareText, type Finding } from "../../shared/problem.ts";
 import type { RemoteService } from "./constraints.ts";
 import { buildCaps, buildContainerSpec } from "./container-spec.ts";
 import { buildFront } from "./front.ts";
-import { holdsSecret, STAND_IN_VERSION } from "../../shared/secret-facts.ts";
+import {
+  holdsSecret,
+  nameVersion,
+  readSecretHash,
+  SECRETS_DIRECTORY,
+  STAND_IN_VERSION,
+} from "../../shared/secret-facts.ts";
 import { buildFiles, buildSecretFiles } from "./delivered-files.ts";
 import type { SecretChoice } from "./secret-choice.ts";
 import { parseOrigin } from "./moves.ts";
@@ -111,5 +117,22 @@ function placeBehindFront(name: string, whole: ContainerSpec, files: readonly De
     const hash = restarts.get(file.target);
     return hash === undefined ? file : { ...file, hash };
   });
-  return { ...rest, ...(mounts.length === 0 ? {} : { files: mounts }), behind: nameFront(name) };
+  return {
+    ...rest,
+    ...(mounts.length === 0 ? {} : { files: mounts }),
+    ...(rest.secretFiles === undefined ? {} : { secretFiles: nameVersions(rest.secretFiles, restarts) }),
+    behind: nameFront(name),
+  };
+}
+
+/** Secret files whose new values restart it, by path and version: each set of values has a container and a directory of its own. */
+function nameVersions(
+  secretFiles: Readonly<Record<string, string>>,
+  restarts: ReadonlyMap<string, string>,
+): Readonly<Record<string, string>> {
+  const named = Object.entries(secretFiles).map(([name, path]) => {
+    const secret = readSecretHash(restarts.get(`${SECRETS_DIRECTORY}/${name}`) ?? "");
+    return [name, secret === undefined ? path : nameVersion(secret.path, secret.version)] as const;
+  });
+  return Object.fromEntries(named);
 }

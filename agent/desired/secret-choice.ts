@@ -16,8 +16,8 @@ export interface SecretInput {
   before: AcceptedService | undefined;
   /** True when its manifest is not the accepted one: then everything it takes must be known for certain. */
   isNew: boolean;
-  /** True when it is this service's turn to take newer versions. */
-  mayRotate: boolean;
+  /** The secrets of which it is this service's turn to take newer versions. */
+  mayRotate: ReadonlySet<string>;
 }
 
 /** The versions a service runs with, or why it cannot be run as its manifest says. */
@@ -25,8 +25,8 @@ export type SecretChoice =
   | {
       kind: "chosen";
       versions: Readonly<Record<string, string>>;
-      /** True when a version is newer than the accepted one. */
-      rotated: boolean;
+      /** The secrets whose version is newer than the accepted one. */
+      rotated: readonly string[];
       /** Why it must not be started; what runs goes on. */
       blocked: string | undefined;
       notes: readonly string[];
@@ -59,9 +59,9 @@ export function chooseSecrets(input: SecretInput): SecretChoice {
     if (choice.blocked !== undefined) blocks.push(choice.blocked);
     if (choice.note !== undefined) notes.push(choice.note);
   }
-  const rotated = Object.entries(versions).some(([path, version]) => {
+  const rotated = Object.entries(versions).flatMap(([path, version]) => {
     const known = before?.secrets?.[path];
-    return !input.isNew && known !== undefined && known !== version;
+    return !input.isNew && known !== undefined && known !== version ? [path] : [];
   });
   return { kind: "chosen", versions, rotated, blocked: blocks[0], notes: [...new Set(notes)] };
 }
@@ -71,7 +71,7 @@ function choosePath(path: string, input: SecretInput): PathChoice {
   const version = input.before?.secrets?.[path];
   const isHeld = version !== undefined && input.facts.holds(path, version);
   if (fact.kind === "value") {
-    const keeps = isHeld && !input.isNew && !input.mayRotate;
+    const keeps = isHeld && !input.isNew && !input.mayRotate.has(path);
     return { version: keeps ? version : fact.version };
   }
   if (fact.kind === "cached") return chooseCached(path, fact, { ...input, version, isHeld });

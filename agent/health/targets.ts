@@ -2,6 +2,7 @@
 
 import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
 import type { HealthCheck } from "../../shared/manifest.ts";
+import type { ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
 
 /** One container to probe. */
@@ -30,11 +31,25 @@ export function selectTarget(desired: DesiredState, container: Probed): Containe
 /** What of a container matters to its probes. */
 export type Probed = Pick<ObservedContainer, "id" | "service" | "status" | "startedMs" | "networks">;
 
-/** Selects the endpoints that a service which does not run yet waits for. */
-export function selectEndpoints(desired: DesiredState, engine: ObservedEngine): string[] {
+/**
+ * Selects the endpoints that decide about something now: of services that do not run yet, that wait to start anew, or whose newest
+ * release is tried, which is not to blame while what it requires is away.
+ */
+export function selectEndpoints(
+  desired: DesiredState,
+  engine: ObservedEngine,
+  memory: Readonly<Record<string, Pick<ServiceMemory, "waiting" | "rollout">>>,
+): string[] {
   if (!engine.reachable) return [];
-  const waiting = selectNotRunning(desired, engine.containers);
-  const targets = waiting.flatMap((service) => [...service.requires.map((entry) => entry.target), ...service.wants]);
+  const tried = [...desired.services.values()].filter(({ name }) => {
+    const { waiting, rollout } = memory[name] ?? {};
+    return waiting !== undefined || rollout !== undefined;
+  });
+  const services = new Set([...selectNotRunning(desired, engine.containers), ...tried]);
+  const targets = [...services].flatMap((service) => [
+    ...service.requires.map((entry) => entry.target),
+    ...service.wants,
+  ]);
   return [...new Set(targets.flatMap((target) => (target.kind === "endpoint" ? [target.url] : [])))];
 }
 

@@ -6,6 +6,7 @@ import { findLaneService } from "../../shared/front.ts";
 import { compareText } from "../../shared/problem.ts";
 import type { ExitRecord, NodeMemory, ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
+import type { ServiceStanding } from "../../shared/rotation.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import { NODE_LANE, type Operation } from "../../shared/step.ts";
 import { planFronts } from "./front.ts";
@@ -15,6 +16,7 @@ import { planRemovals } from "./removal.ts";
 import { guardRepetition } from "./repeat-guard.ts";
 import { rememberRollout, rolloutEndMs } from "./rollout.ts";
 import { decideService } from "./service.ts";
+import { describeStanding } from "./standing.ts";
 import { buildView, nameCycles } from "./view.ts";
 import type { Decision, Plan, Reachable, Scene, World } from "./world.ts";
 
@@ -37,6 +39,7 @@ function planUnreachable(world: World, reason: string): Plan {
     ...{ operations: [], cancel: [], newExits: [], newReleases: [] },
     memory: world.memory,
     services,
+    standings: new Map(),
     notes: [`the engine does not answer: ${reason}`],
     nextMs: undefined,
   };
@@ -48,7 +51,16 @@ function planReachable(world: World, answered: Reachable): Plan {
     (left, right) => compareText(left.service, right.service) || compareText(left.id, right.id),
   );
   const engine = { ...answered, containers };
-  const draft: Draft = { operations: [], cancel: [], newExits: [], newReleases: [], views: [], memory: {}, nextMs: [] };
+  const draft: Draft = {
+    operations: [],
+    cancel: [],
+    newExits: [],
+    newReleases: [],
+    views: [],
+    standings: new Map(),
+    memory: {},
+    nextMs: [],
+  };
   const node = planNode(world, engine);
   draft.operations.push(...node.operations);
   if (node.failure !== undefined) draft.nextMs.push(node.failure.nextMs);
@@ -71,16 +83,7 @@ function planReachable(world: World, answered: Reachable): Plan {
     ...(Object.keys(fronts.lanes).length === 0 ? {} : { lanes: fronts.lanes }),
     ...(node.failure === undefined ? {} : { nodeFailure: node.failure }),
   };
-  const cancelRemoved = world.observed.operations
-    .filter(({ lane }) => {
-      const service = findLaneService(lane);
-      return (
-        lane !== NODE_LANE &&
-        !world.desired.services.has(service) &&
-        !removals.views.some((view) => view.name === service)
-      );
-    })
-    .map(({ lane }) => lane);
+  const cancelRemoved = listRemoved(world, removals.views);
   const named = nameCycles(world, [...draft.views, ...removals.views, ...viewObjections(world, draft.views)]);
   const nextMs = [...draft.nextMs, ...(removals.nextMs === undefined ? [] : [removals.nextMs])];
   return {
@@ -88,11 +91,21 @@ function planReachable(world: World, answered: Reachable): Plan {
     cancel: [...draft.cancel, ...cancelRemoved],
     memory,
     services: named.views,
+    standings: draft.standings,
     newExits: draft.newExits,
     newReleases: draft.newReleases,
     notes: [...world.desired.notes, ...node.notes, ...fronts.notes, ...named.notes],
     nextMs: nextMs.length === 0 ? undefined : Math.min(...nextMs),
   };
+}
+
+/** Lanes whose service is not wanted any more, and is not being removed. */
+function listRemoved(world: World, removed: readonly ServiceView[]): string[] {
+  const lanes = world.observed.operations.map(({ lane }) => lane);
+  return lanes.filter((lane) => {
+    const service = findLaneService(lane);
+    return lane !== NODE_LANE && !world.desired.services.has(service) && !removed.some((view) => view.name === service);
+  });
 }
 
 /** What collects while the services are gone through. */
@@ -102,6 +115,7 @@ interface Draft {
   newExits: ExitRecord[];
   newReleases: Plan["newReleases"][number][];
   views: ServiceView[];
+  standings: Map<string, ServiceStanding>;
   memory: Record<string, ServiceMemory>;
   nextMs: number[];
 }
@@ -186,6 +200,7 @@ function record(draft: Draft, scene: Scene, decision: Decision): void {
   const shown = { state: view.state, sinceMs: view.sinceMs };
   draft.memory[desired.name] = { ...decision.memory, shown };
   draft.views.push(view);
+  draft.standings.set(desired.name, describeStanding(scene, decision));
   if (decision.operation !== undefined) draft.operations.push(decision.operation);
   if (decision.cancel === true) draft.cancel.push(desired.name);
   if (decision.release !== undefined) draft.newReleases.push({ service: desired.name, desired, ...decision.release });

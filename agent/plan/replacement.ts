@@ -34,6 +34,7 @@ function sameButForSecrets(left: ContainerSpec, right: ContainerSpec): boolean {
   const strip = (spec: ContainerSpec): object => ({
     ...spec,
     secretEnv: Object.keys(spec.secretEnv ?? {}).toSorted(),
+    secretFiles: Object.keys(spec.secretFiles ?? {}).toSorted(),
     bootstrapFile: undefined,
     files: spec.files?.map((file) => (file.hash === undefined ? file : { ...file, hash: nameContent(file.hash) })),
   });
@@ -55,9 +56,15 @@ function listRotated(before: ContainerSpec, after: ContainerSpec): string[] {
   return listNewPaths(listSpecVersions(before), listSpecVersions(after));
 }
 
-function listSpecVersions({ secretEnv = {}, bootstrapFile, files = [] }: ContainerSpec): string[] {
+function listSpecVersions({ secretEnv = {}, secretFiles = {}, bootstrapFile, files = [] }: ContainerSpec): string[] {
   const mounted = files.flatMap(({ hash }) => (hash === undefined ? [] : listHashVersions(hash)));
-  return [...Object.values(secretEnv), ...(bootstrapFile === undefined ? [] : [bootstrapFile]), ...mounted];
+  const delivered = Object.values(secretFiles).filter((name) => splitVersion(name).version !== "");
+  return [
+    ...Object.values(secretEnv),
+    ...delivered,
+    ...(bootstrapFile === undefined ? [] : [bootstrapFile]),
+    ...mounted,
+  ];
 }
 
 function listNewPaths(before: readonly string[], after: readonly string[]): string[] {

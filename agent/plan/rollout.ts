@@ -47,6 +47,25 @@ export function applyRollbacks(
   return { desired: { ...desired, services }, wanted, releases };
 }
 
+/**
+ * A new value of a secret makes another release of the same manifest: what a person has said of a service stands, until they
+ * take it back or its manifest changes.
+ */
+export function carryWords(memory: NodeMemory, desired: DesiredState): NodeMemory {
+  const services = { ...memory.services };
+  for (const name of desired.rotating.keys()) {
+    const [known, wanted] = [memory.services[name], desired.services.get(name)?.fingerprint];
+    if (known === undefined || wanted === undefined) continue;
+    const { stoppedBy, rolledBack } = known;
+    services[name] = {
+      ...known,
+      ...(stoppedBy === undefined ? {} : { stoppedBy: { ...stoppedBy, wanted } }),
+      ...(rolledBack?.uid === undefined ? {} : { rolledBack: { ...rolledBack, wanted } }),
+    };
+  }
+  return { ...memory, services };
+}
+
 /** Counts how long this release has been tried; forgets it where there is nothing to go back to. */
 export function rememberRollout(
   memory: ServiceMemory,
@@ -67,7 +86,7 @@ export function rememberRollout(
 }
 
 /** True while something other than the release is at fault. */
-function isExcused(memory: ServiceMemory, world: World, desired: DesiredService): boolean {
+export function isExcused(memory: ServiceMemory, world: World, desired: DesiredService): boolean {
   if (memory.failure?.failure === "infrastructure" || world.memory.pauses[desired.name] !== undefined) return true;
   if (world.memory.pauses["*"] !== undefined || memory.stoppedBy !== undefined) return true;
   return desired.requires.some((entry) => !checkTarget(world, entry.target).healthy);

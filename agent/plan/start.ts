@@ -28,17 +28,37 @@ export function askStart(scene: Scene): StartAnswer {
   const held = (scene.desired.kind === "job" ? undefined : checkCompleted(scene)) ?? checkBackoff(scene);
   if (held !== undefined) return { go: false, decision: held };
   const gate = scene.memory.startAsked?.ignoreRequires === true ? OPEN : askGate(scene);
-  if (!gate.open) {
-    const memory = rememberWaiting(scene);
-    const { waitingFor, reason, nextMs } = gate;
-    const next = nextMs === undefined ? {} : { nextMs };
-    const stage = gate.failed
-      ? { state: "failed" as const }
-      : { state: "waiting" as const, start: { at: "gate" as const } };
-    return { go: false, decision: { ...stage, reason, memory, waitingFor, ...next } };
-  }
+  if (!gate.open) return waitAtGate(scene, gate);
   const beside = checkFront(scene) ?? checkSecondCopy(scene);
   if (beside !== undefined) return { go: false, decision: beside };
+  return takeSlot(scene, gate);
+}
+
+/**
+ * Asks for a container that runs and is to start anew with other content: as for any release's first start, nothing is stopped
+ * before the gate has said yes.
+ */
+export function askRestart(scene: Scene): StartAnswer {
+  // How an earlier run of it ended opens no gate for this one.
+  const { lastExit, ...memory } = scene.memory;
+  const gate = askGate({ ...scene, memory });
+  const answer = gate.open ? takeSlot({ ...scene, memory }, gate) : waitAtGate({ ...scene, memory }, gate);
+  const keep = (kept: ServiceMemory): ServiceMemory => (lastExit === undefined ? kept : { ...kept, lastExit });
+  if (answer.go) return { ...answer, memory: keep(answer.memory) };
+  return { go: false, decision: { ...answer.decision, memory: keep(answer.decision.memory) } };
+}
+
+function waitAtGate(scene: Scene, gate: Extract<GateVerdict, { open: false }>): StartAnswer {
+  const memory = rememberWaiting(scene);
+  const { waitingFor, reason, nextMs } = gate;
+  const next = nextMs === undefined ? {} : { nextMs };
+  const stage = gate.failed
+    ? { state: "failed" as const }
+    : { state: "waiting" as const, start: { at: "gate" as const } };
+  return { go: false, decision: { ...stage, reason, memory, waitingFor, ...next } };
+}
+
+function takeSlot(scene: Scene, gate: Extract<GateVerdict, { open: true }>): StartAnswer {
   if (!scene.takeSlot()) {
     const reason = `waiting for a start slot (${scene.world.settings.startSlots} services start at once)`;
     return { go: false, decision: { state: "waiting", reason, memory: scene.memory, start: { at: "slot" } } };

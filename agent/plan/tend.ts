@@ -1,26 +1,14 @@
 // What to do about a container that runs: drift put right in place, unhealthy restarted, settled recorded as good. Pure.
 
 import { listAliases } from "../../shared/container-spec.ts";
-import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
-import { fileKey, type ObservedContainer } from "../../shared/observed-state.ts";
-import type { DesiredFile } from "../../shared/desired-state.ts";
 import type { Cause, Step } from "../../shared/step.ts";
+import { deliverFiles } from "./deliver.ts";
 import { rememberUnhealthy } from "./remember.ts";
-import { describeRotation, explainReplacement, listRotatedIn } from "./replacement.ts";
-import {
-  buildFileSteps,
-  buildOperation,
-  buildRemoval,
-  buildStop,
-  describeCaps,
-  sameCaps,
-  standsBehind,
-} from "./steps.ts";
+import { explainReplacement } from "./replacement.ts";
+import { buildRestart, describeRunning, isLoweringUnsafe, type Running } from "./running.ts";
+import { buildOperation, buildRemoval, buildStop, describeCaps, sameCaps, standsBehind } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
-
-/** A scene whose current container runs. */
-type Running = Scene & { current: ObservedContainer };
 
 type Rule = (scene: Running) => Decision | undefined;
 
@@ -36,16 +24,14 @@ const RULES: readonly Rule[] = [
   removeOld,
 ];
 
-/** Lowering a cap is safe while usage less inactive file cache is at most this share of the new cap (contract, section 5). */
-const SAFE_SHARE = 0.9;
-
 /** Decides about a running container; undefined when it does not run. */
 export function tendRunning(scene: Scene): Decision | undefined {
   const { current, memory } = scene;
   if (current === undefined || (current.status !== "running" && current.status !== "paused")) return undefined;
   // It runs and nothing is in flight, so an end of it from here on was not asked for.
-  const { stopping: _stopping, waiting: _waiting, startAsked: _startAsked, ...kept } = memory;
-  const running: Running = { ...scene, current, memory: resetBackoff(scene, rememberApplied(scene, kept)) };
+  const { stopping: _stopping, waiting, startAsked: _startAsked, ...kept } = memory;
+  const begun = resetBackoff(scene, rememberApplied(scene, kept));
+  const running: Running = { ...scene, current, memory: begun, waited: waiting };
   for (const rule of RULES) {
     const decision = rule(running);
     if (decision !== undefined) return holdUntilRetry(running, decision);
@@ -58,9 +44,11 @@ function holdUntilRetry(scene: Running, decision: Decision): Decision {
   const failure = scene.memory.failure;
   if (decision.operation === undefined || failure === undefined) return decision;
   if (failure.fingerprint !== scene.desired.fingerprint || scene.world.nowMs >= failure.nextMs) return decision;
-  const shown = describeRunning(scene);
+  const { release, ...shown } = describeRunning(scene);
   const notes = [...(shown.notes ?? []), `${decision.operation.cause.detail}: ${failure.message}`];
-  return { ...shown, memory: scene.memory, notes, retryMs: failure.nextMs };
+  // A release that has not got what it should have is not recorded as good.
+  const settled = shown.settled === true && release === undefined;
+  return { ...shown, memory: scene.memory, notes, retryMs: failure.nextMs, settled };
 }
 
 /** A container that was just started has seen its files as they are; one that is adopted is taken at its word. */
@@ -141,10 +129,6 @@ function restartAsked(scene: Running): Decision | undefined {
   };
 }
 
-function buildRestart({ desired, current }: Running): Step[] {
-  return [buildStop(desired, current), { kind: "start-container", service: desired.name, container: current.id }];
-}
-
 function restartUnhealthy(scene: Running): Decision | undefined {
   const { health, desired, memory, current, world } = scene;
   if (health?.status !== "unhealthy" || desired.restart.policy === "never") return undefined;
@@ -186,52 +170,6 @@ function correctCaps(scene: Running): Decision | undefined {
   return { ...describeRunning(scene), operation: buildOperation(scene, { kind: "drift", detail }, steps) };
 }
 
-function isLoweringUnsafe({ desired, current }: Running): boolean {
-  if (desired.caps.memoryBytes >= current.caps.memoryBytes && current.caps.memoryBytes !== 0) return false;
-  return (current.workingSetBytes ?? 0) > desired.caps.memoryBytes * SAFE_SHARE;
-}
-
-/** New content goes into the files in place; then the service is told, in the way its manifest says. */
-function deliverFiles(scene: Running): Decision | undefined {
-  const { desired, memory, current, world } = scene;
-  const told = memory.applied?.files ?? {};
-  const changed = desired.files.filter((file) => told[file.target] !== file.hash);
-  const steps = buildFileSteps(desired, world.observed, current.id);
-  if (changed.length === 0 && steps.length === 0) return undefined;
-  const cause = explainDelivery(scene, changed);
-  const { detail } = cause;
-  const stale = memory.applied?.stale === true || isAnyFileLost(scene);
-  if (changed.length > 0 && (stale || changed.some((file) => file.onChange === "restart"))) {
-    const next = { ...memory, stopping: current.id };
-    const operation = buildOperation(scene, cause, [...steps, ...buildRestart(scene)]);
-    return { state: "starting", reason: detail, memory: next, operation };
-  }
-  const tells = changed.flatMap((file): Step[] => {
-    if (file.onChange === "restart") return [];
-    const container = { service: desired.name, container: current.id };
-    return "signal" in file.onChange
-      ? [{ kind: "signal-container", ...container, signal: file.onChange.signal }]
-      : [{ kind: "exec-in-container", ...container, command: file.onChange.exec }];
-  });
-  const unique = [...new Map(tells.map((step) => [JSON.stringify(step), step])).values()];
-  const operation = buildOperation(scene, cause, [...steps, ...unique]);
-  const applied = { container: "", files: told, ...memory.applied, ...(stale ? { stale } : {}) };
-  return { ...describeRunning(scene), memory: { ...memory, applied }, operation };
-}
-
-function explainDelivery({ desired, memory }: Running, changed: readonly DesiredFile[]): Cause {
-  const { revision } = desired;
-  if (changed.length === 0) return { kind: "drift", detail: "its delivered files were changed by hand", revision };
-  const told = memory.applied?.files ?? {};
-  const rotated = changed.map(({ target, hash }) => listRotatedIn(told[target] ?? "", hash));
-  if (rotated.every((paths) => paths.length > 0)) return describeRotation([...new Set(rotated.flat())]);
-  return { kind: "config", detail: `new content in ${changed.map((file) => file.target).join(", ")}`, revision };
-}
-
-function isAnyFileLost({ desired, world }: Running): boolean {
-  return desired.files.some((file) => !world.observed.files.has(fileKey(desired.name, desired.specHash, file.target)));
-}
-
 /** Once settled, containers of older specs go; before that only those that no rollback could want. */
 function removeOld(scene: Running): Decision | undefined {
   const { others, desired } = scene;
@@ -243,50 +181,14 @@ function removeOld(scene: Running): Decision | undefined {
       !(other.status === "running" && standsBehind(desired, other)),
   );
   if (old.length === 0) return undefined;
-  const cause = { ...explainReplacement(scene), detail: "its spec was replaced" };
+  const cause = explainRemoval(explainReplacement(scene), running.settled === true);
   return { ...running, operation: buildOperation(scene, cause, old.flatMap(buildRemoval)) };
 }
 
-/** A running container that needs nothing: its health, and whether it has settled. */
-function describeRunning(scene: Running): Decision {
-  const { health, desired, world, memory, current } = scene;
-  const notes = memory.ungated === undefined ? [] : [memory.ungated];
-  if (isLoweringUnsafe(scene)) {
-    const used = Math.round((current.workingSetBytes ?? 0) / 2 ** 20);
-    notes.push(
-      `the memory cap is lowered at the next start: ${used} MiB are in use, more than 90 % of ${describeCaps(desired.caps)}`,
-    );
-  }
-  if (health === undefined) return { state: "starting", reason: "not probed yet", memory, notes };
-  if (health.status !== "healthy") return { state: health.status, reason: health.message, memory, notes };
-  const sinceMs = Math.max(memory.healthy?.sinceMs ?? health.sinceMs, memory.intentMs ?? 0);
-  const healthyMs = world.nowMs - sinceMs;
-  const left = desired.update.settle - healthyMs;
-  if (left > 0) {
-    const reason = `healthy for ${describeDuration(healthyMs)}, settled in ${describeDuration(left)}`;
-    return { state: "healthy", reason, memory, notes, nextMs: world.nowMs + left, settled: false };
-  }
-  if (memory.release?.fingerprint === desired.fingerprint) {
-    return { state: "healthy", reason: health.message, memory, notes, settled: true };
-  }
-  // Not yet unhealthy, but its last probe failed: that is nothing to go back to later.
-  if (health.failures > 0) {
-    const nextMs = world.nowMs + (desired.health?.interval ?? 1_000);
-    return {
-      state: "healthy",
-      reason: `not recorded as good: ${health.message}`,
-      memory,
-      notes,
-      nextMs,
-      settled: false,
-    };
-  }
-  const release = {
-    fingerprint: desired.fingerprint,
-    specHash: desired.specHash,
-    revision: desired.revision,
-    image: desired.spec.image,
-    settledMs: world.nowMs,
-  };
-  return { state: "healthy", reason: health.message, memory: { ...memory, release }, notes, settled: true, release };
+/** Why older containers go, in words that stand for themselves: they end the story of a release. */
+function explainRemoval(cause: Cause, settled: boolean): Cause {
+  const what = settled
+    ? "it has settled with that, and the container before it is removed"
+    : "a container that no rollback could want is removed";
+  return { ...cause, detail: `${cause.detail}: ${what}` };
 }

@@ -24,6 +24,7 @@ export function buildView(
     sinceMs: shown?.state === state ? shown.sinceMs : world.nowMs,
     waitingFor: decision.waitingFor ?? [],
     ...describeStart(decision),
+    ...describeWayBack(decision),
     nextMs,
     settled: decision.memory.rolledBack === undefined && (decision.settled ?? false),
     restarts: decision.memory.restarts,
@@ -35,12 +36,16 @@ export function buildView(
     image: container?.image ?? desired.spec.image,
     owner: desired.owner,
     memoryCapBytes: container?.caps.memoryBytes ?? desired.caps.memoryBytes,
-    notes: [...(decision.notes ?? []), ...desired.notes],
+    notes: [...(decision.notes ?? []), ...(world.desired.rotationNotes.get(desired.name) ?? []), ...desired.notes],
   };
 }
 
 function describeStart({ start, memory: { took } }: Decision): Pick<ServiceView, "start" | "tookMs"> {
   return { ...(start === undefined ? {} : { start }), ...(took?.ms === undefined ? {} : { tookMs: took.ms }) };
+}
+
+function describeWayBack({ memory: { rolledBack } }: Decision): Pick<ServiceView, "wentBack"> {
+  return rolledBack === undefined || rolledBack.uid !== undefined ? {} : { wentBack: rolledBack.reason };
 }
 
 /** An objection to the newest manifest shows over what runs; an earlier release that runs well is not what Git wants. */

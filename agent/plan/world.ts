@@ -3,6 +3,7 @@
 import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
 import type { ExitRecord, NodeMemory, ReleaseRecord, ServiceMemory } from "../../shared/memory.ts";
 import type { HealthView, ObservedContainer, ObservedEngine, ObservedState } from "../../shared/observed-state.ts";
+import type { ServiceStanding } from "../../shared/rotation.ts";
 import type { ServiceView, StartStage } from "../../shared/status.ts";
 import type { Operation, OperationInFlight } from "../../shared/step.ts";
 
@@ -61,6 +62,8 @@ export interface Plan {
   cancel: readonly string[];
   memory: NodeMemory;
   services: readonly ServiceView[];
+  /** How each service stands with what it was given. */
+  standings: ReadonlyMap<string, ServiceStanding>;
   newExits: readonly ExitRecord[];
   newReleases: readonly (ReleaseRecord & { service: string; desired: DesiredService })[];
   /** Faults of the node itself, in words. */

@@ -26,8 +26,9 @@ export function pickHistory(state: ReportState): Record<string, ServiceHistory> 
 }
 
 function pickOne(record: ServiceRecord): ServiceHistory {
-  const { fingerprint, revision, fields, change, actions, transitions, oom, peakBytes } = record;
-  return { fingerprint, revision, fields, change, actions, transitions, oom, peakBytes };
+  const { fingerprint, revision, fields, change, rotation, actions, transitions, oom, peakBytes } = record;
+  const base = { fingerprint, revision, fields, change, actions, transitions, oom, peakBytes };
+  return rotation === undefined ? base : { ...base, rotation };
 }
 
 /** Reads what the agent before this one has left; what cannot be used is left out. */

@@ -4,6 +4,7 @@
 import type { SourceState } from "../../shared/event.ts";
 import type { ForeignContainer, HealthView } from "../../shared/observed-state.ts";
 import type { ServiceState, ServiceView } from "../../shared/status.ts";
+import type { RotationEnd } from "../../shared/why-document.ts";
 import type { FieldChange, Fields } from "./manifest-fields.ts";
 
 /** Actions and transitions kept for each service. */
@@ -30,6 +31,13 @@ interface Transition {
   reason: string;
 }
 
+/** New values of secrets, from when the service was given them. */
+export interface LastRotation {
+  atMs: number;
+  paths: readonly string[];
+  end?: { atMs: number; how: RotationEnd; reason?: string };
+}
+
 /** A change of what Git wants of a service. */
 export interface Change {
   atMs: number;
@@ -44,6 +52,7 @@ export interface ServiceHistory {
   revision: string | undefined;
   fields: Fields;
   change: Change | undefined;
+  rotation?: LastRotation;
   /** Newest first. */
   actions: readonly Action[];
   /** Newest first. */

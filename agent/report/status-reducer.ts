@@ -10,6 +10,7 @@ import type { ServiceView } from "../../shared/status.ts";
 import { NODE_LANE } from "../../shared/step.ts";
 import { addAct, addDone, addFailed } from "./actions.ts";
 import { compareFields, listFields } from "./manifest-fields.ts";
+import { followRotation } from "./last-rotation.ts";
 import { cutCommandOutput, hidePassword } from "./public-text.ts";
 import { addPush, answerPushes, listenWebhook } from "./push-record.ts";
 import {
@@ -117,7 +118,16 @@ function historyOf(state: ReportState, name: string): ServiceHistory {
 }
 
 function cutView(view: ServiceView): ServiceView {
-  return { ...view, reason: cutCommandOutput(view.reason), notes: view.notes.map(cutCommandOutput) };
+  return {
+    ...view,
+    reason: cutCommandOutput(view.reason),
+    notes: view.notes.map(cutCommandOutput),
+    ...cutWayBack(view),
+  };
+}
+
+function cutWayBack({ wentBack }: ServiceView): Pick<ServiceView, "wentBack"> {
+  return wentBack === undefined ? {} : { wentBack: cutCommandOutput(wentBack) };
 }
 
 function describeChange(turn: TurnSummary, view: ServiceView, before: ServiceView | undefined): StatusChange {
@@ -131,7 +141,10 @@ function buildRecord(turn: TurnSummary, view: ServiceView, before: ServiceHistor
   const desired = turn.desired?.services.get(view.name);
   const container = findContainer(turn, view);
   const health = container === undefined ? undefined : turn.observed.health.get(container.id);
-  const history = countOomRun(followIntent(before, desired, turn.endedMs), container, turn.endedMs);
+  const intent = countOomRun(followIntent(before, desired, turn.endedMs), container, turn.endedMs);
+  const at = { view, atMs: turn.endedMs };
+  const rotation = followRotation(before.rotation, turn.desired?.rotating.get(view.name), at);
+  const history = rotation === undefined ? intent : { ...intent, rotation };
   const running = container?.status === "running" ? container : undefined;
   const pid = running?.pid ?? 0;
   return {

@@ -6,13 +6,14 @@ import {
   type ActionDocument,
   type ChangeDocument,
   type ExitDocument,
+  type RotationDocument,
   WHY_SCHEMA,
   type WaitDocument,
   type WhyDocument,
 } from "../../shared/why-document.ts";
 import { describeExit, nameSignal } from "./exit-reason.ts";
 import { suggestCap } from "./memory-advice.ts";
-import type { Action, Change, ReportState, ServiceRecord } from "./report-state.ts";
+import type { Action, Change, LastRotation, ReportState, ServiceRecord } from "./report-state.ts";
 import { buildService, toIso } from "./status-document.ts";
 
 /** What a `why` is built with besides the state. */
@@ -43,6 +44,7 @@ export function buildWhy(state: ReportState, name: string, context: WhyContext):
     cause: record.actions[0]?.cause ?? null,
     waitsFor: record.view.waitingFor.map((waited) => buildWait(state, context.node, waited, [name])),
     change: record.change === undefined ? null : buildChange(record.change),
+    rotation: record.rotation === undefined ? null : buildRotation(record.rotation),
     actions: record.actions.map(buildAction),
     exits: context.exits.map(buildExit),
     transitions: record.transitions.map(({ atMs, from, to, reason }) => ({
@@ -95,6 +97,11 @@ function buildChange({ atMs, fromRevision, toRevision, fields }: Change): Change
     toRevision,
     fields: fields.map(({ field, from, to }) => ({ field, from: from ?? null, to: to ?? null })),
   };
+}
+
+function buildRotation({ atMs, paths, end }: LastRotation): RotationDocument {
+  const ended = end === undefined ? null : toIso(end.atMs);
+  return { at: toIso(atMs), paths: [...paths], ended, how: end?.how ?? null, reason: end?.reason ?? null };
 }
 
 function buildAction(action: Action): ActionDocument {

@@ -6,6 +6,7 @@ import type {
   ActionDocument,
   ChangeDocument,
   ExitDocument,
+  RotationDocument,
   WaitDocument,
   WhyDocument,
 } from "../../shared/why-document.ts";
@@ -33,6 +34,7 @@ export function printWhy(why: WhyDocument, options: Pick<TextOptions, "paint">):
       why.waitsFor.flatMap((wait) => printWait(wait, 1)),
     ),
     ...section("last change", why.change === null ? [] : printChange(why.change)),
+    ...section("last new values of its secrets", why.rotation === null ? [] : [printRotation(why.rotation)]),
     ...section("memory", printMemory(why)),
     ...section("last actions", why.actions.slice(0, SHOWN).map(printAction)),
     ...section("ends of its containers", why.exits.slice(0, SHOWN).map(printExit)),
@@ -91,6 +93,14 @@ function printWait(wait: WaitDocument, depth: number): string[] {
 function printChange(change: ChangeDocument): string[] {
   const span = `${shortRevision(change.fromRevision)} → ${shortRevision(change.toRevision)}, taken over ${clock(change.at)}`;
   return [span, ...change.fields.map(describeFieldChange)];
+}
+
+function printRotation({ at, paths, ended, how, reason }: RotationDocument): string {
+  const which = `${clock(at)} it was given the new ${paths.length === 1 ? "value" : "values"} of ${paths.join(", ")}`;
+  if (ended === null || how === null) return `${which}, and has not settled yet`;
+  if (how === "settled") return `${which}, and settled with it at ${clock(ended)}`;
+  if (how === "replaced") return `${which}; its manifest changed at ${clock(ended)}, before it had settled`;
+  return `${which}, and went back to the old at ${clock(ended)}: ${reason ?? ""}`;
 }
 
 function printMemory({ memory }: WhyDocument): string[] {

@@ -1,9 +1,7 @@
-// Which versions of secrets services run with, and which services have settled: what the keeper and the builder are told
-// after each turn. Pure.
+// Which versions of secrets services run with: what the keeper is told after each turn. Pure.
 
 import type { DesiredService } from "../../shared/desired-state.ts";
 import { listHashVersions } from "../../shared/secret-facts.ts";
-import type { ServiceView } from "../../shared/status.ts";
 
 /** Every version that these services name. */
 export function listVersions(services: readonly DesiredService[]): ReadonlySet<string> {
@@ -14,12 +12,4 @@ export function listVersions(services: readonly DesiredService[]): ReadonlySet<s
       ...files.flatMap(({ hash }) => listHashVersions(hash)),
     ]),
   );
-}
-
-/** The services that run what is wanted of them and have settled, or that are not meant to run. */
-export function listSettled(views: readonly ServiceView[]): ReadonlySet<string> {
-  const done = views.filter(
-    ({ state, settled }) => (state === "healthy" && settled) || state === "stopped" || state === "completed",
-  );
-  return new Set(done.map((view) => view.name));
 }

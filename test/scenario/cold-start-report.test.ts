@@ -189,3 +189,56 @@ test("more services than slots: who had to wait for one says so", async () => {
   expect(held?.map(({ name }) => name)).toEqual(["vm1/e"]);
   expect(held?.[0]?.slotSeconds).toBeGreaterThan(2.5);
 });
+
+test("a gate that closes again had not opened: the second wait counts, and what ended it", async () => {
+  node.engine.images.set("slow:1", { healthyAfterMs: 29_000 });
+  const slow = Object.fromEntries(["a", "b", "c"].map((name) => [name, buildManifest({ image: "slow:1" })]));
+  await bringUpAndLosePower({
+    ...slow,
+    db: buildManifest(),
+    web: buildManifest({ top: 'requires = ["db"]' }),
+    e: buildManifest({ image: "slow:1" }),
+  });
+  // Four slots are taken, so that web has its gate open and waits for one when db goes again.
+  await node.clock.advanceUntil(() => node.view("web").start?.at === "slot", 20_000, "web waits for a slot");
+  const openedMs = (gossip.cold?.services["web"]?.at[0] ?? 0) as number;
+  const db = node.engine.running("db");
+  if (db === undefined) throw new Error("db does not run");
+  node.engine.end(db, 1);
+  await node.clock.advanceUntil(() => node.view("web").start?.at === "gate", 5_000, "the gate is closed");
+  await node.until("healthy", ["a", "b", "c", "db", "e", "web"]);
+  await node.clock.advance(1_000);
+  const web = ended()[0]?.services.find(({ name }) => name === "vm1/web");
+  expect(web?.waitedFor).toBe("vm1/db");
+  expect((web?.gate ?? 0) * 1_000).toBeGreaterThan(openedMs + 500);
+});
+
+test("a node that has come up and is lost before the others have is not missing", async () => {
+  gossip.peerSays("vm2", { db: HEALTHY });
+  node.engine.images.set("app:1", { healthyAfterMs: 20_000 });
+  await bringUpAndLosePower({ web: buildManifest() });
+  await node.until("starting", ["web"]);
+  const db = { db: { at: [10, 10, 20, 900] as [number, number, number, number] } };
+  gossip.peerSays("vm2", { db: HEALTHY }, cold("two", 1_000, { services: db, done: true }));
+  await node.clock.advance(2_000);
+  gossip.peerIsLost("vm2", "vm2 is dead: it is not heard");
+  await node.until("healthy", ["web"]);
+  await node.clock.advance(2_000);
+  expect(ended()).toMatchObject([{ scope: "realm", missing: [] }]);
+});
+
+test("when another node began is told by its fastest word", async () => {
+  gossip.peerSays("vm2", { db: HEALTHY });
+  node.engine.images.set("app:1", { healthyAfterMs: 20_000 });
+  await bringUpAndLosePower({ web: buildManifest() });
+  await node.clock.advance(8_000);
+  // Said five seconds after it began, and three seconds on its way; the next comes at once.
+  gossip.peerSays("vm2", { db: STARTING }, cold("two", 5_000));
+  await node.clock.advance(1_000);
+  const db = { db: { at: [10, 10, 20, 8_900] as [number, number, number, number] } };
+  gossip.peerSays("vm2", { db: HEALTHY }, cold("two", 9_000, { services: db, done: true }));
+  await node.until("healthy", ["web"]);
+  await node.clock.advance(2_000);
+  const began = new Map(ended()[0]?.nodes.map(({ node: name, began: at }) => [name, at ?? NaN]));
+  expect(Math.abs((began.get("vm2") ?? NaN) - (began.get("vm1") ?? NaN))).toBeLessThan(0.5);
+});

@@ -149,5 +149,10 @@ test("without a configuration it says so and ends with 1", () => {
   const { status, stderr } = spawnSync(process.execPath, [MAIN, "doctor", "--config", join(root, "none.toml")], {
     encoding: "utf8",
   });
-  expect([status, stderr]).toEqual([1, expect.stringContaining("none.toml does not exist")]);
+  expect([status, stderr]).toEqual([
+    1,
+    expect.stringMatching(
+      /none\.toml does not exist: on a host with an agent name its file: orca doctor --config FILE;/,
+    ),
+  ]);
 });

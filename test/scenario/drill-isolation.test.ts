@@ -2,7 +2,7 @@
 // this host's: what listens there is the test's, and the firewall is the shipped file of a stage VM.
 
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -48,13 +48,14 @@ async function hold(secrets: Record<string, string>): Promise<void> {
   );
 }
 
-/** On a host that knows production's names: they lead to its proxy. */
-function drill(): Drill {
+/** On a host that knows production's names: they lead to its proxy. With `bare` it has no network at all. */
+function drill(bare = false): Drill {
   const words = ["drill", "isolation", REPOSITORY, "--config", config];
   const mount = `mount --bind ${directory}/hosts /etc/hosts && exec "$@"`;
   const program = [process.execPath, join(ROOT, "agent/main.ts"), ...words];
-  const command = [`--net=${host.namespace}`, "unshare", "--mount", "sh", "-c", mount, "sh", ...program];
-  const { status, stdout, stderr } = spawnSync("nsenter", command, { encoding: "utf8" });
+  const within = bare ? ["unshare", "--net"] : ["nsenter", `--net=${host.namespace}`, "unshare"];
+  const [enter = "", ...rest] = [...within, "--mount", "sh", "-c", mount, "sh", ...program];
+  const { status, stdout, stderr } = spawnSync(enter, rest, { encoding: "utf8" });
   const record = JSON.parse(readFileSync(join(directory, "state", "drill-isolation.json"), "utf8")) as {
     probes: { what: string; result: string }[];
   };
@@ -118,12 +119,39 @@ test("a secret of production that this host is given, and whatever the firewall 
   expect(output).not.toContain("canary");
 });
 
+test("what could not be tried at all is not taken for refused: without a network nothing holds", async () => {
+  await hold({});
+  const { code, output, results } = drill(true);
+  expect(output).toContain("unknown: vm-data/postgres-app at 10.0.0.30:5432: ENETUNREACH");
+  expect(output).toMatch(
+    /[1-9]\d* held, 0 broken, 0 unguarded, [1-9]\d* not tried; 0 allowed and reachable, 2 allowed/,
+  );
+  expect(code).toBe(1);
+  // What holds then are the answers of the provider alone.
+  const held = [...results].filter(([what, result]) => result === "held" && !what.startsWith("secret "));
+  expect(held).toEqual([]);
+});
+
+test("a repository of one realm gives nothing to try, which is no success", () => {
+  const alone = join(directory, "alone");
+  cpSync(REPOSITORY, alone, { recursive: true });
+  const fleet = join(alone, "orca/fleet.toml");
+  writeFileSync(fleet, readFileSync(fleet, "utf8").replaceAll(/env( *)= "prod"/g, 'env$1= "stage"'));
+  const words = ["drill", "isolation", alone, "--config", config];
+  const run = spawnSync(process.execPath, [join(ROOT, "agent/main.ts"), ...words], { encoding: "utf8" });
+  expect([run.status, run.stderr]).toEqual([1, expect.stringContaining("there is nothing to try: ")]);
+});
+
 test("a provider that cannot be asked is not taken for one that refuses", () => {
+  // All else is as it must be.
   host.load(readFirewall("stage"));
   writeFileSync(file, "damaged", { mode: 0o600 });
   const { code, output } = drill();
-  expect(code).toBe(1);
   expect(output).toContain("unknown: secret /prod/");
+  expect(output).toMatch(
+    / held, 0 broken, 0 unguarded, [1-9]\d* not tried; 2 allowed and reachable, 0 allowed and not reachable/,
+  );
+  expect(code).toBe(1);
 });
 
 test("a node that fleet.toml does not know is refused", () => {

@@ -226,6 +226,8 @@ describe("others on the same server", () => {
     expect([a.shell.view().map(({ node }) => node), stage.shell.view()]).toEqual([["vm-b"], []]);
     expect([a.hints, b.hints]).toEqual([[], []]);
     expect(a.shell.stats.recordsOfStrangers).toBe(0);
+    // Nor does anything of it even arrive, to be refused.
+    for (const { shell } of [a, b, stage]) expect(shell.stats.refused["bad-frame"]).toBe(0);
   });
 
   test("a client that may do everything: what it forges, repeats and garbles is counted and changes nothing", async () => {
@@ -258,6 +260,13 @@ describe("others on the same server", () => {
     for (const data of heard.slice(-3)) mallory.publish("orca.prod.beat.vm-a", data);
     await mallory.flush();
     await eventually(() => b.shell.stats.refused["replayed-record"] >= 2, 3_000, "the counting");
+    // What one node has really said, on the subject of another.
+    const before = b.shell.stats.refused["bad-frame"];
+    mallory.publish(
+      "orca.prod.beat.vm-b",
+      heard.findLast((data) => Buffer.from(data).includes("signature")),
+    );
+    await eventually(() => b.shell.stats.refused["bad-frame"] > before, 3_000, "the refusal of another's subject");
     expect(b.shell.stats.refused["forged-record"]).toBeGreaterThanOrEqual(1);
     expect(b.shell.stats.refused["bad-frame"]).toBeGreaterThanOrEqual(500);
     expect(b.shell.look("vm-a")).toMatchObject({ stale: undefined, words: { services: { db: { start: "two" } } } });

@@ -97,6 +97,25 @@ describe("the gate", () => {
     await node.untilSettled(["strict", "db"], 600_000);
   });
 
+  test("a wait begins anew with the engine's run: what was waited before a reboot opens no gate early", async () => {
+    node.source.set({
+      proxy: buildManifest({ top: 'requires = [{ on = "tcp://x:1", expires = "5m", then = "start" }]' }),
+    });
+    await node.start();
+    await node.clock.advance(240_000);
+    expect(node.view("proxy").state).toBe("waiting");
+    node.engine.goDown();
+    await node.clock.advance(120_000);
+    node.engine.comeBack();
+    const tookMs = await node.clock.advanceUntil(
+      () => node.engine.running("proxy") !== undefined,
+      400_000,
+      "the start",
+    );
+    expect(tookMs).toBeGreaterThan(290_000);
+    expect(tookMs).toBeLessThan(310_000);
+  });
+
   test("services that wait for each other are shown as the ring they are", async () => {
     // The agent holds a cycle; with one already running by hand-edited state it would still be shown. Here nothing runs.
     node.source.set({

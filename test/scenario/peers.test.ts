@@ -133,6 +133,23 @@ describe("the gate across nodes", () => {
     await second.dispose();
   });
 
+  test("a requirement that is away for longer than a flap is waited for again, though its container is the same", async () => {
+    node.source.set({ web: requires("vm2/db", "vm3/cache") });
+    await node.start();
+    gossip.peerSays("vm2", { db: HEALTHY });
+    gossip.peerSays("vm3", { cache: STARTING });
+    await node.clock.advance(5_000);
+    gossip.peerSays("vm2", { db: { ...HEALTHY, ready: false, state: "unhealthy" } });
+    await node.clock.advance(11_000);
+    gossip.peerSays("vm3", { cache: HEALTHY });
+    await node.clock.advance(60_000);
+    expect(node.engine.running("web")).toBeUndefined();
+    expect(node.view("web").waitingFor).toEqual(["vm2/db"]);
+    gossip.peerSays("vm2", { db: HEALTHY });
+    await node.clock.advance(1_000);
+    expect(node.engine.running("web")).toBeDefined();
+  });
+
   test("starts that wait for each other across nodes are shown as the ring they are", async () => {
     node.source.set({ web: requires("vm2/db") });
     await node.start();

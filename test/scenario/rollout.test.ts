@@ -239,3 +239,29 @@ test("kill -9 before any call of a rollback: the same end", async () => {
     expect(node.engine.of("app").filter((entry) => entry.status === "running")).toHaveLength(1);
   }
 });
+
+test.each([
+  ["while it never gets healthy", { healthyAfterMs: Number.POSITIVE_INFINITY }],
+  ["while it ends at once", { endsAfterMs: 10, exitCode: 3 }],
+])(
+  "a release that requires an endpoint is judged %s: without the endpoint it is not to blame, with it it is",
+  async (_name, bad) => {
+    const top = 'requires = ["tcp://10.0.0.9:5432"]';
+    node.endpoints.add("tcp://10.0.0.9:5432");
+    node.engine.images.set("bad:1", bad);
+    node.source.set({ app: release("app:1", { top }) });
+    await node.clock.advance(60_000);
+    const triedMs = node.clock.nowMs();
+    node.source.set({ app: release("bad:1", { top }) });
+    await node.clock.advance(10_000);
+    node.endpoints.clear();
+    await node.clock.advance(600_000);
+    expect(node.engine.of("app").map((entry) => entry.image)).toContain("bad:1");
+    expect(node.view("app").reason).not.toContain("rolled back");
+    node.endpoints.add("tcp://10.0.0.9:5432");
+    // The minute that it has, as it was used before and after.
+    await node.until("rolled-back", ["app"], 100_000);
+    expect(node.view("app").reason).toContain("did not settle within 1m");
+    expect(node.clock.nowMs() - triedMs).toBeGreaterThan(620_000);
+  },
+);

@@ -4,11 +4,12 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { afterEach, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 
 import { listCauses } from "../builders/delivered.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { type NodeChoices, TestNode } from "../builders/node.ts";
+import { FRONT_IMAGE } from "../../shared/front.ts";
 import { FakeSecrets } from "../fakes/fake-secrets.ts";
 
 const PATH = "/prod/shared/PASSWORD";
@@ -20,6 +21,15 @@ function manifestOf(kind: "file" | "env" | "signal", top = ""): string {
     signal: `[secrets]\non_rotate = { signal = "SIGHUP" }\n[secrets.files]\npassword = "${PATH}"`,
   }[kind];
   return buildManifest({ top, tables: `[update]\nsettle = "5s"\nhealthy_within = "30s"\n${tables}` });
+}
+
+/** What runs of a service, with the value that lies beside each. */
+function listRunning(node: TestNode, service: string): { id: string; value: string }[] {
+  return node.engine.of(service).flatMap(({ id, status, request }) => {
+    const bind = request?.binds.find(({ target }) => target === "/run/secrets");
+    if (status !== "running" || bind === undefined) return [];
+    return [{ id, value: readFileSync(join(bind.source, "password"), "utf8") }];
+  });
 }
 
 const nodes: TestNode[] = [];
@@ -76,7 +86,12 @@ test("five services take it one after the other, in the order of what they requi
   const starts = listStarts(node).slice(before);
   expect(starts.map((start) => start.service)).toEqual(["c", "a", "b", "d"]);
   for (const [index, start] of starts.entries())
-    if (index > 0) expect(start.atMs - (starts[index - 1]?.atMs ?? 0)).toBeGreaterThanOrEqual(5_000);
+    if (index > 0) {
+      const gapMs = start.atMs - (starts[index - 1]?.atMs ?? 0);
+      expect(gapMs).toBeGreaterThanOrEqual(5_000);
+      // And not at the next look at everything, half a minute later.
+      expect(gapMs).toBeLessThan(7_000);
+    }
   expect(valueIn(node, "a")).toBe("new value");
   for (const service of ["b", "c", "d"]) expect(readDelivered(node, service)).toEqual(["new value"]);
 });
@@ -139,7 +154,10 @@ test("the cause of each is the new value, by its path; a commit that comes with 
   secrets.set({ [PATH]: "new value" });
   await node.clock.advance(120_000);
   const cause = `rotation: ${PATH} has a new value`;
-  expect(listCauses(node, "env", since)).toEqual([cause, "rotation: its spec was replaced"]);
+  expect(listCauses(node, "env", since)).toEqual([
+    cause,
+    `${cause}: it has settled with that, and the container before it is removed`,
+  ]);
   expect(listCauses(node, "file", since)).toEqual([cause]);
   expect(listCauses(node, "signal", since)).toEqual([cause]);
   secrets.set({ [PATH]: "newest value" });
@@ -168,4 +186,73 @@ test("kill -9 in the middle: the line goes on where it was", async () => {
   await node.clock.advance(120_000);
   expect([valueIn(node, "a"), valueIn(node, "b")]).toEqual(["new value", "new value"]);
   expect(node.engine.of("a").length).toBe(1);
+});
+
+describe("start-first with a secret in a file", () => {
+  const FRONT = "a.front";
+  const fronted = buildManifest({
+    top: 'ports = ["8080:80"]',
+    tables: `[update]\norder = "start-first"\nsettle = "5s"\nhealthy_within = "30s"\ndrain = "2s"\n[secrets.files]\npassword = "${PATH}"`,
+  });
+
+  async function begin(): Promise<{ node: TestNode; secrets: FakeSecrets; before: string }> {
+    const secrets = new FakeSecrets();
+    secrets.values.set(PATH, "old value");
+    const node = new TestNode({ settings: { frontImage: FRONT_IMAGE }, secrets });
+    nodes.push(node);
+    node.engine.images.set(FRONT_IMAGE, {});
+    node.source.set({ a: fronted, b: manifestOf("file") });
+    await node.start();
+    await node.untilSettled(["a", FRONT, "b"]);
+    return { node, secrets, before: node.engine.running("a")?.id ?? "" };
+  }
+
+  test("a new value comes with a container beside the old one, which has its own, and nobody is without traffic", async () => {
+    const { node, secrets, before } = await begin();
+    node.fronts.switches.length = 0;
+    const since = node.events.length;
+    secrets.set({ [PATH]: "new value" });
+    await node.clock.advanceUntil(() => listRunning(node, "a").length === 2, 5_000, "both run");
+    expect(listRunning(node, "a")).toEqual(
+      expect.arrayContaining([
+        { id: before, value: "old value" },
+        { id: expect.anything(), value: "new value" },
+      ]),
+    );
+    // The other that takes it waits until this one has settled.
+    expect(readDelivered(node, "b")).toEqual(["old value"]);
+    await node.untilSettled(["a"]);
+    await node.clock.advance(5_000);
+    expect(listRunning(node, "a").map(({ value }) => value)).toEqual(["new value"]);
+    expect(readDelivered(node, "a")).toEqual(["new value"]);
+    expect(node.fronts.switches).toHaveLength(1);
+    expect(node.fronts.switches).not.toContain(undefined);
+    expect(listCauses(node, "a", since)).toEqual([`rotation: ${PATH} has a new value`]);
+    await node.clock.advance(60_000);
+    expect(readDelivered(node, "b")).toEqual(["new value"]);
+    // Nothing else is planned, also by an agent that starts anew.
+    const calls = node.engine.calls.length;
+    await node.stop();
+    await node.start();
+    await node.clock.advance(60_000);
+    expect(node.engine.calls.slice(calls)).toEqual([]);
+  });
+
+  test("one that fails with it never got a request, and the old one goes on with its own value", async () => {
+    const { node, secrets, before } = await begin();
+    const run = node.engine.running("a")?.detail.startedMs;
+    const { writer } = node.engine;
+    const start = writer.startContainer.bind(writer);
+    writer.startContainer = async (id) => {
+      await start(id);
+      if (listRunning(node, "a").some((entry) => entry.id === id && entry.value === "bad value")) node.sick.add(id);
+    };
+    node.fronts.switches.length = 0;
+    secrets.set({ [PATH]: "bad value" });
+    await node.until("rolled-back", ["a"]);
+    await node.clock.advance(60_000);
+    expect(listRunning(node, "a")).toEqual([{ id: before, value: "old value" }]);
+    expect([node.engine.find(before)?.detail.startedMs, node.fronts.switches]).toEqual([run, []]);
+    expect(readDelivered(node, "b")).toEqual(["old value"]);
+  });
 });

@@ -119,6 +119,25 @@ const SITUATIONS: Record<string, Situation> = {
     await one.node.untilSettled(["app"]);
   },
 
+  "a new service that takes what another one has": async (row) => {
+    const one = await bringUp();
+    const { node, secrets } = one;
+    answerWith(one, row);
+    // The answer has come before the manifest does.
+    secrets.set({});
+    await node.clock.advance(70_000);
+    node.source.set({ other: WITH_FILE });
+    await node.clock.advance(120_000);
+    if (row.class !== "value") {
+      expect(node.view("other").state).toBe(isClosed(row.class) ? "refused" : "waiting");
+      expect(node.view("other").reason).toContain(row.sample);
+      expect(node.engine.of("other")).toEqual([]);
+      secrets.fail("*", undefined);
+      await node.clock.advance(70_000);
+    }
+    await node.untilSettled(["app", "other"]);
+  },
+
   "a changed service that takes one more": async (row) => {
     const one = await bringUp();
     const { node, secrets } = one;

@@ -70,6 +70,13 @@ describe("one axis of time", () => {
       ["b", 0.7, null],
     ]);
     expect(report.notes).toEqual(["when b began is an estimate: it may be off by what a message took"]);
+    // The same seen from the other side: b says that a had begun 700 ms before it.
+    const other = new Map([
+      ["a", word({})],
+      ["b", word({}, { seen: { a: -700 } })],
+    ]);
+    expect(buildColdStartReport(other, FRAME).nodes).toEqual(report.nodes);
+    expect(buildColdStartReport(other, FRAME).notes).toEqual(report.notes);
   });
 });
 
@@ -119,6 +126,26 @@ describe("the report", () => {
       "vm-control did not come: not reached since this agent's start",
       "",
     ]);
+  });
+
+  test("what was given up is no edge either where it came up in the end, a moment too late", () => {
+    const portal: ColdService = { at: [100, 100, 200, 20_500] };
+    const proxy: ColdService = {
+      at: [20_000, 20_010, 20_100, 21_000],
+      by: "portal",
+      forMs: 19_900,
+      without: ["portal"],
+    };
+    const report = buildColdStartReport(new Map([["vm-edge", word({ portal, proxy })]]), FRAME);
+    expect(report.path.map(({ name }) => name)).toEqual(["vm-edge/proxy"]);
+  });
+
+  test("parts of the path that seem to overlap, since clocks are in doubt, count no moment twice", () => {
+    const db: ColdService = { at: [0, 0, 10, 5_000] };
+    const web: ColdService = { at: [4_000, 4_000, 4_100, 9_000], by: "db", forMs: 4_000 };
+    const report = buildColdStartReport(new Map([["a", word({ db, web })]]), FRAME);
+    expect(report.path.map(({ name }) => name)).toEqual(["a/db", "a/web"]);
+    expect(report).toMatchObject({ totalSeconds: 9, pathSeconds: 9, overheadSeconds: 0, ratio: 1 });
   });
 
   test("a service that is not up has no time, ends no path, and is named", () => {

@@ -191,3 +191,67 @@ describe("advice on memory", () => {
     expect(suggestCap({ ...facts, oom: { ...oom, capBytes: 256 * MIB } })).toBeUndefined();
   });
 });
+
+describe("the last new values of its secrets", () => {
+  const PATHS = ["/prod/app/PASSWORD"];
+  const given = { state: { rotating: new Map([["app", PATHS]]) } };
+  const unsettled = buildView("app", { settled: false, reason: "healthy for 1s, settled in 29s" });
+
+  function follow(...turns: TurnParts[]): string {
+    const state = turns.reduce<ReportState>(
+      (before, parts, index) =>
+        reduceStatus(before, {
+          ...{ kind: "turn", atMs: NOW_MS },
+          turn: buildTurn({ ...parts, endedMs: NOW_MS + index * 10_000 }),
+        }),
+      beginState(NOW_MS),
+    );
+    const text = printWhy(why(state, "app"), {});
+    return /\nlast new values of its secrets\n {2}(.*)\n/.exec(text)?.[1] ?? "none";
+  }
+
+  const BEGUN = "2026-11-21 12:00:00Z it was given the new value of /prod/app/PASSWORD";
+
+  test.each<[string, TurnParts[], string]>([
+    ["nothing is said where there were none", [{ views: [buildView("app")] }], "none"],
+    ["under way", [{ views: [unsettled], ...given }], `${BEGUN}, and has not settled yet`],
+    [
+      "settled, also turns later",
+      [{ views: [unsettled], ...given }, { views: [buildView("app")], ...given }, { views: [buildView("app")] }],
+      `${BEGUN}, and settled with it at 2026-11-21 12:00:10Z`,
+    ],
+    [
+      "gone back, for as long as that lasts",
+      [
+        { views: [unsettled], ...given },
+        {
+          views: [buildView("app", { state: "rolled-back", settled: false, wentBack: "it did not settle" })],
+          ...given,
+        },
+        {
+          views: [buildView("app", { state: "rolled-back", settled: false, wentBack: "it did not settle" })],
+          ...given,
+        },
+      ],
+      `${BEGUN}, and went back to the old at 2026-11-21 12:00:10Z: it did not settle`,
+    ],
+    [
+      "a commit before it had settled",
+      [{ views: [unsettled], ...given }, { views: [unsettled] }],
+      `${BEGUN}; its manifest changed at 2026-11-21 12:00:10Z, before it had settled`,
+    ],
+    [
+      "tried again after it had gone back",
+      [
+        {
+          views: [buildView("app", { state: "rolled-back", settled: false, wentBack: "it did not settle" })],
+          ...given,
+        },
+        { views: [unsettled], ...given },
+      ],
+      `${BEGUN.replace("12:00:00", "12:00:10")}, and has not settled yet`,
+    ],
+  ])("%s", (_name, turns, said) => {
+    expect(follow(...turns)).toBe(said);
+  });
+});

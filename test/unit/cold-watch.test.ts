@@ -1,0 +1,45 @@
+// What a node notes of its own cold start when a gate opens: of several things that it waited for, the one that came last.
+
+import { expect, test } from "vitest";
+
+import { type OwnColdStart, watchColdStart } from "../../agent/plan/cold-watch.ts";
+import { plan } from "../../agent/plan/plan.ts";
+import { DEFAULT_PLAN_SETTINGS, type World } from "../../agent/plan/world.ts";
+import { EMPTY_MEMORY } from "../../shared/memory.ts";
+import { buildDesired, buildTurn, buildView, NOW_MS } from "../builders/turns.ts";
+
+function look(waits: Record<string, number>, healthy: Record<string, number>, without: string[] = []): OwnColdStart {
+  const turn = buildTurn({ views: [], desired: [buildDesired("web")], containers: [] });
+  if (turn.desired === undefined) throw new Error("the turn has no desired state");
+  const world: World = {
+    ...{ desired: turn.desired, observed: turn.observed, memory: EMPTY_MEMORY, peers: { kind: "assume" } },
+    ...{ settings: DEFAULT_PLAN_SETTINGS, nowMs: NOW_MS, wanted: new Map(), releases: new Map() },
+  };
+  const view = buildView("web", { state: "starting", start: { at: "begun", without } });
+  const before: OwnColdStart = {
+    ...{ run: "run", beganMs: NOW_MS - 10_000 },
+    services: {
+      web: { word: { at: [null, null, null, null] }, waits },
+      ...Object.fromEntries(
+        Object.entries(healthy).map(([name, ms]) => [name, { word: { at: [0, 0, 10, ms] }, waits: {} }] as const),
+      ),
+    },
+  };
+  return watchColdStart(before, { world, planned: { ...plan(world), services: [view] } }, 10_000);
+}
+
+test.each<[string, Record<string, number>, Record<string, number>, string[], string]>([
+  [
+    "the last of those that came",
+    { app: 1_000, db: 1_000, side: 1_000 },
+    { app: 4_000, db: 3_000, side: 9_000 },
+    [],
+    "side",
+  ],
+  ["whatever their names", { app: 1_000, side: 1_000 }, { app: 9_000, side: 4_000 }, [], "app"],
+  ["what came, before what was given up", { app: 1_000, portal: 1_000 }, { app: 4_000 }, ["portal"], "app"],
+  ["what was given up where nothing else came", { portal: 2_000 }, {}, ["portal"], "portal"],
+])("it is %s", (_name, waits, healthy, without, by) => {
+  const { word } = look(waits, healthy, without).services["web"] ?? {};
+  expect(word).toMatchObject({ by, forMs: 10_000 - (waits[by] ?? 0) });
+});

@@ -1,0 +1,69 @@
+// What could not be delivered to a container that runs: it goes on, and is not taken for good with what it has not got.
+
+import { expect, test } from "vitest";
+
+import { plan } from "../../agent/plan/plan.ts";
+import { DEFAULT_PLAN_SETTINGS, type World } from "../../agent/plan/world.ts";
+import type { DesiredFile } from "../../shared/desired-state.ts";
+import { EMPTY_MEMORY, type ServiceMemory } from "../../shared/memory.ts";
+import { fileKey } from "../../shared/observed-state.ts";
+import { nameSecretHash } from "../../shared/secret-facts.ts";
+import { buildContainer, buildDesired, buildHealth, buildTurn, containerOf, NOW_MS } from "../builders/turns.ts";
+
+const TARGET = "/run/secrets/password";
+
+function buildWorld(onChange: DesiredFile["onChange"], parts: Partial<ServiceMemory>): World {
+  const hash = nameSecretHash("/prod/app/PASSWORD", "2");
+  const file: DesiredFile = { target: TARGET, hash, mode: "0400", owner: undefined, onChange };
+  const desired = buildDesired("app", { files: [file] });
+  const container = buildContainer("app", {
+    ...{ specHash: desired.specHash, networks: { "orca-vm1": "10.0.0.2" }, startedMs: NOW_MS - 3_600_000 },
+  });
+  const turn = buildTurn({
+    ...{ views: [], desired: [desired], health: { app: buildHealth({ sinceMs: NOW_MS - 3_000_000 }) } },
+    engine: {
+      ...{ reachable: true, run: "run-1", containers: [container], volumes: {}, foreign: [] },
+      networks: { "orca-vm1": { node: "vm1", internal: false, subnets: [] } },
+    },
+  });
+  if (turn.desired === undefined) throw new Error("the turn has no desired state");
+  const old = nameSecretHash("/prod/app/PASSWORD", "1");
+  const files = new Map([[fileKey("app", desired.specHash, TARGET), old]]);
+  const run = `${containerOf("app")}@${NOW_MS - 3_600_000}`;
+  const memory: ServiceMemory = {
+    ...{ fingerprint: desired.fingerprint, intentMs: NOW_MS - 600_000, attempt: 0, restarts: 0 },
+    applied: { container: run, files: { [TARGET]: old } },
+    ...parts,
+  };
+  return {
+    ...{ desired: turn.desired, observed: { ...turn.observed, files, hosts: {} }, peers: { kind: "assume" } },
+    memory: { ...EMPTY_MEMORY, services: { app: memory } },
+    ...{ settings: DEFAULT_PLAN_SETTINGS, nowMs: NOW_MS, wanted: new Map(), releases: new Map() },
+  };
+}
+
+const FAILED = { step: "write-files", failure: "retry", message: "write file: no space", attempt: 4 } as const;
+
+test.each([
+  ["restart", "restart" as const],
+  ["a signal", { signal: "SIGHUP" }],
+])("a delivery with %s that fails: healthy for long, and neither settled nor a release", (_name, onChange) => {
+  const world = buildWorld(onChange, {});
+  const { fingerprint } = world.memory.services["app"] ?? { fingerprint: "" };
+  const failing = buildWorld(onChange, { failure: { ...FAILED, fingerprint, nextMs: NOW_MS + 30_000 } });
+  const planned = plan(failing);
+  expect(planned.operations).toEqual([]);
+  expect(planned.services).toMatchObject([{ state: "healthy", settled: false, nextMs: NOW_MS + 30_000 }]);
+  expect(planned.services[0]?.notes.join()).toContain("has a new value: write file: no space");
+  expect(planned.newReleases).toEqual([]);
+  expect(planned.standings.get("app")).toMatchObject({ settled: false });
+});
+
+test("a delivery that comes late: its settling begins with it, not with the intent ten minutes ago", () => {
+  const planned = plan(buildWorld({ signal: "SIGHUP" }, {}));
+  expect(planned.operations).toMatchObject([{ lane: "app", cause: { kind: "rotation" } }]);
+  expect(planned.services).toMatchObject([
+    { state: "healthy", settled: false, reason: "healthy for 0ms, settled in 30s" },
+  ]);
+  expect(planned.newReleases).toEqual([]);
+});
