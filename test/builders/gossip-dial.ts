@@ -1,6 +1,6 @@
 // How a dial goes between simulated hosts: flight by flight of TCP's and TLS's handshakes, each of which may be lost.
 
-import { RTO_MS } from "./gossip-streams.ts";
+import { RTO_MS } from "./gossip-sending.ts";
 
 const SYN_RTO_MS = 1_000;
 const DIAL_TIMEOUT_MS = 2_500;

@@ -28,6 +28,8 @@ export interface FleetOptions {
   drift?: number;
   /** How the kernel repeats the first packet of a dial (gossip-dial.ts); none, as on older kernels, unless told. */
   synLinearTimeouts?: number;
+  /** Their kernels do not double the waits of thin streams: net.ipv4.tcp_thin_linear_timeouts. */
+  isLinear?: boolean;
 }
 
 interface Host {
@@ -62,7 +64,7 @@ export class GossipFleet {
   onChange: (node: string, of: string | undefined) => void = () => undefined;
   /** What the network does to messages besides losing them. */
   tamper: (message: Message) => readonly Message[] = (message) => [message];
-  /** Bytes put on the wire, with acknowledgements. */
+  /** Bytes put on the wire, with acknowledgements and what is sent again. */
   sentBytes = 0;
   events = 0;
   nowMs = 0;
@@ -367,6 +369,9 @@ export class GossipFleet {
 
   #lay(): Streams {
     return new Streams({
+      isLinear: this.#options.isLinear ?? false,
+      nowMs: () => this.nowMs,
+      repeated: (message) => (this.sentBytes += message === "fin" ? 0 : countBytes(message)),
       after: (delayMs, act) => this.after(delayMs, act),
       isLost: (from, to) => this.#isLost(from, to),
       latencyMs: () => this.#latency(),

@@ -1,10 +1,13 @@
 // Streams between simulated hosts, as TCP behaves: in order, what is lost comes later and holds up what is behind it, an end is
-// heard after everything that was sent before, and a host that knows nothing of a stream answers with a reset.
+// heard after everything that was sent before, and a host that knows nothing of a stream answers with a reset. When a sender
+// repeats what is in gossip-sending.ts.
 
 import type { Message } from "../../agent/gossip/core/message.ts";
+import { addSegment, beginLane, type Lane, learn, MOMENT_MS, noteSent, runOut, type Segment } from "./gossip-sending.ts";
 
 /** The world that streams run through. */
 export interface Ground {
+  readonly nowMs: () => number;
   readonly after: (delayMs: number, act: () => void) => void;
   readonly isLost: (from: string, to: string) => boolean;
   readonly latencyMs: () => number;
@@ -13,27 +16,10 @@ export interface Ground {
   readonly wake: (name: string, act: () => void) => void;
   readonly received: (name: string, stream: number, message: Message) => void;
   readonly ended: (name: string, stream: number) => void;
-}
-
-/** One direction of a stream: what was sent and has not been delivered, in order. */
-interface Lane {
-  from: string;
-  to: string;
-  queue: Segment[];
-  /** What has not been acknowledged, in order. */
-  flight: Segment[];
-  /** After this time without an acknowledgement the first of them is sent again; it doubles each time. */
-  rtoMs: number;
-  /** The first time is a probe of the tail (TLP), which costs no patience. */
-  isProbed: boolean;
-  isArmed: boolean;
-}
-
-interface Segment {
-  message: Message | "fin";
-  /** Behind a timeout only the first segment is sent; what comes then waits until that is acknowledged. */
-  isSent: boolean;
-  arrived: boolean;
+  /** A packet went out once more. */
+  readonly repeated: (message: Message | "fin") => void;
+  /** net.ipv4.tcp_thin_linear_timeouts of every host. */
+  readonly isLinear: boolean;
 }
 
 interface Stream {
@@ -42,9 +28,6 @@ interface Stream {
   /** Ends that still hold it. */
   open: Set<string>;
 }
-
-export const RTO_MS = 200;
-const MOST_RTO_MS = 120_000;
 
 /** Every stream of a fleet. */
 export class Streams {
@@ -59,11 +42,7 @@ export class Streams {
   /** Opens a stream; both ends are told by whoever asks. */
   open(from: string, to: string): number {
     const id = (this.#ids += 1);
-    const lanes: [Lane, Lane] = [
-      { from, to, queue: [], flight: [], rtoMs: RTO_MS, isProbed: false, isArmed: false },
-      { from: to, to: from, queue: [], flight: [], rtoMs: RTO_MS, isProbed: false, isArmed: false },
-    ];
-    this.#streams.set(id, { id, lanes, open: new Set([from, to]) });
+    this.#streams.set(id, { id, lanes: [beginLane(from, to), beginLane(to, from)], open: new Set([from, to]) });
     return id;
   }
 
@@ -92,66 +71,66 @@ export class Streams {
   }
 
   #transmit(stream: Stream, lane: Lane, message: Message | "fin"): void {
-    const entry = { message, isSent: false, arrived: false };
-    lane.queue.push(entry);
-    lane.flight.push(entry);
-    if (lane.rtoMs === RTO_MS) this.#put(stream, lane, entry);
+    const segment = addSegment(lane, message);
+    if (!lane.isHeld) this.#put(stream, lane, segment);
   }
 
-  #put(stream: Stream, lane: Lane, entry: Segment): void {
-    entry.isSent = true;
-    if (this.#ground.isLost(lane.from, lane.to)) this.#arm(stream, lane);
-    else this.#fly(stream, lane, entry);
+  #put(stream: Stream, lane: Lane, segment: Segment): void {
+    const { isLost, nowMs, repeated } = this.#ground;
+    if (segment.sends > 0) repeated(segment.message);
+    const gone = isLost(lane.from, lane.to);
+    noteSent(lane, segment, { nowMs: nowMs(), isLost: gone });
+    if (gone) this.#arm(stream, lane);
+    else this.#fly(stream, lane, segment);
   }
 
-  /** The one timer of a direction: it sends the first segment again, ever later while nothing is acknowledged. */
+  /** The one timer of a direction. It is only set where something was lost: in all other cases it would be taken back. */
   #arm(stream: Stream, lane: Lane): void {
-    if (lane.isArmed) return;
+    const { after, nowMs, isLinear } = this.#ground;
+    if (lane.isArmed || lane.dueMs === Infinity) return;
     lane.isArmed = true;
-    this.#ground.after(lane.rtoMs, () => {
+    const dueMs = lane.dueMs;
+    after(Math.max(0, dueMs - nowMs()), () => {
       lane.isArmed = false;
-      const [first] = lane.flight;
-      if (first === undefined || !this.#streams.has(stream.id)) return;
-      if (lane.isProbed) lane.rtoMs = Math.min(lane.rtoMs * 2, MOST_RTO_MS);
-      lane.isProbed = true;
-      this.#put(stream, lane, first);
+      if (lane.flight.length === 0 || !this.#streams.has(stream.id)) return;
+      // It was put off meanwhile, or brought forward.
+      if (lane.dueMs <= nowMs()) {
+        const again = runOut(lane, nowMs(), isLinear);
+        if (again !== undefined) this.#put(stream, lane, again);
+      }
       this.#arm(stream, lane);
     });
   }
 
-  #fly(stream: Stream, lane: Lane, entry: Segment): void {
+  #fly(stream: Stream, lane: Lane, segment: Segment): void {
     const { after, latencyMs, isLost } = this.#ground;
+    const { sentMs } = segment;
     after(latencyMs(), () => {
-      if (!entry.arrived) {
-        entry.arrived = true;
-        this.#askForEarlier(stream, lane, entry);
+      // The timestamp that is echoed is that of what came in order, or once more.
+      if (lane.queue[0] === segment || segment.arrived) lane.echoMs = sentMs;
+      if (!segment.arrived) {
+        segment.arrived = true;
         this.#deliver(stream, lane);
       }
+      // Whatever comes says too what has arrived in the other direction.
+      const back = stream.lanes[0] === lane ? stream.lanes[1] : stream.lanes[0];
+      this.#learn(stream, back, false);
       if (isLost(lane.to, lane.from)) this.#arm(stream, lane);
-      else this.#acknowledge(stream, lane);
+      else this.#learn(stream, lane, true);
     });
   }
 
-  /** Everything up to the first gap has arrived, and the sender hears so. */
-  #acknowledge(stream: Stream, lane: Lane): void {
-    const gap = lane.flight.findIndex(({ arrived }) => !arrived);
-    const done = lane.flight.splice(0, gap === -1 ? lane.flight.length : gap);
-    if (done.length === 0) return;
-    lane.rtoMs = RTO_MS;
-    lane.isProbed = false;
-    for (const entry of lane.flight) if (!entry.isSent) this.#put(stream, lane, entry);
-  }
-
-  /** What arrives beyond a gap makes the receiver say so, and the sender repeats what is missing at once (SACK and RACK). */
-  #askForEarlier(stream: Stream, lane: Lane, entry: Segment): void {
-    const { after, isLost, latencyMs } = this.#ground;
-    const missing = lane.queue
-      .slice(0, Math.max(0, lane.queue.indexOf(entry)))
-      .filter(({ arrived, isSent }) => isSent && !arrived);
-    if (missing.length === 0 || isLost(lane.to, lane.from)) return;
-    after(latencyMs(), () => {
-      for (const one of missing) if (!one.arrived && !isLost(lane.from, lane.to)) this.#fly(stream, lane, one);
-    });
+  #learn(stream: Stream, lane: Lane, isDirect: boolean): void {
+    if (lane.flight.length === 0) return;
+    const { now, soon } = learn(lane, this.#ground.nowMs(), isDirect);
+    for (const segment of now) this.#put(stream, lane, segment);
+    for (const segment of soon) {
+      const { sends } = segment;
+      this.#ground.after(MOMENT_MS, () => {
+        if (segment.isLost && segment.sends === sends && this.#streams.has(stream.id))
+          this.#put(stream, lane, segment);
+      });
+    }
   }
 
   #deliver(stream: Stream, lane: Lane): void {
