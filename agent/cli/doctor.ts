@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { examine } from "../doctor/checks.ts";
 import type { FileFact, FirewallFact, HostView, ProviderFact, ServiceFact } from "../doctor/facts.ts";
-import type { Finding, Severity } from "../doctor/finding.ts";
+import { type Finding, isWeak, type Severity } from "../doctor/finding.ts";
 import { isPlainFile, readFileFact, readSealedFact, readSystemFacts } from "../host/doctor-facts.ts";
 import { readFirewall } from "../host/firewall-facts.ts";
 import { readHostFile, readPolicy } from "../host/host-files.ts";
@@ -42,7 +42,7 @@ export async function doctor({ config: path, json = false }: DoctorOptions): Pro
   const findings = examine(await readHost(config, path));
   if (json) console.log(JSON.stringify({ version: 1, node: config.node, findings }, undefined, 2));
   else print(config.node, findings);
-  return findings.some(({ severity }) => severity === "fail" || severity === "warn") ? EXIT.notHealthy : EXIT.ok;
+  return isWeak(findings) ? EXIT.notHealthy : EXIT.ok;
 }
 
 async function readHost(config: AgentConfig, path: string): Promise<HostView> {

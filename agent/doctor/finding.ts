@@ -20,3 +20,8 @@ export interface Finding {
 export function fine(check: string, what: string): Finding {
   return { check, severity: "fine", what, why: "", fix: "" };
 }
+
+/** True where something is to be done: what is listed as a choice is not. */
+export function isWeak(findings: readonly Finding[]): boolean {
+  return findings.some(({ severity }) => severity === "fail" || severity === "warn");
+}

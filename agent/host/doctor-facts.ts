@@ -57,17 +57,21 @@ export async function readSealedFact(path: string, maxStaleMs: number): Promise<
   }
 }
 
-/** What the kernel and the engine's configuration say. */
+/**
+ * What the kernel and the engine's configuration say.
+ * @param root stands before every path of the system; only a test has another one than this host's
+ */
 export async function readSystemFacts(
   runDir: string,
+  root = "",
 ): Promise<Pick<HostView, "delivery" | "corePattern" | "engineCoreLimit" | "agents" | "swaps" | "clock">> {
   return {
-    delivery: await readDelivery(runDir),
-    corePattern: readText("/proc/sys/kernel/core_pattern")?.trim(),
-    engineCoreLimit: readEngineCoreLimit(),
-    agents: listAgents(),
-    swaps: parseSwaps(readText("/proc/swaps") ?? ""),
-    clock: { keptBy: findClockKeeper() },
+    delivery: await readDelivery(runDir, root),
+    corePattern: readText(`${root}/proc/sys/kernel/core_pattern`)?.trim(),
+    engineCoreLimit: readEngineCoreLimit(root),
+    agents: listAgents(root),
+    swaps: parseSwaps(readText(`${root}/proc/swaps`) ?? ""),
+    clock: { keptBy: findClockKeeper(root) },
   };
 }
 
@@ -80,14 +84,14 @@ function readText(path: string): string | undefined {
 }
 
 /** The agent makes its directory at its start: before that, where it would be made counts. */
-async function readDelivery(runDir: string): Promise<HostView["delivery"]> {
+async function readDelivery(runDir: string, root: string): Promise<HostView["delivery"]> {
   const directory = existsSync(runDir) ? runDir : dirname(runDir);
   const inMemory = await isInMemory(directory).catch(() => undefined);
   const type = await statfs(directory).then(
     (info) => info.type,
     () => 0,
   );
-  const mounts = (readText("/proc/self/mounts") ?? "").split("\n").map((line) => line.split(" "));
+  const mounts = (readText(`${root}/proc/self/mounts`) ?? "").split("\n").map((line) => line.split(" "));
   const inside = (point: string): boolean =>
     directory === point || directory.startsWith(`${point.replace(/\/$/, "")}/`);
   const mount = mounts
@@ -97,9 +101,9 @@ async function readDelivery(runDir: string): Promise<HostView["delivery"]> {
   return { directory, inMemory, noSwap: type === RAMFS || options.includes("noswap") };
 }
 
-function readEngineCoreLimit(): number | undefined {
+function readEngineCoreLimit(root: string): number | undefined {
   try {
-    const text = readFileSync("/etc/docker/daemon.json", "utf8");
+    const text = readFileSync(`${root}/etc/docker/daemon.json`, "utf8");
     const { "default-ulimits": limits } = JSON.parse(text) as { "default-ulimits"?: { core?: { Hard?: number } } };
     return limits?.core?.Hard;
   } catch {
@@ -107,24 +111,26 @@ function readEngineCoreLimit(): number | undefined {
   }
 }
 
+function listPids(root: string): string[] {
+  return readdirSync(`${root}/proc`).filter((name) => /^\d+$/.test(name));
+}
+
 /** Every process that is an agent: its program's name and its command stand in its arguments. */
-function listAgents(): AgentProcessFact[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((pid): AgentProcessFact[] => {
-      const words = (readText(`/proc/${pid}/cmdline`) ?? "").split("\0");
-      const at = words.findIndex((word) => /(^|\/)(orca\.mjs|agent\/main\.ts)$/.test(word));
-      if (at === -1 || !["agent", "up"].includes(words[at + 1] ?? "")) return [];
-      const coreLimit = /^Max core file size\s+(\S+)/m.exec(readText(`/proc/${pid}/limits`) ?? "")?.[1];
-      const filter = readText(`/proc/${pid}/coredump_filter`);
-      return [
-        {
-          pid: Number(pid),
-          coreLimit,
-          coreFiltered: filter === undefined ? undefined : Number.parseInt(filter, 16) === 0,
-        },
-      ];
-    });
+function listAgents(root: string): AgentProcessFact[] {
+  return listPids(root).flatMap((pid): AgentProcessFact[] => {
+    const words = (readText(`${root}/proc/${pid}/cmdline`) ?? "").split("\0");
+    const at = words.findIndex((word) => /(^|\/)(orca\.mjs|agent\/main\.ts)$/.test(word));
+    if (at === -1 || !["agent", "up"].includes(words[at + 1] ?? "")) return [];
+    const coreLimit = /^Max core file size\s+(\S+)/m.exec(readText(`${root}/proc/${pid}/limits`) ?? "")?.[1];
+    const filter = readText(`${root}/proc/${pid}/coredump_filter`);
+    return [
+      {
+        pid: Number(pid),
+        coreLimit,
+        coreFiltered: filter === undefined ? undefined : Number.parseInt(filter, 16) === 0,
+      },
+    ];
+  });
 }
 
 /** proc(5), /proc/swaps: a head, then name and type first. */
@@ -138,10 +144,8 @@ function parseSwaps(text: string): { name: string; type: string }[] {
 
 const CLOCK_KEEPERS = new Set(["chronyd", "ntpd", "openntpd"]);
 
-function findClockKeeper(): string | undefined {
-  if (existsSync("/run/systemd/timesync/synchronized")) return "systemd-timesyncd";
-  const names = readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map((pid) => readText(`/proc/${pid}/comm`)?.trim() ?? "");
+function findClockKeeper(root: string): string | undefined {
+  if (existsSync(`${root}/run/systemd/timesync/synchronized`)) return "systemd-timesyncd";
+  const names = listPids(root).map((pid) => readText(`${root}/proc/${pid}/comm`)?.trim() ?? "");
   return names.find((name) => CLOCK_KEEPERS.has(name));
 }

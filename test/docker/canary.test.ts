@@ -13,9 +13,9 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
 import { CanaryFinder, MARKS } from "../builders/canary.ts";
-import { MARK_FINDER, openLane } from "../builders/canary-lane.ts";
+import { CanaryLane, MARK_FINDER, openLane } from "../builders/canary-lane.ts";
 import { searchCores, searchDatabase, searchFiles, searchText } from "../builders/canary-places.ts";
-import { expectNoSecretLeft, sweepNode } from "../builders/canary-sweep.ts";
+import { expectCleanLane, expectNoSecretLeft, sweepNode } from "../builders/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { Journal, openJournalStream, readJournal } from "../builders/journal.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
@@ -150,6 +150,29 @@ describe("a planted value is found", () => {
       /overlay2\/.*\/left$/m,
     ])
       expect(found).toMatch(place);
+  });
+
+  test("in a file that is read in pieces, over the end of one", () => {
+    const path = join(state, "large");
+    const bytes = Buffer.alloc(64 * 2 ** 20 + 4_096, "x");
+    bytes.write(value, 64 * 2 ** 20 - 10);
+    writeFileSync(path, bytes);
+    expect(searchFiles(finder, path).hits).toEqual([{ where: path, what: "planted as plain text" }]);
+  });
+
+  test("a lane in which an agent ended without a search is not called clean, nor one that left something behind", async () => {
+    const own = new CanaryLane(mkdtempSync(join(tmpdir(), "orca-canary-lane-")));
+    const sinceMs = Date.now() + 60_000;
+    own.note({ kind: "born", stateDir: "/one" });
+    own.note({ kind: "searched", stateDir: "/one" });
+    expect((await expectCleanLane(own, sinceMs)).hits).toEqual([]);
+    own.note({ kind: "born", stateDir: "/another" });
+    await expect(expectCleanLane(own, sinceMs)).rejects.toThrow(/without a search .*: \/another$/);
+    writeFileSync(join(own.directory, "left"), MARKS["/canary/lane/TOKEN"] ?? "");
+    await expect(expectCleanLane(own, statSync(own.directory).mtimeMs)).rejects.toThrow(
+      `the lane left secrets behind:\n  ${own.directory}/left: /canary/lane/TOKEN as plain text`,
+    );
+    own.remove();
   });
 
   test("an agent that never held a marked secret is not called clean", async () => {

@@ -1,7 +1,7 @@
 // `orca doctor` as its own process: on a real agent's state and files, before and after what it says was done.
 
 import { execFile, spawnSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -86,6 +86,17 @@ test("a key that others may read is found, and its fix is one that helps", async
   await run(program, words);
   expect((await complain("keys and credentials")).join()).not.toContain(place.identityFile);
   expect(await complain("provider")).toEqual([]);
+});
+
+test("of a key that is a link, what it leads to counts", async () => {
+  const [real, link] = [join(root, "real.key"), join(root, "linked.key")];
+  writeFileSync(real, "x", { mode: 0o600 });
+  symlinkSync(real, link);
+  configure(`secrets = { file = "${file}", key_file = "${link}" }`);
+  expect((await complain("keys and credentials")).join()).not.toContain("linked.key");
+  chmodSync(real, 0o644);
+  expect((await complain("keys and credentials")).join()).toContain(`${link} has mode 0644`);
+  configure(`secrets = { file = "${file}" }`);
 });
 
 test("a file of secrets inside a work tree, plain or not there", async () => {

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 
 import { examine } from "../../agent/doctor/checks.ts";
 import type { FileFact, FirewallFact, HostView } from "../../agent/doctor/facts.ts";
-import type { Finding } from "../../agent/doctor/finding.ts";
+import { type Finding, isWeak } from "../../agent/doctor/finding.ts";
 import { policySchema } from "../../shared/policy.ts";
 
 const DAY_MS = 86_400_000;
@@ -210,6 +210,13 @@ const ROWS: [name: string, changes: Partial<HostView>, severity: string, what: R
     /chmod 644/,
   ],
   [
+    "a policy that somebody else owns",
+    { policy: { ...policy, file: file("/p", { mode: 0o644, uid: 1000 }) } },
+    "fail",
+    /can be changed by others \(uid 1000/,
+    /chown root:root/,
+  ],
+  [
     "a directory on a disk",
     { delivery: { directory: "/run/orca", inMemory: false, noSwap: false } },
     "fail",
@@ -305,6 +312,15 @@ describe("is found, with why and what to do", () => {
     expect(found[0]).toMatchObject({ severity, what: expect.stringMatching(what), fix: expect.stringMatching(fix) });
     expect(found[0]?.why).not.toBe("");
   });
+});
+
+test.each<[Finding["severity"][], boolean]>([
+  [[], false],
+  [["fine", "info"], false],
+  [["fine", "warn"], true],
+  [["info", "fail"], true],
+])("of findings %j something is weak: %s", (severities, weak) => {
+  expect(isWeak(severities.map((severity) => ({ check: "c", severity, what: "w", why: "", fix: "" })))).toBe(weak);
 });
 
 test("each place where a policy is loose is one finding", () => {
