@@ -39,6 +39,9 @@ export function askStart(scene: Scene): StartAnswer {
  * before the gate has said yes.
  */
 export function askRestart(scene: Scene): StartAnswer {
+  const { blocked } = scene.desired;
+  if (blocked !== undefined)
+    return { go: false, decision: { state: "waiting", reason: blocked, memory: scene.memory } };
   // How an earlier run of it ended opens no gate for this one.
   const { lastExit, ...memory } = scene.memory;
   const gate = askGate({ ...scene, memory });

@@ -8,7 +8,8 @@ import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
-import { MARKED_FILES } from "../builders/canary.ts";
+import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/secret-store-file.ts";
+import { MARKED_FILES, MARKS } from "../builders/canary.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { Load } from "../builders/load.ts";
 import { IMAGE, RealNode } from "../builders/real-node.ts";
@@ -24,7 +25,14 @@ const registry = new TestRegistry(15_002);
 const moody = new RegistryProxy(15_003, registry.host);
 const image = "127.0.0.1:15003/team/app";
 const config = mkdtempSync(join(tmpdir(), "orca-docker-config-"));
-const node = new RealNode("start-first", { frontImage: PROXY, authFiles: [registry.authFile] });
+const file = join(config, "secrets.age");
+const secretFile = { file, identityFile: nameIdentityFile(file), plain: false };
+const node = new RealNode("start-first", { frontImage: PROXY, authFiles: [registry.authFile], secretFile });
+
+/** The lane's marked secrets, and one that changes. */
+function holdSecret(value: string): Promise<void> {
+  return writeSecretTable(secretFile, new Map([...Object.entries(MARKS), ["/canary/lane/ROTATED", value]]));
+}
 
 /** A server that keeps connections, answers with its own name, and drops everything at once when it is told to end. */
 function buildServer(name: string): string {
@@ -71,6 +79,7 @@ function buildManifest(parts: { image?: string; program?: string; settle?: strin
     'healthy_within = "16s"',
     'drain = "10s"',
     MARKED_FILES,
+    '"app.key" = "/canary/lane/ROTATED"',
     "",
   ].join("\n");
 }
@@ -111,6 +120,7 @@ beforeAll(async () => {
   await registry.start();
   await moody.start();
   await docker("--config", config, "login", "-u", REGISTRY_USER, "-p", REGISTRY_PASSWORD, "127.0.0.1:15003");
+  await holdSecret("the-first-value");
   writeFileSync(registry.authFile, readFileSync(registry.authFile, "utf8").replaceAll("15002", "15003"));
   await node.start();
   await release();
@@ -214,4 +224,33 @@ test("the agent killed and started anew in the middle of an update: no request i
   const counts = await load.end();
   expect(counts.failed).toEqual({});
   expect(counts.answers["after-the-kill"]).toBeGreaterThan(0);
+});
+
+test("a new value of a secret in a file: a second container has it beside the first, and no request is lost", async () => {
+  const name = await release();
+  const [before] = await node.of("app");
+  const read = async (id: string): Promise<string> => {
+    const format = '{{range .Mounts}}{{if eq .Destination "/run/secrets"}}{{.Source}}{{end}}{{end}}';
+    return readFileSync(join((await docker("inspect", "--format", format, id)).trim(), "app.key"), "utf8");
+  };
+  expect(await read(before?.id ?? "")).toBe("the-first-value");
+  const load = new Load(TARGET);
+  await holdSecret("the-second-value");
+  await node.until(
+    "both run, each with its own",
+    async () => (await node.of("app")).filter((row) => row.status === "running").length === 2,
+    60_000,
+  );
+  expect(await read(before?.id ?? "")).toBe("the-first-value");
+  await node.until(
+    "the new one serves alone",
+    async () => (await node.of("app")).length === 1 && node.view("app")?.settled === true,
+    60_000,
+  );
+  const [after] = await node.of("app");
+  expect(after?.id).not.toBe(before?.id);
+  expect(await read(after?.id ?? "")).toBe("the-second-value");
+  const counts = await load.end();
+  expect(counts.failed).toEqual({});
+  expect(counts.answers[name]).toBeGreaterThan(100);
 });

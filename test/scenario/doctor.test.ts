@@ -74,6 +74,31 @@ test("lists each secret that a service is given as a variable, by its path, and 
   for (const value of ["correct horse", "canary"]) expect(output).not.toContain(value);
 });
 
+test("every file that agent.toml names is looked at, and what the agent has sealed", async () => {
+  const at = (name: string): string => join(root, "named", name);
+  const git = `git = { url = "https://git.example/p.git", branch = "main", token_file = "${at("git-token")}" }`;
+  const webhook = `webhook = { listen = "10.0.0.1:7071", secret_file = "${at("webhook")}" }`;
+  writeFileSync(
+    config,
+    [
+      ...['node = "vm1"', `source = { ${git}, ${webhook}, status_token_file = "${at("status-token")}" }`],
+      ...[`state = { dir = "${state}" }`, `policy = { file = "${root}/policy.toml" }`],
+      `secrets = { file = "${at("secrets.age")}", key_file = "${at("host.key")}" }`,
+      `alerts = { webhook_file = "${at("alerts")}" }`,
+      `docker = { auth_file = "${at("registry.json")}" }`,
+      "",
+    ].join("\n"),
+  );
+  const missing = (await complain("keys and credentials")).map((what) => what.replace(" is not there", ""));
+  const names = ["git-token", "status-token", "webhook", "secrets.age", "host.key", "alerts", "registry.json"];
+  expect(missing.toSorted()).toEqual([...names.map(at), nameIdentityFile(at("secrets.age"))].toSorted());
+  const { findings } = await examine();
+  // Sealed by the test's clock, so that how old it is says nothing.
+  const sealed = findings.find(({ check }) => check === "last known secrets");
+  expect(sealed?.what).toMatch(/^the oldest of 1 was confirmed .* ago, of 7d allowed$/);
+  configure(`secrets = { file = "${file}" }`);
+});
+
 test("a key that others may read is found, and its fix is one that helps", async () => {
   chmodSync(place.identityFile, 0o644);
   const { code, findings } = await examine();

@@ -111,6 +111,26 @@ describe("delivery", () => {
     expect(count).toBeGreaterThan(10);
   });
 
+  test("new content of a config file restarts nothing that could not be started again, since its secret is denied", async () => {
+    const { node, secrets } = open();
+    const file = '[[files]]\nsource = "files/app.conf"\ntarget = "/etc/app.conf"';
+    node.source.setFile("files/app.conf", "one");
+    node.source.set({ app: `${WITH_FILE}\n${file}` });
+    await node.start();
+    await node.untilSettled(["app"]);
+    secrets.fail(PATH, { kind: "denied", reason: "no" });
+    await node.clock.advance(10_000);
+    const calls = node.engine.calls.length;
+    node.source.setFile("files/app.conf", "two");
+    await node.clock.advance(120_000);
+    expect(node.engine.calls.slice(calls)).toEqual([]);
+    expect(node.view("app")).toMatchObject({ state: "healthy", settled: false });
+    expect(node.view("app").reason).toContain(`when it may: it is not started: the secret ${PATH} is denied: no`);
+    secrets.fail(PATH, undefined);
+    await node.clock.advanceUntil(() => node.engine.calls.length > calls, 10_000, "the restart");
+    await node.untilSettled(["app"]);
+  });
+
   test("an engine that quotes a value in why it cannot start is not repeated", async () => {
     const { node, secrets } = open();
     secrets.values.set(PATH, "correct horse battery");

@@ -37,6 +37,7 @@ describe("a value is found", () => {
     ["in hex", Buffer.from(PASSWORD).toString("hex")],
     ["in hex with capitals", Buffer.from(PASSWORD).toString("hex").toUpperCase()],
     ["in UTF-16", Buffer.from(`x${PASSWORD}`, "utf16le")],
+    ["in UTF-16 where nothing stands before it", Buffer.from(PASSWORD, "utf16le")],
     ["in UTF-16 of the other order", Buffer.from(PASSWORD, "utf16le").swap16()],
     ["in Latin-1", Buffer.from(PASSWORD, "latin1")],
     ["in a gzip file", gzipSync(`before ${PASSWORD} after`)],
