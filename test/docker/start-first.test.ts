@@ -25,8 +25,8 @@ const registry = new TestRegistry(15_002);
 const moody = new RegistryProxy(15_003, registry.host);
 const image = "127.0.0.1:15003/team/app";
 const config = mkdtempSync(join(tmpdir(), "orca-docker-config-"));
-const file = join(config, "secrets.age");
-const secretFile = { file, identityFile: nameIdentityFile(file), plain: false };
+const secretPath = join(config, "secrets.age");
+const secretFile = { file: secretPath, identityFile: nameIdentityFile(secretPath), plain: false };
 const node = new RealNode("start-first", { frontImage: PROXY, authFiles: [registry.authFile], secretFile });
 
 /** The lane's marked secrets, and one that changes. */

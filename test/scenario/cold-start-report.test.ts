@@ -201,7 +201,7 @@ test("a gate that closes again had not opened: the second wait counts, and what 
   });
   // Four slots are taken, so that web has its gate open and waits for one when db goes again.
   await node.clock.advanceUntil(() => node.view("web").start?.at === "slot", 20_000, "web waits for a slot");
-  const openedMs = (gossip.cold?.services["web"]?.at[0] ?? 0) as number;
+  const openedMs = gossip.cold?.services["web"]?.at[0] ?? 0;
   const db = node.engine.running("db");
   if (db === undefined) throw new Error("db does not run");
   node.engine.end(db, 1);

@@ -28,18 +28,40 @@ function look(waits: Record<string, number>, healthy: Record<string, number>, wi
   return watchColdStart(before, { world, planned: { ...plan(world), services: [view] } }, 10_000);
 }
 
-test.each<[string, Record<string, number>, Record<string, number>, string[], string]>([
-  [
-    "the last of those that came",
-    { app: 1_000, db: 1_000, side: 1_000 },
-    { app: 4_000, db: 3_000, side: 9_000 },
-    [],
-    "side",
-  ],
-  ["whatever their names", { app: 1_000, side: 1_000 }, { app: 9_000, side: 4_000 }, [], "app"],
-  ["what came, before what was given up", { app: 1_000, portal: 1_000 }, { app: 4_000 }, ["portal"], "app"],
-  ["what was given up where nothing else came", { portal: 2_000 }, {}, ["portal"], "portal"],
-])("it is %s", (_name, waits, healthy, without, by) => {
+test.each<{
+  is: string;
+  waits: Record<string, number>;
+  healthy: Record<string, number>;
+  without?: string[];
+  by: string;
+}>([
+  {
+    is: "the last of those that came",
+    waits: { app: 1_000, db: 1_000, side: 1_000 },
+    healthy: { app: 4_000, db: 3_000, side: 9_000 },
+    by: "side",
+  },
+  {
+    is: "that whatever their names",
+    waits: { app: 1_000, side: 1_000 },
+    healthy: { app: 9_000, side: 4_000 },
+    by: "app",
+  },
+  {
+    is: "what came, before what was given up",
+    waits: { app: 1_000, portal: 1_000 },
+    healthy: { app: 4_000 },
+    without: ["portal"],
+    by: "app",
+  },
+  {
+    is: "what was given up where nothing else came",
+    waits: { portal: 2_000 },
+    healthy: {},
+    without: ["portal"],
+    by: "portal",
+  },
+])("it is $is", ({ waits, healthy, without, by }) => {
   const { word } = look(waits, healthy, without).services["web"] ?? {};
   expect(word).toMatchObject({ by, forMs: 10_000 - (waits[by] ?? 0) });
 });

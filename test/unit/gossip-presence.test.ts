@@ -74,6 +74,9 @@ describe("a node whose link has fallen silent", () => {
   beforeEach(() => {
     nowMs = 0;
     gossip.receive(0, C, record(2, 1, "now"));
+  });
+
+  test("is alive at first, and its word is present", () => {
     expect([state(), gossip.look("vm-c").stale]).toEqual(["alive", undefined]);
   });
 
