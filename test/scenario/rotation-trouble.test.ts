@@ -225,6 +225,19 @@ describe("services that share the value", () => {
     expect([valueIn(node, "z"), valueIn(node, "a"), notesOf(node, "a")]).toEqual(["bad", "bad", ""]);
   });
 
+  test("what one service has failed with another is given by a change of its own manifest, and be it a comment", async () => {
+    const a = taking([LEAKED], { top: 'requires = ["z"]' });
+    const { node, secrets } = await bringUp({ a, z: taking([LEAKED]) });
+    node.engine.rejects = (request) => request.service === "z" && request.extraEnv["PASSWORD"] === "new leaked";
+    secrets.set({ [LEAKED]: "new leaked" });
+    await node.until("rolled-back", ["z"]);
+    await node.clock.advance(60_000);
+    expect(valueIn(node, "a")).toBe("old leaked");
+    node.source.set({ a: `${a}\n# the leaked one must go` });
+    expect(await untilNew(node, "a", 10_000)).toBeLessThan(3_000);
+    await node.untilSettled(["a"]);
+  });
+
   test("nothing is rolled back by its manifest: it fails in its time, and the others keep their value too", async () => {
     const { node, secrets } = await bringUp({
       a: taking([LEAKED], { top: 'requires = ["z"]' }),
