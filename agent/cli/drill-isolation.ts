@@ -4,10 +4,10 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { listIsolationTargets } from "../desired/isolation.ts";
+import { type AgentCalls, listIsolationTargets } from "../desired/isolation.ts";
 import { readHostFile } from "../host/host-files.ts";
 import { openSecrets } from "../secrets/open.ts";
-import { agentConfigSchema } from "../../shared/agent-config.ts";
+import { type AgentConfig, agentConfigSchema } from "../../shared/agent-config.ts";
 import type { SecretProvider } from "../../shared/secret-provider.ts";
 import { describeProvider } from "./agent.ts";
 import { type Probe, probeAll, probeAllowed, probeListener } from "./drill-probes.ts";
@@ -26,7 +26,7 @@ export async function drillIsolation(directory: string, options: DrillOptions): 
   const config = await readHostFile(agentConfigSchema, options.config);
   const node = options.node ?? config.node;
   const { view } = await readRepository(directory);
-  const targets = listIsolationTargets(view, node, readPort(config.gossip?.listen));
+  const targets = listIsolationTargets(view, node, readCalls(config));
   if (targets === undefined)
     throw new CommandError(`fleet.toml says no realm of ${node}: add [nodes.${node}] with env`);
   const stateDir = config.state.dir;
@@ -50,9 +50,18 @@ export async function drillIsolation(directory: string, options: DrillOptions): 
   return probes.some(({ result }) => result === "unknown" || result === "missed") ? EXIT.failed : EXIT.ok;
 }
 
-/** The port of an `address:port`. */
-function readPort(listen: string | undefined): number | undefined {
-  return listen === undefined ? undefined : Number(listen.slice(listen.lastIndexOf(":") + 1));
+/** What the agent with this configuration does on the network. */
+function readCalls({ gossip, source, secrets }: AgentConfig): AgentCalls {
+  const urls = [source.git?.url, secrets?.infisical?.url].filter((url) => url !== undefined);
+  const servers = urls.map((text) => {
+    const { hostname, port, protocol } = new URL(text);
+    return {
+      host: hostname.replaceAll(/[[\]]/g, ""),
+      port: port === "" ? (protocol === "http:" ? 80 : 443) : Number(port),
+    };
+  });
+  const listen = gossip?.listen;
+  return { servers, gossipPort: listen === undefined ? undefined : Number(listen.slice(listen.lastIndexOf(":") + 1)) };
 }
 
 /** A provider that gives one of these gives stage what is production's. */

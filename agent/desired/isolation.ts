@@ -41,29 +41,32 @@ const HOST_PORTS = { SSH: 22, "the engine": 2375, "the engine, by TLS": 2376 } a
 /** Nodes of a realm speak to each other there, unless agent.toml says another port. */
 const GOSSIP_PORT = 7946;
 
-/**
- * Lists what a node must not reach; undefined where fleet.toml does not say its realm.
- * @param gossipPort one for all nodes
- */
+/** What the node's own agent does on the network, by its configuration. */
+export interface AgentCalls {
+  /** One for all nodes. */
+  gossipPort?: number | undefined;
+  /** Where it reads Git and secrets. */
+  servers?: readonly { host: string; port: number }[];
+}
+
+/** Lists what a node must not reach; undefined where fleet.toml does not say its realm. */
 export function listIsolationTargets(
   view: RepositoryView,
   node: string,
-  gossipPort = GOSSIP_PORT,
+  { gossipPort = GOSSIP_PORT, servers = [] }: AgentCalls = {},
 ): IsolationTargets | undefined {
   const realm = findRealm(view.fleet.fleet, node);
   if (realm === undefined) return undefined;
   const isOwn = (service: FiledService): boolean => findRealm(view.fleet.fleet, service.node) === realm;
   const own = new Set(view.services.filter(isOwn).flatMap(({ manifest }) => listSecretPaths(manifest)));
   const others = view.services.filter((service) => !isOwn(service));
-  const allowed = listAllowed(view.services.filter(isOwn), others);
-  // A realm's proxies are its doors: by those of their ports that the allowed calls go to, and by no other.
-  const isDoor = (service: FiledService, port: number): boolean =>
-    service.manifest.files.some(({ template }) => template) && allowed.some((call) => call.port === port);
-  const listeners = [...others.filter(isDatabase), ...others.filter((service) => !isDatabase(service))]
-    .flatMap((service) => listListeners(view, service).filter(({ port }) => !isDoor(service, port)))
-    .filter(
-      (at) => !allowed.some((call) => call.service === at.service && call.host === at.host && call.port === at.port),
-    );
+  const agent = listAgentCalls(view, others, servers);
+  const allowed = [...listAllowed(view.services.filter(isOwn), others), ...agent];
+  // A realm's proxies are its doors: what they let through is the routes' own word.
+  const closed = others.filter(({ manifest }) => !manifest.files.some(({ template }) => template));
+  const listeners = [...closed.filter(isDatabase), ...closed.filter((service) => !isDatabase(service))]
+    .flatMap((service) => listListeners(view, service))
+    .filter((at) => !allowed.some((call) => call.host === at.host && call.port === at.port));
   const paths = others.flatMap(({ manifest }) => listSecretPaths(manifest)).filter((path) => path.startsWith("/"));
   return {
     realm,
@@ -83,6 +86,20 @@ function listHosts(view: RepositoryView, realm: string, gossipPort: number): For
       protocol: "tcp",
     })),
   );
+}
+
+/** Servers of another realm that the agent of this one asks: by a route's name, a node's or its address. */
+function listAgentCalls(
+  view: RepositoryView,
+  others: readonly FiledService[],
+  servers: NonNullable<AgentCalls["servers"]>,
+): AllowedCall[] {
+  const names = new Set(others.flatMap(({ manifest }) => manifest.routes.map((route) => route.host)));
+  const addresses = new Set(others.map(({ node }) => findNode(view.fleet.fleet, node)?.address));
+  return servers
+    .map(({ host, port }) => ({ host: findNode(view.fleet.fleet, host)?.address ?? host, port }))
+    .filter(({ host }) => names.has(host) || addresses.has(host))
+    .map(({ host, port }) => ({ service: "what this host's agent reads", host, port }));
 }
 
 /** Routes of others whose host stands in a variable or an argument of this realm's services. */

@@ -13,8 +13,17 @@ export const CONTROL = "10.0.0.20";
 export const STAGE = "10.0.1.10";
 export const METADATA = "169.254.169.254";
 
-/** Ports of the scene; the first two are the doors. */
-export const PORTS = { auth: 443, mail: 587, keycloak: 8443, database: 5432, redis: 6379, hostNetwork: 9100 } as const;
+/** Ports of the scene; the first two are the doors, the next two those of the VM itself. */
+export const PORTS = {
+  auth: 443,
+  mail: 587,
+  git: 4443,
+  infisical: 8080,
+  keycloak: 8443,
+  database: 5432,
+  redis: 6379,
+  hostNetwork: 9100,
+} as const;
 export const GOSSIP = 7946;
 const SSH = 22;
 
@@ -66,8 +75,8 @@ export async function buildWallScene(): Promise<WallScene> {
 
 /** What Orca publishes on the edge: on every address, and on the node's own. */
 function publish(engine: PrivateEngine): void {
-  const { auth, mail, keycloak, database, redis, hostNetwork } = PORTS;
-  const ports = [auth, mail, keycloak, database].map((port) => `${port}:8000`);
+  const { auth, mail, git, infisical, keycloak, database, redis, hostNetwork } = PORTS;
+  const ports = [auth, mail, git, infisical, keycloak, database].map((port) => `${port}:8000`);
   const echo = (port: number): string[] => [IMAGE, "nc", "-ll", "-p", String(port), "-e", "cat"];
   const publishing = [...ports, `${EDGE}:${redis}:8000`].flatMap((port) => ["-p", port]);
   docker(engine, "run", "-d", "--name", "services", ...publishing, ...echo(8000));
@@ -138,6 +147,19 @@ export function listForbidden({ edge }: WallScene): WallProbe[] {
     tcp("a database by its public address", PUBLIC, PORTS.database),
     { ...tcp("a database by its public IPv6 address", PUBLIC6, PORTS.database), callers: ["stage", "hostNetwork"] },
   ];
+}
+
+/** What a VM of stage needs for its agent and its engine, and no container of it. */
+export function listHostOnly(): WallProbe[] {
+  const doors: [string, string, number][] = [
+    ["Git", EDGE, PORTS.git],
+    ["Infisical", EDGE, PORTS.infisical],
+    ["Git by IPv6", EDGE6, PORTS.git],
+  ];
+  return doors.map(([what, host, port]) => ({
+    ...{ what, callers: host.includes(":") ? ["container6"] : ["container"] },
+    try: (peer) => peer.connect(host, port),
+  }));
 }
 
 /** The doors as the world resolves them: by its public address stage has none. */

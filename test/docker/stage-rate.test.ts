@@ -128,6 +128,7 @@ function buildKeycloak(): string {
 
 interface Client {
   from: string;
+  port?: number;
   host?: string;
   path?: string;
   body?: string;
@@ -135,14 +136,14 @@ interface Client {
 }
 
 function ask(
-  { from, host = HOST, path = "/realms/breakpilot", body, headers = {} }: Client,
+  { from, port = 443, host = HOST, path = "/realms/breakpilot", body, headers = {} }: Client,
   agent: Agent,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
     const form =
       body === undefined ? {} : { "content-type": "application/x-www-form-urlencoded", "content-length": body.length };
     const call = request({
-      ...{ host: proxy, port: 443, servername: HOST, localAddress: from, agent, path },
+      ...{ host: proxy, port, servername: HOST, localAddress: from, agent, path },
       ...{ method: body === undefined ? "GET" : "POST", ca: readFileSync(join(directory, "ca.pem")) },
       headers: { host, ...form, ...headers },
     });
@@ -209,6 +210,21 @@ test("stage has no other route of production's proxy, whatever its name; product
     expect([host, await ask({ from: STAGE, host }, agent)]).toEqual([host, 403]);
     expect([host, await ask({ from: PRODUCTION, host }, agent)]).toEqual([host, 200]);
   }
+});
+
+test("its machine's own door has the routes that list its address, under the same rate, and no other", async () => {
+  const agent = new Agent();
+  agents.push(agent);
+  const door = { from: STAGE, port: 4443 };
+  expect(await ask({ ...door, host: "git.breakpilot.com" }, agent)).toBe(200);
+  expect(await ask({ ...door, host: "acme.breakpilot.com" }, agent)).toBe(403);
+  expect(await ask({ ...door, host: "none.example.com" }, agent)).toBe(404);
+  await sleep(1_100);
+  const [one, other] = await Promise.all([press(door, 120, 2), press({ from: STAGE }, 120, 2)]);
+  const passed = (one.statuses[200] ?? 0) + (other.statuses[200] ?? 0);
+  expect(passed).toBeLessThanOrEqual(RATE * 3 + 10);
+  expect(passed).toBeGreaterThanOrEqual(RATE);
+  await sleep(1_100);
 });
 
 const token = "/realms/breakpilot/protocol/openid-connect/token";

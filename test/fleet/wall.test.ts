@@ -16,6 +16,7 @@ import {
   GOSSIP,
   listAllowed,
   listForbidden,
+  listHostOnly,
   listNamed,
   METADATA,
   PORTS,
@@ -68,6 +69,43 @@ describe("what stage can reach", () => {
     if (walls !== "production")
       expect(fromHost.filter((answer) => !REFUSED.test(answer) && !answer.includes("link-local"))).toEqual([]);
     expect(closed(await tryAll(listAllowed()))).toEqual([]);
+  });
+
+  test("what the VM itself needs, Git and secrets, its containers do not reach; only its own firewall can tell them", async () => {
+    const byHost = (): Promise<string[]> => tryAll(listHostOnly().map((probe) => ({ ...probe, callers: ["stage"] })));
+    for (const walls of ["stage", "both"] as const) {
+      wall(scene, walls);
+      expect(closed(await byHost())).toEqual([]);
+      expect(opened(await tryAll(listHostOnly()))).toEqual([]);
+    }
+    wall(scene, "production");
+    expect(closed([...(await byHost()), ...(await tryAll(listHostOnly()))])).toEqual([]);
+  });
+
+  test("the VM's own calls of the proxy come to its second door, those of containers to the first", async () => {
+    const seen = (): number =>
+      scene.edge
+        .run("iptables-save", "-c", "-t", "nat")
+        .split("\n")
+        .filter((line) => line.includes(`--dport ${PORTS.git} `))
+        .reduce((sum, line) => sum + Number(/^\[(\d+):/.exec(line)?.[1] ?? 0), 0);
+    wall(scene, "both");
+    for (const host of [EDGE, PUBLIC]) {
+      const before = seen();
+      expect(await scene.container.connect(host, PORTS.auth)).toBe("open");
+      expect(seen()).toBe(before);
+      expect(await scene.stage.connect(host, PORTS.auth)).toBe("open");
+      expect(seen()).toBe(before + 1);
+    }
+  });
+
+  test("a route of stage's own to production's containers leads nowhere", async () => {
+    // The edge would be the gateway to what its engine runs, past every published port.
+    const address = docker(scene.edgeEngine, "inspect", "-f", "{{.NetworkSettings.IPAddress}}", "services");
+    scene.plain.run("ip", "route", "replace", `${address}/32`, "via", EDGE);
+    expect(await scene.plain.connect(address, 8000)).toBe("open");
+    wall(scene, "production");
+    expect(await scene.plain.connect(address, 8000)).toBe("silent");
   });
 
   test("by the proxy's public address the doors alone, and then from stage's private one", async () => {

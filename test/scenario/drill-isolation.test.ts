@@ -17,6 +17,8 @@ const REPOSITORY = join(ROOT, "test/topologies/breakpilot");
 const directory = mkdtempSync(join(tmpdir(), "orca-drill-"));
 const config = join(directory, "agent.toml");
 const file = join(directory, "secrets.age");
+/** As shipped, for a stage that reads its secrets from a file: it needs no door to Infisical. */
+const firewall = readFirewall("stage").replaceAll(/, \S+ \. 8080/g, "");
 const lab = new WallLab();
 let host: WallPeer;
 
@@ -29,9 +31,13 @@ interface Drill {
 
 beforeAll(() => {
   host = lab.addHost("10.0.1.10/32", "10.0.0.10/32", "10.0.0.20/32", "10.0.0.30/32");
-  writeFileSync(join(directory, "hosts"), "127.0.0.1 localhost\n10.0.0.10 auth.breakpilot.com mail.breakpilot.com\n");
+  writeFileSync(
+    join(directory, "hosts"),
+    "127.0.0.1 localhost\n10.0.0.10 auth.breakpilot.com mail.breakpilot.com git.breakpilot.com\n",
+  );
   const gossip = `gossip = { listen = "10.0.1.10:7947", identity_file = "${directory}/key" }`;
-  const lines = ['node = "stage"', `source = { dir = "${REPOSITORY}" }`, gossip];
+  const git = 'source = { git = { url = "https://git.breakpilot.com/breakpilot/platform.git", branch = "main" } }';
+  const lines = ['node = "stage"', git, gossip];
   lines.push(`secrets = { file = "${file}" }`, `state = { dir = "${directory}/state" }`);
   writeFileSync(config, `${lines.join("\n")}\n`);
 });
@@ -74,21 +80,23 @@ test("without a firewall a production on which nothing listens is not taken for 
 });
 
 test("with the shipped firewall all holds, and is written down; what stage may call and cannot reach is no breach", async () => {
-  host.load(readFirewall("stage"));
-  await host.listen(443);
+  host.load(firewall);
+  // The proxy's second door, to which the host's calls of 443 are led.
+  await host.listen(4443);
   const missed = drill();
   expect(missed.output).toContain(
     "missed: vm-control/stalwart-mail as mail.breakpilot.com:587, which is allowed: it should take connections from this host: ECONNREFUSED",
   );
   expect(missed.code).toBe(1);
   // Everything listens on every address: the proxy's doors, past them, databases, gossip, SSH.
-  await host.listen(587, 80, 8443, 5432, 3306, 7947, 22);
+  await host.listen(443, 587, 80, 8443, 5432, 3306, 7947, 22);
   await host.ask({ do: "listen", port: 53, udp: true });
   const { code, output, results } = drill();
   expect(output).toMatch(
-    /stage \(stage\): \d+ held, 0 broken, 0 unguarded, 0 not tried; 2 allowed and reachable, 0 allowed and not reachable/,
+    /stage \(stage\): \d+ held, 0 broken, 0 unguarded, 0 not tried; 3 allowed and reachable, 0 allowed and not reachable/,
   );
   expect(output).toContain("allowed: vm-edge/keycloak-26 as auth.breakpilot.com:443");
+  expect(output).toContain("allowed: what this host's agent reads as git.breakpilot.com:443");
   expect(output).toContain("allowed: vm-control/stalwart-mail as mail.breakpilot.com:587");
   expect(code).toBe(0);
   const tried = [...results.keys()].join("\n");
@@ -97,7 +105,7 @@ test("with the shipped firewall all holds, and is written down; what stage may c
     expect(tried).toContain(database);
   // Past the proxy that counts stage's requests, everything else that production publishes, and its hosts.
   const more = ["vm-edge/keycloak-26 at 10.0.0.10:8443", "vm-control/tenant-registry at ", "vm-data/litellm at "];
-  more.push("vm-edge/orca-proxy at 10.0.0.10:80", "vm-control/stalwart-mail at 10.0.0.20:587", "SSH of vm-data at ");
+  more.push("vm-control/stalwart-mail at 10.0.0.20:587", "SSH of vm-data at ");
   more.push("gossip of vm-edge at 10.0.0.10:7947", "vm-edge/powerdns-auth at 10.0.0.10:53/udp");
   for (const at of more) expect(tried).toContain(at);
   expect(tried).not.toContain("/stage/");
@@ -124,7 +132,7 @@ test("what could not be tried at all is not taken for refused: without a network
   const { code, output, results } = drill(true);
   expect(output).toContain("unknown: vm-data/postgres-app at 10.0.0.30:5432: ENETUNREACH");
   expect(output).toMatch(
-    /[1-9]\d* held, 0 broken, 0 unguarded, [1-9]\d* not tried; 0 allowed and reachable, 2 allowed/,
+    /[1-9]\d* held, 0 broken, 0 unguarded, [1-9]\d* not tried; 0 allowed and reachable, 3 allowed/,
   );
   expect(code).toBe(1);
   // What holds then are the answers of the provider alone.
@@ -144,12 +152,12 @@ test("a repository of one realm gives nothing to try, which is no success", () =
 
 test("a provider that cannot be asked is not taken for one that refuses", () => {
   // All else is as it must be.
-  host.load(readFirewall("stage"));
+  host.load(firewall);
   writeFileSync(file, "damaged", { mode: 0o600 });
   const { code, output } = drill();
   expect(output).toContain("unknown: secret /prod/");
   expect(output).toMatch(
-    / held, 0 broken, 0 unguarded, [1-9]\d* not tried; 2 allowed and reachable, 0 allowed and not reachable/,
+    / held, 0 broken, 0 unguarded, [1-9]\d* not tried; 3 allowed and reachable, 0 allowed and not reachable/,
   );
   expect(code).toBe(1);
 });

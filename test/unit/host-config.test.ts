@@ -100,8 +100,8 @@ test("every file of host-config/ and systemd/ is looked at by a test", () => {
 
 test("the firewall files flush nothing but their own table, and name the same doors and metadata addresses", () => {
   const [stage, production] = ["stage", "production"].map((side) => read(`host-config/firewall/${side}.nft`));
-  const defines = (text = ""): string[] => text.match(/^define (doors|metadata)6? .*$/gm) ?? [];
-  expect(defines(stage)).toHaveLength(4);
+  const defines = (text = ""): string[] => text.match(/^define (doors|agent_doors|metadata)6? .*$/gm) ?? [];
+  expect(defines(stage)).toHaveLength(6);
   expect(defines(stage).toSorted()).toEqual(defines(production).toSorted());
   for (const text of [stage, production]) {
     const code = (text ?? "").replaceAll(/#.*$/gm, "");

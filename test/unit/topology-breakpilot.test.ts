@@ -189,7 +189,7 @@ describe("section 3: the routes", () => {
     expect(rows).toEqual([
       ["auth.breakpilot.com", KC, "keycloak-26:8443", []],
       ["mail.breakpilot.com", "vm-control/stalwart-mail", "10.0.0.20:587", ["10.0.0.0/16"]],
-      ["erp.breakpilot.com", "vm-control/erpnext", "10.0.0.20:8000", OURS],
+      ["erp.breakpilot.com", "vm-control/erpnext", "10.0.0.20:8000", ["10.0.0.0/24", "203.0.113.0/24"]],
       ["git.breakpilot.com", "vm-edge/gitea", "gitea:3000", OURS],
       ["ns1.breakpilot.com", "vm-edge/powerdns-auth", "powerdns-auth:53", []],
       ["*.breakpilot.com", "vm-control/customer-portal", "10.0.0.20:3000", []],
@@ -208,7 +208,10 @@ describe("section 3: the routes", () => {
 
   test.each([
     "acl route-6 hdr(host),field(1,:),lower -m end .breakpilot.com",
-    "http-request deny deny_status 403 if { var(txn.route) -m str route-3 } !{ src 10.0.0.0/16 203.0.113.0/24 }",
+    "http-request deny deny_status 403 if { var(txn.route) -m str route-3 } !{ src 10.0.0.0/24 203.0.113.0/24 }",
+    "acl guest-machine src 10.0.1.10",
+    "http-request deny deny_status 403 if { var(txn.route) -m str route-4 } guest-machine !agents-door",
+    "http-request deny deny_status 403 if { var(txn.route) -m str route-6 } guest-machine",
     "http-request deny deny_status 403 if { var(txn.route) -m str route-4 } !{ src 10.0.0.0/16 203.0.113.0/24 }",
     "acl route-1-guest src 10.0.1.10",
     "acl route-1-guest req.body_param(client_id),url_dec(1) -m str stage_client_id",
