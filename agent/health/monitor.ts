@@ -7,7 +7,7 @@ import type { DockerExec } from "../docker/reader.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
 import { probeContainer, probeEndpoint } from "./probes.ts";
 import type { ContainerTarget } from "./targets.ts";
-import { beginHealth, nextHealth, nextProbeDelayMs, type ProbeResult } from "./thresholds.ts";
+import { beginHealth, gatherProbe, nextHealth, nextProbeDelayMs, type ProbeResult } from "./thresholds.ts";
 
 /** What the monitor needs. `probe` and `probeUrl` are the real ones unless a test holds them. */
 export interface MonitorOptions {
@@ -106,8 +106,14 @@ export class Monitor {
     // The first probe after a change of status is moved by a share of the interval, so that services do not beat in step.
     const spread =
       watched.view.status === before.status || delayMs < 1_000 ? 0 : delayMs * 0.5 * jitterFraction(target.container);
-    this.#schedule(watched, delayMs - spread);
+    this.#schedule(watched, watched.view.status === "starting" ? delayMs : this.#gather(target, delayMs - spread));
     if (watched.view.status !== before.status) onChange();
+  }
+
+  /** Timers take whole milliseconds: one that came early would be on the beat before. */
+  #gather({ check }: ContainerTarget, delayMs: number): number {
+    const nowMs = this.#options.clock.monotonicMs();
+    return Math.ceil(gatherProbe(nowMs + delayMs, check) - nowMs);
   }
 
   #watchEndpoints(urls: readonly string[]): void {

@@ -1,7 +1,7 @@
 // The probes themselves: http, tcp and exec, without any tool inside the image for the first two. Against the own
 // container only, no redirects followed. Each answers within its timeout and never throws.
 
-import { Agent as HttpAgent, request as requestHttp } from "node:http";
+import { type ClientRequest, request as requestHttp } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
 import { connect } from "node:net";
 
@@ -77,22 +77,24 @@ interface HttpProbe {
   checkCertificate: boolean;
 }
 
-// Each probe has a connection of its own: a service that takes no new one is not healthy. The agents are shared, since
+// Each probe has a connection of its own: a service that takes no new one is not healthy. The agent for TLS is shared, since
 // making one for each probe cost more than the probe.
-const httpAgent = new HttpAgent({ keepAlive: false });
 const httpsAgent = new HttpsAgent({ keepAlive: false, maxCachedSessions: 0 });
+
+/** Without TLS a probe needs no agent: it opens its connection itself, which is a third of the probe's price less. */
+function openRequest(url: string, checkCertificate: boolean): ClientRequest {
+  const { protocol, hostname, port, host, pathname, search } = new URL(url);
+  const headers = ["host", host, "user-agent", "orca-probe", "connection", "close"];
+  if (protocol === "https:")
+    return requestHttps(url, { agent: httpsAgent, headers, rejectUnauthorized: checkCertificate });
+  const at = { host: hostname.replace(/^\[|\]$/g, ""), port: port === "" ? 80 : Number(port) };
+  return requestHttp({ path: `${pathname}${search}`, headers, createConnection: () => connect(at) });
+}
 
 function probeHttp(probe: HttpProbe): Promise<ProbeResult> {
   const { url, timeoutMs } = probe;
-  const isTls = url.startsWith("https:");
-  const send = isTls ? requestHttps : requestHttp;
   return new Promise((resolve) => {
-    const request = send(url, {
-      method: "GET",
-      agent: isTls ? httpsAgent : httpAgent,
-      headers: { "user-agent": "orca-probe", connection: "close" },
-      ...(isTls ? { rejectUnauthorized: probe.checkCertificate } : {}),
-    });
+    const request = openRequest(url, probe.checkCertificate);
     const settle = (result: ProbeResult): void => {
       clearTimeout(timer);
       request.destroy();

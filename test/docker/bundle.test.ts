@@ -2,7 +2,7 @@
 // node_modules must be in it: each command that loads a part lazily is run once.
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -90,6 +90,21 @@ test("acts are accepted: the kernel is asked who acts, through the native module
     expect(run(...act)).toMatchObject({ code: 0 });
   expect(run("audit", "verify", "--state", state).code).toBe(0);
   expect(run("audit", "--state", state).output).toContain("restart");
+});
+
+test("what speaks HTTP loads neither fetch nor HTTP/2, which take 10 MiB", () => {
+  const preload = join(root, "list-modules.cjs");
+  const listing = 'process.on("exit", () => console.error(`loaded: ${process.moduleLoadList.join(" ")}`));';
+  writeFileSync(preload, listing);
+  const { stderr } = spawnSync(process.execPath, [...(flags ?? []), "--require", preload, entry, "status"], {
+    encoding: "utf8",
+    env: { ...process.env, ORCA_SOCKET: join(state, "agent.sock") },
+  });
+  expect(stderr).toContain("NativeModule _http_client");
+  expect(stderr).not.toMatch(/undici|http2/);
+  const parts = readdirSync(join(root, "dist")).filter((file) => file.endsWith(".mjs"));
+  const texts = parts.map((file) => readFileSync(join(root, "dist", file), "utf8"));
+  expect(texts.filter((text) => /from ?"(node:)?http"/.test(text))).toEqual([]);
 });
 
 test("a mistake is told with its place, by the parser that is loaded for it", async () => {
