@@ -50,6 +50,7 @@ export interface Lane {
   isArmed: boolean;
 }
 
+const NONE: readonly Segment[] = [];
 /** What one packet carries. */
 const SEGMENT_BYTES = 1_400;
 /** TCP_RTO_MIN, and TCP_RTO_MAX. */
@@ -98,12 +99,21 @@ export function addMessage(lane: Lane, said: Said, { bytes, nowMs }: { bytes: nu
 }
 
 function addSegment(lane: Lane): Segment {
-  const order = (lane.orders += 1);
-  const segment = { said: [], bytes: 0, order, sends: 0, sentMs: 0, arrived: false };
-  const whole = { ...segment, isLost: false, isSacked: false, isMissed: false };
-  lane.queue.push(whole);
-  lane.flight.push(whole);
-  return whole;
+  lane.orders += 1;
+  const segment: Segment = {
+    said: [],
+    bytes: 0,
+    order: lane.orders,
+    sends: 0,
+    sentMs: 0,
+    arrived: false,
+    isLost: false,
+    isSacked: false,
+    isMissed: false,
+  };
+  lane.queue.push(segment);
+  lane.flight.push(segment);
+  return segment;
 }
 
 /** A segment goes out now, and is lost or not. */
@@ -123,7 +133,8 @@ export function noteSent(lane: Lane, segment: Segment, { nowMs, isLost }: { nowM
 }
 
 /** Takes what may go out now: first what is held for lost, then what is new. */
-export function takeDue(lane: Lane, atLeast = 0): Segment[] {
+export function takeDue(lane: Lane, atLeast = 0): readonly Segment[] {
+  if (lane.flight.length === 0) return NONE;
   const due = lane.flight.filter(({ isMissed, sends }) => isMissed || sends === 0);
   if (due.length === 0) return due;
   return due.slice(0, Math.max(atLeast, Math.floor(lane.window) - countOnTheirWay(lane)));
@@ -134,7 +145,11 @@ export function takeDue(lane: Lane, atLeast = 0): Segment[] {
  * @param isDirect by the answer to what came just now: a round trip is twice that time
  * @returns what was overtaken by something sent later: it is held for lost after a moment, in a recovery at once
  */
-export function learn(lane: Lane, nowMs: number, isDirect: boolean): { overtaken: Segment[]; delayMs: number } {
+export function learn(
+  lane: Lane,
+  nowMs: number,
+  isDirect: boolean,
+): { overtaken: readonly Segment[]; delayMs: number } {
   const gap = lane.flight.findIndex(({ arrived }) => !arrived);
   const before = countOnTheirWay(lane);
   const done = lane.flight.splice(0, gap === -1 ? lane.flight.length : gap);
@@ -147,7 +162,7 @@ export function learn(lane: Lane, nowMs: number, isDirect: boolean): { overtaken
 }
 
 /** Holds segments for lost that were overtaken; answers what goes out for it. */
-export function miss(lane: Lane, segments: readonly Segment[]): Segment[] {
+export function miss(lane: Lane, segments: readonly Segment[]): readonly Segment[] {
   for (const segment of segments) segment.isMissed = true;
   if (lane.recoverOrder === undefined) beginRecovery(lane);
   return takeDue(lane, 1);
@@ -177,21 +192,24 @@ function acknowledge(
   estimate(lane, isDirect ? 2 * sinceMs : sinceMs, done.at(-1)?.order ?? 0);
   const until = lane.recoverOrder;
   if (until !== undefined && (lane.flight[0]?.order ?? Infinity) > until) lane.recoverOrder = undefined;
-  Object.assign(lane, { timeouts: 0, doublings: 0, isProbed: false });
+  lane.timeouts = 0;
+  lane.doublings = 0;
+  lane.isProbed = false;
   const sent = countSent(lane);
   if (sent === 0) lane.dueMs = Infinity;
   else lane.dueMs = nowMs + (lane.recoverOrder === undefined ? probeMs(lane, sent === 1) : timeoutMs(lane));
 }
 
 /** What was overtaken by something that was sent later. */
-function sack(lane: Lane): Segment[] {
+function sack(lane: Lane): readonly Segment[] {
+  if (lane.flight.length < 2) return NONE;
   let newestMs = -1;
   for (const segment of lane.flight) {
     if (!segment.arrived || segment.isSacked) continue;
     segment.isSacked = true;
     newestMs = Math.max(newestMs, segment.sentMs);
   }
-  if (newestMs < 0) return [];
+  if (newestMs < 0) return NONE;
   return lane.flight.filter(({ isLost, isMissed, sentMs }) => isLost && !isMissed && sentMs <= newestMs);
 }
 
