@@ -10,7 +10,7 @@ import { EventHeap, seedRng } from "./event-heap.ts";
 import { Cores, type CpuModel } from "./gossip-cores.ts";
 import { dialOver } from "./gossip-dial.ts";
 import { Streams } from "./gossip-streams.ts";
-import { countBytes, tagSigner } from "./gossip-wire.ts";
+import { countBytes, countPacket, countPayload, tagSigner } from "./gossip-wire.ts";
 
 /** What a simulation is made with. */
 export interface FleetOptions {
@@ -371,7 +371,8 @@ export class GossipFleet {
     return new Streams({
       isLinear: this.#options.isLinear ?? false,
       nowMs: () => this.nowMs,
-      repeated: (message) => (this.sentBytes += message === "fin" ? 0 : countBytes(message)),
+      repeated: (bytes) => void (this.sentBytes += countPacket(bytes)),
+      bytesOf: countPayload,
       after: (delayMs, act) => this.after(delayMs, act),
       isLost: (from, to) => this.#isLost(from, to),
       latencyMs: () => this.#latency(),

@@ -3,9 +3,13 @@
 
 import type { Message } from "../../agent/gossip/core/message.ts";
 
-/** What one message is while it is on its way. */
+/** What is sent: a message, or the end of the stream. */
+export type Said = Message | "fin";
+
+/** One packet: what of it is whole once it has arrived. */
 export interface Segment {
-  message: Message | "fin";
+  said: Said[];
+  bytes: number;
   order: number;
   /** How often it went out, and when last. */
   sends: number;
@@ -37,36 +41,76 @@ export interface Lane {
   doublings: number;
   /** What was sent until the last loss: until that is acknowledged there is no probe of the tail. */
   recoverOrder: number | undefined;
-  /** Behind a timeout only one segment goes out; what is new waits until that is acknowledged. */
-  isHeld: boolean;
+  /** How many segments may be on their way, and up to how many that doubles with each round trip. */
+  window: number;
+  threshold: number;
   /** The first time is a probe of the tail (TLP), which costs no patience. */
   isProbed: boolean;
   dueMs: number;
   isArmed: boolean;
 }
 
+const NONE: readonly Segment[] = [];
+/** What one packet carries. */
+const SEGMENT_BYTES = 1_400;
 /** TCP_RTO_MIN, and TCP_RTO_MAX. */
 export const RTO_MS = 200;
 const MOST_RTO_MS = 120_000;
 /** Two jiffies at 250 a second: what a probe waits beyond two round trips, and RACK for what was overtaken. */
-export const MOMENT_MS = 8;
+const MOMENT_MS = 8;
 /** So many timeouts in a row are not doubled where net.ipv4.tcp_thin_linear_timeouts is set, */
 const LINEAR_TIMEOUTS = 6;
 /** and fewer segments than this are on their way. */
 const THIN_SEGMENTS = 4;
+/** TCP_INIT_CWND, and what CUBIC leaves of a window after a loss. */
+const FIRST_WINDOW = 10;
+const LEFT_AFTER_LOSS = 0.7;
+const LEAST_WINDOW = 2;
 
 /** A direction on which nothing was sent yet. */
 export function beginLane(from: string, to: string): Lane {
   return {
     ...{ from, to, queue: [], flight: [], orders: 0, echoMs: 0, rtt: undefined, timeouts: 0, doublings: 0 },
-    ...{ recoverOrder: undefined, isHeld: false, isProbed: false, dueMs: Infinity, isArmed: false },
+    ...{
+      recoverOrder: undefined,
+      window: FIRST_WINDOW,
+      threshold: Infinity,
+      isProbed: false,
+      dueMs: Infinity,
+      isArmed: false,
+    },
   };
 }
 
-/** Takes a message to be sent. */
-export function addSegment(lane: Lane, message: Segment["message"]): Segment {
-  const order = (lane.orders += 1);
-  const segment = { message, order, sends: 0, sentMs: 0, arrived: false, isLost: false, isSacked: false, isMissed: false };
+/** Takes a message to be sent: with others that are said at the same moment or wait too it fills packets. */
+export function addMessage(lane: Lane, said: Said, { bytes, nowMs }: { bytes: number; nowMs: number }): void {
+  const last = lane.flight.at(-1);
+  const isOpen = last !== undefined && (last.sends === 0 || (last.sends === 1 && last.sentMs === nowMs));
+  let segment = isOpen ? last : addSegment(lane);
+  let left = bytes;
+  for (;;) {
+    const taken = Math.min(left, SEGMENT_BYTES - segment.bytes);
+    segment.bytes += taken;
+    left -= taken;
+    if (left === 0) break;
+    segment = addSegment(lane);
+  }
+  segment.said.push(said);
+}
+
+function addSegment(lane: Lane): Segment {
+  lane.orders += 1;
+  const segment: Segment = {
+    said: [],
+    bytes: 0,
+    order: lane.orders,
+    sends: 0,
+    sentMs: 0,
+    arrived: false,
+    isLost: false,
+    isSacked: false,
+    isMissed: false,
+  };
   lane.queue.push(segment);
   lane.flight.push(segment);
   return segment;
@@ -88,21 +132,53 @@ export function noteSent(lane: Lane, segment: Segment, { nowMs, isLost }: { nowM
   else if (isAlone) lane.dueMs = nowMs + timeoutMs(lane);
 }
 
+/** Takes what may go out now: first what is held for lost, then what is new. */
+export function takeDue(lane: Lane, atLeast = 0): readonly Segment[] {
+  if (lane.flight.length === 0) return NONE;
+  const due = lane.flight.filter(({ isMissed, sends }) => isMissed || sends === 0);
+  if (due.length === 0) return due;
+  return due.slice(0, Math.max(atLeast, Math.floor(lane.window) - countOnTheirWay(lane)));
+}
+
 /**
  * The sender hears what has arrived.
  * @param isDirect by the answer to what came just now: a round trip is twice that time
- * @returns what goes out now, and what does after a moment unless it is heard of till then
+ * @returns what was overtaken by something sent later: it is held for lost after a moment, in a recovery at once
  */
-export function learn(lane: Lane, nowMs: number, isDirect: boolean): { now: Segment[]; soon: Segment[] } {
+export function learn(
+  lane: Lane,
+  nowMs: number,
+  isDirect: boolean,
+): { overtaken: readonly Segment[]; delayMs: number } {
   const gap = lane.flight.findIndex(({ arrived }) => !arrived);
+  const before = countOnTheirWay(lane);
   const done = lane.flight.splice(0, gap === -1 ? lane.flight.length : gap);
-  const isRecovering = lane.recoverOrder !== undefined;
-  if (done.length > 0) acknowledge(lane, done, { nowMs, isDirect });
-  const overtaken = sack(lane);
-  if (overtaken.length > 0 && !isRecovering) lane.recoverOrder = lane.flight.findLast(({ sends }) => sends > 0)?.order;
-  const missed = done.length > 0 ? lane.flight.filter(({ isMissed, sends }) => isMissed || sends === 0) : [];
-  if (isRecovering) return { now: [...new Set([...missed, ...overtaken])], soon: [] };
-  return { now: missed, soon: overtaken };
+  const delayMs = lane.recoverOrder === undefined ? MOMENT_MS : 0;
+  if (done.length > 0) {
+    grow(lane, done.length, before);
+    acknowledge(lane, done, { nowMs, isDirect });
+  }
+  return { overtaken: sack(lane), delayMs };
+}
+
+/** Holds segments for lost that were overtaken; answers what goes out for it. */
+export function miss(lane: Lane, segments: readonly Segment[]): readonly Segment[] {
+  for (const segment of segments) segment.isMissed = true;
+  if (lane.recoverOrder === undefined) beginRecovery(lane);
+  return takeDue(lane, 1);
+}
+
+function beginRecovery(lane: Lane): void {
+  lane.recoverOrder = lane.flight.findLast(({ sends }) => sends > 0)?.order;
+  lane.threshold = Math.max(LEAST_WINDOW, Math.floor(lane.window * LEFT_AFTER_LOSS));
+  lane.window = lane.threshold;
+}
+
+/** A window grows where it was used. */
+function grow(lane: Lane, acknowledged: number, onTheirWay: number): void {
+  if (lane.window < lane.threshold) {
+    if (lane.window < 2 * onTheirWay) lane.window += acknowledged;
+  } else if (lane.window <= onTheirWay) lane.window += acknowledged / lane.window;
 }
 
 function acknowledge(
@@ -116,22 +192,25 @@ function acknowledge(
   estimate(lane, isDirect ? 2 * sinceMs : sinceMs, done.at(-1)?.order ?? 0);
   const until = lane.recoverOrder;
   if (until !== undefined && (lane.flight[0]?.order ?? Infinity) > until) lane.recoverOrder = undefined;
-  Object.assign(lane, { timeouts: 0, doublings: 0, isHeld: false, isProbed: false });
+  lane.timeouts = 0;
+  lane.doublings = 0;
+  lane.isProbed = false;
   const sent = countSent(lane);
   if (sent === 0) lane.dueMs = Infinity;
   else lane.dueMs = nowMs + (lane.recoverOrder === undefined ? probeMs(lane, sent === 1) : timeoutMs(lane));
 }
 
 /** What was overtaken by something that was sent later. */
-function sack(lane: Lane): Segment[] {
+function sack(lane: Lane): readonly Segment[] {
+  if (lane.flight.length < 2) return NONE;
   let newestMs = -1;
   for (const segment of lane.flight) {
     if (!segment.arrived || segment.isSacked) continue;
     segment.isSacked = true;
     newestMs = Math.max(newestMs, segment.sentMs);
   }
-  if (newestMs < 0) return [];
-  return lane.flight.filter(({ isLost, sentMs }) => isLost && sentMs <= newestMs);
+  if (newestMs < 0) return NONE;
+  return lane.flight.filter(({ isLost, isMissed, sentMs }) => isLost && !isMissed && sentMs <= newestMs);
 }
 
 /** The timer has run out: what goes out once more. */
@@ -142,14 +221,20 @@ export function runOut(lane: Lane, nowMs: number, isLinear: boolean): Segment | 
     lane.dueMs = nowMs + timeoutMs(lane);
     return sent.at(-1);
   }
-  lane.recoverOrder = lane.flight.findLast(({ sends }) => sends > 0)?.order;
-  lane.isHeld = true;
+  if (lane.timeouts === 0) beginRecovery(lane);
+  lane.window = 1;
   lane.timeouts += 1;
   for (const segment of sent) segment.isMissed = true;
   if (isLinear && countSent(lane) < THIN_SEGMENTS && lane.timeouts <= LINEAR_TIMEOUTS) lane.doublings = 0;
   else lane.doublings += 1;
   lane.dueMs = nowMs + timeoutMs(lane);
   return sent[0];
+}
+
+function countOnTheirWay({ flight }: Lane): number {
+  let sent = 0;
+  for (const { sends, isSacked, isMissed } of flight) if (sends > 0 && !isSacked && !isMissed) sent += 1;
+  return sent;
 }
 
 function countSent({ flight }: Lane): number {

@@ -3,7 +3,18 @@
 // repeats what is in gossip-sending.ts.
 
 import type { Message } from "../../agent/gossip/core/message.ts";
-import { addSegment, beginLane, type Lane, learn, MOMENT_MS, noteSent, runOut, type Segment } from "./gossip-sending.ts";
+import {
+  addMessage,
+  beginLane,
+  type Lane,
+  learn,
+  miss,
+  noteSent,
+  runOut,
+  type Said,
+  type Segment,
+  takeDue,
+} from "./gossip-sending.ts";
 
 /** The world that streams run through. */
 export interface Ground {
@@ -16,8 +27,9 @@ export interface Ground {
   readonly wake: (name: string, act: () => void) => void;
   readonly received: (name: string, stream: number, message: Message) => void;
   readonly ended: (name: string, stream: number) => void;
-  /** A packet went out once more. */
-  readonly repeated: (message: Message | "fin") => void;
+  /** A packet with so many bytes in it went out once more. */
+  readonly repeated: (bytes: number) => void;
+  readonly bytesOf: (message: Message) => number;
   /** net.ipv4.tcp_thin_linear_timeouts of every host. */
   readonly isLinear: boolean;
 }
@@ -70,14 +82,19 @@ export class Streams {
     }
   }
 
-  #transmit(stream: Stream, lane: Lane, message: Message | "fin"): void {
-    const segment = addSegment(lane, message);
-    if (!lane.isHeld) this.#put(stream, lane, segment);
+  #transmit(stream: Stream, lane: Lane, message: Said): void {
+    const { bytesOf, nowMs } = this.#ground;
+    addMessage(lane, message, { bytes: message === "fin" ? 0 : bytesOf(message), nowMs: nowMs() });
+    this.#putAll(stream, lane, takeDue(lane));
+  }
+
+  #putAll(stream: Stream, lane: Lane, segments: readonly Segment[]): void {
+    for (const segment of segments) this.#put(stream, lane, segment);
   }
 
   #put(stream: Stream, lane: Lane, segment: Segment): void {
     const { isLost, nowMs, repeated } = this.#ground;
-    if (segment.sends > 0) repeated(segment.message);
+    if (segment.sends > 0) repeated(segment.bytes);
     const gone = isLost(lane.from, lane.to);
     noteSent(lane, segment, { nowMs: nowMs(), isLost: gone });
     if (gone) this.#arm(stream, lane);
@@ -122,32 +139,30 @@ export class Streams {
 
   #learn(stream: Stream, lane: Lane, isDirect: boolean): void {
     if (lane.flight.length === 0) return;
-    const { now, soon } = learn(lane, this.#ground.nowMs(), isDirect);
-    for (const segment of now) this.#put(stream, lane, segment);
-    for (const segment of soon) {
-      const { sends } = segment;
-      this.#ground.after(MOMENT_MS, () => {
-        if (segment.isLost && segment.sends === sends && this.#streams.has(stream.id))
-          this.#put(stream, lane, segment);
-      });
-    }
+    const { overtaken, delayMs } = learn(lane, this.#ground.nowMs(), isDirect);
+    this.#putAll(stream, lane, takeDue(lane));
+    if (overtaken.length === 0) return;
+    const sends = overtaken.map((segment) => segment.sends);
+    this.#ground.after(delayMs, () => {
+      const missed = overtaken.filter((segment, index) => segment.isLost && segment.sends === sends[index]);
+      if (missed.length > 0 && this.#streams.has(stream.id)) this.#putAll(stream, lane, miss(lane, missed));
+    });
   }
 
   #deliver(stream: Stream, lane: Lane): void {
     const { isUp, wake, received } = this.#ground;
-    while (lane.queue[0]?.arrived === true) {
-      const message = lane.queue.shift()?.message;
-      if (message === undefined) return;
-      if (!stream.open.has(lane.to)) {
-        if (isUp(lane.to) && message !== "fin") this.#reset(stream, lane.from);
-        continue;
+    while (lane.queue[0]?.arrived === true)
+      for (const said of lane.queue.shift()?.said ?? []) {
+        if (!stream.open.has(lane.to)) {
+          if (isUp(lane.to) && said !== "fin") this.#reset(stream, lane.from);
+          continue;
+        }
+        wake(lane.to, () => {
+          if (!stream.open.has(lane.to)) return;
+          if (said === "fin") this.#end(stream, lane.to);
+          else received(lane.to, stream.id, said);
+        });
       }
-      wake(lane.to, () => {
-        if (!stream.open.has(lane.to)) return;
-        if (message === "fin") this.#end(stream, lane.to);
-        else received(lane.to, stream.id, message);
-      });
-    }
   }
 
   #reset(stream: Stream, name: string): void {

@@ -21,7 +21,17 @@ function tag(key: string, text: string): string {
 
 /** About as many bytes as a message puts on the wire, with its acknowledgement. */
 export function countBytes(message: Message): number {
-  return 1.5 * PACKET_BYTES + TLS_BYTES + 4 + sizeOf(message);
+  return countPacket(countPayload(message));
+}
+
+/** The same of a packet. */
+export function countPacket(payloadBytes: number): number {
+  return 1.5 * PACKET_BYTES + payloadBytes;
+}
+
+/** What a message takes of a stream. */
+export function countPayload(message: Message): number {
+  return TLS_BYTES + 4 + sizeOf(message);
 }
 
 function sizeOf(message: Message): number {

@@ -11,6 +11,8 @@ import { fileURLToPath } from "node:url";
 import { makeIdentity } from "../../agent/gossip/identity.ts";
 import type { LossOrder, LossStart } from "./loss-member.ts";
 
+let labs = 0;
+
 const MEMBER = fileURLToPath(new URL("loss-member.ts", import.meta.url));
 
 /** What is measured. */
@@ -36,7 +38,8 @@ interface Answer {
 /** Sends messages over real streams that lose packets. */
 export async function measureLoss(trial: LossTrial): Promise<LossTimes> {
   const root = mkdtempSync(join(tmpdir(), "orca-loss-"));
-  const spaces = ["a", "b"].map((end) => `orca-l${process.pid}${end}`);
+  const lab = (labs += 1);
+  const spaces = ["a", "b"].map((end) => `orca-l${process.pid}-${lab}${end}`);
   const children: ChildProcess[] = [];
   try {
     const ends = await Promise.all(
@@ -67,7 +70,7 @@ export async function measureLoss(trial: LossTrial): Promise<LossTimes> {
     const sent = outcome.reduce((sum, one) => sum + (one.sent ?? 0), 0);
     return { delaysMs, missing: sent - delaysMs.length };
   } finally {
-    await Promise.all(children.map(end));
+    await Promise.all(children.map(stop));
     for (const space of spaces) execFileSync("ip", ["netns", "delete", space]);
     rmSync(root, { recursive: true, force: true });
   }
@@ -97,8 +100,7 @@ async function read(lines: AsyncIterator<string> | undefined): Promise<Answer> {
   return JSON.parse(next.value) as Answer;
 }
 
-async function end(child: ChildProcess): Promise<void> {
+async function stop(child: ChildProcess): Promise<void> {
   child.kill("SIGKILL");
-  if (child.exitCode === null && child.signalCode === null)
-    await new Promise((resolve) => child.once("exit", resolve));
+  if (child.exitCode === null && child.signalCode === null) await new Promise((resolve) => child.once("exit", resolve));
 }

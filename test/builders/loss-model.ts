@@ -3,6 +3,7 @@
 import type { Message } from "../../agent/gossip/core/message.ts";
 import { EventHeap, seedRng } from "./event-heap.ts";
 import { Streams } from "./gossip-streams.ts";
+import { countPayload } from "./gossip-wire.ts";
 import type { LossTrial } from "./loss-lab.ts";
 
 /** Between two namespaces of one machine, with what the two ends take to write and read, in milliseconds. */
@@ -19,6 +20,7 @@ export function simulateLoss({ loss, streams: count, isLinear, everyMs, forMs }:
     isLinear,
     nowMs: () => nowMs,
     repeated: () => undefined,
+    bytesOf: countPayload,
     after,
     isLost: () => rng() < loss,
     latencyMs: () => DELAY_MS[0] + rng() * (DELAY_MS[1] - DELAY_MS[0]),

@@ -15,6 +15,7 @@ import {
   type RecordBody,
   signRecord,
 } from "../../agent/gossip/core/record.ts";
+import type { Effect } from "../../agent/gossip/core/state.ts";
 import { tagSigner } from "../builders/gossip-wire.ts";
 
 const words: RecordBody = {
@@ -163,13 +164,37 @@ describe("links", () => {
     new Map(Array.from({ length: count }, (_, index) => [`n${String(index).padStart(4, "0")}`, undefined]));
 
   test("a small fleet is a full mesh", () => {
-    expect(selectLinked(roster(64), "n0003", { interests: new Set(), meshLimit: 64 }).size).toBe(63);
+    expect(selectLinked(roster(64), "n0003", { interests: new Set(), meshLimit: 64 }).linked.size).toBe(63);
+  });
+
+  test("beyond, views are compared with those of the ring alone: a link for one owner's word is kept free for it", () => {
+    const members = new Map([...roster(70).keys()].map((node) => [node, { publicKey: node, address: node }]));
+    const options = { node: "n0000", realm: "prod", publicKey: "n0000", boot: 1, signer: tagSigner("n0000") };
+    const gossip = new Gossip({ ...options, rng: () => 0.5, newNonce: () => "nonce-123" }, 0);
+    gossip.setRoster(0, members, new Set(["n0050"]));
+    const names = ["n0050", ...selectLinked(members, "n0000", { interests: new Set(), meshLimit: 64 }).ring];
+    for (const [id, node] of names.entries()) gossip.linkUp(0, { id, node, dialler: "n0000" });
+    const compared = new Set<string>();
+    const beats = new Set<string>();
+    const watch = (effects: readonly Effect[]): void => {
+      for (const effect of effects) {
+        if (effect.kind !== "send" || effect.message.t !== "beat") continue;
+        beats.add(names[effect.link] ?? "");
+        if (effect.message.sum !== undefined) compared.add(names[effect.link] ?? "");
+      }
+    };
+    for (let atMs = TICK_MS; atMs < 60_000; atMs += TICK_MS) {
+      watch(gossip.tick(atMs));
+      for (const id of names.keys()) watch(gossip.receive(atMs, id, { t: "beat" }));
+    }
+    expect([...beats].toSorted()).toEqual(names.toSorted());
+    expect([...compared].toSorted()).toEqual(names.slice(1).toSorted());
   });
 
   test.each([65, 100, 500, 1_000])("in a fleet of %i both ends choose the same few, and all hang together", (count) => {
     const all = roster(count);
     const none = { interests: new Set<string>(), meshLimit: 64 };
-    const linked = new Map([...all.keys()].map((node) => [node, selectLinked(all, node, none)]));
+    const linked = new Map([...all.keys()].map((node) => [node, selectLinked(all, node, none).linked]));
     for (const [node, others] of linked) {
       expect(others.size).toBeLessThanOrEqual(20);
       for (const other of others) expect(linked.get(other)?.has(node)).toBe(true);

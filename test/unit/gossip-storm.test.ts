@@ -91,17 +91,12 @@ test(
   },
 );
 
-// 2.5 s is what is wanted of 500 as well. With streams that wait as TCP does, 3.25 s were measured: five losses in a row.
-const lossyMs = SLOW ? 3_500 : 2_500;
-test(
-  `${large} nodes with 30 % of all packets lost: the last state is known in ${lossyMs} ms`,
-  { timeout: 300_000 },
-  () => {
-    const outcome = storm(large, 0.3);
-    expect(percentile(outcome, 0.99)).toBeLessThanOrEqual(lossyMs);
-    expect(outcome.egress).toBeLessThanOrEqual(50_000);
-  },
-);
+// With the kernel's own waits as they are: each timeout in a row is twice as long (test/fleet/loss.test.ts holds that to it).
+test(`${large} nodes with 30 % of all packets lost: the last state is known in 2.5 s`, { timeout: 300_000 }, () => {
+  const outcome = storm(large, 0.3);
+  expect(percentile(outcome, 0.99)).toBeLessThanOrEqual(2_500);
+  expect(outcome.egress).toBeLessThanOrEqual(50_000);
+});
 
 test.skipIf(!SLOW)(
   "in the slow lane (ORCA_SLOW=1): 1,000 nodes are simulated in less than a minute of CPU",

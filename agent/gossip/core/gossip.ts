@@ -80,7 +80,14 @@ export class Gossip {
       ...{ options, nowMs, awakeMs: 0, strain: 1, boot: options.boot, seq: 0 },
       own: { revision: undefined, services: {}, left: false },
       publishing: { tokens: 5, filledMs: nowMs, dirty: false },
-      ...{ refutedMs: -Infinity, refutations: 0, roster: new Map(), interests: new Set(), linked: new Set() },
+      ...{
+        refutedMs: -Infinity,
+        refutations: 0,
+        roster: new Map(),
+        interests: new Set(),
+        linked: new Set(),
+        ring: new Set(),
+      },
       ...{ held: new Map(), sum: [0, 0], peers: new Map(), links: new Map(), relayed: [] },
       ...{ counts: beginCounts(), refused: beginRefusals() },
       ...{ repairMs: 0, repairQueue: [], hints: [], refusals: new Map(), effects: [] },
@@ -97,7 +104,7 @@ export class Gossip {
         if (roster.get(name)?.publicKey !== publicKey) remove(state, name);
       state.roster = roster;
       state.interests = interests;
-      state.linked = selectLinked(roster, node, { interests, meshLimit });
+      Object.assign(state, selectLinked(roster, node, { interests, meshLimit }));
       for (const name of state.linked) if (!state.peers.has(name)) state.peers.set(name, beginPeer(name, nowMs));
       state.effects.push({ kind: "changed", node: undefined });
       dialWhereDue(state);

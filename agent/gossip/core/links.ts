@@ -152,24 +152,30 @@ export function answerBeat(state: State, link: Link): void {
 }
 
 /**
- * The nodes that should have a link: all in a small roster; beyond, those of interest and, on a ring of names, those one, two,
- * four, … places away, so that every record finds its way to every node. Both ends compute the same.
+ * The nodes that should have a link: all in a small roster; beyond, those of interest and those of the ring. Both ends compute the
+ * same.
  */
 export function selectLinked(
   roster: ReadonlyMap<string, unknown>,
   node: string,
   { interests, meshLimit }: { interests: ReadonlySet<string>; meshLimit: number },
-): Set<string> {
+): { linked: Set<string>; ring: Set<string> } {
+  const others = [...roster.keys()].filter((name) => name !== node);
+  if (roster.size <= meshLimit) return { linked: new Set(others), ring: new Set(others) };
+  const ring = selectRing(roster, node);
+  return { linked: new Set([...others.filter((name) => interests.has(name)), ...ring]), ring };
+}
+
+/** On a ring of names those one, two, four, … places away, so that every record finds its way to every node. */
+function selectRing(roster: ReadonlyMap<string, unknown>, node: string): Set<string> {
   const names = [...roster.keys()].toSorted();
-  const others = names.filter((name) => name !== node);
-  if (names.length <= meshLimit) return new Set(others);
-  const linked = new Set(others.filter((name) => interests.has(name)));
+  const ring = new Set<string>();
   const at = names.indexOf(node);
   for (let step = 1; step < names.length; step *= 2) {
     for (const place of [at + step, at - step + names.length]) {
       const name = names[place % names.length];
-      if (name !== undefined && name !== node) linked.add(name);
+      if (name !== undefined && name !== node) ring.add(name);
     }
   }
-  return linked;
+  return ring;
 }

@@ -36,9 +36,12 @@ export function sendBeat(state: State, link: Link): void {
   link.compares = false;
 }
 
-/** Each peer comes once in a round, in an order that is drawn anew. */
+/**
+ * Each peer of the ring comes once in a round, in an order that is drawn anew. Who has a link only for a word of its owner gets that
+ * pushed: where packets are lost, records of others would hold it up.
+ */
 function refill(state: State): string | undefined {
-  const nodes = [...state.peers.values()].flatMap(({ node, link }) => (link === undefined ? [] : [node]));
+  const nodes = [...state.ring].filter((node) => state.peers.get(node)?.link !== undefined);
   for (let index = nodes.length - 1; index > 0; index -= 1) {
     const other = Math.floor(state.options.rng() * (index + 1));
     [nodes[index], nodes[other]] = [nodes[other] ?? "", nodes[index] ?? ""];

@@ -124,6 +124,8 @@ export interface State {
   roster: ReadonlyMap<string, Member>;
   interests: ReadonlySet<string>;
   linked: ReadonlySet<string>;
+  /** Those of them with whom views are compared. */
+  ring: ReadonlySet<string>;
   held: Map<string, Held>;
   /** XOR over what is held. */
   sum: [high: number, low: number];
