@@ -32,13 +32,14 @@ export function listStartCalls(lab: FleetLab, nodes: readonly string[]): string[
   );
 }
 
-/** What began before something that it requires can have been ready, in words. */
+/** What began before something that it requires can have been ready, in words; also that nothing was there to compare. */
 export function findEarlyStarts(
-  plan: ColdStartPlan,
+  plan: Pick<ColdStartPlan, "services">,
   starts: ReadonlyMap<string, number>,
   except: string[] = [],
 ): string[] {
   const takes = new Map(plan.services.map(({ name, takesMs }) => [name, takesMs]));
+  if (!plan.services.some(({ name }) => starts.has(name))) return ["nothing of the plan has started"];
   return plan.services.flatMap(({ name, waitsFor }) => {
     const startedMs = starts.get(name);
     if (startedMs === undefined) return [];
