@@ -33,8 +33,8 @@ const leaveOut: Plugin = {
 };
 
 /**
- * An ES import of node:http reads each of its exports, also those that load what is behind `fetch` and HTTP/2 when they are read: 10 MiB
- * of resident memory that no path of Orca uses. `require` reads nothing.
+ * An ES import of node:http reads each of its exports, also those that load what is behind `fetch` once they are read: megabytes of
+ * memory that the agent does not use. `require` reads none.
  */
 const requireHttp: Plugin = {
   name: "require-http",

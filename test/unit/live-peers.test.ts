@@ -1,6 +1,6 @@
 // What the loop is told of other nodes: the same as by looking at all of them each time, at the price of the one that changed.
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
 import type { ServiceWord } from "../../agent/gossip/core/record.ts";

@@ -1,6 +1,6 @@
 // When the next probe of something that runs comes: gathered with others, up to a tenth of its interval early, never late.
 
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { gatherProbe } from "../../agent/health/thresholds.ts";
