@@ -6,7 +6,16 @@ export default defineConfig({
   test: {
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], root: ".", testTimeout: 30_000 } },
-      { test: { name: "scenario", include: ["test/scenario/**/*.test.ts"], root: ".", testTimeout: 60_000 } },
+      {
+        test: {
+          name: "scenario",
+          include: ["test/scenario/**/*.test.ts"],
+          root: ".",
+          testTimeout: 60_000,
+          // Files wait for servers and processes more than they compute.
+          maxWorkers: 2,
+        },
+      },
       {
         test: {
           name: "docker",
