@@ -94,6 +94,9 @@ test(
 // With the kernel's own waits as they are: each timeout in a row is twice as long (test/fleet/loss.test.ts holds that to it).
 test(`${large} nodes with 30 % of all packets lost: the last state is known in 2.5 s`, { timeout: 300_000 }, () => {
   const outcome = storm(large, 0.3);
+  console.log(
+    `${large} nodes, 30 % lost: p99 ${Math.round(percentile(outcome, 0.99))} ms, each sends ${Math.round(outcome.egress)} B/s`,
+  );
   expect(percentile(outcome, 0.99)).toBeLessThanOrEqual(2_500);
   expect(outcome.egress).toBeLessThanOrEqual(50_000);
 });
@@ -104,6 +107,7 @@ test.skipIf(!SLOW)(
   () => {
     const outcome = storm(1_000, 0);
     expect(percentile(outcome, 0.99)).toBeLessThanOrEqual(10);
+    console.log(`1,000 nodes: ${Math.round(outcome.cpuMs / 1_000)} s of CPU`);
     expect(outcome.cpuMs).toBeLessThan(60_000);
   },
 );
