@@ -47,6 +47,8 @@ export class NatsLink {
   /** The watch, and the newest revision of the bucket that it told of. */
   #values: QueuedIterator<KvWatchEntry> | undefined;
   #seen = 0;
+  /** A watch is begun in place of one that is lost. */
+  #isBeginning = false;
   #attempts = 0;
   /** The servers are tried in turn. */
   #turn = 0;
@@ -117,7 +119,12 @@ export class NatsLink {
       const entry = await bucket.get(node);
       if (this.#bucket !== bucket || entry === null || entry.revision <= this.#seen) return;
       this.#options.onValue(node, entry.operation === "PUT" ? readValue(entry.value) : undefined);
-      await this.#watch(connection, bucket);
+      // Several nodes are asked for at once where a watch is lost: one new watch is enough for all.
+      if (this.#isBeginning) return;
+      this.#isBeginning = true;
+      await this.#watch(connection, bucket).finally(() => {
+        this.#isBeginning = false;
+      });
     };
     // It is asked for again.
     get().catch(() => undefined);
