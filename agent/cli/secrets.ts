@@ -2,12 +2,12 @@
 // none is ever printed.
 
 import { randomBytes } from "node:crypto";
-import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { existsSync, rmSync } from "node:fs";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
-import { runInForeground } from "../host/foreground.ts";
+import { type RunProgram, tidyAfter } from "../host/foreground.ts";
 import { readHostFile } from "../host/host-files.ts";
 import { isInMemory } from "../host/memory-directory.ts";
 import {
@@ -62,11 +62,13 @@ export async function setSecret(path: string, options: SecretsOptions): Promise<
 export async function editSecrets(options: SecretsOptions): Promise<number> {
   const place = await findPlace(options);
   const before = await readSecretTableIfThere(place);
-  const directory = await mkdtemp(join(await chooseMemory(), "orca-edit-"));
-  const file = join(directory, `${randomBytes(4).toString("hex")}.toml`);
-  try {
+  const directory = join(await chooseMemory(), `orca-edit-${randomBytes(6).toString("hex")}`);
+  const tidy = (): void => rmSync(directory, { recursive: true, force: true });
+  return tidyAfter(tidy, async (run) => {
+    await mkdir(directory, { mode: 0o700 });
+    const file = join(directory, `${randomBytes(4).toString("hex")}.toml`);
     await writeFile(file, before.size === 0 ? TEMPLATE : describeSecrets(before), { mode: 0o600, flag: "wx" });
-    const after = await editUntilValid(file);
+    const after = await editUntilValid(file, run);
     if (describeSecrets(after) === describeSecrets(before)) console.log("nothing was changed");
     else {
       // What somebody else has changed in the meantime stays.
@@ -74,16 +76,14 @@ export async function editSecrets(options: SecretsOptions): Promise<number> {
       console.log(`${place.file} written: ${describeDifference(before, after)}`);
     }
     return EXIT.ok;
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
+  });
 }
 
 /** What was typed is not lost for a mistake in it: on a terminal the editor opens again. */
-async function editUntilValid(file: string): Promise<SecretTable> {
+async function editUntilValid(file: string, run: RunProgram): Promise<SecretTable> {
   const [program = "vi", ...parameters] = (process.env["VISUAL"] ?? process.env["EDITOR"] ?? "vi").split(/\s+/);
   for (;;) {
-    const code = await runInForeground(program, [...parameters, file]);
+    const code = await run(program, [...parameters, file]);
     if (code !== 0) throw new CommandError(`${program} ended with ${code}: nothing was changed`);
     try {
       return parseSecrets(await readFile(file, "utf8"));
