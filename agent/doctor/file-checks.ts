@@ -122,7 +122,7 @@ function checkPolicyFile({ policy }: HostView): Finding[] {
         severity: "warn",
         what: `${file.path} is not there`,
         why,
-        fix: `cp /usr/share/orca/host-config/policy.toml ${file.path}, and edit it`,
+        fix: `in a checkout of Orca: install -m 600 host-config/policy.toml ${file.path}; then edit it`,
       },
     ];
   }

@@ -13,8 +13,11 @@ export function checkFirewall({ firewall }: HostView): Finding[] {
   if (firewall === undefined || firewall.others.length === 0) return [];
   const { loaded, others, realm, atBoot, file } = firewall;
   const realms = [...new Set(others.map((node) => node.realm))].join(", ");
-  const side = realm.startsWith("prod") ? "production" : "stage";
-  const install = `cp /usr/share/orca/host-config/firewall/${side}.nft ${file}, write your addresses into it, then systemctl enable --now orca-firewall`;
+  // Which of two realms may call the other is nothing that fleet.toml says.
+  const install =
+    `in a checkout of Orca: install -m 600 host-config/firewall/stage.nft ${file} where ${realm} is the side that calls, ` +
+    "host-config/firewall/production.nft where it is called; write your addresses into it; " +
+    "install -m 644 systemd/orca-firewall.service /etc/systemd/system/; systemctl enable --now orca-firewall";
   const why = `between ${realm} and ${realms} only what the firewall names as doors may pass; manifests and policy cannot hold a program that connects by itself`;
   if (loaded.kind === "unknown") {
     const fix = loaded.trouble.includes("installed") ? "apt-get install nftables" : "run orca doctor as root";

@@ -1,5 +1,8 @@
 // What `orca doctor` judges of a host: each finding once where it is deserved, none on a host that is as it should be.
 
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+
 import { describe, expect, test } from "vitest";
 
 import { examine } from "../../agent/doctor/checks.ts";
@@ -7,6 +10,7 @@ import type { FileFact, FirewallFact, HostView } from "../../agent/doctor/facts.
 import { type Finding, isWeak } from "../../agent/doctor/finding.ts";
 import { policySchema } from "../../shared/policy.ts";
 
+const ROOT = join(import.meta.dirname, "../..");
 const DAY_MS = 86_400_000;
 const NOW_MS = Date.UTC(2026, 10, 28);
 
@@ -193,7 +197,7 @@ const ROWS: [name: string, changes: Partial<HostView>, severity: string, what: R
     { policy: { file: absent("/etc/orca/policy.toml"), policy: POLICY, problem: undefined } },
     "warn",
     /policy\.toml is not there/,
-    /^cp .*policy\.toml/,
+    /install -m 600 host-config\/policy\.toml \/etc\/orca\/policy\.toml/,
   ],
   [
     "a policy that is not valid",
@@ -235,14 +239,7 @@ const ROWS: [name: string, changes: Partial<HostView>, severity: string, what: R
     { firewall: { ...firewall, loaded: { kind: "no" } } },
     "fail",
     /no table inet orca_isolation is loaded/,
-    /firewall\/stage\.nft \/etc\/orca\/firewall\.nft.*systemctl enable --now orca-firewall/,
-  ],
-  [
-    "no firewall on a host of production",
-    { firewall: { ...firewall, realm: "prod", loaded: { kind: "no" } } },
-    "fail",
-    /no table/,
-    /firewall\/production\.nft /,
+    /firewall\/stage\.nft \/etc\/orca\/firewall\.nft where stage is the side that calls, .*\/production\.nft where it is called.*enable --now orca-firewall/,
   ],
   [
     "a firewall that does not know a machine",
@@ -311,6 +308,10 @@ describe("is found, with why and what to do", () => {
     expect(found.map((finding) => finding.what)).toHaveLength(1);
     expect(found[0]).toMatchObject({ severity, what: expect.stringMatching(what), fix: expect.stringMatching(fix) });
     expect(found[0]?.why).not.toBe("");
+    // What it tells to take from the sources is there, and nothing is told of a place that no installation makes.
+    for (const [path] of (found[0]?.fix ?? "").matchAll(/\b(?<!\/)(?:host-config|systemd)\/[\w./-]+\.\w+/g))
+      expect(existsSync(join(ROOT, path)), path).toBe(true);
+    expect(found[0]?.fix).not.toContain("/usr/share");
   });
 });
 
