@@ -5,15 +5,25 @@ import type { DesiredState } from "../../shared/desired-state.ts";
 import { describeHolds } from "../../shared/hold.ts";
 import type { TurnSummary } from "../../shared/event.ts";
 import type { ServiceState, ServiceView } from "../../shared/status.ts";
-import { cutCommandOutput, cutControlCharacters, hidePassword } from "./public-text.ts";
+import { shortenDescription } from "./commit-status-text.ts";
 
 /** What is remembered, also over a restart of the agent. */
 export interface CommitMemory {
   /** The inputs that were judged last, and the commit that brought them. */
   inputs: string | undefined;
   sha: string | undefined;
+  /** True once that commit itself was in force: what is held goes in with a later commit that has the same inputs. */
+  ran?: boolean | undefined;
   /** The last word that the forge has taken. */
   posted: { sha: string; key: string } | undefined;
+  /** Commits whose end is open at the forge although another one has taken their place, the oldest first. */
+  superseded?: readonly Superseded[] | undefined;
+}
+
+/** A commit whose last word is left to be said. */
+interface Superseded {
+  sha: string;
+  by: string;
 }
 
 /** What should be said. */
@@ -21,7 +31,7 @@ export interface CommitVerdict {
   sha: string;
   /** Two verdicts with the same key say the same, whatever times and counts are in their words. */
   key: string;
-  state: "pending" | "success" | "failure";
+  state: "pending" | "success" | "failure" | "error";
   description: string;
 }
 
@@ -29,8 +39,10 @@ export interface CommitVerdict {
 export const EMPTY_COMMITS: CommitMemory = { inputs: undefined, sha: undefined, posted: undefined };
 
 const SUCCESS = "success";
-/** Longer descriptions are not told: forges cut or refuse them. */
-const LONGEST = 255;
+/** The key of a last word. */
+export const SUPERSEDED = "superseded";
+/** Of so many commits the last word is remembered: a forge that is away for long misses the older ones. */
+const MOST_SUPERSEDED = 32;
 const ROLLED_BACK = /^rolled back to ([^\s:]+)(?: by uid \d+)?: ([^]*?)(?:; what Git wants is held|$)/;
 /** States that only another commit or a person ends. */
 const FAILURES: readonly ServiceState[] = ["invalid", "refused", "failed", "stalled"];
@@ -41,35 +53,84 @@ export function judgeCommit(
   before: CommitMemory,
   turn: Pick<TurnSummary, "desired" | "services" | "source">,
 ): { memory: CommitMemory; verdict: CommitVerdict | undefined } {
-  const { newest, trouble } = turn.source;
+  const { newest, trouble, revision } = turn.source;
   const { desired } = turn;
   if (newest === undefined || desired === undefined) return { memory: before, verdict: undefined };
-  const memory = newest.inputs === before.inputs ? before : { ...before, inputs: newest.inputs, sha: newest.revision };
+  const holds = desired.held && describeHolds(desired.held.holds);
+  const held = holds ?? (newest.revision === revision ? undefined : trouble);
+  const memory = followCommit(before, { newest, inForce: held === undefined ? revision : undefined });
   const sha = memory.sha ?? newest.revision;
   const { posted } = memory;
   if (posted?.sha === sha && posted.key === SUCCESS) return { memory, verdict: undefined };
-  const holds = desired.held && describeHolds(desired.held.holds);
-  const held = holds ?? (newest.revision === turn.source.revision ? undefined : trouble);
   const isTrusted = turn.source.holds?.every((hold) => hold.kind !== "trust") ?? true;
   const said = held === undefined ? describe(selectJudged(turn.services, desired)) : describeHeld(held, isTrusted);
-  const verdict = { sha, ...said, description: shorten(said.description) };
+  const verdict = { sha, ...said, description: shortenDescription(said.description) };
   return { memory, verdict: posted?.sha === sha && posted.key === verdict.key ? undefined : verdict };
 }
 
-/** The last word on a commit whose end was still open when another one took its place; undefined where there is none. */
-export function sayFarewell(before: CommitMemory, after: CommitMemory): CommitVerdict | undefined {
+/**
+ * Which commit is judged: the one that brought the newest inputs. One that was held and goes in with a later commit of the
+ * same inputs was never in force: then the word belongs to that later one.
+ */
+function followCommit(
+  before: CommitMemory,
+  { newest, inForce }: { newest: { revision: string; inputs: string }; inForce: string | undefined },
+): CommitMemory {
+  if (newest.inputs !== before.inputs) {
+    const { inputs, revision: sha } = newest;
+    return supersede(before, { ...before, inputs, sha, ran: inForce === sha });
+  }
+  if (inForce === undefined || before.ran !== false) return before;
+  if (inForce === before.sha) return { ...before, ran: true };
+  return supersede(before, { ...before, sha: inForce, ran: true });
+}
+
+/** Another commit takes the place of one; where that one's end is open at the forge, its last word is due. */
+function supersede(before: CommitMemory, after: CommitMemory): CommitMemory {
   const { sha, posted } = before;
-  if (sha === undefined || sha === after.sha || posted?.sha !== sha || !isOpen(posted.key)) return undefined;
-  return { sha, key: "superseded", state: "pending", description: `superseded by ${after.sha?.slice(0, 12)}` };
+  // A commit that comes again, after a force-push, has its end before it.
+  const known = before.superseded?.filter((entry) => entry.sha !== after.sha);
+  const rest = known === undefined ? {} : { superseded: known };
+  if (sha === undefined || sha === after.sha || posted?.sha !== sha || !isOpen(posted.key))
+    return { ...after, ...rest };
+  return addSuperseded({ ...after, ...rest }, sha);
+}
+
+function addSuperseded(memory: CommitMemory, sha: string): CommitMemory {
+  const { sha: by = "", superseded = [] } = memory;
+  const others = superseded.filter((entry) => entry.sha !== sha);
+  return { ...memory, superseded: [...others, { sha, by }].slice(-MOST_SUPERSEDED) };
+}
+
+/**
+ * The last word on a commit whose end was still open when another one took its place; undefined where there is none. It is
+ * neither good nor bad, and no more to come: "error" is what forges have for that.
+ */
+export function sayFarewell({ superseded = [] }: CommitMemory): CommitVerdict | undefined {
+  const [first] = superseded;
+  if (first === undefined) return undefined;
+  const description = `superseded by ${first.by.slice(0, 12)} before it had settled here`;
+  return { sha: first.sha, key: SUPERSEDED, state: "error", description };
 }
 
 function isOpen(key: string): boolean {
   return /^(progress|held|paused)(?: |$)/.test(key);
 }
 
-/** Takes down that the forge has taken a word. */
+/** Takes down that the forge has taken a word; one that came too late for its commit leaves that one's end open. */
 export function markPosted(memory: CommitMemory, { sha, key }: CommitVerdict): CommitMemory {
-  return { ...memory, posted: { sha, key } };
+  if (key === SUPERSEDED) {
+    const rest = dropFarewell(memory, sha);
+    // Where it is the commit's turn again by now, what was said of it before stands there no more.
+    return memory.posted?.sha === sha ? { ...rest, posted: undefined } : rest;
+  }
+  if (sha === memory.sha) return { ...memory, posted: { sha, key } };
+  return isOpen(key) ? addSuperseded(memory, sha) : memory;
+}
+
+/** A commit's last word is due no more. */
+export function dropFarewell(memory: CommitMemory, sha: string): CommitMemory {
+  return { ...memory, superseded: memory.superseded?.filter((entry) => entry.sha !== sha) };
 }
 
 type Said = Omit<CommitVerdict, "sha">;
@@ -135,11 +196,4 @@ function describeProgress(services: readonly ServiceView[]): Said {
     state: "pending",
     description: `${services.length - open.length} of ${services.length} settled; ${first.name} is ${first.state}${more}`,
   };
-}
-
-/** What leaves the host says nothing that a container printed, no password, and is one line. */
-function shorten(text: string): string {
-  const clean = cutControlCharacters(hidePassword(cutCommandOutput(text))).trim();
-  const points = Array.from(clean);
-  return points.length <= LONGEST ? clean : `${points.slice(0, LONGEST - 1).join("")}…`;
 }

@@ -13,10 +13,12 @@ import type { GiteaApi } from "../sources/gitea-api.ts";
 import {
   type CommitMemory,
   type CommitVerdict,
+  dropFarewell,
   EMPTY_COMMITS,
   judgeCommit,
   markPosted,
   sayFarewell,
+  SUPERSEDED,
 } from "./commit-status-judge.ts";
 import type { ReportLogger } from "./log-events.ts";
 
@@ -44,6 +46,11 @@ export interface CommitStatusOptions {
 /** Words that follow each other sooner wait, and only the last of them is said. */
 const GAP_MS = 3_000;
 const RETRY = { initialMs: 10_000, maxMs: 600_000 };
+/** Not found so often, a superseded commit is taken for gone: Gitea says 500 of one that is not there. */
+const MOST_MISSED = 3;
+
+/** A failure of the API, as far as it matters here. */
+type Refusal = Error & { status?: number | undefined; retryAfterMs?: number | undefined };
 
 /** Posts the status of commits for one node. */
 export class CommitStatus {
@@ -55,8 +62,8 @@ export class CommitStatus {
   #written: string | undefined;
   /** What should be said now. */
   #verdict: CommitVerdict | undefined;
-  /** What is left to be said of the commit before; said when there is nothing newer to say. */
-  #farewell: CommitVerdict | undefined;
+  /** How often the forge did not find the commit whose last word is due. */
+  #missed = 0;
   #posting: Promise<void> | undefined;
   #saving: Promise<void> = Promise.resolve();
   #cancelWait: CancelTimer | undefined;
@@ -100,7 +107,6 @@ export class CommitStatus {
     if (event.kind !== "turn" || this.#ending.signal.aborted) return;
     const { memory, verdict } = judgeCommit(this.#memory, event.turn);
     if (memory !== this.#memory) {
-      this.#farewell = sayFarewell(this.#memory, memory) ?? this.#farewell;
       this.#memory = memory;
       if (this.#settings !== undefined) this.#save();
     }
@@ -120,7 +126,8 @@ export class CommitStatus {
   }
 
   #begin(): void {
-    const next = this.#verdict ?? this.#farewell;
+    // The newest word first: what is left to be said of older commits has time.
+    const next = this.#verdict ?? sayFarewell(this.#memory);
     if (this.#settings === undefined || next === undefined || this.#ending.signal.aborted) return;
     if (this.#posting !== undefined || this.#cancelWait !== undefined) return;
     this.#posting = this.#post(next, this.#settings).finally(() => {
@@ -138,17 +145,17 @@ export class CommitStatus {
       const targetUrl = settings.targetUrl?.replaceAll("{node}", encodeURIComponent(node)).replaceAll("{sha}", sha);
       await api.postStatus(sha, { state, context: `orca/${node}`, description, targetUrl }, this.#ending.signal);
     } catch (error) {
-      // A commit that was overtaken may be gone there, and nobody waits for its last word.
-      if (verdict === this.#farewell) this.#farewell = undefined;
-      else if (!this.#ending.signal.aborted && this.#settings === settings) this.#fail(verdict, error as Error);
+      if (this.#ending.signal.aborted || this.#settings !== settings) return;
+      if (verdict.key === SUPERSEDED) this.#failFarewell(sha, error as Refusal);
+      else this.#fail(verdict, error as Refusal);
       return;
     }
     if (this.#failure !== undefined) logger.info({}, "commit statuses are told again");
     logger.info(fields, "commit status told");
     this.#failures = 0;
+    this.#missed = 0;
     this.#failure = undefined;
-    if (this.#farewell === verdict) this.#farewell = undefined;
-    else this.#memory = markPosted(this.#memory, verdict);
+    this.#memory = markPosted(this.#memory, verdict);
     if (this.#verdict?.sha === sha && this.#verdict.key === verdict.key) this.#verdict = undefined;
     this.#save();
     await this.#saving;
@@ -164,11 +171,30 @@ export class CommitStatus {
     return this.#api;
   }
 
-  /** Says once what is wrong, and when the newest word is tried again. */
-  #fail({ sha }: CommitVerdict, error: Error & { retryAfterMs?: number | undefined }): void {
-    const { node, logger, clock } = this.#options;
-    const delayMs = Math.max(backoffDelayMs(RETRY, this.#failures, node), error.retryAfterMs ?? 0);
+  /** A commit that was overtaken may be gone at the forge: its last word is given up where that seems so. */
+  #failFarewell(sha: string, error: Refusal): void {
+    const { logger } = this.#options;
+    logger.debug({ sha, error: error.message }, "the last word on a superseded commit could not be told");
+    this.#missed += error.status === 404 || error.status === 500 ? 1 : 0;
+    if (this.#missed >= MOST_MISSED) {
+      this.#memory = dropFarewell(this.#memory, sha);
+      this.#missed = 0;
+      this.#save();
+    }
+    this.#wait(this.#backOff(error));
+  }
+
+  /** Counts a failure; answers how long to wait. */
+  #backOff({ retryAfterMs = 0 }: Refusal): number {
+    const delayMs = Math.max(backoffDelayMs(RETRY, this.#failures, this.#options.node), retryAfterMs);
     this.#failures += 1;
+    return delayMs;
+  }
+
+  /** Says once what is wrong, and when the newest word is tried again. */
+  #fail({ sha }: CommitVerdict, error: Refusal): void {
+    const { logger, clock } = this.#options;
+    const delayMs = this.#backOff(error);
     if (this.#failure?.message !== error.message)
       logger.warn({ sha, error: error.message, retryMs: delayMs }, "a commit status could not be told");
     this.#failure = { message: error.message, nextMs: clock.monotonicMs() + delayMs, sha };
@@ -203,10 +229,10 @@ export class CommitStatus {
 
 function readMemory(file: string): CommitMemory {
   try {
-    const { version, inputs, sha, posted } = JSON.parse(readFileSync(file, "utf8")) as Partial<
+    const { version, inputs, sha, ran, posted, superseded } = JSON.parse(readFileSync(file, "utf8")) as Partial<
       CommitMemory & { version: number }
     >;
-    return version === 1 ? { inputs, sha, posted } : EMPTY_COMMITS;
+    return version === 1 ? { inputs, sha, ran, posted, superseded } : EMPTY_COMMITS;
   } catch {
     return EMPTY_COMMITS;
   }

@@ -21,13 +21,14 @@ export interface RolloutWatchOptions {
   readStatus: ReadStatus;
 }
 
-/** A node says its status of the commit that it saw: of many with the same inputs these from each end are asked. */
-const ASKED_FROM_EACH_END = 5;
-const STATES: Readonly<Record<string, "settled" | "failed">> = {
-  success: "settled",
-  failure: "failed",
-  error: "failed",
-};
+/**
+ * A node says its status of the commit that it put in force, which may be any of those with the same inputs: these from each end
+ * are asked each time, and of those between them some in turn.
+ */
+const ASKED_FROM_EACH_END = 4;
+const ASKED_BETWEEN = 4;
+/** "error" is no verdict: another commit took that one's place before it had settled there. */
+const VERDICTS: Readonly<Record<string, "settled" | "failed">> = { success: "settled", failure: "failed" };
 
 /** Watches one node at a time. */
 export class RolloutWatch {
@@ -115,21 +116,31 @@ export class RolloutWatch {
   }
 
   async #read({ node, revisions }: AwaitedPeer, sinceMs: number): Promise<RolloutVerdict> {
-    for (const sha of this.#found === undefined ? selectAsked(revisions) : [this.#found]) {
+    const asked = selectAsked(revisions, this.#polls);
+    for (const sha of this.#found === undefined ? asked : [this.#found, ...asked]) {
       const state = await this.#options.readStatus(sha, `orca/${node}`, this.#ending.signal);
-      if (state === undefined) continue;
+      if (state === undefined || state === "error") continue;
       this.#found = sha;
-      const end = STATES[state];
+      const end = VERDICTS[state];
       if (end === "settled") return { kind: "settled" };
       return end === "failed" ? { kind: "failed", state } : { kind: "waiting", sinceMs };
     }
+    this.#found = undefined;
     return { kind: "waiting", sinceMs };
   }
 }
 
-/** The newest and the oldest: a node has seen the tip of some moment, and mostly the one that brought the change. */
-function selectAsked(revisions: readonly string[]): string[] {
-  return [...new Set([...revisions.slice(0, ASKED_FROM_EACH_END), ...revisions.slice(-ASKED_FROM_EACH_END)])];
+/** The newest and the oldest, and the next of those between. */
+function selectAsked(revisions: readonly string[], round: number): string[] {
+  const between = revisions.slice(ASKED_FROM_EACH_END, -ASKED_FROM_EACH_END);
+  const parts = Math.max(1, Math.ceil(between.length / ASKED_BETWEEN));
+  const at = (round % parts) * ASKED_BETWEEN;
+  const chosen = [
+    ...revisions.slice(0, ASKED_FROM_EACH_END),
+    ...revisions.slice(-ASKED_FROM_EACH_END),
+    ...between.slice(at, at + ASKED_BETWEEN),
+  ];
+  return [...new Set(chosen)];
 }
 
 function readRetryAfter(error: unknown): number {

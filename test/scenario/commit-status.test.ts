@@ -106,6 +106,7 @@ test("a commit that is not trusted is told so, and the next good one is told in 
   const bad = commit({ ...good, a: buildManifest({ image: "app:2" }) });
   await untilTold(bad, "failure");
   expect(newest()?.description).toMatch(/^not applied: .*commit [0-9a-f]{40} by .* is not trusted: it is not signed/);
+  expect(newest()?.description).toMatch(/lists with nodes = \["vm1"\], or revert it$/);
   expect(node.engine.running("a")?.image).toBe("app:1");
   // It is taken back, and the next one is signed.
   const back = commitSigned(server.repository, { files: buildPlatform(good), key });
@@ -138,8 +139,47 @@ test("a commit that another one overtakes is told as superseded, after the newes
   const last = commit({ ...good, a: buildManifest({ image: "app:1", top: 'owner = "jane"' }) });
   await untilTold(last, "pending");
   await node.clock.advance(10_000);
-  expect(told(slow).at(-1)).toBe(`pending superseded by ${last.slice(0, 12)}`);
   await untilTold(last, "success");
+  expect(told(slow).at(-1)).toBe(`error superseded by ${last.slice(0, 12)} before it had settled here`);
+});
+
+test("no commit that was overtaken stays pending: several of them, a forge that is away and a restart", async () => {
+  commit(good);
+  await node.start();
+  await node.untilSettled(["a", "b"]);
+  const slow = (turn: number): string =>
+    commit({ ...good, a: buildManifest({ tables: `[env]\nTURN = "${turn}"\n[update]\nsettle = "5m"` }) });
+  const overtaken: string[] = [];
+  for (const turn of [1, 2, 3]) {
+    overtaken.push(slow(turn));
+    await untilTold(overtaken.at(-1) ?? "", "pending");
+    // Its last word and those of the ones before meet a forge that fails, and then an agent that is gone.
+    if (turn === 3) forge.fault = { kind: "status", status: 502 };
+  }
+  const last = commit(good);
+  await node.clock.advance(30_000);
+  await node.stop();
+  forge.fault = undefined;
+  await node.start();
+  await untilTold(last, "success");
+  const pending = (): string[] => overtaken.filter((sha) => told(sha).at(-1)?.startsWith("pending"));
+  await node.clock.advanceUntil(() => pending().length === 0, 120_000, "the last words");
+  expect(overtaken.map((sha) => told(sha).at(-1)?.split(" ")[0])).toEqual(["error", "error", "error"]);
+});
+
+test("a superseded commit that the forge has lost is given up, and keeps no other word waiting for long", async () => {
+  commit(good);
+  await node.start();
+  await node.untilSettled(["a", "b"]);
+  const lost = commit({ ...good, a: buildManifest({ image: "app:2", tables: '[update]\nsettle = "5m"' }) });
+  await untilTold(lost, "pending");
+  const last = commit({ ...good, a: buildManifest({ top: 'owner = "jane"' }) });
+  forge.commits = new Set([last]);
+  await untilTold(last, "success");
+  await node.clock.advance(300_000);
+  const before = forge.seen.length;
+  await node.clock.advance(1_200_000);
+  expect([forge.seen.length, node.sink?.trouble]).toEqual([before, undefined]);
 });
 
 test("a restart repeats nothing, and a commit that came meanwhile is told", async () => {

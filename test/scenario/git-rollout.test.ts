@@ -131,3 +131,16 @@ test("a change that drops its rollout.after waits by the one in force", async ()
   say(id, "success");
   await untilImage("app:2");
 });
+
+test("a commit that another one overtook there is no verdict: neither good nor bad, whichever of many is asked", async () => {
+  await begin();
+  const overtaken = commit("app:2");
+  say(overtaken, "error");
+  await untilSaid(/it has not settled there yet/);
+  // What settles there is one of many commits that are the same to that node, and not at either end of them.
+  const many = Array.from({ length: 30 }, (_none, index) => commit("app:2", { words: String(index) }));
+  await node.clock.advance(60_000);
+  expect(node.engine.running("a")?.image).toBe("app:1");
+  say(many[14] ?? "", "success");
+  await untilImage("app:2");
+});

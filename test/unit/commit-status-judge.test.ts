@@ -10,6 +10,7 @@ import {
   markPosted,
   sayFarewell,
 } from "../../agent/report/commit-status-judge.ts";
+import { shortenDescription } from "../../agent/report/commit-status-text.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import { buildDesired, buildTurn, buildView, type TurnParts } from "../builders/turns.ts";
 
@@ -169,18 +170,75 @@ test("a commit that leaves the node's inputs as they are gets no word; the word 
   expect(verdict).toMatchObject({ sha: C, state: "success" });
 });
 
-test("a commit whose end was open gets a last word when another one takes its place, and no other does", () => {
+test("a commit whose end was open gets a last word that is no pending, when another one takes its place, and no other does", () => {
   const [open] = say(EMPTY_COMMITS, [buildView("a", { state: "starting" })]);
-  const [after] = say(open, [buildView("a")], { revision: B, inputs: "two" });
-  expect(sayFarewell(open, after)).toMatchObject({
+  expect(sayFarewell(open)).toBe(undefined);
+  let [memory] = say(open, [buildView("a")], { revision: B, inputs: "two" });
+  const farewell = sayFarewell(memory);
+  expect(farewell).toMatchObject({
     sha: A,
-    state: "pending",
-    description: `superseded by ${B.slice(0, 12)}`,
+    state: "error",
+    description: `superseded by ${B.slice(0, 12)} before it had settled here`,
   });
-  expect(sayFarewell(open, open)).toBe(undefined);
-  const [next] = say(after, [buildView("a")], { revision: C, inputs: "three" });
-  expect(sayFarewell(after, next)).toBe(undefined);
-  expect(sayFarewell(EMPTY_COMMITS, open)).toBe(undefined);
+  memory = farewell === undefined ? memory : markPosted(memory, farewell);
+  expect([sayFarewell(memory), memory.posted?.sha]).toEqual([undefined, B]);
+  [memory] = say(memory, [buildView("a")], { revision: C, inputs: "three" });
+  expect(sayFarewell(memory)).toBe(undefined);
+});
+
+test("every commit that was overtaken gets its last word, the oldest first, and none that comes back", () => {
+  const open = [buildView("a", { state: "starting" })];
+  let [memory] = say(EMPTY_COMMITS, open);
+  [memory] = say(memory, open, { revision: B, inputs: "two" });
+  [memory] = say(memory, open, { revision: C, inputs: "three" });
+  expect(memory.superseded).toEqual([
+    { sha: A, by: B },
+    { sha: B, by: C },
+  ]);
+  // The branch is set back to the first one.
+  [memory] = say(memory, [buildView("a")]);
+  expect([memory.superseded, memory.posted]).toEqual([
+    [
+      { sha: B, by: C },
+      { sha: C, by: A },
+    ],
+    { sha: A, key: "success" },
+  ]);
+});
+
+test("a word that the forge takes after its commit was overtaken leaves no end open", () => {
+  const { memory, verdict } = judge(EMPTY_COMMITS, [buildView("a", { state: "starting" })]);
+  const later = judge(memory, [buildView("a")], { revision: B, inputs: "two" }).memory;
+  expect(sayFarewell(later)).toBe(undefined);
+  if (verdict !== undefined) expect(sayFarewell(markPosted(later, verdict))).toMatchObject({ sha: A, state: "error" });
+});
+
+test("what was held and goes in with a later commit of the same inputs is said of that one, and of none that never ran", () => {
+  let [memory, verdict] = say(EMPTY_COMMITS, [buildView("a")]);
+  const held = "waits for stage (rollout.after)";
+  [memory, verdict] = say(memory, [buildView("a")], { revision: A, newest: B, inputs: "two", held });
+  expect(verdict).toMatchObject({ sha: B, state: "pending" });
+  // The correction of the other node's part is nothing new here, and is what goes in.
+  [memory, verdict] = say(memory, [buildView("a")], { revision: A, newest: C, inputs: "two", held });
+  expect(verdict).toBe(undefined);
+  [memory, verdict] = say(memory, [buildView("a")], { revision: C, inputs: "two" });
+  expect(verdict).toMatchObject({ sha: C, state: "success" });
+  expect(sayFarewell(memory)).toMatchObject({
+    sha: B,
+    state: "error",
+    description: expect.stringMatching(/^superseded by c/),
+  });
+  // From now on the word is that commit's, whatever comes that leaves the inputs as they are.
+  [memory, verdict] = say(memory, [buildView("a", { state: "starting" })], { revision: B, inputs: "two" });
+  expect([memory.sha, verdict]).toEqual([C, undefined]);
+});
+
+test("what was held and goes in itself keeps its word", () => {
+  let [memory, verdict] = say(EMPTY_COMMITS, [buildView("a")], { revision: B, newest: A, held: "frozen" });
+  [memory, verdict] = say(memory, [buildView("a", { state: "starting" })]);
+  expect(verdict).toMatchObject({ sha: A, state: "pending" });
+  [memory, verdict] = say(memory, [buildView("a")], { revision: C });
+  expect([verdict, sayFarewell(memory)]).toMatchObject([{ sha: A, state: "success" }, undefined]);
 });
 
 test("without a reading of a commit, or before anything is known, nothing is said", () => {
@@ -197,5 +255,33 @@ test("a description is one line of at most 255 characters, without what a contai
   const long = `https://jane:hunter2@git.example.com/\u001b[31m ${"ü".repeat(400)}`;
   const cut = judge(EMPTY_COMMITS, [buildView("a", { state: "failed", reason: long })]).verdict?.description ?? "";
   expect(Array.from(cut)).toHaveLength(255);
-  expect(cut).toMatch(/^failed: a: https:\/\/git\.example\.com\/ \[31m ü+…$/);
+  expect(cut).toMatch(/^failed: a: \[31m ü+…ü+$/);
+});
+
+test.each<[string, string, RegExp]>([
+  [
+    "a commit that is not trusted",
+    `read https://git.example.com/acme/platform.git (main): commit ${A} by Jane Doe <jane@example.com> changes manifests/vm1 and is not trusted: it is signed with SHA256:${"k".repeat(43)}, which source.git.trusted_keys does not list; sign it with a key that source.git.trusted_keys of vm1 lists with nodes = ["vm1"], or revert it`,
+    /^not applied: commit a{12} by Jane .*nodes = \["vm1"\], or revert it$/,
+  ],
+  [
+    "a removal",
+    `the change to ${A} would remove 12 of 14 services (accounting, billing, catalogue, checkout, customers, …); if that is meant, run orca sync --allow-removal 12, or write the trailer Orca-Allow-Removal: 12 into the commit; see https://git.example.com/${"x".repeat(80)}`,
+    /^not applied: the change to a{12} would remove 12 of 14 .*or write the trailer Orca-Allow-Removal: 12 into the commit; see$/,
+  ],
+  [
+    "an approval",
+    `the change to ${A} waits for approval: run git tag -s -m approve orca/approve/vm1/${A.slice(0, 12)} ${A} && git push origin orca/approve/vm1/${A.slice(0, 12)}; the tag orca/approve/vm1/x does not approve it: its signature by jane (SHA256:${"k".repeat(43)}) is good, but that key is not allowed for vm1`,
+    /run git tag -s -m approve orca\/approve\/vm1\/a{12} a{12} && git push .*is not allowed for vm1$/,
+  ],
+])("a description that is too long keeps what to do: %s", (_name, reason, shown) => {
+  const description = shortenDescription(`not applied: ${reason}`);
+  expect(reason.length).toBeGreaterThan(255);
+  expect(Array.from(description).length).toBeLessThanOrEqual(255);
+  expect(description).toMatch(shown);
+});
+
+test("a description that fits is left as it is", () => {
+  const text = `held: read https://git.example.com/a/b.git (main): commit ${A}`;
+  expect(shortenDescription(text)).toBe(text);
 });
