@@ -3,6 +3,7 @@
 
 import { type Built, buildDesired, type DesiredInput } from "./desired/build.ts";
 import { hashInputs } from "./desired/inputs.ts";
+import { buildKnownGood } from "./desired/known-good.ts";
 import { ParseCache } from "./desired/repository.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import type { Clock } from "./host/clock.ts";
@@ -12,7 +13,8 @@ import type { SecretKeeper } from "./secrets/keeper.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
 import type { SourceState } from "../shared/event.ts";
 import { findFronted } from "../shared/front.ts";
-import { describeHolds } from "../shared/hold.ts";
+import { describeHolds, type Hold } from "../shared/hold.ts";
+import { cutText } from "../shared/problem.ts";
 import type { InForce } from "../shared/in-force.ts";
 import type { ObservedEngine } from "../shared/observed-state.ts";
 import type { ServiceStanding } from "../shared/rotation.ts";
@@ -41,6 +43,9 @@ export interface BuiltState {
   fresh: boolean;
 }
 
+/** How soon inputs that could not be built are tried again as they are. */
+const RETRY_MS = 30_000;
+
 /** Builds desired state for one node. */
 export class DesiredBuilder {
   readonly #options: BuilderOptions;
@@ -56,6 +61,9 @@ export class DesiredBuilder {
   readonly #turns = new RotationTurns();
   #allowed: { revision: string | undefined; count: number } = { revision: undefined, count: 0 };
   readonly #realPaths = new Map<string, string | undefined>();
+  /** Why the newest inputs could not be built, and until when they are not tried again as they are. */
+  #fault: { snapshot: Snapshot; message: string; untilMs: number } | undefined;
+  #reconfigured = false;
 
   constructor(options: BuilderOptions) {
     this.#options = options;
@@ -87,13 +95,15 @@ export class DesiredBuilder {
 
   /** True where how services stand now may give another one its turn: then the next turn should not wait. */
   get isOutdated(): boolean {
-    return this.#built !== undefined && !this.needsAdoption && this.#built.key !== this.#key([]);
+    if (this.#built === undefined || this.#fault !== undefined || this.needsAdoption) return false;
+    return this.#built.key !== this.#key([]);
   }
 
   /** Takes new settings, such as a changed policy. */
   configure(settings: DesiredSettings): void {
     this.#settings = settings;
-    this.#built = undefined;
+    this.#reconfigured = true;
+    this.#fault = undefined;
   }
 
   /** Builds what the newest readable inputs say. */
@@ -117,7 +127,7 @@ export class DesiredBuilder {
       : [];
     if (reading.refreshing !== true) this.#bindAllowance(snapshot);
     const fresh = await this.#isStale(snapshot, adopted);
-    if (fresh) await this.#rebuild(snapshot, adopted);
+    if (fresh) await this.#tryRebuild(snapshot, adopted);
     const built = this.#built?.built;
     return {
       desired: built?.desired,
@@ -135,7 +145,9 @@ export class DesiredBuilder {
   }
 
   async #isStale(snapshot: Snapshot, adopted: readonly string[]): Promise<boolean> {
-    if (this.#built?.snapshot !== snapshot || this.#built.key !== this.#key(adopted)) return true;
+    // What cannot be built is not built again and again, but what it was built with may have changed.
+    if (this.#fault?.snapshot === snapshot && this.#options.clock.monotonicMs() < this.#fault.untilMs) return false;
+    if (this.#reconfigured || this.#built?.snapshot !== snapshot || this.#built.key !== this.#key(adopted)) return true;
     if (this.#built.facts !== this.#options.secrets.facts) return true;
     if (this.#built.nextMs !== undefined && this.#options.clock.nowMs() >= this.#built.nextMs) return true;
     for (const [path, real] of this.#realPaths) if ((await readRealPath(path)) !== real) return true;
@@ -145,6 +157,7 @@ export class DesiredBuilder {
   /** When what is held, or the turn of a service that takes newer values, is to be looked at again. */
   #findNextMs(): number | undefined {
     const { clock } = this.#options;
+    if (this.#fault !== undefined) return clock.nowMs() + Math.max(0, this.#fault.untilMs - clock.monotonicMs());
     const turnMs = this.#turns.nextInMs(clock.monotonicMs());
     const next = [this.#built?.nextMs, turnMs === undefined ? undefined : clock.nowMs() + turnMs];
     const known = next.filter((at) => at !== undefined);
@@ -164,6 +177,23 @@ export class DesiredBuilder {
       ([name, { settled, fault }]) => `${name} ${settled} ${fault === undefined ? "" : fault.wentBack}`,
     );
     return [...late, ...standings].toSorted();
+  }
+
+  /** What throws while all is built must not end the turn: what is in force is healed as before, and status says why. */
+  async #tryRebuild(snapshot: Snapshot, adopted: readonly string[]): Promise<void> {
+    try {
+      await this.#rebuild(snapshot, adopted);
+      this.#fault = undefined;
+      this.#reconfigured = false;
+    } catch (error) {
+      const said = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+      const message = `${snapshot.revision} cannot be built, and what is in force stays: ${cutText(said)}`;
+      const untilMs = this.#options.clock.monotonicMs() + RETRY_MS;
+      this.#fault = { snapshot, message, untilMs };
+      const known = this.#built === undefined ? this.#lastKnownGood(false) : undefined;
+      // After a start nothing was built yet: what was in force when the agent ended is in force now.
+      if (known !== undefined) await this.#rebuild(known, adopted).catch(() => undefined);
+    }
   }
 
   async #rebuild(snapshot: Snapshot, adopted: readonly string[]): Promise<void> {
@@ -218,26 +248,7 @@ export class DesiredBuilder {
     if (built !== undefined && !(distrusted && built.built.desired.held !== undefined)) return built.snapshot;
     const inForce = this.#inForce;
     if (inForce === undefined) return undefined;
-    const { node } = this.#settings;
-    const services = Object.entries(inForce.services);
-    const files = services.flatMap(([, service]) =>
-      Object.entries(service.files).flatMap(([path, hash]) => {
-        const content = this.#contents.get(hash);
-        return content === undefined ? [] : [[path, content] as const];
-      }),
-    );
-    return {
-      revision: inForce.revision,
-      ...(inForce.objects && { objects: inForce.objects }),
-      fleet: inForce.fleet,
-      manifests: {
-        ...inForce.others,
-        [node]: Object.fromEntries(services.map(([name, service]) => [name, service.text])),
-      },
-      files: Object.fromEntries(files),
-      describeFile: (place, service) => `manifests/${place}/${service}.toml`,
-      fleetFile: "fleet.toml",
-    };
+    return buildKnownGood(inForce, this.#contents, this.#settings.node);
   }
 
   /** Nothing while the source cannot be read: what was put together from what is in force is no commit. */
@@ -254,6 +265,12 @@ export class DesiredBuilder {
     return { newest: { revision: snapshot.revision, inputs: this.#newest.inputs } };
   }
 
+  #describeTrouble(reading: SourceReading, holds: readonly Hold[] | undefined): Pick<SourceState, "trouble" | "fault"> {
+    const fault = this.#fault?.message;
+    if (reading.kind === "failed") return { trouble: reading.reason, ...(fault !== undefined && { fault }) };
+    return fault === undefined ? { trouble: holds && describeHolds(holds) } : { trouble: fault, fault };
+  }
+
   #describeSource(reading: SourceReading, desired: DesiredState | undefined): SourceState {
     const { source } = this.#options;
     const snapshot = this.#built?.snapshot;
@@ -266,7 +283,7 @@ export class DesiredBuilder {
       location: source.location,
       revision: desired?.revision,
       readMs: this.#readMs,
-      trouble: reading.kind === "failed" ? reading.reason : held && describeHolds(held),
+      ...this.#describeTrouble(reading, held),
       holds: [...(distrust === undefined ? [] : [distrust]), ...(held ?? [])],
       retryMs: reading.kind === "failed" ? reading.retryMs : undefined,
       refreshing: reading.refreshing === true,

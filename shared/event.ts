@@ -31,6 +31,8 @@ export interface SourceState {
   readMs: number | undefined;
   /** Why the newest reading is not in force: unreadable, refused or held. */
   trouble: string | undefined;
+  /** Set while the newest inputs could not even be built: the agent goes on with what is in force. */
+  fault?: string;
   /** What the newest change waits for; empty where nothing is held. */
   holds: readonly Hold[];
   retryMs: number | undefined;

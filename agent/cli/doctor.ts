@@ -15,7 +15,7 @@ import { askChild } from "../secrets/file-provider.ts";
 import { type AgentConfig, agentConfigSchema } from "../../shared/agent-config.ts";
 import { fleetSchema } from "../../shared/fleet.ts";
 import type { InForce } from "../../shared/in-force.ts";
-import { manifestSchema } from "../../shared/manifest.ts";
+import { parseManifest } from "../../shared/parse-manifest.ts";
 import { parseToml } from "../../shared/parse-toml.ts";
 import { describeProvider } from "./agent.ts";
 import { EXIT } from "./exit-codes.ts";
@@ -116,7 +116,7 @@ async function readFirewallFact(inForce: InForce | undefined, node: string): Pro
 async function readServices(inForce: InForce | undefined): Promise<ServiceFact[] | undefined> {
   if (inForce === undefined) return undefined;
   const read = Object.entries(inForce.services).map(async ([name, { text }]): Promise<ServiceFact[]> => {
-    const parsed = await parseToml(manifestSchema, text, `${name}.toml`);
+    const parsed = await parseManifest(text, `${name}.toml`);
     if (!parsed.ok) return [];
     const { secrets, bootstrap } = parsed.value;
     return [{ name, secretEnv: secrets?.env ?? {}, bootstrapFile: bootstrap?.env_file }];

@@ -5,8 +5,7 @@ import { readPolicy } from "../host/host-files.ts";
 import { type FoundRevision, GitWorkTree } from "../sources/git-work-tree.ts";
 import { findLayout } from "../sources/repository-layout.ts";
 import { type KnownBlobs, readCommitTree, readDiskTree, type RepositoryTree } from "../sources/repository-tree.ts";
-import { manifestSchema } from "../../shared/manifest.ts";
-import { parseToml } from "../../shared/parse-toml.ts";
+import { parseManifest } from "../../shared/parse-manifest.ts";
 import { buildStrictPolicy, type Policy } from "../../shared/policy.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 import { compareFleet, compareNodes, type Comparison } from "./plan-compare.ts";
@@ -81,7 +80,7 @@ async function buildOpenPolicy(trees: readonly RepositoryTree[]): Promise<Policy
         // Most manifests take nothing of the kind, and parsing all of a large fleet takes time.
         services.add(service);
         if (!/devices|cap_add|bootstrap|ports/.test(text)) continue;
-        const parsed = await parseToml(manifestSchema, text, service);
+        const parsed = await parseManifest(text, service);
         if (!parsed.ok) continue;
         for (const device of parsed.value.devices ?? []) devices.add(device.split(":", 1)[0] ?? device);
         for (const capability of parsed.value.cap_add ?? []) capabilities.add(capability);

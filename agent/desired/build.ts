@@ -20,7 +20,7 @@ import {
   parseFleet,
   type ParsedFleet,
   parseManifests,
-  parseRemotes,
+  readRemotes,
 } from "./repository.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { checkPolicy } from "./policy-check.ts";
@@ -70,7 +70,7 @@ async function buildAll(input: DesiredInput): Promise<Built> {
   const { snapshot, inForce } = input;
   const [newest, judging] = [await parseFleet(snapshot.fleet, snapshot.fleetFile), await parseJudging(input)];
   const before = await parseBefore(input);
-  const others = await parseOthers(input);
+  const others = readOthers(input);
   const kept = { fleet: judging, before, others };
   const refusal = refuseFleet(newest, input.settings);
   if (refusal !== undefined) {
@@ -150,10 +150,10 @@ async function parseBefore({ inForce, settings, snapshot, cache }: DesiredInput)
   return before;
 }
 
-async function parseOthers({ snapshot, settings, cache }: DesiredInput): Promise<RemoteService[]> {
+function readOthers({ snapshot, settings, cache }: DesiredInput): RemoteService[] {
   const placed: RemoteService[] = [];
   for (const node of Object.keys(snapshot.manifests)) {
-    if (node !== settings.node) placed.push(...(await parseRemotes(snapshot, node, cache)));
+    if (node !== settings.node) placed.push(...readRemotes(snapshot, node, cache));
   }
   return placed;
 }
@@ -227,9 +227,13 @@ function listWantedSecrets(
 
 /** No secret is asked for that the host's policy does not allow. */
 function isAllowed(service: string, manifest: Manifest, { policy }: DesiredSettings): boolean {
-  return !checkPolicy({ service, manifest, realPaths: {} }, policy).some(({ rule }) =>
-    /^(secrets|bootstrap)\./.test(rule),
-  );
+  try {
+    const refusals = checkPolicy({ service, manifest, realPaths: {} }, policy);
+    return !refusals.some(({ rule }) => /^(secrets|bootstrap)\./.test(rule));
+  } catch {
+    // What cannot be judged is told where the service is built; nothing is asked for it.
+    return false;
+  }
 }
 
 /** What is read again from what is in force knows little of other nodes: then what was known stays. */

@@ -7,7 +7,7 @@ import { sha256 } from "../../shared/identity.ts";
 import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { locateFindings } from "../../shared/parse-toml.ts";
-import { describeProblem } from "../../shared/problem.ts";
+import { cutText, describeProblem } from "../../shared/problem.ts";
 import { nameContent, readRenderedHash, STAND_IN_FACTS, type TemplateRecipe } from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { type AcceptedManifest, keepText } from "./accept.ts";
@@ -76,13 +76,28 @@ export async function chooseEach(
 
 /** Chooses what runs for one service. */
 async function chooseRelease(newest: AcceptedManifest, input: ChoiceInput): Promise<Choice> {
-  const first = await tryRelease(newest, input);
+  const first = await guard(newest.service, () => tryRelease(newest, input), input);
   if (first.service !== undefined) return first;
   const before = input.before.get(newest.service);
   const accepted = input.inForce?.services[newest.service];
   if (before === undefined || accepted === undefined || accepted.text === newest.accepted.text) return first;
-  const second = await tryRelease({ ...before, accepted: keepText(accepted) }, input);
+  const second = await guard(
+    newest.service,
+    () => tryRelease({ ...before, accepted: keepText(accepted) }, input),
+    input,
+  );
   return second.service === undefined ? { ...first, accepted } : { ...second, objection: first.objection };
+}
+
+/** What throws while one service is built is that service's fault: it stays what it is, and the others are built. */
+async function guard(service: string, build: () => Promise<Choice>, { inForce }: ChoiceInput): Promise<Choice> {
+  try {
+    return await build();
+  } catch (error) {
+    const said = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    const reason = `it cannot be built: ${cutText(said)}; this is a fault of Orca's: report it with the manifest`;
+    return { ...object({ state: "invalid", reason, problems: [] }), accepted: inForce?.services[service] };
+  }
 }
 
 /** A release that is being tried. */

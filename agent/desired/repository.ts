@@ -2,7 +2,8 @@
 // and by lint, so that both see the same.
 
 import { type Fleet, fleetSchema } from "../../shared/fleet.ts";
-import { type Manifest, manifestSchema } from "../../shared/manifest.ts";
+import type { Manifest } from "../../shared/manifest.ts";
+import { parseManifest, readManifest } from "../../shared/parse-manifest.ts";
 import { type Parsed, parseToml } from "../../shared/parse-toml.ts";
 import { compareText, type Problem } from "../../shared/problem.ts";
 import { isName } from "../../shared/schema-leaf.ts";
@@ -30,19 +31,19 @@ export interface ParsedFleet {
 /** Keeps what was parsed: a text that has not changed is not parsed again. */
 export class ParseCache {
   readonly #own = new Recent<Promise<Parsed<Manifest>>>();
-  readonly #remote = new Recent<Promise<RemoteManifest | undefined>>();
+  readonly #remote = new Recent<RemoteManifest | undefined>();
 
   /** Parses a manifest, or finds it. */
   parse(text: string, file: string): Promise<Parsed<Manifest>> {
-    return this.#own.find(file, text, () => parseToml(manifestSchema, text, file));
+    return this.#own.find(file, text, () => parseManifest(text, file));
   }
 
   /** The same for another node's manifest, of which little is kept; undefined where it is invalid. */
-  parseRemote(text: string, file: string): Promise<RemoteManifest | undefined> {
-    return this.#remote.find(file, text, async () => {
-      const parsed = await parseToml(manifestSchema, text, file);
-      if (!parsed.ok) return undefined;
-      const { requires, wants, routes, ports, state, volumes, moved_from } = parsed.value;
+  readRemote(text: string, file: string): RemoteManifest | undefined {
+    return this.#remote.find(file, text, () => {
+      const manifest = readManifest(text);
+      if (manifest === undefined) return undefined;
+      const { requires, wants, routes, ports, state, volumes, moved_from } = manifest;
       return { requires, wants, routes, ports, state, volumes, moved_from };
     });
   }
@@ -60,10 +61,12 @@ class Recent<T> {
   #used = new Map<string, Map<string, T>>();
 
   find(file: string, text: string, make: () => T): T {
-    const value = this.#used.get(file)?.get(text) ?? this.#known.get(file)?.get(text) ?? make();
-    const used = this.#used.get(file);
-    if (used === undefined) this.#used.set(file, new Map([[text, value]]));
-    else used.set(text, value);
+    const used = this.#used.get(file) ?? new Map<string, T>();
+    this.#used.set(file, used);
+    const known = used.has(text) ? used : this.#known.get(file);
+    // That there is nothing in a text is known too.
+    const value = known?.has(text) === true ? (known.get(text) as T) : make();
+    used.set(text, value);
     return value;
   }
 
@@ -83,11 +86,11 @@ export async function parseFleet(text: string | undefined, file: string): Promis
 }
 
 /** Parses what matters of another node's manifests; those that are invalid are left out. */
-export async function parseRemotes(snapshot: Snapshot, node: string, cache: ParseCache): Promise<RemoteService[]> {
+export function readRemotes(snapshot: Snapshot, node: string, cache: ParseCache): RemoteService[] {
   const remotes: RemoteService[] = [];
   for (const [service, text] of Object.entries(snapshot.manifests[node] ?? {})) {
     if (!isName(service)) continue;
-    const manifest = await cache.parseRemote(text, snapshot.describeFile(node, service));
+    const manifest = cache.readRemote(text, snapshot.describeFile(node, service));
     if (manifest !== undefined) remotes.push({ node, service, manifest });
   }
   return remotes;

@@ -1,9 +1,8 @@
 // What differs between two TOML files, key by key, as their authors wrote it. Of secrets only the names are ever told. Pure;
 // used to show what a commit changes.
 
-import { parse } from "smol-toml";
-
 import { compareText } from "../../shared/problem.ts";
+import { readToml } from "../../shared/read-toml.ts";
 import { findShape, hasUrlPassword, isSecretName, isSecretValue } from "./checks/secret-shapes.ts";
 
 /** One key that differs. `from` and `to` are left out where they may not be shown, or where there is none. */
@@ -40,11 +39,8 @@ export function compareToml(before: string | undefined, after: string | undefine
 }
 
 function read(text: string | undefined): unknown {
-  try {
-    return parse((text ?? "").replace(/^\uFEFF/, ""));
-  } catch {
-    return {};
-  }
+  const found = readToml(text ?? "");
+  return found.ok ? found.raw : {};
 }
 
 function pick(value: unknown, table: readonly string[]): unknown {

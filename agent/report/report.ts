@@ -227,7 +227,10 @@ export class Report {
       coldStarts: () => wrapColdStarts(this.#options.node, this.#parts?.coldStarts?.()),
       why: (service, trusted) => this.#why(service, trusted),
       liveness: () =>
-        judgeLiveness(this.#turnedMs, this.#options.clock.monotonicMs(), this.#state.turn.trouble?.message),
+        judgeLiveness(this.#turnedMs, this.#options.clock.monotonicMs(), {
+          trouble: this.#state.turn.trouble?.message,
+          fault: this.#state.source?.fault,
+        }),
       metrics: () =>
         this.#metrics.scrape({
           status: this.status(),

@@ -108,6 +108,7 @@ function cleanSource(source: SourceState): SourceState {
     ...source,
     location: hidePassword(source.location),
     trouble,
+    ...(source.fault === undefined ? {} : { fault: hidePassword(source.fault) }),
     holds,
     ...(notes === undefined ? {} : { notes }),
   };

@@ -1,9 +1,8 @@
 // What is judged of a branch's newest commit before its inputs are given to the agent: signatures, approval, and since when the node that
 // is waited for has had its part of it. Runs in the child that fetches; what holds a change is for desired/ to say.
 
-import { parse } from "smol-toml";
-
 import type { SnapshotObjects } from "../../shared/in-force.ts";
+import { readToml } from "../../shared/read-toml.ts";
 import type { Approvals, AwaitedPeer } from "../../shared/snapshot.ts";
 import { findApproval, selectTags } from "./git-approval.ts";
 import { isSameInputs } from "./git-basis.ts";
@@ -93,16 +92,16 @@ function speaksToAgents({ info }: PastCommit): boolean {
   return info.trailers.some(([key]) => key.toLowerCase().startsWith("orca-"));
 }
 
+/** A table of what nobody has checked. */
+type Lenient<T> = Partial<Record<string, T>> | undefined;
+
 /** What fleet.toml lets this node's changes wait for. It is read leniently: whether it is valid is judged elsewhere. */
 function readGates(fleet: string | undefined, node: string): { approval: boolean; after: string | undefined } {
-  try {
-    const nodes = parse(fleet ?? "")["nodes"] as Record<string, { approval?: unknown; rollout?: { after?: unknown } }>;
-    const entry = nodes[node];
-    const after = entry?.rollout?.after;
-    return { approval: entry?.approval === "tag", after: typeof after === "string" ? after : undefined };
-  } catch {
-    return { approval: false, after: undefined };
-  }
+  const read = readToml(fleet ?? "");
+  const nodes = read.ok ? (read.raw["nodes"] as Lenient<{ approval?: unknown; rollout?: Lenient<unknown> }>) : {};
+  const entry = nodes?.[node];
+  const after = entry?.rollout?.["after"];
+  return { approval: entry?.approval === "tag", after: typeof after === "string" ? after : undefined };
 }
 
 /** The commits at which another node has had what it has now, back to the one that brought it. */

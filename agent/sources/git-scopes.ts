@@ -1,9 +1,8 @@
 // What of a node's inputs a commit may change by whose key: the node's directory, the guarded part of fleet.toml, and each
 // node's own entry in it. Pure; used by the child that judges signatures. Values are compared, never shown.
 
-import { parse } from "smol-toml";
-
 import { canonicalJson, sha256 } from "../../shared/identity.ts";
+import { readToml } from "../../shared/read-toml.ts";
 import { mayChangeNode, type TrustedKey } from "../../shared/trusted-key.ts";
 
 /** One part: a node's directory, what is guarded of fleet.toml, or the rest of a node's entry in it. */
@@ -24,15 +23,10 @@ const LONGEST_FLEET = 1024 ** 2;
 /** Reads what fleet.toml holds. One that is no TOML is guarded as a whole. */
 export function readFleetValues(text: string | undefined): ScopeValues {
   if (text === undefined) return new Map();
-  if (text.length > LONGEST_FLEET) return new Map([["fleet", `unreadable ${sha256(text)}`]]);
-  let raw: Record<string, unknown>;
-  try {
-    raw = parse(text.replace(/^\uFEFF/, ""));
-  } catch {
-    return new Map([["fleet", `unreadable ${sha256(text)}`]]);
-  }
+  const read = text.length > LONGEST_FLEET ? undefined : readToml(text);
+  if (read?.ok !== true) return new Map([["fleet", `unreadable ${sha256(text)}`]]);
   const values = new Map<Scope, string>();
-  const { nodes, ...others } = raw;
+  const { nodes, ...others } = read.raw;
   const guarded: [string, unknown][] = [];
   for (const [node, entry] of Object.entries(isTable(nodes) ? nodes : {})) {
     const fields = isTable(entry) ? Object.entries(entry) : [["", entry] as const];

@@ -207,6 +207,20 @@ describe("what is answered", () => {
     expect(await status()).toBe(200);
   });
 
+  test("healthz: says that the newest inputs cannot be built, while the loop goes on with what is in force", async () => {
+    const report = await start();
+    report.turn({
+      views: [],
+      source: { fault: "dir:0123456789ab cannot be built, and what is in force stays: RangeError: x" },
+    });
+    expect(await report.get("/healthz")).toMatchObject({
+      status: 200,
+      body: "ok: the last turn ended 0 s ago; but dir:0123456789ab cannot be built, and what is in force stays: RangeError: x\n",
+    });
+    report.turn({ views: [] });
+    expect((await report.get("/healthz")).body).toBe("ok: the last turn ended 0 s ago\n");
+  });
+
   test("readyz: who is not", async () => {
     const report = await start();
     expect((await report.get("/readyz")).status).toBe(503);
