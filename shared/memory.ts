@@ -89,7 +89,7 @@ export interface ServiceMemory {
   restartAsked?: { uid: number; atMs: number };
   /** What is known of a job's runs. */
   job?: JobMemory;
-  /** The same steps done again and again without effect. */
+  /** The same steps done again and again without effect; `count` is how often they succeeded. */
   repeated?: { steps: string; count: number; rounds: number; untilMs?: number };
   /** Since when this state has shown, for `status`. */
   shown?: { state: string; sinceMs: number };

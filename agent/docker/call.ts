@@ -2,6 +2,9 @@
 
 import { EngineError } from "./reader.ts";
 
+/** What dockerode puts before the engine's own words, where it could not read them as JSON. */
+const CLIENT_WORDS = /^\(HTTP code \d+\) [^-]* - /;
+
 /** Runs one call; what fails comes out as an `EngineError` with a verb phrase. */
 export async function call<T>(doing: string, work: () => Promise<T>): Promise<T> {
   try {
@@ -13,7 +16,8 @@ export async function call<T>(doing: string, work: () => Promise<T>): Promise<T>
       json?: { message?: string };
       message?: string;
     };
-    throw new EngineError(`${doing}: ${json?.message ?? message ?? String(error)}`, statusCode, error);
+    const said = json?.message ?? message?.replace(CLIENT_WORDS, "") ?? String(error);
+    throw new EngineError(`${doing}: ${said.trim()}`, statusCode, error);
   }
 }
 

@@ -7,11 +7,11 @@ import type { ExitRecord, ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { Operation, OperationOutcome } from "../../shared/step.ts";
 import { rememberRun } from "./job-memory.ts";
+import { countRepetition } from "./repeat-guard.ts";
 import type { Reachable, World } from "./world.ts";
 
-/** First and longest wait after a failed operation, by what failed; a pull is asked for less often than the engine. */
-const FAILURE_BACKOFF = { initialMs: 1_000, maxMs: 300_000 };
-const PULL_BACKOFF = { initialMs: 5_000, maxMs: 300_000 };
+/** First and longest wait after a failed operation. */
+const FAILURE_BACKOFF = { initialMs: 5_000, maxMs: 300_000 };
 
 const SIGNAL_BASE = 128;
 
@@ -87,10 +87,10 @@ export function rememberOutcome(
 ): ServiceMemory {
   const { operation, result } = outcome;
   if (operation.fingerprint !== memory.fingerprint) return memory;
+  const counted = countRepetition(memory, outcome);
   if (result.kind === "failed") {
     const attempt = memory.failure?.step === result.step ? memory.failure.attempt + 1 : 0;
-    const limits = result.step === "ensure-image" ? PULL_BACKOFF : FAILURE_BACKOFF;
-    const delayMs = backoffDelayMs(limits, attempt, `${operation.lane}\n${result.step}`);
+    const delayMs = backoffDelayMs(FAILURE_BACKOFF, attempt, `${operation.lane}\n${result.step}`);
     const failure = {
       fingerprint: memory.fingerprint,
       step: result.step,
@@ -101,8 +101,10 @@ export function rememberOutcome(
     };
     return { ...memory, failure };
   }
-  if (result.kind !== "done") return memory;
-  const { failure: _failure, ...rest } = memory;
+  const { failure, ...rest } = counted;
+  // What had failed has now been done, whatever is planned anew after it.
+  if (result.kind === "replan") return failure?.step === result.after ? rest : counted;
+  if (result.kind !== "done") return counted;
   if (!delivers(operation) || rest.applied === undefined) return rest;
   const files = Object.fromEntries(desired.files.map((file) => [file.target, file.hash]));
   return { ...rest, applied: { ...rest.applied, files } };

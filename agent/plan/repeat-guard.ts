@@ -3,6 +3,7 @@
 import { backoffDelayMs } from "../../shared/backoff.ts";
 import { canonicalJson, sha256 } from "../../shared/identity.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
+import type { Operation, OperationOutcome } from "../../shared/step.ts";
 import type { Decision } from "./world.ts";
 
 /** The same operation this often without effect is stalled. */
@@ -20,19 +21,30 @@ const REPEATING_CAUSES: ReadonlySet<string> = new Set([
   "schedule",
 ]);
 
-/** Counts equal operations of one service, and holds the fourth back for a while. */
+/** Holds an operation back for a while whose steps have succeeded so often without effect that a person must look. */
 export function guardRepetition(decision: Decision, nowMs: number): Decision {
   const { operation, memory } = decision;
   if (operation === undefined || REPEATING_CAUSES.has(operation.cause.kind)) return decision;
-  const steps = sha256(canonicalJson({ steps: operation.steps, fingerprint: operation.fingerprint })).slice(0, 16);
+  const steps = nameSteps(operation);
   const before = memory.repeated?.steps === steps ? memory.repeated : { steps, count: 0, rounds: 0 };
-  if (before.untilMs !== undefined && nowMs < before.untilMs) return stall(decision, before, before.untilMs);
-  if (before.count < MOST_REPEATS || before.untilMs !== undefined) {
-    const count = before.untilMs === undefined ? before.count + 1 : 1;
-    return { ...decision, memory: { ...memory, repeated: { steps, count, rounds: before.rounds } } };
-  }
-  const untilMs = nowMs + backoffDelayMs(STALL_BACKOFF, before.rounds, steps);
-  return stall(decision, { ...before, rounds: before.rounds + 1 }, untilMs);
+  const { untilMs, ...repeated } = before;
+  if (untilMs !== undefined && nowMs < untilMs) return stall(decision, before, untilMs);
+  if (untilMs !== undefined) return { ...decision, memory: { ...memory, repeated: { ...repeated, count: 0 } } };
+  if (before.count < MOST_REPEATS) return { ...decision, memory: { ...memory, repeated } };
+  const nextMs = nowMs + backoffDelayMs(STALL_BACKOFF, before.rounds, steps);
+  return stall(decision, { ...before, rounds: before.rounds + 1 }, nextMs);
+}
+
+/** Counts an operation whose steps succeeded; one that failed or was cancelled has proved nothing, and has its own backoff. */
+export function countRepetition(memory: ServiceMemory, { operation, result }: OperationOutcome): ServiceMemory {
+  const { repeated } = memory;
+  if (repeated === undefined || (result.kind !== "done" && result.kind !== "replan")) return memory;
+  if (repeated.steps !== nameSteps(operation)) return memory;
+  return { ...memory, repeated: { ...repeated, count: repeated.count + 1 } };
+}
+
+function nameSteps({ steps, fingerprint }: Operation): string {
+  return sha256(canonicalJson({ steps, fingerprint })).slice(0, 16);
 }
 
 function stall(decision: Decision, repeated: NonNullable<ServiceMemory["repeated"]>, untilMs: number): Decision {

@@ -11,6 +11,7 @@ import { rollBack } from "./rollout.ts";
 import { askStart } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from "./steps.ts";
 import { tendRunning } from "./tend.ts";
+import { replaceMisplaced, replaceUnusable } from "./unusable.ts";
 import type { Decision, Scene, World } from "./world.ts";
 
 /** How often a file system that is not mounted is looked for. */
@@ -58,7 +59,10 @@ const JOB_RULES: readonly Rule[] = [
 export function decideService(scene: Scene): Decision {
   for (const rule of scene.desired.kind === "job" ? JOB_RULES : RULES) {
     const decision = rule(scene);
-    if (decision !== undefined) return decision;
+    if (decision === undefined) continue;
+    return decision.operation === undefined
+      ? decision
+      : { ...decision, reason: `${decision.reason}${describeRetry(scene)}` };
   }
   return { state: "unknown", reason: "no rule applies", memory: scene.memory };
 }
@@ -70,18 +74,25 @@ function followOperation(scene: Scene): Decision | undefined {
   const outdated = inFlight.fingerprint !== desired.fingerprint;
   const progress = inFlight.progress === undefined ? "" : `, ${inFlight.progress}`;
   const base = { memory, ...(outdated ? { cancel: true as const } : {}) };
+  const again = describeRetry(scene);
   if (inFlight.stage === "ensure-image")
-    return { ...base, state: "pulling", reason: `pulling ${desired.spec.image}${progress}` };
+    return { ...base, state: "pulling", reason: `pulling ${desired.spec.image}${progress}${again}` };
   const container = scene.current;
   const health = container === undefined ? undefined : world.observed.health.get(container.id);
   if (inFlight.starts)
-    return { ...base, state: "starting", reason: `${inFlight.cause.kind}: ${inFlight.cause.detail}` };
+    return { ...base, state: "starting", reason: `${inFlight.cause.kind}: ${inFlight.cause.detail}${again}` };
   if (inFlight.stage === "stop-container") {
     return { ...base, state: desired.running ? "unhealthy" : "stopped", reason: `stopping: ${inFlight.cause.detail}` };
   }
   if (container?.status === "running")
     return { ...base, state: health?.status ?? "starting", reason: inFlight.cause.detail };
-  return { ...base, state: "waiting", reason: `its container is being made ready: ${inFlight.cause.detail}` };
+  return { ...base, state: "waiting", reason: `its container is being made ready: ${inFlight.cause.detail}${again}` };
+}
+
+/** Why it is tried once more, so that the reason stays to be read while the next try is under way. */
+function describeRetry({ memory: { failure }, desired }: Scene): string {
+  if (failure === undefined || failure.fingerprint !== desired.fingerprint) return "";
+  return `; try ${failure.attempt + 2}: the one before failed: ${failure.message}`;
 }
 
 function respectPause({ world, desired, memory, current }: Scene): Decision | undefined {
@@ -175,25 +186,6 @@ function waitForSecrets({ desired, memory }: Scene): Decision | undefined {
   return desired.blocked === undefined ? undefined : { state: "waiting", reason: desired.blocked, memory };
 }
 
-/** Our labels on a container that cannot be the wanted one, or that cannot run again: it is made anew. */
-function replaceUnusable(scene: Scene): Decision | undefined {
-  const { current, desired, memory } = scene;
-  if (current === undefined) return undefined;
-  if (current.status === "removing") return { state: "starting", reason: "its old container is being removed", memory };
-  const otherImage = current.image !== desired.spec.image;
-  if (!otherImage && current.status !== "dead") return undefined;
-  const detail = otherImage
-    ? `its container was made from ${current.image}, not from ${desired.spec.image}`
-    : "the engine calls its container dead";
-  const step = { kind: "remove-container", service: desired.name, container: current.id } as const;
-  return {
-    state: "starting",
-    reason: detail,
-    memory,
-    operation: buildOperation(scene, { kind: "drift", detail }, [step]),
-  };
-}
-
 /** After a failed operation nothing is tried again before its time. */
 function waitForRetry({ memory, world, desired, current, others }: Scene): Decision | undefined {
   const { failure } = memory;
@@ -203,24 +195,6 @@ function waitForRetry({ memory, world, desired, current, others }: Scene): Decis
   const serving = describeServing(world, [current, ...others]);
   return { state: "backoff", reason: `${failure.message}${serving}`, memory, retryMs };
 }
-
-/**
- * A container keeps the paths that it was made with. When what Orca itself delivers lies elsewhere now (another state
- * directory), it can never start again, and is made anew; a path of the manifest that is missing fails that creation.
- */
-function replaceMisplaced(scene: Scene): Decision | undefined {
-  const { current, desired, memory } = scene;
-  const { failure } = memory;
-  if (current === undefined || failure?.step !== "start-container" || !MISPLACED.test(failure.message))
-    return undefined;
-  const detail = `its container cannot start: ${failure.message}`;
-  const step = { kind: "remove-container", service: desired.name, container: current.id } as const;
-  const operation = buildOperation(scene, { kind: "drift", detail }, [step]);
-  return { state: "starting", reason: detail, memory, operation };
-}
-
-/** What the engine says of a start when a bind's source is gone. */
-const MISPLACED = /bind source path does not exist/;
 
 /** A front is made beforehand, and starts when the container that holds its ports and name without a front has ended. */
 function waitForHolder(scene: Scene): Decision | undefined {

@@ -45,10 +45,10 @@ function holdUntilRetry(scene: Running, decision: Decision): Decision {
   if (decision.operation === undefined || failure === undefined) return decision;
   if (failure.fingerprint !== scene.desired.fingerprint || scene.world.nowMs >= failure.nextMs) return decision;
   const { release, ...shown } = describeRunning(scene);
-  const notes = [...(shown.notes ?? []), `${decision.operation.cause.detail}: ${failure.message}`];
+  const reason = `${shown.reason}; ${decision.operation.cause.detail}: ${failure.message}`;
   // A release that has not got what it should have is not recorded as good.
   const settled = shown.settled === true && release === undefined;
-  return { ...shown, memory: scene.memory, notes, retryMs: failure.nextMs, settled };
+  return { ...shown, reason, memory: scene.memory, retryMs: failure.nextMs, settled };
 }
 
 /** A container that was just started has seen its files as they are; one that is adopted is taken at its word. */

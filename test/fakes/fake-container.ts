@@ -16,6 +16,8 @@ export interface ImageBehaviour {
   ignoresStop?: boolean;
   /** The start itself fails with this message. */
   startFails?: string;
+  /** The status of that answer; 400 unless it is said. */
+  startStatus?: number;
   logs?: string[];
   /** The image's own user, and files in it by path. */
   user?: string;

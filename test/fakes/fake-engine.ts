@@ -306,7 +306,8 @@ export class FakeEngine {
   #start(container: FakeContainer): void {
     if (container.status === "running") return;
     const behaviour = this.images.get(container.image) ?? {};
-    if (behaviour.startFails !== undefined) throw new EngineError(`start container: ${behaviour.startFails}`, 400);
+    if (behaviour.startFails !== undefined)
+      throw new EngineError(`start container: ${behaviour.startFails}`, behaviour.startStatus ?? 400);
     for (const other of this.containers.values()) {
       if (other.status !== "running" || other === container) continue;
       const clash = container.ports.find((port) => other.ports.some((held) => portsClash(port, held)));

@@ -267,6 +267,43 @@ describe("what belongs to someone else", () => {
 });
 
 describe("bounded repetition", () => {
+  test("a registry outage of half an hour: tried again after 5 s to 5 min, its reason in the first line at all times, never stalled", async () => {
+    await bringUp({ a: buildManifest() });
+    node.engine.registry.set("app:3", "dial tcp: lookup registry.invalid: no such host");
+    node.engine.latencyMs.pullImage = 2_000;
+    node.source.set({ a: buildManifest({ image: "app:3" }) });
+    await node.until("backoff", ["a"]);
+    const firstMs = node.clock.nowMs();
+    const shown = new Set<string>();
+    while (node.clock.nowMs() - firstMs < 1_800_000) {
+      await node.clock.advance(1_000);
+      shown.add(node.view("a").state);
+      expect(node.view("a").reason).toContain("lookup registry.invalid");
+    }
+    expect([...shown].toSorted()).toEqual(["backoff", "pulling", "starting"]);
+    // 5 s, doubled up to 5 min: some six tries in the first five minutes, and then one every five.
+    const tries = callsFor("pullImage").length;
+    expect(tries).toBeGreaterThanOrEqual(9);
+    expect(tries).toBeLessThanOrEqual(18);
+    expect(node.engine.running("a")?.image).toBe("app:1");
+    node.engine.registry.set("app:3", {});
+    await node.clock.advanceUntil(() => node.engine.running("a")?.image === "app:3", 310_000, "app:3");
+  });
+
+  test("a start that fails again and again keeps its backoff and its reason, and is not called stalled", async () => {
+    node.engine.images.set("stuck:1", { startFails: "the engine is in a bad mood", startStatus: 500 });
+    node.source.set({ a: buildManifest({ image: "stuck:1" }) });
+    await node.start();
+    await node.until("backoff", ["a"]);
+    const firstMs = node.clock.nowMs();
+    while (node.clock.nowMs() - firstMs < 900_000) {
+      await node.clock.advance(1_000);
+      expect(node.view("a").state).not.toBe("stalled");
+      expect(node.view("a").reason).toContain("the engine is in a bad mood");
+    }
+    expect(callsFor("startContainer").length).toBeGreaterThanOrEqual(6);
+  });
+
   test("the same steps three times without effect: stalled, with a next try, and no spin", async () => {
     await bringUp({ a: buildManifest() });
     // An engine that says yes to new caps and keeps the old ones.

@@ -54,7 +54,7 @@ test.each([
   const planned = plan(failing);
   expect(planned.operations).toEqual([]);
   expect(planned.services).toMatchObject([{ state: "healthy", settled: false, nextMs: NOW_MS + 30_000 }]);
-  expect(planned.services[0]?.notes.join()).toContain("has a new value: write file: no space");
+  expect(planned.services[0]?.reason).toContain("has a new value: write file: no space");
   expect(planned.newReleases).toEqual([]);
   expect(planned.standings.get("app")).toMatchObject({ settled: false });
 });
