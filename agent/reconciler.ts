@@ -13,6 +13,7 @@ import { readHostFacts } from "./host/facts.ts";
 import type { FileStore } from "./host/file-store.ts";
 import type { Store } from "./host/store.ts";
 import type { Observer } from "./observed/observer.ts";
+import { selectFronts } from "./plan/front.ts";
 import { plan } from "./plan/plan.ts";
 import { applyRollbacks, carryWords } from "./plan/rollout.ts";
 import type { PeerPort } from "./peers.ts";
@@ -35,7 +36,7 @@ export interface ReconcilerParts {
   executor: Executor;
   monitor: Monitor;
   files: FileStore;
-  fronts: Pick<FrontPort, "told">;
+  fronts: Pick<FrontPort, "told" | "look">;
   store: Store;
   clock: Clock;
   emit: Emit;
@@ -154,6 +155,7 @@ export class Reconciler {
     const { operations, outcomes } = executor.takeStock();
     this.#outcomes.push(...outcomes);
     this.#engine = await this.#readEngine(desired, resync);
+    await fronts.look(selectFronts(desired, this.#engine), resync);
     return {
       engine: this.#engine,
       operations,

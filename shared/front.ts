@@ -41,10 +41,19 @@ export function nameBackend(port: number): string {
   return `to_${port}`;
 }
 
-/** What a front was last told, in one run of it. */
+/** Who gets a front's traffic in one run of it: as the front said itself, or as this agent has told it since. */
 export interface ToldFront {
   /** The front's container and when it was started: another run knows nothing. */
   run: string;
   /** The address that gets its traffic; undefined for none. */
   address: string | undefined;
+  /** Its ports do not all go to that address, or not to it alone: it was told half of something. */
+  uneven?: true;
+  /** It was asked and did not answer, in words: nothing is known of its traffic. */
+  silent?: string;
+}
+
+/** The name of one run of a front's container. */
+export function nameFrontRun(front: { id: string; startedMs: number | undefined }): string {
+  return `${front.id}@${front.startedMs ?? 0}`;
 }

@@ -55,6 +55,8 @@ export interface HealthView {
   message: string;
   /** Set when the check itself could not be made (no address, exec refused): that is not "unhealthy". */
   notMade: boolean;
+  /** It ran before this agent looked at it, and the probes since have not decided yet whether it is healthy. */
+  found?: true;
 }
 
 /** Facts about the host that a plan depends on. */
@@ -92,7 +94,7 @@ export interface ObservedState {
   /** The node's hosts file as it is on disk; undefined when there is none. */
   hosts: Readonly<Record<string, string>> | undefined;
   host: HostFacts;
-  /** What each front was last told, by its name; absent where this agent has told it nothing. */
+  /** Who gets each front's traffic, by its name; absent while that was not asked. */
   fronts: ReadonlyMap<string, ToldFront>;
 }
 

@@ -1,5 +1,5 @@
 // Tells fronts who gets their traffic, through the control socket in a directory that only the agent and the front share.
-// Speaks HAProxy's runtime API (management guide, section 9.3); decides nothing. Only handlers use it.
+// Speaks HAProxy's runtime API (management guide, section 9.3); decides nothing. Handlers use it, and the loop to look.
 
 import { chmod, mkdir } from "node:fs/promises";
 import { connect } from "node:net";
@@ -10,8 +10,13 @@ import type { Clock } from "../host/clock.ts";
 
 /** Switches the traffic of fronts and watches connections end. */
 export interface FrontPort {
-  /** What this agent has told each front, by its name. */
+  /** Who gets each front's traffic, by its name: as it said itself, or as it was told since. */
   readonly told: ReadonlyMap<string, ToldFront>;
+  /**
+   * Asks fronts themselves who gets their traffic: those of which nothing is known in this run, and with `again` all of them.
+   * Answers soon in any case, since a turn waits for it: a front that is slow is heard by a later one. Never throws.
+   */
+  look(fronts: readonly AskedFront[], again: boolean): Promise<void>;
   /** The directory that is mounted into a front; made where it is missing. */
   mount(front: string): Promise<{ source: string; target: string; readOnly: boolean }>;
   /**
@@ -22,6 +27,13 @@ export interface FrontPort {
   switchTo(front: string, to: ToldFront, ports: readonly number[]): Promise<boolean>;
   /** Resolves when an address has no open connection any more, or the time is up; then it takes none, ever. */
   drain(front: string, from: Drained, signal: AbortSignal): Promise<void>;
+}
+
+/** One run of a front, and the ports that it holds. */
+export interface AskedFront {
+  front: string;
+  run: string;
+  ports: readonly number[];
 }
 
 /** Whose connections end, and how long they may take. */
@@ -44,6 +56,8 @@ const MAINTENANCE = 0x01 | 0x02 | 0x20;
 const DRAIN = 0x08 | 0x10;
 
 const ANSWER_MS = 3_000;
+/** A turn waits so long for fronts that it asks; they answer in a millisecond or two. */
+const LOOK_MS = 500;
 const LOOK_EVERY_MS = 250;
 const LONGEST_ANSWER = 1 << 20;
 /** The kernel takes no longer path for a unix socket (sun_path, unix(7)). */
@@ -52,6 +66,8 @@ const LONGEST_PATH = 107;
 /** Fronts of HAProxy. */
 export class FrontControl implements FrontPort {
   readonly told = new Map<string, ToldFront>();
+  /** Fronts that are being asked or told something: what they said before that is no news. */
+  readonly #asking = new Map<string, object>();
   readonly #root: string;
   readonly #clock: Clock;
 
@@ -71,14 +87,62 @@ export class FrontControl implements FrontPort {
     return { source, target: FRONT_CONTROL, readOnly: false };
   }
 
+  async look(fronts: readonly AskedFront[], again: boolean): Promise<void> {
+    const awaited: Promise<void>[] = [];
+    for (const asked of fronts) {
+      const known = this.told.get(asked.front);
+      const isKnown = known?.run === asked.run && known.silent === undefined;
+      if (this.#asking.has(asked.front) || (isKnown && !again)) continue;
+      const answered = this.#look(asked, isKnown);
+      // One that was silent is not waited for again.
+      if (known?.run !== asked.run || isKnown) awaited.push(answered);
+    }
+    if (awaited.length === 0) return;
+    let cancel = (): void => undefined;
+    const late = new Promise<void>((resolve) => (cancel = this.#clock.after(LOOK_MS, resolve)));
+    await Promise.race([Promise.all(awaited), late]);
+    cancel();
+  }
+
+  async #look({ front, run, ports }: AskedFront, isKnown: boolean): Promise<void> {
+    const asking = {};
+    this.#asking.set(front, asking);
+    let said: ToldFront;
+    try {
+      said = readTraffic(run, await this.#readPlaces(front, ports));
+    } catch (error) {
+      said = { run, address: undefined, silent: error instanceof Error ? error.message : String(error) };
+    }
+    // It was told something meanwhile.
+    if (this.#asking.get(front) !== asking) return;
+    this.#asking.delete(front);
+    // One answer that did not come takes nothing away from what it said before.
+    if (said.silent === undefined || !isKnown) this.told.set(front, said);
+  }
+
   async switchTo(front: string, to: ToldFront, ports: readonly number[]): Promise<boolean> {
+    const asking = {};
+    this.#asking.set(front, asking);
+    try {
+      const changed = await this.#switch(front, to, ports);
+      this.told.set(front, to);
+      return changed;
+    } catch (error) {
+      // What it does now is asked anew.
+      this.told.delete(front);
+      throw error;
+    } finally {
+      if (this.#asking.get(front) === asking) this.#asking.delete(front);
+    }
+  }
+
+  async #switch(front: string, to: ToldFront, ports: readonly number[]): Promise<boolean> {
     const before = await this.#readPlaces(front, ports);
     const commands = ports.flatMap((port) => buildSwitch(port, before.get(port) ?? [], to.address));
     if (commands.length > 0) await this.#tell(front, commands);
     const after = commands.length === 0 ? before : await this.#readPlaces(front, ports);
     const wrong = ports.find((port) => !isSwitched(after.get(port) ?? [], to.address));
     if (wrong !== undefined) throw new Error(`switch the traffic of ${front}: port ${wrong} did not follow`);
-    this.told.set(front, to);
     return commands.length > 0;
   }
 
@@ -177,6 +241,16 @@ export class FrontControl implements FrontPort {
       signal.addEventListener("abort", end);
     });
   }
+}
+
+/** Who gets the traffic, from what a front says of each port. */
+function readTraffic(run: string, places: ReadonlyMap<number, readonly Place[]>): ToldFront {
+  const ready = [...places.values()].map((of) => of.filter(isReady).map((place) => place.address));
+  const [address] = ready.flat();
+  const even = ready.every(
+    (addresses) => addresses.length === (address === undefined ? 0 : 1) && addresses[0] === address,
+  );
+  return even ? { run, address } : { run, address, uneven: true };
 }
 
 function isReady({ admin }: Place): boolean {

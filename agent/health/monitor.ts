@@ -23,6 +23,8 @@ interface Watched {
   target: ContainerTarget;
   key: string;
   view: HealthView;
+  /** When its probes began, in milliseconds since the epoch. */
+  watchedMs: number;
   probes: number;
   cancel: CancelTimer;
 }
@@ -60,6 +62,7 @@ export class Monitor {
   /** Replaces what is watched; what stays the same goes on undisturbed. */
   watch(targets: readonly ContainerTarget[], endpoints: readonly string[]): void {
     const wanted = new Map(targets.map((target) => [target.container, target]));
+    const known = new Set(this.#watched.keys());
     for (const [id, watched] of this.#watched) {
       const target = wanted.get(id);
       if (target !== undefined && describeKey(target) === watched.key) continue;
@@ -69,13 +72,15 @@ export class Monitor {
       if (target !== undefined && target.startedMs === watched.target.startedMs) this.#begin(target, watched.view);
     }
     for (const target of targets)
-      if (!this.#watched.has(target.container)) this.#begin(target, beginHealth(target.startedMs));
+      if (!this.#watched.has(target.container))
+        this.#begin(target, beginHealth(target.startedMs, !known.has(target.container)));
     this.#watchEndpoints(endpoints);
   }
 
   /** Begins to probe one container before the next turn tells of it. */
   add(target: ContainerTarget): void {
-    if (!this.#closed && !this.#watched.has(target.container)) this.#begin(target, beginHealth(target.startedMs));
+    if (!this.#closed && !this.#watched.has(target.container))
+      this.#begin(target, beginHealth(target.startedMs, false));
   }
 
   /** Ends all probing, for good. */
@@ -85,7 +90,8 @@ export class Monitor {
   }
 
   #begin(target: ContainerTarget, view: HealthView): void {
-    const watched: Watched = { target, key: describeKey(target), view, probes: 0, cancel: () => undefined };
+    const watchedMs = this.#options.clock.nowMs();
+    const watched: Watched = { target, key: describeKey(target), view, watchedMs, probes: 0, cancel: () => undefined };
     this.#watched.set(target.container, watched);
     this.#schedule(watched, 0);
   }
@@ -101,7 +107,12 @@ export class Monitor {
     if (this.#watched.get(target.container) !== watched) return;
     const before = watched.view;
     watched.probes += 1;
-    watched.view = nextHealth(before, result, target.check, { nowMs: clock.nowMs(), startedMs: target.startedMs });
+    const { startedMs } = target;
+    watched.view = nextHealth(before, result, target.check, {
+      nowMs: clock.nowMs(),
+      startedMs,
+      watchedMs: watched.watchedMs,
+    });
     const delayMs = nextProbeDelayMs(watched.view, target.check, watched.probes);
     // The first probe after a change of status is moved by a share of the interval, so that services do not beat in step.
     const spread =

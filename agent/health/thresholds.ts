@@ -10,21 +10,27 @@ export interface ProbeResult {
   message: string;
 }
 
-/** The view of a container before its first probe. */
-export function beginHealth(startedMs: number): HealthView {
-  return { status: "starting", sinceMs: startedMs, failures: 0, message: "not probed yet", notMade: false };
+/**
+ * The view of a container before its first probe.
+ * @param found whether it ran already when this agent first saw it
+ */
+export function beginHealth(startedMs: number, found: boolean): HealthView {
+  const view = {
+    status: "starting",
+    sinceMs: startedMs,
+    failures: 0,
+    message: "not probed yet",
+    notMade: false,
+  } as const;
+  return found ? { ...view, found } : view;
 }
 
 /**
  * The view after one more probe.
  * @param startedMs when the container started
+ * @param watchedMs when its probes began: what failed before then, nobody saw
  */
-export function nextHealth(
-  view: HealthView,
-  result: ProbeResult,
-  check: HealthCheck,
-  at: { nowMs: number; startedMs: number },
-): HealthView {
+export function nextHealth(view: HealthView, result: ProbeResult, check: HealthCheck, at: ProbeTimes): HealthView {
   const { message } = result;
   if (result.kind === "not-made") return { ...view, message, notMade: true };
   if (result.kind === "ok") {
@@ -38,9 +44,19 @@ export function nextHealth(
   return { status: "unhealthy", sinceMs, failures: Math.max(failures, view.failures + 1), message, notMade: false };
 }
 
-/** While starting, one failure counts for each whole interval after the start period, as Docker's own check counts. */
-function countStartFailures(check: HealthCheck, at: { nowMs: number; startedMs: number }): number {
-  const afterMs = at.nowMs - at.startedMs - check.start_period;
+/** Moments in milliseconds since the epoch. */
+interface ProbeTimes {
+  nowMs: number;
+  startedMs: number;
+  watchedMs: number;
+}
+
+/**
+ * While starting, one failure counts for each whole interval after the start period, as Docker's own check counts. One that ran
+ * long before this agent has failed no probe of it yet: else the first one that fails would end it.
+ */
+function countStartFailures(check: HealthCheck, { nowMs, startedMs, watchedMs }: ProbeTimes): number {
+  const afterMs = nowMs - Math.max(startedMs + check.start_period, watchedMs);
   return Math.max(0, Math.floor(afterMs / check.interval));
 }
 

@@ -3,10 +3,10 @@
 
 import { backoffDelayMs } from "../../shared/backoff.ts";
 import { describeDuration } from "../../shared/duration.ts";
-import type { DesiredService } from "../../shared/desired-state.ts";
-import { findLaneService, nameFrontLanes, type ToldFront } from "../../shared/front.ts";
+import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
+import { findLaneService, nameFrontLanes, nameFrontRun, type ToldFront } from "../../shared/front.ts";
 import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
-import type { ObservedContainer } from "../../shared/observed-state.ts";
+import type { ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
 import type { Operation, Step } from "../../shared/step.ts";
 import { rememberLane } from "./remember.ts";
 import { buildRemoval, buildStop, standsBehind } from "./steps.ts";
@@ -31,7 +31,26 @@ interface Fronted {
   running: readonly ObservedContainer[];
   /** The front's running container, once it answers. */
   front: ObservedContainer | undefined;
+  /** Who gets its traffic; undefined while that is not known. */
   told: ToldFront | undefined;
+}
+
+/** A front that did not say who gets its traffic is asked again after so long. */
+const ASK_AGAIN_MS = 1_000;
+
+/** The running fronts that are asked who gets their traffic. */
+export function selectFronts(
+  desired: DesiredState,
+  engine: ObservedEngine,
+): { front: string; run: string; ports: readonly number[] }[] {
+  if (!engine.reachable) return [];
+  return [...desired.services.values()].flatMap(({ front }) => {
+    const container = engine.containers.find(
+      (entry) => entry.service === front?.service.name && entry.status === "running" && entry.startedMs !== undefined,
+    );
+    if (front === undefined || container === undefined) return [];
+    return [{ front: front.service.name, run: nameFrontRun(container), ports: front.ports }];
+  });
 }
 
 /**
@@ -42,9 +61,16 @@ export function isServed(world: World, desired: DesiredService, container: Obser
   if (desired.front === undefined) return true;
   const engine = world.observed.engine as Reachable;
   const front = findFront(world, engine, desired.front.service.name);
-  const told = world.observed.fronts.get(desired.front.service.name);
-  if (front === undefined || told?.run !== nameRun(front)) return false;
+  const told = findTold(world, desired.front.service.name, front);
+  if (front === undefined || told === undefined || told.uneven === true) return false;
   return told.address !== undefined && told.address === addressOf(world, container);
+}
+
+/** What a front said or was told in this run of it. */
+function findTold(world: World, name: string, front: ObservedContainer | undefined): ToldFront | undefined {
+  const told = world.observed.fronts.get(name);
+  const isNow = front !== undefined && told?.run === nameFrontRun(front) && told.silent === undefined;
+  return isNow ? told : undefined;
 }
 
 /**
@@ -57,7 +83,6 @@ export function planFronts(world: World, engine: Reachable, memory: NodeMemory["
     if (desired.front === undefined) continue;
     const name = desired.front.service.name;
     const front = findFront(world, engine, name);
-    const told = world.observed.fronts.get(name);
     const fronted: Fronted = {
       world,
       desired: { ...desired, front: desired.front },
@@ -66,7 +91,7 @@ export function planFronts(world: World, engine: Reachable, memory: NodeMemory["
         (entry) => entry.service === desired.name && entry.status === "running" && entry.behind === name,
       ),
       front,
-      told: told !== undefined && front !== undefined && told.run === nameRun(front) ? told : undefined,
+      told: findTold(world, name, front),
     };
     const paused = world.memory.pauses[desired.name] ?? world.memory.pauses["*"];
     if (paused !== undefined) continue;
@@ -84,10 +109,6 @@ function findFront(world: World, engine: Reachable, name: string): ObservedConta
   );
 }
 
-function nameRun(front: ObservedContainer): string {
-  return `${front.id}@${front.startedMs ?? 0}`;
-}
-
 function addressOf(world: World, container: ObservedContainer | undefined): string | undefined {
   const address = container?.networks[world.desired.network.name];
   return address === "" ? undefined : address;
@@ -95,14 +116,18 @@ function addressOf(world: World, container: ObservedContainer | undefined): stri
 
 /** Who should get the traffic: a settled release; until it has settled, whoever has it and is well. */
 function selectServing({ world, desired, memory, running, told }: Fronted): ObservedContainer | undefined {
-  const isHealthy = (entry: ObservedContainer): boolean => world.observed.health.get(entry.id)?.status === "healthy";
   const isTold = (entry: ObservedContainer): boolean =>
     told?.address !== undefined && addressOf(world, entry) === told.address;
-  const able = running.filter((entry) => isHealthy(entry) || isTold(entry));
+  // Who had it when this agent began was proved by the one before, and keeps it until its own probes say otherwise.
+  const isWell = (entry: ObservedContainer): boolean => {
+    const view = world.observed.health.get(entry.id);
+    return view?.status === "healthy" || (isTold(entry) && (view === undefined || view.found === true));
+  };
+  const able = running.filter((entry) => isWell(entry) || isTold(entry));
   const current = able.find((entry) => entry.specHash === desired.specHash);
-  const well = able.filter((entry) => entry !== current && isHealthy(entry));
+  const well = able.filter((entry) => entry !== current && isWell(entry));
   const isGood = memory?.release?.fingerprint === desired.fingerprint;
-  if (current !== undefined && (well.length === 0 || (isGood && isHealthy(current)))) return current;
+  if (current !== undefined && (well.length === 0 || (isGood && isWell(current)))) return current;
   return well.find(isTold) ?? well[0] ?? able.find(isTold);
 }
 
@@ -110,16 +135,18 @@ function selectServing({ world, desired, memory, running, told }: Fronted): Obse
 function planTraffic(fronted: Fronted, result: FrontPlan): void {
   const { world, desired, front, told } = fronted;
   const { traffic: lane } = nameFrontLanes(desired.name);
-  const address = addressOf(world, selectServing(fronted));
-  // What a front was told by an agent before this one is not known: it may send traffic to an address that is gone.
-  if (front === undefined || (told !== undefined && told.address === address)) return;
-  const about = `${nameRun(front)} ${address ?? "nobody"}`;
   const { name } = desired.front.service;
+  if (front === undefined) return;
+  // Whoever it sends its traffic to now is left alone until that is known.
+  if (told === undefined) return waitForWord(fronted, result);
+  const address = addressOf(world, selectServing(fronted));
+  if (told.address === address && told.uneven !== true) return;
+  const about = `${nameFrontRun(front)} ${address ?? "nobody"}`;
   const step: Step = {
     kind: "switch-traffic",
     service: desired.name,
     front: name,
-    run: nameRun(front),
+    run: nameFrontRun(front),
     ports: desired.front.ports,
     address,
   };
@@ -129,6 +156,16 @@ function planTraffic(fronted: Fronted, result: FrontPlan): void {
       : `${describeRevision(fronted, address)} gets the traffic`;
   const cause = { kind: "commit", detail, revision: desired.revision } as const;
   offer(world, result, { lane, cause, fingerprint: about, steps: [step] });
+}
+
+function waitForWord({ world, desired }: Fronted, result: FrontPlan): void {
+  result.nextMs.push(world.nowMs + ASK_AGAIN_MS);
+  const silent = world.observed.fronts.get(desired.front.service.name)?.silent;
+  if (silent === undefined) return;
+  const again = `asked again in ${describeDuration(ASK_AGAIN_MS)}`;
+  result.notes.push(
+    `${desired.name}: its front does not say who gets its traffic, which stays as it is: ${silent}; ${again}`,
+  );
 }
 
 function describeRevision({ world, running }: Fronted, address: string): string {
@@ -147,7 +184,8 @@ function planRetirement(fronted: Fronted, result: FrontPlan): void {
   if (busy !== undefined && running.some((entry) => entry.id === busy.fingerprint && isNeeded(entry)))
     result.cancel.push(lane);
   // Nobody ends while the traffic is not where it should be.
-  if (front === undefined || told?.address === undefined || told.address !== addressOf(world, serving)) return;
+  if (front === undefined || told?.address === undefined || told.uneven === true) return;
+  if (told.address !== addressOf(world, serving)) return;
   const old = running.find((entry) => !isNeeded(entry));
   if (old === undefined) return;
   const address = addressOf(world, old);

@@ -5,7 +5,7 @@ import type { DesiredService } from "../../shared/desired-state.ts";
 import { findLaneService } from "../../shared/front.ts";
 import { compareText } from "../../shared/problem.ts";
 import type { ExitRecord, NodeMemory, ServiceMemory } from "../../shared/memory.ts";
-import type { ObservedContainer } from "../../shared/observed-state.ts";
+import type { HealthView, ObservedContainer } from "../../shared/observed-state.ts";
 import type { ServiceStanding } from "../../shared/rotation.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import { NODE_LANE, type Operation } from "../../shared/step.ts";
@@ -148,9 +148,30 @@ function buildScene(
   }
   memory = rememberRollout(memory, world, desired, current);
   const inFlight = world.observed.operations.find((operation) => operation.lane === desired.name);
-  const health = current === undefined ? undefined : world.observed.health.get(current.id);
+  const health = current === undefined ? undefined : readHealth(world, engine, { container: current, memory });
   const { takeSlot, takeMemory } = shared;
   return { world, engine, desired, wanted, memory, current, others, inFlight, health, takeSlot, takeMemory };
+}
+
+/**
+ * The health of a container. One that was healthy under the agent before this one is still that until the probes of this one have
+ * decided: an agent that starts changes nothing, in what it shows neither. What starts wait for is asked of the probes alone.
+ */
+function readHealth(
+  { observed }: World,
+  { run }: Reachable,
+  { container, memory }: { container: ObservedContainer; memory: ServiceMemory },
+): HealthView | undefined {
+  const view = observed.health.get(container.id);
+  const { healthy } = memory;
+  const isDecided = view !== undefined && view.found !== true;
+  const isRemembered = healthy?.container === container.id && healthy.engineRun === run;
+  if (isDecided || !isRemembered || healthy.sinceMs === undefined) return view;
+  if (container.status !== "running" || (container.startedMs ?? Number.POSITIVE_INFINITY) > healthy.sinceMs)
+    return view;
+  const { failures = 0, message = "not probed yet", notMade = false } = view ?? {};
+  const words = `healthy when this agent started; since then: ${message}`;
+  return { status: "healthy", sinceMs: healthy.sinceMs, failures, message: words, notMade, found: true };
 }
 
 function newest(containers: readonly ObservedContainer[]): ObservedContainer | undefined {

@@ -47,8 +47,8 @@ export function describeRunning(scene: Running): Decision {
   if (memory.release?.fingerprint === desired.fingerprint) {
     return { state: "healthy", reason: health.message, memory, notes, settled: true };
   }
-  // Not yet unhealthy, but its last probe failed: that is nothing to go back to later.
-  if (health.failures > 0) {
+  // Not yet unhealthy, but its last probe failed, or none was made yet: that is nothing to go back to later.
+  if (health.failures > 0 || health.found === true) {
     const nextMs = world.nowMs + (desired.health?.interval ?? 1_000);
     return {
       state: "healthy",

@@ -86,6 +86,8 @@ export class TestNode {
   readonly endpoints: Set<string>;
   /** Containers that fail their probes although they run. */
   readonly sick = new Set<string>();
+  /** Containers of which no probe comes to an answer. */
+  readonly unanswered = new Set<string>();
   /** Changes with a reboot of the host. */
   bootId = "boot-1";
   readonly choices: NodeChoices;
@@ -163,6 +165,7 @@ export class TestNode {
       },
       probes: {
         probe: async ({ container }) => {
+          if (this.unanswered.has(container)) return { kind: "not-made", message: "no answer yet" };
           const ok = this.engine.isHealthy(container) && !this.sick.has(container);
           return { kind: ok ? "ok" : "failed", message: ok ? "fine" : "connection refused" };
         },

@@ -51,6 +51,30 @@ export function describeFrontPort(name: string, openLab: () => Promise<FrontLab>
       expect(await ask()).toBe(first);
     });
 
+    test("another agent asks the front itself who gets its traffic", async () => {
+      const { port, front, ports, first, second, forget } = await openLab();
+      const look = async (run: string, again = false): Promise<unknown> => {
+        await port.look([{ front, run, ports }], again);
+        return port.told.get(front);
+      };
+      expect(await look("1")).toEqual({ run: "1", address: undefined });
+      await port.switchTo(front, { run: "1", address: first }, ports);
+      const other = forget();
+      await other.look([{ front, run: "1", ports }], false);
+      expect(other.told.get(front)).toEqual({ run: "1", address: first });
+      // Whoever else has told it meanwhile is heard when it is asked again.
+      await other.switchTo(front, { run: "1", address: second }, ports);
+      expect(await look("1")).toEqual({ run: "1", address: first });
+      expect(await look("1", true)).toEqual({ run: "1", address: second });
+    });
+
+    test("a front that is not there is silent, until it answers", async () => {
+      const { port, ports } = await openLab();
+      await port.look([{ front: "nobody.front", run: "1", ports }], false);
+      const silent = expect.stringMatching(/^ask nobody\.front: connect ENOENT/);
+      expect(port.told.get("nobody.front")).toEqual({ run: "1", address: undefined, silent });
+    });
+
     test("an open connection is waited for, and no longer than its time", async () => {
       const { port, front, ports, first, second, open, ask } = await openLab();
       await port.switchTo(front, { run: "1", address: first }, ports);

@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterAll, beforeAll } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { FrontControl } from "../../agent/apply/front-control.ts";
 import { buildFront } from "../../agent/desired/front.ts";
@@ -13,7 +13,7 @@ import { systemClock } from "../../agent/host/clock.ts";
 import { FRONT_CONFIG } from "../../shared/front.ts";
 import { manifestSchema } from "../../shared/manifest.ts";
 import { docker } from "../builders/docker-cli.ts";
-import { describeFrontPort } from "../contract/front-port.ts";
+import { describeFrontPort, type FrontLab } from "../contract/front-port.ts";
 import { buildDesired } from "../builders/turns.ts";
 import { IMAGE } from "../builders/real-node.ts";
 
@@ -47,7 +47,21 @@ function addressOf(id: string): Promise<string> {
   return docker("inspect", "-f", "{{.NetworkSettings.IPAddress}}", id);
 }
 
-describeFrontPort("HAProxy", async () => {
+describeFrontPort("HAProxy", openLab);
+
+test("a front whose ports go to different places says so, until it was told the whole", async () => {
+  const { port, front, ports, first, second, forget } = await openLab();
+  await port.switchTo(front, { run: "1", address: first }, ports);
+  await port.switchTo(front, { run: "1", address: second }, ports.slice(1));
+  const other = forget();
+  await other.look([{ front, run: "1", ports }], false);
+  expect(other.told.get(front)).toEqual({ run: "1", address: first, uneven: true });
+  expect(await other.switchTo(front, { run: "1", address: second }, ports)).toBe(true);
+  await other.look([{ front, run: "1", ports }], true);
+  expect(other.told.get(front)).toEqual({ run: "1", address: second });
+});
+
+async function openLab(): Promise<FrontLab> {
   const root = mkdtempSync(join(tmpdir(), "orca-front-"));
   roots.push(root);
   const port = new FrontControl(root, systemClock);
@@ -100,7 +114,7 @@ describeFrontPort("HAProxy", async () => {
     },
     forget: () => new FrontControl(root, systemClock),
   };
-});
+}
 
 async function untilReady(url: string): Promise<void> {
   const endMs = Date.now() + 10_000;

@@ -1,7 +1,7 @@
 // Fronts in memory that stand beside the real ones and pass the same contract suite (test/contract/front-port.ts). What a
 // front was told lives with the front, as in a real one; what an agent remembers of it lives with the agent.
 
-import type { Drained, FrontPort } from "../../agent/apply/front-control.ts";
+import type { AskedFront, Drained, FrontPort } from "../../agent/apply/front-control.ts";
 import type { Clock } from "../../agent/host/clock.ts";
 import { FRONT_CONTROL, type ToldFront } from "../../shared/front.ts";
 
@@ -32,8 +32,22 @@ export class FakeFronts implements FrontPort {
     return { source: `/var/lib/orca/fronts/${front}`, target: FRONT_CONTROL, readOnly: false };
   }
 
+  async look(fronts: readonly AskedFront[], again: boolean): Promise<void> {
+    for (const { front, run } of fronts) {
+      const known = this.told.get(front);
+      const isKnown = known?.run === run && known.silent === undefined;
+      if (isKnown && !again) continue;
+      const now = this.#world.traffic.get(front);
+      if (!this.#world.mute.has(front)) this.told.set(front, now?.run === run ? now : { run, address: undefined });
+      else if (!isKnown) this.told.set(front, { run, address: undefined, silent: `ask ${front}: connect ENOENT` });
+    }
+  }
+
   async switchTo(front: string, to: ToldFront, _ports: readonly number[]): Promise<boolean> {
-    if (this.#world.mute.has(front)) throw new Error(`ask ${front}: connect ENOENT`);
+    if (this.#world.mute.has(front)) {
+      this.told.delete(front);
+      throw new Error(`ask ${front}: connect ENOENT`);
+    }
     const before = this.#world.traffic.get(front);
     const changed = before?.run !== to.run ? to.address !== undefined : before.address !== to.address;
     this.#world.traffic.set(front, to);

@@ -30,14 +30,15 @@ const desired = { ...plain, front, update: manifest.update };
 interface Copy {
   name: "current" | "before" | "older";
   status: ObservedContainer["status"];
-  health: HealthView["status"];
+  /** Found: it ran before this agent, whose probes have not decided yet. */
+  health: HealthView["status"] | "found";
 }
 
 const copy = (name: Copy["name"]): fc.Arbitrary<Copy> =>
   fc.record({
     name: fc.constant(name),
     status: fc.constantFrom("created", "running", "running", "running", "exited"),
-    health: fc.constantFrom("starting", "healthy", "healthy", "unhealthy"),
+    health: fc.constantFrom("starting", "healthy", "healthy", "unhealthy", "found"),
   });
 
 const cases = fc.record({
@@ -69,8 +70,9 @@ function buildWorld({ copies, front: frontHealth, told, isGood }: Case): World {
   const spec = { specHash: front.service.specHash, image: "haproxy:1", caps: front.service.caps };
   const fronts =
     frontHealth === "none" ? [] : [buildContainer(FRONT, { ...spec, networks: { "orca-vm1": "10.0.0.1" } })];
-  const view = (status: HealthView["status"]): HealthView => ({
-    ...{ status, sinceMs: NOW_MS - 5_000, failures: 0, message: "", notMade: false },
+  const view = (status: Copy["health"]): HealthView => ({
+    ...{ sinceMs: NOW_MS - 5_000, failures: 0, message: "", notMade: false },
+    ...(status === "found" ? { status: "starting", found: true } : { status }),
   });
   const running = copies.filter(({ status }) => status === "running");
   const health = Object.fromEntries([
@@ -151,6 +153,24 @@ describe("in any world", () => {
         const running = world.copies.filter(({ status }) => status === "running").map(({ name }) => ADDRESSES[name]);
         if (address !== undefined) expect(running).toContain(address);
       }
+    });
+  });
+
+  test("who had the traffic before this agent began keeps it until its probes have decided", () => {
+    holds((world, planned) => {
+      const had = world.copies.find(({ name, status }) => status === "running" && isTold(world, name));
+      const rival = world.isGood && had?.name !== "current" && isWell(world, "current");
+      const older = !world.isGood && had?.name === "current" && (isWell(world, "before") || isWell(world, "older"));
+      if (had?.health !== "found" || rival || older) return;
+      expect(steps(planned, "switch-traffic")).toEqual([]);
+      expect(steps(planned, "stop-container").map(({ container }) => container)).not.toContain(containerOf(had.name));
+    });
+  });
+
+  test("a front of which it is not known who gets its traffic is told nothing", () => {
+    holds((world, planned) => {
+      if (world.told === "unknown" || world.told === "another run")
+        expect(steps(planned, "switch-traffic")).toEqual([]);
     });
   });
 
