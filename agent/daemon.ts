@@ -12,6 +12,7 @@ import { openEngine } from "./docker/engine.ts";
 import type { OpenGossip } from "./gossip/open.ts";
 import { systemClock } from "./host/clock.ts";
 import { readPolicy, readStandIns } from "./host/host-files.ts";
+import { isJournal } from "./host/journal.ts";
 import { defaultAuthFile } from "./host/registry-auth.ts";
 import { chooseSecretDirectory } from "./host/memory-directory.ts";
 import { readSecretFile } from "./host/secret-file.ts";
@@ -162,7 +163,8 @@ async function buildReportOptions(config: DaemonConfig): Promise<ReportOptions> 
 async function buildLogger(config: DaemonConfig): Promise<ReportLogger> {
   if (config.output.kind === "progress") return SILENT;
   const { createLogger } = await import("./report/logger.ts");
-  return createLogger(config.output.level);
+  const { level, format } = config.output;
+  return createLogger(level, { format, journal: isJournal("stdout") });
 }
 
 const SILENT: ReportLogger = {

@@ -205,7 +205,15 @@ export const agentConfigSchema = z
     state: z.strictObject({ dir: absolutePath.default("/var/lib/orca") }).prefault({}),
     policy: z.strictObject({ file: absolutePath.default("/etc/orca/policy.toml") }).prefault({}),
     alerts: alerts.optional(),
-    log: z.strictObject({ level: z.enum(["debug", "info", "warn", "error"]).default("info") }).prefault({}),
+    log: z
+      .strictObject({
+        level: z.enum(["debug", "info", "warn", "error"]).default("info"),
+        format: z
+          .enum(["text", "json"])
+          .default("text")
+          .describe("A line for people, or JSON for programs; in the journal each with its priority."),
+      })
+      .prefault({}),
   })
   .meta({ title: "Orca agent configuration" });
 

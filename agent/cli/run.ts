@@ -1,5 +1,6 @@
 // Runs one command's action: what it cannot do comes out as one line and an exit code, never as a stack.
 
+import { isJournal } from "../host/journal.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 
 /** Wraps an action for commander. */
@@ -11,7 +12,8 @@ export function run<T extends unknown[]>(
       process.exitCode = await action(...parameters);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      console.error(`orca: ${message}`);
+      // In the journal, which knows that it is orca's, this is an error and no information.
+      console.error(isJournal("stderr") ? `<3>${message}` : `orca: ${message}`);
       process.exitCode = error instanceof CommandError ? error.exitCode : EXIT.failed;
     }
   };

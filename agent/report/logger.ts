@@ -1,9 +1,23 @@
-// The agent's log: pino's JSON lines on stdout, for a journal. What is logged is for log-events.ts to say.
+// The agent's log on stdout: a line for people, or JSON where agent.toml asks for it; in the journal each with its priority. What is
+// logged is for log-events.ts to say, how a line reads for log-line.ts.
 
-import { type DestinationStream, type Logger, pino } from "pino";
+import { type Logger, pino } from "pino";
 
-/** Makes a logger that writes JSON lines to stdout, or to a test's own destination. */
-export function createLogger(level: string, destination?: DestinationStream): Logger {
+import { describePriority, describeRecord, describeTimedRecord, type LogRecord } from "./log-line.ts";
+
+/** How the log is written, and where to. */
+export interface LogOutput {
+  /** `text` for people, `json` for programs. */
+  format: "text" | "json";
+  /** The journal stands behind it: it takes priorities, and knows times by itself. */
+  journal: boolean;
+  /** Takes one line, with its end, in place of stdout. */
+  write?(line: string): void;
+}
+
+/** Makes a logger; JSON where nothing else is said. */
+export function createLogger(level: string, output: Partial<LogOutput>): Logger {
+  const { format = "json", journal = false } = output;
   const options = {
     level,
     // The journal knows the process and the host.
@@ -11,5 +25,19 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  return destination === undefined ? pino(options) : pino(options, destination);
+  // Pino's own stream to stdout: a reader that has gone away ends the log and not the agent.
+  const write = output.write?.bind(output) ?? openStdout();
+  return pino(options, { write: (json: string) => write(writeLine(json, format, journal)) });
+}
+
+function openStdout(): (line: string) => void {
+  const stdout = pino.destination({ dest: 1, sync: true });
+  return (line) => void stdout.write(line);
+}
+
+function writeLine(json: string, format: LogOutput["format"], journal: boolean): string {
+  if (format === "json" && !journal) return json;
+  const record = JSON.parse(json) as LogRecord;
+  if (format === "json") return `${describePriority(record)}${json}`;
+  return journal ? `${describePriority(record)}${describeRecord(record)}\n` : `${describeTimedRecord(record)}\n`;
 }

@@ -131,7 +131,7 @@ test("a commit is applied; the token is in no argument, log or state", async () 
   );
   await untilStatus(/1 healthy/);
   expect(agent.output).toMatch(
-    /"author":"Jane Doe <jane@example.com>","subject":"change","msg":"a revision is in force"/,
+    /a revision is in force \(revision [0-9a-f]{40}, source [^,]+, author Jane Doe <jane@example.com>, subject change\)/,
   );
   expect((await orcaAudit()).output).toMatch(/commit [0-9a-f]{40} by Jane Doe <jane@example.com>/);
   expect(agent.output).not.toContain(server.token);

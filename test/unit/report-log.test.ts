@@ -1,7 +1,10 @@
-// The log: JSON lines with levels, one for what changes and none for a turn that changed nothing.
+// The log: lines with levels, for people and for programs, one for what changes and none for a turn that changed nothing.
 
-import { expect, test } from "vitest";
+import { fstatSync } from "node:fs";
 
+import { describe, expect, test } from "vitest";
+
+import { isJournal } from "../../agent/host/journal.ts";
 import { logChange, logEvent } from "../../agent/report/log-events.ts";
 import { createLogger } from "../../agent/report/logger.ts";
 import type { AgentEvent } from "../../shared/event.ts";
@@ -87,6 +90,64 @@ test("a change to what somebody should look at is a warning, any other is inform
     (state) => capture("debug", (logger) => logChange(logger, { ...change, state }))[0]?.["level"],
   );
   expect(levels).toEqual(["warn", "warn", "info", "info", "info"]);
+});
+
+/** What a logger writes, whole. */
+function captureText(output: { format: "text" | "json"; journal: boolean }, event: AgentEvent): string {
+  let text = "";
+  logEvent(createLogger("info", { ...output, write: (line) => void (text += line) }), event);
+  return text;
+}
+
+const ended: AgentEvent = { kind: "exited", atMs: NOW_MS, exit: buildExit("web", { exitCode: 3 }) };
+const failed: AgentEvent = { kind: "turn-failed", atMs: NOW_MS, message: "disk full\n<6>forged", nextMs: 0 };
+
+describe("for people", () => {
+  test("the journal gets one line with its priority, whom it is about, what happened, why, and the rest", () => {
+    const journal = { format: "text", journal: true } as const;
+    expect(captureText(journal, ended)).toMatch(
+      /^<4>web: container ended: it ended by itself with exit code 3 \(container [0-9a-f]{12}, exitCode 3, oom false\)\n$/,
+    );
+    expect(captureText(journal, { kind: "agent-started", atMs: NOW_MS, node: "vm1", engine: "/s", version: "1" })).toBe(
+      "<6>agent started (node vm1, engine /s, version 1)\n",
+    );
+  });
+
+  test("what a text holds makes no second line, no priority of its own, and nothing that a terminal obeys", () => {
+    expect(captureText({ format: "text", journal: true }, failed)).toBe("<3>a turn failed: disk full <6>forged\n");
+    const painted: AgentEvent = { kind: "state-not-saved", atMs: NOW_MS, message: "\u001b]0;x\u0007full\u009b2J" };
+    // eslint-disable-next-line no-control-regex -- these are what must not be there
+    expect(captureText({ format: "text", journal: false }, painted)).not.toMatch(
+      /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/,
+    );
+  });
+
+  test("a terminal or a file gets the time and the level as words", () => {
+    expect(captureText({ format: "text", journal: false }, ended)).toMatch(
+      /^\d{4}-\d\d-\d\dT[\d:.]+Z warn {2}web: container ended: /,
+    );
+  });
+
+  test("a change of state reads from before to now", () => {
+    let text = "";
+    const logger = createLogger("info", { format: "text", journal: true, write: (line) => void (text += line) });
+    const change = { service: "web", atMs: NOW_MS, reason: "exit code 1", revision: "4f1c" };
+    logChange(logger, { ...change, previous: "healthy", state: "backoff" });
+    expect(text).toBe("<4>web: state changed: healthy → backoff: exit code 1 (revision 4f1c)\n");
+  });
+});
+
+test("JSON by choice keeps its priority in the journal", () => {
+  const line = captureText({ format: "json", journal: true }, ended);
+  expect(line.slice(0, 3)).toBe("<4>");
+  expect(JSON.parse(line.slice(3))).toMatchObject({ level: "warn", service: "web", msg: "container ended" });
+});
+
+test("a stream is the journal's only where JOURNAL_STREAM names its device and inode", () => {
+  const { dev, ino } = fstatSync(1, { bigint: true });
+  expect(isJournal("stdout", `${dev}:${ino}`)).toBe(true);
+  expect(isJournal("stdout", `${dev}:${ino + 1n}`)).toBe(false);
+  expect(isJournal("stdout", "")).toBe(false);
 });
 
 test("times are ISO 8601 in UTC, and a level that is not asked for says nothing", () => {
