@@ -78,6 +78,7 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
     version: VERSION,
   });
   await report.start();
+  emit({ kind: "serving", atMs: systemClock.nowMs(), ...report.served });
   await agent.start();
   await live.apply(config);
   const { code, reason } = await ending.reached;
@@ -179,7 +180,7 @@ async function buildEmit(config: DaemonConfig, report: Report, ending: Ending): 
   const listeners: ((event: AgentEvent) => void)[] = [report.emit];
   if (config.output.kind === "progress") {
     const { UpProgress } = await import("./cli/up-progress.ts");
-    const progress = new UpProgress(process.stdout);
+    const progress = new UpProgress(process.stdout, () => report.served.troubles);
     listeners.push((event) => progress.hear(event));
   }
   if (config.once !== undefined) listeners.push((event) => endWhenSettled(event, ending));

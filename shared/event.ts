@@ -56,6 +56,14 @@ export interface Actor {
 export type AgentEvent =
   | { kind: "agent-started"; atMs: number; node: string; engine: string; version: string }
   | { kind: "agent-stopping"; atMs: number; reason: string }
+  /** Where the agent answers, now that it does; `troubles` says what it could not bind and why. */
+  | {
+      kind: "serving";
+      atMs: number;
+      addresses: readonly string[];
+      socket: string | undefined;
+      troubles: readonly string[];
+    }
   | { kind: "turn"; atMs: number; turn: TurnSummary }
   | { kind: "turn-failed"; atMs: number; message: string; nextMs: number }
   | { kind: "step-done"; atMs: number; lane: string; step: Step; cause: Cause; tookMs: number; changed: boolean }

@@ -5,6 +5,7 @@ import { statSync } from "node:fs";
 
 import type { Got, OptionsInit, Response } from "got";
 
+import { listAgentSockets } from "../host/agent-sockets.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 
@@ -21,7 +22,14 @@ export interface Answer {
 }
 
 /** Where an agent is looked for when nothing is said. */
-const DEFAULT_PLACES = { socket: "/run/orca/agent.sock", loopback: "http://127.0.0.1:7070" };
+const DEFAULT_PLACES = {
+  socket: "/run/orca/agent.sock",
+  loopback: "http://127.0.0.1:7070",
+  list: listAgentSockets,
+  say: (line: string): void => console.error(line),
+};
+/** How long an agent may take to say its name. */
+const NAME_MS = 2_000;
 const TIMEOUT_MS = 15_000;
 
 /** Talks to one agent. */
@@ -29,13 +37,16 @@ export class AgentClient {
   readonly #socket: string;
   readonly #chosen: boolean;
   readonly #loopback: string;
+  readonly #places: typeof DEFAULT_PLACES;
+  #found: string | undefined;
 
   /** @param places only a test looks elsewhere */
-  constructor(options: ClientOptions, places = DEFAULT_PLACES) {
-    this.#loopback = places.loopback;
+  constructor(options: ClientOptions, places: Partial<typeof DEFAULT_PLACES> = {}) {
+    this.#places = { ...DEFAULT_PLACES, ...places };
+    this.#loopback = this.#places.loopback;
     const chosen = options.socket ?? process.env["ORCA_SOCKET"];
     this.#chosen = chosen !== undefined && chosen !== "";
-    this.#socket = this.#chosen ? (chosen as string) : places.socket;
+    this.#socket = this.#chosen ? (chosen as string) : this.#places.socket;
   }
 
   /** Reads a path: on a socket, which tells more, else on loopback, unless a socket was named. */
@@ -71,15 +82,47 @@ export class AgentClient {
   }
 
   /**
-   * Finds the socket of an agent that answers. One that runs with another socket (`orca up`) says on loopback which; it is
-   * believed only where root or this user owns that socket.
+   * Finds the socket of an agent that answers: the named one; the host's own; one that runs with another socket (`orca up`), which is
+   * believed only where root or this user owns that socket. Where several run, the person is told once which one is asked.
    */
   async findSocket(): Promise<string> {
-    if (this.#chosen || isSocket(this.#socket)) return this.#socket;
+    if (this.#chosen) return this.#socket;
+    this.#found ??= await this.#look();
+    return this.#found;
+  }
+
+  async #look(): Promise<string> {
+    const running = this.#places.list().filter((path) => path !== this.#socket && isSocket(path) && isOwn(path));
+    const own = isSocket(this.#socket) ? this.#socket : undefined;
+    const found = own ?? (running.length === 1 ? running[0] : await this.#askWhere(running));
+    if (found === undefined) throw unreachable(this.#socket, { code: "ENOENT" });
+    const others = running.filter((path) => path !== found);
+    if (others.length > 0) await this.#sayWhich(found, others);
+    return found;
+  }
+
+  /** What answers on loopback says its socket there; else the first one. */
+  async #askWhere(running: readonly string[]): Promise<string | undefined> {
     const answer = await this.#askLoopback("/v1/status", {});
     const said = answer === undefined ? null : (JSON.parse(answer.body) as StatusDocument).agent.socket;
-    if (said !== null && isSocket(said) && isOwn(said)) return said;
-    throw unreachable(this.#socket, { code: "ENOENT" });
+    return said !== null && isSocket(said) && isOwn(said) ? said : running[0];
+  }
+
+  async #sayWhich(found: string, others: readonly string[]): Promise<void> {
+    const [asked, ...rest] = await Promise.all([found, ...others].map((socket) => this.#nameAgent(socket)));
+    this.#places.say(
+      `orca: ${others.length + 1} agents run here; asked ${asked}; for ${rest.join(" or ")} write --socket PATH`,
+    );
+  }
+
+  async #nameAgent(socket: string): Promise<string> {
+    try {
+      const timeout = { request: NAME_MS };
+      const { body } = await this.#ask(socket, "/v1/status", { headers: { accept: "application/json" }, timeout });
+      return `node ${(JSON.parse(body) as StatusDocument).node} at ${socket}`;
+    } catch {
+      return `the one at ${socket}`;
+    }
   }
 
   async #askLoopback(path: string, options: OptionsInit): Promise<Omit<Answer, "via"> | undefined> {
@@ -93,7 +136,7 @@ export class AgentClient {
 
   async #ask(socket: string, path: string, options: OptionsInit): Promise<Omit<Answer, "via">> {
     const got = await loadGot();
-    return simplify((await got(socketUrl(socket, path), { ...options, ...FIXED })) as Response<string>);
+    return simplify((await got(socketUrl(socket, path), { ...FIXED, ...options })) as Response<string>);
   }
 }
 

@@ -9,7 +9,7 @@ import type { FileFact, FirewallFact, HostView, ProviderFact, ServiceFact } from
 import { type Finding, isWeak, type Severity } from "../doctor/finding.ts";
 import { isPlainFile, readFileFact, readSealedFact, readSystemFacts } from "../host/doctor-facts.ts";
 import { readFirewall } from "../host/firewall-facts.ts";
-import { readHostFile, readPolicy } from "../host/host-files.ts";
+import { mayExist, readHostFile, readPolicy } from "../host/host-files.ts";
 import { readStoredInForce } from "../host/store.ts";
 import { askChild } from "../secrets/file-provider.ts";
 import { type AgentConfig, agentConfigSchema } from "../../shared/agent-config.ts";
@@ -33,7 +33,7 @@ const FILE_MS = 15_000;
 /** Examines this host; answers 0 where nothing is wrong, 3 where something is. */
 export async function doctor({ config: path, json = false }: DoctorOptions): Promise<number> {
   const config = await readHostFile(agentConfigSchema, path).catch((error: unknown) => {
-    if (existsSync(path)) throw error;
+    if (mayExist(path)) throw error;
     const hint =
       "on a host with an agent name its file: orca doctor --config FILE; for a first one see host-config/agent.toml. " +
       "A trial with orca up has none, and is not examined";

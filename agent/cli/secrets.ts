@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
 import { type RunProgram, tidyAfter } from "../host/foreground.ts";
-import { readHostFile } from "../host/host-files.ts";
+import { mayExist, readHostFile } from "../host/host-files.ts";
 import { isInMemory } from "../host/memory-directory.ts";
 import {
   changeSecretTable,
@@ -124,7 +124,7 @@ async function findPlace({ file, identity, plain, config }: SecretsOptions): Pro
     const path = resolve(file);
     return { file: path, identityFile: resolve(identity ?? nameIdentityFile(path)), plain: plain ?? false };
   }
-  if (!existsSync(config))
+  if (!mayExist(config))
     throw new CommandError(`say which file: orca secrets list --file FILE (there is no ${config})`);
   const { secrets } = await readHostFile(agentConfigSchema, config);
   if (secrets?.file === undefined) throw new CommandError(`${config} has no [secrets] file = …: say --file FILE`);

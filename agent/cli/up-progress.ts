@@ -1,8 +1,10 @@
-// What `orca up` prints: one line for each change of a service, the waves of the start, and on a terminal a line that
-// shows pulls as they go. Colour only on a terminal, never with NO_COLOR.
+// What `orca up` prints: where it answers, one line for each change of a service and for what is done in place, the waves of what
+// starts, and on a terminal a line that shows pulls as they go. Colour only on a terminal, never with NO_COLOR.
 
 import { styleText } from "node:util";
 
+import { describeCaps } from "../plan/steps.ts";
+import { nameNote } from "../report/public-text.ts";
 import type { DesiredState } from "../../shared/desired-state.ts";
 import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
 import type { ServiceState, ServiceView } from "../../shared/status.ts";
@@ -38,19 +40,24 @@ interface Output {
 /** Prints what an agent does, for the person who started it. */
 export class UpProgress {
   readonly #output: Output;
+  readonly #listTroubles: () => readonly string[];
   readonly #shown = new Map<string, string>();
   #revision: string | undefined;
   #desired: DesiredState | undefined;
-  #trouble: string | undefined;
+  #notes: ReadonlySet<string> = new Set();
   #live = "";
 
-  constructor(output: Output) {
+  /** @param listTroubles what is not served just now, such as a port that is taken */
+  constructor(output: Output, listTroubles: () => readonly string[] = () => []) {
     this.#output = output;
+    this.#listTroubles = listTroubles;
   }
 
   /** Hears one event. */
   hear(event: AgentEvent): void {
     if (event.kind === "turn") this.#showTurn(event.turn);
+    else if (event.kind === "serving") this.#showServing(event);
+    else if (event.kind === "step-done") this.#showDone(event);
     else if (event.kind === "step-failed")
       this.#line(event.lane, "failed", `${event.step.kind}: ${event.message}`, "red");
     else if (event.kind === "settled")
@@ -61,24 +68,50 @@ export class UpProgress {
       this.#line("agent", "ends", `${event.reason}; the containers stay as they are`, "gray");
   }
 
+  #showServing({ addresses, socket, troubles }: Extract<AgentEvent, { kind: "serving" }>): void {
+    const places = [
+      ...addresses.map((address) => `http://${address}`),
+      ...(socket === undefined ? [] : [`the socket ${socket}`]),
+    ];
+    if (places.length > 0) this.#line("agent", "serves", places.join(" and "), "cyan");
+    this.#showNotes(troubles);
+  }
+
+  /** What is done to a container that goes on running changes no state, and would not be seen. */
+  #showDone({ step, lane, changed }: Extract<AgentEvent, { kind: "step-done" }>): void {
+    if (changed && step.kind === "update-caps")
+      this.#line(lane, "caps", `${describeCaps(step.from)} → ${describeCaps(step.to)}, in place`, "cyan");
+    if (changed && step.kind === "signal-container") this.#line(lane, "signal", `${step.signal}, in place`, "cyan");
+    if (changed && step.kind === "exec-in-container")
+      this.#line(lane, "ran", `${step.command[0]} in its container`, "cyan");
+  }
+
+  /** Each once, and again when it comes back. */
+  #showNotes(notes: readonly string[]): void {
+    for (const note of notes) if (!this.#notes.has(nameNote(note))) this.#line("node", "note", note, "yellow");
+    this.#notes = new Set(notes.map(nameNote));
+  }
+
   #showTurn({ desired, services, source, notes }: TurnSummary): void {
-    if (desired !== undefined && desired.revision !== this.#revision) this.#showRevision(desired);
-    const trouble = source.trouble ?? notes[0];
-    if (trouble !== undefined && trouble !== this.#trouble) this.#line("node", "note", trouble, "yellow");
-    this.#trouble = trouble;
+    if (desired !== undefined && desired.revision !== this.#revision) this.#showRevision(desired, services);
+    this.#showNotes([...(source.trouble === undefined ? [] : [source.trouble]), ...notes, ...this.#listTroubles()]);
     for (const view of services) this.#showView(view);
     for (const name of this.#shown.keys()) if (!services.some((view) => view.name === name)) this.#shown.delete(name);
     this.#showLive(services.filter((view) => view.state === "pulling").map((view) => `${view.name}: ${view.reason}`));
   }
 
-  #showRevision(desired: DesiredState): void {
+  #showRevision(desired: DesiredState, services: readonly ServiceView[]): void {
     this.#desired = desired;
     this.#revision = desired.revision;
-    const waves = listWaves(desired);
+    const starting = new Set(services.filter(({ state }) => STARTING.has(state)).map(({ name }) => name));
+    const waves = listWaves(desired)
+      .map((wave) => wave.filter((name) => starting.has(name)))
+      .filter((wave) => wave.length > 0);
+    const plan = waves.length === 0 ? "" : `, ${starting.size} to start in ${countOf(waves.length, "wave")}`;
     this.#line(
       "node",
       desired.node,
-      `${desired.services.size} services in ${waves.length} waves at ${desired.revision}`,
+      `${countOf(desired.services.size, "service")} at ${desired.revision}${plan}`,
       "cyan",
     );
     for (const [index, wave] of waves.entries()) this.#line("wave", String(index + 1), wave.join(" "), "gray");
@@ -117,6 +150,13 @@ export class UpProgress {
     const plain = this.#output.isTTY !== true || process.env["NO_COLOR"] !== undefined;
     return plain ? text : styleText(colour, text, { validateStream: false });
   }
+}
+
+/** What has still to start, or starts again. */
+const STARTING: ReadonlySet<ServiceState> = new Set<ServiceState>(["waiting", "pulling", "starting", "backoff"]);
+
+function countOf(count: number, thing: string): string {
+  return `${count} ${thing}${count === 1 ? "" : "s"}`;
 }
 
 /** The parts of manifests that this version does not act on, once each, with how many services have them. */

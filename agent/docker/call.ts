@@ -16,9 +16,20 @@ export async function call<T>(doing: string, work: () => Promise<T>): Promise<T>
       json?: { message?: string };
       message?: string;
     };
-    const said = json?.message ?? message?.replace(CLIENT_WORDS, "") ?? String(error);
+    const said = describeConnection(error) ?? json?.message ?? message?.replace(CLIENT_WORDS, "") ?? String(error);
     throw new EngineError(`${doing}: ${said.trim()}`, statusCode, error);
   }
+}
+
+/** What keeps this process from the engine's socket, and what to do about it; undefined for any other failure. */
+function describeConnection(error: unknown): string | undefined {
+  const { syscall, code, address } = error as { syscall?: string; code?: string; address?: string };
+  if (syscall !== "connect" || address === undefined) return undefined;
+  if (code === "EACCES" || code === "EPERM")
+    return `this user may not use ${address} (${code}): use sudo, or join the group docker (usermod -aG docker USER, then log in again)`;
+  if (code === "ENOENT" || code === "ECONNREFUSED")
+    return `no engine listens at ${address} (${code}): start it (systemctl start docker), or name another socket`;
+  return undefined;
 }
 
 /** Like `call`, but these statuses are an answer and not a failure. */

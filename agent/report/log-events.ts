@@ -20,6 +20,8 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
   switch (event.kind) {
     case "agent-started":
       return logger.info({ node: event.node, engine: event.engine, version: event.version }, "agent started");
+    case "serving":
+      return logger.info({ addresses: event.addresses, socket: event.socket }, "status is served");
     case "agent-stopping":
       return logger.info({ reason: event.reason }, "agent ends; the containers stay as they are");
     case "turn-failed":

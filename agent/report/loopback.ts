@@ -192,7 +192,7 @@ export function serveEvents(to: {
 }
 
 function describeBindError(error: NodeJS.ErrnoException): string {
-  if (error.code === "EADDRINUSE") return "the port is taken";
+  if (error.code === "EADDRINUSE") return "the port is taken, perhaps by another agent";
   if (error.code === "EACCES") return "this user may not bind it";
   return error.code ?? error.message;
 }

@@ -11,6 +11,11 @@ export function cutCommandOutput(text: string): string {
   return cut;
 }
 
+/** A note without the times in it: one that counts down is no new one. */
+export function nameNote(note: string): string {
+  return note.replaceAll(/\d+(ms|[smhd])?( \d+[smhd])?/g, "#");
+}
+
 /** Terminals and logs obey control characters: none of them reaches one from a name, reason or message. */
 export function cutControlCharacters(text: string): string {
   // eslint-disable-next-line no-control-regex -- these are the characters to be found

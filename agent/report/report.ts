@@ -21,6 +21,7 @@ import { judgeLiveness } from "./liveness.ts";
 import { logChange, logEvent, logSource } from "./log-events.ts";
 import { Loopback } from "./loopback.ts";
 import { Metrics } from "./metrics.ts";
+import { nameNote } from "./public-text.ts";
 import type { ReadView } from "./read-routes.ts";
 import { auditPath, type ReportOptions, type ReportParts, type Sink } from "./report-options.ts";
 import { chooseRelease } from "./release-choice.ts";
@@ -143,6 +144,16 @@ export class Report {
     return this.#loopback.addresses;
   }
 
+  /** Where people and programs reach it, and what could not be bound. */
+  get served(): { addresses: readonly string[]; socket: string | undefined; troubles: readonly string[] } {
+    const trouble = this.#socket?.trouble;
+    return {
+      addresses: this.addresses,
+      socket: trouble === undefined ? this.#options.socketPath : undefined,
+      troubles: [...this.#loopback.notes, ...(trouble === undefined ? [] : [trouble])],
+    };
+  }
+
   /** The newest line of the audit log, to be kept elsewhere too. */
   get auditHead(): { seq: number; hash: string } {
     return this.#audit.head;
@@ -192,7 +203,7 @@ export class Report {
   /** Each note is logged when it comes, not on every turn; times in it count down and make it no new one. */
   #logNotes(): void {
     const notes = this.status().notes;
-    const keys = notes.map((note) => note.replaceAll(/\d+(ms|[smhd])?( \d+[smhd])?/g, "#"));
+    const keys = notes.map(nameNote);
     for (const [index, note] of notes.entries()) {
       if (!this.#loggedNotes.has(keys[index] ?? "")) this.#options.logger.warn({ note }, "note");
     }

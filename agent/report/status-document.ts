@@ -159,6 +159,13 @@ function countStates(services: readonly ServiceDocument[]): Record<ServiceState,
   return counts;
 }
 
+/** Before the first good reading nothing is in force, and nothing is touched either. */
+function describeKept(revision: string | undefined): string {
+  return revision === undefined
+    ? "nothing is in force yet, and nothing on this host is changed"
+    : "what is in force stays in force";
+}
+
 function describeTrouble(state: ReportState, nowMs: number): string[] {
   const notes: string[] = [];
   const { stateTrouble, turn, source, host } = state;
@@ -171,7 +178,7 @@ function describeTrouble(state: ReportState, nowMs: number): string[] {
       source.readMs === undefined ? "was never read" : `was last read ${describeDuration(nowMs - source.readMs)} ago`;
     const retryMs = source.retryMs === undefined ? undefined : Math.max(0, source.retryMs - nowMs);
     const retry = retryMs === undefined ? "" : `; next try in ${describeDuration(retryMs)}`;
-    notes.push(`the source ${age}: ${source.trouble}; what is in force stays in force${retry}`);
+    notes.push(`the source ${age}: ${source.trouble}; ${describeKept(source.revision)}${retry}`);
   }
   notes.push(...(source?.notes ?? []));
   if (state.webhook?.trouble !== undefined) notes.push(`the webhook: ${state.webhook.trouble}`);

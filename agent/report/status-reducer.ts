@@ -54,7 +54,14 @@ export function reduceStatus(before: ReportState, event: AgentEvent | Sampled): 
       return reduceSample(state, event);
     default:
       // These change nothing that status shows by itself.
-      event.kind satisfies "cold-start" | "gossip" | "agent-started" | "agent-stopping" | "operation-ended" | "settled";
+      event.kind satisfies
+        | "cold-start"
+        | "gossip"
+        | "agent-started"
+        | "agent-stopping"
+        | "serving"
+        | "operation-ended"
+        | "settled";
       return state;
   }
 }

@@ -36,7 +36,7 @@ export async function readSecretTable(place: SecretFilePlace): Promise<SecretTab
     throw new Error(
       error.code === "ENOENT"
         ? `${file} does not exist: make it with orca secrets set`
-        : `${file} cannot be read: ${error.code}`,
+        : `${file} cannot be read: ${error.code}${error.code === "EACCES" ? ": use sudo" : ""}`,
     );
   });
   const isEncrypted = bytes.subarray(0, AGE_HEAD.length).toString("latin1") === AGE_HEAD;

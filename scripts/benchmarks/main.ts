@@ -14,13 +14,9 @@ import { measureLint } from "./lint.ts";
 import { measureMerge } from "./merge.ts";
 import { printTable, type Row } from "./table.ts";
 
-const { values } = parseArgs({
-  options: {
-    rounds: { type: "string", default: "5" },
-    only: { type: "string" },
-    json: { type: "boolean", default: false },
-  },
-});
+const USAGE =
+  "usage: scripts/bench [--rounds 5] [--only apply,noop,idle,crash,start,drift,lint,merge,fleet,cold,calibration] [--json]";
+const values = readOptions();
 const rounds = Number(values.rounds);
 
 const lab = new Lab();
@@ -62,3 +58,21 @@ try {
   await lab.close();
 }
 console.log(values.json ? JSON.stringify(rows, undefined, 2) : printTable(rows));
+
+/** A mistake in the options costs one line, and no run. */
+function readOptions(): { rounds: string; only?: string | undefined; json: boolean } {
+  try {
+    const { values: given } = parseArgs({
+      options: {
+        rounds: { type: "string", default: "5" },
+        only: { type: "string" },
+        json: { type: "boolean", default: false },
+      },
+    });
+    if (/^[1-9]\d*$/.test(given.rounds)) return given;
+    throw new Error(`--rounds ${given.rounds} is no number of rounds`);
+  } catch (error) {
+    console.error(`bench: ${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
+    process.exit(2);
+  }
+}

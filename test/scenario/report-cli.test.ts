@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { AgentClient } from "../../agent/cli/client.ts";
 import { printPreview } from "../../agent/cli/plan-agent.ts";
 import { buildProgram } from "../../agent/cli/program.ts";
+import { listAgentSockets } from "../../agent/host/agent-sockets.ts";
 import { systemClock } from "../../agent/host/clock.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
 import type { Step } from "../../shared/step.ts";
@@ -265,8 +266,9 @@ describe("orca audit", () => {
 });
 
 describe("finding the agent", () => {
-  const elsewhere = (): { socket: string; loopback: string } => ({
+  const elsewhere = (): { socket: string; loopback: string; list: () => string[]; say: (line: string) => void } => ({
     ...{ socket: "/nonexistent/agent.sock", loopback: `http://${report.report.addresses[0]}` },
+    ...{ list: () => [], say: () => undefined },
   });
 
   test("reading finds the socket that the agent says on loopback, and goes on without one", async () => {
@@ -291,6 +293,53 @@ describe("finding the agent", () => {
     expect(await new AgentClient({}, elsewhere()).findSocket()).toBe(report.socketPath);
     const nobody = { ...elsewhere(), loopback: "http://127.0.0.1:1" };
     await expect(new AgentClient({}, nobody).findSocket()).rejects.toMatchObject({ exitCode: 4 });
+  });
+});
+
+describe("where several agents run", () => {
+  const agents: TestReport[] = [];
+  beforeAll(async () => {
+    for (const node of ["vm-edge", "demo"]) {
+      const agent = new TestReport({ options: { node } });
+      await agent.start();
+      agents.push(agent);
+    }
+  });
+  afterAll(() => Promise.all(agents.map((agent) => agent.dispose())));
+
+  test("the kernel's list names the socket of each, and of none that nobody listens on", () => {
+    const paths = agents.map(({ socketPath }) => socketPath);
+    expect(listAgentSockets()).toEqual(expect.arrayContaining(paths));
+    expect(listAgentSockets("/nonexistent")).toEqual([]);
+  });
+
+  test("a command says once which one it asked, and how another is asked", async () => {
+    const [edge, demo] = agents.map(({ socketPath }) => socketPath) as [string, string];
+    const said: string[] = [];
+    const list = (): string[] => [demo, edge];
+    const say = (line: string): void => void said.push(line);
+    const loopback = `http://${agents[0]?.report.addresses[0]}`;
+    const client = new AgentClient({}, { socket: "/nonexistent/agent.sock", loopback, list, say });
+    const answers = [await client.read("/v1/status", "application/json"), await client.readTrusted("/v1/status")];
+    expect(answers.map(({ body }) => (JSON.parse(body) as StatusDocument).node)).toEqual(["vm-edge", "vm-edge"]);
+    expect(said).toEqual([
+      `orca: 2 agents run here; asked node vm-edge at ${edge}; for node demo at ${demo} write --socket PATH`,
+    ]);
+  });
+
+  test("the host's own comes first, whoever has the port; with one alone, or one that was named, nothing is said", async () => {
+    const [edge, demo] = agents.map(({ socketPath }) => socketPath) as [string, string];
+    const said: string[] = [];
+    const say = (line: string): void => void said.push(line);
+    const loopback = `http://${agents[0]?.report.addresses[0]}`;
+    const own = new AgentClient({}, { socket: demo, loopback, list: () => [demo, edge], say });
+    expect(await own.findSocket()).toBe(demo);
+    expect(said).toHaveLength(1);
+    const alone = new AgentClient({}, { socket: "/nonexistent/agent.sock", loopback, list: () => [demo], say });
+    expect(await alone.findSocket()).toBe(demo);
+    const named = new AgentClient({ socket: demo }, { loopback, list: () => [demo, edge], say });
+    expect(await named.findSocket()).toBe(demo);
+    expect(said).toHaveLength(1);
   });
 });
 

@@ -118,7 +118,7 @@ describe("the ports", () => {
     const report = await start({ clock, options: { listen: [`127.0.0.1:${port}`] } });
     expect(report.report.addresses).toEqual([]);
     expect(report.report.status().notes).toEqual([
-      `status is not served on 127.0.0.1:${port}: the port is taken; tried again every 30 s`,
+      `status is not served on 127.0.0.1:${port}: the port is taken, perhaps by another agent; tried again every 30 s`,
     ]);
     await clock.advance(30_000);
     expect(report.report.addresses).toEqual([]);
