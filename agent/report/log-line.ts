@@ -46,5 +46,5 @@ function describeField(key: string, value: unknown): string[] {
 
 function describeValue(value: unknown): string {
   if (Array.isArray(value)) return value.map(describeValue).join(" ");
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+  return typeof value === "string" ? value : JSON.stringify(value);
 }

@@ -126,10 +126,15 @@ export class Report {
 
   /** The status as `orca status --json` prints it. */
   status(): StatusDocument {
-    const { node, version, startedMs, socketPath, clock } = this.#options;
+    const { node, version, startedMs, clock } = this.#options;
+    const socket = this.#socket?.servedPath;
     return buildStatus(this.#state, {
-      ...{ node, version, startedMs, nowMs: clock.nowMs(), notes: this.#listNotes() },
-      socket: this.#socket?.trouble === undefined ? socketPath : undefined,
+      node,
+      version,
+      startedMs,
+      socket,
+      nowMs: clock.nowMs(),
+      notes: this.#listNotes(),
     });
   }
 
@@ -146,12 +151,8 @@ export class Report {
 
   /** Where people and programs reach it, and what could not be bound. */
   get served(): { addresses: readonly string[]; socket: string | undefined; troubles: readonly string[] } {
-    const trouble = this.#socket?.trouble;
-    return {
-      addresses: this.addresses,
-      socket: trouble === undefined ? this.#options.socketPath : undefined,
-      troubles: [...this.#loopback.notes, ...(trouble === undefined ? [] : [trouble])],
-    };
+    const troubles = [...this.#loopback.notes, this.#socket?.trouble].filter((trouble) => trouble !== undefined);
+    return { addresses: this.addresses, socket: this.#socket?.servedPath, troubles };
   }
 
   /** The newest line of the audit log, to be kept elsewhere too. */
@@ -220,10 +221,10 @@ export class Report {
 
   #listNotes(): string[] {
     const told = [this.#alerts, ...this.#sinks].map((sink) => sink?.trouble);
-    const troubles = [this.#sampler.trouble, this.#socket?.trouble, this.#auditTrouble, ...told];
+    const troubles = [this.#sampler.trouble, this.#auditTrouble, ...told];
     return [
       ...(this.#options.notes ?? []),
-      ...this.#loopback.notes,
+      ...this.served.troubles,
       ...(this.#parts?.fleet?.notes ?? []),
       ...troubles.flatMap((trouble) => (trouble === undefined ? [] : [trouble])),
     ];

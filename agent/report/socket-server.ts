@@ -47,6 +47,11 @@ export class SocketServer {
     this.#options = options;
   }
 
+  /** Where it answers; undefined while it does not. */
+  get servedPath(): string | undefined {
+    return this.trouble === undefined ? this.#options.path : undefined;
+  }
+
   /** Binds the socket; what is in the way is said and tried again. */
   async start(): Promise<void> {
     const { path, clock } = this.#options;

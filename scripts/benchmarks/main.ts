@@ -73,6 +73,6 @@ function readOptions(): { rounds: string; only?: string | undefined; json: boole
     throw new Error(`--rounds ${given.rounds} is no number of rounds`);
   } catch (error) {
     console.error(`bench: ${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
-    process.exit(2);
+    return process.exit(2);
   }
 }
