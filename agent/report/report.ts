@@ -127,14 +127,9 @@ export class Report {
   /** The status as `orca status --json` prints it. */
   status(): StatusDocument {
     const { node, version, startedMs, clock } = this.#options;
-    const socket = this.#socket?.servedPath;
     return buildStatus(this.#state, {
-      node,
-      version,
-      startedMs,
-      socket,
-      nowMs: clock.nowMs(),
-      notes: this.#listNotes(),
+      ...{ node, version, startedMs, nowMs: clock.nowMs(), notes: this.#listNotes() },
+      socket: this.#socket?.servedPath,
     });
   }
 
@@ -221,13 +216,8 @@ export class Report {
 
   #listNotes(): string[] {
     const told = [this.#alerts, ...this.#sinks].map((sink) => sink?.trouble);
-    const troubles = [this.#sampler.trouble, this.#auditTrouble, ...told];
-    return [
-      ...(this.#options.notes ?? []),
-      ...this.served.troubles,
-      ...(this.#parts?.fleet?.notes ?? []),
-      ...troubles.flatMap((trouble) => (trouble === undefined ? [] : [trouble])),
-    ];
+    const own = [...(this.#options.notes ?? []), ...this.served.troubles, ...(this.#parts?.fleet?.notes ?? [])];
+    return [...own, this.#sampler.trouble, this.#auditTrouble, ...told].filter((trouble) => trouble !== undefined);
   }
 
   #buildView(): ReadView {
