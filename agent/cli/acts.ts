@@ -3,6 +3,7 @@
 
 import { AgentClient, type Answer, type ClientOptions, expectJson } from "./client.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
+import { printText } from "./terminal.ts";
 
 /** The options of `orca sync`. */
 export interface SyncOptions extends ClientOptions {
@@ -62,6 +63,6 @@ export async function sync(options: SyncOptions): Promise<number> {
 
 function tell(answer: Answer): number {
   const { message, audit } = expectJson<{ message: string; audit: { seq: number } }>(answer);
-  console.log(`${message} (audit line ${audit.seq})`);
+  printText(`${message} (audit line ${audit.seq})`);
   return EXIT.ok;
 }

@@ -8,7 +8,7 @@ import { readHead } from "../report/audit-recover.ts";
 import { cutControlCharacters } from "../report/public-text.ts";
 import { auditPath } from "../report/report-options.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
-import { endQuietlyOnClosedOutput } from "./terminal.ts";
+import { endQuietlyOnClosedOutput, printFault, printText } from "./terminal.ts";
 
 /** The options of `orca audit`. */
 export interface AuditOptions {
@@ -31,7 +31,7 @@ export async function showAudit(options: AuditOptions): Promise<number> {
     last.push(text);
     if (last.length > count) last.shift();
   }
-  for (const text of last) console.log(describeLine(text));
+  for (const text of last) printText(describeLine(text));
   return EXIT.ok;
 }
 
@@ -63,11 +63,11 @@ export async function verifyAudit(options: AuditOptions): Promise<number> {
 }
 
 function tellWhole({ seq, hash }: AuditHead): void {
-  console.log(`${seq} lines, the chain holds; head ${hash}`);
+  printText(`${seq} lines, the chain holds; head ${hash}`);
 }
 
 function tellBreak(path: string, line: number, message: string): number {
-  console.error(`orca: ${path}: line ${line}: ${message}`);
+  printFault(`orca: ${path}: line ${line}: ${message}`);
   return EXIT.failed;
 }
 

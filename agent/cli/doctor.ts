@@ -19,6 +19,8 @@ import { parseManifest } from "../../shared/parse-manifest.ts";
 import { parseToml } from "../../shared/parse-toml.ts";
 import { describeProvider } from "./agent.ts";
 import { EXIT } from "./exit-codes.ts";
+import { printDocument, printText } from "./terminal.ts";
+import { cutControlCharacters } from "../report/public-text.ts";
 
 /** The options of `orca doctor`. */
 export interface DoctorOptions {
@@ -40,7 +42,7 @@ export async function doctor({ config: path, json = false }: DoctorOptions): Pro
     throw new Error(`${describeError(error)}: ${hint}`, { cause: error });
   });
   const findings = examine(await readHost(config, path));
-  if (json) console.log(JSON.stringify({ version: 1, node: config.node, findings }, undefined, 2));
+  if (json) printDocument({ version: 1, node: config.node, findings });
   else print(config.node, findings);
   return isWeak(findings) ? EXIT.notHealthy : EXIT.ok;
 }
@@ -165,10 +167,12 @@ const ORDER: readonly Severity[] = ["fail", "warn", "info"];
 function print(node: string, findings: readonly Finding[]): void {
   for (const severity of ORDER) {
     for (const { check, what, why, fix } of findings.filter((finding) => finding.severity === severity))
-      console.log(`${severity.toUpperCase()} ${check}: ${what}\n  why: ${why}\n  fix: ${fix}`);
+      printText(
+        [`${severity.toUpperCase()} ${check}: ${what}`, `  why: ${why}`, `  fix: ${fix}`]
+          .map(cutControlCharacters)
+          .join("\n"),
+      );
   }
   const count = (severity: Severity): number => findings.filter((finding) => finding.severity === severity).length;
-  console.log(
-    `${node}: ${count("fail")} failed, ${count("warn")} weak, ${count("info")} listed, ${count("fine")} fine`,
-  );
+  printText(`${node}: ${count("fail")} failed, ${count("warn")} weak, ${count("info")} listed, ${count("fine")} fine`);
 }

@@ -7,6 +7,7 @@ import { tearDown } from "../apply/teardown.ts";
 import { openEngine } from "../docker/engine.ts";
 import { chooseSecretDirectory } from "../host/memory-directory.ts";
 import { lockNode } from "../node-lock.ts";
+import { printText } from "./terminal.ts";
 
 /** What to take down. */
 export interface DownRequest {
@@ -39,7 +40,7 @@ export async function takeDown(request: DownRequest): Promise<number> {
     const { containers, network } = await tearDown(engine, request.node);
     await removeState(request);
     const what = containers.length === 0 ? "nothing was running" : `removed ${containers.length} containers`;
-    console.log(`${request.node}: ${what}${network ? " and the network" : ""}; its volumes are kept`);
+    printText(`${request.node}: ${what}${network ? " and the network" : ""}; its volumes are kept`);
     return 0;
   } finally {
     engine.close();

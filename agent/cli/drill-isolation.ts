@@ -13,6 +13,8 @@ import { describeProvider } from "./agent.ts";
 import { type Probe, probeAll, probeAllowed, probeListener } from "./drill-probes.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 import { readRepository } from "./lint-read.ts";
+import { printDocument, printText } from "./terminal.ts";
+import { cutControlCharacters } from "../report/public-text.ts";
 
 /** The options of `orca drill isolation`. */
 export interface DrillOptions {
@@ -83,15 +85,15 @@ async function probeSecrets(provider: SecretProvider | undefined, paths: readonl
 
 function print(record: { realm: string; node: string; probes: readonly Probe[] }, file: string, json: boolean): void {
   if (json) {
-    console.log(JSON.stringify(record, undefined, 2));
+    printDocument(record);
     return;
   }
   const count = (result: Probe["result"]): number => record.probes.filter((probe) => probe.result === result).length;
   for (const { what, result, detail } of record.probes)
-    if (result !== "held") console.log(`${result}: ${what}: ${detail}`);
+    if (result !== "held") printText(cutControlCharacters(`${result}: ${what}: ${detail}`));
   const counts = `${count("held")} held, ${count("broken")} broken, ${count("unguarded")} unguarded, ${count("unknown")} not tried`;
   const calls = `${count("allowed")} allowed and reachable, ${count("missed")} allowed and not reachable`;
-  console.log(`${record.node} (${record.realm}): ${counts}; ${calls}; ${file}`);
+  printText(`${record.node} (${record.realm}): ${counts}; ${calls}; ${file}`);
   if (count("unguarded") > 0)
-    console.log("unguarded: no firewall stands between; load host-config/firewall/ on both sides, see `orca doctor`");
+    printText("unguarded: no firewall stands between; load host-config/firewall/ on both sides, see `orca doctor`");
 }

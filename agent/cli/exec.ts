@@ -7,7 +7,7 @@ import type { Duplex } from "node:stream";
 import { encodeFrame, EXEC_PROTOCOL, type ExecStart, FRAME, type Frame, FrameReader } from "../../shared/frames.ts";
 import { AgentClient, type ClientOptions, describeRefusal, unreachable } from "./client.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
-import { endQuietlyOnClosedOutput } from "./terminal.ts";
+import { endQuietlyOnClosedOutput, openSink, type OutputSink } from "./terminal.ts";
 
 /** The options of `orca exec`. */
 export interface ExecOptions extends ClientOptions {
@@ -59,7 +59,10 @@ function attach(stream: Duplex, head: Buffer, how: { tty: boolean; stdin: boolea
   if (raw) process.stdin.setRawMode(true);
   if (how.tty && process.stdout.isTTY) process.stdout.on("resize", resize);
   if (how.stdin) forwardInput(stream);
-  return readFrames(stream, head).finally(() => {
+  // Whoever gives the command the terminal means it to be steered; else it gets to a terminal only what can be read.
+  const sinks = { stdout: openSink(process.stdout, how.tty), stderr: openSink(process.stderr, how.tty) };
+  return readFrames(stream, head, sinks).finally(() => {
+    for (const sink of Object.values(sinks)) sink.end();
     process.stdout.off("resize", resize);
     if (raw) process.stdin.setRawMode(false);
     process.stdin.destroy();
@@ -77,13 +80,18 @@ function forwardInput(stream: Duplex): void {
   process.stdin.once("end", () => stream.write(encodeFrame(FRAME.end, "")));
 }
 
-function readFrames(stream: Duplex, head: Buffer): Promise<number> {
+interface Sinks {
+  stdout: OutputSink;
+  stderr: OutputSink;
+}
+
+function readFrames(stream: Duplex, head: Buffer, sinks: Sinks): Promise<number> {
   const frames = new FrameReader();
   return new Promise((resolve, reject) => {
     const hear = (chunk: Buffer): void => {
       try {
         for (const frame of frames.push(chunk)) {
-          const code = takeFrame(frame, stream);
+          const code = takeFrame(frame, stream, sinks);
           if (code !== undefined) resolve(code);
         }
       } catch (error) {
@@ -99,13 +107,13 @@ function readFrames(stream: Duplex, head: Buffer): Promise<number> {
 }
 
 /** The exit code where this frame holds it. */
-function takeFrame({ type, payload }: Frame, stream: Duplex): number | undefined {
+function takeFrame({ type, payload }: Frame, stream: Duplex, { stdout, stderr }: Sinks): number | undefined {
   if (type === FRAME.exit) return (JSON.parse(payload.toString("utf8")) as { code: number }).code;
   if (type === FRAME.error)
     throw new CommandError((JSON.parse(payload.toString("utf8")) as { message: string }).message);
-  const output = type === FRAME.stderr ? process.stderr : process.stdout;
-  if (output.write(payload)) return undefined;
+  const sink = type === FRAME.stderr ? stderr : stdout;
+  if (sink.write(payload)) return undefined;
   stream.pause();
-  output.once("drain", () => stream.resume());
+  sink.stream.once("drain", () => stream.resume());
   return undefined;
 }

@@ -9,7 +9,7 @@ import { FLEET_SCHEMA, type FleetDocument } from "../../shared/fleet-document.ts
 import { AgentClient, type ClientOptions, expectJson } from "./client.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 import { readRepository } from "./lint-read.ts";
-import { describeOutput } from "./terminal.ts";
+import { describeOutput, printDocument, printText } from "./terminal.ts";
 
 /** The options of `orca fleet plan`. */
 export interface FleetPlanOptions extends ClientOptions {
@@ -31,8 +31,8 @@ export async function fleetPlan(directory: string, options: FleetPlanOptions): P
   const known = await readTimes(options);
   const { startSlots: slots, slotMs } = DEFAULT_PLAN_SETTINGS;
   const plan = planColdStart(services, { known, defaultMs, slots, slotMs });
-  const text = options.json === true ? `${JSON.stringify({ realm, ...plan }, undefined, 2)}\n` : print(realm, plan);
-  process.stdout.write(text);
+  if (options.json === true) printDocument({ realm, ...plan });
+  else printText(print(realm, plan));
   return EXIT.ok;
 }
 

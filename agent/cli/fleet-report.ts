@@ -4,7 +4,7 @@ import { printColdStart } from "../report/cold-start-text.ts";
 import { COLD_START_SCHEMA, type ColdStartDocument, isWhole } from "../../shared/cold-start.ts";
 import { AgentClient, type ClientOptions, expectJson } from "./client.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
-import { describeOutput } from "./terminal.ts";
+import { describeOutput, printDocument, printText } from "./terminal.ts";
 
 /** The options of `orca fleet report`. */
 export interface FleetReportOptions extends ClientOptions {
@@ -22,9 +22,8 @@ export async function fleetReport(options: FleetReportOptions): Promise<number> 
     );
   const { reports } = document;
   const whole = document as ColdStartDocument;
-  process.stdout.write(
-    options.json === true ? `${JSON.stringify(whole, undefined, 2)}\n` : printColdStart(whole, describeOutput()),
-  );
+  if (options.json === true) printDocument(whole);
+  else printText(printColdStart(whole, describeOutput()));
   const [newest] = reports;
   if (newest === undefined) return EXIT.failed;
   return isWhole(newest) ? EXIT.ok : EXIT.notHealthy;

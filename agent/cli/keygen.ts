@@ -1,6 +1,7 @@
 // `orca keygen`: this node's identity, made where it is missing. Prints the line for fleet.toml; the key itself is never shown.
 
 import { loadIdentity, makeIdentity } from "../gossip/identity.ts";
+import { printText } from "./terminal.ts";
 
 /** The options of `orca keygen`. */
 export interface KeygenOptions {
@@ -10,6 +11,6 @@ export interface KeygenOptions {
 /** Runs `orca keygen`. A key that is there is kept: another one would cut the node off until fleet.toml has it. */
 export async function keygen({ identity: file }: KeygenOptions): Promise<number> {
   const { publicKey } = (await loadIdentity(file)) ?? (await makeIdentity(file));
-  process.stdout.write(`public_key = "${publicKey}"\n`);
+  printText(`public_key = "${publicKey}"`);
   return 0;
 }

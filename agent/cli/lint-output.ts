@@ -1,6 +1,7 @@
 // What lint prints: text for people, JSON for programs, workflow commands for GitHub and Gitea Actions. Pure.
 
 import { addTo } from "../desired/checks/repository-view.ts";
+import { showControls } from "../report/public-text.ts";
 import { compareProblems, compareText, describeFault, describeProblem, type Problem } from "../../shared/problem.ts";
 
 /** The forms of output. */
@@ -95,13 +96,4 @@ function escapeData(text: string): string {
 
 function escapeProperty(text: string): string {
   return escapeData(text).replaceAll(":", "%3A").replaceAll(",", "%2C");
-}
-
-/** A file's name or key may hold characters that move a terminal's cursor or turn its text round: they are shown instead. */
-function showControls(line: string): string {
-  return line.replaceAll(
-    // eslint-disable-next-line no-control-regex -- control characters are what is looked for
-    /[\u0000-\u001F\u007F-\u009F\u200E\u200F\u2028-\u202E\u2066-\u2069]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
 }

@@ -12,6 +12,7 @@ import { locateFindings } from "../../shared/parse-toml.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 import { countProblems, describeReport, type LintFormat, type LintReport } from "./lint-output.ts";
 import { readRepository } from "./lint-read.ts";
+import { printJsonText, printText } from "./terminal.ts";
 
 /** The options of `orca lint`. */
 export interface LintOptions {
@@ -30,7 +31,9 @@ export async function lint(directory: string, options: LintOptions): Promise<num
   const report = await checkView(view, options);
   // GitHub looks files up from the workspace, which is where the command runs; people think from what they typed.
   const locate = (file: string): string => relative(process.cwd(), join(layout.root, file.slice(layout.shown.length)));
-  console.log(describeReport(report, options.format, locate));
+  const text = describeReport(report, options.format, locate);
+  if (options.format === "json") printJsonText(text);
+  else printText(text);
   return countProblems(report.problems).errors === 0 ? EXIT.ok : EXIT.failed;
 }
 

@@ -5,7 +5,7 @@ import type { Response } from "got";
 import { FRAME, FRAMES_TYPE, type Frame, FrameReader } from "../../shared/frames.ts";
 import { AgentClient, type ClientOptions, describeRefusal, loadGot, socketUrl, unreachable } from "./client.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
-import { endQuietlyOnClosedOutput } from "./terminal.ts";
+import { endQuietlyOnClosedOutput, openSink, type OutputSink } from "./terminal.ts";
 
 /** The options of `orca logs`. */
 export interface LogsOptions extends ClientOptions {
@@ -32,6 +32,7 @@ export async function showLogs(service: string, options: LogsOptions): Promise<n
     timeout: { connect: CONNECT_MS },
   });
   let response: Response | undefined;
+  const sinks = openSinks();
   stream.once("response", (answer: Response) => {
     response = answer;
   });
@@ -41,23 +42,35 @@ export async function showLogs(service: string, options: LogsOptions): Promise<n
     // As fast as whoever reads us, and no faster: what waits, waits with the agent.
     for await (const chunk of stream as AsyncIterable<Buffer>) {
       if ((response?.statusCode ?? 0) >= 300) refusal += chunk.toString("utf8");
-      else for (const frame of frames.push(chunk)) await printFrame(frame);
+      else for (const frame of frames.push(chunk)) await printFrame(frame, sinks);
     }
   } catch (error) {
     if (error instanceof CommandError) throw error;
     if (response === undefined) throw unreachable(socket, error);
     throw new CommandError(`the agent ended the connection: ${(error as Error).message}`, EXIT.unreachable);
+  } finally {
+    for (const sink of Object.values(sinks)) sink.end();
   }
   if (response !== undefined && response.statusCode >= 300)
     throw new CommandError(describeRefusal(refusal, response.statusCode));
   return EXIT.ok;
 }
 
-async function printFrame({ type, payload }: Frame): Promise<void> {
+interface Sinks {
+  stdout: OutputSink;
+  stderr: OutputSink;
+}
+
+/** What a container prints is its own: a terminal is not to obey it. */
+function openSinks(): Sinks {
+  return { stdout: openSink(process.stdout), stderr: openSink(process.stderr) };
+}
+
+async function printFrame({ type, payload }: Frame, { stdout, stderr }: Sinks): Promise<void> {
   if (type === FRAME.error) {
     const { message } = JSON.parse(payload.toString("utf8")) as { message: string };
     throw new CommandError(message);
   }
-  const output = type === FRAME.stderr ? process.stderr : process.stdout;
-  if (!output.write(payload)) await new Promise((resolve) => output.once("drain", resolve));
+  const sink = type === FRAME.stderr ? stderr : stdout;
+  if (!sink.write(payload)) await new Promise((resolve) => sink.stream.once("drain", resolve));
 }

@@ -10,6 +10,7 @@ import { buildStrictPolicy, type Policy } from "../../shared/policy.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 import { compareFleet, compareNodes, type Comparison } from "./plan-compare.ts";
 import { type ComparisonReport, describeComparison, type PlanFormat } from "./plan-output.ts";
+import { printJsonText, printText } from "./terminal.ts";
 
 /** The options of `orca plan --against`. */
 export interface PlanAgainstOptions {
@@ -47,7 +48,9 @@ export async function planAgainst(directory: string, options: PlanAgainstOptions
   const fleet = options.node === undefined ? compareFleet(comparison) : [];
   const nodes = options.node === undefined ? new Set([...before.nodes.keys(), ...after.nodes.keys()]).size : 1;
   const report = { against: options.against, sha: against.sha, nodes, fleet, changes };
-  console.log(describeComparison(report, options.format).trimEnd());
+  const text = describeComparison(report, options.format);
+  if (options.format === "json") printJsonText(text);
+  else printText(text.trimEnd());
   return chooseExit(report);
 }
 

@@ -5,7 +5,7 @@ import type { Operation, Step } from "../../shared/step.ts";
 import { cutControlCharacters } from "../report/public-text.ts";
 import { AgentClient, type ClientOptions, expectJson } from "./client.ts";
 import { EXIT } from "./exit-codes.ts";
-import { endQuietlyOnClosedOutput } from "./terminal.ts";
+import { endQuietlyOnClosedOutput, printJsonText, printText } from "./terminal.ts";
 
 /** The options of `orca plan` without a directory. */
 export interface PlanAgentOptions extends ClientOptions {
@@ -17,7 +17,8 @@ export async function planAgent(options: PlanAgentOptions): Promise<number> {
   endQuietlyOnClosedOutput();
   const answer = await new AgentClient(options).readTrusted("/v1/plan");
   const preview = expectJson<PlanPreview>(answer);
-  process.stdout.write(options.json === true ? answer.body : printPreview(preview));
+  if (options.json === true) printJsonText(answer.body);
+  else printText(printPreview(preview));
   const count = preview.operations.length + (preview.held?.operations.length ?? 0);
   return count === 0 ? EXIT.ok : EXIT.changes;
 }

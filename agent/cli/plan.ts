@@ -25,6 +25,8 @@ import { CommandError, EXIT } from "./exit-codes.ts";
 import type { PlanFormat } from "./plan-output.ts";
 import { choosePlaces } from "./places.ts";
 import { listWaves } from "./up-progress.ts";
+import { printDocument, printText } from "./terminal.ts";
+import { cutControlCharacters } from "../report/public-text.ts";
 
 /** The options of `orca plan` as commander hands them over. */
 export interface PlanOptions {
@@ -66,8 +68,7 @@ export async function plan(directory: string | undefined, options: PlanOptions):
   const desired = await buildNodeState(resolve(directory), node, options);
   const changes = await compareWithEngine(desired, options);
   const count = changes.filter((change) => change.action !== "none").length;
-  if (options.json === true)
-    console.log(JSON.stringify({ version: 1, node, revision: desired.revision, changes }, undefined, 2));
+  if (options.json === true) printDocument({ version: 1, node, revision: desired.revision, changes });
   else printChanges(desired, changes);
   if (changes.some((change) => change.action === "blocked")) return EXIT.failed;
   return count === 0 ? EXIT.ok : EXIT.changes;
@@ -160,19 +161,21 @@ function printChanges(desired: DesiredState, changes: readonly ServiceChange[]):
   const totalBytes = [...desired.services.values()]
     .filter((service) => service.running)
     .reduce((sum, service) => sum + service.caps.memoryBytes, 0);
-  console.log(`node ${desired.node} at ${desired.revision}: caps of ${describeSize(totalBytes)} in all`);
+  printText(`node ${desired.node} at ${desired.revision}: caps of ${describeSize(totalBytes)} in all`);
   const width = Math.max(8, ...changes.map((change) => change.service.length));
   for (const { service, action, reasons } of changes) {
     if (action === "none" && reasons.length === 0) continue;
-    console.log(`  ${SIGNS[action]} ${service.padEnd(width)}  ${action.padEnd(8)}  ${reasons.join("; ")}`);
+    printText(
+      cutControlCharacters(`  ${SIGNS[action]} ${service.padEnd(width)}  ${action.padEnd(8)}  ${reasons.join("; ")}`),
+    );
   }
   const same = changes.filter((change) => change.action === "none").length;
-  if (same > 0) console.log(`  = ${same} ${same === 1 ? "service stays" : "services stay"} as they are`);
+  if (same > 0) printText(`  = ${same} ${same === 1 ? "service stays" : "services stay"} as they are`);
   const starting = new Set(
     changes.filter((change) => ["create", "recreate", "start"].includes(change.action)).map((change) => change.service),
   );
   for (const [index, wave] of listWaves(desired).entries()) {
     const names = wave.filter((name) => starting.has(name));
-    if (names.length > 0) console.log(`  starts in wave ${index + 1}: ${names.join(", ")}`);
+    if (names.length > 0) printText(`  starts in wave ${index + 1}: ${names.join(", ")}`);
   }
 }

@@ -13,7 +13,8 @@ export function run<T extends unknown[]>(
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       // In the journal, which knows that it is orca's, this is an error and no information.
-      console.error(isJournal("stderr") ? `<3>${message}` : `orca: ${message}`);
+      const { printFault } = await import("./terminal.ts");
+      printFault(isJournal("stderr") ? `<3>${message}` : `orca: ${message}`);
       process.exitCode = error instanceof CommandError ? error.exitCode : EXIT.failed;
     }
   };

@@ -7,6 +7,7 @@ import { fleetSchema } from "../../shared/fleet.ts";
 import { manifestSchema } from "../../shared/manifest.ts";
 import { policySchema } from "../../shared/policy.ts";
 import { EXIT } from "./exit-codes.ts";
+import { printDocument } from "./terminal.ts";
 
 const SCHEMAS = {
   manifest: manifestSchema,
@@ -20,7 +21,7 @@ export type SchemaName = keyof typeof SCHEMAS;
 
 /** Prints the schema of one kind of file. */
 export async function printSchema(name: SchemaName): Promise<number> {
-  console.log(JSON.stringify(buildJsonSchema(name), null, 2));
+  printDocument(buildJsonSchema(name));
   return EXIT.ok;
 }
 

@@ -22,7 +22,7 @@ import { agentConfigSchema } from "../../shared/agent-config.ts";
 import { compareText } from "../../shared/problem.ts";
 import { secretPath } from "../../shared/schema-leaf.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
-import { ask, askHidden } from "./terminal.ts";
+import { ask, askHidden, printText } from "./terminal.ts";
 
 /** The options of `orca secrets` as commander hands them over. */
 export interface SecretsOptions {
@@ -37,7 +37,7 @@ const LONGEST_BYTES = 1024 ** 2;
 /** Prints the paths in the file, one a line. */
 export async function listSecrets(options: SecretsOptions): Promise<number> {
   const table = await readSecretTable(await findPlace(options));
-  for (const path of [...table.keys()].toSorted(compareText)) console.log(path);
+  for (const path of [...table.keys()].toSorted(compareText)) printText(path);
   return EXIT.ok;
 }
 
@@ -54,7 +54,7 @@ export async function setSecret(path: string, options: SecretsOptions): Promise<
     isNew = !table.has(path);
     return new Map([...table, [path, value]]);
   });
-  console.log(`${path} ${isNew ? "added to" : "changed in"} ${place.file}`);
+  printText(`${path} ${isNew ? "added to" : "changed in"} ${place.file}`);
   return EXIT.ok;
 }
 
@@ -69,11 +69,11 @@ export async function editSecrets(options: SecretsOptions): Promise<number> {
     const file = join(directory, `${randomBytes(4).toString("hex")}.toml`);
     await writeFile(file, before.size === 0 ? TEMPLATE : describeSecrets(before), { mode: 0o600, flag: "wx" });
     const after = await editUntilValid(file, run);
-    if (describeSecrets(after) === describeSecrets(before)) console.log("nothing was changed");
+    if (describeSecrets(after) === describeSecrets(before)) printText("nothing was changed");
     else {
       // What somebody else has changed in the meantime stays.
       await changeSecretTable(place, (now) => applyDifference(now, before, after));
-      console.log(`${place.file} written: ${describeDifference(before, after)}`);
+      printText(`${place.file} written: ${describeDifference(before, after)}`);
     }
     return EXIT.ok;
   });

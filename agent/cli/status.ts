@@ -3,12 +3,13 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { printFleet } from "../report/fleet-text.ts";
+import { cutControlCharacters, printJson } from "../report/public-text.ts";
 import { printStatus } from "../report/status-text.ts";
 import { FLEET_SCHEMA, type FleetDocument } from "../../shared/fleet-document.ts";
 import { STATUS_SCHEMA, type StatusDocument } from "../../shared/status-document.ts";
 import { AgentClient, type ClientOptions, expectJson } from "./client.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
-import { describeOutput, endQuietlyOnClosedOutput } from "./terminal.ts";
+import { describeOutput, endQuietlyOnClosedOutput, printPainted } from "./terminal.ts";
 
 /** The options of `orca status`. */
 export interface StatusOptions extends ClientOptions {
@@ -27,7 +28,7 @@ export async function showStatus(options: StatusOptions): Promise<number> {
   if (options.watch === true) return watch(client, options);
   if (options.fleet === true) return showFleet(client, options);
   const status = await readStatus(client);
-  process.stdout.write(print(status, options));
+  printPainted(print(status, options));
   // What Git wants is not in force: a script that waits for its commit must see that.
   const isHeld = (status.source?.holds ?? []).length > 0;
   return status.healthy && !isHeld ? EXIT.ok : EXIT.notHealthy;
@@ -36,7 +37,7 @@ export async function showStatus(options: StatusOptions): Promise<number> {
 /** Shows every node as the agent of this one sees it. */
 async function showFleet(client: AgentClient, options: StatusOptions): Promise<number> {
   const fleet = await readFleet(client);
-  process.stdout.write(printOneFleet(fleet, options));
+  printPainted(printOneFleet(fleet, options));
   return fleet.healthy ? EXIT.ok : EXIT.notHealthy;
 }
 
@@ -47,7 +48,7 @@ async function readFleet(client: AgentClient): Promise<FleetDocument> {
 }
 
 function printOneFleet(fleet: FleetDocument, options: StatusOptions): string {
-  return options.json === true ? `${JSON.stringify(fleet, undefined, 2)}\n` : printFleet(fleet, describeOutput());
+  return options.json === true ? `${printJson(fleet, 2)}\n` : printFleet(fleet, describeOutput());
 }
 
 async function readStatus(client: AgentClient): Promise<StatusDocument> {
@@ -61,7 +62,7 @@ async function readStatus(client: AgentClient): Promise<StatusDocument> {
 }
 
 function print(status: StatusDocument, options: StatusOptions): string {
-  return options.json === true ? `${JSON.stringify(status, undefined, 2)}\n` : printStatus(status, describeOutput());
+  return options.json === true ? `${printJson(status, 2)}\n` : printStatus(status, describeOutput());
 }
 
 /** On a terminal the screen is drawn anew; elsewhere a table is printed whenever a service has changed. */
@@ -69,8 +70,8 @@ async function watch(client: AgentClient, options: StatusOptions): Promise<never
   let shown = "";
   for (;;) {
     const { text, key } = await look(client, options);
-    if (process.stdout.isTTY) process.stdout.write(`${CLEAR}${text}`);
-    else if (key !== shown) process.stdout.write(`${text}\n`);
+    if (process.stdout.isTTY) printPainted(`${CLEAR}${text}`);
+    else if (key !== shown) printPainted(`${text}\n`);
     shown = key;
     await sleep(WATCH_EVERY_MS);
   }
@@ -90,7 +91,7 @@ async function look(client: AgentClient, options: StatusOptions): Promise<{ text
   } catch (error) {
     // An agent that restarts is back in a moment: whoever watches wants to see that too.
     const message = error instanceof Error ? error.message : String(error);
-    return { text: `orca: ${message}\n`, key: message };
+    return { text: `orca: ${cutControlCharacters(message)}\n`, key: message };
   }
 }
 

@@ -8,6 +8,7 @@ import { nameNote } from "../report/public-text.ts";
 import type { DesiredState } from "../../shared/desired-state.ts";
 import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
 import type { ServiceState, ServiceView } from "../../shared/status.ts";
+import { cutControlCharacters } from "../report/public-text.ts";
 
 type Colour = "green" | "red" | "yellow" | "gray" | "cyan";
 
@@ -130,13 +131,14 @@ export class UpProgress {
   #line(subject: string, word: string, detail: string, colour: Colour): void {
     this.#clearLive();
     const time = new Date().toISOString().slice(11, 19);
-    this.#output.write(`${time} ${subject.padEnd(22)} ${this.#paint(word.padEnd(10), colour)} ${detail}\n`);
+    const [what, how, why] = [subject.padEnd(22), word.padEnd(10), detail].map(cutControlCharacters);
+    this.#output.write(`${time} ${what} ${this.#paint(how ?? "", colour)} ${why}\n`);
   }
 
   #showLive(pulls: readonly string[]): void {
     if (this.#output.isTTY !== true) return;
     this.#clearLive();
-    this.#live = pulls.join("   ").slice(0, (this.#output.columns ?? 80) - 1);
+    this.#live = cutControlCharacters(pulls.join("   ")).slice(0, (this.#output.columns ?? 80) - 1);
     if (this.#live !== "") this.#output.write(this.#live);
   }
 

@@ -4,7 +4,7 @@ import { printWhy } from "../report/why-text.ts";
 import type { WhyDocument } from "../../shared/why-document.ts";
 import { AgentClient, type ClientOptions, expectJson } from "./client.ts";
 import { EXIT } from "./exit-codes.ts";
-import { describeOutput, endQuietlyOnClosedOutput } from "./terminal.ts";
+import { describeOutput, endQuietlyOnClosedOutput, printJsonText, printPainted } from "./terminal.ts";
 
 /** The options of `orca why`. */
 export interface WhyOptions extends ClientOptions {
@@ -17,6 +17,7 @@ export async function showWhy(service: string, options: WhyOptions): Promise<num
   const client = new AgentClient(options);
   const answer = await client.read(`/v1/why/${encodeURIComponent(service)}`, "application/json");
   const why = expectJson<WhyDocument>(answer);
-  process.stdout.write(options.json === true ? answer.body : printWhy(why, describeOutput()));
+  if (options.json === true) printJsonText(answer.body);
+  else printPainted(printWhy(why, describeOutput()));
   return EXIT.ok;
 }

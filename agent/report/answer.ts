@@ -2,6 +2,8 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 
+import { cleanLines, printJson } from "./public-text.ts";
+
 /** One answer. */
 export interface Answer {
   status: number;
@@ -28,14 +30,15 @@ const SECURITY_HEADERS: Readonly<Record<string, string>> = {
   "x-frame-options": "DENY",
 };
 
-/** Plain text. */
+/** Plain text; `curl` shows it on a terminal, which must not obey it. */
 export function answerText(status: number, text: string): Answer {
-  return { status, type: "text/plain; charset=utf-8", body: text.endsWith("\n") ? text : `${text}\n` };
+  const body = cleanLines(text.endsWith("\n") ? text : `${text}\n`);
+  return { status, type: "text/plain; charset=utf-8", body };
 }
 
 /** JSON, laid out for people too. */
 export function answerJson(status: number, value: unknown): Answer {
-  return { status, type: "application/json; charset=utf-8", body: `${JSON.stringify(value, undefined, 2)}\n` };
+  return { status, type: "application/json; charset=utf-8", body: `${printJson(value, 2)}\n` };
 }
 
 /** Something went wrong, in words, in the form the caller reads. */

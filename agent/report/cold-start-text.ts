@@ -28,8 +28,14 @@ const SERVICE_COLUMNS = [
 export function printColdStart({ reports, node }: ColdStartDocument, options: TextOptions): string {
   const width = Math.max(NARROWEST, options.width);
   const [report, ...older] = reports;
-  if (report === undefined) return `${node} has seen no cold start yet\n`;
-  const lines = [...printHead(report), "", ...printPath(report, width), "", ...printServices(report, width)];
+  if (report === undefined) return `${cutControlCharacters(node)} has seen no cold start yet\n`;
+  const lines = [
+    ...printHead(report).map(cutControlCharacters),
+    "",
+    ...printPath(report, width),
+    "",
+    ...printServices(report, width),
+  ];
   const facts = listFacts(report);
   if (facts.length > 0) lines.push("", ...facts.map(cutControlCharacters));
   if (older.length > 0) lines.push("", `${older.length} older: --json, or /v1/cold-start`);

@@ -33,12 +33,13 @@ export function printFleet(fleet: FleetDocument, options: TextOptions): string {
   const width = Math.max(NARROWEST, options.width);
   const { nodes, node, realm } = fleet;
   const head = `${nodes.length} node${nodes.length === 1 ? "" : "s"} of ${realm ?? "no realm"}, as ${node} sees them`;
-  const lines = [head, "", ...printNodes(fleet, { ...options, width })];
+  const lines = [cutControlCharacters(head), "", ...printNodes(fleet, { ...options, width })];
   const troubled = nodes.flatMap((one) =>
     one.services.filter(({ state }) => !QUIET.has(state)).map((service) => [one.node, service] as const),
   );
   if (troubled.length > 0) lines.push("", ...printTroubled(troubled, width));
-  for (const ring of fleet.rings) lines.push("", `they wait for each other: ${[...ring, ring[0]].join(" → ")}`);
+  for (const ring of fleet.rings)
+    lines.push("", cutControlCharacters(`they wait for each other: ${[...ring, ring[0]].join(" → ")}`));
   const refused = Object.entries(fleet.refused).map(([reason, count]) => `refused ${count} ×: ${reason}`);
   const notes = [...fleet.notes, ...refused];
   if (notes.length > 0) lines.push("", "notes", ...notes.map((note) => `  ${cutControlCharacters(note)}`));
@@ -52,7 +53,7 @@ function printNodes({ nodes }: FleetDocument, { width, paint }: TextOptions): st
     one.heardSecondsAgo === null ? "never" : describeAge(one),
     shortRevision(one.revision),
     describeServices(one),
-    cutControlCharacters(one.unknown ?? ""),
+    one.unknown ?? "",
   ]);
   return layOutTable(NODE_COLUMNS, rows, {
     width,
@@ -80,7 +81,7 @@ function printTroubled(troubled: readonly (readonly [string, FleetServiceDocumen
   const rows = troubled.map(([node, { name, state, why, waitingFor }]) => [
     `${node}/${name}`,
     state,
-    cutControlCharacters((why ?? waitingFor.join(", ")).replace(/^waiting for /, "")),
+    (why ?? waitingFor.join(", ")).replace(/^waiting for /, ""),
   ]);
   return layOutTable(SERVICE_COLUMNS, rows, { width });
 }

@@ -5,6 +5,7 @@ import type { ServerResponse } from "node:http";
 
 import type { CancelTimer, Clock } from "../host/clock.ts";
 import { beginStream } from "./answer.ts";
+import { printJson } from "./public-text.ts";
 import type { StatusChange } from "./report-state.ts";
 import { toIso } from "./status-document.ts";
 
@@ -71,5 +72,5 @@ export class LiveEvents {
 
 /** JSON holds no line break, so one line of data is always enough. */
 function describeEvent(name: string, data: object): string {
-  return `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`;
+  return `event: ${name}\ndata: ${printJson(data)}\n\n`;
 }

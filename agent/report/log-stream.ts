@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { encodeFrame, FRAME, FRAMES_TYPE } from "../../shared/frames.ts";
 import { type ActParts, requireService } from "./acts.ts";
 import { answerError, beginStream, type Call, sendAnswer } from "./answer.ts";
+import { cleanLines, OutputCleaner } from "./public-text.ts";
 
 /** What is asked for. */
 export interface LogRequest {
@@ -39,10 +40,13 @@ export async function streamLogs(parts: ActParts, { call, service, request, resp
   // Before the first line there may be a long silence: the reader should know at once that it is connected.
   beginStream(response, framed ? FRAMES_TYPE : "text/plain; charset=utf-8");
   response.flushHeaders();
+  // Frames are for programs; plain text is what `curl` shows on a terminal.
+  const plain = { stdout: new OutputCleaner(), stderr: new OutputCleaner() };
   // The engine is read as fast as the reader takes it; one that does not take even what the engine gives at once is let go.
   const send = (chunk: Buffer, stream: "stdout" | "stderr"): Promise<unknown> | undefined => {
     if (response.writableLength > MOST_BEHIND_BYTES) abort.abort();
-    if (abort.signal.aborted || response.write(framed ? encodeFrame(FRAME[stream], chunk) : chunk)) return undefined;
+    if (abort.signal.aborted || response.write(framed ? encodeFrame(FRAME[stream], chunk) : plain[stream].push(chunk)))
+      return undefined;
     return once(response, "drain", { signal: abort.signal }).catch(() => undefined);
   };
   try {
@@ -52,11 +56,11 @@ export async function streamLogs(parts: ActParts, { call, service, request, resp
   } catch (error) {
     endWith(response, framed, error instanceof Error ? error.message : String(error));
   }
-  response.end();
+  response.end(framed ? undefined : `${plain.stdout.end()}${plain.stderr.end()}`);
 }
 
 function endWith(response: ServerResponse, framed: boolean, message: string): void {
-  response.write(framed ? encodeFrame(FRAME.error, { message }) : `orca: ${message}\n`);
+  response.write(framed ? encodeFrame(FRAME.error, { message }) : cleanLines(`orca: ${message}\n`));
 }
 
 function readTail(call: Call): { tail: number; follow: boolean } | undefined {

@@ -10,6 +10,7 @@ import { type Answer, answerError, answerJson, answerText, type Call, chooseForm
 import { printColdStart } from "./cold-start-text.ts";
 import { printFleet } from "./fleet-text.ts";
 import { answerPage } from "./page.ts";
+import { cleanLines } from "./public-text.ts";
 import { selectTroubled } from "./status-document.ts";
 import { DEFAULT_WIDTH, printStatus } from "./status-text.ts";
 import { printWhy } from "./why-text.ts";
@@ -64,7 +65,8 @@ async function answerSingle(view: ReadView, name: string): Promise<Answer | unde
       return answerReady(view.status());
     case "metrics": {
       await view.refresh();
-      return { status: 200, ...(await view.metrics()) };
+      const { type, body } = await view.metrics();
+      return { status: 200, type, body: cleanLines(body) };
     }
     default:
       return undefined;

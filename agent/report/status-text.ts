@@ -46,7 +46,9 @@ export function printStatus(status: StatusDocument, options: TextOptions): strin
   const width = Math.max(NARROWEST, options.width);
   const lines = [...printHeader(status, width), "", ...printServices(status, { ...options, width })];
   if (status.notes.length > 0) lines.push("", "notes", ...status.notes.map((note) => `  ${clean(note)}`));
-  const serviceNotes = status.services.flatMap(({ name, notes }) => notes.map((note) => `  ${name}: ${clean(note)}`));
+  const serviceNotes = status.services.flatMap(({ name, notes }) =>
+    notes.map((note) => `  ${clean(`${name}: ${note}`)}`),
+  );
   if (serviceNotes.length > 0) lines.push("", "notes on services", ...serviceNotes);
   lines.push(...printUnmanaged(status, width));
   return `${lines.join("\n")}\n`;
@@ -88,7 +90,7 @@ function printHeader(status: StatusDocument, width: number): string[] {
     `orca ${agent.version}, up ${describeDuration(agent.uptimeSeconds * 1_000)}`,
   ];
   const lines = wrapParts(parts.map(clean), width);
-  if (status.host !== null) lines.push(printHost(status.host), ...printDisks(status.host));
+  if (status.host !== null) lines.push(printHost(status.host), ...printDisks(status.host).map(clean));
   const counts = SERVICE_STATES.filter((state) => status.counts[state] > 0).map(
     (state) => `${status.counts[state]} ${state}`,
   );
@@ -149,7 +151,7 @@ function printServices(status: StatusDocument, options: TextOptions): string[] {
     String(service.restarts),
     describeMemory(service),
     shortRevision(service.revision ?? service.desiredRevision),
-    clean(describeSituation(service)),
+    describeSituation(service),
   ]);
   const { paint } = options;
   return layOutTable(COLUMNS, rows, {
@@ -180,7 +182,7 @@ function printUnmanaged({ unmanaged, node }: StatusDocument, width: number): str
   });
   const more = unmanaged.length - shown.length;
   return [
-    ...["", `${countOf(unmanaged.length, "container")} not managed by ${node}: listed, never touched`, ...shown],
+    ...["", clean(`${countOf(unmanaged.length, "container")} not managed by ${node}: listed, never touched`), ...shown],
     ...(more > 0 ? [`  and ${more} more: see --json`] : []),
   ];
 }

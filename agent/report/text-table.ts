@@ -1,4 +1,7 @@
-// Columns of text that fit a width. Pure; cells hold no colour. What is too long is cut with an ellipsis, never wrapped.
+// Columns of text that fit a width. Pure; cells hold no colour: what terminals obey is cut from them, then they are painted. What
+// is too long is cut with an ellipsis, never wrapped.
+
+import { cutControlCharacters } from "./public-text.ts";
 
 /** One column: its heading, how little of it is still useful, and whether it takes what is left of the width. */
 export interface Column {
@@ -23,13 +26,14 @@ function widthOf(text: string): number {
 
 /**
  * Lays out a table.
- * @param rows cells without colour; `paint` gives a cell its colour after it was cut
+ * @param given cells without colour; `paint` gives a cell its colour after it was cut
  */
 export function layOutTable(
   columns: readonly Column[],
-  rows: readonly (readonly string[])[],
+  given: readonly (readonly string[])[],
   options: { width: number; paint?: (text: string, row: number, column: number) => string },
 ): string[] {
+  const rows = given.map((cells) => cells.map(cutControlCharacters));
   const widths = fitWidths(columns, rows, options.width);
   const lay = (cells: readonly string[], paint: (text: string, column: number) => string): string =>
     columns

@@ -22,8 +22,9 @@ export function printWhy(why: WhyDocument, options: Pick<TextOptions, "paint">):
   const { service } = why;
   const age = describeDuration(Date.parse(why.at) - Date.parse(service.since));
   const state = options.paint?.(service.state, colourOf(service.state)) ?? service.state;
+  // Only the state is painted: all else is cleaned as it stands, also what a container has coloured itself.
+  const head = `${cutControlCharacters(`${service.name} on ${why.node} is `)}${state} for ${age}`;
   const lines = [
-    `${service.name} on ${why.node} is ${state} for ${age}`,
     `${INDENT}${service.reason}`,
     ...service.notes.map((note) => `${INDENT}note: ${note}`),
     ...printNext(why),
@@ -46,7 +47,7 @@ export function printWhy(why: WhyDocument, options: Pick<TextOptions, "paint">):
     ),
     ...printOutput(why),
   ];
-  return `${lines.map((line) => (line.includes("\u001b[") ? line : cutControlCharacters(line))).join("\n")}\n`;
+  return `${[head, ...lines.map(cutControlCharacters)].join("\n")}\n`;
 }
 
 function section(title: string, lines: readonly string[]): string[] {

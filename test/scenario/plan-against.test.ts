@@ -56,7 +56,10 @@ type Report = Omit<ComparisonReport, "nodes" | "changes"> & {
 async function run(against: string, choices: { format?: "text" | "markdown"; node?: string; at?: string } = {}) {
   const { format, node, at = root } = choices;
   let output = "";
-  const spy = vi.spyOn(console, "log").mockImplementation((text: string) => void (output += `${text}\n`));
+  const spy = vi.spyOn(process.stdout, "write").mockImplementation((text) => {
+    output += text.toString();
+    return true;
+  });
   try {
     const options = {
       docker: "/nowhere",

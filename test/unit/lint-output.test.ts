@@ -20,10 +20,13 @@ async function run(
   options: Partial<LintOptions> = {},
   below = "",
 ): Promise<{ code: number; output: string }> {
-  const lines: string[] = [];
-  vi.spyOn(console, "log").mockImplementation((text: string) => void lines.push(text));
+  let output = "";
+  vi.spyOn(process.stdout, "write").mockImplementation((text) => {
+    output += text.toString();
+    return true;
+  });
   const code = await withRepository(files, (directory) => lint(join(directory, below), { format: "text", ...options }));
-  return { code, output: lines.join("\n") };
+  return { code, output: output.trimEnd() };
 }
 
 const GOOD = { "manifests/vm-a/app.toml": service("", '[slo]\navailability = 99.5\n[secrets.env]\nA = "/prod/a"') };

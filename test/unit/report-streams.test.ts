@@ -92,7 +92,7 @@ describe("logs", () => {
     let taken = 0;
     const report = await start(
       reader(async (_id, { signal, onChunk }) => {
-        for (; taken < 200 && !signal.aborted; taken += 1) onChunk(Buffer.alloc(2 ** 20, 1), "stdout");
+        for (; taken < 200 && !signal.aborted; taken += 1) onChunk(Buffer.alloc(2 ** 20, "x"), "stdout");
       }),
     );
     const paused = new Promise<void>((resolve) => {
