@@ -31,6 +31,7 @@ import { buildExit, buildHealth, buildTurn, buildView, NOW_MS } from "../builder
 /** Clears the screen, names the window, writes the clipboard, uses C1, goes back in the line, turns the text round. */
 const EVIL =
   "\u001B[2J\u001B]0;pwned\u0007\u001B]52;c;cm0gLXJm\u0007\u009B31m\u0090q\u009C\rfake\u202Edorw\u2066x\u2069\u200F\u2028\u{E0041}\u0000\u007F";
+// eslint-disable-next-line no-control-regex -- the colours that are taken out
 const PAINT = /\u001B\[(?:31|32|33|36|90|39)m/g;
 const OBEYED =
   // eslint-disable-next-line no-control-regex -- these are the characters that must not be there
@@ -78,7 +79,7 @@ function buildState(): ReturnType<typeof beginState> {
   ];
   const foreign = [{ name: "other", image: "x:1", node: "vm9", service: "s", running: true, ports: ["80:80/tcp"] }];
   const health = { web: buildHealth({ status: "unhealthy", message: `sh ended with 1: ${EVIL}` }) };
-  const turn = buildTurn({ views, health, notes: ["a note of the node"], foreign: foreign as never });
+  const turn = buildTurn({ views, health, notes: ["a note of the node"], foreign });
   return reduceStatus(beginState(NOW_MS), { kind: "turn", atMs: NOW_MS, turn });
 }
 
@@ -298,7 +299,7 @@ describe("what the commands print", () => {
 describe("cleaning", () => {
   const hostile = fc.array(
     fc.oneof(
-      fc.constantFrom(...EVIL, "\u001B[1;31m", "\u009B0m", "\r\n", "\n", "\t", "é", "👩‍👩‍👧"),
+      fc.constantFrom(...Array.from(EVIL), "\u001B[1;31m", "\u009B0m", "\r\n", "\n", "\t", "é", "👩‍👩‍👧"),
       fc.string({ unit: "binary" }),
     ),
   );
