@@ -8,6 +8,7 @@ import type { Got, OptionsInit, Response } from "got";
 import { listAgentSockets } from "../host/agent-sockets.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
+import { printFault } from "./terminal.ts";
 
 /** What every command that talks to an agent understands. */
 export interface ClientOptions {
@@ -26,7 +27,7 @@ const DEFAULT_PLACES = {
   socket: "/run/orca/agent.sock",
   loopback: "http://127.0.0.1:7070",
   list: listAgentSockets,
-  say: (line: string): void => console.error(line),
+  say: printFault,
 };
 /** How long an agent may take to say its name. */
 const NAME_MS = 2_000;

@@ -290,6 +290,8 @@ describe("what the commands print", () => {
       "cli/terminal.ts",
       // Children that answer their parent, and never a person.
       "gossip/open.ts",
+      // The log, whose fields are clean when they come in.
+      "report/logger.ts",
       "secrets/read-child.ts",
       "sources/git-fetch.ts",
     ]);
