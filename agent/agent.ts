@@ -99,7 +99,7 @@ export class Agent {
   #loop: Promise<void> = Promise.resolve();
 
   constructor(options: AgentOptions) {
-    const { node, clock, emit, source } = options;
+    const { node, clock, emit, source, bootId = readBootId() } = options;
     this.#options = options;
     this.#queue = new TriggerQueue(clock);
     this.store = Store.open(options.stateDir, clock.nowMs());
@@ -122,7 +122,7 @@ export class Agent {
       node,
       clock,
       reader,
-      bootId: options.bootId ?? readBootId(),
+      bootId,
       isBusy: (service, container) => this.#executor.isBusy(service, container),
       onChange: (urgent) => this.#queue.fire("engine", urgent),
     });
@@ -149,6 +149,7 @@ export class Agent {
       fronts,
       store: this.store,
       clock,
+      bootId,
       emit,
       peers: this.#peers,
       coldStarts: this.coldStarts,

@@ -13,6 +13,7 @@ import { readHostFacts } from "./host/facts.ts";
 import type { FileStore } from "./host/file-store.ts";
 import type { Store } from "./host/store.ts";
 import type { Observer } from "./observed/observer.ts";
+import { followClock } from "./plan/clock-step.ts";
 import { selectFronts } from "./plan/front.ts";
 import { plan } from "./plan/plan.ts";
 import { applyRollbacks, carryWords } from "./plan/rollout.ts";
@@ -39,6 +40,8 @@ export interface ReconcilerParts {
   fronts: Pick<FrontPort, "told" | "look">;
   store: Store;
   clock: Clock;
+  /** The boot of the host: with it the monotonic clock begins anew. */
+  bootId: string;
   emit: Emit;
   peers: PeerPort;
   coldStarts: Pick<ColdStarts, "look" | "memory">;
@@ -84,7 +87,7 @@ export class Reconciler {
   preview(): PlanPreview | undefined {
     if (this.#world === undefined) return undefined;
     const observed = { ...this.#world.observed, outcomes: [] };
-    const world = { ...this.#world, observed, memory: this.#memory, nowMs: this.#parts.clock.nowMs() };
+    const world = { ...this.#world, observed, memory: this.#memory, nowMs: this.#nowMs };
     const later = world.desired.held?.desired;
     return previewPlan(world, later && { ...world, ...this.#chooseReleases(later) });
   }
@@ -94,8 +97,9 @@ export class Reconciler {
    * @returns how many milliseconds the next turn may wait
    */
   async turn(): Promise<number> {
-    const { builder, executor, monitor, clock, peers, settings, coldStarts } = this.#parts;
-    const startedMs = clock.nowMs();
+    const { builder, executor, monitor, peers, settings, coldStarts } = this.#parts;
+    this.#readClocks();
+    const startedMs = this.#nowMs;
     this.#takeRequests();
     if (builder.needsAdoption) this.#engine = await this.#readEngine(undefined, false);
     const built = await builder.build(this.#engine);
@@ -112,7 +116,7 @@ export class Reconciler {
       memory: this.#memory,
       peers: peers.read(desired),
       settings,
-      nowMs: clock.nowMs(),
+      nowMs: this.#nowMs,
     };
     const planned = plan(this.#world);
     builder.noteStandings(planned.standings);
@@ -120,7 +124,8 @@ export class Reconciler {
     this.#remember(planned, built);
     peers.tell(this.#world, planned, cold);
     const { engine } = observed;
-    monitor.watch(selectTargets(desired, engine), selectEndpoints(desired, engine, planned.memory.services));
+    const targets = selectTargets(desired, engine, { memory: planned.memory, nowMs: this.#world.nowMs });
+    monitor.watch(targets, selectEndpoints(desired, engine, planned.memory.services), this.#offsetMs);
     executor.cancel(planned.cancel);
     executor.begin(planned.operations, (hash) => desired.contents.get(hash) ?? store.findContent(hash));
     this.#report(planned, { startedMs, observed, desired, source: built.source });
@@ -132,10 +137,29 @@ export class Reconciler {
     return applyRollbacks(desired, this.#memory, (service, id) => store.findRelease(service, id));
   }
 
+  /**
+   * A turn counts by the monotonic clock and names its times by the wall clock as it stands at its begin: where that was set since
+   * the last turn, what is remembered moves with it.
+   */
+  #readClocks(): void {
+    const { clock, bootId } = this.#parts;
+    const offsetMs = clock.nowMs() - clock.monotonicMs();
+    this.#memory = followClock(this.#memory, { boot: bootId, offsetMs });
+  }
+
+  /** How far the wall clock stands before the monotonic one. */
+  get #offsetMs(): number {
+    return this.#memory.clock?.offsetMs ?? 0;
+  }
+
+  get #nowMs(): number {
+    return Math.round(this.#parts.clock.monotonicMs() + this.#offsetMs);
+  }
+
   #takeRequests(): void {
-    const { clock, builder, secrets } = this.#parts;
+    const { builder, secrets } = this.#parts;
     for (const request of this.#requests.splice(0)) {
-      this.#memory = applyRequest(this.#memory, request, clock.nowMs());
+      this.#memory = applyRequest(this.#memory, request, this.#nowMs);
       if (request.kind !== "sync") continue;
       builder.invalidate();
       secrets.refresh();
@@ -152,7 +176,7 @@ export class Reconciler {
       await this.#parts.delivery.verify();
     }
     // What is in flight is read before the engine: an operation that ends in between is planned around, never doubled.
-    const { operations, outcomes } = executor.takeStock();
+    const { operations, outcomes } = executor.takeStock(this.#offsetMs);
     this.#outcomes.push(...outcomes);
     this.#engine = await this.#readEngine(desired, resync);
     await fronts.look(selectFronts(desired, this.#engine), resync);
@@ -160,7 +184,7 @@ export class Reconciler {
       engine: this.#engine,
       operations,
       outcomes: this.#outcomes,
-      health: monitor.health,
+      health: monitor.readHealth(this.#offsetMs),
       endpoints: monitor.endpoints,
       files: new Map([...files.hashes, ...this.#parts.delivery.hashes]),
       hosts: files.hosts,
@@ -199,8 +223,8 @@ export class Reconciler {
   }
 
   #report(planned: Plan, turn: Pick<TurnSummary, "startedMs" | "observed" | "desired" | "source">): void {
-    const { emit, clock } = this.#parts;
-    const endedMs = clock.nowMs();
+    const { emit } = this.#parts;
+    const endedMs = this.#nowMs;
     for (const exit of planned.newExits) emit({ kind: "exited", atMs: endedMs, exit });
     for (const { service, revision } of planned.newReleases)
       emit({ kind: "settled", atMs: endedMs, service, revision });
@@ -219,7 +243,7 @@ export class Reconciler {
 
   /** Nothing was ever read here: nothing can be wanted, and nothing is touched. */
   #reportNothing(startedMs: number, { source }: BuiltState): number {
-    const { emit, clock } = this.#parts;
+    const { emit } = this.#parts;
     const notes = this.#engine.reachable ? [] : [`the engine does not answer: ${this.#engine.reason}`];
     const observed: ObservedState = {
       engine: this.#engine,
@@ -232,7 +256,7 @@ export class Reconciler {
       host: { dataMounted: undefined },
       fronts: new Map(),
     };
-    const endedMs = clock.nowMs();
+    const endedMs = this.#nowMs;
     const turn = { startedMs, endedMs, desired: undefined, observed, services: [], notes, source, pausedBy: undefined };
     emit({ kind: "turn", atMs: endedMs, turn });
     return TURN_DEADLINE_MS;
@@ -240,7 +264,7 @@ export class Reconciler {
 
   #nextDelayMs(planned: Plan, built: BuiltState): number {
     if (this.#parts.builder.isOutdated) return 0;
-    const nowMs = this.#parts.clock.nowMs();
+    const nowMs = this.#nowMs;
     const waits = [planned.nextMs, built.source.retryMs, built.nextMs].flatMap((at) =>
       at === undefined ? [] : [at - nowMs],
     );

@@ -52,8 +52,3 @@ export interface ToldFront {
   /** It was asked and did not answer, in words: nothing is known of its traffic. */
   silent?: string;
 }
-
-/** The name of one run of a front's container. */
-export function nameFrontRun(front: { id: string; startedMs: number | undefined }): string {
-  return `${front.id}@${front.startedMs ?? 0}`;
-}

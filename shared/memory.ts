@@ -39,6 +39,25 @@ interface FailureMemory {
   nextMs: number;
 }
 
+/**
+ * One run, which is one start of one container. What it has read and when it began are facts of this run alone: the next one
+ * begins with a record of its own.
+ */
+export interface RunMemory {
+  /** The container and the engine's time of its start (`nameRun`). */
+  name: string;
+  /** Counts the runs that were seen of this service. */
+  number: number;
+  /** When it began. Unlike the engine's word, this moves with the wall clock when that is set, so that its age stays true. */
+  begunMs: number;
+  /** Hash of the content that its processes have, by the target of each delivered file: read at its start, or told of since. */
+  files: Readonly<Record<string, string>>;
+  /** Content that it is being told of; how that ended is not known yet, so neither is what its processes have. */
+  telling?: Readonly<Record<string, string>>;
+  /** A file was lost under it and written anew: its processes see the old one until the next run. */
+  stale?: true;
+}
+
 /** What is remembered of one service. Optional keys are left out until they mean something. */
 export interface ServiceMemory {
   /** The intent these counters belong to: a newer one starts anew. */
@@ -51,10 +70,14 @@ export interface ServiceMemory {
   restarts: number;
   nextStartMs?: number;
   lastExit?: ExitRecord;
+  /** When that was, by the clock that durations are counted on: the engine's word only names the moment. */
+  exitMs?: number;
+  /** The newest run that was seen of it. */
+  run?: RunMemory;
   /** The container as it was last seen, and in which engine run it last ran. */
   seen?: { container: string; engineRun: string | undefined };
-  /** The run in which it was last seen healthy; `sinceMs` is there while it has stayed so. */
-  healthy?: { container: string; engineRun: string; sinceMs?: number };
+  /** The container that was last seen healthy, and in which engine run; `sinceMs` is there while that `run` of it has stayed so. */
+  healthy?: { container: string; engineRun: string; run?: string; sinceMs?: number };
   /** What the last measured start took until it was healthy, and of which run; a run that was only found running has no `ms`. */
   took?: { run: string; ms?: number };
   /** The container that the agent is stopping, so that its exit is no crash. */
@@ -70,7 +93,10 @@ export interface ServiceMemory {
   ungated?: string;
   failure?: FailureMemory;
   release?: ReleaseRecord;
-  /** How long a release that is not good yet has been tried, counted turn by turn: a clock that jumps adds nothing. */
+  /**
+   * How long a release that is not good yet has been tried, counted turn by turn: a clock that jumps adds nothing. It begins
+   * with the first run that has what the release delivers, so that ending the run before costs it nothing.
+   */
   rollout?: { fingerprint: string; engineRun: string; spentMs: number; seenMs: number };
   /** Set while an earlier release runs in place of what Git wants; `uid` where a person asked for it. */
   rolledBack?: { wanted: string; to: string; revision: string; reason: string; uid?: number };
@@ -80,10 +106,7 @@ export interface ServiceMemory {
   emptyBy?: { uid: number };
   /** A start that a person asked for and that has not begun. */
   startAsked?: { uid: number; ignoreRequires: boolean };
-  /**
-   * Content hash of each delivered file as the running container was last told of it. `stale` says that a file was lost
-   * under it and written anew: the container still sees the old one until its next start.
-   */
+  /** What versions before `run` remembered of the files that a run has; taken over when that run is seen again. */
   applied?: { container: string; files: Readonly<Record<string, string>>; stale?: true };
   /** A restart that a person asked for and that has not begun. */
   restartAsked?: { uid: number; atMs: number };
@@ -134,6 +157,11 @@ export interface NodeMemory {
   lanes?: Readonly<Record<string, { message: string; attempt: number; nextMs: number; about: string }>>;
   /** Paused services; `*` is the whole node. */
   pauses: Readonly<Record<string, { sinceMs: number; uid: number }>>;
+  /**
+   * How far the wall clock stood before the host's monotonic clock, and in which boot, when the times above were named: where
+   * it stands elsewhere now, it was set, and they move with it.
+   */
+  clock?: { boot: string; offsetMs: number };
 }
 
 /** The memory of an agent that has never run here. */

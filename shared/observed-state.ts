@@ -45,11 +45,15 @@ export interface ForeignContainer {
   node: string | undefined;
 }
 
-/** A service's health, as this agent's own probes see it. */
+/** The health of one run of a container, as this agent's own probes see it. */
 export interface HealthView {
+  /** The run that was probed: its container's `startedMs`. What is seen of one run says nothing of another. */
+  startedMs: number;
   status: "starting" | "healthy" | "unhealthy";
   /** Since when it has had this status, in milliseconds since the epoch. */
   sinceMs: number;
+  /** When the last probe ended, in milliseconds since the epoch; undefined before the first. */
+  probedMs: number | undefined;
   failures: number;
   /** What the last probe said, for people. */
   message: string;
@@ -85,7 +89,7 @@ export interface ObservedState {
   engine: ObservedEngine;
   operations: readonly OperationInFlight[];
   outcomes: readonly OperationOutcome[];
-  /** By container id. */
+  /** By container id; of which run each is, the view says: read it with `findHealth`. */
   health: ReadonlyMap<string, HealthView>;
   /** By URL; absent while not yet probed. */
   endpoints: ReadonlyMap<string, { healthy: boolean; message: string }>;
@@ -96,6 +100,27 @@ export interface ObservedState {
   host: HostFacts;
   /** Who gets each front's traffic, by its name; absent while that was not asked. */
   fronts: ReadonlyMap<string, ToldFront>;
+}
+
+/**
+ * One run: one start of one container. The engine's time of the start only names it; it is compared and never counted with.
+ */
+export function nameRun({ id, startedMs }: Pick<ObservedContainer, "id" | "startedMs">): string {
+  return `${id}@${startedMs ?? 0}`;
+}
+
+/** True while an operation ends a run of this container or begins one: which run is seen is not certain. */
+export function isBetweenRuns(operations: readonly OperationInFlight[], id: string): boolean {
+  return operations.some(({ changing }) => changing?.includes(id) === true);
+}
+
+/** The health of the run that is seen of a container; undefined where nobody has looked at this run yet. */
+export function findHealth(
+  { health, operations }: Pick<ObservedState, "health" | "operations">,
+  { id, startedMs }: Pick<ObservedContainer, "id" | "startedMs">,
+): HealthView | undefined {
+  const view = health.get(id);
+  return view === undefined || view.startedMs !== startedMs || isBetweenRuns(operations, id) ? undefined : view;
 }
 
 /**

@@ -130,6 +130,8 @@ export interface OperationInFlight {
   stage: Step["kind"];
   /** True when one of its steps starts a container: it holds a start slot. */
   starts: boolean;
+  /** Containers of which a step that was taken, or is under way, ends a run or begins one. */
+  changing?: readonly string[];
   sinceMs: number;
   /** Progress of a long step, such as a pull, for people. */
   progress: string | undefined;
@@ -144,6 +146,8 @@ export type FailureClass = "retry" | "infrastructure" | "artefact";
 /** How an operation ended. */
 export interface OperationOutcome {
   operation: Operation;
+  /** When its step that starts a container began; left out where it came to none. */
+  startBegunMs?: number;
   endedMs: number;
   result:
     | { kind: "done"; steps: number }

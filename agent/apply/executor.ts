@@ -27,7 +27,11 @@ const CLOSE_GRACE_MS = 2_000;
 interface Lane {
   operation: Operation;
   stage: Step["kind"];
+  /** When it began, and when its step that starts a container did, by the monotonic clock. */
   sinceMs: number;
+  startBegunMs: number | undefined;
+  /** Containers of which a step so far ends a run or begins one. */
+  changing: Set<string>;
   progress: string | undefined;
   reportedMs: number | undefined;
   abort: AbortController;
@@ -39,6 +43,7 @@ export class Executor {
   readonly #tools: Tools;
   readonly #options: ExecutorOptions;
   readonly #lanes = new Map<string, Lane>();
+  /** Their times are of the monotonic clock. */
   #outcomes: OperationOutcome[] = [];
   #closed = false;
 
@@ -55,7 +60,9 @@ export class Executor {
       const lane: Lane = {
         operation,
         stage: operation.steps[0]?.kind ?? "write-files",
-        sinceMs: this.#options.clock.nowMs(),
+        sinceMs: this.#options.clock.monotonicMs(),
+        startBegunMs: undefined,
+        changing: new Set(),
         progress: undefined,
         reportedMs: undefined,
         abort,
@@ -82,18 +89,26 @@ export class Executor {
     return this.#lanes.size === 0;
   }
 
-  /** What is in flight now and what has ended since the last call. Must be read before the engine is. */
-  takeStock(): { operations: OperationInFlight[]; outcomes: OperationOutcome[] } {
-    const operations = [...this.#lanes.values()].map(({ operation, stage, sinceMs, progress }) => ({
+  /**
+   * What is in flight now and what has ended since the last call. Must be read before the engine is.
+   * @param offsetMs how far the wall clock stands before the monotonic one: by it moments are named
+   */
+  takeStock(offsetMs: number): { operations: OperationInFlight[]; outcomes: OperationOutcome[] } {
+    const operations = [...this.#lanes.values()].map(({ operation, stage, sinceMs, changing, progress }) => ({
       lane: operation.lane,
       cause: operation.cause,
       fingerprint: operation.fingerprint,
       stage,
       starts: operation.steps.some((step) => step.kind === "start-container"),
-      sinceMs,
+      changing: [...changing],
+      sinceMs: Math.round(sinceMs + offsetMs),
       progress,
     }));
-    const outcomes = this.#outcomes;
+    const outcomes = this.#outcomes.map(({ startBegunMs, ...outcome }) => ({
+      ...outcome,
+      ...(startBegunMs === undefined ? {} : { startBegunMs: Math.round(startBegunMs + offsetMs) }),
+      endedMs: Math.round(outcome.endedMs + offsetMs),
+    }));
     this.#outcomes = [];
     return { operations, outcomes };
   }
@@ -129,17 +144,29 @@ export class Executor {
         break;
       }
       lane.stage = step.kind;
+      this.#noteRun(lane, step, run);
       const ended = await this.#takeStep(lane, step, run);
       if (ended !== undefined) {
         result = ended;
         break;
       }
     }
-    const outcome: OperationOutcome = { operation, endedMs: this.#options.clock.nowMs(), result };
+    const { clock, emit } = this.#options;
+    const { startBegunMs } = lane;
+    const start = startBegunMs === undefined ? {} : { startBegunMs };
     this.#lanes.delete(operation.lane);
-    this.#outcomes.push(outcome);
-    this.#options.emit({ kind: "operation-ended", atMs: outcome.endedMs, outcome });
+    this.#outcomes.push({ operation, ...start, endedMs: clock.monotonicMs(), result });
+    const atMs = clock.nowMs();
+    emit({ kind: "operation-ended", atMs, outcome: { operation, endedMs: atMs, result } });
     this.#options.onChange();
+  }
+
+  /** From here on it is not certain which run of the container is seen. */
+  #noteRun(lane: Lane, step: Step, run: Run): void {
+    if (step.kind === "start-container") lane.startBegunMs = this.#options.clock.monotonicMs();
+    if (step.kind !== "start-container" && step.kind !== "stop-container") return;
+    const id = step.container === "created" ? run.created : step.container;
+    if (id !== undefined) lane.changing.add(id);
   }
 
   #report(lane: Lane, progress: string): void {

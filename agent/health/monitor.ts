@@ -22,8 +22,10 @@ export interface MonitorOptions {
 interface Watched {
   target: ContainerTarget;
   key: string;
+  /** Its times are of the monotonic clock. */
   view: HealthView;
-  /** When its probes began, in milliseconds since the epoch. */
+  begunMs: number;
+  /** When its probes began. */
   watchedMs: number;
   probes: number;
   cancel: CancelTimer;
@@ -49,9 +51,12 @@ export class Monitor {
     this.#options = options;
   }
 
-  /** The newest view of each container. */
-  get health(): ReadonlyMap<string, HealthView> {
-    return new Map([...this.#watched].map(([id, watched]) => [id, watched.view]));
+  /**
+   * The newest view of each container.
+   * @param offsetMs how far the wall clock stands before the monotonic one: by it moments are named
+   */
+  readHealth(offsetMs: number): ReadonlyMap<string, HealthView> {
+    return new Map([...this.#watched].map(([id, { view }]) => [id, nameTimes(view, offsetMs)]));
   }
 
   /** The newest answer of each endpoint that has been probed. */
@@ -59,8 +64,8 @@ export class Monitor {
     return new Map([...this.#endpoints].filter(([, endpoint]) => endpoint.message !== ""));
   }
 
-  /** Replaces what is watched; what stays the same goes on undisturbed. */
-  watch(targets: readonly ContainerTarget[], endpoints: readonly string[]): void {
+  /** Replaces what is watched; what stays the same goes on undisturbed. Moments in targets are named by `offsetMs`, as views are. */
+  watch(targets: readonly ContainerTarget[], endpoints: readonly string[], offsetMs: number): void {
     const wanted = new Map(targets.map((target) => [target.container, target]));
     const known = new Set(this.#watched.keys());
     for (const [id, watched] of this.#watched) {
@@ -69,29 +74,36 @@ export class Monitor {
       watched.cancel();
       this.#watched.delete(id);
       // A new check on the same run keeps what is known until its first probe; a new run begins anew.
-      if (target !== undefined && target.startedMs === watched.target.startedMs) this.#begin(target, watched.view);
+      if (target !== undefined && target.startedMs === watched.target.startedMs) this.#begin(target, watched);
     }
     for (const target of targets)
-      if (!this.#watched.has(target.container))
-        this.#begin(target, beginHealth(target.startedMs, !known.has(target.container)));
+      if (!this.#watched.has(target.container)) this.#beginAnew(target, offsetMs, !known.has(target.container));
     this.#watchEndpoints(endpoints);
   }
 
-  /** Begins to probe one container before the next turn tells of it. */
+  /** Begins to probe a run that has just begun, before the next turn tells of it; another run of the container is over. */
   add(target: ContainerTarget): void {
-    if (!this.#closed && !this.#watched.has(target.container))
-      this.#begin(target, beginHealth(target.startedMs, false));
+    const known = this.#watched.get(target.container);
+    if (this.#closed || known?.target.startedMs === target.startedMs) return;
+    known?.cancel();
+    this.#beginAnew(target, 0, false);
   }
 
   /** Ends all probing, for good. */
   close(): void {
-    this.watch([], []);
+    this.watch([], [], 0);
     this.#closed = true;
   }
 
-  #begin(target: ContainerTarget, view: HealthView): void {
-    const watchedMs = this.#options.clock.nowMs();
-    const watched: Watched = { target, key: describeKey(target), view, watchedMs, probes: 0, cancel: () => undefined };
+  #beginAnew(target: ContainerTarget, offsetMs: number, found: boolean): void {
+    const watchedMs = this.#options.clock.monotonicMs();
+    const begunMs = target.begunMs === undefined ? watchedMs : Math.min(watchedMs, target.begunMs - offsetMs);
+    this.#begin(target, { view: beginHealth(target, begunMs, found), begunMs, watchedMs });
+  }
+
+  #begin(target: ContainerTarget, { view, begunMs, watchedMs }: Pick<Watched, "view" | "begunMs" | "watchedMs">): void {
+    const known = { view, begunMs, watchedMs };
+    const watched: Watched = { target, key: describeKey(target), ...known, probes: 0, cancel: () => undefined };
     this.#watched.set(target.container, watched);
     this.#schedule(watched, 0);
   }
@@ -102,17 +114,12 @@ export class Monitor {
 
   async #probe(watched: Watched): Promise<void> {
     const { clock, exec, probe = probeContainer, onChange } = this.#options;
-    const { target } = watched;
+    const { target, begunMs, watchedMs } = watched;
     const result = await probe(target, exec);
     if (this.#watched.get(target.container) !== watched) return;
     const before = watched.view;
     watched.probes += 1;
-    const { startedMs } = target;
-    watched.view = nextHealth(before, result, target.check, {
-      nowMs: clock.nowMs(),
-      startedMs,
-      watchedMs: watched.watchedMs,
-    });
+    watched.view = nextHealth(before, result, target.check, { nowMs: clock.monotonicMs(), begunMs, watchedMs });
     const delayMs = nextProbeDelayMs(watched.view, target.check, watched.probes);
     // The first probe after a change of status is moved by a share of the interval, so that services do not beat in step.
     const spread =
@@ -152,6 +159,11 @@ export class Monitor {
     endpoint.cancel = clock.after(ENDPOINT_EVERY_MS, () => void this.#probeEndpoint(url, endpoint));
     if (changed) onChange();
   }
+}
+
+function nameTimes(view: HealthView, offsetMs: number): HealthView {
+  const probedMs = view.probedMs === undefined ? undefined : Math.round(view.probedMs + offsetMs);
+  return { ...view, sinceMs: Math.round(view.sinceMs + offsetMs), probedMs };
 }
 
 function describeKey(target: ContainerTarget): string {

@@ -1,22 +1,34 @@
 // Which containers and endpoints are to be probed now. Pure: from desired and observed state to a list.
 
+import { readBegunMs } from "../plan/run.ts";
 import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
 import type { HealthCheck } from "../../shared/manifest.ts";
-import type { ServiceMemory } from "../../shared/memory.ts";
+import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
 
-/** One container to probe. */
+/** One run of a container to probe. */
 export interface ContainerTarget {
   container: string;
+  /** The engine's time of its start: it names the run, and nothing is counted from it. */
   startedMs: number;
+  /** When it began, in milliseconds since the epoch as the turn names them; undefined for one that has begun just now. */
+  begunMs: number | undefined;
   address: string | undefined;
   check: HealthCheck;
 }
 
 /** Selects the running containers of wanted services; containers on the host's network are probed on loopback. */
-export function selectTargets(desired: DesiredState, engine: ObservedEngine): ContainerTarget[] {
+export function selectTargets(
+  desired: DesiredState,
+  engine: ObservedEngine,
+  { memory, nowMs }: { memory: NodeMemory; nowMs: number },
+): ContainerTarget[] {
   if (!engine.reachable) return [];
-  return engine.containers.flatMap((container) => selectTarget(desired, container) ?? []);
+  return engine.containers.flatMap((container) => {
+    const target = selectTarget(desired, container);
+    if (target === undefined) return [];
+    return [{ ...target, begunMs: readBegunMs(memory.services[container.service], container, nowMs) }];
+  });
 }
 
 /** How one container is probed; undefined while it does not run and where nothing is to be probed. */
@@ -25,7 +37,8 @@ export function selectTarget(desired: DesiredState, container: Probed): Containe
   if (service?.health === undefined || container.status !== "running" || container.startedMs === undefined)
     return undefined;
   const address = service.spec.network === "host" ? "127.0.0.1" : container.networks[desired.network.name];
-  return { container: container.id, startedMs: container.startedMs, address, check: service.health };
+  const { id, startedMs } = container;
+  return { container: id, startedMs, begunMs: undefined, address, check: service.health };
 }
 
 /** What of a container matters to its probes. */

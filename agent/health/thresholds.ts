@@ -11,52 +11,48 @@ export interface ProbeResult {
 }
 
 /**
- * The view of a container before its first probe.
+ * The view of a run before its first probe.
+ * @param begunMs when it began, on the clock of the probes
  * @param found whether it ran already when this agent first saw it
  */
-export function beginHealth(startedMs: number, found: boolean): HealthView {
-  const view = {
-    status: "starting",
-    sinceMs: startedMs,
-    failures: 0,
-    message: "not probed yet",
-    notMade: false,
-  } as const;
+export function beginHealth({ startedMs }: { startedMs: number }, begunMs: number, found: boolean): HealthView {
+  const nothing = { failures: 0, message: "not probed yet", notMade: false, probedMs: undefined };
+  const view = { startedMs, status: "starting", sinceMs: begunMs, ...nothing } as const;
   return found ? { ...view, found } : view;
 }
 
-/**
- * The view after one more probe.
- * @param startedMs when the container started
- * @param watchedMs when its probes began: what failed before then, nobody saw
- */
-export function nextHealth(view: HealthView, result: ProbeResult, check: HealthCheck, at: ProbeTimes): HealthView {
+/** The clock of one run's probes, in milliseconds of a clock that never jumps. */
+interface ProbeClock {
+  nowMs: number;
+  /** When the run began. */
+  begunMs: number;
+  /** When its probes began: what failed before then, nobody saw. */
+  watchedMs: number;
+}
+
+/** The view after one more probe. */
+export function nextHealth(view: HealthView, result: ProbeResult, check: HealthCheck, at: ProbeClock): HealthView {
   const { message } = result;
-  if (result.kind === "not-made") return { ...view, message, notMade: true };
+  const probed = { ...view, message, notMade: false, probedMs: at.nowMs };
+  if (result.kind === "not-made") return { ...probed, notMade: true };
+  const { found: _found, ...decided } = probed;
   if (result.kind === "ok") {
     const sinceMs = view.status === "healthy" ? view.sinceMs : at.nowMs;
-    return { status: "healthy", sinceMs, failures: 0, message, notMade: false };
+    return { ...decided, status: "healthy", sinceMs, failures: 0 };
   }
   const failures = view.status === "starting" ? countStartFailures(check, at) : view.failures + 1;
   const unhealthy = view.status === "unhealthy" || failures >= check.retries;
-  if (!unhealthy) return { ...view, failures, message, notMade: false };
+  if (!unhealthy) return { ...probed, failures };
   const sinceMs = view.status === "unhealthy" ? view.sinceMs : at.nowMs;
-  return { status: "unhealthy", sinceMs, failures: Math.max(failures, view.failures + 1), message, notMade: false };
-}
-
-/** Moments in milliseconds since the epoch. */
-interface ProbeTimes {
-  nowMs: number;
-  startedMs: number;
-  watchedMs: number;
+  return { ...decided, status: "unhealthy", sinceMs, failures: Math.max(failures, view.failures + 1) };
 }
 
 /**
  * While starting, one failure counts for each whole interval after the start period, as Docker's own check counts. One that ran
  * long before this agent has failed no probe of it yet: else the first one that fails would end it.
  */
-function countStartFailures(check: HealthCheck, { nowMs, startedMs, watchedMs }: ProbeTimes): number {
-  const afterMs = nowMs - Math.max(startedMs + check.start_period, watchedMs);
+function countStartFailures(check: HealthCheck, { nowMs, begunMs, watchedMs }: ProbeClock): number {
+  const afterMs = nowMs - Math.max(begunMs + check.start_period, watchedMs);
   return Math.max(0, Math.floor(afterMs / check.interval));
 }
 

@@ -5,9 +5,9 @@ export type CancelTimer = () => void;
 
 /** Time as the shell sees it. The pure core is given numbers instead. */
 export interface Clock {
-  /** Milliseconds since the epoch; may jump. */
+  /** Milliseconds since the epoch; may jump. It names moments, and no duration is taken from it. */
   nowMs(): number;
-  /** Milliseconds on a clock that never jumps. */
+  /** Milliseconds on a clock that never jumps, and that all processes share until the host boots again. */
   monotonicMs(): number;
   /** Calls back once, not before `delayMs` have passed. */
   after(delayMs: number, callback: () => void): CancelTimer;
@@ -19,7 +19,7 @@ const LONGEST_TIMER_MS = 2_147_483_647;
 /** The clock of this machine. */
 export const systemClock: Clock = {
   nowMs: () => Date.now(),
-  monotonicMs: () => performance.now(),
+  monotonicMs: () => Number(process.hrtime.bigint()) / 1e6,
   after: (delayMs, callback) => {
     const timer = setTimeout(callback, Math.min(Math.max(0, delayMs), LONGEST_TIMER_MS));
     return () => clearTimeout(timer);

@@ -116,6 +116,8 @@ export class Observer {
       const detail = await this.#inspect(id, undefined, NO_NEWS);
       return detail === undefined ? undefined : { ...detail, id, service };
     } catch {
+      // The next turn looks, whatever the events say.
+      this.#deferred.add(id);
       return undefined;
     }
   }

@@ -2,7 +2,7 @@
 // containers ran and services were healthy. Pure; agent/cold-starts.ts calls it with the time since the node began.
 
 import type { ColdService } from "../../shared/cold-start.ts";
-import type { ObservedContainer } from "../../shared/observed-state.ts";
+import { findHealth, type ObservedContainer } from "../../shared/observed-state.ts";
 import { compareText } from "../../shared/problem.ts";
 import type { ServiceView, StartStage } from "../../shared/status.ts";
 import { checkTarget } from "./gate.ts";
@@ -152,6 +152,6 @@ const SAME_RUN_MS = 50;
 function findHealthy(started: number | null, container: ObservedContainer | undefined, look: Look): number | null {
   const { world, view, nowMs } = look;
   if (!checkTarget(world, { kind: "service", node: undefined, service: view.name }).healthy) return null;
-  const health = container === undefined ? undefined : world.observed.health.get(container.id);
+  const health = container === undefined ? undefined : findHealth(world.observed, container);
   return health?.status === "healthy" ? place(health.sinceMs, look, started) : nowMs;
 }

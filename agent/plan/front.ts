@@ -4,9 +4,9 @@
 import { backoffDelayMs } from "../../shared/backoff.ts";
 import { describeDuration } from "../../shared/duration.ts";
 import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
-import { findLaneService, nameFrontLanes, nameFrontRun, type ToldFront } from "../../shared/front.ts";
+import { findLaneService, nameFrontLanes, type ToldFront } from "../../shared/front.ts";
 import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
-import type { ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
+import { findHealth, nameRun, type ObservedContainer, type ObservedEngine } from "../../shared/observed-state.ts";
 import type { Operation, Step } from "../../shared/step.ts";
 import { rememberLane } from "./remember.ts";
 import { buildRemoval, buildStop, standsBehind } from "./steps.ts";
@@ -49,7 +49,7 @@ export function selectFronts(
       (entry) => entry.service === front?.service.name && entry.status === "running" && entry.startedMs !== undefined,
     );
     if (front === undefined || container === undefined) return [];
-    return [{ front: front.service.name, run: nameFrontRun(container), ports: front.ports }];
+    return [{ front: front.service.name, run: nameRun(container), ports: front.ports }];
   });
 }
 
@@ -69,7 +69,7 @@ export function isServed(world: World, desired: DesiredService, container: Obser
 /** What a front said or was told in this run of it. */
 function findTold(world: World, name: string, front: ObservedContainer | undefined): ToldFront | undefined {
   const told = world.observed.fronts.get(name);
-  const isNow = front !== undefined && told?.run === nameFrontRun(front) && told.silent === undefined;
+  const isNow = front !== undefined && told?.run === nameRun(front) && told.silent === undefined;
   return isNow ? told : undefined;
 }
 
@@ -105,7 +105,7 @@ export function planFronts(world: World, engine: Reachable, memory: NodeMemory["
 function findFront(world: World, engine: Reachable, name: string): ObservedContainer | undefined {
   return engine.containers.find(
     (entry) =>
-      entry.service === name && entry.status === "running" && world.observed.health.get(entry.id)?.status === "healthy",
+      entry.service === name && entry.status === "running" && findHealth(world.observed, entry)?.status === "healthy",
   );
 }
 
@@ -120,8 +120,10 @@ function selectServing({ world, desired, memory, running, told }: Fronted): Obse
     told?.address !== undefined && addressOf(world, entry) === told.address;
   // Who had it when this agent began was proved by the one before, and keeps it until its own probes say otherwise.
   const isWell = (entry: ObservedContainer): boolean => {
-    const view = world.observed.health.get(entry.id);
-    return view?.status === "healthy" || (isTold(entry) && (view === undefined || view.found === true));
+    const view = findHealth(world.observed, entry);
+    return (
+      view?.status === "healthy" || (isTold(entry) && (view?.found === true || !world.observed.health.has(entry.id)))
+    );
   };
   const able = running.filter((entry) => isWell(entry) || isTold(entry));
   const current = able.find((entry) => entry.specHash === desired.specHash);
@@ -141,12 +143,12 @@ function planTraffic(fronted: Fronted, result: FrontPlan): void {
   if (told === undefined) return waitForWord(fronted, result);
   const address = addressOf(world, selectServing(fronted));
   if (told.address === address && told.uneven !== true) return;
-  const about = `${nameFrontRun(front)} ${address ?? "nobody"}`;
+  const about = `${nameRun(front)} ${address ?? "nobody"}`;
   const step: Step = {
     kind: "switch-traffic",
     service: desired.name,
     front: name,
-    run: nameFrontRun(front),
+    run: nameRun(front),
     ports: desired.front.ports,
     address,
   };
@@ -227,7 +229,7 @@ function planRevival({ world, desired, memory, running }: Fronted, engine: Reach
   const known = before?.about === about ? before : undefined;
   if (known !== undefined) result.lanes = { ...result.lanes, [lane]: known };
   const isEnded = old.status === "exited" && !old.stoppedByHand;
-  if (!isEnded || running.some((entry) => world.observed.health.get(entry.id)?.status === "healthy")) return;
+  if (!isEnded || running.some((entry) => findHealth(world.observed, entry)?.status === "healthy")) return;
   if (world.observed.operations.some((busy) => busy.lane === lane)) return;
   if (known !== undefined && world.nowMs < known.nextMs) return void result.nextMs.push(known.nextMs);
   const { initial, max } = desired.restart.backoff;

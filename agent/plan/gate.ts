@@ -3,7 +3,7 @@
 
 import { describeDuration } from "../../shared/duration.ts";
 import { describeTarget, type Requirement, type RequirementTarget } from "../../shared/requirement.ts";
-import type { ObservedContainer } from "../../shared/observed-state.ts";
+import { findHealth, type ObservedContainer } from "../../shared/observed-state.ts";
 import { isServed } from "./front.ts";
 import { hasCompleted } from "./job-memory.ts";
 import { isLatched, rememberMet } from "./latch.ts";
@@ -62,7 +62,7 @@ function checkLocal(world: World, service: string): TargetHealth {
   if (!engine.reachable) return { healthy: false, why: "the engine does not answer" };
   const running = engine.containers.filter((entry) => entry.service === service && entry.status === "running");
   if (running.length === 0) return { healthy: false, why: "it is not running" };
-  const healthy = running.filter((entry) => world.observed.health.get(entry.id)?.status === "healthy");
+  const healthy = running.filter((entry) => findHealth(world.observed, entry)?.status === "healthy");
   const start = describeStart(healthy[0] ?? (running[0] as ObservedContainer));
   if (healthy.length === 0) return { healthy: false, why: "it is not healthy", start };
   const served = healthy.some((entry) => isServed(world, desired, entry));
@@ -126,7 +126,7 @@ function softLeftMs(scene: Scene): number | undefined {
   const wasHealthyHere =
     current !== undefined && memory.healthy?.container === current.id && memory.healthy.engineRun === engine.run;
   if (!wasHealthyHere || memory.lastExit?.container !== current.id) return undefined;
-  return Math.max(0, memory.lastExit.finishedMs + desired.wantsTimeoutMs - world.nowMs);
+  return Math.max(0, (memory.exitMs ?? memory.lastExit.finishedMs) + desired.wantsTimeoutMs - world.nowMs);
 }
 
 function buildWaiting(

@@ -19,7 +19,7 @@ export function beginJob(memory: ServiceMemory, nowMs: number): JobMemory {
  * Takes over the end of a run. One that the engine or the host took down is still owed; a failed `@once` is tried again
  * after its backoff, a failed cron at its next time.
  */
-export function rememberRun(memory: ServiceMemory, exit: ExitRecord, desired: DesiredService): ServiceMemory {
+export function rememberJobRun(memory: ServiceMemory, exit: ExitRecord, desired: DesiredService): ServiceMemory {
   const job = memory.job ?? { accountedMs: exit.finishedMs, runs: [], skipped: 0 };
   const { current, ...rest } = job;
   const dueMs = current?.dueMs ?? exit.startedMs ?? exit.finishedMs;
@@ -31,7 +31,7 @@ export function rememberRun(memory: ServiceMemory, exit: ExitRecord, desired: De
   if (exitCode === 0 || desired.schedule !== "@once") return { ...next, attempt: 0 };
   const { initial, max } = desired.restart.backoff;
   const delayMs = backoffDelayMs({ initialMs: initial, maxMs: max }, memory.attempt, desired.name);
-  return { ...next, attempt: memory.attempt + 1, nextStartMs: exit.finishedMs + delayMs };
+  return { ...next, attempt: memory.attempt + 1, nextStartMs: (memory.exitMs ?? exit.finishedMs) + delayMs };
 }
 
 /** True when the newest run of this spec ended with 0: what requires the job may start. */

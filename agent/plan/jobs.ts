@@ -5,6 +5,7 @@ import { describeDuration } from "../../shared/duration.ts";
 import { findNextDue } from "../../shared/schedule.ts";
 import type { Cause, Step } from "../../shared/step.ts";
 import { beginJob, hasCompleted } from "./job-memory.ts";
+import { readBegunMs } from "./run.ts";
 import { askStart } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildRemoval } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
@@ -19,7 +20,7 @@ export function tendJob(scene: Scene): Decision | undefined {
   const passed = nextMs !== undefined && nextMs <= world.nowMs;
   const known = passed ? { ...job, accountedMs: world.nowMs, skipped: job.skipped + 1 } : job;
   const notes = known.skipped > 0 ? [`${known.skipped} times were skipped: the run before was still going on`] : [];
-  const reason = `running for ${describeDuration(world.nowMs - (running.startedMs ?? world.nowMs))}`;
+  const reason = `running for ${describeDuration(world.nowMs - readBegunMs(memory, running, world.nowMs))}`;
   const { stopping: _stopping, startAsked: _start, ...rest } = memory;
   const decision = { state: "healthy" as const, reason, memory: { ...rest, job: known }, notes };
   return nextMs === undefined || passed ? decision : { ...decision, nextMs };

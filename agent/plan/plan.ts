@@ -5,7 +5,7 @@ import type { DesiredService } from "../../shared/desired-state.ts";
 import { findLaneService } from "../../shared/front.ts";
 import { compareText } from "../../shared/problem.ts";
 import type { ExitRecord, NodeMemory, ServiceMemory } from "../../shared/memory.ts";
-import type { HealthView, ObservedContainer } from "../../shared/observed-state.ts";
+import { findHealth, type HealthView, isBetweenRuns, type ObservedContainer } from "../../shared/observed-state.ts";
 import type { ServiceStanding } from "../../shared/rotation.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import { NODE_LANE, type Operation } from "../../shared/step.ts";
@@ -15,6 +15,7 @@ import { beginMemory, boundTimes, rememberContainer, rememberExit, rememberOutco
 import { planRemovals } from "./removal.ts";
 import { guardRepetition } from "./repeat-guard.ts";
 import { rememberRollout, rolloutEndMs } from "./rollout.ts";
+import { findHealthySince, readBegunMs, rememberRun } from "./run.ts";
 import { decideService } from "./service.ts";
 import { describeStanding } from "./standing.ts";
 import { buildView, nameCycles } from "./view.ts";
@@ -80,6 +81,7 @@ function planReachable(world: World, answered: Reachable): Plan {
     services: keepKnown(world, draft.memory),
     removals: removals.removals,
     pauses: world.memory.pauses,
+    ...(world.memory.clock === undefined ? {} : { clock: world.memory.clock }),
     ...(Object.keys(fronts.lanes).length === 0 ? {} : { lanes: fronts.lanes }),
     ...(node.failure === undefined ? {} : { nodeFailure: node.failure }),
   };
@@ -138,11 +140,12 @@ function buildScene(
   const begun = beginMemory(desired, world.memory.services[desired.name], { wanted, nowMs });
   let memory = boundTimes(begun, desired, nowMs);
   for (const outcome of world.observed.outcomes) {
-    if (outcome.operation.lane === desired.name) memory = rememberOutcome(memory, outcome, desired);
+    if (outcome.operation.lane === desired.name) memory = rememberOutcome(memory, outcome);
   }
+  if (current !== undefined) memory = rememberRun(memory, world, { desired, container: current });
   const watched = current ?? newest(others);
   if (watched !== undefined) {
-    const ended = rememberExit(memory, watched, desired, engine);
+    const ended = rememberExit(memory, watched, desired, { engine, nowMs });
     if (ended.exit !== undefined) shared.draft.newExits.push(ended.exit);
     memory = rememberContainer(ended.memory, world, watched);
   }
@@ -162,16 +165,15 @@ function readHealth(
   { run }: Reachable,
   { container, memory }: { container: ObservedContainer; memory: ServiceMemory },
 ): HealthView | undefined {
-  const view = observed.health.get(container.id);
-  const { healthy } = memory;
+  const view = findHealth(observed, container);
+  const sinceMs = memory.healthy?.engineRun === run ? findHealthySince(memory, container) : undefined;
   const isDecided = view !== undefined && view.found !== true;
-  const isRemembered = healthy?.container === container.id && healthy.engineRun === run;
-  if (isDecided || !isRemembered || healthy.sinceMs === undefined) return view;
-  if (container.status !== "running" || (container.startedMs ?? Number.POSITIVE_INFINITY) > healthy.sinceMs)
-    return view;
-  const { failures = 0, message = "not probed yet", notMade = false } = view ?? {};
+  if (isDecided || sinceMs === undefined || container.status !== "running") return view;
+  if (container.startedMs === undefined || isBetweenRuns(observed.operations, container.id)) return view;
+  const { failures = 0, message = "not probed yet", notMade = false, probedMs } = view ?? {};
   const words = `healthy when this agent started; since then: ${message}`;
-  return { status: "healthy", sinceMs: healthy.sinceMs, failures, message: words, notMade, found: true };
+  const { startedMs } = container;
+  return { startedMs, status: "healthy", sinceMs, probedMs, failures, message: words, notMade, found: true };
 }
 
 function newest(containers: readonly ObservedContainer[]): ObservedContainer | undefined {
@@ -184,9 +186,9 @@ function countSlots(world: World, engine: Reachable): () => boolean {
   const lanes = world.observed.operations.filter((operation) => operation.starts && operation.stage !== "ensure-image");
   const busy = new Set(lanes.map((operation) => operation.lane));
   for (const container of engine.containers) {
-    const age = world.nowMs - (container.startedMs ?? 0);
-    if (container.status !== "running" || age < 0 || age >= slotMs) continue;
-    const status = world.observed.health.get(container.id)?.status ?? "starting";
+    const age = world.nowMs - readBegunMs(world.memory.services[container.service], container, world.nowMs);
+    if (container.status !== "running" || age >= slotMs) continue;
+    const status = findHealth(world.observed, container)?.status ?? "starting";
     if (status === "starting") busy.add(container.service);
   }
   let used = busy.size;
@@ -227,7 +229,8 @@ function record(draft: Draft, scene: Scene, decision: Decision): void {
   if (decision.release !== undefined) draft.newReleases.push({ service: desired.name, desired, ...decision.release });
   for (const at of [decision.nextMs, decision.retryMs, rolloutEndMs({ ...scene, memory: decision.memory })])
     if (at !== undefined) draft.nextMs.push(at);
-  const slotEndMs = (scene.current?.startedMs ?? 0) + world.settings.slotMs;
+  const begunMs = scene.current === undefined ? 0 : readBegunMs(decision.memory, scene.current, world.nowMs);
+  const slotEndMs = begunMs + world.settings.slotMs;
   if (view.state === "starting" && slotEndMs > world.nowMs) draft.nextMs.push(slotEndMs);
 }
 

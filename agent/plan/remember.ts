@@ -4,10 +4,11 @@
 import { backoffDelayMs } from "../../shared/backoff.ts";
 import type { DesiredService } from "../../shared/desired-state.ts";
 import type { ExitRecord, ServiceMemory } from "../../shared/memory.ts";
-import type { ObservedContainer } from "../../shared/observed-state.ts";
-import type { Operation, OperationOutcome } from "../../shared/step.ts";
-import { rememberRun } from "./job-memory.ts";
+import { findHealth, isBetweenRuns, nameRun, type ObservedContainer } from "../../shared/observed-state.ts";
+import type { OperationOutcome } from "../../shared/step.ts";
+import { rememberJobRun } from "./job-memory.ts";
 import { countRepetition } from "./repeat-guard.ts";
+import { findHealthySince, readBegunMs, rememberTold } from "./run.ts";
 import type { Reachable, World } from "./world.ts";
 
 /** First and longest wait after a failed operation. */
@@ -54,8 +55,8 @@ export function beginMemory(
     intentMs: nowMs,
     attempt: 0,
     restarts: before?.restarts ?? 0,
-    ...pick(before, ["lastExit", "seen", "healthy", "took", "stopping", "release", "applied", "shown", "ungated"]),
-    ...pick(before, ["rolledBack", "stoppedBy", "startAsked", "emptyBy", "job"]),
+    ...pick(before, ["lastExit", "exitMs", "seen", "run", "healthy", "took", "stopping", "release", "applied"]),
+    ...pick(before, ["shown", "ungated", "rolledBack", "stoppedBy", "startAsked", "emptyBy", "job"]),
   };
 }
 
@@ -80,12 +81,10 @@ function pick<K extends keyof ServiceMemory>(
 }
 
 /** Takes over how the last operations of a service ended. */
-export function rememberOutcome(
-  memory: ServiceMemory,
-  outcome: OperationOutcome,
-  desired: DesiredService,
-): ServiceMemory {
+export function rememberOutcome(before: ServiceMemory, outcome: OperationOutcome): ServiceMemory {
   const { operation, result } = outcome;
+  // What a run was told of is a fact, whatever is wanted of it by now.
+  const memory = rememberTold(before, outcome);
   if (operation.fingerprint !== memory.fingerprint) return memory;
   const counted = countRepetition(memory, outcome);
   if (result.kind === "failed") {
@@ -104,16 +103,7 @@ export function rememberOutcome(
   const { failure, ...rest } = counted;
   // What had failed has now been done, whatever is planned anew after it.
   if (result.kind === "replan") return failure?.step === result.after ? rest : counted;
-  if (result.kind !== "done") return counted;
-  if (!delivers(operation) || rest.applied === undefined) return rest;
-  const files = Object.fromEntries(desired.files.map((file) => [file.target, file.hash]));
-  return { ...rest, applied: { ...rest.applied, files } };
-}
-
-/** True for what has put new content into the files of a container that was there. */
-function delivers({ cause, steps }: Operation): boolean {
-  const isNew = cause.kind === "config" || cause.kind === "rotation";
-  return isNew && !steps.some((step) => step.kind === "create-container");
+  return result.kind === "done" ? rest : counted;
 }
 
 /** A failure of an operation that belongs to no wanted service: the node's own, or the end of a removed one. */
@@ -142,7 +132,7 @@ export function rememberLane(
   return failure;
 }
 
-/** Remembers which container is there, in which engine run it last ran, and whether it is healthy. */
+/** Remembers which container is there, in which engine run it last ran, and whether its run is healthy. */
 export function rememberContainer(memory: ServiceMemory, world: World, container: ObservedContainer): ServiceMemory {
   const engine = world.observed.engine as Reachable;
   let next = rememberStart(memory, world, container);
@@ -151,14 +141,17 @@ export function rememberContainer(memory: ServiceMemory, world: World, container
   if (next.seen?.container !== container.id || next.seen.engineRun !== ranIn) {
     next = { ...next, seen: { container: container.id, engineRun: ranIn } };
   }
-  const view = world.observed.health.get(container.id);
+  const view = findHealth(world.observed, container);
   if (!running || view === undefined || view.status === "starting") return next;
-  const same = next.healthy?.container === container.id && next.healthy.engineRun === engine.run;
+  const run = nameRun(container);
+  const same = next.healthy?.run === run && next.healthy.engineRun === engine.run;
   if (view.status === "healthy" && (!same || next.healthy?.sinceMs === undefined)) {
-    return { ...next, healthy: { container: container.id, engineRun: engine.run, sinceMs: view.sinceMs } };
+    const healthy = { container: container.id, engineRun: engine.run, run, sinceMs: view.sinceMs };
+    return { ...next, healthy };
   }
   if (view.status === "unhealthy" && next.healthy?.sinceMs !== undefined) {
-    return { ...next, healthy: { container: next.healthy.container, engineRun: next.healthy.engineRun } };
+    const { sinceMs: _sinceMs, ...healthy } = next.healthy;
+    return { ...next, healthy };
   }
   return next;
 }
@@ -166,15 +159,17 @@ export function rememberContainer(memory: ServiceMemory, world: World, container
 /** A start is measured once, at its first health: later ones are a flap's, or another agent's first look. */
 function rememberStart(memory: ServiceMemory, world: World, container: ObservedContainer): ServiceMemory {
   const { startedMs, id, service, status } = container;
-  const view = world.observed.health.get(id);
-  const run = `${id}@${startedMs ?? 0}`;
-  if (status !== "running" || startedMs === undefined || memory.took?.run === run) return memory;
+  const run = nameRun(container);
   const { operations, outcomes } = world.observed;
+  if (status !== "running" || startedMs === undefined || memory.took?.run === run) return memory;
+  if (isBetweenRuns(operations, id)) return memory;
+  const view = findHealth(world.observed, container);
   const isOwn = [...operations, ...outcomes.map(({ operation }) => operation)].some(({ lane }) => lane === service);
-  const wasHealthy = memory.healthy?.container === id && memory.healthy.sinceMs !== undefined;
+  const wasHealthy = findHealthySince(memory, container) !== undefined;
   // Nobody here saw it start, or its first health is long past: nothing is made up.
   if (!isOwn && (memory.seen === undefined || wasHealthy)) return { ...memory, took: { run } };
-  return view?.status === "healthy" ? { ...memory, took: { run, ms: Math.max(0, view.sinceMs - startedMs) } } : memory;
+  if (view?.status !== "healthy") return memory;
+  return { ...memory, took: { run, ms: Math.max(0, view.sinceMs - readBegunMs(memory, container, world.nowMs)) } };
 }
 
 /** What an ended container changes: its exit is recorded once, and a crash moves the next start away. */
@@ -182,7 +177,7 @@ export function rememberExit(
   memory: ServiceMemory,
   container: ObservedContainer,
   desired: DesiredService,
-  engine: Reachable,
+  { engine, nowMs }: { engine: Reachable; nowMs: number },
 ): { memory: ServiceMemory; exit: ExitRecord | undefined } {
   if ((container.status !== "exited" && container.status !== "dead") || container.finishedMs === undefined) {
     return { memory, exit: undefined };
@@ -193,17 +188,19 @@ export function rememberExit(
   if (known) return { memory: forgiveAfterEngineStop(memory, engineStopped), exit: undefined };
   const exit = buildExit(container, memory, engineStopped);
   const { stopping: _stopping, healthy, ...rest } = memory;
-  const wasHealthy =
-    healthy === undefined ? {} : { healthy: { container: healthy.container, engineRun: healthy.engineRun } };
-  const base: ServiceMemory = { ...rest, ...wasHealthy, lastExit: exit };
-  if (desired.kind === "job") return { memory: rememberRun(base, exit, desired), exit };
+  const { sinceMs: _sinceMs, ...wasHealthy } = healthy ?? {};
+  const sinceMs = findHealthySince(memory, container);
+  // The engine names the end by the wall clock, which may have been set since: it lies after its health, and not ahead.
+  const exitMs = Math.min(nowMs, Math.max(exit.finishedMs, sinceMs ?? exit.finishedMs));
+  const kept = "container" in wasHealthy ? { healthy: wasHealthy } : {};
+  const base: ServiceMemory = { ...rest, ...kept, lastExit: exit, exitMs };
+  if (desired.kind === "job") return { memory: rememberJobRun(base, exit, desired), exit };
   if (exit.requested === "agent" || engineStopped) return { memory: forgiveAfterEngineStop(base, engineStopped), exit };
   const { initial, max, reset_after: resetAfterMs } = desired.restart.backoff;
-  const healthyMs =
-    healthy?.container === container.id && healthy.sinceMs !== undefined ? exit.finishedMs - healthy.sinceMs : 0;
+  const healthyMs = sinceMs === undefined ? 0 : exitMs - sinceMs;
   const attempt = healthyMs >= resetAfterMs ? 0 : memory.attempt;
   const delayMs = backoffDelayMs({ initialMs: initial, maxMs: max }, attempt, `${desired.name}\n${container.id}`);
-  const nextStartMs = exit.finishedMs + delayMs;
+  const nextStartMs = exitMs + delayMs;
   return { memory: { ...base, attempt: attempt + 1, restarts: memory.restarts + 1, nextStartMs }, exit };
 }
 

@@ -7,6 +7,7 @@ import type { DesiredService, DesiredState } from "../../shared/desired-state.ts
 import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import { checkTarget } from "./gate.ts";
+import { isRunOf, readBegunMs } from "./run.ts";
 import type { Decision, Reachable, Scene, World } from "./world.ts";
 
 /** Between two turns at most so much time counts: the rest was the agent's own absence, or a clock that jumped. */
@@ -66,7 +67,10 @@ export function carryWords(memory: NodeMemory, desired: DesiredState): NodeMemor
   return { ...memory, services };
 }
 
-/** Counts how long this release has been tried; forgets it where there is nothing to go back to. */
+/**
+ * Counts how long this release has been tried, from its first run on; forgets it where there is nothing to go back to. A run that
+ * does not have what the release delivers is one of the release before: ending it, however slowly, is no time of this one.
+ */
 export function rememberRollout(
   memory: ServiceMemory,
   world: World,
@@ -79,7 +83,7 @@ export function rememberRollout(
   const engineRun = (world.observed.engine as Reachable).run;
   const begun = { fingerprint: desired.fingerprint, engineRun, spentMs: 0, seenMs: world.nowMs };
   if (rollout?.fingerprint !== desired.fingerprint || rollout.engineRun !== engineRun)
-    return { ...rest, rollout: begun };
+    return isRunOf(desired, memory, current) ? { ...rest, rollout: begun } : rest;
   if (isExcused(memory, world, desired)) return { ...rest, rollout: { ...rollout, seenMs: world.nowMs } };
   const gapMs = Math.min(Math.max(0, world.nowMs - rollout.seenMs), LONGEST_TURN_GAP_MS);
   return { ...rest, rollout: { ...rollout, spentMs: rollout.spentMs + gapMs, seenMs: world.nowMs } };
@@ -111,12 +115,14 @@ export function rollBack(scene: Scene): Decision | undefined {
 }
 
 /** Why this release has failed, or undefined while it has not. */
-function findFault({ desired, memory, current, health }: Scene): string | undefined {
+function findFault({ desired, memory, current, health, world }: Scene): string | undefined {
   const { failure, rollout } = memory;
   if (failure?.failure === "artefact" && failure.fingerprint === desired.fingerprint) return failure.message;
   if (rollout === undefined || rollout.spentMs < desired.update.healthy_within) return undefined;
   const within = `${desired.revision} did not settle within ${describeDuration(desired.update.healthy_within)}`;
   if (current?.status !== "running") return `${within}: ${describeEnd(memory)}`;
+  // Its manifest gives it this time to come up, whatever else is written there.
+  if (world.nowMs - readBegunMs(memory, current, world.nowMs) < (desired.health?.start_period ?? 0)) return undefined;
   if (health === undefined || health.notMade) return undefined;
   // Healthy at the end of its time: it is given the rest of its settling.
   return health.status === "healthy" ? undefined : `${within}: ${health.message}`;

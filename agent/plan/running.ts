@@ -3,8 +3,9 @@
 
 import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
-import type { ObservedContainer } from "../../shared/observed-state.ts";
+import type { HealthView, ObservedContainer } from "../../shared/observed-state.ts";
 import type { Step } from "../../shared/step.ts";
+import { findHealthySince, isRunOf } from "./run.ts";
 import { buildStop, describeCaps } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
 
@@ -27,44 +28,44 @@ export function buildRestart({ desired, current }: Running): Step[] {
 
 /** A running container that needs nothing: its health, and whether it has settled. */
 export function describeRunning(scene: Running): Decision {
-  const { health, desired, world, memory, current } = scene;
-  const notes = memory.ungated === undefined ? [] : [memory.ungated];
-  if (isLoweringUnsafe(scene)) {
-    const used = Math.round((current.workingSetBytes ?? 0) / 2 ** 20);
-    notes.push(
-      `the memory cap is lowered at the next start: ${used} MiB are in use, more than 90 % of ${describeCaps(desired.caps)}`,
-    );
-  }
+  const { health, memory } = scene;
+  const notes = listNotes(scene);
   if (health === undefined) return { state: "starting", reason: "not probed yet", memory, notes };
-  if (health.status !== "healthy") return { state: health.status, reason: health.message, memory, notes };
-  const sinceMs = Math.max(memory.healthy?.sinceMs ?? health.sinceMs, memory.intentMs ?? 0);
-  const healthyMs = world.nowMs - sinceMs;
+  const { status: state, message: reason } = health;
+  // What it was well with before it had all that it should have is no word about this release.
+  if (state === "healthy" && isRunOf(scene.desired, memory, scene.current)) return settle(scene, health, notes);
+  return { state, reason, memory, notes, settled: false };
+}
+
+function listNotes(scene: Running): string[] {
+  const { desired, memory, current } = scene;
+  const notes = memory.ungated === undefined ? [] : [memory.ungated];
+  if (!isLoweringUnsafe(scene)) return notes;
+  const used = Math.round((current.workingSetBytes ?? 0) / 2 ** 20);
+  const lowered = `the memory cap is lowered at the next start: ${used} MiB are in use`;
+  return [...notes, `${lowered}, more than 90 % of ${describeCaps(desired.caps)}`];
+}
+
+/** A healthy run of this release: recorded as good when it has been so for its time, by its own probes. */
+function settle({ desired, world, memory, current }: Running, health: HealthView, notes: readonly string[]): Decision {
+  const state = "healthy";
+  const intentMs = memory.intentMs ?? 0;
+  const healthyMs = world.nowMs - Math.max(findHealthySince(memory, current) ?? health.sinceMs, intentMs);
   const left = desired.update.settle - healthyMs;
   if (left > 0) {
     const reason = `healthy for ${describeDuration(healthyMs)}, settled in ${describeDuration(left)}`;
-    return { state: "healthy", reason, memory, notes, nextMs: world.nowMs + left, settled: false };
+    return { state, reason, memory, notes, nextMs: world.nowMs + left, settled: false };
   }
-  if (memory.release?.fingerprint === desired.fingerprint) {
-    return { state: "healthy", reason: health.message, memory, notes, settled: true };
-  }
-  // Not yet unhealthy, but its last probe failed, or none was made yet: that is nothing to go back to later.
-  if (health.failures > 0 || health.found === true) {
+  const good = { state, reason: health.message, notes, settled: true } as const;
+  if (memory.release?.fingerprint === desired.fingerprint) return { ...good, memory };
+  // Not yet unhealthy, but its last probe failed, or was made before this was wanted: that is nothing to go back to later.
+  const isOld = health.found === true || ((memory.run?.begunMs ?? 0) < intentMs && (health.probedMs ?? 0) <= intentMs);
+  if (health.failures > 0 || isOld) {
     const nextMs = world.nowMs + (desired.health?.interval ?? 1_000);
-    return {
-      state: "healthy",
-      reason: `not recorded as good: ${health.message}`,
-      memory,
-      notes,
-      nextMs,
-      settled: false,
-    };
+    const reason = `not recorded as good: ${health.failures === 0 ? "not probed again yet" : health.message}`;
+    return { state, reason, memory, notes, nextMs, settled: false };
   }
-  const release = {
-    fingerprint: desired.fingerprint,
-    specHash: desired.specHash,
-    revision: desired.revision,
-    image: desired.spec.image,
-    settledMs: world.nowMs,
-  };
-  return { state: "healthy", reason: health.message, memory: { ...memory, release }, notes, settled: true, release };
+  const { fingerprint, specHash, revision } = desired;
+  const release = { fingerprint, specHash, revision, image: desired.spec.image, settledMs: world.nowMs };
+  return { ...good, memory: { ...memory, release }, release };
 }

@@ -2,7 +2,7 @@
 // Invariants: at most one operation per service; nothing is stopped before the gate has said yes to what replaces it;
 // a healthy container is touched only because its spec, caps, files or network are not the wanted ones, or a person asked.
 
-import type { ObservedContainer } from "../../shared/observed-state.ts";
+import { findHealth, type ObservedContainer } from "../../shared/observed-state.ts";
 import type { Cause } from "../../shared/step.ts";
 import { restJob, startJob, tendJob } from "./jobs.ts";
 import { listPredecessors, waitForData } from "./move.ts";
@@ -78,7 +78,7 @@ function followOperation(scene: Scene): Decision | undefined {
   if (inFlight.stage === "ensure-image")
     return { ...base, state: "pulling", reason: `pulling ${desired.spec.image}${progress}${again}` };
   const container = scene.current;
-  const health = container === undefined ? undefined : world.observed.health.get(container.id);
+  const health = container === undefined ? undefined : findHealth(world.observed, container);
   if (inFlight.starts)
     return { ...base, state: "starting", reason: `${inFlight.cause.kind}: ${inFlight.cause.detail}${again}` };
   if (inFlight.stage === "stop-container") {
@@ -269,5 +269,5 @@ function startExisting(scene: Scene): Decision | undefined {
 function describeServing(world: World, containers: readonly (ObservedContainer | undefined)[]): string {
   const serving = containers.find((entry) => entry?.status === "running");
   if (serving === undefined) return "";
-  return `; ${serving.revision} still runs (${world.observed.health.get(serving.id)?.status ?? "not probed yet"})`;
+  return `; ${serving.revision} still runs (${findHealth(world.observed, serving)?.status ?? "not probed yet"})`;
 }

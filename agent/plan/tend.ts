@@ -2,10 +2,12 @@
 
 import { listAliases } from "../../shared/container-spec.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
+import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { Cause, Step } from "../../shared/step.ts";
 import { deliverFiles } from "./deliver.ts";
 import { rememberUnhealthy } from "./remember.ts";
 import { explainReplacement } from "./replacement.ts";
+import { findHealthySince } from "./run.ts";
 import { buildRestart, describeRunning, isLoweringUnsafe, type Running } from "./running.ts";
 import { buildOperation, buildRemoval, buildStop, describeCaps, sameCaps, standsBehind } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
@@ -30,8 +32,7 @@ export function tendRunning(scene: Scene): Decision | undefined {
   if (current === undefined || (current.status !== "running" && current.status !== "paused")) return undefined;
   // It runs and nothing is in flight, so an end of it from here on was not asked for.
   const { stopping: _stopping, waiting, startAsked: _startAsked, ...kept } = memory;
-  const begun = resetBackoff(scene, rememberApplied(scene, kept));
-  const running: Running = { ...scene, current, memory: begun, waited: waiting };
+  const running: Running = { ...scene, current, memory: resetBackoff(scene, kept, current), waited: waiting };
   for (const rule of RULES) {
     const decision = rule(running);
     if (decision !== undefined) return holdUntilRetry(running, decision);
@@ -51,18 +52,9 @@ function holdUntilRetry(scene: Running, decision: Decision): Decision {
   return { ...shown, reason, memory: scene.memory, retryMs: failure.nextMs, settled };
 }
 
-/** A container that was just started has seen its files as they are; one that is adopted is taken at its word. */
-function rememberApplied({ desired, current }: Scene, memory: ServiceMemory): ServiceMemory {
-  if (current === undefined || desired.files.length === 0) return memory;
-  const run = `${current.id}@${current.startedMs ?? 0}`;
-  if (memory.applied?.container === run) return memory;
-  const files = Object.fromEntries(desired.files.map((file) => [file.target, file.hash]));
-  return { ...memory, applied: { container: run, files } };
-}
-
 /** A long healthy run ends the backoff. */
-function resetBackoff({ desired, world, current }: Scene, memory: ServiceMemory): ServiceMemory {
-  const sinceMs = memory.healthy?.container === current?.id ? memory.healthy?.sinceMs : undefined;
+function resetBackoff({ desired, world }: Scene, memory: ServiceMemory, current: ObservedContainer): ServiceMemory {
+  const sinceMs = findHealthySince(memory, current);
   if (memory.attempt === 0 || sinceMs === undefined) return memory;
   return world.nowMs - sinceMs >= desired.restart.backoff.reset_after ? { ...memory, attempt: 0 } : memory;
 }

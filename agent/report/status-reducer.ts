@@ -5,7 +5,7 @@ import { findLaneService } from "../../shared/front.ts";
 import type { AgentEvent, SourceState, TurnSummary } from "../../shared/event.ts";
 import type { DesiredService } from "../../shared/desired-state.ts";
 import type { ExitRecord } from "../../shared/memory.ts";
-import type { ObservedContainer } from "../../shared/observed-state.ts";
+import { findHealth, type ObservedContainer } from "../../shared/observed-state.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import { NODE_LANE } from "../../shared/step.ts";
 import { addAct, addDone, addFailed } from "./actions.ts";
@@ -148,7 +148,7 @@ function buildRecord(turn: TurnSummary, view: ServiceView, before: ServiceHistor
   const known = before as Partial<ServiceRecord>;
   const desired = turn.desired?.services.get(view.name);
   const container = findContainer(turn, view);
-  const health = container === undefined ? undefined : turn.observed.health.get(container.id);
+  const health = container === undefined ? undefined : findHealth(turn.observed, container);
   const intent = countOomRun(followIntent(before, desired, turn.endedMs), container, turn.endedMs);
   const at = { view, atMs: turn.endedMs };
   const rotation = followRotation(before.rotation, turn.desired?.rotating.get(view.name), at);

@@ -195,7 +195,8 @@ export function buildExit(service: string, parts: Partial<ExitRecord> = {}): Exi
 
 /** A probe's view. */
 export function buildHealth(parts: Partial<HealthView> = {}): HealthView {
-  return { status: "healthy", sinceMs: NOW_MS - 60_000, failures: 0, message: "ok", notMade: false, ...parts };
+  const run = { startedMs: NOW_MS - 60_000, sinceMs: NOW_MS - 60_000, probedMs: NOW_MS - 1_000 };
+  return { ...run, status: "healthy", failures: 0, message: "ok", notMade: false, ...parts };
 }
 
 /** Counts of a gossip in which one key was refused. */

@@ -12,7 +12,7 @@ import { manifestSchema } from "../../shared/manifest.ts";
 import { EMPTY_MEMORY } from "../../shared/memory.ts";
 import type { HealthView, ObservedContainer } from "../../shared/observed-state.ts";
 import type { Step } from "../../shared/step.ts";
-import { buildContainer, buildDesired, buildTurn, containerOf, NOW_MS } from "../builders/turns.ts";
+import { buildContainer, buildDesired, buildHealth, buildTurn, containerOf, NOW_MS } from "../builders/turns.ts";
 
 const FRONT = "app.front";
 const manifest = manifestSchema.parse({
@@ -70,10 +70,10 @@ function buildWorld({ copies, front: frontHealth, told, isGood }: Case): World {
   const spec = { specHash: front.service.specHash, image: "haproxy:1", caps: front.service.caps };
   const fronts =
     frontHealth === "none" ? [] : [buildContainer(FRONT, { ...spec, networks: { "orca-vm1": "10.0.0.1" } })];
-  const view = (status: Copy["health"]): HealthView => ({
-    ...{ sinceMs: NOW_MS - 5_000, failures: 0, message: "", notMade: false },
-    ...(status === "found" ? { status: "starting", found: true } : { status }),
-  });
+  const view = (health: Copy["health"]): HealthView => {
+    const status = health === "found" ? "starting" : health;
+    return buildHealth({ status, sinceMs: NOW_MS - 5_000, ...(health === "found" ? { found: true } : {}) });
+  };
   const running = copies.filter(({ status }) => status === "running");
   const health = Object.fromEntries([
     ...running.map((entry) => [entry.name, view(entry.health)] as const),

@@ -20,7 +20,11 @@ function buildWorld(onChange: DesiredFile["onChange"], parts: Partial<ServiceMem
     ...{ specHash: desired.specHash, networks: { "orca-vm1": "10.0.0.2" }, startedMs: NOW_MS - 3_600_000 },
   });
   const turn = buildTurn({
-    ...{ views: [], desired: [desired], health: { app: buildHealth({ sinceMs: NOW_MS - 3_000_000 }) } },
+    ...{
+      views: [],
+      desired: [desired],
+      health: { app: buildHealth({ startedMs: NOW_MS - 3_600_000, sinceMs: NOW_MS - 3_000_000 }) },
+    },
     engine: {
       ...{ reachable: true, run: "run-1", containers: [container], volumes: {}, foreign: [] },
       networks: { "orca-vm1": { node: "vm1", internal: false, subnets: [] } },
@@ -29,10 +33,10 @@ function buildWorld(onChange: DesiredFile["onChange"], parts: Partial<ServiceMem
   if (turn.desired === undefined) throw new Error("the turn has no desired state");
   const old = nameSecretHash("/prod/app/PASSWORD", "1");
   const files = new Map([[fileKey("app", desired.specHash, TARGET), old]]);
-  const run = `${containerOf("app")}@${NOW_MS - 3_600_000}`;
+  const startedMs = NOW_MS - 3_600_000;
+  const run = { name: `${containerOf("app")}@${startedMs}`, number: 1, begunMs: startedMs, files: { [TARGET]: old } };
   const memory: ServiceMemory = {
-    ...{ fingerprint: desired.fingerprint, intentMs: NOW_MS - 600_000, attempt: 0, restarts: 0 },
-    applied: { container: run, files: { [TARGET]: old } },
+    ...{ fingerprint: desired.fingerprint, intentMs: NOW_MS - 600_000, attempt: 0, restarts: 0, run },
     ...parts,
   };
   return {
@@ -59,11 +63,21 @@ test.each([
   expect(planned.standings.get("app")).toMatchObject({ settled: false });
 });
 
-test("a delivery that comes late: its settling begins with it, not with the intent ten minutes ago", () => {
-  const planned = plan(buildWorld({ signal: "SIGHUP" }, {}));
-  expect(planned.operations).toMatchObject([{ lane: "app", cause: { kind: "rotation" } }]);
-  expect(planned.services).toMatchObject([
-    { state: "healthy", settled: false, reason: "healthy for 0ms, settled in 30s" },
-  ]);
+test("a delivery that comes late: its settling begins when the run was told, not with the intent ten minutes ago", () => {
+  const world = buildWorld({ signal: "SIGHUP" }, {});
+  const planned = plan(world);
+  const [operation] = planned.operations;
+  if (operation === undefined) throw new Error("nothing is delivered");
+  expect(operation).toMatchObject({ lane: "app", cause: { kind: "rotation" } });
+  expect(planned.services).toMatchObject([{ state: "healthy", settled: false }]);
   expect(planned.newReleases).toEqual([]);
+  const outcome = { operation, endedMs: NOW_MS + 9_000, result: { kind: "done" as const, steps: 2 } };
+  const files = new Map([...world.observed.files].map(([key]) => [key, nameSecretHash("/prod/app/PASSWORD", "2")]));
+  const observed = { ...world.observed, files, outcomes: [outcome] };
+  const after = plan({ ...world, observed, memory: planned.memory, nowMs: NOW_MS + 10_000 });
+  expect(after.operations).toEqual([]);
+  expect(after.services).toMatchObject([
+    { state: "healthy", settled: false, reason: "healthy for 1s, settled in 29s" },
+  ]);
+  expect(after.newReleases).toEqual([]);
 });

@@ -9,7 +9,7 @@ import { DEFAULT_PLAN_SETTINGS, type Plan, type World } from "../../agent/plan/w
 import type { DesiredService } from "../../shared/desired-state.ts";
 import { EMPTY_MEMORY } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
-import { buildContainer, buildDesired, buildTurn, containerOf, NOW_MS } from "../builders/turns.ts";
+import { buildContainer, buildDesired, buildHealth, buildTurn, containerOf, NOW_MS } from "../builders/turns.ts";
 
 const NAMES = ["a", "b", "c", "d", "e", "f"] as const;
 const RUNS = process.env["ORCA_SLOW"] === undefined ? 300 : 20_000;
@@ -89,7 +89,7 @@ function buildWorld(entries: readonly Service[], order?: "backwards"): World {
   const running = entries.filter((entry) => entry.actual !== "none" && entry.status === "running");
   const health = running.map((entry) => {
     const status = entry.healthy ? ("healthy" as const) : ("starting" as const);
-    return [entry.name, { status, sinceMs: NOW_MS - 50_000, failures: 0, message: "", notMade: false }] as const;
+    return [entry.name, buildHealth({ status, sinceMs: NOW_MS - 50_000 })] as const;
   });
   const turn = buildTurn({
     views: [],
