@@ -82,10 +82,19 @@ export type AgentEvent =
   /** The webhook listens, or why it does not take pushes; without an address it was turned off. */
   | { kind: "webhook"; atMs: number; listen: string | undefined; trouble: string | undefined }
   /**
-   * The webhook answered a request; `quiet` where the same refusal was told a moment ago. `more` requests were refused since
+   * The webhook answered a request; `doubt` is what people should look at although a push is followed; `quiet` where the same refusal was told a moment ago. `more` requests were refused since
    * the event before, of which nothing else is told: a flood of them must cost the agent little.
    */
-  | { kind: "push"; atMs: number; id: string; status: number; said: string; quiet: boolean; more: number };
+  | {
+      kind: "push";
+      atMs: number;
+      id: string;
+      status: number;
+      said: string;
+      doubt?: string;
+      quiet: boolean;
+      more: number;
+    };
 
 /** How the agent tells report/ something; never throws, never waits. */
 export type Emit = (event: AgentEvent) => void;

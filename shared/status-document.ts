@@ -40,6 +40,8 @@ export interface WebhookDocument {
   ignored: number;
   refused: number;
   last: { id: string; at: string; status: number; said: string } | null;
+  /** Commits that a poll has found while no signed push has ever come. */
+  polled: number;
 }
 
 /** One file system of the node. */

@@ -5,7 +5,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 import { examine } from "../doctor/checks.ts";
-import type { FileFact, FirewallFact, HostView, ProviderFact, ServiceFact } from "../doctor/facts.ts";
+import type { FileFact, FirewallFact, HostView, ProviderFact, ServiceFact, WebhookFact } from "../doctor/facts.ts";
 import { type Finding, isWeak, type Severity } from "../doctor/finding.ts";
 import { isPlainFile, readFileFact, readSealedFact, readSystemFacts } from "../host/doctor-facts.ts";
 import { readFirewall } from "../host/firewall-facts.ts";
@@ -17,6 +17,7 @@ import { fleetSchema } from "../../shared/fleet.ts";
 import type { InForce } from "../../shared/in-force.ts";
 import { parseManifest } from "../../shared/parse-manifest.ts";
 import { parseToml } from "../../shared/parse-toml.ts";
+import type { StatusDocument } from "../../shared/status-document.ts";
 import { describeProvider } from "./agent.ts";
 import { EXIT } from "./exit-codes.ts";
 import { printDocument, printText } from "./terminal.ts";
@@ -67,6 +68,7 @@ async function readHost(config: AgentConfig, path: string): Promise<HostView> {
     policy,
     bootstrapFiles: await Promise.all(bootstrap.map((file) => readFileFact(file, "a bootstrap file"))),
     ...(await readSystemFacts(RUN_DIR)),
+    webhook: await readWebhookFact(config),
     firewall: await readFirewallFact(inForce, config.node),
   };
 }
@@ -113,6 +115,22 @@ async function readFirewallFact(inForce: InForce | undefined, node: string): Pro
     .filter(([, { env }]) => env !== realm)
     .map(([name, { env, address }]) => ({ node: name, realm: env, address }));
   return { realm, others, ...(await readFirewall()) };
+}
+
+/** What the running agent counted; the reading is open on loopback, so nothing is asked of root's socket. */
+async function readWebhookFact({ source, status, node }: AgentConfig): Promise<WebhookFact | undefined> {
+  const listen = source.webhook?.listen;
+  if (listen === undefined) return undefined;
+  try {
+    const url = `http://${status.listen[0]}/v1/status`;
+    const response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS), redirect: "manual" });
+    const document = (await response.json()) as StatusDocument;
+    const { accepted = 0, ignored = 0, refused = 0, polled = 0, last } = document.webhook ?? {};
+    if (document.node !== node || document.webhook === null) return { listen, answers: undefined };
+    return { listen, answers: { signed: accepted + ignored, refused, polled, last: `${last?.status}, ${last?.said}` } };
+  } catch {
+    return { listen, answers: undefined };
+  }
 }
 
 async function readServices(inForce: InForce | undefined): Promise<ServiceFact[] | undefined> {

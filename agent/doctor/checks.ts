@@ -6,8 +6,15 @@ import { checkFiles } from "./file-checks.ts";
 import type { Finding } from "./finding.ts";
 import { checkFirewall } from "./firewall-checks.ts";
 import { checkProvider } from "./provider-checks.ts";
+import { checkWebhook } from "./webhook-checks.ts";
 
-const GROUPS: readonly ((host: HostView) => Finding[])[] = [checkProvider, checkFiles, checkDelivery, checkFirewall];
+const GROUPS: readonly ((host: HostView) => Finding[])[] = [
+  checkProvider,
+  checkFiles,
+  checkDelivery,
+  checkFirewall,
+  checkWebhook,
+];
 
 /** Judges a host. */
 export function examine(host: HostView): Finding[] {

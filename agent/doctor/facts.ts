@@ -70,6 +70,13 @@ export interface FirewallFact {
   atBoot: boolean;
 }
 
+/** Where pushes are waited for, and what the running agent says of them. */
+export interface WebhookFact {
+  listen: string;
+  /** Since the agent was started; undefined where it does not answer. */
+  answers: { signed: number; refused: number; polled: number; last: string } | undefined;
+}
+
 /** The whole host. */
 export interface HostView {
   nowMs: number;
@@ -88,6 +95,8 @@ export interface HostView {
   agents: readonly AgentProcessFact[];
   swaps: readonly { name: string; type: string }[];
   clock: { keptBy: string | undefined };
+  /** Undefined where agent.toml names no webhook. */
+  webhook: WebhookFact | undefined;
   /** Undefined where no agent has stored a fleet with this node in it. */
   firewall: FirewallFact | undefined;
 }

@@ -107,7 +107,9 @@ function logGossip(logger: ReportLogger, event: GossipEvent): void {
 /** The ids of accepted pushes are found again where the source was read after them. */
 function logPush(logger: ReportLogger, { id, status, said, quiet }: Extract<AgentEvent, { kind: "push" }>): void {
   const fields = { push: id, status, said };
-  if (status < 400) logger.info(fields, "a push was received");
+  if (status === 202) logger.info(fields, "a push was received");
+  // A forge may tell of every issue and every branch.
+  else if (status < 400) logger.debug(fields, "a push was received that is nothing for this node");
   else if (quiet) logger.debug(fields, "a request to the webhook was refused");
   else logger.warn(fields, "a request to the webhook was refused; the next ones like it are not logged for a minute");
 }
@@ -116,7 +118,8 @@ function logPush(logger: ReportLogger, { id, status, said, quiet }: Extract<Agen
 export function logSource(logger: ReportLogger, before: ReportState, { source, webhook }: ReportState): void {
   const { revision, location, commit } = source ?? {};
   const { author, subject } = commit ?? {};
-  const answered = webhook?.answered ?? [];
+  // Most events leave what is known of the webhook as it is: what it answered was logged with the turn that read it.
+  const answered = webhook?.answered === before.webhook?.answered ? [] : (webhook?.answered ?? []);
   const pushes = answered.length === 0 ? {} : { pushes: answered };
   if (revision !== before.source?.revision)
     logger.info({ revision, source: location, author, subject, ...pushes }, "a revision is in force");

@@ -121,6 +121,12 @@ export interface WebhookRecord {
   ignored: number;
   refused: number;
   last: { id: string; atMs: number; status: number; said: string } | undefined;
+  /** What people should look at although the newest push is followed. */
+  doubt: string | undefined;
+  /** Since when pushes are taken; undefined while they are not. */
+  openMs: number | undefined;
+  /** Commits that a poll has found while no signed push has ever come, and when the newest was. */
+  polled: { commits: number; atMs: number };
   /** Accepted, and the source was not read since. */
   waiting: readonly { id: string; atMs: number }[];
   /** The ids of the pushes that the last event's reading of the source came after. */

@@ -13,6 +13,7 @@ import {
 import { compareText } from "../../shared/problem.ts";
 import { SERVICE_STATES, type ServiceState } from "../../shared/status.ts";
 import { describeDuration } from "../../shared/duration.ts";
+import { describeWebhook } from "./push-record.ts";
 import type { DiskSample, HostSample, ReportState, ServiceRecord, WebhookRecord } from "./report-state.ts";
 
 /** What a document says besides what the reducer knows. */
@@ -147,10 +148,11 @@ function buildSource({ source }: ReportState, nowMs: number): SourceDocument | n
   };
 }
 
-function buildWebhook({ listen, trouble, accepted, ignored, refused, last }: WebhookRecord): WebhookDocument {
+function buildWebhook(record: WebhookRecord): WebhookDocument {
+  const { listen, trouble, accepted, ignored, refused, last, polled } = record;
   const newest =
     last === undefined ? null : { id: last.id, at: toIso(last.atMs), status: last.status, said: last.said };
-  return { listen, trouble: trouble ?? null, accepted, ignored, refused, last: newest };
+  return { listen, trouble: trouble ?? null, accepted, ignored, refused, last: newest, polled: polled.commits };
 }
 
 function countStates(services: readonly ServiceDocument[]): Record<ServiceState, number> {
@@ -181,7 +183,7 @@ function describeTrouble(state: ReportState, nowMs: number): string[] {
     notes.push(`the source ${age}: ${source.trouble}; ${describeKept(source.revision)}${retry}`);
   }
   notes.push(...(source?.notes ?? []));
-  if (state.webhook?.trouble !== undefined) notes.push(`the webhook: ${state.webhook.trouble}`);
+  notes.push(...describeWebhook(state.webhook, nowMs));
   for (const disk of (host?.disks ?? []).map(buildDisk)) {
     if (disk.freePercent < LOW_DISK_PERCENT) notes.push(`${disk.path} is nearly full: ${disk.freePercent} % are free`);
     if (disk.inodesFreePercent < LOW_DISK_PERCENT)

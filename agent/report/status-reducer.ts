@@ -12,7 +12,7 @@ import { addAct, addDone, addFailed } from "./actions.ts";
 import { compareFields, listFields } from "./manifest-fields.ts";
 import { followRotation } from "./last-rotation.ts";
 import { cutCommandOutput, hidePassword } from "./public-text.ts";
-import { addPush, answerPushes, listenWebhook } from "./push-record.ts";
+import { addPush, answerPushes, countPolled, listenWebhook } from "./push-record.ts";
 import {
   type Action,
   EMPTY_HISTORY,
@@ -86,7 +86,7 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
     ...state,
     engine: { reachable: engine.reachable, reason, version: state.engine.version, sinceMs },
     source: cleanSource(turn.source),
-    webhook: answerPushes(state.webhook, turn.source),
+    webhook: countPolled(answerPushes(state.webhook, turn.source), state.source, turn.source),
     known: state.known || turn.desired !== undefined,
     // Without a desired state a turn says nothing of any service: what was known of them stays.
     services: turn.desired === undefined ? state.services : services,

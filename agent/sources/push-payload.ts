@@ -11,8 +11,8 @@ export interface PushInterest {
   node: string;
 }
 
-/** What is done about a push, and why, in words. */
-export type PushVerdict = { kind: "concerns" | "nothing" | "malformed"; why: string };
+/** What is done about a push, and why, in words. `doubt` is what people should look at although it is followed. */
+export type PushVerdict = { kind: "concerns" | "nothing" | "malformed"; why: string; doubt?: string };
 
 const BRANCHES = "refs/heads/";
 const TAGS = "refs/tags/";
@@ -32,10 +32,22 @@ export function judgePush(event: string | undefined, text: string, interest: Pus
     return { kind: "malformed", why: "a push names its ref, and this does not" };
   const followed = nameRepository(interest.url);
   const pushed = readRepository(payload);
-  if (pushed !== undefined && pushed.toLowerCase() !== followed.toLowerCase())
-    return ignore(`the repository is ${quote(pushed)}, and this node follows ${followed}`);
   const isDeleted = payload["deleted"] === true || isNoCommit(payload["after"]);
-  return ref.startsWith(TAGS) ? judgeTag(ref, interest) : judgeBranch(ref, isDeleted, interest);
+  const verdict = ref.startsWith(TAGS) ? judgeTag(ref, interest) : judgeBranch(ref, isDeleted, interest);
+  const isOther = pushed !== undefined && pushed.toLowerCase() !== followed.toLowerCase();
+  return isOther && verdict.kind === "concerns" ? doubt(verdict.why, { pushed, followed }) : verdict;
+}
+
+/** A repository that was renamed or transferred pushes by its new name, and its old URL goes on to be redirected. */
+function doubt(why: string, { pushed, followed }: { pushed: string; followed: string }): PushVerdict {
+  const name = quote(pushed);
+  return {
+    kind: "concerns",
+    why: `${why} of ${name}`,
+    doubt:
+      `the newest push is of ${name}, and source.git.url names ${followed}: where the repository was renamed or moved, ` +
+      "write its new URL there; where it is another one, take this node's webhook out of it",
+  };
 }
 
 /** An approval that is taken back concerns the node as much as one that is given. */

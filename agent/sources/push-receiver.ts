@@ -27,6 +27,8 @@ export interface PushReceiverOptions {
 interface PushAnswer {
   status: number;
   message: string;
+  /** What people should look at although the push is followed. */
+  doubt?: string | undefined;
   headers?: Readonly<Record<string, string>>;
 }
 
@@ -153,7 +155,7 @@ export class PushReceiver {
     const verdict = judgePush(event, body.text, this.#options.interest);
     if (verdict.kind === "malformed") return { status: 400, message: verdict.why };
     if (verdict.kind === "nothing") return { status: 200, message: `nothing for this node: ${verdict.why}` };
-    return accept(verdict.why, id);
+    return accept(verdict.why, id, verdict.doubt);
   }
 
   /** The secret, or why there is none. Without one anybody could sign. */
@@ -169,7 +171,7 @@ export class PushReceiver {
     }
   }
 
-  #record(id: string, { status, message }: PushAnswer): void {
+  #record(id: string, { status, message, doubt }: PushAnswer): void {
     const { emit, clock } = this.#options;
     const told = this.#told.get(status) ?? Number.NEGATIVE_INFINITY;
     const nowMs = clock.monotonicMs();
@@ -179,7 +181,8 @@ export class PushReceiver {
       return;
     }
     if (!quiet) this.#told.set(status, nowMs);
-    emit({ kind: "push", atMs: clock.nowMs(), id, status, said: message, quiet, more: this.#uncounted });
+    const doubts = doubt === undefined ? {} : { doubt };
+    emit({ kind: "push", atMs: clock.nowMs(), id, status, said: message, ...doubts, quiet, more: this.#uncounted });
     [this.#countedMs, this.#uncounted] = [nowMs, 0];
   }
 }
@@ -187,8 +190,9 @@ export class PushReceiver {
 const TOO_LARGE: PushAnswer = { status: 413, message: "the body is too large", headers: { connection: "close" } };
 const UNSIGNED: PushAnswer = { status: 401, message: "the signature is missing or wrong" };
 
-function accept(why: string, id: string): PushAnswer {
-  return { status: 202, message: `${why}: the source is asked; look for ${id} in the agent's log` };
+function accept(why: string, id: string, doubt?: string): PushAnswer {
+  const message = `${why}: the source is asked; look for ${id} in the agent's log`;
+  return { status: 202, message, doubt };
 }
 
 /** What can be refused without a look at the body. */

@@ -25,8 +25,8 @@ const file = join(root, "secrets.age");
 const place = { file, identityFile: nameIdentityFile(file), plain: false };
 let server: Server | undefined;
 
-async function examine(): Promise<{ code: number; findings: Finding[]; output: string }> {
-  const end = await run(process.execPath, [MAIN, "doctor", "--json", "--config", config]).then(
+async function examine(path = config): Promise<{ code: number; findings: Finding[]; output: string }> {
+  const end = await run(process.execPath, [MAIN, "doctor", "--json", "--config", path]).then(
     ({ stdout }) => ({ code: 0, stdout }),
     (error: { code: number; stdout: string; stderr: string }) => {
       if (error.stdout === "") throw new Error(error.stderr);
@@ -191,4 +191,36 @@ test("without a configuration it says so and ends with 1", () => {
       /none\.toml does not exist: on a host with an agent name its file: orca doctor --config FILE;/,
     ),
   ]);
+});
+
+test("says of the webhook what the running agent has counted, and which setting of Gitea keeps pushes away", async () => {
+  let webhook = { accepted: 0, ignored: 0, refused: 0, polled: 2, last: null };
+  const agent = createServer((request, response) => {
+    response.writeHead(request.url === "/v1/status" ? 200 : 404, { "content-type": "application/json" });
+    response.end(JSON.stringify({ node: "vm1", webhook }));
+  });
+  await new Promise<void>((resolve) => agent.listen(0, "127.0.0.1", resolve));
+  const { port } = agent.address() as AddressInfo;
+  const lines = [
+    ...['node = "vm1"', `state = { dir = "${state}" }`, `policy = { file = "${root}/policy.toml" }`],
+    ...[`status = { listen = ["127.0.0.1:${port}"] }`, "[source]"],
+    'git = { url = "https://git.example/acme/p.git" }',
+    `webhook = { listen = "10.0.0.1:7071", secret_file = "${root}/webhook" }`,
+  ];
+  const own = join(root, "webhook.toml");
+  writeFileSync(own, lines.join("\n"));
+  const ask = async (): Promise<Finding | undefined> => {
+    const { findings } = await examine(own);
+    return findings.find(({ check }) => check === "webhook");
+  };
+  expect(await ask()).toMatchObject({
+    severity: "warn",
+    what: expect.stringMatching(/no push has come .* 2 commits came by polling; .* 10\.0\.0\.1:7071/),
+    fix: expect.stringContaining("ALLOWED_HOST_LIST = external,private"),
+  });
+  webhook = { ...webhook, accepted: 1 };
+  expect(await ask()).toMatchObject({ severity: "fine" });
+  agent.closeAllConnections();
+  await new Promise((resolve) => agent.close(resolve));
+  expect(await ask()).toMatchObject({ severity: "info", what: expect.stringMatching(/the agent does not answer/) });
 });

@@ -302,6 +302,25 @@ describe("on a real Git server", () => {
     expect(server.seen.length).toBeGreaterThan(before);
   });
 
+  test("a push of the renamed repository is followed by its new name, which is told", async () => {
+    server.repository.commit({ files: buildPlatform({ a: buildManifest() }) });
+    await node.start();
+    await node.untilSettled(["a"]);
+    server.fault = { kind: "renamed", to: "/acme/newname" };
+    server.repository.commit({ files: buildPlatform({ a: buildManifest({ image: "app:2" }) }) });
+    const answer = await post({ body: buildPush({ repository: "acme/newname" }), secret: SECRET });
+    expect(answer).toMatchObject({
+      status: 202,
+      body: { message: expect.stringMatching(/^a push to main of "acme\/newname": /) },
+    });
+    // The next poll is an hour away.
+    await node.clock.advanceUntil(() => node.engine.running("a")?.image === "app:2", 60_000, "the change");
+    expect(said("push").at(-1)).toMatchObject({
+      doubt: expect.stringMatching(/of "acme\/newname", and source\.git\.url names acme\/platform/),
+    });
+    expect(node.turn.source.notes?.[0]).toMatch(/the repository was renamed; write its new URL into source\.git\.url/);
+  });
+
   test("a push while Git is down changes nothing; the next try finds the commit", async () => {
     server.repository.commit({ files: buildPlatform({ a: buildManifest() }) });
     await node.start();

@@ -57,6 +57,7 @@ const GOOD: HostView = {
   agents: [{ pid: 812, coreLimit: "0", coreFiltered: true }],
   swaps: [{ name: "/dev/zram0", type: "partition" }],
   clock: { keptBy: "systemd-timesyncd" },
+  webhook: { listen: "10.0.0.10:7071", answers: { signed: 4, refused: 1, polled: 0, last: "202, a push to main" } },
   firewall: {
     realm: "stage",
     others: [
@@ -83,13 +84,22 @@ test("a host that is as it should be has nothing but what is fine, and each chec
     [
       ...["bootstrap files", "clock", "core files of services", "core files of the agent", "delivery in memory"],
       "firewall between realms",
-      ...["keys and credentials", "last known secrets", "policy", "provider", "secrets in variables", "swap"],
+      ...[
+        "keys and credentials",
+        "last known secrets",
+        "policy",
+        "provider",
+        "secrets in variables",
+        "swap",
+        "webhook",
+      ],
     ].toSorted(),
   );
 });
 
 const { provider, policy } = GOOD;
 const firewall = GOOD.firewall as FirewallFact;
+
 const ROWS: [name: string, changes: Partial<HostView>, severity: string, what: RegExp, fix: RegExp][] = [
   [
     "a secret in a variable",

@@ -27,12 +27,23 @@ test.each<[string, PushChoices, RegExp]>([
   ["of a tag", { ref: "refs/tags/v1.0" }, /tag "v1\.0" is no approval/],
   ["of another node's approval", { ref: "refs/tags/orca/approve/vm10/x" }, /no approval of this node/],
   ["that deletes the branch", { after: NONE }, /main was deleted: what is in force stays/],
-  ["to another repository", { repository: "acme/shop" }, /"acme\/shop", and this node follows Acme\/platform/],
+  ["to another branch of another repository", { repository: "acme/shop", ref: "refs/heads/x" }, /the push is to "x"/],
 ])("a push %s is nothing for the node", (_name, choices, why) => {
   expect(judgePush("push", buildPush(choices), INTEREST)).toEqual({
     kind: "nothing",
     why: expect.stringMatching(why),
   });
+});
+
+test("a push of another repository concerns the node, since a renamed one pushes by its new name, and people are told", () => {
+  const { kind, why, doubt } = judgePush("push", buildPush({ repository: "acme/newname" }), INTEREST);
+  expect([kind, why]).toEqual(["concerns", 'a push to main of "acme/newname"']);
+  expect(doubt).toMatch(
+    /of "acme\/newname", and source\.git\.url names Acme\/platform: .* write its new URL there; where it is another/,
+  );
+  expect(judgePush("push", buildPush(), INTEREST).doubt).toBe(undefined);
+  const tag = { repository: "acme/newname", ref: "refs/tags/orca/approve/vm1/x" };
+  expect(judgePush("push", buildPush(tag), INTEREST)).toMatchObject({ kind: "concerns", doubt });
 });
 
 test("other events are nothing, and say which", () => {

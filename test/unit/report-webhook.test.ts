@@ -1,7 +1,8 @@
 // What the report shows of the webhook: in the status, the metrics and the log, and that a push's id is found again.
 
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import { systemClock } from "../../agent/host/clock.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
 import { TestReport } from "../builders/report.ts";
 import { buildView, NOW_MS } from "../builders/turns.ts";
@@ -47,7 +48,7 @@ test("counts and the last answer are in the status and the metrics", async () =>
   push(401, "third");
   push(413, "fourth", true, NOW_MS + 1_000);
   expect((await readStatus()).webhook).toEqual({
-    ...{ listen: "10.0.0.10:7071", trouble: null, accepted: 1, ignored: 1, refused: 2 },
+    ...{ listen: "10.0.0.10:7071", trouble: null, accepted: 1, ignored: 1, refused: 2, polled: 0 },
     last: { id: "fourth", at: new Date(NOW_MS + 1_000).toISOString(), status: 413, said: "said of fourth" },
   });
   const { body } = await report.get("/metrics");
@@ -95,6 +96,78 @@ test("a push's id is logged with the revision that was read after it, once", () 
   ]);
 });
 
+test("what is told between two turns says nothing again of a push that was answered", () => {
+  listen();
+  report.turn({ views, source: { revision: "b".repeat(40), readMs: NOW_MS } });
+  push(202, "first", false, NOW_MS + 1_000);
+  report.turn({ views, source: { revision: "c".repeat(40), readMs: NOW_MS + 2_000 } });
+  for (let step = 0; step < 5; step += 1)
+    report.report.emit({ kind: "settled", atMs: NOW_MS, service: "web", revision: "c".repeat(40) });
+  report.turn({ views, source: { revision: "c".repeat(40), readMs: NOW_MS + 3_000 } });
+  const lines = logged().filter((line) => JSON.stringify(line).includes("first"));
+  expect(lines.map(({ msg }) => msg)).toEqual(["a push was received", "a revision is in force"]);
+});
+
+test("a push of another repository is a note until one of the right one comes", async () => {
+  listen();
+  const event = { kind: "push", id: "a", status: 202, said: "a push", quiet: false, more: 0 } as const;
+  report.report.emit({ ...event, atMs: NOW_MS, doubt: "the newest push is of another" });
+  expect((await readStatus()).notes).toEqual(["the webhook: the newest push is of another"]);
+  report.report.emit({ ...event, atMs: NOW_MS });
+  expect((await readStatus()).notes).toEqual([]);
+});
+
+describe("commits that come by polling", () => {
+  let nowMs: number;
+  beforeEach(async () => {
+    await report.dispose();
+    nowMs = NOW_MS;
+    report = await new TestReport({ clock: { ...systemClock, nowMs: () => nowMs } }).start();
+  });
+  const newest = (letter: string, readMs: number): void => {
+    const revision = letter.repeat(40);
+    report.turn({ views, source: { revision, readMs, newest: { revision, inputs: letter } } });
+  };
+  const silence = async (): Promise<string[]> =>
+    (await readStatus()).notes.filter((note) => note.includes("by polling"));
+
+  test("while no push ever did are a note that names Gitea's setting, once a push is late", async () => {
+    listen();
+    newest("b", NOW_MS + 1_000);
+    nowMs += 120_000;
+    expect(await silence()).toEqual([]);
+    newest("c", NOW_MS + 120_000);
+    expect(await silence()).toEqual([]);
+    nowMs += 61_000;
+    expect(await silence()).toEqual([
+      expect.stringMatching(
+        /^the webhook: a commit came by polling, and no push ever did: .*Gitea refuses private addresses .*ALLOWED_HOST_LIST = external,private/,
+      ),
+    ]);
+    expect((await readStatus()).webhook).toMatchObject({ polled: 1 });
+    newest("d", NOW_MS + 200_000);
+    nowMs += 120_000;
+    push(401, "wrong");
+    expect(await silence()).toEqual([
+      "the webhook: 2 commits came by polling, and every request to 10.0.0.10:7071 was refused, the last one with 401 (said of wrong)",
+    ]);
+    push(200, "another branch");
+    expect(await silence()).toEqual([]);
+  });
+
+  test("say nothing where they may have been pushed before the webhook listened, or pushes are known to come", async () => {
+    newest("a", NOW_MS - 1_000);
+    listen();
+    newest("b", NOW_MS + 1_000);
+    nowMs += 120_000;
+    expect(await silence()).toEqual([]);
+    push(202, "one");
+    newest("c", NOW_MS + 2_000);
+    nowMs += 120_000;
+    expect(await silence()).toEqual([]);
+  });
+});
+
 test("refusals that were told a moment ago are logged for debugging only", () => {
   listen();
   push(401, "first");
@@ -104,6 +177,6 @@ test("refusals that were told a moment ago are logged for debugging only", () =>
   expect(lines.map((line) => [line["push"], line["level"]])).toEqual([
     ["first", "warn"],
     ["second", "debug"],
-    ["third", "info"],
+    ["third", "debug"],
   ]);
 });
