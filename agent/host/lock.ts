@@ -5,6 +5,8 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
+import { makePrivate } from "./private-file.ts";
+
 /** Who holds a lock. */
 export interface LockHolder {
   pid: number;
@@ -43,6 +45,8 @@ export function takeLock({ directory, name, what, holder }: LockRequest): () => 
   mkdirSync(directory, { recursive: true, mode: 0o755 });
   const path = join(directory, `${name}.lock`);
   const holderPath = join(directory, `${name}.holder`);
+  // SQLite locks a file that can only be read, too.
+  makePrivate(path);
   const database = new DatabaseSync(path);
   try {
     database.exec("PRAGMA busy_timeout = 200; PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE");

@@ -2,6 +2,8 @@
 
 import { DatabaseSync } from "node:sqlite";
 
+import { makePrivate, takeFromOthers } from "./private-file.ts";
+
 const SCHEMA = `
   PRAGMA journal_mode = WAL;
   PRAGMA synchronous = NORMAL;
@@ -19,6 +21,9 @@ const SCHEMA = `
 
 /** Opens the file, making its tables where there are none. Throws where it is damaged. */
 export function openChecked(path: string): DatabaseSync {
+  // What SQLite makes beside it has the mode of the file itself.
+  makePrivate(path);
+  for (const suffix of ["-wal", "-shm"]) takeFromOthers(`${path}${suffix}`);
   const database = new DatabaseSync(path);
   try {
     database.exec(SCHEMA);

@@ -8,6 +8,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 
 import type { CancelTimer, Clock } from "../host/clock.ts";
+import { limitConnections } from "../host/connection-limit.ts";
 import { answerError, answerText, readCall, sendAnswer } from "./answer.ts";
 import { isAllowedHost, type ListenAddress, parseListenAddress } from "./host-check.ts";
 import type { LiveEvents } from "./live-events.ts";
@@ -150,7 +151,7 @@ export class Loopback {
     const server = createServer(SERVER_LIMITS, (request, response) => {
       this.#handle(request, response).catch(() => sendAnswer(response, answerText(500, "this could not be answered")));
     });
-    server.maxConnections = MOST_CONNECTIONS;
+    limitConnections(server, MOST_CONNECTIONS);
     server.timeout = IDLE_MS;
     server.on("error", () => undefined);
     return server;

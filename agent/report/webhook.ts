@@ -1,6 +1,7 @@
 // Delivers alerts to one webhook, one after the other. The URL is a secret: it is in no message, error or log line.
 // got is loaded with the first alert and not before.
 
+import { parseRetryAfter } from "../sources/git-failure.ts";
 import type { Secret } from "../../shared/secret.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
 
@@ -77,8 +78,8 @@ export class Webhook {
       });
       stream.on("error", reject);
       stream.once("response", (response: { statusCode: number; headers: Record<string, string | undefined> }) => {
-        const seconds = Number(response.headers["retry-after"] ?? 0);
-        resolve({ status: response.statusCode, retryAfterMs: Number.isFinite(seconds) ? seconds * 1_000 : 0 });
+        const retryAfterMs = parseRetryAfter(response.headers["retry-after"], this.#options.clock.nowMs()) ?? 0;
+        resolve({ status: response.statusCode, retryAfterMs });
         stream.destroy();
       });
       stream.resume();

@@ -93,17 +93,13 @@ export function describeNetwork(error: NodeJS.ErrnoException, place: FailurePlac
   }
 }
 
-/** The longest wait a server can ask for. */
-const LONGEST_WAIT_MS = 3_600_000;
+/** The longest wait a server can ask for: whatever it says, nobody keeps a node from its source for longer. */
+const LONGEST_WAIT_MS = 900_000;
 
 /** Reads Retry-After: seconds, or a date. Undefined where it says neither. */
 export function parseRetryAfter(value: string | undefined, nowMs: number): number | undefined {
   if (value === undefined) return undefined;
   const isDate = /[A-Za-z]/.test(value);
-  const waitMs = isDate
-    ? Date.parse(value) - nowMs
-    : /^\d{1,9}$/.test(value.trim())
-      ? Number(value) * 1_000
-      : Number.NaN;
+  const waitMs = isDate ? Date.parse(value) - nowMs : /^\d+$/.test(value.trim()) ? Number(value) * 1_000 : Number.NaN;
   return Number.isFinite(waitMs) ? Math.min(LONGEST_WAIT_MS, Math.max(0, waitMs)) : undefined;
 }

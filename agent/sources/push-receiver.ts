@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { Emit } from "../../shared/event.ts";
 import type { Secret } from "../../shared/secret.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
+import { limitConnections } from "../host/connection-limit.ts";
 import { readSecretFile } from "../host/secret-file.ts";
 import { judgePush, type PushInterest } from "./push-payload.ts";
 
@@ -85,7 +86,7 @@ export class PushReceiver {
     const server = createServer(SERVER_LIMITS, (request, response) => {
       this.#handle(request, response).catch(() => response.destroy());
     });
-    server.maxConnections = MOST_CONNECTIONS;
+    limitConnections(server, MOST_CONNECTIONS);
     const error = await bind(server, listen);
     server.on("error", () => undefined);
     if (this.#closed) return void server.close();

@@ -273,7 +273,7 @@ describe("words", () => {
     expect(describeNetwork(Object.assign(new Error("secret"), { code }), place)).toMatch(said);
   });
 
-  test("Retry-After is seconds or a date, and at most an hour", () => {
+  test("Retry-After is seconds or a date, and at most a quarter of an hour, however large", () => {
     const nowMs = Date.UTC(2026, 10, 21, 12);
     const said = [
       undefined,
@@ -282,9 +282,12 @@ describe("words", () => {
       "-5",
       "soon",
       "86400",
+      "999999999",
+      "9".repeat(400),
+      "Fri, 31 Dec 9999 23:59:59 GMT",
       "Sat, 21 Nov 2026 11:00:00 GMT",
     ];
     const waits = said.map((value) => parseRetryAfter(value, nowMs));
-    expect(waits).toEqual([undefined, 60_000, 120_000, undefined, undefined, 3_600_000, 0]);
+    expect(waits).toEqual([undefined, 60_000, 120_000, undefined, undefined, 900_000, 900_000, undefined, 900_000, 0]);
   });
 });
