@@ -1,5 +1,6 @@
 // The raw inputs of one revision: made by sources/, understood by desired/. Text and bytes only, nothing parsed.
 
+import type { FileFaults } from "./file-fault.ts";
 import type { RolloutVerdict } from "./hold.ts";
 import type { InForce, SnapshotObjects } from "./in-force.ts";
 
@@ -47,6 +48,8 @@ export interface Snapshot {
   manifests: Readonly<Record<string, Readonly<Record<string, string>>>>;
   /** Files below this node's directory that are no manifests, by relative path. */
   files: Readonly<Record<string, Uint8Array>>;
+  /** Why other files of it gave nothing; left out where none did. */
+  faults?: FileFaults;
   /** Where a service's manifest stands, for messages. */
   describeFile(node: string, service: string): string;
   /** Where fleet.toml stands, for messages. */

@@ -2,11 +2,9 @@
 // Reading is synchronous, one file after the other: a command that does nothing else meanwhile pays a third of the CPU
 // time of the same reads through promises (10,000 files: measured).
 
-import { isUtf8 } from "node:buffer";
-import { type Dirent, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { type Dirent, lstatSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { join, relative, sep } from "node:path";
 
-import { LARGEST_FILE_BYTES } from "../desired/checks/files.ts";
 import {
   type NodeFile,
   type NodeFiles,
@@ -20,9 +18,10 @@ import {
   type ParsedManifest,
   parseManifests,
 } from "../desired/repository.ts";
+import { readPlainFile, readPlainText } from "../host/plain-file.ts";
 import { findLayout, type Layout, listNodes } from "../sources/repository-layout.ts";
-import { compareText, type Problem } from "../../shared/problem.ts";
-import { describeSize } from "../../shared/size.ts";
+import type { ReadText } from "../../shared/file-fault.ts";
+import { compareText } from "../../shared/problem.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { templates } from "../../shared/template.ts";
 
@@ -53,55 +52,25 @@ export async function readRepository(directory: string): Promise<ReadRepository>
   return { view, layout };
 }
 
-/** A text, or why there is none. */
-type Text = { ok: true; text: string } | { ok: false; problem: Problem };
-
-function readText(path: string, file: string): Text {
-  const refuse = (code: string, message: string, hint: string, place = { line: 1, column: 1 }): Text => ({
-    ok: false,
-    problem: { severity: "error", code, file, ...place, key: "", message, hint },
-  });
-  let content: Buffer;
-  try {
-    content = readFileSync(path);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error);
-    return refuse(
-      "unreadable",
-      `it cannot be read: ${code}`,
-      code === "ENOENT" ? "it is a link that leads nowhere" : "",
-    );
-  }
-  if (content.length > LARGEST_FILE_BYTES) {
-    const message = `it holds ${describeSize(content.length)}, and the agent reads no file above ${describeSize(LARGEST_FILE_BYTES)}`;
-    return refuse("file-size", message, "a manifest is a page or two");
-  }
-  const text = content.toString("utf8");
-  if (isUtf8(content)) return { ok: true, text };
-  const before = text.slice(0, text.indexOf("\uFFFD"));
-  const place = { line: before.split("\n").length, column: before.length - before.lastIndexOf("\n") };
-  return refuse("encoding", "this is no UTF-8", "save the file as UTF-8", place);
-}
-
 async function readFleet(layout: Layout): Promise<ParsedFleet> {
   const file = `${layout.shown}fleet.toml`;
   const path = join(layout.root, "fleet.toml");
   if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return parseFleet(undefined, file);
-  const read = readText(path, file);
+  const read = readPlainText(path);
   if (read.ok) return parseFleet(read.text, file);
-  return { file, text: "", fleet: undefined, problems: [read.problem] };
+  return { file, text: "", fleet: undefined, problems: [{ severity: "error", file, key: "", ...read.fault }] };
 }
 
 /** What a node's directory holds: manifests as texts, everything else as entries. */
 interface Entries {
-  texts: ReadonlyMap<string, Text>;
+  texts: ReadonlyMap<string, ReadText>;
   files: ReadonlyMap<string, NodeFile>;
 }
 
 function listEntries(layout: Layout, node: string): Entries {
   const directory = join(layout.root, "manifests", node);
   const root = realpathSync(directory);
-  const texts = new Map<string, Text>();
+  const texts = new Map<string, ReadText>();
   const files = new Map<string, NodeFile>();
   for (const entry of walk(directory)) {
     const path = join(entry.parentPath, entry.name);
@@ -109,7 +78,7 @@ function listEntries(layout: Layout, node: string): Entries {
     const isTop = !shown.includes("/");
     if (isTop && shown.endsWith(".toml") && !entry.isDirectory()) {
       if (shown.startsWith(".")) continue;
-      texts.set(shown.slice(0, -".toml".length), readText(path, `${layout.shown}manifests/${node}/${shown}`));
+      texts.set(shown.slice(0, -".toml".length), readPlainText(path));
     } else files.set(shown, { path: shown, ...look(entry, path, root) });
   }
   return { texts, files };
@@ -122,10 +91,19 @@ function listEntries(layout: Layout, node: string): Entries {
 function* walk(directory: string): Iterable<Dirent> {
   const open = [directory];
   for (let current = open.pop(); current !== undefined; current = open.pop()) {
-    for (const entry of readdirSync(current, { withFileTypes: true })) {
+    for (const entry of listDirectory(current)) {
       if (entry.isDirectory()) open.push(join(current, entry.name));
       yield entry;
     }
+  }
+}
+
+/** A directory that cannot be read, or whose path is too long, holds nothing that an agent reads. */
+function listDirectory(directory: string): Dirent[] {
+  try {
+    return readdirSync(directory, { withFileTypes: true });
+  } catch {
+    return [];
   }
 }
 
@@ -146,27 +124,32 @@ function look(entry: Dirent, path: string, root: string): Pick<NodeFile, "kind" 
   return info.isFile() ? { kind: "file", sizeBytes: info.size } : { kind: "special", sizeBytes: 0 };
 }
 
-/** Parses what could be read, by the same way as the agent, and adds what could not. */
-async function parseNode(layout: Layout, node: string, texts: ReadonlyMap<string, Text>): Promise<ParsedManifest[]> {
-  const readable: [string, string][] = [];
-  const failed: ParsedManifest[] = [];
-  const describeFile = (place: string, service: string): string => `${layout.shown}manifests/${place}/${service}.toml`;
-  for (const [service, read] of texts) {
-    if (read.ok) readable.push([service, read.text]);
-    else {
-      const file = describeFile(node, service);
-      failed.push({ node, service, file, text: "", manifest: undefined, problems: [read.problem] });
-    }
-  }
+/** Parses what could be read, by the same way as the agent, and says why the rest could not. */
+async function parseNode(
+  layout: Layout,
+  node: string,
+  texts: ReadonlyMap<string, ReadText>,
+): Promise<ParsedManifest[]> {
+  const readable = [...texts].flatMap(([service, read]) => (read.ok ? [[service, read.text] as const] : []));
+  const faults = [...texts].flatMap(([service, read]) => (read.ok ? [] : [[service, read.fault] as const]));
   const snapshot: Snapshot = {
     revision: "",
     fleet: undefined,
     manifests: Object.fromEntries([[node, Object.fromEntries(readable)]]),
     files: {},
-    describeFile,
+    faults: { manifests: Object.fromEntries([[node, Object.fromEntries(faults)]]), files: {} },
+    describeFile: (place, service) => `${layout.shown}manifests/${place}/${service}.toml`,
     fleetFile: `${layout.shown}fleet.toml`,
   };
-  return [...(await parseManifests(snapshot, node, new ParseCache())), ...failed];
+  return parseManifests(snapshot, node, new ParseCache());
+}
+
+function findReal(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch {
+    return path;
+  }
 }
 
 function openFiles(layout: Layout, entries: ReadonlyMap<string, Entries>): NodeFiles {
@@ -174,11 +157,8 @@ function openFiles(layout: Layout, entries: ReadonlyMap<string, Entries>): NodeF
   return {
     list: (node) => entries.get(node)?.files ?? none,
     read: (node, path) => {
-      try {
-        return readFileSync(join(layout.root, "manifests", node, path));
-      } catch {
-        return undefined;
-      }
+      const read = readPlainFile(findReal(join(layout.root, "manifests", node, path)));
+      return read.ok ? read.content : undefined;
     },
     describe: (node, path) => `${layout.shown}manifests/${node}${path === "" ? "" : `/${path}`}`,
   };

@@ -116,11 +116,11 @@ interface NodeInputs {
   key: string;
 }
 
-const EMPTY: NodeTree = { manifests: {}, files: {} };
+const EMPTY: NodeTree = { manifests: {}, files: {}, faults: { manifests: {}, files: {} } };
 
 async function selectInputs({ tree, routed, fleet }: ReadSide, node: string): Promise<NodeInputs> {
   const own = tree.nodes.get(node);
-  const { manifests, files } = own ?? EMPTY;
+  const { manifests, files, faults } = own ?? EMPTY;
   const placed = Object.entries(manifests).map(([service, text]) => ({ node, service, text }));
   const others = await selectOthers(placed, {
     nodes: [...tree.nodes.keys()],
@@ -131,7 +131,7 @@ async function selectInputs({ tree, routed, fleet }: ReadSide, node: string): Pr
   // Other nodes' entries reach a node through templates alone; its hosts file is nothing that is shown.
   const renders = fleet === undefined || Object.values(manifests).some((text) => text.includes("template"));
   const fleetPart = renders ? tree.fleet : fleet.nodes[node];
-  return { own, others, key: JSON.stringify([own !== undefined, fleetPart, manifests, contents, others]) };
+  return { own, others, key: JSON.stringify([own !== undefined, fleetPart, manifests, contents, faults, others]) };
 }
 
 interface NodeComparison {
@@ -222,6 +222,7 @@ function buildSnapshot(
     fleet: side.tree.fleet,
     manifests: { ...(Object.fromEntries(texts) as Snapshot["manifests"]), [node]: (own ?? EMPTY).manifests },
     files: (own ?? EMPTY).files,
+    faults: { manifests: { [node]: (own ?? EMPTY).faults.manifests }, files: (own ?? EMPTY).faults.files },
     describeFile: (place, service) => `${shown}manifests/${place}/${service}.toml`,
     fleetFile: `${shown}fleet.toml`,
   };

@@ -160,6 +160,7 @@ async function tryVersions(
     fleet: input.fleet,
     services: input.services,
     readFile: read,
+    findFault: (path) => snapshot.faults?.files[path],
     revision: accepted.revision,
     movedFrom: accepted.movedFrom,
   });

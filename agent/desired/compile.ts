@@ -1,5 +1,6 @@
 // From one valid manifest to one desired service: spec, caps, files with their content. Pure.
 
+import type { FileFault } from "../../shared/file-fault.ts";
 import type { DesiredFile, DesiredService } from "../../shared/desired-state.ts";
 import type { Fleet } from "../../shared/fleet.ts";
 import { type ContainerSpec, listAliases } from "../../shared/container-spec.ts";
@@ -31,6 +32,8 @@ export interface CompileContext {
   services: readonly RemoteService[];
   /** Content of the files of this node's directory, by relative path. */
   readFile(path: string): Uint8Array | undefined;
+  /** Why one of them could not be read. */
+  findFault?(path: string): FileFault | undefined;
   revision: string;
   /** Where the service was before, where its manifest does not say. */
   movedFrom?: string | undefined;

@@ -83,7 +83,12 @@ function findNumericUser(user = ""): string | undefined {
   return /^[1-9]\d*(:\d+)?$/.test(user) ? user : undefined;
 }
 
-const SOURCE_HINT = "add the file to the node's directory, or correct the path";
+function describeMissing(path: string, { findFault }: CompileContext): Built {
+  const fault = findFault?.(path);
+  if (fault !== undefined) return { kind: "fault", message: `${path}: ${fault.message}`, hint: fault.hint };
+  const hint = "add the file to the node's directory, or correct the path";
+  return { kind: "fault", message: `there is no file ${path}`, hint };
+}
 
 function buildContent(
   service: string,
@@ -91,7 +96,7 @@ function buildContent(
   { manifest, context }: { manifest: Manifest; context: CompileContext },
 ): Built {
   const source = context.readFile(file.source);
-  if (source === undefined) return { kind: "fault", message: `there is no file ${file.source}`, hint: SOURCE_HINT };
+  if (source === undefined) return describeMissing(file.source, context);
   if (!file.template) return { kind: "plain", content: source };
   const { settings, fleet } = context;
   const { templates } = settings;

@@ -8,5 +8,15 @@ import type { Snapshot } from "../../shared/snapshot.ts";
 export function hashInputs(snapshot: Snapshot, node: string): string {
   const files = Object.entries(snapshot.files).map(([path, content]) => [path, sha256(content)] as const);
   const manifests = snapshot.manifests[node] ?? {};
-  return sha256(canonicalJson({ fleet: snapshot.fleet ?? null, manifests, files: Object.fromEntries(files) }));
+  const { faults } = snapshot;
+  const unread = [faults?.manifests[node] ?? {}, faults?.files ?? {}].map((list) => Object.keys(list).length > 0);
+  return sha256(
+    canonicalJson({
+      ...{ fleet: snapshot.fleet ?? null, manifests, files: Object.fromEntries(files) },
+      // A commit without such files has the value that it had before they were known.
+      ...(unread.includes(true) && {
+        faults: { manifests: faults?.manifests[node] ?? {}, files: faults?.files ?? {} },
+      }),
+    }),
+  );
 }

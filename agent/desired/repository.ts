@@ -2,6 +2,7 @@
 // and by lint, so that both see the same.
 
 import { type Fleet, fleetSchema } from "../../shared/fleet.ts";
+import { showName } from "../../shared/file-fault.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { parseManifest, readManifest } from "../../shared/parse-manifest.ts";
 import { type Parsed, parseToml } from "../../shared/parse-toml.ts";
@@ -98,10 +99,14 @@ export function readRemotes(snapshot: Snapshot, node: string, cache: ParseCache)
 
 /** Parses the manifests of one node. */
 export async function parseManifests(snapshot: Snapshot, node: string, cache: ParseCache): Promise<ParsedManifest[]> {
-  const texts = Object.entries(snapshot.manifests[node] ?? {}).toSorted(([left], [right]) => compareText(left, right));
-  const parsed: ParsedManifest[] = [];
+  const texts = Object.entries(snapshot.manifests[node] ?? {});
+  const parsed = Object.entries(snapshot.faults?.manifests[node] ?? {}).map(([service, fault]): ParsedManifest => {
+    const file = showName(snapshot.describeFile(node, service));
+    const problem: Problem = { severity: "error", file, key: "", ...fault };
+    return { node, service, file, text: "", manifest: undefined, problems: [problem] };
+  });
   for (const [service, text] of texts) {
-    const file = snapshot.describeFile(node, service);
+    const file = showName(snapshot.describeFile(node, service));
     const entry = { node, service, file, text };
     if (!isName(service)) parsed.push({ ...entry, manifest: undefined, problems: [describeBadName(service, file)] });
     else {
@@ -113,7 +118,7 @@ export async function parseManifests(snapshot: Snapshot, node: string, cache: Pa
       );
     }
   }
-  return parsed;
+  return parsed.toSorted((left, right) => compareText(left.service, right.service));
 }
 
 function describeBadName(service: string, file: string): Problem {

@@ -2,13 +2,18 @@
 // A directory that cannot be read is a failure and never an empty one.
 
 import { createHash } from "node:crypto";
-import { lstatSync, readFileSync } from "node:fs";
-import { lstat, readdir, readFile, realpath } from "node:fs/promises";
-import { join, relative, sep } from "node:path";
+import { lstatSync } from "node:fs";
+import { realpath } from "node:fs/promises";
+import { join } from "node:path";
+import { setImmediate as nextTick } from "node:timers/promises";
 
+import type { FileFaults } from "../../shared/file-fault.ts";
+import { describeFault } from "../../shared/problem.ts";
 import type { Snapshot, Source, SourceReading } from "../../shared/snapshot.ts";
 import type { Clock } from "../host/clock.ts";
-import { findLayout, LARGEST_FILE_BYTES, LARGEST_TOTAL_BYTES, type Layout, listNodes } from "./repository-layout.ts";
+import { readPlainText } from "../host/plain-file.ts";
+import { type NodeTexts, readFiles, readManifests } from "./directory-tree.ts";
+import { findLayout, type Layout, listNodes } from "./repository-layout.ts";
 
 /** What the source needs. */
 export interface DirectorySourceOptions {
@@ -19,6 +24,8 @@ export interface DirectorySourceOptions {
 
 /** A change is read once the directory has been quiet for so long: an editor or a checkout writes many files in turn. */
 const QUIET_MS = 100;
+/** `orca/manifests/NODE` and what is read below it. */
+const DEEPEST_WATCHED = 36;
 /** How soon a directory that could not be read is tried again. */
 const RETRY_MS = 5_000;
 /** Without a hint from the watcher the directory is still read again after so long: a watcher can lose events. */
@@ -62,16 +69,26 @@ export class DirectorySource implements Source {
   async watch(onHint: () => void): Promise<void> {
     const { watch } = await import("chokidar");
     // The directory that holds the repository is watched, since a whole orca/ may be swapped under its name.
-    const watcher = watch(this.#options.directory, {
+    const watched = new Set(await listRoots(this.#options.directory));
+    const watcher = watch([...watched], {
       ignoreInitial: true,
       ignored: /(^|[/\\])\.git([/\\]|$)/,
-      followSymlinks: true,
+      // A link in the repository may lead to the root of the disk.
+      followSymlinks: false,
+      depth: DEEPEST_WATCHED,
     });
+    const follow = async (): Promise<void> => {
+      for (const root of await listRoots(this.#options.directory)) {
+        if (!watched.has(root)) watcher.add(root);
+        watched.add(root);
+      }
+    };
     let cancel: (() => void) | undefined;
     watcher.on("all", () => {
       cancel?.();
       cancel = this.#options.clock.after(QUIET_MS, () => {
         this.#stale = true;
+        void follow();
         onHint();
       });
     });
@@ -91,84 +108,74 @@ export class DirectorySource implements Source {
   }
 }
 
+/** What is watched: the directory, and `orca/` and `manifests/` where those two are links to somewhere else. */
+async function listRoots(directory: string): Promise<string[]> {
+  const places = ["", "orca", "manifests", "orca/manifests"].map((inner) => join(directory, inner));
+  const real = await Promise.all(places.map((place) => realpath(place).catch(() => undefined)));
+  const roots = [...new Set(real.filter((path) => path !== undefined))];
+  return roots.filter((path) => !roots.some((other) => other !== path && path.startsWith(`${other}/`)));
+}
+
 const contentKeys = new WeakMap<Snapshot, string>();
 
 function contentKey(snapshot: Snapshot): string {
   return contentKeys.get(snapshot) ?? "";
 }
 
-/** Reads everything once; throws when any part of it cannot be read. */
+/** Reads everything once; throws where the repository itself or its fleet.toml cannot be read. */
 async function readSnapshot({ directory, node }: DirectorySourceOptions): Promise<Snapshot> {
   const layout = await findLayout(directory);
   const nodes = await listNodes(layout);
   if (!nodes.includes(node)) {
     throw new Error(`${layout.shown}manifests/ has no directory ${node}; there are ${nodes.join(", ") || "none"}`);
   }
-  const fleet = await readFile(join(layout.root, "fleet.toml"), "utf8").catch(ignoreMissing);
-  const manifests: Record<string, Record<string, string>> = {};
-  for (const name of nodes) manifests[name] = await readManifests(layout, name);
-  const files = await readFiles(join(layout.root, "manifests", node));
-  const own = hashInputs(fleet, manifests[node] ?? {}, files);
+  const fleet = readFleet(layout);
+  const found = new Map<string, NodeTexts>();
+  for (const name of nodes) {
+    found.set(name, readNode(join(layout.root, "manifests", name), name === node));
+    // A small file is read faster than it is waited for; what else the agent does goes on between nodes.
+    await nextTick();
+  }
+  const { files, faults: fileFaults } = await readFiles(join(layout.root, "manifests", node));
+  const faults: FileFaults = {
+    manifests: Object.fromEntries([...found].map(([name, { faults: list }]) => [name, list])),
+    files: Object.fromEntries(fileFaults),
+  };
+  const manifests = Object.fromEntries([...found].map(([name, { texts }]) => [name, texts]));
+  const own = hashInputs(fleet, manifests[node] ?? {}, { files, faults: [faults.manifests[node], faults.files] });
   const snapshot: Snapshot = {
     revision: `dir:${own.slice(0, 12)}`,
     fleet,
     manifests,
-    files,
+    files: Object.fromEntries(files),
+    faults,
     describeFile: (place, service) => `${layout.shown}manifests/${place}/${service}.toml`,
     fleetFile: `${layout.shown}fleet.toml`,
   };
-  contentKeys.set(snapshot, hashInputs(own, flatten(manifests), {}));
+  contentKeys.set(snapshot, hashInputs(own, flatten(manifests), { files: new Map(), faults: faults.manifests }));
   return snapshot;
 }
 
-function ignoreMissing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== "ENOENT") throw error;
+/** Without fleet.toml there is none; one that is no readable file is no reason to believe that there is none. */
+function readFleet(layout: Layout): string | undefined {
+  const path = join(layout.root, "fleet.toml");
+  if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
+  const read = readPlainText(path);
+  if (read.ok) return read.text;
+  throw new Error(`${layout.shown}fleet.toml: ${describeFault({ key: "", ...read.fault })}`);
 }
 
-/** The manifests of one node: service → text. */
-async function readManifests(layout: Layout, node: string): Promise<Record<string, string>> {
-  const directory = join(layout.root, "manifests", node);
-  const entries = await readdir(directory, { withFileTypes: true });
-  const names = entries.filter(
-    (entry) => !entry.isDirectory() && entry.name.endsWith(".toml") && !entry.name.startsWith("."),
-  );
-  const texts: [string, string][] = [];
-  for (const { name } of names.toSorted((left, right) => (left.name < right.name ? -1 : 1))) {
-    texts.push([name.slice(0, -".toml".length), readBounded(join(directory, name))]);
+/** Another node's directory that cannot be read is that node's trouble, and unknown here. */
+function readNode(directory: string, own: boolean): NodeTexts {
+  try {
+    return readManifests(directory, own);
+  } catch (error) {
+    if (own) throw error;
+    return { texts: {}, faults: {} };
   }
-  // Not by assignment: a file called __proto__.toml is to be refused by its name, not lost without a word.
-  return Object.fromEntries(texts);
 }
 
-/** A small file is read faster than it is waited for: one after the other, and the loop goes on between nodes. */
-function readBounded(path: string): string {
-  const { size } = lstatSync(path);
-  if (size > LARGEST_FILE_BYTES) throw new Error(`${path} is larger than 1 MiB`);
-  return readFileSync(path, "utf8");
-}
-
-/** The files below a node's directory that are no manifests. A link that leads out of the directory is left out. */
-async function readFiles(directory: string): Promise<Record<string, Uint8Array>> {
-  const files: Record<string, Uint8Array> = {};
-  const root = await realpath(directory);
-  let totalBytes = 0;
-  for (const entry of await readdir(directory, { withFileTypes: true, recursive: true })) {
-    const path = join(entry.parentPath, entry.name);
-    const shown = relative(directory, path);
-    if (entry.isDirectory() || (!shown.includes(sep) && shown.endsWith(".toml"))) continue;
-    const real = await realpath(path).catch(() => undefined);
-    if (real === undefined || !real.startsWith(`${root}${sep}`)) continue;
-    const info = await lstat(real);
-    if (!info.isFile()) continue;
-    totalBytes += info.size;
-    if (info.size > LARGEST_FILE_BYTES) throw new Error(`${shown} is larger than 1 MiB`);
-    if (totalBytes > LARGEST_TOTAL_BYTES) throw new Error(`the files of ${directory} are larger than 32 MiB together`);
-    files[shown.split(sep).join("/")] = await readFile(real);
-  }
-  return files;
-}
-
-function flatten(manifests: Record<string, Record<string, string>>): Record<string, string> {
+function flatten(manifests: Snapshot["manifests"]): Record<string, string> {
   return Object.fromEntries(
     Object.entries(manifests).flatMap(([node, list]) =>
       Object.entries(list).map(([name, text]) => [`${node}/${name}`, text]),
@@ -176,11 +183,11 @@ function flatten(manifests: Record<string, Record<string, string>>): Record<stri
   );
 }
 
-/** A hash over a node's inputs, whatever the order they were read in. */
+/** A hash over a node's inputs, whatever the order they were read in; what could not be read is one of them. */
 function hashInputs(
   fleet: string | undefined,
-  manifests: Record<string, string>,
-  files: Record<string, Uint8Array>,
+  manifests: Readonly<Record<string, string>>,
+  { files, faults }: { files: ReadonlyMap<string, Uint8Array>; faults: unknown },
 ): string {
   const hash = createHash("sha256");
   const add = (name: string, content: string | Uint8Array): void => {
@@ -188,6 +195,9 @@ function hashInputs(
   };
   add("fleet", fleet ?? "");
   for (const name of Object.keys(manifests).toSorted()) add(`m/${name}`, manifests[name] ?? "");
-  for (const name of Object.keys(files).toSorted()) add(`f/${name}`, files[name] ?? new Uint8Array());
+  for (const name of [...files.keys()].toSorted()) add(`f/${name}`, files.get(name) ?? new Uint8Array());
+  // A repository in order has the revision that it had before faults were known.
+  const said = JSON.stringify(faults);
+  if (/"code":/.test(said)) add("faults", said);
   return hash.digest("hex");
 }

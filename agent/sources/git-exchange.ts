@@ -1,6 +1,7 @@
 // What the agent and its short-lived fetching child say to each other: a request as one line of JSON on stdin, an answer
 // with lengths on stdout. No token passes here: the child reads the token's file itself.
 
+import type { FileFault, FileFaults } from "../../shared/file-fault.ts";
 import type { SnapshotObjects } from "../../shared/in-force.ts";
 import type { Approvals, AwaitedPeer, CommitInfo, Snapshot } from "../../shared/snapshot.ts";
 import type { TrustedKey } from "../../shared/trusted-key.ts";
@@ -87,6 +88,13 @@ interface AnswerHead extends Partial<Findings> {
   /** `[node, service, bytes]` in the order of their content. */
   manifests?: [node: string, service: string, sizeBytes: number][];
   files?: [path: string, sizeBytes: number][];
+  faults?: NodeFaults;
+}
+
+/** The node's own files that gave nothing, and why. */
+interface NodeFaults {
+  manifests: readonly (readonly [service: string, fault: FileFault])[];
+  files: readonly (readonly [path: string, fault: FileFault])[];
 }
 
 const MAGIC = "orcagit1";
@@ -103,6 +111,7 @@ export interface ReadParts extends Findings {
   fleet: Uint8Array | undefined;
   manifests: readonly { node: string; service: string; content: Uint8Array }[];
   files: readonly { path: string; content: Uint8Array }[];
+  faults?: NodeFaults;
 }
 
 /** Encodes what was read. */
@@ -120,6 +129,7 @@ export function encodeRead(parts: ReadParts): Buffer {
     fleet: parts.fleet?.length ?? null,
     manifests: parts.manifests.map(({ node, service, content }) => [node, service, content.length]),
     files: parts.files.map(({ path, content }) => [path, content.length]),
+    ...(parts.faults === undefined ? {} : { faults: parts.faults }),
   };
   const contents = [...parts.manifests, ...parts.files].map(({ content }) => content);
   return encode(head, parts.fleet === undefined ? contents : [parts.fleet, ...contents]);
@@ -184,10 +194,15 @@ function decode(answer: Buffer, node: string): FetchResult {
       fleet: fleetText,
       manifests: Object.fromEntries([...manifests].map(([place, texts]) => [place, Object.fromEntries(texts)])),
       files: Object.fromEntries(files),
+      ...(head.faults === undefined ? {} : { faults: decodeFaults(head.faults, node) }),
       describeFile: (place, service) => `${shown}manifests/${place}/${service}.toml`,
       fleetFile: `${shown}fleet.toml`,
     },
   };
+}
+
+function decodeFaults({ manifests, files }: NodeFaults, node: string): FileFaults {
+  return { manifests: { [node]: Object.fromEntries(manifests) }, files: Object.fromEntries(files) };
 }
 
 function takeApart(answer: Buffer): { head: AnswerHead; contents: Buffer } {

@@ -1,6 +1,7 @@
 // Git's commit and tree objects as they are stored, taken apart. Pure: bytes in, data out, a GitFailure where they are not
 // what Git writes.
 
+import { decodeName } from "../../shared/file-fault.ts";
 import type { CommitInfo } from "../../shared/snapshot.ts";
 import { GitFailure } from "./git-failure.ts";
 
@@ -13,7 +14,8 @@ export interface GitCommit {
 
 /** One entry of a tree. */
 export interface TreeEntry {
-  kind: "file" | "directory" | "link" | "submodule";
+  kind: "file" | "directory" | "link" | "submodule" | "special";
+  /** As people can read it: bytes that are no UTF-8 are escaped. */
   name: string;
   id: string;
 }
@@ -70,14 +72,18 @@ export function parseTrailers(message: string): [key: string, value: string][] {
   return trailers;
 }
 
-const KINDS: Readonly<Record<string, TreeEntry["kind"]>> = {
-  "40000": "directory",
-  "100644": "file",
-  "100755": "file",
-  "100664": "file",
-  "120000": "link",
-  "160000": "submodule",
+/** Kinds by the file type in an octal mode. Other modes than Git writes are seen in old and in hostile repositories. */
+const KINDS: Readonly<Record<number, TreeEntry["kind"]>> = {
+  0o040000: "directory",
+  0o100000: "file",
+  0o120000: "link",
+  0o160000: "submodule",
 };
+
+function readKind(mode: string): TreeEntry["kind"] | undefined {
+  if (!/^[0-7]{1,7}$/.test(mode)) return undefined;
+  return KINDS[Number.parseInt(mode, 8) & 0o170000] ?? "special";
+}
 
 /** Parses a tree. */
 export function parseTree(content: Uint8Array): TreeEntry[] {
@@ -86,10 +92,10 @@ export function parseTree(content: Uint8Array): TreeEntry[] {
   for (let at = 0; at < bytes.length;) {
     const space = bytes.indexOf(0x20, at);
     const zero = bytes.indexOf(0, space);
-    const kind = KINDS[bytes.toString("latin1", at, Math.max(at, space))];
+    const kind = readKind(bytes.toString("latin1", at, Math.max(at, space)));
     if (space < 0 || zero < 0 || kind === undefined || zero + 21 > bytes.length)
       throw new GitFailure("a directory of the commit cannot be read");
-    const name = bytes.toString("utf8", space + 1, zero);
+    const name = decodeName(bytes.subarray(space + 1, zero));
     entries.push({ kind, name, id: bytes.toString("hex", zero + 1, zero + 21) });
     at = zero + 21;
   }

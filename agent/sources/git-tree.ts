@@ -1,12 +1,23 @@
 // Reads a node's inputs straight from a commit's tree, with no work tree in between. Links and submodules are not followed.
 // Runs in the short-lived child; holds to the same limits as the directory source.
 
+import {
+  decodeText,
+  type FileFault,
+  faultOfKind,
+  faultOfSize,
+  LARGEST_FILE_BYTES,
+  LARGEST_NODE_BYTES,
+  type ReadBytes,
+  type ReadText,
+} from "../../shared/file-fault.ts";
+import { MOST_MANIFESTS, walkEntries } from "./entry-walk.ts";
+import { FileBudget } from "./file-budget.ts";
 import type { ReadParts } from "./git-exchange.ts";
 import { GitFailure } from "./git-failure.ts";
 import { parseCommit, parseTree, type TreeEntry } from "./git-objects.ts";
 import { type ManifestReader, type PlacedText, selectOthers, speaksOfRoutes } from "./git-select.ts";
 import type { ObjectReader } from "./git-store.ts";
-import { LARGEST_FILE_BYTES, LARGEST_TOTAL_BYTES } from "./repository-layout.ts";
 import type { RoutedCache } from "./git-routed-cache.ts";
 
 /** Whose inputs are read, and from where. */
@@ -38,24 +49,38 @@ export async function readTree(
   const fleet = root.find(({ name }) => name === "fleet.toml");
   if (fleet !== undefined && fleet.kind !== "file")
     reader.refuse(`has a ${fleet.kind} in place of the file ${shown}fleet.toml`);
-  const own = await reader.readManifests(ownTree);
+  const { texts: own, faults } = await reader.readManifests(ownTree);
   const others = await selectOthers(own, reader.others(nodes, cache));
+  const { files, faults: fileFaults } = await reader.readFiles(ownTree);
   return {
     revision: question.commit,
     commit: info,
     objects: { directory: ownTree.id, fleet: fleet?.id },
     shown,
-    fleet: fleet === undefined ? undefined : await reader.readFile(fleet, `${shown}fleet.toml`),
+    fleet: fleet === undefined ? undefined : await reader.readFleet(fleet, `${shown}fleet.toml`),
     manifests: [...own, ...others].map(({ node, service, text }) => ({ node, service, content: Buffer.from(text) })),
-    files: await reader.readFiles(ownTree, ""),
+    files: [...files].map(([path, content]) => ({ path, content })),
+    faults: { manifests: [...faults], files: [...fileFaults] },
   };
+}
+
+const NOT_FOLLOWED = {
+  directory: "a directory",
+  link: "a link, which is not followed",
+  submodule: "a submodule, which is not followed",
+  special: "an entry of a kind that Git does not write",
+} as const;
+
+/** What a server sent that is no tree gives nothing; anything else is a fault of the store. */
+function forgive(error: unknown): TreeEntry[] {
+  if (error instanceof GitFailure) return [];
+  throw error;
 }
 
 class TreeReader {
   readonly #objects: ObjectReader;
   readonly #question: TreeQuestion;
   readonly #trees = new Map<string, TreeEntry[]>();
-  #totalBytes = 0;
 
   constructor(objects: ObjectReader, question: TreeQuestion) {
     this.#objects = objects;
@@ -97,34 +122,43 @@ class TreeReader {
     return entry === undefined ? [] : this.#readTree(entry.id);
   }
 
-  /** The manifests of one node. A link is kept as a service that is invalid, so that it is not taken for a removal. */
-  async readManifests(directory: TreeEntry): Promise<PlacedText[]> {
+  /** The manifests of one node; what is no readable text has a fault, so that it is not taken for a removal. */
+  async readManifests(directory: TreeEntry): Promise<{ texts: PlacedText[]; faults: Map<string, FileFault> }> {
     const texts: PlacedText[] = [];
+    const faults = new Map<string, FileFault>();
     for (const entry of selectManifests(await this.#readTree(directory.id))) {
-      const place = { node: directory.name, service: entry.name.slice(0, -".toml".length) };
-      texts.push({ ...place, text: await this.#readText(entry, `${directory.name}/${entry.name}`) });
+      const service = entry.name.slice(0, -".toml".length);
+      const read = await this.#readText(entry);
+      if (read.ok) texts.push({ node: directory.name, service, text: read.text });
+      else faults.set(service, read.fault);
     }
-    return texts;
+    return { texts, faults };
   }
 
   others(nodes: readonly TreeEntry[], cache: RoutedCache): ManifestReader {
     const byName = new Map(nodes.map((entry) => [entry.name, entry]));
     const list = async (node: string): Promise<TreeEntry[]> => {
       const entry = byName.get(node);
-      return entry === undefined ? [] : selectManifests(await this.#readTree(entry.id));
+      // A directory of another node that cannot be read is that node's trouble.
+      const entries = entry === undefined ? [] : await this.#readTree(entry.id).catch(forgive);
+      return selectManifests(entries).slice(0, MOST_MANIFESTS);
     };
     return {
       nodes: [...byName.keys()],
       readOne: async (node, service) => {
         const entry = (await list(node)).find(({ name }) => name === `${service}.toml`);
-        return entry === undefined ? undefined : this.#readText(entry, `${node}/${entry.name}`);
+        const read = entry === undefined ? undefined : await this.#readText(entry);
+        return read?.ok === true ? read.text : undefined;
       },
       readRouted: (node) =>
         cache.find(byName.get(node)?.id ?? "", async () => {
           const routed: [string, string][] = [];
+          let leftBytes = LARGEST_NODE_BYTES;
           for (const entry of await list(node)) {
-            const text = await this.#readText(entry, `${node}/${entry.name}`);
-            if (speaksOfRoutes(text)) routed.push([entry.name.slice(0, -".toml".length), text]);
+            const read = leftBytes > 0 ? await this.#readText(entry) : undefined;
+            if (read?.ok !== true || !speaksOfRoutes(read.text)) continue;
+            routed.push([entry.name.slice(0, -".toml".length), read.text]);
+            leftBytes -= read.text.length;
           }
           return new Map(routed);
         }),
@@ -132,29 +166,31 @@ class TreeReader {
   }
 
   /** The files below a node's directory that are no manifests. */
-  async readFiles(directory: TreeEntry, prefix: string): Promise<{ path: string; content: Uint8Array }[]> {
-    const files: { path: string; content: Uint8Array }[] = [];
-    for (const entry of await this.#readTree(directory.id)) {
-      const path = `${prefix}${entry.name}`;
-      if (entry.kind === "directory") files.push(...(await this.readFiles(entry, `${path}/`)));
-      if (entry.kind !== "file" || (prefix === "" && entry.name.endsWith(".toml"))) continue;
-      const content = await this.readFile(entry, path);
-      this.#totalBytes += content.length;
-      if (this.#totalBytes > LARGEST_TOTAL_BYTES) this.refuse(`has more than 32 MiB of files for this node`);
-      files.push({ path, content });
+  async readFiles(directory: TreeEntry): Promise<FileBudget> {
+    const budget = new FileBudget();
+    for await (const { path, entry } of walkEntries(directory, ({ id }) => this.#readTree(id).catch(forgive))) {
+      if (!path.includes("/") && path.endsWith(".toml")) continue;
+      budget.add(path, await this.#readFile(entry));
     }
-    return files;
+    return budget;
   }
 
-  async readFile(entry: TreeEntry, path: string): Promise<Uint8Array> {
-    const content = await this.#objects.read(entry.id, "blob");
-    if (content.length > LARGEST_FILE_BYTES) this.refuse(`has a file that is larger than 1 MiB: ${path}`);
-    return content;
+  async readFleet(entry: TreeEntry, path: string): Promise<Uint8Array> {
+    const read = await this.#readFile(entry);
+    return read.ok ? read.content : this.refuse(`has a file ${path} of which nothing is taken: ${read.fault.message}`);
   }
 
-  async #readText(entry: TreeEntry, path: string): Promise<string> {
-    if (entry.kind !== "file") return `${entry.kind}s-are-not-followed = true\n`;
-    return Buffer.from(await this.readFile(entry, path)).toString("utf8");
+  async #readFile({ id, kind }: TreeEntry): Promise<ReadBytes> {
+    if (kind !== "file") return { ok: false, fault: faultOfKind(NOT_FOLLOWED[kind]) };
+    const content = await this.#objects.read(id, "blob");
+    return content.length > LARGEST_FILE_BYTES
+      ? { ok: false, fault: faultOfSize(content.length) }
+      : { ok: true, content };
+  }
+
+  async #readText(entry: TreeEntry): Promise<ReadText> {
+    const read = await this.#readFile(entry);
+    return read.ok ? decodeText(read.content) : read;
   }
 
   async #readTree(id: string): Promise<TreeEntry[]> {

@@ -4,10 +4,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 
-/** The largest file that is read, and the most that all files of a node may come to. */
-export const LARGEST_FILE_BYTES = 1024 ** 2;
-export const LARGEST_TOTAL_BYTES = 32 * 1024 ** 2;
-
 /** The parts of a repository on disk. */
 export interface Layout {
   /** The `orca/` directory. */

@@ -2,12 +2,24 @@
 // submodules are not followed. For commands that look at every node at once; the agent reads its own part only.
 
 import { createHash } from "node:crypto";
-import { lstatSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 
+import {
+  decodeText,
+  type FileFault,
+  faultOfKind,
+  faultOfSize,
+  LARGEST_FILE_BYTES,
+  type ReadBytes,
+  type ReadText,
+} from "../../shared/file-fault.ts";
+import { readPlainFile } from "../host/plain-file.ts";
+import { walkEntries } from "./entry-walk.ts";
+import { FileBudget } from "./file-budget.ts";
 import { parseTree, type TreeEntry } from "./git-objects.ts";
 import type { ObjectReader } from "./git-store.ts";
-import { LARGEST_FILE_BYTES, type Layout } from "./repository-layout.ts";
+import type { Layout } from "./repository-layout.ts";
 
 /** One node's directory. */
 export interface NodeTree {
@@ -15,6 +27,8 @@ export interface NodeTree {
   manifests: Readonly<Record<string, string>>;
   /** Every other file below it, by relative path. */
   files: Readonly<Record<string, Uint8Array>>;
+  /** Why others of its manifests and files gave nothing. */
+  faults: { manifests: Readonly<Record<string, FileFault>>; files: Readonly<Record<string, FileFault>> };
 }
 
 /** A whole repository. */
@@ -32,7 +46,7 @@ interface Entry {
 /** Gives entries and contents of one kind of place. */
 interface TreeAccess<E extends Entry> {
   list(directory: E): Promise<E[]>;
-  read(file: E): Promise<Uint8Array>;
+  read(file: E): Promise<ReadBytes>;
 }
 
 /** Contents by Git's id of a blob: what a commit shares with the disk need not be looked up in a pack. */
@@ -50,9 +64,9 @@ export async function readDiskTree(layout: Layout, known: KnownBlobs): Promise<R
   const access: TreeAccess<DiskEntry> = {
     list: (directory) => Promise.resolve(listDisk(directory.path)),
     read: (file) => {
-      const content = readFileSync(file.path);
-      known.set(hashBlob(content), content);
-      return Promise.resolve(content);
+      const read = readPlainFile(file.path);
+      if (read.ok) known.set(hashBlob(read.content), read.content);
+      return Promise.resolve(read);
     },
   };
   return readTreeFrom(access, { kind: "directory", name: "", path: layout.root });
@@ -71,7 +85,7 @@ export async function readCommitTree(
 ): Promise<RepositoryTree | undefined> {
   const access: TreeAccess<TreeEntry> = {
     list: async ({ id }) => parseTree(await objects.read(id, "tree")),
-    read: async ({ id }) => known.get(id) ?? objects.read(id, "blob"),
+    read: async ({ id }) => bound(known.get(id) ?? (await objects.read(id, "blob"))),
   };
   let root: TreeEntry = { kind: "directory", name: "", id: place.tree };
   const enter = async (name: string): Promise<TreeEntry | undefined> =>
@@ -98,47 +112,62 @@ async function readTreeFrom<E extends Entry>(access: TreeAccess<E>, root: E): Pr
   for (const entry of manifests === undefined ? [] : await access.list(manifests)) {
     if (entry.kind === "directory" && !entry.name.startsWith(".")) nodes.set(entry.name, await readNode(access, entry));
   }
-  return { fleet: fleet === undefined ? undefined : await readText(access, fleet), nodes };
+  return { fleet: fleet === undefined ? undefined : await readFleet(access, fleet), nodes };
 }
 
 async function readNode<E extends Entry>(access: TreeAccess<E>, directory: E): Promise<NodeTree> {
   const manifests: [string, string][] = [];
-  const files: [string, Uint8Array][] = [];
-  const walk = async (from: E, prefix: string): Promise<void> => {
-    for (const entry of await access.list(from)) {
-      const path = `${prefix}${entry.name}`;
-      const isManifest = prefix === "" && entry.name.endsWith(".toml");
-      if (entry.kind === "directory") await walk(entry, `${path}/`);
-      else if (isManifest && !entry.name.startsWith("."))
-        manifests.push([entry.name.slice(0, -".toml".length), await readText(access, entry)]);
-      else if (entry.kind === "file" && !isManifest) files.push([path, await readBounded(access, entry)]);
-    }
-  };
-  await walk(directory, "");
+  const faults: [string, FileFault][] = [];
+  const budget = new FileBudget();
+  for await (const { path, entry } of walkEntries(directory, (from) => access.list(from))) {
+    const isManifest = !path.includes("/") && path.endsWith(".toml");
+    if (!isManifest && entry.kind === "file") budget.add(path, await access.read(entry));
+    if (!isManifest || path.startsWith(".")) continue;
+    const service = path.slice(0, -".toml".length);
+    const read = await readText(access, entry);
+    if (read.ok) manifests.push([service, read.text]);
+    else faults.push([service, read.fault]);
+  }
   // Not by assignment: a file called __proto__.toml is to be refused by its name, not lost without a word.
-  return { manifests: Object.fromEntries(manifests), files: Object.fromEntries(files) };
+  return {
+    manifests: Object.fromEntries(manifests),
+    files: Object.fromEntries(budget.files),
+    faults: { manifests: Object.fromEntries(faults), files: Object.fromEntries(budget.faults) },
+  };
 }
 
-/** A link is kept as a text that is invalid, so that it is not taken for a removal. */
-async function readText<E extends Entry>(access: TreeAccess<E>, entry: E): Promise<string> {
-  if (entry.kind !== "file") return `${entry.kind}s-are-not-followed = true\n`;
-  return Buffer.from(await readBounded(access, entry)).toString("utf8");
+/** What is no file has a fault, so that it is not taken for a removal. */
+async function readText<E extends Entry>(access: TreeAccess<E>, entry: E): Promise<ReadText> {
+  if (entry.kind !== "file") return { ok: false, fault: faultOfKind(`a ${entry.kind}, which is not followed`) };
+  const read = await access.read(entry);
+  return read.ok ? decodeText(read.content) : read;
 }
 
-async function readBounded<E extends Entry>(access: TreeAccess<E>, entry: E): Promise<Uint8Array> {
-  const content = await access.read(entry);
-  if (content.length > LARGEST_FILE_BYTES) throw new Error(`${entry.name} is larger than 1 MiB`);
-  return content;
+function bound(content: Uint8Array): ReadBytes {
+  return content.length > LARGEST_FILE_BYTES
+    ? { ok: false, fault: faultOfSize(content.length) }
+    : { ok: true, content };
+}
+
+/** fleet.toml decides for all: without it there is nothing to compare. */
+async function readFleet<E extends Entry>(access: TreeAccess<E>, entry: E): Promise<string> {
+  const read = await readText(access, entry);
+  if (read.ok) return read.text;
+  throw new Error(`fleet.toml: ${read.fault.message}; ${read.fault.hint}`);
 }
 
 function listDisk(directory: string): DiskEntry[] {
-  const entries: DiskEntry[] = [];
-  for (const entry of readdirSync(directory, { withFileTypes: true })) {
+  const entries = readdirSync(directory, { withFileTypes: true }).map((entry): DiskEntry => {
     const path = join(directory, entry.name);
-    const kind = entry.isDirectory() ? "directory" : entry.isFile() ? "file" : "link";
-    if (kind === "file" && lstatSync(path).size > LARGEST_FILE_BYTES) throw new Error(`${path} is larger than 1 MiB`);
-    entries.push({ kind, name: entry.name, path });
-  }
+    const kind = entry.isDirectory()
+      ? "directory"
+      : entry.isFile()
+        ? "file"
+        : entry.isSymbolicLink()
+          ? "link"
+          : "special";
+    return { kind, name: entry.name, path };
+  });
   // As Git has them: the order of the bytes.
   return entries.toSorted((left, right) => (left.name < right.name ? -1 : 1));
 }

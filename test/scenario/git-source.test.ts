@@ -195,7 +195,7 @@ describe("what is read", () => {
     await open();
     const snapshot = await readSnapshot();
     expect(snapshot.manifests).toEqual({ vm1: { a: buildManifest() } });
-    expect(Object.keys(snapshot.files)).toEqual(["files/deep/er.conf", "files/not-a-manifest.toml"]);
+    expect(Object.keys(snapshot.files).toSorted()).toEqual(["files/deep/er.conf", "files/not-a-manifest.toml"]);
     expect(Buffer.from(snapshot.files["files/deep/er.conf"] ?? []).toString()).toBe("a\0b");
     expect(snapshot.fleet).toBe(FILES["orca/fleet.toml"]);
     expect(snapshot.commit).toMatchObject({
@@ -244,10 +244,14 @@ describe("what is read", () => {
     };
     server.repository.commit({ files });
     await open();
-    const { manifests, files: read } = await readSnapshot();
-    expect(manifests["vm1"]?.["link"]).toBe("links-are-not-followed = true\n");
-    expect(manifests["vm1"]?.["module"]).toBe("submodules-are-not-followed = true\n");
+    const { manifests, files: read, faults } = await readSnapshot();
+    expect(Object.keys(manifests["vm1"] ?? {})).not.toContain("link");
+    expect(faults?.manifests["vm1"]).toMatchObject({
+      link: { code: "file-kind", message: "it is a link, which is not followed, and no plain file" },
+      module: { code: "file-kind", message: "it is a submodule, which is not followed, and no plain file" },
+    });
     expect(Object.keys(read)).toEqual([]);
+    expect(faults?.files["files/shadow"]).toMatchObject({ code: "file-kind" });
   });
 
   test("from another branch and directory", async () => {
@@ -257,10 +261,16 @@ describe("what is read", () => {
     expect((await readSnapshot()).describeFile("vm1", "a")).toBe("infra/orca/manifests/vm1/a.toml");
   });
 
-  test("a file over 1 MiB refuses the commit by name", async () => {
-    server.repository.commit({ files: { ...FILES, "orca/manifests/vm1/files/big": "x".repeat(2 ** 20 + 1) } });
+  test("a file over 1 MiB is that file's fault, and the commit is taken", async () => {
+    const big = "x".repeat(2 ** 20 + 1);
+    const files = { "orca/manifests/vm1/files/big": big, "orca/manifests/vm1/large.toml": big };
+    server.repository.commit({ files: { ...FILES, ...files, "orca/manifests/vm2/huge.toml": big } });
     await open();
-    expect(await readReason()).toMatch(/commit [0-9a-f]{12} of main has a file that is larger than 1 MiB: files\/big/);
+    const { manifests, files: read, faults } = await readSnapshot();
+    expect(Object.keys(manifests["vm1"] ?? {})).toContain("a");
+    expect(Object.keys(read)).toEqual([]);
+    const fault = { code: "file-size", message: "it has 1048577 bytes, and the agent reads no file above 1 MiB" };
+    expect(faults).toMatchObject({ manifests: { vm1: { large: fault } }, files: { "files/big": fault } });
   });
 });
 

@@ -166,8 +166,8 @@ describe("files that cannot be read as manifests", () => {
     };
     expect(await lintShort(files)).toEqual([
       "error encoding vm-a/binary:2:3",
+      "error file-kind vm-a/dangling:1:1",
       "error file-size vm-a/huge:1:1",
-      "error unreadable vm-a/dangling:1:1",
     ]);
   });
 

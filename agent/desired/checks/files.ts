@@ -1,6 +1,7 @@
 // The files beside the manifests: sources that exist and stay inside the node's directory, sizes that the agent takes, and
 // templates that render with what the agent would render them with.
 
+import { LARGEST_FILE_BYTES, LARGEST_NODE_BYTES } from "../../../shared/file-fault.ts";
 import { cutText, quoteText } from "../../../shared/problem.ts";
 import { describeSize } from "../../../shared/size.ts";
 import { buildTemplateContext } from "../delivered-files.ts";
@@ -17,10 +18,6 @@ import {
   type NodeFile,
   type RepositoryView,
 } from "./repository-view.ts";
-
-/** What the agent's sources read at most; a node with more is not read at all. */
-export const LARGEST_FILE_BYTES = 2 ** 20;
-const LARGEST_NODE_BYTES = 32 * 2 ** 20;
 
 /** Checks sources, sizes and templates. */
 export function checkFiles(view: RepositoryView): FileFinding[] {

@@ -1,9 +1,9 @@
 // Secrets that are written where only their paths belong: in variables, arguments, labels, URLs, comments and files. The
 // finding says where and what kind, and never what.
 
+import { LARGEST_FILE_BYTES } from "../../../shared/file-fault.ts";
 import type { Manifest } from "../../../shared/manifest.ts";
 import { quoteText } from "../../../shared/problem.ts";
-import { LARGEST_FILE_BYTES } from "./files.ts";
 import { blame, type Fault, type FiledService, type FileFinding, type RepositoryView } from "./repository-view.ts";
 import {
   findShape,
