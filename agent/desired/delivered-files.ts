@@ -83,8 +83,8 @@ function findNumericUser(user = ""): string | undefined {
   return /^[1-9]\d*(:\d+)?$/.test(user) ? user : undefined;
 }
 
-function describeMissing(path: string, { findFault }: CompileContext): Built {
-  const fault = findFault?.(path);
+function describeMissing(path: string, context: CompileContext): Built {
+  const fault = context.findFault?.(path);
   if (fault !== undefined) return { kind: "fault", message: `${path}: ${fault.message}`, hint: fault.hint };
   const hint = "add the file to the node's directory, or correct the path";
   return { kind: "fault", message: `there is no file ${path}`, hint };
