@@ -24,7 +24,7 @@ function addReading(program: Command): void {
     .option(...SOCKET)
     .addHelpText(
       "after",
-      "\nEnds with 0 when all is healthy and no change is held, 3 when not, 4 when the agent cannot be reached." +
+      "\nEnds with 0 when all is healthy and no change is held, 3 when not,\n4 when the agent cannot be reached." +
         "\n\nExample:\n  orca status\n  orca status --json | jq '.services[] | select(.state != \"healthy\") | .name'",
     )
     .action(run(async (options: object) => (await import("./status.ts")).showStatus(options)));

@@ -23,7 +23,12 @@ export function buildProgram(): Command {
     .description("Runs this VM's services as its manifests say: in order, within their caps, healed when they fail.")
     .version(VERSION)
     .showSuggestionAfterError()
-    .configureHelp({ sortSubcommands: false });
+    .configureHelp({
+      sortSubcommands: false,
+      // Long words on the left must not keep the right from being wrapped: 80 columns hold both.
+      minWidthToWrap: 20,
+      subcommandTerm: (command) => [command.name(), ...command.registeredArguments.map(describeArgument)].join(" "),
+    });
   addAgent(program);
   // What the agent runs to fetch; not for people.
   program
@@ -46,6 +51,12 @@ export function buildProgram(): Command {
   addDoctor(program);
   addClientCommands(program);
   return program;
+}
+
+/** `<dir>`, `[service]`, `<command...>`: that there are options is said by `orca help COMMAND`, and would only widen the list. */
+function describeArgument(argument: Argument): string {
+  const name = `${argument.name()}${argument.variadic ? "..." : ""}`;
+  return argument.required ? `<${name}>` : `[${name}]`;
 }
 
 function addAgent(program: Command): void {
@@ -180,7 +191,7 @@ function addFleet(program: Command): void {
     .option("--json", "prints the last reports as JSON")
     .addHelpText(
       "after",
-      "\nEnds with 0 when everything came up with all it needs, 3 when not or not yet, 1 when there is no report." +
+      "\nEnds with 0 when everything came up with all it needs, 3 when not or not yet,\n1 when there is no report." +
         "\n\nExample:\n  orca fleet report\n  orca fleet report --json | jq '.reports[0].path'",
     )
     .action(run(async (options: FleetReportOptions) => (await import("./fleet-report.ts")).fleetReport(options)));
@@ -196,7 +207,7 @@ function addDoctor(program: Command): void {
     .option("--json", "prints JSON, with what is fine too")
     .addHelpText(
       "after",
-      "\nExits with 0 when nothing failed and nothing is weak, 3 when something is, 1 when it could not look." +
+      "\nExits with 0 when nothing failed and nothing is weak, 3 when something is,\n1 when it could not look." +
         "\n\nExample:\n  orca doctor\n  orca doctor --json --config /etc/orca/agent.toml",
     )
     .action(run(async (options: DoctorOptions) => (await import("./doctor.ts")).doctor(options)));

@@ -41,7 +41,7 @@ export function addDrill(program: Command): void {
     .option("--json", "prints JSON")
     .addHelpText(
       "after",
-      "\nExits with 0 when all held, 3 when something is reachable or unguarded, 1 when something could not be tried." +
+      "\nExits with 0 when all held, 3 when something is reachable or unguarded,\n1 when something could not be tried." +
         "\n\nExample:\n  orca drill isolation ./platform --config /etc/orca/agent.toml",
     )
     .action(

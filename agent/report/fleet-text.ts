@@ -4,7 +4,7 @@ import { describeDuration } from "../../shared/duration.ts";
 import type { FleetDocument, FleetNodeDocument, FleetServiceDocument } from "../../shared/fleet-document.ts";
 import { cutControlCharacters } from "./public-text.ts";
 import { type Colour, shortRevision, type TextOptions } from "./status-text.ts";
-import { layOutTable } from "./text-table.ts";
+import { layOutSentences } from "./text-table.ts";
 
 const NARROWEST = 80;
 
@@ -14,14 +14,9 @@ const NODE_COLUMNS = [
   { heading: "HEARD" },
   { heading: "REVISION", least: 12 },
   { heading: "SERVICES" },
-  { heading: "WHY", least: 18 },
 ] as const;
 
-const SERVICE_COLUMNS = [
-  { heading: "SERVICE", least: 20 },
-  { heading: "STATE" },
-  { heading: "WAITING FOR / REASON", least: 18 },
-] as const;
+const SERVICE_COLUMNS = [{ heading: "SERVICE", least: 20 }, { heading: "STATE" }] as const;
 
 const COLOURS: Readonly<Record<FleetNodeDocument["reachability"], Colour>> = {
   ...{ self: "green", alive: "green", suspect: "yellow", unknown: "yellow", left: "gray", dead: "red" },
@@ -53,10 +48,11 @@ function printNodes({ nodes }: FleetDocument, { width, paint }: TextOptions): st
     one.heardSecondsAgo === null ? "never" : describeAge(one),
     shortRevision(one.revision),
     describeServices(one),
-    one.unknown ?? "",
   ]);
-  return layOutTable(NODE_COLUMNS, rows, {
+  return layOutSentences(NODE_COLUMNS, rows, {
     width,
+    heading: "WHY",
+    sentences: nodes.map(({ unknown }) => unknown ?? ""),
     paint: (text, row, column) => {
       const one = nodes[row];
       return paint === undefined || one === undefined || column !== 1 ? text : paint(text, COLOURS[one.reachability]);
@@ -78,10 +74,9 @@ function describeServices({ services, unknown }: FleetNodeDocument): string {
 }
 
 function printTroubled(troubled: readonly (readonly [string, FleetServiceDocument])[], width: number): string[] {
-  const rows = troubled.map(([node, { name, state, why, waitingFor }]) => [
-    `${node}/${name}`,
-    state,
+  const rows = troubled.map(([node, { name, state }]) => [`${node}/${name}`, state]);
+  const sentences = troubled.map(([, { why, waitingFor }]) =>
     (why ?? waitingFor.join(", ")).replace(/^waiting for /, ""),
-  ]);
-  return layOutTable(SERVICE_COLUMNS, rows, { width });
+  );
+  return layOutSentences(SERVICE_COLUMNS, rows, { width, heading: "WAITING FOR / REASON", sentences });
 }

@@ -5,7 +5,7 @@ import { describeSize } from "../../shared/size.ts";
 import { SERVICE_STATES, type ServiceState } from "../../shared/status.ts";
 import type { HostDocument, ServiceDocument, StatusDocument } from "../../shared/status-document.ts";
 import { cutControlCharacters } from "./public-text.ts";
-import { cutText, layOutTable } from "./text-table.ts";
+import { cutText, layOutSentences } from "./text-table.ts";
 
 /** A colour of a terminal. */
 export type Colour = "green" | "red" | "yellow" | "gray" | "cyan";
@@ -16,8 +16,8 @@ export interface TextOptions {
   paint?: (text: string, colour: Colour) => string;
 }
 
-/** Wide enough for every column and a piece of the reason. */
-export const DEFAULT_WIDTH = 100;
+/** What a terminal has at least; where nobody can say, such as behind `curl`, it is taken to have no more. */
+export const DEFAULT_WIDTH = 80;
 const NARROWEST = 80;
 const UNMANAGED_SHOWN = 20;
 
@@ -132,13 +132,10 @@ function printDisks(host: HostDocument): string[] {
 }
 
 const COLUMNS = [
-  { heading: "SERVICE", least: 16 },
+  { heading: "SERVICE", least: 24 },
   { heading: "STATE" },
-  { heading: "HEALTH" },
   { heading: "RESTARTS", align: "right" },
   { heading: "MEMORY", align: "right" },
-  { heading: "REVISION", least: 12 },
-  { heading: "WAITING FOR / REASON", least: 18 },
 ] as const;
 
 function printServices(status: StatusDocument, options: TextOptions): string[] {
@@ -146,16 +143,15 @@ function printServices(status: StatusDocument, options: TextOptions): string[] {
   if (services.length === 0) return ["no services"];
   const rows = services.map((service) => [
     service.name,
-    service.state,
-    service.health ?? "-",
+    describeState(service),
     String(service.restarts),
     describeMemory(service),
-    shortRevision(service.revision ?? service.desiredRevision),
-    describeSituation(service),
   ]);
   const { paint } = options;
-  return layOutTable(COLUMNS, rows, {
+  return layOutSentences(COLUMNS, rows, {
     width: options.width,
+    heading: "WAITING FOR / REASON",
+    sentences: services.map((service) => describeSituation(service, status.revision)),
     paint: (text, row, column) => {
       const service = services[row];
       if (paint === undefined || service === undefined || column !== 1) return text;
@@ -164,26 +160,40 @@ function printServices(status: StatusDocument, options: TextOptions): string[] {
   });
 }
 
-/** Whom it waits for, else why it is in its state; whole in `orca why`. */
-function describeSituation({ waitingFor, reason }: ServiceDocument): string {
+/** The state, and what the probe says where that is something else: `rolled-back (healthy)`. */
+function describeState({ state, health }: ServiceDocument): string {
+  return health === null || health === state ? state : `${state} (${health})`;
+}
+
+/** Whom it waits for, else why it is in its state; and its revision where that is not the node's, which stands above the table. */
+function describeSituation(
+  { waitingFor, reason, revision, desiredRevision }: ServiceDocument,
+  current: string | null,
+): string {
   const told = waitingFor.every((name) => reason.includes(name)) ? reason : `${waitingFor.join(", ")}: ${reason}`;
-  return told.replace(/^waiting for /, "");
+  const own = revision ?? desiredRevision;
+  const isOther = own !== null && own !== current && !reason.includes(shortRevision(own));
+  return `${told.replace(/^waiting for /, "")}${isOther ? ` [runs ${shortRevision(own)}]` : ""}`;
 }
 
 function printUnmanaged({ unmanaged, node }: StatusDocument, width: number): string[] {
   if (unmanaged.length === 0) return [];
-  const shown = unmanaged.slice(0, UNMANAGED_SHOWN).map((entry) => {
-    const owner = entry.node === null ? "" : `, of node ${entry.node}`;
+  // Other nodes are told by how many containers they have: what those are, their own agents say.
+  const byOwner = Map.groupBy(unmanaged, (entry) => entry.node);
+  const ownerless = byOwner.get(null) ?? [];
+  const shown = ownerless.slice(0, UNMANAGED_SHOWN).map((entry) => {
     const ports = entry.ports.length === 0 ? "" : `, ports ${entry.ports.join(" ")}`;
-    return cutText(
-      clean(`  ${entry.name} (${entry.image}, ${entry.running ? "running" : "not running"}${owner}${ports})`),
-      width,
-    );
+    const text = `  ${entry.name} (${entry.image}, ${entry.running ? "running" : "not running"}${ports})`;
+    return cutText(clean(text), width);
   });
-  const more = unmanaged.length - shown.length;
+  const more = ownerless.length - shown.length;
+  const others = [...byOwner].flatMap(([owner, entries]) =>
+    owner === null ? [] : [`  ${countOf(entries.length, "container")} of node ${clean(owner)}`],
+  );
   return [
-    ...["", clean(`${countOf(unmanaged.length, "container")} not managed by ${node}: listed, never touched`), ...shown],
+    ...["", clean(`${countOf(unmanaged.length, "container")} not managed by ${node}: never touched`), ...shown],
     ...(more > 0 ? [`  and ${more} more: see --json`] : []),
+    ...others,
   ];
 }
 

@@ -1,5 +1,5 @@
-// Columns of text that fit a width. Pure; cells hold no colour: what terminals obey is cut from them, then they are painted. What
-// is too long is cut with an ellipsis, never wrapped.
+// Columns of text that fit a width. Pure; cells hold no colour: what terminals obey is cut from them, then they are painted. A cell that
+// is too long is cut with an ellipsis; the sentence that may stand at the end of each row is wrapped, and never cut.
 
 import { cutControlCharacters } from "./public-text.ts";
 
@@ -20,18 +20,77 @@ export function cutText(text: string, width: number): string {
   return width <= 1 ? characters.slice(0, width).join("") : `${characters.slice(0, width - 1).join("")}…`;
 }
 
+/** Breaks a text at its spaces into lines of a width; a word that is longer is broken too. */
+export function wrapText(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ").filter((part) => part !== "")) {
+    const last = lines.at(-1);
+    if (last !== undefined && widthOf(last) + 1 + widthOf(word) <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(...breakWord(word, width));
+  }
+  return lines;
+}
+
+function breakWord(word: string, width: number): string[] {
+  const characters = Array.from(word);
+  const pieces = Math.ceil(characters.length / Math.max(1, width));
+  return Array.from({ length: pieces }, (_, index) => characters.slice(index * width, (index + 1) * width).join(""));
+}
+
 function widthOf(text: string): number {
   return Array.from(text).length;
 }
 
+/** How a table is printed. */
+export interface TableOptions {
+  width: number;
+  paint?: (text: string, row: number, column: number) => string;
+}
+
+/** In a narrower column a sentence is a staircase: it goes below its row, where it has the whole width. */
+const NARROWEST_SENTENCE = 36;
+const BELOW = "    ";
+
+/**
+ * Lays out a table whose rows each end with a sentence. It stands beside its row where it fits or has room to be wrapped, else below.
+ * @param sentences one for each row, without colour
+ */
+export function layOutSentences(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  { heading, sentences, ...options }: TableOptions & { heading: string; sentences: readonly string[] },
+): string[] {
+  const [head = "", ...laid] = layOutPadded(columns, rows, options);
+  const left = widthOf(head) + GAP.length;
+  const room = options.width - left;
+  const lay = (row: string, given: string): string[] => {
+    const sentence = cutControlCharacters(given);
+    const isBeside = room >= NARROWEST_SENTENCE || widthOf(sentence) <= room;
+    const lines = wrapText(sentence, isBeside ? room : options.width - BELOW.length);
+    if (!isBeside) return [row, ...lines.map((line) => `${BELOW}${line}`)];
+    return [`${row}${GAP}${lines[0] ?? ""}`, ...lines.slice(1).map((line) => `${" ".repeat(left)}${line}`)];
+  };
+  const title = widthOf(heading) <= room ? `${head}${GAP}${heading}` : head;
+  return [title, ...laid.flatMap((row, index) => lay(row, sentences[index] ?? ""))].map((line) => line.trimEnd());
+}
+
 /**
  * Lays out a table.
- * @param given cells without colour; `paint` gives a cell its colour after it was cut
+ * @param rows cells without colour; `paint` gives a cell its colour after it was cut
  */
 export function layOutTable(
   columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  options: TableOptions,
+): string[] {
+  return layOutPadded(columns, rows, options).map((line) => line.trimEnd());
+}
+
+/** Every line as wide as the table. */
+function layOutPadded(
+  columns: readonly Column[],
   given: readonly (readonly string[])[],
-  options: { width: number; paint?: (text: string, row: number, column: number) => string },
+  options: TableOptions,
 ): string[] {
   const rows = given.map((cells) => cells.map(cutControlCharacters));
   const widths = fitWidths(columns, rows, options.width);
@@ -43,8 +102,7 @@ export function layOutTable(
         const painted = paint(cell, index);
         return column.align === "right" ? `${fill}${painted}` : `${painted}${fill}`;
       })
-      .join(GAP)
-      .trimEnd();
+      .join(GAP);
   const head = lay(
     columns.map((column) => column.heading),
     (text) => text,

@@ -6,8 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import type { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { buildProgram } from "../../agent/cli/program.ts";
 import { call } from "../../agent/docker/call.ts";
 import { openEngine } from "../../agent/docker/engine.ts";
 import { isRefused, mayExist } from "../../agent/host/host-files.ts";
@@ -90,4 +92,16 @@ describe("scripts", () => {
       expect.stringMatching(/^bench: .*--no-such-option.*\nusage: scripts\/bench .*\n$/),
     ]);
   });
+});
+
+/** The help of a command and of all below it, whole, as it is printed where no terminal says how wide it is. */
+function listHelps(command: Command, name: string): (readonly [name: string, help: string])[] {
+  let help = "";
+  command.configureOutput({ writeOut: (text) => void (help += text), getOutHelpWidth: () => 80 }).outputHelp();
+  return [[name, help], ...command.commands.flatMap((below) => listHelps(below, `${name} ${below.name()}`))];
+}
+
+test.each(listHelps(buildProgram(), "orca"))("%s --help fits 80 columns", (_name, help) => {
+  expect(help).not.toBe("");
+  expect(help.split("\n").filter((line) => line.length > 80)).toEqual([]);
 });

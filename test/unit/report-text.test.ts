@@ -100,7 +100,7 @@ describe("the text", () => {
     }
   });
 
-  test("fits 100 columns, whatever the reasons, and cuts them with an ellipsis", () => {
+  test.each([80, 100, 200])("fits %d columns, and every reason is told to its end", (width) => {
     const reason = `waiting for ${"postgres-keycloak, ".repeat(20)}and no end`;
     const name = "a-service-with-a-name-of-the-greatest-length-that-a-name-may-have";
     const views = [
@@ -108,9 +108,42 @@ describe("the text", () => {
       buildView("x", { state: "waiting", reason }),
     ];
     const foreign = [{ name: "n".repeat(200), image: "i:1", running: true, ports: ["80:80"], node: "vm9" }];
-    const table = print({ views, foreign, health: { x: buildHealth() } }).split("\n");
-    for (const line of table) expect(Array.from(line).length).toBeLessThanOrEqual(100);
-    expect(table.find((line) => line.startsWith("x "))).toMatch(/postgres-keycloak.*…$/);
+    const text = print({ views, foreign, health: { x: buildHealth() } }, width);
+    for (const line of text.split("\n")) expect(Array.from(line).length).toBeLessThanOrEqual(width);
+    const whole = reason.replace(/^waiting for /, "");
+    expect(text.replaceAll(/\s+/g, " ").split(whole)).toHaveLength(3);
+  });
+
+  test("at 80 columns a short reason stands beside its service, and a long one below it with the whole width", () => {
+    const long =
+      "unhealthy: GET http://10.0.0.10:8080/health/ready answered 503 three times in a row; restart 4 in 12s";
+    const views = [
+      buildView("postgres-infisical", { state: "unhealthy", reason: long }),
+      buildView("db", { reason: "healthy for 3h" }),
+    ];
+    const lines = print({ views }, 80).split("\n");
+    expect(lines.find((line) => line.startsWith("db "))).toMatch(/ {2}healthy for 3h$/);
+    const at = lines.findIndex((line) => line.startsWith("postgres-infisical "));
+    expect(lines.slice(at + 1, at + 3)).toEqual([
+      expect.stringMatching(/^ {4}unhealthy: GET .*/),
+      expect.stringMatching(/^ {4}\S/),
+    ]);
+  });
+
+  test("a revision that all have is told once; a service that runs another says so", () => {
+    const views = [buildView("web"), buildView("db", { revision: "b".repeat(40) })];
+    const text = print({ views });
+    expect(text.split("aaaaaaaaaaaa")).toHaveLength(2);
+    expect(text).toMatch(/^db .*\[runs bbbbbbbbbbbb\]$/m);
+  });
+
+  test("what the probe says is told where it is not the state's own word", () => {
+    const text = print({
+      views: [buildView("web"), buildView("db", { state: "rolled-back" })],
+      health: { db: buildHealth() },
+    });
+    expect(text).toMatch(/^db +rolled-back( \(\w+\))? /m);
+    expect(text).toMatch(/^web +healthy +\d/m);
   });
 
   test("shows whom a service waits for, once", () => {
@@ -139,8 +172,11 @@ describe("the text", () => {
     expect(text).toContain("web: started without db");
     expect(text).toContain("PAUSED by uid 1000");
     expect(text).toContain("25 containers not managed by vm1");
-    expect(text).toContain("  old-0 (x:1, running, of node vm9, ports 8080:80)");
-    expect(text).toContain("and 5 more");
+    expect(text).toContain("  old-1 (x:1, not running, ports 8080:80)");
+    expect(text).toContain("and 4 more");
+    // Another agent's are counted: twenty lines of them after each table helped nobody.
+    expect(text).toContain("  1 container of node vm9\n");
+    expect(text).not.toContain("old-0");
   });
 
   test("control characters from outside reach no terminal", () => {
