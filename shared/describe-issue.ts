@@ -1,9 +1,13 @@
 // From a zod issue to what a person reads: what is wrong, what to write instead, and which key was meant.
 // Only parse-toml.ts calls this. Never shows what stands in a table whose values may be secrets.
 
-import * as z from "zod";
+import type * as z from "zod";
 
+import { translateKey, translateValue } from "./compose-words.ts";
+import { DURATION_PATTERN, suggestDuration } from "./duration.ts";
 import { cutText, type Finding, suggestWord } from "./problem.ts";
+import { listKeys, listLeaves } from "./schema-keys.ts";
+import { SIZE_PATTERN, suggestSize } from "./size.ts";
 
 type Issue = z.core.$ZodIssue;
 type Path = (string | number)[];
@@ -25,14 +29,33 @@ const PRIVATE_KEYS: ReadonlySet<string | number> = new Set([
  */
 export function describeIssues(issues: readonly Issue[], schema: z.ZodType, raw: unknown): Finding[] {
   const findings: Finding[] = [];
-  for (const [index, issue] of issues.entries()) {
+  // A misspelt key comes before what is missing for it: who is told only the first of them is told what to mend.
+  const sorted = issues.toSorted((left, right) => rankIssue(left) - rankIssue(right));
+  for (const [index, issue] of sorted.entries()) {
     findings.push(...describeIssue(issue, [], { schema, raw }));
     const more = Math.max(0, findings.length - MOST_FINDINGS) + issues.length - index - 1;
     if (findings.length < MOST_FINDINGS || more === 0) continue;
     return [...findings.slice(0, MOST_FINDINGS), describeMore(more)];
   }
-  return findings;
+  return dropMisspelt(findings);
 }
+
+function rankIssue({ code }: Issue): number {
+  return code === "unrecognized_keys" ? 0 : 1;
+}
+
+/** What is missing only because its key is misspelt in the same table is one mistake, told once. */
+function dropMisspelt(findings: readonly Finding[]): Finding[] {
+  const meant = new Set(
+    findings.flatMap(({ code, path, hint }) => {
+      const word = /^did you mean "([^"]+)"\?$/.exec(hint)?.[1];
+      return code === "unknown-key" && word !== undefined ? [JSON.stringify([...path.slice(0, -1), word])] : [];
+    }),
+  );
+  return findings.filter(({ code, path }) => !MISSING.has(code) || !meant.has(JSON.stringify(path)));
+}
+
+const MISSING: ReadonlySet<string> = new Set(["missing-key", "no-memory-cap", "no-health"]);
 
 function describeMore(count: number): Finding {
   const message = `this file has ${count} more problem${count === 1 ? "" : "s"} or above`;
@@ -61,7 +84,7 @@ function describeIssue(issue: Issue, base: Path, input: Input): Finding[] {
     case "invalid_union":
       return describeUnion(issue, path, input);
     case "invalid_type":
-      return [describeType(issue, path, readAt(input.raw, path))];
+      return [describeType(issue, path, input)];
     case "invalid_value":
       return [finding("value", `${showAt(input, path)} is not one of the values`, hintValues(issue.values))];
     case "too_small":
@@ -88,18 +111,55 @@ function describeIssue(issue: Issue, base: Path, input: Input): Finding[] {
 function describeUnknownKey(key: string, path: Path, known: readonly string[]): Finding {
   const meant = suggestWord(key, known);
   const hint =
-    meant === undefined ? `known here: ${[...known].toSorted().join(", ")}` : `did you mean ${JSON.stringify(meant)}?`;
+    translateKey(key, path, known) ??
+    (meant === undefined ? hintKnown(known) : `did you mean ${JSON.stringify(meant)}?`);
   return { severity: "error", code: "unknown-key", path: [...path, key], message: "there is no such key", hint };
 }
 
-function describeType(issue: z.core.$ZodIssueInvalidType, path: Path, value: unknown): Finding {
+/** More names than a line holds help nobody to choose. */
+const LONGEST_LIST = 100;
+
+function hintKnown(known: readonly string[]): string {
+  const list = [...known].toSorted().join(", ");
+  return list.length <= LONGEST_LIST ? `known here: ${list}` : "orca schema prints the keys that there are";
+}
+
+function describeType(issue: z.core.$ZodIssueInvalidType, path: Path, input: Input): Finding {
+  const value = readAt(input.raw, path);
   if (value === undefined) return describeMissing(issue.expected, path);
   const expected = TYPE_WORDS[issue.expected] ?? issue.expected;
   const isBare = typeof value === "number" || typeof value === "boolean" || typeof value === "bigint";
   const quoted = isPrivate(path) || !isBare ? "put it in quotes" : `put it in quotes: "${String(value)}"`;
   const example = `write ${TYPE_EXAMPLES[issue.expected] ?? `it as ${expected}`}`;
-  const hint = issue.expected === "string" && isBare ? quoted : example;
+  const hint =
+    (isManifest(input) ? translateValue(path, value) : undefined) ??
+    hintUnit(listLeaves(input.schema, path), value) ??
+    (issue.expected === "string" && isBare ? quoted : (hintBare(issue.expected, path, value) ?? example));
   return { severity: "error", code: "type", path, message: `this is ${wordFor(value)}, not ${expected}`, hint };
+}
+
+/** The number or the truth that stands in quotes. */
+function hintBare(expected: string, path: Path, value: unknown): string | undefined {
+  if (typeof value !== "string" || isPrivate(path)) return undefined;
+  const text = value.trim();
+  const isNumber = (expected === "number" || expected === "int") && /^-?\d{1,15}(\.\d{1,6})?$/.test(text);
+  if (isNumber) return `write ${text}, without quotes`;
+  if (expected === "number" || expected === "int") return "write a number, without quotes";
+  if (expected !== "boolean") return undefined;
+  return `write ${/^(true|yes|on|1)$/i.test(text) ? "true" : "false"}, without quotes`;
+}
+
+/** A bare number where a size or a duration is meant: quotes alone would be the next mistake. */
+function hintUnit(leaves: readonly z.ZodType[], value: unknown): string | undefined {
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) return undefined;
+  const patterns = leaves.map((leaf) => leaf.meta()?.["pattern"]);
+  if (patterns.includes(SIZE_PATTERN.source)) return suggestSize(String(value));
+  return patterns.includes(DURATION_PATTERN.source) ? suggestDuration(String(value)) : undefined;
+}
+
+/** The words of Compose are those of manifests: the other files have keys of their own. */
+function isManifest({ schema }: Input): boolean {
+  return listKeys(schema, []).includes("image");
 }
 
 function describeMissing(expected: string, path: Path): Finding {
@@ -127,7 +187,8 @@ function describeUnion(issue: z.core.$ZodIssueInvalidUnion, path: Path, input: I
   // A union by a key, such as `kind`, names its values instead of its branches.
   const options = issue.errors.length === 0 && "options" in issue ? (issue.options as unknown[]).map(show) : [];
   const hint = `write ${[...new Set([...words, ...options])].join(" or ")}`;
-  return [{ severity: "error", code: "value", path, message: `${showAt(input, path)} does not fit here`, hint }];
+  const told = (isManifest(input) ? translateValue(path, value) : undefined) ?? hint;
+  return [{ severity: "error", code: "value", path, message: `${showAt(input, path)} does not fit here`, hint: told }];
 }
 
 function isTypeMismatch(issue: Issue): boolean {
@@ -212,28 +273,4 @@ function readAt(raw: unknown, path: Path): unknown {
     value = (value as Record<string | number, unknown>)[part];
   }
   return value;
-}
-
-/** The keys that a schema knows at a path, through optionals, lists, records, pipes and unions. */
-function listKeys(schema: z.ZodType, path: Path): string[] {
-  let layer: z.ZodType[] = unwrap(schema);
-  for (const part of path) layer = layer.flatMap((entry) => step(entry, part)).flatMap(unwrap);
-  return [...new Set(layer.flatMap((entry) => (entry instanceof z.ZodObject ? Object.keys(entry.shape) : [])))];
-}
-
-function step(schema: z.ZodType, part: string | number): z.ZodType[] {
-  if (schema instanceof z.ZodObject) {
-    return Object.hasOwn(schema.shape, part) ? [schema.shape[part] as z.ZodType] : [];
-  }
-  if (schema instanceof z.ZodArray) return [schema.element as z.ZodType];
-  return schema instanceof z.ZodRecord ? [schema.valueType as z.ZodType] : [];
-}
-
-function unwrap(schema: z.ZodType): z.ZodType[] {
-  if (schema instanceof z.ZodOptional || schema instanceof z.ZodDefault || schema instanceof z.ZodPrefault) {
-    return unwrap(schema.unwrap() as z.ZodType);
-  }
-  if (schema instanceof z.ZodPipe) return unwrap(schema.in as z.ZodType);
-  if (schema instanceof z.ZodUnion) return (schema.options as z.ZodType[]).flatMap(unwrap);
-  return [schema];
 }

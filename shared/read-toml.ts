@@ -31,7 +31,7 @@ export function readToml(text: string, bounds: TomlBounds = BOUNDS): ReadToml {
   try {
     return { ok: true, raw: parse(plain, { maxDepth: bounds.depth }) };
   } catch (error) {
-    return { ok: false, fault: describeSyntax(error) };
+    return { ok: false, fault: describeForeign(plain) ?? describeSyntax(error) };
   }
 }
 
@@ -48,6 +48,24 @@ function describeBounds({ bound, line, column }: BoundsFault, bounds: TomlBounds
   const message = `it holds more than ${bounds.values} names and values`;
   return { code: "length", line, column, message, hint: "a file of this kind is a page or two" };
 }
+
+/** The first line that says something tells YAML and JSON from TOML. */
+function describeForeign(text: string): TomlFault | undefined {
+  const lines = text.slice(0, LONGEST_HEAD).split("\n");
+  const at = lines.findIndex((line) => !/^\s*(#.*)?$/.test(line));
+  const first = lines[at] ?? "";
+  const fault = { code: "syntax", line: at + 1, column: 1 } as const;
+  if (/^\s*\{/.test(first))
+    return { ...fault, message: "this is JSON, not TOML", hint: 'write lines such as image = "registry/name:tag"' };
+  if (!/^(---(\s|$)|\s*(- )?[\w.-]+:(\s|$))/.test(first)) return undefined;
+  return {
+    ...fault,
+    message: "this is YAML, not TOML",
+    hint: 'write key = "value" and [table]; a Compose service is a file of its own here',
+  };
+}
+
+const LONGEST_HEAD = 4_096;
 
 function describeSyntax(error: unknown): TomlFault {
   // smol-toml quotes the source line after the first line of its message: a line may hold a secret, so it is cut off.

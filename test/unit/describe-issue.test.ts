@@ -61,7 +61,7 @@ describe("a misspelt key", () => {
 
 describe("a wrong value", () => {
   it.each([
-    ["memory = 5", 'type 4:1: resources.memory: this is a number, not a text (put it in quotes: "5")'],
+    ["memory = 5", 'type 4:1: resources.memory: this is a number, not a text (add a unit, for example "5MiB")'],
     ['memory = "64"', 'value 4:1: resources.memory: "64" is not a size (add a unit, for example "64MiB")'],
     ['memory = "2G"', 'value 4:1: resources.memory: "2G" is not a size (write "2GiB")'],
     ['memory = "1MiB"', 'value 4:1: resources.memory: Docker takes no cap below 6MiB (write "6MiB" or more)'],
@@ -89,7 +89,7 @@ describe("a wrong value", () => {
 
   it.each([
     ['state = "on"', 'value 1:1: state: "on" is not one of the values (write "running" or "stopped")'],
-    ['privileged = "yes"', "type 1:1: privileged: this is a text, not true or false (write true)"],
+    ['privileged = "yes"', "type 1:1: privileged: this is a text, not true or false (write true, without quotes)"],
     ['requires = "db"', "type 1:1: requires: this is a text, not a list (write […])"],
     ["requires = [5]", "value 1:13: requires[0]: 5 does not fit here (write a text or a table)"],
     [
@@ -147,13 +147,19 @@ describe("what is missing", () => {
     ]);
   });
 
+  it("is not told where its key is misspelt in the same table: that is one mistake, and the remedy comes first", async () => {
+    const text = 'image = "a:1"\nschedule = "@once"\n[resources]\nmemroy = "16MiB"\n';
+    expect(await explain(text)).toEqual([
+      'unknown-key 4:1: resources.memroy: there is no such key (did you mean "memory"?)',
+    ]);
+  });
+
   it("is told beside other faults, health checks and backups too", async () => {
     const text = 'imge = "a:1"\nports = ["80"]\n[resources]\nmemory = 5\n[[volumes]]\nname = "a"\ntarget = "/a"\n';
     expect((await explain(text)).map((line) => line.split(" ", 2).join(" "))).toEqual([
-      "missing-key 1:1:",
+      "unknown-key 1:1:",
       "value 2:10:",
       "type 4:1:",
-      "unknown-key 1:1:",
       "no-health 1:1:",
       "no-backup 5:3:",
     ]);

@@ -51,12 +51,11 @@ describe("text", () => {
     const { code, output } = await run(BAD);
     expect(code).toBe(1);
     expect(output.split("\n")).toEqual([
-      'orca/manifests/vm-a/a.toml:1:1: health: every service has a health check (write [health] with exactly one of http = { port = … }, tcp = { port = … } or exec = ["…"])',
       'orca/manifests/vm-a/a.toml:1:1: resources: the memory cap is missing (write [resources] with memory = "512MiB", or what it really needs)',
       'orca/manifests/vm-a/a.toml:2:1: helth: there is no such key (did you mean "health"?)',
       'orca/manifests/vm-a/b.toml:1:13: requires[0]: there is no service "nope" on vm-a (write its manifest, or take it out)',
       `orca/manifests/vm-a/b.toml:2:10: warning: ports[0]: port 443 is published on every address (write "443:443", which is published on the node's own address 10.0.0.1)`,
-      "4 errors, 1 warning in 2 manifests of 3 nodes",
+      "3 errors, 1 warning in 2 manifests of 3 nodes",
     ]);
   });
 
@@ -111,9 +110,9 @@ describe("json", () => {
     expect(document).toMatchObject({
       version: 1,
       valid: false,
-      counts: { errors: 4, warnings: 1, infos: 2, manifests: 3, nodes: 3 },
+      counts: { errors: 3, warnings: 1, infos: 2, manifests: 3, nodes: 3 },
     });
-    expect(document.problems).toHaveLength(7);
+    expect(document.problems).toHaveLength(6);
     expect(Object.keys(document.problems[0] ?? {})).toEqual([
       ...["severity", "code", "file", "line", "column", "key", "message", "hint"],
     ]);
@@ -132,12 +131,12 @@ describe("json", () => {
 describe("github", () => {
   it("prints workflow commands with files as seen from the working directory", async () => {
     const { output } = await run(BAD, { format: "github" });
-    const [, , , fourth = "", fifth = ""] = output.split("\n");
-    expect(fourth).toMatch(
+    const [, , third = "", fourth = ""] = output.split("\n");
+    expect(third).toMatch(
       /^::error file=\.\..*\/orca\/manifests\/vm-a\/b\.toml,line=1,col=13,title=unknown-service::requires\[0\]: there is/,
     );
-    expect(fifth).toMatch(/^::warning file=.*,line=2,col=10,title=public-port::ports\[0\]: port 443/);
-    expect(output.split("\n").at(-1)).toBe("4 errors, 1 warning in 2 manifests of 3 nodes");
+    expect(fourth).toMatch(/^::warning file=.*,line=2,col=10,title=public-port::ports\[0\]: port 443/);
+    expect(output.split("\n").at(-1)).toBe("3 errors, 1 warning in 2 manifests of 3 nodes");
   });
 
   it("escapes as GitHub does", () => {
@@ -204,7 +203,7 @@ describe("the command", () => {
   it("lints from a checkout", async () => {
     const ended = await withRepository(BAD, (directory) => start("lint", directory, "--format", "json"));
     expect([ended.code, ended.stderr]).toEqual([1, ""]);
-    expect(JSON.parse(ended.stdout)).toMatchObject({ counts: { errors: 4 } });
+    expect(JSON.parse(ended.stdout)).toMatchObject({ counts: { errors: 3 } });
     expect(await withRepository(GOOD, (directory) => start("lint", directory))).toMatchObject({ code: 0, stderr: "" });
   });
 

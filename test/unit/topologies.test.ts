@@ -42,6 +42,9 @@ test("one mapping lets every image be stood in for", async () => {
   expect(await readStandIns(join(TOPOLOGIES, "stand-ins.toml"))).toEqual({ "*": "orca-stand-in:1" });
 });
 
+/** Warnings that a platform's own description asks for: the bundle that is carried there pins the image by its digest. */
+const MEANT: Readonly<Record<string, readonly string[]>> = { "floating-tag": ["orca/manifests/offline/minio.toml"] };
+
 describe.each(topologies)("$name", (topology) => {
   const { fleet, services } = topology;
   const nodes = Object.entries(fleet.nodes);
@@ -51,11 +54,13 @@ describe.each(topologies)("$name", (topology) => {
     expect(services.length).toBe(topology.texts.size);
   });
 
-  test("lint finds no error and nothing to warn of", async () => {
+  test("lint finds no error, and nothing to warn of but what its description asks for", async () => {
     const { view } = await readRepository(join(TOPOLOGIES, topology.name));
     const report = await checkView(view, { format: "text" });
     expect(report.manifests).toBe(services.length);
-    expect(report.problems.filter((problem) => problem.severity !== "info").map(describeProblem)).toEqual([]);
+    const told = report.problems.filter((problem) => problem.severity !== "info");
+    const meant = told.filter(({ code, file }) => MEANT[code]?.includes(file) === true);
+    expect(told.filter((problem) => !meant.includes(problem)).map(describeProblem)).toEqual([]);
   });
 
   test("every node has manifests, and every manifest's directory is a node", () => {

@@ -3,35 +3,54 @@
 import { checkBootstrap } from "./bootstrap.ts";
 import { checkConstraints } from "./constraints-check.ts";
 import { checkFiles } from "./files.ts";
+import { checkIdleKeys } from "./idle-keys.ts";
+import { checkImages } from "./images.ts";
 import { checkMembership } from "./membership.ts";
 import { checkMounts } from "./mounts.ts";
 import { checkNetwork } from "./network.ts";
 import { checkPromises } from "./promises.ts";
 import { checkProxyWaits } from "./proxy-wait.ts";
 import { checkReferences } from "./references.ts";
+import { completeView } from "./partial-view.ts";
 import type { Check, FileFinding, RepositoryView } from "./repository-view.ts";
 import { checkRoutes } from "./routes-check.ts";
 import { checkSecretEnv } from "./secret-env.ts";
 import { checkSecretLiterals } from "./secret-literals.ts";
+import { checkStrangeFiles } from "./strange-files.ts";
+import { checkSysctls } from "./sysctls.ts";
 import { checkUnused } from "./unused.ts";
 
-const CHECKS: readonly Check[] = [
-  checkMembership,
-  checkBootstrap,
+/** Each of these looks at a few keys of one service: what else is wrong with its manifest does not matter to them. */
+const PART_CHECKS: readonly Check[] = [
   checkReferences,
-  checkConstraints,
   checkNetwork,
   checkMounts,
+  checkImages,
+  checkSysctls,
+  checkIdleKeys,
+];
+
+const CHECKS: readonly Check[] = [
+  ...PART_CHECKS,
+  checkMembership,
+  checkBootstrap,
+  checkConstraints,
   checkRoutes,
   checkFiles,
   checkPromises,
   checkProxyWaits,
   checkSecretEnv,
   checkSecretLiterals,
+  checkStrangeFiles,
   checkUnused,
 ];
 
-/** Runs every check. What the schemas found is not in here: it is in the view's manifests and fleet. */
+/**
+ * Runs every check, also on what can be read of invalid manifests, so that one fault hides no other. What the schemas found is not in
+ * here: it is in the view's manifests and fleet.
+ */
 export function checkRepository(view: RepositoryView): FileFinding[] {
-  return CHECKS.flatMap((check) => check(view));
+  const { whole, partial, partialFiles } = completeView(view);
+  const ofParts = partialFiles.size === 0 ? [] : PART_CHECKS.flatMap((check) => check(partial));
+  return [...CHECKS.flatMap((check) => check(whole)), ...ofParts.filter(({ file }) => partialFiles.has(file))];
 }
