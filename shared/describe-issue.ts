@@ -152,9 +152,9 @@ function hintBare(expected: string, path: Path, value: unknown): string | undefi
 /** A bare number where a size or a duration is meant: quotes alone would be the next mistake. */
 function hintUnit(leaves: readonly z.ZodType[], value: unknown): string | undefined {
   if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) return undefined;
-  const patterns = leaves.map((leaf) => leaf.meta()?.["pattern"]);
-  if (patterns.includes(SIZE_PATTERN.source)) return suggestSize(String(value));
-  return patterns.includes(DURATION_PATTERN.source) ? suggestDuration(String(value)) : undefined;
+  const patterns = new Set(leaves.map((leaf) => leaf.meta()?.["pattern"]));
+  if (patterns.has(SIZE_PATTERN.source)) return suggestSize(String(value));
+  return patterns.has(DURATION_PATTERN.source) ? suggestDuration(String(value)) : undefined;
 }
 
 /** The words of Compose are those of manifests: the other files have keys of their own. */

@@ -21,7 +21,7 @@ export function cutText(text: string, width: number): string {
 }
 
 /** Breaks a text at its spaces into lines of a width; a word that is longer is broken too. */
-export function wrapText(text: string, width: number): string[] {
+function wrapText(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(" ").filter((part) => part !== "")) {
     const last = lines.at(-1);

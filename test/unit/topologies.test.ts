@@ -59,8 +59,8 @@ describe.each(topologies)("$name", (topology) => {
     const report = await checkView(view, { format: "text" });
     expect(report.manifests).toBe(services.length);
     const told = report.problems.filter((problem) => problem.severity !== "info");
-    const meant = told.filter(({ code, file }) => MEANT[code]?.includes(file) === true);
-    expect(told.filter((problem) => !meant.includes(problem)).map(describeProblem)).toEqual([]);
+    const unmeant = told.filter(({ code, file }) => MEANT[code]?.includes(file) !== true);
+    expect(unmeant.map(describeProblem)).toEqual([]);
   });
 
   test("every node has manifests, and every manifest's directory is a node", () => {

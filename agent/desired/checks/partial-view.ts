@@ -9,7 +9,7 @@ import { type RepositoryView, viewRepository } from "./repository-view.ts";
 type Table = Record<string | number, unknown>;
 
 /** A manifest without what is wrong in it. `isWhole` is false where something had to be taken out that means something. */
-export interface PartialManifest {
+interface PartialManifest {
   manifest: Manifest;
   isWhole: boolean;
 }
@@ -28,7 +28,7 @@ const RULE_STAND_INS: Readonly<Record<string, readonly [key: string, value: unkn
 const MOST_ROUNDS = 8;
 
 /** Reads what can be read of an invalid manifest; undefined where that is nothing. */
-export function readPartial(text: string): PartialManifest | undefined {
+function readPartial(text: string): PartialManifest | undefined {
   const read = readToml(text);
   if (!read.ok) return undefined;
   const { raw } = read;
