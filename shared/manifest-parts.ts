@@ -2,6 +2,7 @@
 
 import * as z from "zod";
 
+import { isPlainWord } from "./plain-word.ts";
 import {
   absolutePath,
   argv,
@@ -13,6 +14,7 @@ import {
   rate,
   refuse,
   relativePath,
+  routePath,
   secretPath,
   signal,
   sizeBytes,
@@ -174,9 +176,9 @@ export const routes = z
       host: z
         .string()
         .max(255)
-        .regex(/^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/, 'write "app.example.com" or "*.example.com"')
+        .refine((text) => isPlainWord("host", text), 'write "app.example.com" or "*.example.com"')
         .describe("Host name; *.example.com too, and the most specific wins."),
-      path: urlPath.optional().describe("Narrows the route to paths that begin so."),
+      path: routePath.optional().describe("Narrows the route to paths that begin so."),
       port: probePort,
       allow: z.array(ipNetwork).optional().describe("Networks that may call; all when left out."),
       rate: rate.optional().describe("Most requests of one client, such as 60/s."),

@@ -7,6 +7,7 @@ import * as z from "zod";
 
 import { DURATION_PATTERN, parseDuration, suggestDuration } from "./duration.ts";
 import { parseImageReference } from "./image-reference.ts";
+import { isPlainWord } from "./plain-word.ts";
 import { quoteText } from "./problem.ts";
 import { normaliseAddress, parsePublishedPort } from "./published-port.ts";
 import { parseSchedule } from "./schedule.ts";
@@ -99,8 +100,19 @@ export const relativePath = checked(z.string(), (text) => {
   return undefined;
 });
 
-/** The path of a URL. */
-export const urlPath = z.string().startsWith("/", 'begin the path with "/"');
+/** The path of a URL, with its query: what an HTTP request line takes. */
+export const urlPath = checked(z.string(), (text) => {
+  if (!text.startsWith("/")) return [`${quoteText(text)} is not a path`, 'begin the path with "/"'];
+  const isPlain = /^[!-~]{1,2048}$/.test(text);
+  return isPlain ? undefined : [`${quoteText(text)} is not a path`, "write it without spaces, other signs as %20"];
+});
+
+/** The path of a route, which proxies have in their configuration. */
+export const routePath = checked(z.string(), (text) => {
+  if (isPlainWord("path", text)) return undefined;
+  const hint = 'begin it with "/", and use letters, digits and . _ ~ @ : + / -';
+  return [`${quoteText(text)} is not a path that proxies take`, hint];
+});
 
 /** A secret's path, such as `/prod/keycloak/ADMIN_PASSWORD`; never a value. */
 export const secretPath = checked(z.string(), (text) =>
@@ -157,7 +169,9 @@ export function schedule(once: boolean): z.ZodType<string> {
 
 /** An IP address, in its one spelling. */
 export const ipAddress = checked(z.string(), (text) =>
-  isIP(text) === 0 ? [`${quoteText(text)} is not an IP address`, 'write it as "10.0.0.10"'] : undefined,
+  isIP(text) === 0 || !isPlainWord("network", text)
+    ? [`${quoteText(text)} is not an IP address`, 'write it as "10.0.0.10"']
+    : undefined,
 ).transform(normaliseAddress);
 
 /** An IP network, such as `10.0.0.0/16`; a bare address counts as a network of one. */
@@ -166,7 +180,7 @@ export const ipNetwork = checked(z.string(), (text) => {
   const family = isIP(address);
   const most = family === 4 ? 32 : 128;
   const inRange = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most);
-  const valid = family !== 0 && inRange && rest.length === 0;
+  const valid = family !== 0 && inRange && rest.length === 0 && isPlainWord("network", text);
   return valid ? undefined : [`${quoteText(text)} is not an IP network`, 'write it as "10.0.0.0/16"'];
 });
 
@@ -179,7 +193,7 @@ export const signal = checked(z.string(), (text) =>
 
 /** A rate such as `60/s` or `1000/m`. */
 export const rate = checked(z.string(), (text) =>
-  /^[1-9]\d*\/(s|m|h)$/.test(text) ? undefined : [`${quoteText(text)} is not a rate`, 'write it as "60/s" or "1000/m"'],
+  isPlainWord("rate", text) ? undefined : [`${quoteText(text)} is not a rate`, 'write it as "60/s" or "1000/m"'],
 );
 
 /** A program and its arguments; never a shell line. */

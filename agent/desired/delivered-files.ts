@@ -5,6 +5,7 @@ import type { DesiredFile } from "../../shared/desired-state.ts";
 import type { Fleet } from "../../shared/fleet.ts";
 import { canonicalJson, sha256 } from "../../shared/identity.ts";
 import type { Manifest } from "../../shared/manifest.ts";
+import { isPlainWord } from "../../shared/plain-word.ts";
 import { compareText, type Finding } from "../../shared/problem.ts";
 import {
   CONTAINER_USER,
@@ -149,6 +150,11 @@ export interface TemplatePlace {
   fleet: Fleet | undefined;
 }
 
+/** Asked once more, as of routes: what a template writes is another program's configuration. */
+function isPlainNode(name: string, address: string, realm: string): boolean {
+  return isPlainWord("name", name) && isPlainWord("network", address) && isPlainWord("name", realm);
+}
+
 /**
  * What a template sees.
  * @param routes the routes of its realm, as seen from its node
@@ -158,11 +164,9 @@ export function buildTemplateContext({ node, service, fleet }: TemplatePlace, ro
     node,
     service,
     realm: fleet?.nodes[node]?.env ?? "",
-    nodes: Object.entries(fleet?.nodes ?? {}).map(([name, entry]) => ({
-      name,
-      address: entry.address,
-      realm: entry.env,
-    })),
+    nodes: Object.entries(fleet?.nodes ?? {})
+      .filter(([name, { address, env }]) => isPlainNode(name, address, env))
+      .map(([name, entry]) => ({ name, address: entry.address, realm: entry.env })),
     routes,
   };
 }

@@ -146,7 +146,17 @@ function renderConfig(ports: readonly FrontPort[], ready: number): string {
     `  bind :${ready}`,
     `  monitor-uri ${READY_PATH}`,
   ];
-  return [...head, ...ports.flatMap(renderPort), ""].join("\n");
+  const lines = [...head, ...ports.flatMap(renderPort)];
+  const wrong = [ready, ...ports.map(({ port }) => port)].find((port) => !isPort(port));
+  // Every line is this file's own but for its numbers: one that is no port, or a line more, is nothing to hand to a proxy.
+  if (wrong !== undefined) throw new Error(`render the front: ${String(wrong)} is no port`);
+  if (lines.some((line) => !/^[ -~]+$/.test(line)))
+    throw new Error("render the front: a line has a sign that is not its own");
+  return [...lines, ""].join("\n");
+}
+
+function isPort(port: unknown): boolean {
+  return Number.isInteger(port) && Number(port) >= 1 && Number(port) <= 65_535;
 }
 
 function renderPort({ port, mode }: FrontPort): string[] {

@@ -2,6 +2,7 @@
 
 import type { Fleet } from "../../shared/fleet.ts";
 import type { Manifest } from "../../shared/manifest.ts";
+import { isPlainWord } from "../../shared/plain-word.ts";
 import { compareText } from "../../shared/problem.ts";
 import type { RemoteService } from "./constraints.ts";
 
@@ -26,7 +27,27 @@ export function buildRoutes(services: readonly RemoteService[], node: string, fl
   const near = services.filter((entry) => fleet?.nodes[entry.node]?.env === realm);
   return near
     .flatMap((entry) => entry.manifest.routes.map((route) => buildRoute(entry, route, { node, fleet })))
+    .filter(isPlain)
     .toSorted(compareRoutes);
+}
+
+/**
+ * What a proxy is given is asked once more, whoever parsed it and when: a word with a sign of the proxy's own language in it
+ * would be a directive, written by another node. Such a route is served by nobody.
+ */
+function isPlain(route: Route): boolean {
+  const { host, path, service, node, upstream, allow, rate } = route;
+  return (
+    isPlainWord("host", host) &&
+    isPlainWord("path", path) &&
+    isPlainWord("name", service) &&
+    isPlainWord("name", node) &&
+    isPlainWord("upstream", upstream) &&
+    (rate === "" || isPlainWord("rate", rate)) &&
+    allow.every((network) => isPlainWord("network", network)) &&
+    [route.port, route.timeout_seconds].every((number) => Number.isSafeInteger(number) && number > 0) &&
+    (route.state === "running" || route.state === "stopped")
+  );
 }
 
 function buildRoute(

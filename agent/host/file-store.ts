@@ -6,6 +6,7 @@ import { chmod, chown, mkdir, readdir, readFile, rm, stat } from "node:fs/promis
 import { dirname, join } from "node:path";
 
 import { fileKey } from "../../shared/observed-state.ts";
+import { isPlainWord } from "../../shared/plain-word.ts";
 import type { FileReference } from "../../shared/step.ts";
 import { writeInPlace } from "./write-in-place.ts";
 
@@ -104,11 +105,17 @@ export class FileStore {
 
   /** Rewrites the hosts file in place, so that running containers see new peers. */
   async writeHosts(hosts: Readonly<Record<string, string>>): Promise<void> {
-    const lines = Object.entries(hosts).map(([name, address]) => `${address} ${name}\n`);
+    const plain = Object.entries(hosts).filter(([name, address]) => isHostsLine(name, address));
+    const lines = plain.map(([name, address]) => `${address} ${name}\n`);
     await writeInPlace(this.#hostsPath, Buffer.from(HOSTS_HEAD + lines.join("")));
     await chmod(this.#hostsPath, 0o644);
     this.#hosts = hosts;
   }
+}
+
+/** Every container reads this file: a line that somebody else made would name an address of theirs. */
+function isHostsLine(name: string, address: string): boolean {
+  return /^[A-Za-z0-9.-]{1,255}$/.test(name) && isPlainWord("network", address);
 }
 
 function hash(content: Uint8Array): string {

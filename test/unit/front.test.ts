@@ -222,3 +222,14 @@ describe("the ports of a front", () => {
     expect(new TextDecoder().decode(built.config)).toContain("bind :8407\n");
   });
 });
+
+describe("the front's own configuration", () => {
+  test("has no line but its own: a port that is none is not rendered", () => {
+    for (const port of ["80\n  http-request return string x", 0, 70_000, 1.5]) {
+      const ports = [{ ...manifest.ports[0], containerPort: port }] as typeof manifest.ports;
+      const build = (): unknown =>
+        buildFront(plain, { manifest: { ...manifest, ports }, image: "haproxy:1", aliases: [] });
+      expect(build, String(port)).toThrow(/is no port/);
+    }
+  });
+});
