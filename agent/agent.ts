@@ -162,8 +162,8 @@ export class Agent {
   /** Begins to watch and to turn. */
   async start(): Promise<void> {
     const { clock, emit } = this.#options;
-    const { trouble } = this.store;
-    if (trouble !== undefined) emit({ kind: "state-not-saved", atMs: clock.nowMs(), message: trouble });
+    const { troubles } = this.store;
+    if (troubles.length > 0) emit({ kind: "state-not-saved", atMs: clock.nowMs(), message: troubles.join("; ") });
     await this.files.load();
     await this.delivery.load();
     await this.secrets.start();

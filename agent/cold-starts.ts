@@ -4,22 +4,11 @@
 import { buildColdStartReport } from "./desired/cold-start-report.ts";
 import type { Clock } from "./host/clock.ts";
 import type { PeerCold, PeerPort } from "./peers.ts";
-import { type OwnColdStart, watchColdStart } from "./plan/cold-watch.ts";
+import { watchColdStart } from "./plan/cold-watch.ts";
 import type { Plan, World } from "./plan/world.ts";
-import type { ColdStartReport, ColdWord } from "../shared/cold-start.ts";
+import type { ColdStartMemory, ColdStartReport, ColdWord } from "../shared/cold-start.ts";
 import type { Emit } from "../shared/event.ts";
 import { sha256 } from "../shared/identity.ts";
-
-/** What is kept over a restart of the agent. */
-export interface ColdStartMemory {
-  /** The run of the engine that was seen last: another one is a cold start. */
-  lastRun?: string | undefined;
-  own?: OwnColdStart | undefined;
-  /** Newest first, all ended. */
-  reports: readonly ColdStartReport[];
-  /** `node@run` of starts that are in a report, newest first. */
-  known: readonly string[];
-}
 
 /** What it works with. */
 export interface ColdStartOptions {

@@ -95,6 +95,35 @@ export interface ColdStartReport {
   notes: string[];
 }
 
+/** What is remembered of a service while it starts; `word` is what others are told. */
+export interface WatchedStart {
+  word: ColdService;
+  /** What it waits for now, and since when. */
+  waits: Readonly<Record<string, number>>;
+  slotSinceMs?: number;
+}
+
+/** A node's own cold start. Plain data: it is kept over a restart of the agent. */
+export interface OwnColdStart {
+  run: string;
+  /** When it began, by the wall clock: only to go on after a restart of the agent. */
+  beganMs: number;
+  /** When it was over, in milliseconds after it began. */
+  doneMs?: number;
+  services: Readonly<Record<string, WatchedStart>>;
+}
+
+/** What is kept over a restart of the agent. */
+export interface ColdStartMemory {
+  /** The run of the engine that was seen last: another one is a cold start. */
+  lastRun?: string | undefined;
+  own?: OwnColdStart | undefined;
+  /** Newest first, all ended. */
+  reports: readonly ColdStartReport[];
+  /** `node@run` of starts that are in a report, newest first. */
+  known: readonly string[];
+}
+
 /** What `/v1/cold-start` and `orca fleet report --json` give. */
 export interface ColdStartDocument {
   schema: typeof COLD_START_SCHEMA;

@@ -1,16 +1,22 @@
 // The agent's state on disk: SQLite in WAL mode, from the runtime itself. Losing it costs history and backoff, never a
 // container. A damaged file is moved aside and begun anew; a full disk is reported and the agent goes on in memory.
 
-import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
-import type { ColdStartMemory } from "../cold-starts.ts";
+import type { ColdStartMemory } from "../../shared/cold-start.ts";
 import type { DesiredService } from "../../shared/desired-state.ts";
 import type { InForce } from "../../shared/in-force.ts";
+import { readColdStarts } from "../../shared/kept/cold-start-schema.ts";
+import { readInForce } from "../../shared/kept/in-force-schema.ts";
+import { exitRecord, readNodeMemory } from "../../shared/kept/memory-schema.ts";
+import { readRelease, type StoredRelease } from "../../shared/kept/release-schema.ts";
+import type { Lost } from "../../shared/kept/salvage.ts";
 import { EMPTY_MEMORY, type ExitRecord, type NodeMemory, type ReleaseRecord } from "../../shared/memory.ts";
 import { nameContent } from "../../shared/secret-facts.ts";
-import { openChecked } from "./store-schema.ts";
+import { addForeign, findForeign, type Foreign } from "./store-foreign.ts";
+import { listBadRows, openDatabase, type OpenedDatabase, parseBody, setAside } from "./store-open.ts";
 
 /** Exits and releases kept for each service; a release keeps the content of its files. */
 const KEPT_ROWS = { exit: 50, release: 10 };
@@ -31,8 +37,7 @@ interface NewRelease extends ReleaseRecord {
   desired: DesiredService;
 }
 
-/** A release as it is stored; one of an older version has no `desired`, and cannot be gone back to. */
-type ReleaseBody = ReleaseRecord & { desired?: DesiredService };
+const READERS = { memory: readNodeMemory, "cold-starts": readColdStarts, "in-force": readInForce };
 
 /** The state of one agent. */
 export class Store {
@@ -40,48 +45,48 @@ export class Store {
   #database: DatabaseSync;
   #written = new Map<string, string>();
   #inForce: InForce | undefined;
-  /** The release last looked for; a rollout asks for the same one at each turn. */
-  #found: { key: string; desired: DesiredService | undefined } | undefined;
-  /** What was found wrong when it was opened, in words. */
-  readonly trouble: string | undefined;
+  #foreign: Foreign | undefined;
+  /** Releases that were looked for; a rollout asks for the same one at each turn. */
+  readonly #found = new Map<string, DesiredService | undefined>();
+  readonly #troubles: string[] = [];
 
-  private constructor(path: string, database: DatabaseSync, trouble: string | undefined) {
+  private constructor({ path, database, trouble }: OpenedDatabase) {
     this.#path = path;
     this.#database = database;
-    this.trouble = trouble;
+    if (trouble !== undefined) this.#troubles.push(trouble);
   }
 
-  /** Opens the state in a directory, making it where it is missing. */
+  /** Opens the state in a directory, making it where it is missing, and reads all of it once. Throws StateTooNewError. */
   static open(stateDir: string, nowMs: number): Store {
-    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-    const path = join(stateDir, "orca.db");
-    try {
-      return new Store(path, openChecked(path), undefined);
-    } catch (error) {
-      const aside = `${path}.damaged-${nowMs}`;
-      for (const suffix of ["", "-wal", "-shm"]) moveAside(`${path}${suffix}`, `${aside}${suffix}`);
-      const reason = error instanceof Error ? error.message : String(error);
-      return new Store(
-        path,
-        openChecked(path),
-        `the state could not be read (${reason}); it was moved to ${aside} and begun anew`,
-      );
-    }
+    const store = new Store(openDatabase(stateDir, nowMs));
+    store.#checkDocuments(nowMs);
+    store.#troubles.push(...listBadRows(store.#database));
+    return store;
+  }
+
+  /** What was found wrong when it was opened, in words; empty where all is well. */
+  get troubles(): readonly string[] {
+    return this.#troubles;
   }
 
   /** What the agent remembers; empty where nothing is stored. */
   loadMemory(): NodeMemory {
-    return { ...EMPTY_MEMORY, ...this.#loadDocument<NodeMemory>("memory") };
+    const stored = this.#readDocument("memory", []);
+    const memory = { ...EMPTY_MEMORY, ...(stored === undefined ? {} : readNodeMemory(stored, [])) };
+    this.#foreign = findForeign(memory);
+    return memory;
   }
 
   /** What is known of cold starts. */
   loadColdStarts(): ColdStartMemory | undefined {
-    return this.#loadDocument<ColdStartMemory>("cold-starts");
+    const stored = this.#readDocument("cold-starts", []);
+    return stored === undefined ? undefined : readColdStarts(stored, []);
   }
 
   /** The inputs last accepted. */
   loadInForce(): InForce | undefined {
-    return this.#loadDocument<InForce>("in-force");
+    const stored = this.#readDocument("in-force", []);
+    return stored === undefined ? undefined : readInForce(stored, []);
   }
 
   /** The content of accepted files, by hash. */
@@ -92,37 +97,29 @@ export class Store {
 
   /** A service's last exits, newest first. */
   listExits(service: string, most: number): ExitRecord[] {
-    return this.#listBodies(
-      "SELECT body FROM exit WHERE service = ? ORDER BY finished_ms DESC, id DESC LIMIT ?",
-      service,
-      most,
-    );
+    const query = "SELECT body FROM exit WHERE service = ? ORDER BY finished_ms DESC, id DESC LIMIT ?";
+    return this.#listBodies(query, service, most).flatMap((body) => {
+      const exit = exitRecord.safeParse(body);
+      return exit.success ? [exit.data] : [];
+    });
   }
 
   /** A service's last good releases, newest first. */
   listReleases(service: string, most: number): ReleaseRecord[] {
-    return this.#listBodies<ReleaseBody>(
-      "SELECT body FROM release WHERE service = ? ORDER BY settled_ms DESC, id DESC LIMIT ?",
-      service,
-      most,
-    ).map(({ desired: _desired, ...release }) => release);
+    return this.#readReleases(service, most).map(({ desired: _desired, ...release }) => release);
   }
 
   /** A release as it ran, by its fingerprint; undefined where it is not kept. */
   findRelease(service: string, fingerprint: string): DesiredService | undefined {
     const key = `${service}\n${fingerprint}`;
-    if (this.#found?.key !== key) {
-      const rows = this.#listBodies<ReleaseBody>(
-        "SELECT body FROM release WHERE service = ? ORDER BY settled_ms DESC, id DESC LIMIT ?",
-        service,
-        KEPT_ROWS.release,
-      );
+    if (!this.#found.has(key)) {
+      const rows = this.#readReleases(service, KEPT_ROWS.release);
       const found = rows.find((row) => row.fingerprint === fingerprint)?.desired;
       // What blocked a start when it was recorded says nothing of now.
       const { blocked: _blocked, ...desired } = found ?? {};
-      this.#found = { key, desired: found === undefined ? undefined : (desired as DesiredService) };
+      this.#found.set(key, found === undefined ? undefined : (desired as DesiredService));
     }
-    return this.#found.desired;
+    return this.#found.get(key);
   }
 
   /** The content of one file that was accepted once and that a kept release still needs. */
@@ -134,7 +131,7 @@ export class Store {
   /** Saves what a turn changed; throws when the disk does not take it, and has then saved nothing. */
   save(saved: Saved): void {
     const documents = new Map([
-      ["memory", JSON.stringify(saved.memory)],
+      ["memory", JSON.stringify(addForeign(saved.memory, this.#foreign))],
       ["cold-starts", writeOnce(saved.coldStarts)],
     ]);
     // It is large, and the same object as long as nothing new was read.
@@ -174,19 +171,38 @@ export class Store {
     for (const suffix of ["", "-wal", "-shm"]) rmSync(`${this.#path}${suffix}`, { force: true });
   }
 
-  #loadDocument<T>(name: string): T | undefined {
-    const row = this.#database.prepare("SELECT body FROM document WHERE name = ?").get(name) as
-      | { body: string }
-      | undefined;
-    if (row === undefined) return undefined;
-    this.#written.set(name, row.body);
-    return JSON.parse(row.body) as T;
+  /** A document as it is stored; one that is no JSON is put down in `lost`, and is as if it were not there. */
+  #readDocument(name: string, lost: Lost[]): unknown {
+    const row = this.#database.prepare("SELECT body FROM document WHERE name = ?").get(name);
+    const body = (row as { body: string } | undefined)?.body;
+    if (body === undefined) return undefined;
+    this.#written.set(name, body);
+    const value = parseBody(body);
+    if (value === undefined) lost.push({ path: name, reason: "it is no JSON", value: body });
+    return value;
   }
 
-  #listBodies<T>(query: string, service: string, most: number): T[] {
-    return (this.#database.prepare(query).all(service, most) as { body: string }[]).map(
-      (row) => JSON.parse(row.body) as T,
-    );
+  #listBodies(query: string, ...values: (string | number)[]): unknown[] {
+    return (this.#database.prepare(query).all(...values) as { body: string }[]).map((row) => parseBody(row.body));
+  }
+
+  #readReleases(service: string, most: number): StoredRelease[] {
+    const query = "SELECT body FROM release WHERE service = ? ORDER BY settled_ms DESC, id DESC LIMIT ?";
+    return this.#listBodies(query, service, most).flatMap((body) => readRelease(body).release ?? []);
+  }
+
+  /** What cannot be used is said at the start, not found in the bad hour. */
+  #checkDocuments(nowMs: number): void {
+    const lost: Lost[] = [];
+    for (const [name, read] of Object.entries(READERS)) {
+      const stored = this.#readDocument(name, lost);
+      if (stored !== undefined) read(stored, lost);
+    }
+    for (const part of lost)
+      this.#troubles.push(
+        `the stored ${part.path} could not be read (${part.reason}): it was set aside in ${this.#path}`,
+      );
+    setAside(this.#database, lost, nowMs);
   }
 
   #saveContents(contents: ReadonlyMap<string, Uint8Array>): void {
@@ -201,9 +217,8 @@ export class Store {
   }
 
   #listReleaseHashes(): Set<string> {
-    const rows = this.#database.prepare("SELECT body FROM release").all() as { body: string }[];
-    const bodies = rows.map((row) => JSON.parse(row.body) as ReleaseBody);
-    return new Set(bodies.flatMap(({ desired }) => (desired === undefined ? [] : listHashes(desired))));
+    const releases = this.#listBodies("SELECT body FROM release").map((body) => readRelease(body).release?.desired);
+    return new Set(releases.flatMap((desired) => (desired === undefined ? [] : listHashes(desired))));
   }
 
   #saveExit(exit: ExitRecord): void {
@@ -216,7 +231,7 @@ export class Store {
     this.#trim("exit", exit.service);
   }
 
-  #saveRelease(service: string, release: ReleaseBody): void {
+  #saveRelease(service: string, release: StoredRelease): void {
     this.#run(
       "INSERT INTO release (service, settled_ms, body) VALUES (?, ?, ?)",
       service,
@@ -224,7 +239,7 @@ export class Store {
       JSON.stringify(release),
     );
     this.#trim("release", service);
-    this.#found = undefined;
+    this.#found.clear();
   }
 
   #trim(table: "exit" | "release", service: string): void {
@@ -257,16 +272,8 @@ export function readStoredInForce(stateDir: string): InForce | undefined {
     const database = new DatabaseSync(path, { readOnly: true });
     const row = database.prepare("SELECT body FROM document WHERE name = 'in-force'").get();
     database.close();
-    return row === undefined ? undefined : (JSON.parse((row as { body: string }).body) as InForce);
+    return row === undefined ? undefined : readInForce(parseBody((row as { body: string }).body), []);
   } catch {
     return undefined;
-  }
-}
-
-function moveAside(path: string, aside: string): void {
-  try {
-    renameSync(path, aside);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
   }
 }

@@ -1,30 +1,12 @@
 // What one node's own cold start looks like so far, turn by turn: when each gate opened and by what, when starts were asked for,
 // containers ran and services were healthy. Pure; agent/cold-starts.ts calls it with the time since the node began.
 
-import type { ColdService } from "../../shared/cold-start.ts";
+import type { ColdService, OwnColdStart, WatchedStart } from "../../shared/cold-start.ts";
 import { findHealth, type ObservedContainer } from "../../shared/observed-state.ts";
 import { compareText } from "../../shared/problem.ts";
 import type { ServiceView, StartStage } from "../../shared/status.ts";
 import { checkTarget } from "./gate.ts";
 import type { Plan, World } from "./world.ts";
-
-/** What is remembered of a service while it starts; `word` is what others are told. */
-interface Watched {
-  word: ColdService;
-  /** What it waits for now, and since when. */
-  waits: Readonly<Record<string, number>>;
-  slotSinceMs?: number;
-}
-
-/** A node's own cold start. Plain data: it is kept over a restart of the agent. */
-export interface OwnColdStart {
-  run: string;
-  /** When it began, by the wall clock: only to go on after a restart of the agent. */
-  beganMs: number;
-  /** When it was over, in milliseconds after it began. */
-  doneMs?: number;
-  services: Readonly<Record<string, Watched>>;
-}
 
 /** On its way: it may still become healthy without anybody's help. */
 const PENDING: ReadonlySet<string> = new Set(["waiting", "pulling", "starting", "backoff", "unhealthy"]);
@@ -49,7 +31,7 @@ export function watchColdStart(
   return { ...before, services, ...(isOver ? { doneMs: nowMs } : {}) };
 }
 
-const BEGUN: Watched = { word: { at: [null, null, null, null] }, waits: {} };
+const BEGUN: WatchedStart = { word: { at: [null, null, null, null] }, waits: {} };
 
 function isPending(view: ServiceView): boolean {
   return PENDING.has(view.state);
@@ -69,7 +51,7 @@ interface Look {
   nowMs: number;
 }
 
-function watchOne(known: Watched, look: Look): Watched {
+function watchOne(known: WatchedStart, look: Look): WatchedStart {
   if (known.word.at[3] !== null) return known;
   const gated = watchGate(known, look);
   const { word } = gated;
@@ -83,7 +65,7 @@ function watchOne(known: Watched, look: Look): Watched {
 }
 
 /** The gate: what it waits for and since when; and, once it is open, what it had waited for last. */
-function watchGate(known: Watched, { view, before, nowMs }: Look): Watched {
+function watchGate(known: WatchedStart, { view, before, nowMs }: Look): WatchedStart {
   const { start } = view;
   if (start?.at === "gate") {
     const names = view.waitingFor.slice(0, MOST_NAMES);
@@ -101,7 +83,7 @@ function watchGate(known: Watched, { view, before, nowMs }: Look): Watched {
   return { word, waits };
 }
 
-function openGate({ waits }: Watched, before: OwnColdStart, start: StartStage, nowMs: number): ColdService {
+function openGate({ waits }: WatchedStart, before: OwnColdStart, start: StartStage, nowMs: number): ColdService {
   const without = start.at === "begun" ? start.without : [];
   const healthyAt = (name: string): number => before.services[name]?.word.at[3] ?? -1;
   // Of several that came between two turns, the one that is known to be the latest; what was given up counts where nothing else came.

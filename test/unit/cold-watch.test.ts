@@ -2,9 +2,10 @@
 
 import { expect, test } from "vitest";
 
-import { type OwnColdStart, watchColdStart } from "../../agent/plan/cold-watch.ts";
+import { watchColdStart } from "../../agent/plan/cold-watch.ts";
 import { plan } from "../../agent/plan/plan.ts";
 import { DEFAULT_PLAN_SETTINGS, type World } from "../../agent/plan/world.ts";
+import type { OwnColdStart } from "../../shared/cold-start.ts";
 import { EMPTY_MEMORY } from "../../shared/memory.ts";
 import { buildDesired, buildTurn, buildView, NOW_MS } from "../builders/turns.ts";
 
