@@ -3,14 +3,15 @@
 
 import { join } from "node:path";
 
-import { Agent } from "./agent.ts";
-import { EXIT } from "./cli/exit-codes.ts";
+import { Agent, type AgentOptions } from "./agent.ts";
+import { CommandError, EXIT } from "./cli/exit-codes.ts";
 import { judgeTurn } from "./cli/once.ts";
 import type { DaemonConfig } from "./daemon-config.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import { openEngine } from "./docker/engine.ts";
 import type { OpenGossip } from "./gossip/open.ts";
 import { systemClock } from "./host/clock.ts";
+import { StateTooNewError } from "./host/store-schema.ts";
 import { readPolicy, readStandIns } from "./host/host-files.ts";
 import { isJournal } from "./host/journal.ts";
 import { defaultAuthFile } from "./host/registry-auth.ts";
@@ -43,7 +44,7 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
   const ending = new Ending();
   const emit = await buildEmit(config, report, ending);
   const fleet = await openFleet(config, emit);
-  const agent = new Agent({
+  const options: AgentOptions = {
     node: config.node,
     engine,
     source: await openSource(config),
@@ -56,7 +57,8 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
     authFiles: [...(config.docker.authFile === undefined ? [] : [config.docker.authFile]), defaultAuthFile()],
     clock: systemClock,
     emit,
-  });
+  };
+  const agent = openAgent(options);
   report.attach({
     store: agent.store,
     reader: agent.reader,
@@ -89,6 +91,16 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
   engine.close();
   unlock();
   return code;
+}
+
+/** A state that this version must not use ends the start with what to do, before anything is touched. */
+function openAgent(options: AgentOptions): Agent {
+  try {
+    return new Agent(options);
+  } catch (error) {
+    if (error instanceof StateTooNewError) throw new CommandError(error.message);
+    throw error;
+  }
 }
 
 /** Each source is loaded only where it is used. */

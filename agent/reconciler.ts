@@ -15,6 +15,7 @@ import type { Store } from "./host/store.ts";
 import type { Observer } from "./observed/observer.ts";
 import { followClock } from "./plan/clock-step.ts";
 import { selectFronts } from "./plan/front.ts";
+import { takeOverLater } from "./plan/later.ts";
 import { plan } from "./plan/plan.ts";
 import { applyRollbacks, carryWords } from "./plan/rollout.ts";
 import type { PeerPort } from "./peers.ts";
@@ -178,7 +179,9 @@ export class Reconciler {
     // What is in flight is read before the engine: an operation that ends in between is planned around, never doubled.
     const { operations, outcomes } = executor.takeStock(this.#offsetMs);
     this.#outcomes.push(...outcomes);
-    this.#engine = await this.#readEngine(desired, resync);
+    const taken = takeOverLater(await this.#readEngine(desired, resync), desired, this.#memory);
+    this.#engine = taken.engine;
+    this.#memory = taken.memory;
     await fronts.look(selectFronts(desired, this.#engine), resync);
     return {
       engine: this.#engine,

@@ -15,8 +15,12 @@ export const LABEL = {
   front: "orca.front",
 } as const;
 
-/** The current prefix of spec hashes. A hash with an older prefix is compared by the rules of that prefix. */
-const SPEC_VERSION = "v1";
+/**
+ * The current prefix of spec hashes. A hash with an older prefix is compared by the rules of that prefix; one with a later prefix
+ * cannot be compared, and its container stays. A version may write a new prefix only once it is there for good: the one before
+ * it, gone back to, would take each such container for one that it cannot judge.
+ */
+const SPEC_VERSION = 1;
 
 declare const own: unique symbol;
 
@@ -51,7 +55,13 @@ export function sha256(content: string | Uint8Array): string {
 
 /** The hash of a recreate group, as the label `orca.spec` holds it: `v1:` and 64 hex digits. */
 export function hashSpec(recreateGroup: object): string {
-  return `${SPEC_VERSION}:${sha256(canonicalJson(recreateGroup))}`;
+  return `v${SPEC_VERSION}:${sha256(canonicalJson(recreateGroup))}`;
+}
+
+/** True for the hash of a later version's rules. */
+export function isLaterSpec(specHash: string): boolean {
+  const [, version] = /^v(\d{1,9}):/.exec(specHash) ?? [];
+  return version !== undefined && Number(version) > SPEC_VERSION;
 }
 
 /** The name of a container: `orca-<node>-<service>-<first 8 hex digits of the spec hash>`. */

@@ -114,6 +114,11 @@ export interface ServiceMemory {
   job?: JobMemory;
   /** The same steps done again and again without effect; `count` is how often they succeeded. */
   repeated?: { steps: string; count: number; rounds: number; untilMs?: number };
+  /**
+   * A container that a later version of Orca made, by rules of its label that this version does not know, and the intent that it
+   * was found with: it stays as it is until the intent is another one.
+   */
+  later?: { container: string; fingerprint: string };
   /** Since when this state has shown, for `status`. */
   shown?: { state: string; sinceMs: number };
 }

@@ -8,6 +8,7 @@ import { findLaneService, nameFrontLanes, type ToldFront } from "../../shared/fr
 import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
 import { findHealth, nameRun, type ObservedContainer, type ObservedEngine } from "../../shared/observed-state.ts";
 import type { Operation, Step } from "../../shared/step.ts";
+import { findPlanFault } from "./fault.ts";
 import { rememberLane } from "./remember.ts";
 import { buildRemoval, buildStop, standsBehind } from "./steps.ts";
 import type { Reachable, World } from "./world.ts";
@@ -95,11 +96,24 @@ export function planFronts(world: World, engine: Reachable, memory: NodeMemory["
     };
     const paused = world.memory.pauses[desired.name] ?? world.memory.pauses["*"];
     if (paused !== undefined) continue;
-    planTraffic(fronted, result);
-    planRetirement(fronted, result);
-    planRevival(fronted, engine, result);
+    const own: FrontPlan = { operations: [], cancel: [], lanes: {}, nextMs: [], notes: [] };
+    const fault = findPlanFault(() => {
+      planTraffic(fronted, own);
+      planRetirement(fronted, own);
+      planRevival(fronted, engine, own);
+    });
+    if (fault === undefined) addFrontPlan(result, own);
+    else result.notes.push(`the traffic of ${desired.name}: ${fault}`);
   }
   return result;
+}
+
+function addFrontPlan(to: FrontPlan, own: FrontPlan): void {
+  to.operations.push(...own.operations);
+  to.cancel.push(...own.cancel);
+  Object.assign(to.lanes, own.lanes);
+  to.nextMs.push(...own.nextMs);
+  to.notes.push(...own.notes);
 }
 
 function findFront(world: World, engine: Reachable, name: string): ObservedContainer | undefined {

@@ -9,6 +9,7 @@ import { findHealth, type HealthView, isBetweenRuns, type ObservedContainer } fr
 import type { ServiceStanding } from "../../shared/rotation.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import { NODE_LANE, type Operation } from "../../shared/step.ts";
+import { findPlanFault } from "./fault.ts";
 import { planFronts } from "./front.ts";
 import { planNode } from "./node.ts";
 import { beginMemory, boundTimes, rememberContainer, rememberExit, rememberOutcome } from "./remember.ts";
@@ -31,10 +32,16 @@ export function plan(world: World): Plan {
 function planUnreachable(world: World, reason: string): Plan {
   const services = sortedServices(world).map((desired) => {
     const { nowMs, wanted } = world;
-    const before = world.memory.services[desired.name];
-    const memory = beginMemory(desired, before, { wanted: wanted.get(desired.name), nowMs });
-    const decision: Decision = { state: "unknown", reason: `the engine does not answer: ${reason}`, memory };
-    return buildView(world, desired, decision, undefined);
+    const known = world.memory.services[desired.name];
+    let view = viewUnplanned(world, desired.name, {
+      state: "unknown",
+      reason: `the engine does not answer: ${reason}`,
+    });
+    findPlanFault(() => {
+      const memory = beginMemory(desired, known, { wanted: wanted.get(desired.name), nowMs });
+      view = buildView(world, desired, { state: "unknown", reason: view.reason, memory }, undefined);
+    });
+    return view;
   });
   return {
     ...{ operations: [], cancel: [], newExits: [], newReleases: [] },
@@ -52,24 +59,18 @@ function planReachable(world: World, answered: Reachable): Plan {
     (left, right) => compareText(left.service, right.service) || compareText(left.id, right.id),
   );
   const engine = { ...answered, containers };
-  const draft: Draft = {
-    operations: [],
-    cancel: [],
-    newExits: [],
-    newReleases: [],
-    views: [],
-    standings: new Map(),
-    memory: {},
-    nextMs: [],
-  };
+  const draft = beginDraft();
   const node = planNode(world, engine);
   draft.operations.push(...node.operations);
   if (node.failure !== undefined) draft.nextMs.push(node.failure.nextMs);
   const take = { takeSlot: countSlots(world, engine), takeMemory: countMemory(world, engine) };
   for (const desired of sortedServices(world)) {
-    const scene = buildScene(world, engine, desired, { draft, ...take });
-    const decision = guardRepetition(decideService(scene), world.nowMs);
-    record(draft, scene, decision);
+    const own = beginDraft();
+    const fault = findPlanFault(() => {
+      const scene = buildScene(world, engine, desired, { draft: own, ...take });
+      record(own, scene, guardRepetition(decideService(scene), world.nowMs));
+    });
+    addDraft(draft, fault === undefined ? own : draftFault(world, desired, fault));
   }
   const fronts = planFronts(world, engine, draft.memory);
   draft.operations.push(...fronts.operations);
@@ -108,6 +109,42 @@ function listRemoved(world: World, removed: readonly ServiceView[]): string[] {
     const service = findLaneService(lane);
     return lane !== NODE_LANE && !world.desired.services.has(service) && !removed.some((view) => view.name === service);
   });
+}
+
+function beginDraft(): Draft {
+  return {
+    operations: [],
+    cancel: [],
+    newExits: [],
+    newReleases: [],
+    views: [],
+    standings: new Map(),
+    memory: {},
+    nextMs: [],
+  };
+}
+
+function addDraft(to: Draft, own: Draft): void {
+  to.operations.push(...own.operations);
+  to.cancel.push(...own.cancel);
+  to.newExits.push(...own.newExits);
+  to.newReleases.push(...own.newReleases);
+  to.views.push(...own.views);
+  for (const [name, standing] of own.standings) to.standings.set(name, standing);
+  Object.assign(to.memory, own.memory);
+  to.nextMs.push(...own.nextMs);
+}
+
+/** A service whose planning threw: nothing is done about it, nothing of it is forgotten, and the others go on. */
+function draftFault(world: World, desired: DesiredService, fault: string): Draft {
+  const draft = beginDraft();
+  const known = world.memory.services[desired.name];
+  if (known !== undefined) draft.memory[desired.name] = known;
+  draft.views.push({
+    ...viewUnplanned(world, desired.name, { state: "unknown", reason: fault }),
+    owner: desired.owner,
+  });
+  return draft;
 }
 
 /** What collects while the services are gone through. */
@@ -248,21 +285,29 @@ function viewObjections(world: World, views: readonly ServiceView[]): ServiceVie
   return [...world.desired.objections]
     .filter(([name]) => !shown.has(name))
     .toSorted(([left], [right]) => compareText(left, right))
-    .map(([name, objection]) => ({
-      name,
-      state: objection.state,
-      reason: objection.reason,
-      sinceMs: world.nowMs,
-      waitingFor: [],
-      nextMs: undefined,
-      settled: false,
-      restarts: world.memory.services[name]?.restarts ?? 0,
-      revision: undefined,
-      desiredRevision: world.desired.revision,
-      container: undefined,
-      image: undefined,
-      owner: undefined,
-      memoryCapBytes: undefined,
-      notes: [],
-    }));
+    .map(([name, objection]) => viewUnplanned(world, name, objection));
+}
+
+function viewUnplanned(
+  world: World,
+  name: string,
+  { state, reason }: Pick<ServiceView, "state" | "reason">,
+): ServiceView {
+  return {
+    name,
+    state,
+    reason,
+    sinceMs: world.nowMs,
+    waitingFor: [],
+    nextMs: undefined,
+    settled: false,
+    restarts: world.memory.services[name]?.restarts ?? 0,
+    revision: undefined,
+    desiredRevision: world.desired.revision,
+    container: undefined,
+    image: undefined,
+    owner: undefined,
+    memoryCapBytes: undefined,
+    notes: [],
+  };
 }

@@ -48,8 +48,17 @@ const serviceShape: ShapeOf<ServiceMemory> = {
   restarts: number,
   nextStartMs: number,
   lastExit: exitRecord,
+  exitMs: number,
+  run: z.looseObject({
+    name: text,
+    number,
+    begunMs: number,
+    files: texts,
+    telling: left(texts),
+    stale: left(z.literal(true)),
+  }),
   seen: z.looseObject({ container: text, engineRun: maybe(text) }),
-  healthy: z.looseObject({ container: text, engineRun: text, sinceMs: left(number) }),
+  healthy: z.looseObject({ container: text, engineRun: text, run: left(text), sinceMs: left(number) }),
   took: z.looseObject({ run: text, ms: left(number) }),
   stopping: text,
   waiting: z.looseObject({
@@ -74,6 +83,7 @@ const serviceShape: ShapeOf<ServiceMemory> = {
   restartAsked: z.looseObject({ uid: number, atMs: number }),
   job: jobMemory,
   repeated: z.looseObject({ steps: text, count: number, rounds: number, untilMs: left(number) }),
+  later: z.looseObject({ container: text, fingerprint: text }),
   shown: z.looseObject({ state: text, sinceMs: number }),
 };
 
