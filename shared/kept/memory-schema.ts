@@ -100,6 +100,7 @@ const nodeShape: ShapeOf<NodeMemory> = {
   nodeFailure: z.looseObject(tried),
   lanes: z.record(text, laneFailure),
   pauses: z.record(text, z.looseObject({ sinceMs: number, uid: number })),
+  clock: z.looseObject({ boot: text, offsetMs: number }),
 };
 
 /** Fields of a service's memory that this version knows; what else is stored belongs to a later one. */
