@@ -4,11 +4,11 @@
 import type { DesiredService } from "../../shared/desired-state.ts";
 import { findLaneService } from "../../shared/front.ts";
 import { compareText } from "../../shared/problem.ts";
-import type { ExitRecord, NodeMemory, ServiceMemory } from "../../shared/memory.ts";
+import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
 import { findHealth, type HealthView, isBetweenRuns, type ObservedContainer } from "../../shared/observed-state.ts";
-import type { ServiceStanding } from "../../shared/rotation.ts";
 import type { ServiceView } from "../../shared/status.ts";
-import { NODE_LANE, type Operation } from "../../shared/step.ts";
+import { NODE_LANE } from "../../shared/step.ts";
+import { addDraft, beginDraft, type Draft, draftFault, viewUnplanned } from "./draft.ts";
 import { findPlanFault } from "./fault.ts";
 import { planFronts } from "./front.ts";
 import { planNode } from "./node.ts";
@@ -109,54 +109,6 @@ function listRemoved(world: World, removed: readonly ServiceView[]): string[] {
     const service = findLaneService(lane);
     return lane !== NODE_LANE && !world.desired.services.has(service) && !removed.some((view) => view.name === service);
   });
-}
-
-function beginDraft(): Draft {
-  return {
-    operations: [],
-    cancel: [],
-    newExits: [],
-    newReleases: [],
-    views: [],
-    standings: new Map(),
-    memory: {},
-    nextMs: [],
-  };
-}
-
-function addDraft(to: Draft, own: Draft): void {
-  to.operations.push(...own.operations);
-  to.cancel.push(...own.cancel);
-  to.newExits.push(...own.newExits);
-  to.newReleases.push(...own.newReleases);
-  to.views.push(...own.views);
-  for (const [name, standing] of own.standings) to.standings.set(name, standing);
-  Object.assign(to.memory, own.memory);
-  to.nextMs.push(...own.nextMs);
-}
-
-/** A service whose planning threw: nothing is done about it, nothing of it is forgotten, and the others go on. */
-function draftFault(world: World, desired: DesiredService, fault: string): Draft {
-  const draft = beginDraft();
-  const known = world.memory.services[desired.name];
-  if (known !== undefined) draft.memory[desired.name] = known;
-  draft.views.push({
-    ...viewUnplanned(world, desired.name, { state: "unknown", reason: fault }),
-    owner: desired.owner,
-  });
-  return draft;
-}
-
-/** What collects while the services are gone through. */
-interface Draft {
-  operations: Operation[];
-  cancel: string[];
-  newExits: ExitRecord[];
-  newReleases: Plan["newReleases"][number][];
-  views: ServiceView[];
-  standings: Map<string, ServiceStanding>;
-  memory: Record<string, ServiceMemory>;
-  nextMs: number[];
 }
 
 function sortedServices(world: World): DesiredService[] {
@@ -286,28 +238,4 @@ function viewObjections(world: World, views: readonly ServiceView[]): ServiceVie
     .filter(([name]) => !shown.has(name))
     .toSorted(([left], [right]) => compareText(left, right))
     .map(([name, objection]) => viewUnplanned(world, name, objection));
-}
-
-function viewUnplanned(
-  world: World,
-  name: string,
-  { state, reason }: Pick<ServiceView, "state" | "reason">,
-): ServiceView {
-  return {
-    name,
-    state,
-    reason,
-    sinceMs: world.nowMs,
-    waitingFor: [],
-    nextMs: undefined,
-    settled: false,
-    restarts: world.memory.services[name]?.restarts ?? 0,
-    revision: undefined,
-    desiredRevision: world.desired.revision,
-    container: undefined,
-    image: undefined,
-    owner: undefined,
-    memoryCapBytes: undefined,
-    notes: [],
-  };
 }

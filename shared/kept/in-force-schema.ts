@@ -43,7 +43,7 @@ export function readInForce(value: unknown, lost: Lost[]): InForce | undefined {
     path: "in-force.services",
     lost,
   });
-  return { acceptedMs: 0, fleet: undefined, ...known, revision, services: accepted } as InForce;
+  return { acceptedMs: 0, fleet: undefined, ...known, revision, services: accepted };
 }
 
 function readService(value: unknown, name: string, from: { revision: string; lost: Lost[] }): AcceptedService {
@@ -53,5 +53,5 @@ function readService(value: unknown, name: string, from: { revision: string; los
     lost.push({ path, reason: "it is no table", value });
     return { text: "", revision, files: {} };
   }
-  return { text: "", revision, files: {}, ...salvageFields(serviceShape, value, { path, lost }) } as AcceptedService;
+  return { text: "", revision, files: {}, ...salvageFields(serviceShape, value, { path, lost }) };
 }

@@ -131,7 +131,7 @@ export function readNodeMemory(value: unknown, lost: Lost[]): Partial<NodeMemory
     pauses: salvageTable(pauses, (entry, name) => readPause(entry, name, lost), at("pauses")),
     ...(lanes === undefined ? {} : { lanes: salvageTable(lanes, parsed(laneFailure, "lanes"), at("lanes")) }),
   };
-  return known as Partial<NodeMemory>;
+  return known;
 }
 
 /** A service without its intent or its counters begins anew; its container is found by its labels. */

@@ -17,7 +17,7 @@ export type Shape = Readonly<Record<string, z.ZodType>>;
 
 /** A key that JSON leaves out when its value is undefined. */
 export function maybe<T>(schema: z.ZodType<T>): z.ZodType<T | undefined> {
-  return z.optional(schema) as unknown as z.ZodType<T | undefined>;
+  return z.optional(schema);
 }
 
 /** True for an object with keys, as JSON has them. */

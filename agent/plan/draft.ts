@@ -1,0 +1,84 @@
+// What a plan collects while it goes through the services, each in a draft of its own, so that one whose planning throws leaves
+// nothing half said. Pure; plan.ts only.
+
+import type { DesiredService } from "../../shared/desired-state.ts";
+import type { ExitRecord, ServiceMemory } from "../../shared/memory.ts";
+import type { ServiceStanding } from "../../shared/rotation.ts";
+import type { ServiceView } from "../../shared/status.ts";
+import type { Operation } from "../../shared/step.ts";
+import type { Plan, World } from "./world.ts";
+
+/** What collects while the services are gone through. */
+export interface Draft {
+  operations: Operation[];
+  cancel: string[];
+  newExits: ExitRecord[];
+  newReleases: Plan["newReleases"][number][];
+  views: ServiceView[];
+  standings: Map<string, ServiceStanding>;
+  memory: Record<string, ServiceMemory>;
+  nextMs: number[];
+}
+
+/** Nothing yet. */
+export function beginDraft(): Draft {
+  return {
+    operations: [],
+    cancel: [],
+    newExits: [],
+    newReleases: [],
+    views: [],
+    standings: new Map(),
+    memory: {},
+    nextMs: [],
+  };
+}
+
+/** Adds what was said of one service to the whole. */
+export function addDraft(to: Draft, own: Draft): void {
+  to.operations.push(...own.operations);
+  to.cancel.push(...own.cancel);
+  to.newExits.push(...own.newExits);
+  to.newReleases.push(...own.newReleases);
+  to.views.push(...own.views);
+  for (const [name, standing] of own.standings) to.standings.set(name, standing);
+  Object.assign(to.memory, own.memory);
+  to.nextMs.push(...own.nextMs);
+}
+
+/** A service whose planning threw: nothing is done about it, nothing of it is forgotten, and the others go on. */
+export function draftFault(world: World, desired: DesiredService, fault: string): Draft {
+  const draft = beginDraft();
+  const known = world.memory.services[desired.name];
+  if (known !== undefined) draft.memory[desired.name] = known;
+  draft.views.push({
+    ...viewUnplanned(world, desired.name, { state: "unknown", reason: fault }),
+    owner: desired.owner,
+  });
+  return draft;
+}
+
+/** A service of which there is nothing to show but why. */
+export function viewUnplanned(
+  world: World,
+  name: string,
+  { state, reason }: Pick<ServiceView, "state" | "reason">,
+): ServiceView {
+  return {
+    name,
+    state,
+    reason,
+    sinceMs: world.nowMs,
+    waitingFor: [],
+    nextMs: undefined,
+    settled: false,
+    restarts: world.memory.services[name]?.restarts ?? 0,
+    revision: undefined,
+    desiredRevision: world.desired.revision,
+    container: undefined,
+    image: undefined,
+    owner: undefined,
+    memoryCapBytes: undefined,
+    notes: [],
+  };
+}
