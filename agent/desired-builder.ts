@@ -226,7 +226,7 @@ export class DesiredBuilder {
     const nextMs = ends.length === 0 ? undefined : Math.min(...ends);
     this.#built = { built, key: "", facts, snapshot, nextMs };
     this.#built.key = this.#key(adopted);
-    secrets.want(built.secretPaths);
+    secrets.want(built.secretPaths, this.#settings.policy.secrets.allowed_prefixes);
   }
 
   /** The template engine is loaded only where a manifest asks for it. */

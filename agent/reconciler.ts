@@ -47,7 +47,7 @@ export interface ReconcilerParts {
   peers: PeerPort;
   coldStarts: Pick<ColdStarts, "look" | "memory">;
   settings: PlanSettings;
-  secrets: Pick<SecretKeeper, "use" | "refresh">;
+  secrets: Pick<SecretKeeper, "use" | "refresh" | "trouble">;
   delivery: Pick<SecretDelivery, "hashes" | "verify">;
 }
 
@@ -239,6 +239,7 @@ export class Reconciler {
         endedMs,
         services: planned.services,
         notes: planned.notes,
+        secrets: this.#parts.secrets.trouble,
         pausedBy: this.#memory.pauses["*"]?.uid,
       },
     });

@@ -100,7 +100,12 @@ const secrets = z
         environment: z.string().min(1),
         client_id_file: absolutePath.describe("Root-owned 0600 file that holds the machine identity's client id."),
         client_secret_file: absolutePath.describe("The same with its client secret."),
+        ca_file: absolutePath.optional().describe("The CA, in PEM form, that the server's certificate must come from."),
         poll: positiveDurationMs.default(300_000).describe("How often it is asked; jittered by a tenth."),
+      })
+      .refine(({ url, ca_file: ca }) => ca === undefined || url.startsWith("https:"), {
+        message: "a CA is for TLS",
+        params: { hint: "write https:// into url" },
       })
       .optional(),
     file: absolutePath.optional().describe("A file of secrets on this host, as orca secrets makes it."),

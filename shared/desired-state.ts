@@ -5,6 +5,7 @@ import type { Hold } from "./hold.ts";
 import type { HealthCheck, Manifest } from "./manifest.ts";
 import type { Problem } from "./problem.ts";
 import type { Requirement, RequirementTarget } from "./requirement.ts";
+import type { SecretRefusal } from "./secret-facts.ts";
 
 /** A config file or secret to deliver: the content stays beside the plan, which names it by hash only. */
 export interface DesiredFile {
@@ -110,6 +111,8 @@ export interface DesiredState {
   rotating: ReadonlyMap<string, readonly string[]>;
   /** What is said of services whose secrets have newer values: whom each waits for, and who keeps the old ones. */
   rotationNotes: ReadonlyMap<string, readonly string[]>;
+  /** Service → the secrets that the provider refuses although it was given them; it may run with them still. */
+  refusedSecrets: ReadonlyMap<string, readonly SecretRefusal[]>;
   /** What the containers of this node may use together, in bytes; undefined where nothing is enforced. */
   memoryBudgetBytes: number | undefined;
   /** Content of delivered files by hash. */

@@ -6,6 +6,7 @@ import type { GossipEvent } from "./gossip-event.ts";
 import type { Hold } from "./hold.ts";
 import type { ExitRecord } from "./memory.ts";
 import type { ObservedState } from "./observed-state.ts";
+import type { SecretTrouble } from "./secret-facts.ts";
 import type { CommitInfo } from "./snapshot.ts";
 import type { Cause, OperationOutcome, Step } from "./step.ts";
 import type { ServiceView } from "./status.ts";
@@ -19,6 +20,8 @@ export interface TurnSummary {
   services: readonly ServiceView[];
   notes: readonly string[];
   source: SourceState;
+  /** Why the provider of secrets gives none; left out while it does. */
+  secrets?: SecretTrouble | undefined;
   pausedBy: number | undefined;
 }
 

@@ -2,6 +2,21 @@
 
 import type { Templates } from "./template.ts";
 
+/** A secret that the provider refuses, although services of this node were given it. */
+export interface SecretRefusal {
+  path: string;
+  kind: "denied" | "not-found";
+  reason: string;
+  /** Since when, in milliseconds since the epoch. */
+  sinceMs: number;
+  /** When the provider last confirmed the value that is in use. */
+  readMs: number;
+  /** Until then its last value starts what ran with it, at least; then it is gone. */
+  untilMs: number;
+  /** Its last value is gone: nothing starts with it any more. */
+  ended: boolean;
+}
+
 /**
  * What is known of one path. A version is a digest that only this host can compute: it tells that a value has changed,
  * and nothing of the value.
@@ -9,11 +24,21 @@ import type { Templates } from "./template.ts";
 export type SecretFact =
   /** The provider said so at the last reading. */
   | { kind: "value"; version: string; readMs: number }
-  /** The provider cannot be asked; this is what it said last. */
-  | { kind: "cached"; version: string; readMs: number; reason: string }
+  /** The provider cannot be asked, or refuses it for a short time only; this is what it said last. */
+  | { kind: "cached"; version: string; readMs: number; reason: string; refusal?: SecretRefusal }
   /** It is being asked for the first time since the agent started. */
-  | { kind: "pending" }
-  | { kind: "unavailable" | "denied" | "not-found"; reason: string };
+  | { kind: "pending"; refusal?: SecretRefusal }
+  | { kind: "unavailable" | "denied" | "not-found"; reason: string; refusal?: SecretRefusal };
+
+/** Why the provider of secrets gives none. */
+export interface SecretTrouble {
+  /** The provider, for people. */
+  location: string;
+  reason: string;
+  sinceMs: number;
+  /** It answers, and refuses everything: only a person can change that. */
+  refused: boolean;
+}
 
 /** Everything that desired state needs to know of secrets. Another object means that something has changed. */
 export interface SecretFacts {

@@ -8,7 +8,15 @@ export type SecretAnswer =
   | { kind: "value"; value: Secret }
   /** It could not be asked. `waitMs` is what it wants to be left alone for. */
   | { kind: "unavailable"; reason: string; waitMs?: number }
-  | { kind: "denied" | "not-found"; reason: string };
+  | SecretRefused;
+
+/** It says no: to this path, or to everything, which one answer alone does not tell. */
+export interface SecretRefused {
+  kind: "denied" | "not-found";
+  reason: string;
+  /** A listing of its folder was answered to the same login: the refusal is not one of everything. */
+  listed?: boolean;
+}
 
 /** Where secret values come from. */
 export interface SecretProvider {
@@ -19,8 +27,11 @@ export interface SecretProvider {
   readonly pollMs: number | undefined;
   /** What people should know of how it is set up. */
   readonly notes: readonly string[];
-  /** One answer for each path asked for. Never throws, and always ends. */
-  read(paths: readonly string[]): Promise<ReadonlyMap<string, SecretAnswer>>;
+  /**
+   * One answer for each path asked for. Never throws, and always ends.
+   * @param within folders outside of which nothing may be asked for, not even to spare a request; undefined: none are set
+   */
+  read(paths: readonly string[], within?: readonly string[]): Promise<ReadonlyMap<string, SecretAnswer>>;
   /** Begins to watch; calls back when a reading may give something new. */
   watch(onHint: () => void): void;
   close(): void;

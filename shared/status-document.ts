@@ -77,6 +77,18 @@ interface UnmanagedDocument {
   node: string | null;
 }
 
+/** A secret that the provider refuses, although the service was given it. */
+export interface RefusedSecretDocument {
+  path: string;
+  kind: "denied" | "not-found";
+  reason: string;
+  since: string;
+  /** When the provider last confirmed the value that is in use. */
+  read: string;
+  /** So long its last value still starts the service, at least; null where it is gone. */
+  until: string | null;
+}
+
 /** One service. */
 export interface ServiceDocument {
   name: string;
@@ -102,6 +114,8 @@ export interface ServiceDocument {
   image: string | null;
   container: string | null;
   owner: string | null;
+  /** Secrets that the provider refuses, although the service was given them. */
+  refusedSecrets: RefusedSecretDocument[];
   notes: string[];
 }
 
@@ -113,6 +127,8 @@ export interface StatusDocument {
   agent: { version: string; started: string; uptimeSeconds: number; socket: string | null };
   revision: string | null;
   source: SourceDocument | null;
+  /** Why the provider of secrets gives none; null while it does. */
+  secrets: { location: string; reason: string; since: string; refused: boolean } | null;
   /** Null where none is set up. */
   webhook: WebhookDocument | null;
   engine: { reachable: boolean; reason: string | null; version: string | null };

@@ -1,5 +1,7 @@
 // What status, `/why` and the exit codes are made from. The states are the contract's (section 3); each has a reason.
 
+import type { SecretRefusal } from "./secret-facts.ts";
+
 /** The states a service can be in. */
 export const SERVICE_STATES = [
   "invalid",
@@ -57,6 +59,8 @@ export interface ServiceView {
   wentBack?: string;
   /** Left out where nothing is being started. */
   start?: StartStage;
+  /** Secrets that the provider refuses although the service was given them; left out where there are none. */
+  refusedSecrets?: readonly SecretRefusal[];
   /** Things worth knowing that are no fault: started ungated, parts of the manifest not acted on. */
   notes: readonly string[];
 }

@@ -53,8 +53,8 @@ export function describeProvider(secrets: AgentConfig["secrets"]): SecretsConfig
   }
   if (secrets?.infisical === undefined) return { ...common, provider: { kind: "none" } };
   const { url, project, environment, poll } = secrets.infisical;
-  const { client_id_file: clientIdFile, client_secret_file: clientSecretFile } = secrets.infisical;
-  const place = { url, project, environment, clientIdFile, clientSecretFile };
+  const { client_id_file: clientIdFile, client_secret_file: clientSecretFile, ca_file: caFile } = secrets.infisical;
+  const place = { url, project, environment, clientIdFile, clientSecretFile, caFile };
   return { ...common, provider: { kind: "infisical", place, pollMs: poll } };
 }
 

@@ -188,7 +188,10 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   const rotating = new Map(
     Object.entries(kept).flatMap(([name, { rotation: mark }]) => (mark ? [[name, mark.paths]] : [])),
   );
-  const said = { rotating, rotationNotes: rotation.notes, notes };
+  const refused = [...choices].flatMap(([name, { refusals = [] }]) =>
+    refusals.length === 0 ? [] : [[name, refusals] as const],
+  );
+  const said = { rotating, rotationNotes: rotation.notes, refusedSecrets: new Map(refused), notes };
   const parts = { services, objections, ...said, contents, held: why, interests };
   const desired = buildState(input, fleet.fleet, parts);
   const {
@@ -256,7 +259,15 @@ function selectRouted({ snapshot, settings }: DesiredInput): InForce["others"] {
 
 type StateParts = Pick<
   DesiredState,
-  "services" | "objections" | "rotating" | "rotationNotes" | "contents" | "held" | "notes" | "interests"
+  | "services"
+  | "objections"
+  | "rotating"
+  | "rotationNotes"
+  | "refusedSecrets"
+  | "contents"
+  | "held"
+  | "notes"
+  | "interests"
 >;
 
 function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateParts): DesiredState {

@@ -8,7 +8,13 @@ import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { locateFindings } from "../../shared/parse-toml.ts";
 import { cutText, describeProblem } from "../../shared/problem.ts";
-import { nameContent, readRenderedHash, STAND_IN_FACTS, type TemplateRecipe } from "../../shared/secret-facts.ts";
+import {
+  nameContent,
+  readRenderedHash,
+  type SecretRefusal,
+  STAND_IN_FACTS,
+  type TemplateRecipe,
+} from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { type AcceptedManifest, keepText } from "./accept.ts";
 import { type ClosureFault, findClosureFaults } from "./bootstrap-closure.ts";
@@ -52,6 +58,8 @@ export interface Choice {
   accepted: AcceptedService | undefined;
   objection: Objection | undefined;
   contents: ReadonlyMap<string, Uint8Array>;
+  /** Secrets that it was given and that the provider refuses. */
+  refusals?: readonly SecretRefusal[];
 }
 
 /** Chooses for every service; one that cannot be given its newer values is found by trying, and keeps nobody waiting. */
@@ -179,7 +187,8 @@ async function tryVersions(
     contents.set(files[source], content);
   }
   const kept = { ...accepted, files, ...keepSecrets(entry, secrets, input) };
-  return { service: compiled.service, accepted: kept, objection: undefined, contents };
+  const { refusals } = secrets;
+  return { service: compiled.service, accepted: kept, objection: undefined, contents, refusals };
 }
 
 function chooseVersions(

@@ -6,7 +6,8 @@ import type { Objection } from "../../shared/desired-state.ts";
 import type { AcceptedService } from "../../shared/in-force.ts";
 import { type Manifest, SECRET_TABLES } from "../../shared/manifest.ts";
 import { compareText } from "../../shared/problem.ts";
-import type { SecretFact, SecretFacts } from "../../shared/secret-facts.ts";
+import { describeSecretKind, describeSecretTime } from "../../shared/secret-refusal.ts";
+import type { SecretFact, SecretFacts, SecretRefusal } from "../../shared/secret-facts.ts";
 
 /** What a choice depends on. */
 export interface SecretInput {
@@ -29,6 +30,8 @@ export type SecretChoice =
       rotated: readonly string[];
       /** Why it must not be started; what runs goes on. */
       blocked: string | undefined;
+      /** Secrets that the provider refuses although the service was given them. */
+      refusals: readonly SecretRefusal[];
       notes: readonly string[];
     }
   | { kind: "objected"; objection: Objection };
@@ -40,7 +43,7 @@ export function listSecretPaths({ secrets, bootstrap }: Manifest): string[] {
   return [...new Set([...paths, ...files])].toSorted(compareText);
 }
 
-type PathChoice = { version: string; blocked?: string; note?: string } | Objection;
+type PathChoice = { version: string; blocked?: string; note?: string; refusal?: SecretRefusal } | Objection;
 
 /** Chooses the versions for one service. */
 export function chooseSecrets(input: SecretInput): SecretChoice {
@@ -52,18 +55,20 @@ export function chooseSecrets(input: SecretInput): SecretChoice {
   }
   const versions: Record<string, string> = {};
   const [blocks, notes]: [string[], string[]] = [[], []];
+  const refusals: SecretRefusal[] = [];
   for (const path of listSecretPaths(manifest)) {
     const choice = choosePath(path, input);
     if ("state" in choice) return { kind: "objected", objection: choice };
     versions[path] = choice.version;
     if (choice.blocked !== undefined) blocks.push(choice.blocked);
     if (choice.note !== undefined) notes.push(choice.note);
+    if (choice.refusal !== undefined) refusals.push(choice.refusal);
   }
   const rotated = Object.entries(versions).flatMap(([path, version]) => {
     const known = before?.secrets?.[path];
     return !input.isNew && known !== undefined && known !== version ? [path] : [];
   });
-  return { kind: "chosen", versions, rotated, blocked: blocks[0], notes: [...new Set(notes)] };
+  return { kind: "chosen", versions, rotated, blocked: blocks[0], refusals, notes: [...new Set(notes)] };
 }
 
 function choosePath(path: string, input: SecretInput): PathChoice {
@@ -74,11 +79,18 @@ function choosePath(path: string, input: SecretInput): PathChoice {
     const keeps = isHeld && !input.isNew && !input.mayRotate.has(path);
     return { version: keeps ? version : fact.version };
   }
-  if (fact.kind === "cached") return chooseCached(path, fact, { ...input, version, isHeld });
+  const { refusal } = fact;
+  const refused = refusal === undefined ? {} : { refusal };
+  if (fact.kind === "cached") {
+    // What is refused is for what ran with it, and for a short time only.
+    if (refusal !== undefined && (version === undefined || input.isNew))
+      return object(path, { kind: refusal.kind, reason: fact.reason });
+    return { ...chooseCached(path, fact, { ...input, version, isHeld }), ...refused };
+  }
   if (version === undefined || input.isNew) return object(path, fact);
   // It is known: what runs goes on, and nothing is started.
-  const what = fact.kind === "pending" ? "is being read" : `${describeKind(fact)}: ${fact.reason}`;
-  return { version, blocked: `it is not started: the secret ${path} ${what}` };
+  const what = fact.kind === "pending" ? "is being read" : `${describeSecretKind(fact.kind)}: ${fact.reason}`;
+  return { version, blocked: `it is not started: the secret ${path} ${what}`, ...refused };
 }
 
 /** The provider is down: a service that had this secret keeps it, one that had it not must wait. */
@@ -87,7 +99,7 @@ function chooseCached(
   fact: Extract<SecretFact, { kind: "cached" }>,
   { before, version, isHeld }: SecretInput & { version: string | undefined; isHeld: boolean },
 ): PathChoice {
-  const note = `its secrets are as they were at ${new Date(fact.readMs).toISOString().slice(0, 19)}Z: ${fact.reason}`;
+  const note = `its secrets are as they were at ${describeSecretTime(fact.readMs)}: ${fact.reason}`;
   if (version !== undefined) return { version: isHeld ? version : fact.version, note };
   // Of a service that was accepted by an agent that did not keep versions, the last known ones are taken.
   if (before !== undefined && before.secrets === undefined) return { version: fact.version, note };
@@ -96,12 +108,7 @@ function chooseCached(
 
 function object(path: string, fact: Exclude<SecretFact, { kind: "value" | "cached" }>): Objection {
   if (fact.kind === "pending") return { state: "waiting", reason: `the secret ${path} is being read`, problems: [] };
-  const reason = `the secret ${path} ${describeKind(fact)}: ${fact.reason}`;
+  const reason = `the secret ${path} ${describeSecretKind(fact.kind)}: ${fact.reason}`;
   if (fact.kind === "unavailable") return { state: "waiting", reason, problems: [] };
   return { state: "refused", reason, problems: [] };
-}
-
-function describeKind({ kind }: { kind: "unavailable" | "denied" | "not-found" }): string {
-  if (kind === "unavailable") return "cannot be read now";
-  return kind === "denied" ? "is denied" : "is not there";
 }

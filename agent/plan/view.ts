@@ -3,9 +3,13 @@
 import type { DesiredService } from "../../shared/desired-state.ts";
 import { findCycles } from "../../shared/graph.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
-import type { ServiceView } from "../../shared/status.ts";
+import { describeRefusals } from "../../shared/secret-refusal.ts";
+import type { ServiceState, ServiceView } from "../../shared/status.ts";
 import { describeRolledBack } from "./rollout.ts";
 import type { Decision, World } from "./world.ts";
+
+/** States in which nothing that a person did not ask for can come of a refused secret. */
+const AT_REST: ReadonlySet<ServiceState> = new Set(["stopped", "paused", "removing"]);
 
 /** Builds the view of one service; an objection to its newest manifest shows over everything but trouble. */
 export function buildView(
@@ -25,6 +29,7 @@ export function buildView(
     waitingFor: decision.waitingFor ?? [],
     ...describeStart(decision),
     ...describeWayBack(decision),
+    ...describeRefused(world, desired),
     nextMs,
     settled: decision.memory.rolledBack === undefined && (decision.settled ?? false),
     restarts: decision.memory.restarts,
@@ -48,7 +53,12 @@ function describeWayBack({ memory: { rolledBack } }: Decision): Pick<ServiceView
   return rolledBack === undefined || rolledBack.uid !== undefined ? {} : { wentBack: rolledBack.reason };
 }
 
-/** An objection to the newest manifest shows over what runs; an earlier release that runs well is not what Git wants. */
+function describeRefused({ desired: { refusedSecrets } }: World, { name }: DesiredService): Partial<ServiceView> {
+  const refused = refusedSecrets.get(name);
+  return refused === undefined ? {} : { refusedSecrets: refused };
+}
+
+/** An objection to the newest manifest shows over what runs, and so does a secret that is refused; an earlier release that runs well is not what Git wants. */
 function describeShown(
   world: World,
   desired: DesiredService,
@@ -62,7 +72,10 @@ function describeShown(
       state: objection.state,
       reason: `${objection.reason}; its release ${desired.revision} is ${state}: ${why}`,
     };
-  return { state: back !== undefined && state === "healthy" ? "rolled-back" : state, reason: why };
+  const shown = back !== undefined && state === "healthy" ? "rolled-back" : state;
+  const refused = world.desired.refusedSecrets.get(desired.name);
+  if (refused === undefined || AT_REST.has(shown)) return { state: shown, reason: why };
+  return { state: "refused", reason: `${describeRefusals(refused)}; it is ${shown}: ${why}` };
 }
 
 /**

@@ -2,7 +2,8 @@
 // held-back message is made up for by the next look.
 //   critical: failed, stalled, invalid, refused, held, rolled-back; engine unreachable 30 s; a change held for a person; the
 //             loop failing 60 s; audit log not writable; a disk below 10 %
-//   warning:  backoff, unhealthy; waiting or starting, or a source unreadable, for 5 min; approval asked for; a disk below 20 %
+//             secrets all refused for 5 min
+//   warning:  backoff, unhealthy; waiting or starting, or a source or secrets unreadable, for 5 min; approval asked for; a disk below 20 %
 //   info:     paused; a freeze, or another node's turn; resolved (told to whoever was told of the trouble)
 
 import type { Hold } from "../../shared/hold.ts";
@@ -58,6 +59,7 @@ export interface AlertLimits {
 const RANK: Readonly<Record<Severity, number>> = { info: 0, warning: 1, critical: 2 };
 const SLOW_MS = 300_000;
 const SOURCE_MS = 300_000;
+const SECRETS_MS = 300_000;
 const ENGINE_MS = 30_000;
 const LOOP_MS = 60_000;
 const LOW_DISK_SHARE = 0.2;
@@ -106,7 +108,7 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
   });
   const since = (atMs: number | undefined, graceMs: number, severity: Severity): Condition["severity"] =>
     nowMs - (atMs ?? 0) >= graceMs ? severity : "undecided";
-  const { engine, source, turn } = state;
+  const { engine, source, turn, secrets } = state;
   const holds = source?.holds ?? [];
   return [
     build(
@@ -125,6 +127,11 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
       "@agent",
       "failing",
       turn.trouble === undefined ? undefined : [since(turn.endedMs, LOOP_MS, "critical"), turn.trouble.message],
+    ),
+    build(
+      "@secrets",
+      secrets?.refused === true ? "refused" : "unreadable",
+      secrets && [since(secrets.sinceMs, SECRETS_MS, secrets.refused ? "critical" : "warning"), secrets.reason],
     ),
     build("@audit", "not-written", auditTrouble === undefined ? undefined : ["critical", auditTrouble]),
     ...(state.host?.disks ?? []).map((disk) => build(`@disk:${disk.path}`, "full", judgeDisk(disk))),

@@ -93,6 +93,7 @@ function buildAgentFiller(gauge: Maker, counter: Maker): (scrape: Scrape) => voi
   const engine = gauge("orca_engine_up", "1 while the engine answers.");
   const calls = counter("orca_docker_calls_total", "Calls to the engine since the agent started.", ["call"]);
   const sourceAge = gauge("orca_source_age_seconds", "Since when the source was last read well.");
+  const secretsOk = gauge("orca_secrets_ok", "1 while the provider of secrets answers.");
   const sourceOk = gauge("orca_source_ok", "1 while the newest reading of the source is in force.");
   const pushes = counter("orca_webhook_requests_total", "Requests to the webhook since the agent started.", ["answer"]);
   const pushed = gauge("orca_webhook_last_timestamp_seconds", "When the webhook last answered a request.");
@@ -120,6 +121,7 @@ function buildAgentFiller(gauge: Maker, counter: Maker): (scrape: Scrape) => voi
     engine(node, Number(status.engine.reachable));
     if (status.source?.ageSeconds !== undefined && status.source.ageSeconds !== null)
       sourceAge(node, status.source.ageSeconds);
+    secretsOk(node, Number(status.secrets === null));
     sourceOk(node, Number(status.source !== null && status.source.trouble === null));
     if (status.webhook !== null) {
       const { accepted, ignored, refused, last } = status.webhook;
@@ -171,6 +173,9 @@ function buildServiceFiller(gauge: Maker, counter: Maker): (scrape: Scrape) => v
   const memory = gauge("orca_service_memory_bytes", "Memory in use less inactive file cache.", own);
   const peak = gauge("orca_service_memory_peak_bytes", "The most memory in use that was seen with this image.", own);
   const cap = gauge("orca_service_memory_cap_bytes", "The memory cap.", own);
+  const secret = ["service", "secret", "kind"];
+  const refused = gauge("orca_service_secret_refused", "1 for a secret in use that the provider refuses.", secret);
+  const valueAge = gauge("orca_service_secret_age_seconds", "Age of the value of a secret that is refused.", secret);
   return ({ status }) => {
     for (const service of status.services) {
       const labels = { node: status.node, service: service.name };
@@ -183,6 +188,10 @@ function buildServiceFiller(gauge: Maker, counter: Maker): (scrape: Scrape) => v
       setKnown(memory, labels, service.memoryUsedBytes);
       setKnown(peak, labels, service.memoryPeakBytes);
       setKnown(cap, labels, service.memoryCapBytes);
+      for (const { path, kind, read } of service.refusedSecrets) {
+        refused({ ...labels, secret: path, kind }, 1);
+        valueAge({ ...labels, secret: path, kind }, toSeconds(status.at) - toSeconds(read));
+      }
     }
   };
 }

@@ -3,6 +3,7 @@
 
 import type { SourceState } from "../../shared/event.ts";
 import type { ForeignContainer, HealthView } from "../../shared/observed-state.ts";
+import type { SecretTrouble } from "../../shared/secret-facts.ts";
 import type { ServiceState, ServiceView } from "../../shared/status.ts";
 import type { RotationEnd } from "../../shared/why-document.ts";
 import type { FieldChange, Fields } from "./manifest-fields.ts";
@@ -160,6 +161,8 @@ export interface ReportState {
   dataMount: string | undefined;
   notes: readonly string[];
   pausedBy: number | undefined;
+  /** Why the provider of secrets gives none. */
+  secrets: SecretTrouble | undefined;
   turn: TurnRecord;
   stateTrouble: { message: string; atMs: number } | undefined;
   /** Why a changed file of the host is not in force. */
@@ -186,6 +189,7 @@ export function beginState(nowMs: number, history: ReportState["history"] = {}):
     dataMount: undefined,
     notes: [],
     pausedBy: undefined,
+    secrets: undefined,
     turn: { endedMs: undefined, tookMs: undefined, completed: 0, failed: 0, trouble: undefined },
     stateTrouble: undefined,
     hostFileTrouble: undefined,

@@ -4,6 +4,7 @@
 import {
   type DiskDocument,
   type HostDocument,
+  type RefusedSecretDocument,
   type ServiceDocument,
   type SourceDocument,
   STATUS_SCHEMA,
@@ -11,9 +12,11 @@ import {
   type WebhookDocument,
 } from "../../shared/status-document.ts";
 import { compareText } from "../../shared/problem.ts";
+import type { SecretRefusal, SecretTrouble } from "../../shared/secret-facts.ts";
 import { SERVICE_STATES, type ServiceState } from "../../shared/status.ts";
 import { describeDuration } from "../../shared/duration.ts";
 import { describeWebhook } from "./push-record.ts";
+import { describeSecretTrouble } from "../../shared/secret-refusal.ts";
 import type { DiskSample, HostSample, ReportState, ServiceRecord, WebhookRecord } from "./report-state.ts";
 
 /** What a document says besides what the reducer knows. */
@@ -51,6 +54,7 @@ export function buildStatus(state: ReportState, context: StatusContext): StatusD
     },
     revision: state.source?.revision ?? null,
     source: buildSource(state, nowMs),
+    secrets: state.secrets === undefined ? null : buildSecretTrouble(state.secrets),
     webhook: state.webhook === undefined ? null : buildWebhook(state.webhook),
     engine: {
       reachable: state.engine.reachable,
@@ -117,8 +121,18 @@ export function buildService(record: ServiceRecord): ServiceDocument {
     image: view.image ?? null,
     container: view.container ?? null,
     owner: view.owner ?? null,
+    refusedSecrets: (view.refusedSecrets ?? []).map(buildRefused),
     notes: [...view.notes],
   };
+}
+
+function buildSecretTrouble({ sinceMs, ...trouble }: SecretTrouble): StatusDocument["secrets"] {
+  return { ...trouble, since: toIso(sinceMs) };
+}
+
+function buildRefused({ path, kind, reason, sinceMs, readMs, untilMs, ended }: SecretRefusal): RefusedSecretDocument {
+  const [since, read, until] = [sinceMs, readMs, untilMs].map(toIso) as [string, string, string];
+  return { path, kind, reason, since, read, until: ended ? null : until };
 }
 
 /** ISO 8601 in UTC; a time no calendar has (a damaged record) is the epoch. */
@@ -183,6 +197,7 @@ function describeTrouble(state: ReportState, nowMs: number): string[] {
     notes.push(`the source ${age}: ${source.trouble}; ${describeKept(source.revision)}${retry}`);
   }
   notes.push(...(source?.notes ?? []));
+  if (state.secrets !== undefined) notes.push(describeSecretTrouble(state.secrets, nowMs));
   notes.push(...describeWebhook(state.webhook, nowMs));
   for (const disk of (host?.disks ?? []).map(buildDisk)) {
     if (disk.freePercent < LOW_DISK_PERCENT) notes.push(`${disk.path} is nearly full: ${disk.freePercent} % are free`);

@@ -96,6 +96,7 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
     dataMount: turn.desired?.dataMount?.mount,
     notes: turn.notes,
     pausedBy: turn.pausedBy,
+    secrets: turn.secrets,
     turn: {
       endedMs: turn.endedMs,
       tookMs: Math.max(0, turn.endedMs - turn.startedMs),

@@ -54,7 +54,9 @@ export class FileProvider implements SecretProvider {
     if (failure !== undefined) return { kind: "unavailable", reason: failure.reason };
     const answer = answers[path];
     if (answer?.kind === "value") return { kind: "value", value: new Secret(answer.value) };
-    return { kind: "not-found", reason: `${this.#place.file} has no such secret: orca secrets set ${path}` };
+    // A file with nothing in it says nothing of one path.
+    const listed = Object.keys(answers).length > 0;
+    return { kind: "not-found", reason: `${this.#place.file} has no such secret: orca secrets set ${path}`, listed };
   }
 }
 

@@ -1,12 +1,18 @@
 // The SDK's requests, watched: it repeats a request that was reset or refused for its rate, and knows no retry-after, so
 // the first such answer ends the whole round here. Only the child uses it; it replaces `fetch` in that process alone.
 
+import { readFile } from "node:fs/promises";
+import { setDefaultCACertificates } from "node:tls";
+
 /** Ends a round: nothing more is asked of the server now. */
 export class RoundEnded extends Error {
   readonly waitMs: number | undefined;
-  constructor(message: string, waitMs?: number) {
+  /** It was a login that was refused. */
+  readonly login: boolean;
+  constructor(message: string, waitMs?: number, login = false) {
     super(message);
     this.waitMs = waitMs;
+    this.login = login;
   }
 }
 
@@ -16,6 +22,28 @@ export interface Refusal {
   /** Infisical's own word for it, such as `TokenError`. */
   error: string;
   message: string;
+}
+
+/** Which server is asked, for what is said of it. */
+interface ServerPlace {
+  url: string;
+  caFile: string | undefined;
+}
+
+/**
+ * Trusts one CA from now on, and no other, in the whole process: the child asks one server and ends.
+ * @param caFile its certificate in PEM form; undefined leaves those that Node trusts
+ */
+export async function trustOnly(caFile: string | undefined): Promise<void> {
+  if (caFile === undefined) return;
+  const pem = await readFile(caFile, "utf8").catch((error: NodeJS.ErrnoException) => {
+    throw new Error(`secrets.infisical.ca_file: ${caFile} cannot be read: ${error.code}`, { cause: error });
+  });
+  try {
+    setDefaultCACertificates([pem]);
+  } catch (error) {
+    throw new Error(`secrets.infisical.ca_file: ${caFile} holds no certificate in PEM form`, { cause: error });
+  }
 }
 
 /** How long a server that gave no number is left alone after a 429. */
@@ -36,8 +64,10 @@ export class WatchedFetch {
   #hasEnded = false;
   readonly #fetch = globalThis.fetch;
   readonly #signal: AbortSignal;
+  readonly #place: ServerPlace;
 
-  constructor(deadlineMs: number) {
+  constructor(deadlineMs: number, place: ServerPlace) {
+    this.#place = place;
     this.ended = new Promise((_resolve, reject) => {
       this.#end = (error) => {
         this.#hasEnded = true;
@@ -70,9 +100,11 @@ export class WatchedFetch {
     if (isLogin) this.logins += 1;
     else this.requests += 1;
     const response = await this.#send(url, init);
-    const text = await response.text().catch((error: unknown) => this.#give(describeNetworkError(error)));
+    const text = await response.text().catch((error: unknown) => this.#give(describeNetworkError(error, this.#place)));
     const body = parseJson(text);
-    if (response.status === 429) this.#give("it asks for fewer requests (429)", readRetryAfter(response));
+    // A self-hosted server's limiter was seen to say it with 500.
+    if (response.status === 429 || (!response.ok && response.headers.has("retry-after")))
+      this.#give(`it asks for fewer requests (${response.status})`, readRetryAfter(response));
     if (response.status >= 500)
       this.#give(`it answered ${response.status}: ${readText(body, "message") ?? "no reason"}`);
     if (body === undefined)
@@ -80,13 +112,16 @@ export class WatchedFetch {
     if (response.status === 404 && readText(body, "error") === "Not Found")
       this.#give("it does not know what it was asked for: is it Infisical?");
     if (!response.ok) {
-      const message = readText(body, "message") ?? "no reason";
+      const message = readMessage(body);
       this.#refusals.set(url, { status: response.status, error: readText(body, "error") ?? "", message });
-    } else if (isLogin) {
+      // The SDK names the URL of a refusal whose message is a text, and of no other.
+      return answerJson(JSON.stringify({ message }), response.status);
+    }
+    if (isLogin) {
       this.token = readToken(body);
       if (this.token === undefined) this.#give("its answer to the login holds no token: is it Infisical?");
     }
-    return new Response(text, { status: response.status, headers: { "content-type": "application/json" } });
+    return answerJson(text, response.status);
   }
 
   async #send(url: string, init: RequestInit | undefined): Promise<Response> {
@@ -94,7 +129,7 @@ export class WatchedFetch {
       // A server that sends us elsewhere gets no credentials there.
       return await this.#fetch(url, { ...init, redirect: "error", signal: this.#signal });
     } catch (error) {
-      return this.#give(describeNetworkError(error));
+      return this.#give(describeNetworkError(error, this.#place));
     }
   }
 
@@ -106,9 +141,24 @@ export class WatchedFetch {
   }
 }
 
-function describeNetworkError(error: unknown): string {
+function answerJson(text: string, status: number): Response {
+  return new Response(text, { status, headers: { "content-type": "application/json" } });
+}
+
+const CERTIFICATE =
+  /^(CERT_|ERR_TLS_CERT|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|HOSTNAME_MISMATCH)/;
+
+/** Says what an error of the network means, and for a certificate what to do. */
+export function describeNetworkError(error: unknown, { url, caFile }: ServerPlace): string {
   const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
-  return cause?.code ?? cause?.message ?? (error instanceof Error ? error.message : "the connection failed");
+  const code = cause?.code ?? cause?.message ?? (error instanceof Error ? error.message : "the connection failed");
+  if (!CERTIFICATE.test(code)) return code;
+  if (code === "CERT_HAS_EXPIRED") return `the certificate of ${new URL(url).host} has run out (${code}): renew it`;
+  if (code.startsWith("ERR_TLS_CERT"))
+    return `the certificate of ${new URL(url).host} is for another name (${code}): check secrets.infisical.url`;
+  const why =
+    caFile === undefined ? "name its CA's certificate in secrets.infisical.ca_file" : `it is not from ${caFile}`;
+  return `the certificate of ${new URL(url).host} is not trusted (${code}): ${why}`;
 }
 
 function readRetryAfter(response: Response): number {
@@ -130,6 +180,13 @@ function parseJson(text: string): unknown {
 function readText(body: unknown, key: string): string | undefined {
   const value = (body as Record<string, unknown> | undefined)?.[key];
   return typeof value === "string" ? value.slice(0, 200) : undefined;
+}
+
+/** What a refusal says; servers of 2026 list what is wrong with a request. */
+function readMessage(body: unknown): string {
+  const { message } = body as { message?: unknown };
+  if (!Array.isArray(message)) return readText(body, "message") ?? "no reason";
+  return message.flatMap((issue: unknown) => readText(issue, "message") ?? []).join(", ") || "no reason";
 }
 
 function readToken(body: unknown): { value: string; expiresInMs: number } | undefined {

@@ -13,12 +13,18 @@ export interface InfisicalPlace {
   environment: string;
   clientIdFile: string;
   clientSecretFile: string;
+  /** The only CA that is trusted; undefined for those that Node trusts. */
+  caFile: string | undefined;
 }
 
 /** One round of questions to an Infisical server. */
 export interface InfisicalRequest {
   place: InfisicalPlace;
   paths: readonly string[];
+  /** Folders outside of which nothing may be asked for. */
+  within: readonly string[] | undefined;
+  /** True where lists of a folder with all below it did not help. */
+  flat: boolean;
   /** A token of an earlier round; undefined where a login is needed. */
   token: string | undefined;
   /** False while no login may be tried. */
@@ -30,13 +36,16 @@ export interface InfisicalRequest {
 export type WireAnswer =
   | { kind: "value"; value: string }
   | { kind: "unavailable"; reason: string; waitMs?: number }
-  | { kind: "denied" | "not-found"; reason: string };
+  | { kind: "denied" | "not-found"; reason: string; listed?: boolean };
 
 /** What the child answers. */
 export interface ReadAnswer {
+  /** What was read before a failure is among it. */
   answers: Record<string, WireAnswer>;
-  /** Set where nothing could be asked. */
-  failure?: { reason: string; waitMs?: number };
+  /** Why the paths without an answer have none; `login` where a login was refused. */
+  failure?: { reason: string; waitMs?: number; login?: boolean };
+  /** A list of a folder with all below it was refused or held nothing: one for each folder is better. */
+  flat?: boolean;
   /** The token to use next time, and how long it is good; undefined where it is not good any more. */
   token?: { value: string; expiresInMs: number };
   /** Logins that were sent. */

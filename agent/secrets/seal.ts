@@ -7,6 +7,7 @@ import { dirname } from "node:path";
 
 import { canonicalJson } from "../../shared/identity.ts";
 import { Secret } from "../../shared/secret.ts";
+import type { SecretRefusal } from "../../shared/secret-facts.ts";
 import type { HostKey } from "./host-key.ts";
 
 /** One value that a provider once gave. */
@@ -48,19 +49,21 @@ export class SealedFile {
     this.#place = place;
   }
 
-  /** Opens every entry that is this node's; `lost` counts those that do not open. */
-  async load(): Promise<{ kept: KeptSecret[]; lost: number }> {
+  /** Opens every entry that is this node's; `lost` counts those that do not open. Refusals hold no value, and lie beside them as they are. */
+  async load(): Promise<{ kept: KeptSecret[]; lost: number; refusals?: SecretRefusal[] }> {
     const text = await readFile(this.#path, "utf8").catch(() => undefined);
     if (text === undefined) return { kept: [], lost: 0 };
     const entries = parseEntries(text);
     if (entries === undefined) return { kept: [], lost: 1 };
     const kept = entries.map((entry) => this.#open(entry)).filter((entry) => entry !== undefined);
-    return { kept, lost: entries.length - kept.length };
+    const refusals = parseRefusals(text);
+    return { kept, lost: entries.length - kept.length, ...(refusals.length === 0 ? {} : { refusals }) };
   }
 
   /** Replaces the file; returns only when it is on disk. */
-  async save(kept: readonly KeptSecret[]): Promise<void> {
-    const text = JSON.stringify({ format: FORMAT, entries: kept.map((entry) => this.#seal(entry)) });
+  async save(kept: readonly KeptSecret[], refusals: readonly SecretRefusal[] = []): Promise<void> {
+    const entries = kept.map((entry) => this.#seal(entry));
+    const text = JSON.stringify({ format: FORMAT, entries, ...(refusals.length === 0 ? {} : { refusals }) });
     await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
     const file = await open(`${this.#path}.new`, "w", 0o600);
     try {
@@ -107,6 +110,18 @@ function parseEntries(text: string): SealedEntry[] | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Of a file that is read already; what does not look like one is left out. */
+export function parseRefusals(text: string): SecretRefusal[] {
+  const { refusals } = JSON.parse(text) as { refusals?: unknown };
+  return Array.isArray(refusals) ? refusals.filter(isRefusal) : [];
+}
+
+function isRefusal(entry: unknown): entry is SecretRefusal {
+  const { path, kind, reason, sinceMs, readMs, untilMs, ended } = (entry ?? {}) as Record<string, unknown>;
+  const isText = typeof path === "string" && typeof reason === "string" && (kind === "denied" || kind === "not-found");
+  return isText && [sinceMs, readMs, untilMs].every((at) => typeof at === "number") && typeof ended === "boolean";
 }
 
 function isEntry(entry: unknown): entry is SealedEntry {

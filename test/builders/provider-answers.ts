@@ -20,18 +20,40 @@ export interface ProviderAnswer {
   sample: string;
   /** How long the server wants to be left alone. */
   waitMs?: number;
-  /** Only servers of 2026 answer like this. */
-  isNew?: true;
+  /** Only servers of this year answer like this. */
+  only?: 2024 | 2026;
+  /** Everything that the identity asks for is refused, and no folder can be listed: a round that failed. */
+  ofAll?: true;
 }
+
+/** What the other tests of the table have beside the path that it is about, in a folder of its own. */
+export const NEIGHBOUR = "/prod/db/PASSWORD";
 
 const LATE = { says: /^no answer within 20 s$/, sample: "no answer within 20 s" };
 
 /** A wrong secret often enough locks the identity, and then the right one is refused as well. */
 async function lockOut(server: FakeInfisical): Promise<void> {
   server.expireTokens();
+  for (let tried = 0; tried < 3; tried += 1) await logInWrongly(server);
+}
+
+async function logInWrongly(server: FakeInfisical): Promise<void> {
   const body = JSON.stringify({ clientId: server.clientId, clientSecret: "wrong" });
-  const url = `${server.url}/api/v1/auth/universal-auth/login`;
-  for (let tried = 0; tried < 3; tried += 1) await fetch(url, { method: "POST", body });
+  await fetch(`${server.url}/api/v1/auth/universal-auth/login`, { method: "POST", body });
+}
+
+function referOutOfScope(server: FakeInfisical, path: string): void {
+  server.scopes = ["/prod"];
+  server.secrets.set("/other/KEY", "canary-of-others");
+  server.secrets.set(path, "x-${prod.other.KEY}-y");
+}
+
+/** It was the folder's own, and is now to be had through an import alone. */
+function importOutOfScope(server: FakeInfisical, path: string): void {
+  server.scopes = ["/prod"];
+  server.secrets.delete(path);
+  server.secrets.set(`/other${path.slice(path.lastIndexOf("/"))}`, "canary-of-others");
+  server.imports.set(path.slice(0, path.lastIndexOf("/")), ["/other"]);
 }
 
 /** Every row of the table. */
@@ -61,13 +83,65 @@ export const PROVIDER_ANSWERS: readonly ProviderAnswer[] = [
   },
   {
     ...{
-      name: "429",
+      name: "a rate limiter, with 429 or 500",
       class: "unavailable",
-      says: /\(429\)$/,
-      sample: "it asks for fewer requests (429)",
+      says: /^it asks for fewer requests \((429|500)\)$/,
+      sample: "it asks for fewer requests (500)",
       waitMs: 7_000,
     },
     apply: (server) => void (server.fault = { kind: "rate", retryAfter: "7" }),
+  },
+  {
+    ...{ name: "401, a token that was revoked", class: "value", says: /^$/, sample: "" },
+    apply: (server) => server.revokeTokens(),
+  },
+  {
+    ...{ name: "401, a token that was used up", class: "value", says: /^$/, sample: "" },
+    apply: (server) => server.revokeTokens("used-up"),
+  },
+  {
+    ...{ name: "a rotated client secret, which is on the host already", class: "value", says: /^$/, sample: "" },
+    apply: (server) => server.revokeTokens("secret-revoked"),
+  },
+  {
+    ...{ name: "five wrong logins, then the right one", class: "value", says: /^$/, sample: "", only: 2024 },
+    apply: async (server) => {
+      for (let tried = 0; tried < 5; tried += 1) await logInWrongly(server);
+      server.expireTokens();
+    },
+  },
+  {
+    ...{ name: "403, an address that is not trusted", class: "unavailable" },
+    ...{
+      says: /^it refuses everything: .*current IP address/,
+      sample: "it refuses everything: the current IP address",
+    },
+    apply: (server) => void (server.isTrustedAddress = false),
+  },
+  {
+    ...{ name: "403, an identity out of the project", class: "unavailable" },
+    ...{ says: /^it refuses everything: You are not a member/, sample: "it refuses everything: You are not a member" },
+    apply: (server) => void (server.isMember = false),
+  },
+  {
+    ...{ name: "404, an unknown project", class: "unavailable" },
+    ...{ says: /^it refuses everything: Project .*not found/, sample: "it refuses everything: Project not found" },
+    apply: (server) => void (server.isProjectThere = false),
+  },
+  {
+    ...{ name: "403, an unknown environment", class: "denied", ofAll: true, only: 2024 },
+    ...{ says: /not allowed to read/, sample: "You are not allowed to read on secrets" },
+    apply: (server) => void (server.vault.environment = "renamed"),
+  },
+  {
+    ...{ name: "404, an unknown environment", class: "not-found", ofAll: true, only: 2026 },
+    ...{ says: /^Folder with path .* not found; /, sample: "Folder with path '/prod/app' not found; " },
+    apply: (server) => void (server.vault.environment = "renamed"),
+  },
+  {
+    ...{ name: "403, every path", class: "denied", ofAll: true },
+    ...{ says: /not allowed to/, sample: "You are not allowed to describeSecret on secrets" },
+    apply: (server) => void (server.vault.scopes = ["/elsewhere"]),
   },
   {
     ...{ name: "401, invalid credentials", class: "unavailable", waitMs: 60_000 },
@@ -78,7 +152,7 @@ export const PROVIDER_ANSWERS: readonly ProviderAnswer[] = [
     },
   },
   {
-    ...{ name: "401, locked out", class: "unavailable", waitMs: 300_000, isNew: true },
+    ...{ name: "401, locked out", class: "unavailable", waitMs: 300_000, only: 2026 },
     ...{
       says: /refused the login: .*temporarily locked/,
       sample: "it refused the login: This identity auth method is temporarily locked",
@@ -92,14 +166,49 @@ export const PROVIDER_ANSWERS: readonly ProviderAnswer[] = [
       says: /not allowed to/,
       sample: "You are not allowed to readValue on secrets",
     },
-    apply: (server) => void (server.scopes = ["/elsewhere"]),
+    apply: (server) => void (server.scopes = ["/prod/db"]),
   },
   {
-    ...{ name: "404", class: "not-found", says: /not found/, sample: "Secret with name 'PASSWORD' not found" },
+    ...{ name: "404", class: "not-found", says: /not found; if .* imports it/ },
+    sample: "Secret with name 'PASSWORD' not found; if /prod/app imports it, this identity",
     apply: (server, path) => void server.secrets.delete(path),
   },
   {
-    ...{ name: "a value that is hidden", class: "denied", isNew: true },
+    ...{ name: "a reference that leads nowhere", class: "not-found", says: /^its reference \$\{NOT_THERE\} leads/ },
+    sample: "its reference ${NOT_THERE} leads nowhere",
+    apply: (server, path) => void server.secrets.set(path, "x-${NOT_THERE}-y"),
+  },
+  {
+    ...{ name: "a reference out of scope", class: "not-found", says: /^its reference \$\{prod\.other\.KEY\} leads/ },
+    ...{ sample: "its reference ${prod.other.KEY} leads nowhere", only: 2024 },
+    apply: referOutOfScope,
+  },
+  {
+    ...{ name: "403, a reference out of scope", class: "denied", says: /expand .*KEY/, only: 2026 },
+    sample: "Failed to expand one or more secret references: KEY",
+    apply: referOutOfScope,
+  },
+  {
+    ...{
+      name: "404, an import out of scope",
+      class: "not-found",
+      says: /not found; if \/prod\/app imports it/,
+      only: 2024,
+    },
+    sample: "Secret not found; if /prod/app imports it",
+    apply: importOutOfScope,
+  },
+  {
+    ...{ name: "an import out of scope", class: "denied", says: /of \/other, which \/prod\/app imports/, only: 2026 },
+    sample: "of /other, which /prod/app imports",
+    apply: importOutOfScope,
+  },
+  {
+    ...{ name: "a blank value", class: "not-found", says: /^it is empty/, sample: "it is empty" },
+    apply: (server, path) => void server.secrets.set(path, " \n"),
+  },
+  {
+    ...{ name: "a value that is hidden", class: "denied", only: 2026 },
     ...{ says: /its value is hidden/, sample: "its value is hidden from this identity: give it the action readValue" },
     apply: (server, path) => void server.hidden.add(path),
   },

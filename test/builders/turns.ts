@@ -163,6 +163,7 @@ function buildState(services: readonly DesiredService[], parts: Partial<DesiredS
     objections: new Map(),
     rotating: new Map(),
     rotationNotes: new Map(),
+    refusedSecrets: new Map(),
     contents: new Map(),
     notes: [],
     held: undefined,

@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 
 import { InfisicalProvider } from "../../agent/secrets/infisical-provider.ts";
-import { type ProviderAnswer, PROVIDER_ANSWERS } from "../builders/provider-answers.ts";
+import { NEIGHBOUR, type ProviderAnswer, PROVIDER_ANSWERS } from "../builders/provider-answers.ts";
 import { FakeInfisical } from "../fakes/fake-infisical.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
@@ -23,18 +23,23 @@ async function classify(row: ProviderAnswer, generation: 2024 | 2026): Promise<v
   await server.listen();
   server.secrets.set(PATH, "canary-of-the-table");
   server.secrets.set("/prod/app/OTHER", "so that the folder stays");
+  server.secrets.set(NEIGHBOUR, "canary-of-the-neighbour");
   const [clientIdFile, clientSecretFile] = ["id", "secret"].map((name) => join(directory, name)) as [string, string];
   writeFileSync(clientIdFile, server.clientId, { mode: 0o600 });
   writeFileSync(clientSecretFile, "client-secret-canary", { mode: 0o600 });
   const { url, project, environment } = server;
-  const place = { url, project, environment, clientIdFile, clientSecretFile };
+  const place = { url, project, environment, clientIdFile, clientSecretFile, caFile: undefined };
   const provider = new InfisicalProvider({ place, pollMs: 300_000 }, MAIN);
   // The same question is good before: what comes afterwards is the answer's doing.
   expect((await provider.read([PATH])).get(PATH)?.kind).toBe("value");
   await row.apply(server, PATH);
   const logins = server.count("login");
-  const answer = (await provider.read([PATH])).get(PATH);
+  const answers = await provider.read([PATH, NEIGHBOUR]);
+  const answer = answers.get(PATH);
   expect(answer?.kind).toBe(row.class);
+  // A refusal of one path leaves the other answered; one of everything leaves neither, and no folder that could be listed.
+  const isRefusal = row.class === "denied" || row.class === "not-found";
+  expect(answers.get(NEIGHBOUR)?.kind).toBe(isRefusal && row.ofAll !== true ? "value" : row.class);
   expect(JSON.stringify(answer)).not.toContain("canary");
   if (answer !== undefined && answer.kind !== "value") {
     expect(answer.reason).toMatch(row.says);
@@ -47,7 +52,7 @@ async function classify(row: ProviderAnswer, generation: 2024 | 2026): Promise<v
 }
 
 describe.each([2024, 2026] as const)("a server of %d", (generation) => {
-  const rows = PROVIDER_ANSWERS.filter((row) => generation === 2026 || row.isNew !== true);
+  const rows = PROVIDER_ANSWERS.filter((row) => row.only === undefined || row.only === generation);
   const isSlow = ({ name }: ProviderAnswer): boolean => name === "a hang" || name === "a timeout";
 
   test.each(rows.filter((row) => !isSlow(row)))("$name is $class", (row) => classify(row, generation));

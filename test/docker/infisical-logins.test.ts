@@ -13,8 +13,8 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { InfisicalProvider } from "../../agent/secrets/infisical-provider.ts";
-import { readInfisical } from "../../agent/secrets/infisical-read.ts";
-import type { InfisicalPlace, ReadAnswer, ReadRequest } from "../../agent/secrets/read-exchange.ts";
+import type { InfisicalPlace } from "../../agent/secrets/read-exchange.ts";
+import { askHere } from "../builders/infisical-rounds.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 import { FakeInfisical } from "../fakes/fake-infisical.ts";
 
@@ -29,17 +29,6 @@ const server = new FakeInfisical(2026);
 const clock = new FakeClock();
 const opened: InfisicalProvider[] = [];
 let place: InfisicalPlace;
-
-/** One round as the child makes it, in this process: what it replaces there for good is put back here. */
-const askHere = async (_program: string, request: ReadRequest): Promise<ReadAnswer> => {
-  if (request.kind !== "infisical") throw new Error("only Infisical is asked here");
-  const kept = globalThis.fetch;
-  try {
-    return await readInfisical(request);
-  } finally {
-    globalThis.fetch = kept;
-  }
-};
 
 function open(ask?: typeof askHere): InfisicalProvider {
   // A hang takes its deadline of real time while the fake clock stands still: that makes more rounds in an hour, not less.
@@ -58,7 +47,7 @@ beforeAll(async () => {
   writeFileSync(clientIdFile, server.clientId, { mode: 0o600 });
   writeFileSync(clientSecretFile, server.clientSecret, { mode: 0o600 });
   const { url, project, environment } = server;
-  place = { url, project, environment, clientIdFile, clientSecretFile };
+  place = { url, project, environment, clientIdFile, clientSecretFile, caFile: undefined };
 });
 
 afterAll(async () => {

@@ -48,7 +48,7 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
 
   function open(project = server.project): InfisicalProvider {
     const { url, environment } = server;
-    const place = { url, project, environment, clientIdFile, clientSecretFile };
+    const place = { url, project, environment, clientIdFile, clientSecretFile, caFile: undefined };
     return new InfisicalProvider({ place, pollMs: 300_000 }, MAIN, clock);
   }
 
@@ -58,26 +58,26 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
     return Object.fromEntries([...answers].map(([path, answer]) => [path, describeAnswer(answer)]));
   }
 
-  test("one login, one list for each folder, and every value as it is", async () => {
+  test("one login, one list for all folders, and every value as it is", async () => {
     expect(await read("/prod/app/PASSWORD", "/prod/app/TOKEN", "/prod/db/PASSWORD")).toEqual({
       "/prod/app/PASSWORD": "canary-one",
       "/prod/app/TOKEN": "canary two\nwith lines",
       "/prod/db/PASSWORD": "canary-three",
     });
     await read("/prod/app/PASSWORD", "/prod/db/PASSWORD");
-    expect([server.count("login"), server.count("list"), server.count("name")]).toEqual([1, 4, 0]);
+    expect([server.count("login"), server.count("list"), server.count("name")]).toEqual([1, 2, 0]);
   });
 
   test("what is out of scope is denied, what is not there is not found, however a list looks", async () => {
     server.scopes = ["/prod/app"];
     const answers = await read("/prod/app/PASSWORD", "/prod/app/NONE", "/other/KEY", "/prod/db/PASSWORD", "/gone/KEY");
     expect(answers["/prod/app/PASSWORD"]).toBe("canary-one");
-    expect(answers["/prod/app/NONE"]).toMatch(/^not-found: Secret with name 'NONE' not found/);
+    expect(answers["/prod/app/NONE"]).toMatch(/^not-found: Secret (with name 'NONE' )?not found/);
     expect(answers["/other/KEY"]).toMatch(/^denied: You are not allowed to/);
     expect(answers["/prod/db/PASSWORD"]).toMatch(/^denied: /);
     expect(answers["/gone/KEY"]).toMatch(/^denied: /);
     server.scopes = ["/"];
-    expect((await read("/gone/KEY"))["/gone/KEY"]).toMatch(/^not-found: Folder with path/);
+    expect((await read("/gone/KEY"))["/gone/KEY"]).toMatch(/^not-found: Folder (with path|not found)/);
   });
 
   test("an expired token is renewed by one login, and its end is not waited for", async () => {
@@ -93,12 +93,23 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
     expect(server.count("login")).toBe(3);
   });
 
-  test("a project that is not there, or that the identity is not in, fails closed and says so", async () => {
+  test("a project that is not there, or that the identity is not in, is a round that failed, and says so", async () => {
     server.isMember = false;
-    expect((await read("/prod/app/PASSWORD"))["/prod/app/PASSWORD"]).toMatch(/^denied: You are not/);
+    expect((await read("/prod/app/PASSWORD"))["/prod/app/PASSWORD"]).toMatch(/^unavailable: .*You are not a member/);
     provider.close();
     provider = open("11111111-2222-3333-4444-555555555555");
-    expect((await read("/prod/app/PASSWORD"))["/prod/app/PASSWORD"]).toMatch(/Project with ID/);
+    expect((await read("/prod/app/PASSWORD"))["/prod/app/PASSWORD"]).toMatch(
+      /^unavailable: .*not found during bot lookup/,
+    );
+  });
+
+  test("a token that was revoked with its client secret, and a new one: one login, which holds no bearer", async () => {
+    await read("/prod/app/PASSWORD");
+    server.rotateClientSecret("client-secret-canary-2");
+    writeFileSync(clientSecretFile, server.clientSecret, { mode: 0o600 });
+    expect((await read("/prod/app/PASSWORD"))["/prod/app/PASSWORD"]).toBe("canary-one");
+    const logins = server.seen.filter(({ path }) => path.endsWith("/login"));
+    expect(logins.map(({ authorization }) => authorization)).toEqual([undefined, undefined]);
   });
 
   test("a reference that leads nowhere, and a value that is hidden, are never delivered", async () => {
@@ -106,8 +117,8 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
     server.secrets.set("/prod/app/HIDDEN", "canary-five");
     server.hidden.add("/prod/app/HIDDEN");
     const answers = await read("/prod/app/BROKEN", "/prod/app/HIDDEN");
-    // A server of 2024 keeps the text of the reference, and knows no hidden values.
-    expect(answers["/prod/app/BROKEN"]).toMatch(generation === 2024 ? /^\$\{NOT_A_REF\}$/ : /^not-found: it is empty/);
+    expect(answers["/prod/app/BROKEN"]).toMatch(/^not-found: its reference \$\{NOT_A_REF\} leads nowhere/);
+    // A server of 2024 knows no hidden values.
     expect(answers["/prod/app/HIDDEN"]).toMatch(generation === 2024 ? /^canary-five$/ : /^denied: its value is hidden/);
   });
 
@@ -132,8 +143,14 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
       { kind: "status", status: 404, body: '{"error":"Not Found","message":"Route"}' },
       /is it Infisical/,
     ],
-    ["a rate limit with its time", { kind: "rate", retryAfter: "7" }, /429/, 7_000],
-    ["a rate limit without one", { kind: "rate", retryAfter: undefined }, /429/, 60_000],
+    ["a rate limit with its time", { kind: "rate", retryAfter: "7" }, /fewer requests/, 7_000],
+    ["a rate limit without one", { kind: "status", status: 429, body: '{"message":"x"}' }, /429/, 60_000],
+    [
+      "a limiter that says it with 500",
+      { kind: "status", status: 500, body: '{"message":"Something went wrong"}', retryAfter: "4" },
+      /fewer requests \(500\)/,
+      4_000,
+    ],
     ["a reset", { kind: "reset" }, /ECONNRESET|closed|hang up/],
     ["a redirect", { kind: "redirect", to: "http://127.0.0.1:1/" }, /redirect/],
   ];
@@ -183,7 +200,7 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
 });
 
 describe("a server of 2026", () => {
-  test("a thousand secrets in thirty folders cost thirty lists", async () => {
+  test("a thousand secrets in thirty folders cost one list", async () => {
     const server = new FakeInfisical(2026);
     await server.listen();
     writeFileSync(clientIdFile, server.clientId, { mode: 0o600 });
@@ -191,11 +208,11 @@ describe("a server of 2026", () => {
     const paths = Array.from({ length: 1_000 }, (_, index) => `/prod/folder-${index % 30}/SECRET_${index}`);
     for (const path of paths) server.secrets.set(path, `value of ${path}`);
     const { url, project, environment } = server;
-    const place = { url, project, environment, clientIdFile, clientSecretFile };
+    const place = { url, project, environment, clientIdFile, clientSecretFile, caFile: undefined };
     const provider = new InfisicalProvider({ place, pollMs: 300_000 }, MAIN);
     const answers = await provider.read(paths);
     expect(paths.every((path) => describeAnswer(answers.get(path)) === `value of ${path}`)).toBe(true);
-    expect([server.count("login"), server.count("list"), server.count("name")]).toEqual([1, 30, 0]);
+    expect([server.count("login"), server.count("list"), server.count("name")]).toEqual([1, 1, 0]);
     provider.close();
     await server.close();
   }, 60_000);

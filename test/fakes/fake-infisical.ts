@@ -1,13 +1,16 @@
-// A server that answers as real Infisical servers were seen to, of 2024 and of 2026: logins with lock-out, tokens that expire,
-// scopes, lists that hide what is out of scope, lookups by name. It can be slow, hang, reset, be rate-limited or broken.
+// A server that answers as real Infisical servers were seen to, of 2024 and of 2026: logins with lock-out and an old bearer, tokens that
+// expire or are revoked, trusted addresses, a rate limiter. It can be slow, hang, reset, be broken. What it holds: infisical-vault.ts.
 
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+
+import { type Answer, type Generation, InfisicalVault, refuse } from "./infisical-vault.ts";
 
 /** What goes wrong, for as long as it is set. */
 export type InfisicalFault =
-  | { kind: "status"; status: number; body: string; type?: string }
+  | { kind: "status"; status: number; body: string; type?: string; retryAfter?: string }
   | { kind: "rate"; retryAfter: string | undefined }
   | { kind: "reset" }
   | { kind: "hang" }
@@ -22,16 +25,13 @@ export interface SeenRequest {
   authorization: string | undefined;
 }
 
-interface Answer {
-  status: number;
-  body: unknown;
-  headers?: Record<string, string>;
-}
+/** Why a token is good for nothing. */
+type TokenFault = "revoked" | "secret-revoked" | "used-up";
 
 const PROJECT = "0f5a2f0e-6a3c-4f53-8c5f-0b7f6f2f9b11";
-const HIDDEN = "<hidden-by-infisical>";
 /** Wrong secrets in a row until the identity is locked, right ones too. */
 const LOCK_AFTER = 3;
+const MINUTE_MS = 60_000;
 
 /** A fake Infisical. */
 export class FakeInfisical {
@@ -39,31 +39,56 @@ export class FakeInfisical {
   readonly environment = "prod";
   readonly clientId = "client-id";
   clientSecret = "client-secret-canary";
-  readonly generation: 2024 | 2026;
-  /** Path → value. */
-  readonly secrets = new Map<string, string>();
-  /** Folders that the identity may read, with all that lies below. */
-  scopes = ["/"];
-  /** Names whose values may not be read, only their names. */
-  readonly hidden = new Set<string>();
-  /** Folder → folders it imports. */
-  readonly imports = new Map<string, string[]>();
+  readonly generation: Generation;
+  readonly vault: InfisicalVault;
   tokenSeconds = 3_600;
+  /** How often a token may be used. */
+  tokenUses = Number.POSITIVE_INFINITY;
   isMember = true;
+  /** False: it knows no project with this id. */
+  isProjectThere = true;
+  /** False: the host is outside the addresses that its tokens are trusted from. */
+  isTrustedAddress = true;
   /** Gives tokens that it then refuses, as after its signing key was lost. */
   refusesTokens = false;
+  /** Reads that one address may make in a minute; all nodes behind it share them. */
+  readsPerMinute = Number.POSITIVE_INFINITY;
+  /** Its clock, for the limiter alone. */
+  nowMs: () => number = () => performance.now();
   fault: InfisicalFault | undefined;
   /** Restricts the fault to logins or to all else. */
   faultAt: "login" | "secrets" | undefined;
   readonly seen: SeenRequest[] = [];
   #wrong = 0;
-  #tokens = new Map<string, number>();
+  #window = { untilMs: Number.NEGATIVE_INFINITY, reads: 0 };
+  #tokens = new Map<string, { untilMs: number; left: number; fault?: TokenFault }>();
   #server: Server;
   #port = 0;
+  readonly #tls: boolean;
 
-  constructor(generation: 2024 | 2026) {
+  constructor(generation: Generation, tls?: { key: string; cert: string }) {
     this.generation = generation;
-    this.#server = createServer((request, response) => void this.#serve(request, response));
+    this.vault = new InfisicalVault(generation);
+    this.#tls = tls !== undefined;
+    const serve = (request: IncomingMessage, response: ServerResponse): void => void this.#serve(request, response);
+    this.#server = tls === undefined ? createServer(serve) : createTlsServer(tls, serve);
+  }
+
+  /** Path → value, as somebody wrote it. */
+  get secrets(): Map<string, string> {
+    return this.vault.secrets;
+  }
+
+  get hidden(): Set<string> {
+    return this.vault.hidden;
+  }
+
+  get imports(): Map<string, string[]> {
+    return this.vault.imports;
+  }
+
+  set scopes(scopes: string[]) {
+    this.vault.scopes = scopes;
   }
 
   /** Begins to listen, on the same port again after `close`. */
@@ -78,12 +103,23 @@ export class FakeInfisical {
   }
 
   get url(): string {
-    return `http://127.0.0.1:${this.#port}`;
+    return this.#tls ? `https://localhost:${this.#port}` : `http://127.0.0.1:${this.#port}`;
   }
 
   /** Every token given so far is worth nothing from now on, as if its time were over. */
   expireTokens(): void {
-    for (const token of this.#tokens.keys()) this.#tokens.set(token, 0);
+    for (const token of this.#tokens.values()) token.untilMs = 0;
+  }
+
+  /** Somebody revoked every token given so far. */
+  revokeTokens(fault: TokenFault = "revoked"): void {
+    for (const token of this.#tokens.values()) token.fault = fault;
+  }
+
+  /** Somebody makes a new client secret and revokes the old one, and with it the tokens that it gave. */
+  rotateClientSecret(secret: string): void {
+    this.clientSecret = secret;
+    this.revokeTokens("secret-revoked");
   }
 
   /** As after the time of a lock-out. */
@@ -116,26 +152,52 @@ export class FakeInfisical {
   }
 
   #failWith(fault: InfisicalFault | undefined): Answer | undefined {
-    if (fault?.kind === "status")
-      return { status: fault.status, body: fault.body, headers: { "content-type": fault.type ?? "application/json" } };
+    if (fault?.kind === "status") {
+      const { status, body, type = "application/json", retryAfter } = fault;
+      const wait = retryAfter === undefined ? {} : { "retry-after": retryAfter };
+      return { status, body, headers: { "content-type": type, ...wait } };
+    }
     if (fault?.kind === "redirect") return { status: 302, body: "", headers: { location: fault.to } };
     if (fault?.kind !== "rate") return undefined;
-    const wait = fault.retryAfter === undefined ? undefined : { "retry-after": fault.retryAfter };
-    const message = "Rate limit exceeded. Please try again in 60 seconds";
-    return { ...this.#refuse(429, "RateLimitExceeded", message), ...(wait === undefined ? {} : { headers: wait }) };
+    return this.#limit(fault.retryAfter);
+  }
+
+  /** A self-hosted server of 2024 cannot say that it is asked too often: its own error handler does not know that error. */
+  #limit(retryAfter: string | undefined): Answer {
+    const wait = retryAfter === undefined ? {} : { "retry-after": retryAfter };
+    const headers = { "x-ratelimit-limit": "40", "x-ratelimit-remaining": "0", ...wait };
+    const answer =
+      this.generation === 2024
+        ? this.#refuse(500, "InternalServerError", "Something went wrong")
+        : this.#refuse(429, "RateLimitExceeded", "Rate limit exceeded. Please try again in 60 seconds");
+    return { ...answer, headers };
   }
 
   #route(kind: string, url: URL, { text, authorization }: { text: string; authorization: string | undefined }): Answer {
-    if (kind === "login") return this.#login(text);
+    if (kind === "login") return this.#judgeOldBearer(authorization) ?? this.#login(text);
+    if (kind === "status") return { status: 200, body: { date: new Date().toISOString(), message: "Ok" } };
     if (kind === "other") {
       const message = `Route GET:${url.pathname} not found`;
       return { status: 404, body: { message, error: "Not Found", statusCode: 404 } };
     }
-    const denied = this.#checkToken(authorization) ?? this.#checkProject(url.searchParams);
+    const denied = this.#countRead() ?? this.#checkToken(authorization) ?? this.#checkProject(url.searchParams);
     if (denied !== undefined) return denied;
     const folder = (url.searchParams.get("secretPath") ?? "/").replace(/(.)\/$/, "$1");
-    if (kind === "list") return this.#list(folder, url.searchParams);
-    return this.#find(folder, decodeURIComponent(url.pathname.split("/").at(-1) ?? ""));
+    if (kind === "list") return this.vault.list(folder, url.searchParams);
+    return this.vault.find(folder, decodeURIComponent(url.pathname.split("/").at(-1) ?? ""), url.searchParams);
+  }
+
+  #countRead(): Answer | undefined {
+    const nowMs = this.nowMs();
+    if (nowMs >= this.#window.untilMs) this.#window = { untilMs: nowMs + MINUTE_MS, reads: 0 };
+    this.#window.reads += 1;
+    if (this.#window.reads <= this.readsPerMinute) return undefined;
+    return this.#limit(String(Math.ceil((this.#window.untilMs - nowMs) / 1_000)));
+  }
+
+  /** A bearer that comes with a login is judged before the login is: whoever holds a bad one cannot log in with it. */
+  #judgeOldBearer(authorization: string | undefined): Answer | undefined {
+    return authorization === undefined ? undefined : this.#checkToken(authorization);
   }
 
   #login(text: string): Answer {
@@ -155,106 +217,58 @@ export class FakeInfisical {
     }
     this.#wrong = 0;
     const accessToken = `token-canary-${randomUUID()}`;
-    this.#tokens.set(accessToken, Date.now() + this.tokenSeconds * 1_000);
+    this.#tokens.set(accessToken, { untilMs: Date.now() + this.tokenSeconds * 1_000, left: this.tokenUses });
     const { tokenSeconds: expiresIn } = this;
     return { status: 200, body: { accessToken, expiresIn, accessTokenMaxTTL: 2 * expiresIn, tokenType: "Bearer" } };
   }
 
   #checkToken(authorization: string | undefined): Answer | undefined {
     if (authorization === undefined) return this.#refuse(401, "UnauthorizedError", "Token missing");
-    const untilMs = this.#tokens.get(authorization.replace("Bearer ", ""));
-    if (untilMs === undefined || this.refusesTokens) return this.#refuse(403, "TokenError", "invalid signature");
-    if (untilMs > Date.now()) return undefined;
-    return this.#refuse(403, "TokenError", "Your token has expired. Please re-authenticate.");
+    const token = this.#tokens.get(authorization.replace("Bearer ", ""));
+    if (token === undefined || this.refusesTokens) return this.#refuse(403, "TokenError", "invalid signature");
+    if (token.fault === undefined && token.left <= 0) token.fault = "used-up";
+    if (token.fault !== undefined) return this.#refuseToken(token.fault);
+    if (token.untilMs <= Date.now())
+      return this.#refuse(403, "TokenError", "Your token has expired. Please re-authenticate.");
+    token.left -= 1;
+    return undefined;
+  }
+
+  #refuseToken(fault: TokenFault): Answer {
+    const words = {
+      revoked: "Failed to authorize: token has been revoked",
+      "secret-revoked": "Failed to authorize: client secret has been revoked",
+      "used-up": "Failed to authorize: token usage limit reached",
+    };
+    const message = this.generation === 2024 ? "No identity access token found" : words[fault];
+    return this.#refuse(401, "UnauthorizedError", message);
   }
 
   #checkProject(query: URLSearchParams): Answer | undefined {
-    if (query.get("workspaceId") !== PROJECT)
-      return this.#refuse(
-        404,
-        "NotFound",
-        `Project with ID '${query.get("workspaceId")}' not found during bot lookup.`,
-      );
+    const isOld = this.generation === 2024;
+    const project = query.get("workspaceId");
+    if (!this.isTrustedAddress) {
+      const message = "You are not allowed to access this resource from the current IP address";
+      return this.#refuse(403, "ForbiddenError", message);
+    }
+    if (project !== PROJECT || !this.isProjectThere) {
+      const message = `Project with ID '${project}' not found during bot lookup. Are you sure it exists?`;
+      return this.#refuse(404, "NotFound", isOld ? "Project not found during bot lookup" : message);
+    }
     if (this.isMember) return undefined;
-    if (this.generation === 2024)
+    if (isOld)
       return this.#refuse(403, "You are not a member of this project", "You are not allowed to access this resource");
     return this.#refuse(403, "ProjectMembershipNotFound", `You are not a member of this project with ID ${PROJECT}`);
   }
 
-  #list(folder: string, query: URLSearchParams): Answer {
-    const isOld = this.generation === 2024;
-    const isKnown = this.#folderIsThere(folder) && query.get("environment") === this.environment;
-    const empty = { status: 200, body: isOld ? { secrets: [] } : { secrets: [], imports: [] } };
-    if (!isKnown && !isOld) {
-      const message = `Folder with path '${folder}' in environment '${query.get("environment")}' was not found.`;
-      return this.#refuse(404, "SecretPathNotFound", message);
-    }
-    if (!this.#mayRead(folder))
-      return isOld ? this.#refuse(403, "PermissionDenied", "You are not allowed to read on secrets") : empty;
-    if (!isKnown) return empty;
-    const mine = [...this.secrets].filter(([path]) => folderOf(path) === folder);
-    if (mine.some(([, value]) => value.includes("${prod.")) && query.get("expandSecretReferences") === "true" && !isOld)
-      return this.#refuse(403, "ForbiddenError", "Failed to expand one or more secret references");
-    const imports = (this.imports.get(folder) ?? []).map((from) => ({
-      secretPath: from,
-      environment: this.environment,
-      folderId: "f",
-      secrets: this.#mayRead(from)
-        ? [...this.secrets].filter(([path]) => folderOf(path) === from).map(([path, value]) => this.#show(path, value))
-        : [],
-    }));
-    const wants = !isOld || query.get("include_imports") === "true";
-    return {
-      status: 200,
-      body: { secrets: mine.map(([path, value]) => this.#show(path, value)), ...(wants ? { imports } : {}) },
-    };
-  }
-
-  #find(folder: string, name: string): Answer {
-    if (!this.#mayRead(folder)) {
-      const action = this.generation === 2024 ? "read" : "describeSecret";
-      return this.#refuse(403, "PermissionDenied", `You are not allowed to ${action} on secrets`);
-    }
-    if (!this.#folderIsThere(folder)) {
-      const message = `Folder with path '${folder}' in environment with slug 'prod' not found`;
-      return this.#refuse(404, "GetSecretByName", message);
-    }
-    const value = this.secrets.get(`${folder === "/" ? "" : folder}/${name}`);
-    if (value === undefined) return this.#refuse(404, "NotFound", `Secret with name '${name}' not found`);
-    return { status: 200, body: { secret: this.#show(`${folder}/${name}`, value) } };
-  }
-
-  #show(path: string, value: string): object {
-    const secretKey = path.slice(path.lastIndexOf("/") + 1);
-    const isHidden = this.hidden.has(path) && this.generation === 2026;
-    const expanded = value.replaceAll(/\$\{[A-Z_]+\}/g, (match) => (this.generation === 2024 ? match : ""));
-    const shown = isHidden ? HIDDEN : expanded;
-    return {
-      ...{ id: secretKey, version: 1, type: "shared", secretKey, secretValue: shown, secretPath: folderOf(path) },
-      ...(this.generation === 2026 ? { secretValueHidden: isHidden } : {}),
-    };
-  }
-
-  #mayRead(folder: string): boolean {
-    return this.scopes.some((scope) => scope === "/" || folder === scope || folder.startsWith(`${scope}/`));
-  }
-
-  #folderIsThere(folder: string): boolean {
-    return folder === "/" || [...this.secrets.keys()].some((path) => path.startsWith(`${folder}/`));
-  }
-
-  #refuse(statusCode: number, error: string, message: string): Answer {
-    const reqId = this.generation === 2026 ? { reqId: `req-${randomUUID()}` } : {};
-    return { status: statusCode, body: { ...reqId, statusCode, message, error } };
+  #refuse(status: number, error: string, message: unknown): Answer {
+    return refuse(this.generation, status, error, message);
   }
 }
 
-function folderOf(path: string): string {
-  return path.slice(0, path.lastIndexOf("/")) || "/";
-}
-
-function classify(path: string): "login" | "list" | "name" | "other" {
+function classify(path: string): "login" | "list" | "name" | "status" | "other" {
   if (path === "/api/v1/auth/universal-auth/login") return "login";
+  if (path === "/api/status") return "status";
   if (path === "/api/v3/secrets/raw") return "list";
   return path.startsWith("/api/v3/secrets/raw/") ? "name" : "other";
 }

@@ -47,10 +47,12 @@ export class FakeSecrets implements SecretProvider {
 
   #answer(path: string): SecretAnswer {
     const fault = this.faults.get(path) ?? this.faults.get("*");
+    // Unless the test says otherwise it lists what it holds, so that a refusal is one of its path.
+    if (fault?.kind === "denied" || fault?.kind === "not-found") return { listed: true, ...fault };
     if (fault !== undefined) return fault;
     const value = this.values.get(path);
     return value === undefined
-      ? { kind: "not-found", reason: "it is not in the test" }
+      ? { kind: "not-found", reason: "it is not in the test", listed: true }
       : { kind: "value", value: new Secret(value) };
   }
 }

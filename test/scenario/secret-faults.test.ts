@@ -3,7 +3,7 @@
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import { type AnswerClass, type ProviderAnswer, PROVIDER_ANSWERS } from "../builders/provider-answers.ts";
+import { type ProviderAnswer, PROVIDER_ANSWERS } from "../builders/provider-answers.ts";
 import {
   crash,
   deliveredTo,
@@ -40,23 +40,33 @@ async function bringUp(): Promise<SecretNode> {
 function answerWith({ secrets }: SecretNode, row: ProviderAnswer, path = "*"): void {
   const { class: kind, sample: reason, waitMs } = row;
   if (kind === "value") return;
-  secrets.fail(path, kind === "unavailable" && waitMs !== undefined ? { kind, reason, waitMs } : { kind, reason });
+  if (kind === "unavailable") secrets.fail(path, waitMs === undefined ? { kind, reason } : { kind, reason, waitMs });
+  else secrets.fail(path, { kind, reason, listed: row.ofAll !== true });
 }
 
-async function expectKept({ node }: SecretNode, calls: number, forMs: number): Promise<void> {
+async function expectKept({ node }: SecretNode, row: ProviderAnswer, forMs: number): Promise<void> {
+  const calls = node.engine.calls.length;
   await node.clock.advance(forMs);
-  expect(node.view("app")).toMatchObject({ state: "healthy", settled: true });
+  expect(node.view("app")).toMatchObject({ state: isClosed(row) ? "refused" : "healthy", settled: true });
   expect(node.engine.calls.length).toBe(calls);
   expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
 }
 
 async function expectNotStarted({ node }: SecretNode, row: ProviderAnswer): Promise<void> {
   await node.clock.advance(120_000);
-  expect(node.view("app").state).toBe("waiting");
+  expectRefused(node, row);
   expect(node.view("app").reason).toContain(
-    `${PATH} ${row.class === "denied" ? "is denied" : "is not there"}: ${row.sample}`,
+    `it is waiting: it is not started: the secret ${PATH} ${row.class === "denied" ? "is denied" : "is not there"}: ${row.sample}`,
   );
   expect(node.engine.running("app")).toBeUndefined();
+}
+
+/** A refused secret is shown over what the service does. */
+function expectRefused(node: SecretNode["node"], row: ProviderAnswer): void {
+  const kind = row.class === "denied" ? "is denied" : "is not there";
+  expect(node.view("app").state).toBe("refused");
+  expect(node.view("app").reason).toMatch(new RegExp(`^the secret ${PATH} ${kind} since \\d`));
+  expect(node.view("app").reason).toContain(row.sample);
 }
 
 /** What the situation is, and what the table says of each class in it. */
@@ -65,43 +75,57 @@ type Situation = (row: ProviderAnswer) => Promise<void>;
 const SITUATIONS: Record<string, Situation> = {
   "a running service goes on": async (row) => {
     const one = await bringUp();
-    const calls = one.node.engine.calls.length;
     answerWith(one, row);
-    await expectKept(one, calls, 3_600_000);
+    await expectKept(one, row, 3_600_000);
   },
 
   "one that crashes": async (row) => {
     const one = await bringUp();
+    const { node } = one;
     answerWith(one, row);
-    await one.node.clock.advance(10_000);
-    crash(one.node, "app");
-    if (isClosed(row.class)) await expectNotStarted(one, row);
-    else await one.node.untilSettled(["app"]);
+    await node.clock.advance(10_000);
+    crash(node, "app");
+    await node.clock.advance(1_000);
+    await node.untilSettled(["app"]);
+    if (!isClosed(row)) return;
+    // A refusal that has not stood for its time costs no start; one that has ends the value.
+    expectRefused(node, row);
+    expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
+    await node.clock.advance(1_200_000);
+    crash(node, "app");
+    await expectNotStarted(one, row);
   },
 
   "a restart of the agent touches nothing": async (row) => {
     const one = await bringUp();
-    const calls = one.node.engine.calls.length;
     await one.node.stop();
     answerWith(one, row);
+    const calls = one.node.engine.calls.length;
     await one.node.start();
-    await expectKept(one, calls, 600_000);
+    await expectKept(one, row, 3_600_000);
+    await one.node.stop();
+    await one.node.start();
+    await expectKept(one, row, 600_000);
+    expect(one.node.engine.calls.length).toBe(calls);
   },
 
   "a reboot": async (row) => {
     const one = await bringUp();
+    const { node } = one;
     answerWith(one, row);
-    await reboot(one.node);
-    if (isClosed(row.class)) await expectNotStarted(one, row);
-    else {
-      await one.node.untilSettled(["app"]);
-      expect(deliveredTo(one.node)).toEqual({ "db.password": "correct horse" });
-    }
-    const notes = one.node.view("app").notes.join();
+    await reboot(node);
+    await node.untilSettled(["app"]);
+    expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
     // Its age is shown where the last known value is what it runs with.
-    expect(notes.includes("its secrets are as they were at")).toBe(row.class === "unavailable");
+    expect(node.view("app").notes.join().includes("its secrets are as they were at")).toBe(row.class !== "value");
+    if (isClosed(row)) {
+      expectRefused(node, row);
+      await node.clock.advance(1_200_000);
+      await reboot(node);
+      await expectNotStarted(one, row);
+    }
     one.secrets.fail("*", undefined);
-    await one.node.untilSettled(["app"]);
+    await node.untilSettled(["app"]);
   },
 
   "a new service": async (row) => {
@@ -111,7 +135,8 @@ const SITUATIONS: Record<string, Situation> = {
     await one.node.start();
     await one.node.clock.advance(120_000);
     if (row.class !== "value") {
-      expect(one.node.view("app").state).toBe(isClosed(row.class) ? "refused" : "waiting");
+      // Of what was never given a refusal of everything says as much as one of it alone.
+      expect(one.node.view("app").state).toBe(row.class === "unavailable" ? "waiting" : "refused");
       expect(one.node.view("app").reason).toContain(row.sample);
       expect(one.node.engine.of("app")).toEqual([]);
     }
@@ -129,7 +154,7 @@ const SITUATIONS: Record<string, Situation> = {
     node.source.set({ other: WITH_FILE });
     await node.clock.advance(120_000);
     if (row.class !== "value") {
-      expect(node.view("other").state).toBe(isClosed(row.class) ? "refused" : "waiting");
+      expect(node.view("other").state).toBe(isClosed(row) ? "refused" : "waiting");
       expect(node.view("other").reason).toContain(row.sample);
       expect(node.engine.of("other")).toEqual([]);
       secrets.fail("*", undefined);
@@ -143,7 +168,7 @@ const SITUATIONS: Record<string, Situation> = {
     const { node, secrets } = one;
     const calls = node.engine.calls.length;
     secrets.values.set(MORE, "battery staple");
-    const path = isClosed(row.class) ? MORE : "*";
+    const path = isClosed(row) ? MORE : "*";
     answerWith(one, row, path);
     await node.clock.advance(1_000);
     node.source.set({ app: manifestOf(`[secrets.files]\n"db.password" = "${PATH}"\ntoken = "${MORE}"`) });
@@ -162,8 +187,8 @@ const SITUATIONS: Record<string, Situation> = {
 };
 
 /** A revoked or missing secret must not come back from what was known. */
-function isClosed(kind: AnswerClass): boolean {
-  return kind === "denied" || kind === "not-found";
+function isClosed({ class: kind, ofAll }: ProviderAnswer): boolean {
+  return (kind === "denied" || kind === "not-found") && ofAll !== true;
 }
 
 describe.each(PROVIDER_ANSWERS)("$name, which is $class", (row) => {
