@@ -1,4 +1,4 @@
-// What is said of secrets that a provider does not give: the same words in desired state, status and doctor. Pure.
+// Secrets that a provider does not give: how they are kept, and the same words for them in desired state, status and doctor. Pure.
 
 import { describeDuration } from "./duration.ts";
 import type { SecretFact, SecretRefusal, SecretTrouble } from "./secret-facts.ts";
@@ -21,8 +21,9 @@ export function describeSecretTrouble({ location, reason, sinceMs }: SecretTroub
   return `secrets: ${location} cannot be asked for ${age}: ${reason}; what was known before is used`;
 }
 
-/** A moment in UTC, to the second. */
+/** A moment in UTC, to the second; one that no calendar has (a damaged record) is the epoch. */
 export function describeSecretTime(ms: number): string {
+  if (!Number.isFinite(ms) || Math.abs(ms) > 8.64e15) return describeSecretTime(0);
   return `${new Date(ms).toISOString().slice(0, 19)}Z`;
 }
 
@@ -30,4 +31,16 @@ export function describeSecretTime(ms: number): string {
 export function describeSecretKind(kind: Extract<SecretFact["kind"], "unavailable" | "denied" | "not-found">): string {
   if (kind === "unavailable") return "cannot be read now";
   return kind === "denied" ? "is denied" : "is not there";
+}
+
+/** Reads them from the file of sealed values, where they lie in clear; what does not look like one is left out. */
+export function parseRefusals(text: string): SecretRefusal[] {
+  const { refusals } = JSON.parse(text) as { refusals?: unknown };
+  return Array.isArray(refusals) ? refusals.filter(isRefusal) : [];
+}
+
+function isRefusal(entry: unknown): entry is SecretRefusal {
+  const { path, kind, reason, sinceMs, readMs, untilMs, ended } = (entry ?? {}) as Record<string, unknown>;
+  const isText = typeof path === "string" && typeof reason === "string" && (kind === "denied" || kind === "not-found");
+  return isText && [sinceMs, readMs, untilMs].every((at) => typeof at === "number") && typeof ended === "boolean";
 }

@@ -12,6 +12,7 @@ import { readFirewall } from "../host/firewall-facts.ts";
 import { mayExist, readHostFile, readPolicy } from "../host/host-files.ts";
 import { readStoredInForce } from "../host/store.ts";
 import { askChild } from "../secrets/file-provider.ts";
+import { describeNetworkError, trustOnly } from "../secrets/infisical-http.ts";
 import { type AgentConfig, agentConfigSchema } from "../../shared/agent-config.ts";
 import { fleetSchema } from "../../shared/fleet.ts";
 import type { InForce } from "../../shared/in-force.ts";
@@ -148,9 +149,9 @@ async function readProvider(provider: ReturnType<typeof describeProvider>["provi
   const none = { plainAllowed: false, isPlain: false, trouble: undefined, skewMs: undefined };
   if (provider.kind === "none") return { ...none, kind: "none", location: "" };
   if (provider.kind === "infisical") {
-    const { url, project, environment } = provider.place;
+    const { url, project, environment, caFile } = provider.place;
     const location = `${url} (project ${project}, environment ${environment})`;
-    return { ...none, kind: "infisical", location, ...(await askServer(url)) };
+    return { ...none, kind: "infisical", location, ...(await askServer(url, caFile)) };
   }
   const { file, plain } = provider.place;
   const isPlain = existsSync(file) && (await isPlainFile(file));
@@ -161,8 +162,10 @@ async function readProvider(provider: ReturnType<typeof describeProvider>["provi
 }
 
 /** Only whether it is there: no login is made, since those are counted. */
-async function askServer(url: string): Promise<Pick<ProviderFact, "trouble" | "skewMs">> {
+async function askServer(url: string, caFile: string | undefined): Promise<Pick<ProviderFact, "trouble" | "skewMs">> {
   try {
+    // Nothing else that this command asks goes through TLS.
+    await trustOnly(caFile);
     const askedMs = Date.now();
     const response = await fetch(`${url}/api/status`, { signal: AbortSignal.timeout(ANSWER_MS), redirect: "manual" });
     await response.body?.cancel();
@@ -171,8 +174,7 @@ async function askServer(url: string): Promise<Pick<ProviderFact, "trouble" | "s
     const skewMs = Number.isNaN(toldMs) ? undefined : toldMs + 500 - (askedMs + Date.now()) / 2;
     return { trouble: response.ok ? undefined : `it answered ${response.status}`, skewMs };
   } catch (error) {
-    const { cause } = error as { cause?: { code?: string } };
-    return { trouble: cause?.code ?? describeError(error), skewMs: undefined };
+    return { trouble: describeNetworkError(error, { url, caFile }), skewMs: undefined };
   }
 }
 

@@ -2,6 +2,7 @@
 // function. No secret value is ever among it.
 
 import type { Policy } from "../../shared/policy.ts";
+import type { SecretRefusal } from "../../shared/secret-facts.ts";
 
 /** One file on the host, as it lies there. */
 export interface FileFact {
@@ -45,6 +46,8 @@ export interface SealedFact {
   path: string;
   readMs: readonly number[];
   maxStaleMs: number;
+  /** Secrets that the provider refused at its last answer, although services of this host were given them. */
+  refusals: readonly SecretRefusal[];
 }
 
 /** A running agent of this host. */

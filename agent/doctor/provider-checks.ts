@@ -1,6 +1,8 @@
 // Where secrets come from: a plain file, a server that cannot be asked, last known values that grow old, a clock that is wrong.
 
 import { describeDuration } from "../../shared/duration.ts";
+import type { SecretRefusal } from "../../shared/secret-facts.ts";
+import { describeRefusals } from "../../shared/secret-refusal.ts";
 import { type Finding, fine } from "./finding.ts";
 import type { HostView } from "./facts.ts";
 
@@ -11,9 +13,11 @@ const LARGEST_SKEW_MS = 5_000;
 
 /** Judges the provider, what is kept of it, and the clock. */
 export function checkProvider(host: HostView): Finding[] {
-  return [checkPlain(host), checkReachable(host), checkSealed(host), checkClock(host)].filter(
-    (entry) => entry !== undefined,
-  );
+  return [
+    ...[checkPlain(host), checkReachable(host), checkSealed(host)].filter((entry) => entry !== undefined),
+    ...(host.sealed?.refusals ?? []).map((refusal) => describeRefusedSecret(refusal, host)),
+    checkClock(host),
+  ];
 }
 
 function checkPlain({ provider, config }: HostView): Finding | undefined {
@@ -55,6 +59,7 @@ function checkSealed({ sealed, provider, nowMs }: HostView): Finding | undefined
   const check = "last known secrets";
   if (provider.kind === "none") return undefined;
   if (sealed === undefined || sealed.readMs.length === 0) {
+    if (sealed !== undefined && sealed.refusals.length > 0) return undefined;
     const why = "a reboot without the provider would start no service that takes a secret";
     return {
       check,
@@ -71,6 +76,20 @@ function checkSealed({ sealed, provider, nowMs }: HostView): Finding | undefined
   const why = `after ${limit} a service that takes it is not started any more`;
   const severity = ageMs > sealed.maxStaleMs ? "fail" : "warn";
   return { check, severity, what, why, fix: "see why the provider was not asked: orca status" };
+}
+
+/** What runs is well, and is not started again: nothing else on the host shows that. */
+function describeRefusedSecret(refusal: SecretRefusal, { nowMs, provider }: HostView): Finding {
+  const age = describeDuration(Math.max(0, nowMs - refusal.readMs));
+  return {
+    check: "refused secrets",
+    severity: "fail",
+    what: `${describeRefusals([refusal])}; the value in use is ${age} old`,
+    why: refusal.ended
+      ? "what takes it is not started any more after its next end, and not after a reboot"
+      : "when this has stood for a quarter of an hour, what takes it is not started any more after its next end",
+    fix: `give it back at ${provider.location}, or take it out of the manifest; then orca sync`,
+  };
 }
 
 function checkClock({ clock, provider }: HostView): Finding {

@@ -6,6 +6,7 @@ import { open, readFile, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 import type { AgentProcessFact, FileFact, HostView, SealedFact } from "../doctor/facts.ts";
+import { parseRefusals } from "../../shared/secret-refusal.ts";
 import { readRealPath } from "./facts.ts";
 import { isInMemory } from "./memory-directory.ts";
 
@@ -47,11 +48,12 @@ export async function isPlainFile(path: string): Promise<boolean> {
 /** When each sealed value was last confirmed: the file says that without its key. */
 export async function readSealedFact(path: string, maxStaleMs: number): Promise<SealedFact | undefined> {
   try {
-    const { entries } = JSON.parse(await readFile(path, "utf8")) as { entries: { path: string; readMs: number }[] };
+    const text = await readFile(path, "utf8");
+    const { entries } = JSON.parse(text) as { entries: { path: string; readMs: number }[] };
     // Of older versions of one path the newest counts.
     const newest = new Map<string, number>();
     for (const entry of entries) newest.set(entry.path, Math.max(newest.get(entry.path) ?? 0, entry.readMs));
-    return { path, readMs: [...newest.values()], maxStaleMs };
+    return { path, readMs: [...newest.values()], maxStaleMs, refusals: parseRefusals(text) };
   } catch {
     return undefined;
   }

@@ -41,8 +41,9 @@ export async function readInfisical(request: InfisicalRequest): Promise<ReadAnsw
 
 function describeFailure(error: unknown): NonNullable<ReadAnswer["failure"]> {
   const reason = error instanceof Error ? error.message : String(error);
-  const { waitMs, login } = error instanceof RoundEnded ? error : {};
-  return { reason, ...(waitMs === undefined ? {} : { waitMs }), ...(login === true ? { login } : {}) };
+  if (!(error instanceof RoundEnded)) return { reason };
+  const { waitMs, login: isLogin } = error;
+  return { reason, ...(waitMs === undefined ? {} : { waitMs }), ...(isLogin ? { login: true } : {}) };
 }
 
 function connect(siteUrl: string): InfisicalSDK {

@@ -3,19 +3,20 @@
 
 import { createHmac } from "node:crypto";
 
-import { backoffDelayMs } from "../../shared/backoff.ts";
 import { jitterFraction } from "../../shared/identity.ts";
 import type { Redactor } from "../../shared/redactor.ts";
 import type { Secret } from "../../shared/secret.ts";
-import { nameVersion, type SecretFacts, type SecretTrouble } from "../../shared/secret-facts.ts";
+import type { SecretFacts, SecretTrouble } from "../../shared/secret-facts.ts";
 import type { SecretAnswer, SecretProvider, SecretRefused } from "../../shared/secret-provider.ts";
 import type { Clock } from "../host/clock.ts";
-import { isBootstrap, readBootstrap, readBootstrapVariables } from "./bootstrap-file.ts";
+import { isBootstrap, readBootstrap } from "./bootstrap-file.ts";
 import { buildFacts, describeFact, type Known } from "./fact-view.ts";
 import type { HostKey } from "./host-key.ts";
+import { KeptValues } from "./kept-values.ts";
 import { REFUSAL_POLL_MS, Refusals } from "./refusals.ts";
+import { chooseDelayMs } from "./rhythm.ts";
 import { judgeRound, type RoundVerdict } from "./round.ts";
-import type { KeptSecret, SealedFile } from "./seal.ts";
+import type { SealedFile } from "./seal.ts";
 
 /** What a keeper needs. */
 export interface KeeperOptions {
@@ -32,38 +33,26 @@ export interface KeeperOptions {
   onChange: () => void;
 }
 
-/** Waits after a provider could not be asked; jitter only makes them longer. */
-const RETRY = { initialMs: 5_000, maxMs: 60_000 };
-/** The same after it refused everything: a question for each secret, which a person has to help with. */
-const RETRY_REFUSED = { initialMs: 5_000, maxMs: 300_000 };
-/** Between two polls up to a tenth more or less passes, so that nodes do not ask at once. */
-const POLL_JITTER = 0.1;
-/** So much later than a provider asked for, at most, so that nodes behind one address do not come back at once. */
-const WAIT_SPREAD_MS = 5_000;
-/** Older values of one path that are kept although nothing names them: a change may be taken back. */
-const KEPT_VERSIONS = 3;
 const DIGEST_DIGITS = 16;
 
-/** What a program could print of a value: of a bootstrap file its single variables. */
-function listShowable({ path, value }: KeptSecret): string[] {
-  return isBootstrap(path) ? Object.values(readBootstrapVariables(value)) : [value.expose()];
+/** What a round that was cut off has still to ask for, whether it has read a value yet, and until when it is tried. */
+interface Rest {
+  paths: ReadonlySet<string>;
+  answered: boolean;
+  untilMs: number;
 }
 
 /** The secrets of one node. */
 export class SecretKeeper {
   readonly #options: KeeperOptions;
   readonly #digestKey: Buffer;
-  /** Path → values, newest first. */
-  #kept = new Map<string, KeptSecret[]>();
+  readonly #kept = new KeptValues();
   #answers = new Map<string, Known>();
   readonly #refusals: Refusals;
   #wanted: ReadonlySet<string> = new Set();
   /** Folders outside of which nothing may be asked for. */
   #within: readonly string[] | undefined;
-  /** What a round that was cut off has still to ask for, and whether it has read a value yet. */
-  #rest: { paths: ReadonlySet<string>; answered: boolean } | undefined;
-  /** Values that are gone, and that a container which still runs may print. */
-  #spent = new Map<string, readonly string[]>();
+  #rest: Rest | undefined;
   #inUse: ReadonlySet<string> = new Set();
   #facts: SecretFacts;
   #reading: Promise<void> | undefined;
@@ -108,7 +97,7 @@ export class SecretKeeper {
     const { sealed, provider, key } = this.#options;
     const { kept, lost, refusals = [] } = (await sealed?.load()) ?? { kept: [], lost: 0 };
     this.#refusals.load(refusals);
-    this.#kept = Map.groupBy(kept, (entry) => entry.path);
+    this.#kept.load(kept);
     if (lost > 0)
       this.#faults.push(`secrets: ${lost} sealed values do not open with ${key.location}; they are read anew`);
     this.#learn();
@@ -138,7 +127,7 @@ export class SecretKeeper {
 
   /** The value of one version, for the one place that delivers it. */
   find(path: string, version: string): Secret | undefined {
-    return this.#kept.get(path)?.find((entry) => entry.version === version)?.value;
+    return this.#kept.find(path, version);
   }
 
   /** Asks the provider now, for everything; while it is being asked already, once more after that. */
@@ -185,17 +174,17 @@ export class SecretKeeper {
       answers: given ?? new Map(),
       size: all.length,
       answeredBefore: rest?.answered ?? false,
+      away: new Set(paths.filter((path) => this.#answers.get(path)?.kind === "unavailable")),
     });
     for (const [path, answer] of given ?? []) answers.set(path, answer);
     const nowMs = clock.nowMs();
     let news = false;
     for (const [path, answer] of answers) news = this.#take(path, answer, { round, nowMs }) || news;
-    this.#forget(wanted);
+    this.#forget();
     const wasDown = this.#trouble !== undefined;
     this.#noteTrouble(round, nowMs);
     // A reading that was asked for meanwhile begins anew.
-    const goesOn = round.left.length > 0 && this.#trouble === undefined;
-    if (this.#rest === rest) this.#rest = goesOn ? { paths: new Set(round.left), answered: round.answered } : undefined;
+    if (this.#rest === rest) this.#rest = this.#findRest(round, rest);
     this.#learn();
     await this.#save([...answers.values()].some(({ kind }) => kind !== "unavailable"));
     this.#schedule(round);
@@ -204,32 +193,34 @@ export class SecretKeeper {
     this.#options.onChange();
   }
 
+  /** What to ask for next; once it has been tried for long, everything, since the others are to be asked for too. */
+  #findRest({ left, answered }: RoundVerdict, before: Rest | undefined): Rest | undefined {
+    const nowMs = this.#options.clock.monotonicMs();
+    const untilMs = before?.untilMs ?? nowMs + (this.#options.provider?.pollMs ?? REFUSAL_POLL_MS);
+    return left.length === 0 || nowMs >= untilMs ? undefined : { paths: new Set(left), answered, untilMs };
+  }
+
   /** Takes one answer over; true when it says something else than the one before. */
   #take(path: string, answer: SecretAnswer, { round, nowMs }: { round: RoundVerdict; nowMs: number }): boolean {
     const before = this.#answers.get(path);
     if (answer.kind === "unavailable") {
       // The round goes on there in a moment.
-      if (round.down === undefined && before?.kind === "value") return false;
+      if (round.led && before?.kind === "value") return false;
       this.#answers.set(path, answer);
       return before?.kind !== answer.kind;
     }
     if (answer.kind !== "value") return this.#takeRefusal(path, answer, round);
     const version = this.#digest(path, answer.value);
-    const others = (this.#kept.get(path) ?? []).filter((entry) => entry.version !== version);
-    const kept = others.filter(
-      (entry, index) => index < KEPT_VERSIONS - 1 || this.#inUse.has(nameVersion(path, entry.version)),
-    );
-    this.#kept.set(path, [{ path, version, readMs: nowMs, value: answer.value }, ...kept]);
+    this.#kept.put({ path, version, readMs: nowMs, value: answer.value }, this.#inUse);
     this.#answers.set(path, { kind: "value", version });
     this.#refusals.clear(path);
-    this.#spent.delete(path);
     return before?.kind !== "value" || before.version !== version;
   }
 
   /** A refusal of everything is a failure of the round; one of a path ends its value when it has stood for its time. */
   #takeRefusal(path: string, answer: SecretRefused, round: RoundVerdict): boolean {
     const before = this.#answers.get(path);
-    const kept = this.#kept.get(path);
+    const kept = this.#kept.findNewest(path);
     const { kind, reason } = answer;
     if (kept !== undefined && !round.confirmed && !isBootstrap(path)) {
       this.#answers.set(path, { kind: "unavailable", reason: `it refuses everything: ${reason}` });
@@ -238,23 +229,14 @@ export class SecretKeeper {
     const known = this.#refusals.get(path);
     this.#answers.set(path, { kind, reason });
     if (kept === undefined && known === undefined) return before?.kind !== kind || before.reason !== reason;
-    const refusal = this.#refusals.note(path, answer, kept?.[0]?.readMs ?? known?.readMs ?? 0);
-    if (refusal.ended && kept !== undefined) {
-      // What was revoked must not come back.
-      this.#spent.set(path, kept.flatMap(listShowable));
-      this.#kept.delete(path);
-    }
+    const refusal = this.#refusals.note(path, answer, kept?.readMs ?? known?.readMs ?? 0);
+    if (refusal.ended) this.#kept.end(path);
     return known === undefined || known.ended !== refusal.ended || known.reason !== reason || before?.kind !== kind;
   }
 
-  /** What nothing wants and nothing runs with is not kept. */
-  #forget(wanted: readonly string[]): void {
-    for (const [path, entries] of this.#kept) {
-      if (wanted.includes(path) || entries.some((entry) => this.#inUse.has(nameVersion(path, entry.version)))) continue;
-      this.#kept.delete(path);
-    }
+  #forget(): void {
+    this.#kept.forget(this.#wanted, this.#inUse);
     for (const path of this.#answers.keys()) if (!this.#wanted.has(path)) this.#answers.delete(path);
-    for (const path of this.#spent.keys()) if (!this.#wanted.has(path)) this.#spent.delete(path);
     this.#refusals.keepOnly(this.#wanted);
   }
 
@@ -263,7 +245,7 @@ export class SecretKeeper {
     this.#failures = reason === undefined ? 0 : this.#failures + 1;
     const { provider } = this.#options;
     // What was never given is refused, and said so of the services that ask for it: the provider is not in trouble for that.
-    const isNews = down !== undefined || this.#kept.size > 0;
+    const isNews = down !== undefined || !this.#kept.isEmpty;
     if (reason === undefined || provider === undefined || !isNews) this.#trouble = undefined;
     else {
       const { location } = provider;
@@ -273,41 +255,18 @@ export class SecretKeeper {
   }
 
   #schedule(round: RoundVerdict): void {
-    const delayMs = this.#chooseDelayMs(round);
+    const { provider, clock, key } = this.#options;
+    const spread = jitterFraction(`${key.derive("secret spread").toString("hex")}\n${clock.nowMs()}`);
+    const rhythm = { failures: this.#failures, pollMs: provider?.pollMs, isOpen: this.#refusals.isOpen, spread };
+    const delayMs = chooseDelayMs(round, rhythm);
     if (delayMs === undefined || this.#closed) return;
-    this.#cancelTimer = this.#options.clock.after(delayMs, () => this.#begin());
-  }
-
-  #chooseDelayMs({ left, waitMs, down, refusesAll }: RoundVerdict): number | undefined {
-    if (left.length > 0 || refusesAll !== undefined) {
-      const retry = refusesAll === undefined ? RETRY : RETRY_REFUSED;
-      const failures = down === undefined && refusesAll === undefined ? 0 : Math.max(0, this.#failures - 1);
-      // The formula takes jitter off; here a wait must never be shorter than it says.
-      const backoffMs = backoffDelayMs(retry, failures, "secrets") * 1.25;
-      const askedMs = waitMs === 0 ? 0 : waitMs + this.#spread() * WAIT_SPREAD_MS;
-      return Math.max(askedMs, Math.min(retry.maxMs, backoffMs));
-    }
-    const pollMs = this.#pollMs(this.#options.provider?.pollMs);
-    // A refusal is asked about again, also of a provider that says itself when something changes.
-    return this.#refusals.isOpen ? Math.min(REFUSAL_POLL_MS, pollMs ?? REFUSAL_POLL_MS) : pollMs;
-  }
-
-  /** Another number from 0 to 1 on each node. */
-  #spread(): number {
-    return jitterFraction(
-      `${this.#options.key.derive("secret spread").toString("hex")}\n${this.#options.clock.nowMs()}`,
-    );
-  }
-
-  #pollMs(pollMs: number | undefined): number | undefined {
-    return pollMs === undefined ? undefined : Math.round(pollMs * (1 + POLL_JITTER * (this.#spread() * 2 - 1)));
+    this.#cancelTimer = clock.after(delayMs, () => this.#begin());
   }
 
   async #save(hasRead: boolean): Promise<void> {
     if (!hasRead) return;
-    const kept = [...this.#kept.values()].flat().filter((entry) => !isBootstrap(entry.path));
     try {
-      await this.#options.sealed?.save(kept, this.#refusals.list());
+      await this.#options.sealed?.save(this.#kept.listSealed(), this.#refusals.list());
       this.#faults = [];
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
@@ -318,8 +277,7 @@ export class SecretKeeper {
   }
 
   #learn(): void {
-    const kept = [...this.#kept.values()].flat().flatMap(listShowable);
-    this.#options.redactor.learn([...kept, ...[...this.#spent.values()].flat()]);
+    this.#options.redactor.learn(this.#kept.listHidden());
   }
 
   #digest(path: string, value: Secret): string {
@@ -332,7 +290,7 @@ export class SecretKeeper {
     const ages = { nowMs: clock.nowMs(), maxStaleMs };
     const paths = [...this.#answers.keys(), ...this.#refusals.list().map(({ path }) => path)];
     const facts = paths.map((path) => {
-      const [newest] = this.#kept.get(path) ?? [];
+      const newest = this.#kept.findNewest(path);
       const known = { answer: this.#answers.get(path), newest, refusal: this.#refusals.get(path) };
       return [path, describeFact(known, ages)] as const;
     });

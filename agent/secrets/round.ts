@@ -10,6 +10,8 @@ export interface RoundAnswers {
   size: number;
   /** A value was read in an earlier part of the round. */
   answeredBefore: boolean;
+  /** What could not be asked for the last time either. */
+  away: ReadonlySet<string>;
 }
 
 /** What it says. */
@@ -20,7 +22,9 @@ export interface RoundVerdict {
   confirmed: boolean;
   /** Why everything is refused, in the words of the first refusal. */
   refusesAll: string | undefined;
-  /** The first path that could not be asked for; undefined where this part of the round led on, and the rest is asked for next. */
+  /** This part of the round led on: what is left is asked for next, and keeps what it had until then. */
+  led: boolean;
+  /** Why what is left cannot be asked for; undefined while the round goes on. */
   down: Extract<SecretAnswer, { kind: "unavailable" }> | undefined;
   /** What could not be asked for, and for how long the provider wants to be left alone. */
   left: readonly string[];
@@ -28,7 +32,7 @@ export interface RoundVerdict {
 }
 
 /** Judges a round. */
-export function judgeRound({ answers, size, answeredBefore }: RoundAnswers): RoundVerdict {
+export function judgeRound({ answers, size, answeredBefore, away: awayBefore }: RoundAnswers): RoundVerdict {
   const all = [...answers.values()];
   const answered = answeredBefore || all.some(({ kind }) => kind === "value");
   const refused = all.flatMap((answer) => (answer.kind === "denied" || answer.kind === "not-found" ? [answer] : []));
@@ -40,7 +44,8 @@ export function judgeRound({ answers, size, answeredBefore }: RoundAnswers): Rou
     answered,
     confirmed,
     refusesAll: confirmed ? undefined : refused[0]?.reason,
-    down: led ? undefined : away[0]?.answer,
+    led,
+    down: away.find(({ path }) => !led || awayBefore.has(path))?.answer,
     left: away.map(({ path }) => path),
     waitMs: Math.max(0, ...away.map(({ answer }) => answer.waitMs ?? 0)),
   };

@@ -8,6 +8,7 @@ import { dirname } from "node:path";
 import { canonicalJson } from "../../shared/identity.ts";
 import { Secret } from "../../shared/secret.ts";
 import type { SecretRefusal } from "../../shared/secret-facts.ts";
+import { parseRefusals } from "../../shared/secret-refusal.ts";
 import type { HostKey } from "./host-key.ts";
 
 /** One value that a provider once gave. */
@@ -110,18 +111,6 @@ function parseEntries(text: string): SealedEntry[] | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Of a file that is read already; what does not look like one is left out. */
-export function parseRefusals(text: string): SecretRefusal[] {
-  const { refusals } = JSON.parse(text) as { refusals?: unknown };
-  return Array.isArray(refusals) ? refusals.filter(isRefusal) : [];
-}
-
-function isRefusal(entry: unknown): entry is SecretRefusal {
-  const { path, kind, reason, sinceMs, readMs, untilMs, ended } = (entry ?? {}) as Record<string, unknown>;
-  const isText = typeof path === "string" && typeof reason === "string" && (kind === "denied" || kind === "not-found");
-  return isText && [sinceMs, readMs, untilMs].every((at) => typeof at === "number") && typeof ended === "boolean";
 }
 
 function isEntry(entry: unknown): entry is SealedEntry {

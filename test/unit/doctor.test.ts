@@ -9,6 +9,7 @@ import { examine } from "../../agent/doctor/checks.ts";
 import type { FileFact, FirewallFact, HostView } from "../../agent/doctor/facts.ts";
 import { type Finding, isWeak } from "../../agent/doctor/finding.ts";
 import { policySchema } from "../../shared/policy.ts";
+import type { SecretRefusal } from "../../shared/secret-facts.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const DAY_MS = 86_400_000;
@@ -38,6 +39,11 @@ const POLICY = policySchema.parse({
   bootstrap: { allowed_files: [BOOT] },
 });
 
+const REFUSED: SecretRefusal = {
+  ...{ path: "/prod/app/KEY", kind: "denied", reason: "no rights", ended: false },
+  ...{ sinceMs: NOW_MS - 60_000, readMs: NOW_MS - 3 * 3_600_000, untilMs: NOW_MS + 840_000 },
+};
+
 /** A host on which everything is as it should be. */
 const GOOD: HostView = {
   nowMs: NOW_MS,
@@ -48,7 +54,7 @@ const GOOD: HostView = {
     ...{ kind: "infisical", location: "https://secrets.example (project p, environment prod)", plainAllowed: false },
     ...{ isPlain: false, trouble: undefined, skewMs: 120 },
   },
-  sealed: { path: "/var/lib/orca/secrets.sealed", readMs: [NOW_MS - 60_000], maxStaleMs: 7 * DAY_MS },
+  sealed: { path: "/var/lib/orca/secrets.sealed", readMs: [NOW_MS - 60_000], maxStaleMs: 7 * DAY_MS, refusals: [] },
   policy: { file: file("/etc/orca/policy.toml", { mode: 0o644 }), policy: POLICY, problem: undefined },
   bootstrapFiles: [file(BOOT)],
   delivery: { directory: "/run/orca", inMemory: true, noSwap: false },
@@ -149,17 +155,31 @@ const ROWS: [name: string, changes: Partial<HostView>, severity: string, what: R
   ["a clock that nobody keeps", { clock: { keptBy: undefined } }, "warn", /nothing keeps/, /timesyncd/],
   [
     "values that grow old",
-    { sealed: { path: "/x", readMs: [NOW_MS, NOW_MS - 4 * DAY_MS], maxStaleMs: 7 * DAY_MS } },
+    { sealed: { path: "/x", readMs: [NOW_MS, NOW_MS - 4 * DAY_MS], maxStaleMs: 7 * DAY_MS, refusals: [] } },
     "warn",
     /oldest of 2 was confirmed 4d ago, of 7d allowed/,
     /orca status/,
   ],
   [
     "values that are too old",
-    { sealed: { path: "/x", readMs: [NOW_MS - 8 * DAY_MS], maxStaleMs: 7 * DAY_MS } },
+    { sealed: { path: "/x", readMs: [NOW_MS - 8 * DAY_MS], maxStaleMs: 7 * DAY_MS, refusals: [] } },
     "fail",
     /8d ago/,
     /orca status/,
+  ],
+  [
+    "a secret that is denied while its service runs",
+    { sealed: { path: "/x", readMs: [NOW_MS], maxStaleMs: 7 * DAY_MS, refusals: [REFUSED] } },
+    "fail",
+    /the secret \/prod\/app\/KEY is denied since .*: no rights; .*; the value in use is 3h old/,
+    /give it back at https:\/\/secrets\.example .*; then orca sync/,
+  ],
+  [
+    "one whose last value is gone",
+    { sealed: { path: "/x", readMs: [], maxStaleMs: 7 * DAY_MS, refusals: [{ ...REFUSED, ended: true }] } },
+    "fail",
+    /is gone, and nothing starts with it any more/,
+    /give it back/,
   ],
   ["no values", { sealed: undefined }, "info", /none are kept/, /once a service/],
   ["a key that others read", { files: [file("/k", { mode: 0o640 })] }, "fail", /\/k has mode 0640/, /^chmod 600 \/k$/],
