@@ -257,17 +257,9 @@ function selectRouted({ snapshot, settings }: DesiredInput): InForce["others"] {
   return Object.fromEntries(routed.filter(([, texts]) => Object.keys(texts).length > 0));
 }
 
-type StateParts = Pick<
+type StateParts = Omit<
   DesiredState,
-  | "services"
-  | "objections"
-  | "rotating"
-  | "rotationNotes"
-  | "refusedSecrets"
-  | "contents"
-  | "held"
-  | "notes"
-  | "interests"
+  "node" | "revision" | "network" | "memoryBudgetBytes" | "dataMount" | "fleet" | "peers"
 >;
 
 function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateParts): DesiredState {

@@ -8,13 +8,7 @@ import type { AcceptedService, InForce } from "../../shared/in-force.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { locateFindings } from "../../shared/parse-toml.ts";
 import { cutText, describeProblem } from "../../shared/problem.ts";
-import {
-  nameContent,
-  readRenderedHash,
-  type SecretRefusal,
-  STAND_IN_FACTS,
-  type TemplateRecipe,
-} from "../../shared/secret-facts.ts";
+import { nameContent, readRenderedHash, STAND_IN_FACTS, type TemplateRecipe } from "../../shared/secret-facts.ts";
 import type { Snapshot } from "../../shared/snapshot.ts";
 import { type AcceptedManifest, keepText } from "./accept.ts";
 import { type ClosureFault, findClosureFaults } from "./bootstrap-closure.ts";
@@ -59,7 +53,7 @@ export interface Choice {
   objection: Objection | undefined;
   contents: ReadonlyMap<string, Uint8Array>;
   /** Secrets that it was given and that the provider refuses. */
-  refusals?: readonly SecretRefusal[];
+  refusals?: Chosen["refusals"];
 }
 
 /** Chooses for every service; one that cannot be given its newer values is found by trying, and keeps nobody waiting. */

@@ -6,7 +6,7 @@ import type { SecretRefused } from "../../shared/secret-provider.ts";
 import type { Clock } from "../host/clock.ts";
 
 /** So long, and for so many rounds, a refusal stands before the value is gone. */
-export const REFUSAL_STANDS_MS = 900_000;
+const REFUSAL_STANDS_MS = 900_000;
 const LEAST_ROUNDS = 2;
 /** How often the provider is asked meanwhile, where it would be asked more seldom or never. */
 export const REFUSAL_POLL_MS = 300_000;

@@ -6,7 +6,7 @@ import type { SecretAnswer } from "../../shared/secret-provider.ts";
 import type { FakeInfisical } from "../fakes/fake-infisical.ts";
 
 /** What becomes of a wire answer. */
-export type AnswerClass = SecretAnswer["kind"];
+type AnswerClass = SecretAnswer["kind"];
 
 /** One row. */
 export interface ProviderAnswer {
