@@ -13,6 +13,7 @@ import type { DockerReader } from "./docker/reader.ts";
 import { Monitor, type MonitorOptions } from "./health/monitor.ts";
 import type { Clock } from "./host/clock.ts";
 import { readBootId } from "./host/facts.ts";
+import { openHostPlaces, type PlaceProbe } from "./host/places.ts";
 import { FileStore } from "./host/file-store.ts";
 import { createAuthFinder } from "./host/registry-auth.ts";
 import { Store } from "./host/store.ts";
@@ -52,6 +53,8 @@ export interface AgentOptions {
   /** Only for tests that hold the probes in their hand. */
   probes?: Pick<MonitorOptions, "probe" | "probeUrl">;
   bootId?: string;
+  /** Only for tests that play the host's ports and paths. */
+  places?: PlaceProbe;
   /** Only for tests that play the fronts. */
   fronts?: FrontPort;
 }
@@ -128,13 +131,12 @@ export class Agent {
     });
     const onHealth = (): void => this.#queue.fire("health", true);
     this.#monitor = new Monitor({ clock, exec, onChange: onHealth, ...options.probes });
-    const { settings, peers } = options;
-    this.#peers = "kind" in peers ? fixPeers(peers) : peers;
+    this.#peers = "kind" in options.peers ? fixPeers(options.peers) : options.peers;
     const memory = this.store.loadColdStarts();
     this.coldStarts = new ColdStarts({ node, clock, emit, memory, peers: this.#peers });
     this.#builder = new DesiredBuilder({
       source,
-      settings,
+      settings: options.settings,
       clock,
       inForce: this.store.loadInForce(),
       contents: this.store.loadContents(),
@@ -146,6 +148,7 @@ export class Agent {
       executor: this.#executor,
       monitor: this.#monitor,
       files: this.files,
+      places: options.places ?? openHostPlaces(),
       fronts,
       store: this.store,
       clock,

@@ -10,6 +10,7 @@ import type { Monitor } from "./health/monitor.ts";
 import { type Probed, selectEndpoints, selectTarget, selectTargets } from "./health/targets.ts";
 import type { Clock } from "./host/clock.ts";
 import { readHostFacts } from "./host/facts.ts";
+import { type PlaceProbe, readPlaces } from "./host/places.ts";
 import type { FileStore } from "./host/file-store.ts";
 import type { Store } from "./host/store.ts";
 import type { Observer } from "./observed/observer.ts";
@@ -38,6 +39,7 @@ export interface ReconcilerParts {
   executor: Executor;
   monitor: Monitor;
   files: FileStore;
+  places: PlaceProbe;
   fronts: Pick<FrontPort, "told" | "look">;
   store: Store;
   clock: Clock;
@@ -191,9 +193,14 @@ export class Reconciler {
       endpoints: monitor.endpoints,
       files: new Map([...files.hashes, ...this.#parts.delivery.hashes]),
       hosts: files.hosts,
-      host: await readHostFacts(desired),
+      host: { ...(await readHostFacts(desired)), places: await this.#readPlaces(desired, operations) },
       fronts: new Map(fronts.told),
     };
+  }
+
+  #readPlaces(desired: DesiredState, operations: ObservedState["operations"]): ReturnType<typeof readPlaces> {
+    const busy = new Set(operations.map(({ lane }) => lane));
+    return readPlaces(desired, this.#engine, this.#parts.places, busy);
   }
 
   #readEngine(desired: DesiredState | undefined, resync: boolean): Promise<ObservedEngine> {
@@ -257,7 +264,7 @@ export class Reconciler {
       endpoints: new Map(),
       files: new Map(),
       hosts: undefined,
-      host: { dataMounted: undefined },
+      host: { dataMounted: undefined, places: new Map() },
       fronts: new Map(),
     };
     const endedMs = this.#nowMs;

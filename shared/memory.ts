@@ -1,7 +1,7 @@
 // What the agent must remember between turns and across restarts: plain data, changed only by plan/, stored by host/.
 // Losing it costs history and backoff, never a container: running ones are adopted by their labels.
 
-import type { FailureClass } from "./step.ts";
+import type { FailureClass, FaultCode } from "./step.ts";
 
 /** One end of a container, with the reason as far as it is known. */
 export interface ExitRecord {
@@ -34,6 +34,8 @@ interface FailureMemory {
   fingerprint: string;
   step: string;
   failure: FailureClass;
+  /** Left out by older versions. */
+  fault?: FaultCode;
   message: string;
   attempt: number;
   nextMs: number;

@@ -24,6 +24,8 @@ export interface ObservedContainer {
   caps: Caps;
   /** Network name → address inside it; empty text while it has none. */
   networks: Readonly<Record<string, string>>;
+  /** Host ports it holds, in Docker's form. */
+  ports: readonly string[];
   pid: number;
   restartPolicy: string;
   /** The front that it stands behind. */
@@ -63,10 +65,17 @@ export interface HealthView {
   found?: true;
 }
 
+/** Something of the host that a container needs and that is not as it must be. */
+export type PlaceFault =
+  | { kind: "port"; port: string; why: "in-use" | "no-address" }
+  | { kind: "source"; path: string };
+
 /** Facts about the host that a plan depends on. */
 export interface HostFacts {
   /** Undefined when no data file system is declared. */
   dataMounted: { ok: true } | { ok: false; reason: string } | undefined;
+  /** What the host lacks for a start of a service, by its name; what is held by containers of this node is not in it. */
+  places: ReadonlyMap<string, readonly PlaceFault[]>;
 }
 
 /** What the engine says, or that it does not answer. */

@@ -143,6 +143,24 @@ export interface OperationInFlight {
  */
 export type FailureClass = "retry" | "infrastructure" | "artefact";
 
+/** What is at fault when a step fails, or would fail: a closed set, read from the engine's answer or from a look at the host. */
+export type FaultCode =
+  | "engine-away"
+  | "disk-full"
+  | "host-exhausted"
+  | "image-unknown"
+  /** The container asks for something that it cannot have. */
+  | "spec-refused"
+  | "port-held"
+  | "source-missing"
+  /** The engine holds on to an earlier run of this container: it can never start again. */
+  | "container-stuck"
+  | "endpoint-left"
+  | "removing"
+  | "name-taken"
+  | "gone"
+  | "other";
+
 /** How an operation ended. */
 export interface OperationOutcome {
   operation: Operation;
@@ -154,5 +172,5 @@ export interface OperationOutcome {
     | { kind: "cancelled"; before: Step["kind"] }
     /** The world moved while a step took long (a pull): what remains is planned anew. */
     | { kind: "replan"; after: Step["kind"] }
-    | { kind: "failed"; step: Step["kind"]; failure: FailureClass; message: string };
+    | { kind: "failed"; step: Step["kind"]; failure: FailureClass; fault: FaultCode; message: string };
 }

@@ -200,7 +200,7 @@ export class Executor {
       if (run.signal.aborted) return { kind: "cancelled", before: step.kind };
       const message = this.#tools.redact(describeError(error));
       emit({ kind: "step-failed", atMs: clock.nowMs(), lane: name, step, cause, message });
-      return { kind: "failed", step: step.kind, failure: classifyFailure(step.kind, error), message };
+      return { kind: "failed", step: step.kind, ...classifyFailure(step.kind, error), message };
     }
   }
 }

@@ -1,24 +1,46 @@
-// What the loop must do about a failed step: one place that tells a bad artefact from bad infrastructure. Pure.
+// What the loop must do about a failed step: one place that tells what the release is to blame for from what it is not. Pure.
 
-import type { FailureClass, Step } from "../../shared/step.ts";
+import type { FailureClass, FaultCode, Step } from "../../shared/step.ts";
+import { readFault } from "../docker/answer.ts";
 import { EngineError } from "../docker/reader.ts";
 
-/** What registries and engines say when the image itself is wrong, and not the way to it. */
-const BAD_IMAGE =
-  /manifest unknown|manifest for .* not found|not found: manifest|repository does not exist|invalid reference|no matching manifest|image operating system/i;
-/** What the engine says when the container itself is wrong: a program, user or directory that the image has not. */
-const BAD_SPEC = /OCI runtime create failed|unable to find user|no such file or directory|executable file not found/i;
-const DISK_FULL = /no space left on device|disk quota exceeded|ENOSPC/i;
+/**
+ * Who is to blame (behaviour, section 2): infrastructure waits and never rolls back; an artefact cannot run at all; the rest is tried
+ * again, and a release that never gets over it runs out of its time.
+ */
+const CLASSES: Readonly<Record<FaultCode, FailureClass>> = {
+  "disk-full": "infrastructure",
+  "host-exhausted": "infrastructure",
+  "engine-away": "infrastructure",
+  "container-stuck": "infrastructure",
+  "endpoint-left": "infrastructure",
+  removing: "infrastructure",
+  "name-taken": "retry",
+  "port-held": "retry",
+  "source-missing": "retry",
+  gone: "retry",
+  "image-unknown": "artefact",
+  "spec-refused": "artefact",
+  other: "retry",
+};
 
-/** Classes a failure (behaviour, section 2: infrastructure failures wait and retry, they never roll back). */
-export function classifyFailure(step: Step["kind"], error: unknown): FailureClass {
+/** Steps whose failure can be the fault of what Git wants. */
+const MAKING: ReadonlySet<Step["kind"]> = new Set(["create-container", "start-container"]);
+
+/** Classes a failure, and names what is at fault. */
+export function classifyFailure(step: Step["kind"], error: unknown): { failure: FailureClass; fault: FaultCode } {
   const message = error instanceof Error ? error.message : String(error);
-  if (DISK_FULL.test(message)) return "infrastructure";
-  if (error instanceof EngineError && error.unreachable) return "infrastructure";
-  if (step === "ensure-image") return BAD_IMAGE.test(message) ? "artefact" : "infrastructure";
-  if (step !== "create-container" && step !== "start-container") return "retry";
-  const refused = error instanceof EngineError && error.status === 400;
-  return refused || BAD_SPEC.test(message) ? "artefact" : "retry";
+  const fault = error instanceof EngineError ? error.fault : readOwnFault(message);
+  const failure = CLASSES[fault];
+  // Whatever else keeps a pull from its end lies at the registry or on the way to it.
+  if (step === "ensure-image") return { fault, failure: fault === "image-unknown" ? "artefact" : "infrastructure" };
+  return { fault, failure: failure === "artefact" && !MAKING.has(step) ? "retry" : failure };
+}
+
+/** An error that is not the engine's comes from this host. */
+function readOwnFault(message: string): FaultCode {
+  const fault = readFault(0, message);
+  return fault === "disk-full" || fault === "host-exhausted" ? fault : "other";
 }
 
 /** The message of an error and of what caused it, once each. */

@@ -9,6 +9,7 @@ import { openEngine } from "../docker/engine.ts";
 import { systemClock } from "../host/clock.ts";
 import { readBootId, readRealPath } from "../host/facts.ts";
 import { FileStore } from "../host/file-store.ts";
+import { openHostPlaces, readPlaces } from "../host/places.ts";
 import { readStoredInForce } from "../host/store.ts";
 import { readPolicy, readStandIns } from "../host/host-files.ts";
 import { Observer } from "../observed/observer.ts";
@@ -143,7 +144,8 @@ async function compareWithEngine(desired: DesiredState, options: PlanOptions): P
     const observed = await new Observer({ node, ...parts }).observe(desired, false);
     if (!observed.reachable)
       throw new CommandError(`the engine at ${options.docker} does not answer: ${observed.reason}`);
-    return listChanges(desired, observed, await readDelivered(choosePlaces(node, options.state).stateDir));
+    const places = await readPlaces(desired, observed, openHostPlaces(), new Set());
+    return listChanges(desired, observed, await readDelivered(choosePlaces(node, options.state).stateDir), places);
   } finally {
     engine.close();
   }

@@ -55,10 +55,13 @@ export function mapContainer(json: ListJson): ContainerRow {
     networks: mapAddresses(json.NetworkSettings),
     ports: (json.Ports ?? [])
       .filter((port) => port.PublicPort !== undefined)
-      .map(
-        (port) => `${port.IP === undefined ? "" : `${port.IP}:`}${port.PublicPort}:${port.PrivatePort}/${port.Type}`,
-      ),
+      .map(({ IP, PublicPort, PrivatePort, Type }) => `${mapPublished(IP)}${PublicPort}:${PrivatePort}/${Type}`),
   };
+}
+
+function mapPublished(address: string | undefined): string {
+  if (address === undefined || address === "") return "";
+  return address.includes(":") ? `[${address}]:` : `${address}:`;
 }
 
 function mapStatus(text: string): ContainerRow["status"] {

@@ -2,6 +2,8 @@
 // One implementation speaks to a real engine (engine.ts); the fake in test/fakes/ passes the same contract suite.
 
 import type { Caps } from "../../shared/container-spec.ts";
+import type { FaultCode } from "../../shared/step.ts";
+import { readFault } from "./answer.ts";
 
 /** The engine could not be reached, or it answered with an error; `status` is its HTTP status where it gave one. */
 export class EngineError extends Error {
@@ -14,6 +16,10 @@ export class EngineError extends Error {
   /** True when nothing answered at all: the engine is gone or restarting. */
   get unreachable(): boolean {
     return this.status === undefined;
+  }
+  /** What is at fault. */
+  get fault(): FaultCode {
+    return readFault(this.status, this.message);
   }
 }
 

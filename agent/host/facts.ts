@@ -9,7 +9,7 @@ import type { DataMount, DesiredState } from "../../shared/desired-state.ts";
 import type { HostFacts } from "../../shared/observed-state.ts";
 
 /** Reads the facts that this desired state needs. */
-export async function readHostFacts(desired: DesiredState): Promise<HostFacts> {
+export async function readHostFacts(desired: DesiredState): Promise<Pick<HostFacts, "dataMounted">> {
   return {
     dataMounted: desired.dataMount === undefined ? undefined : await checkMount(desired.dataMount),
   };

@@ -218,6 +218,7 @@ export class Observer {
       stoppedByHand: known?.killedMs !== undefined && (detail.finishedMs ?? 0) - known.killedMs < KILL_MEANS_END_MS,
       caps: detail.caps,
       networks: row.networks,
+      ports: row.ports,
       pid: detail.pid,
       restartPolicy: detail.restartPolicy,
       behind: row.labels[LABEL.front],

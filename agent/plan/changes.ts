@@ -2,9 +2,10 @@
 // itself goes by operations (plan.ts), which take several turns.
 
 import type { DesiredFile, DesiredService, DesiredState } from "../../shared/desired-state.ts";
-import { fileKey, type ObservedContainer } from "../../shared/observed-state.ts";
+import { fileKey, type HostFacts, type ObservedContainer } from "../../shared/observed-state.ts";
 import { compareText } from "../../shared/problem.ts";
 import { holdsSecret } from "../../shared/secret-facts.ts";
+import { listObstacles, type Obstacle } from "./place.ts";
 import { describeCaps, sameCaps } from "./steps.ts";
 import type { Reachable } from "./world.ts";
 
@@ -17,10 +18,15 @@ export interface ServiceChange {
 }
 
 /** Lists what would change on this node. */
-export function listChanges(desired: DesiredState, engine: Reachable, files: Delivered): ServiceChange[] {
+export function listChanges(
+  desired: DesiredState,
+  engine: Reachable,
+  files: Delivered,
+  places: HostFacts["places"],
+): ServiceChange[] {
   const byService = Map.groupBy(engine.containers, (container) => container.service);
   const changes = [...desired.services.values()].map((service) =>
-    compare(service, byService.get(service.name) ?? [], files),
+    nameObstacles(compare(service, byService.get(service.name) ?? [], files), listObstacles(service, engine, places)),
   );
   for (const [name, objection] of desired.objections) {
     const known = changes.findIndex((change) => change.service === name);
@@ -37,6 +43,13 @@ export function listChanges(desired: DesiredState, engine: Reachable, files: Del
     changes.push({ service: name, action: "remove", reasons: ["it is no longer in the manifests; its volumes stay"] });
   }
   return changes.toSorted((left, right) => compareText(left.service, right.service));
+}
+
+/** What begins a container also says what would keep it from starting here. */
+function nameObstacles(change: ServiceChange, obstacles: readonly Obstacle[]): ServiceChange {
+  if (!["create", "recreate", "start"].includes(change.action)) return change;
+  const words = obstacles.map(({ message }) => `it cannot start: ${message}`);
+  return { ...change, reasons: [...change.reasons, ...words] };
 }
 
 function listChangedFiles(service: DesiredService, delivered: Delivered): string[] {

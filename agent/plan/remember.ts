@@ -5,7 +5,7 @@ import { backoffDelayMs } from "../../shared/backoff.ts";
 import type { DesiredService } from "../../shared/desired-state.ts";
 import type { ExitRecord, ServiceMemory } from "../../shared/memory.ts";
 import { findHealth, isBetweenRuns, nameRun, type ObservedContainer } from "../../shared/observed-state.ts";
-import type { OperationOutcome } from "../../shared/step.ts";
+import type { FaultCode, OperationOutcome, Step } from "../../shared/step.ts";
 import { rememberJobRun } from "./job-memory.ts";
 import { countRepetition } from "./repeat-guard.ts";
 import { findHealthySince, readBegunMs, rememberTold } from "./run.ts";
@@ -87,24 +87,34 @@ export function rememberOutcome(before: ServiceMemory, outcome: OperationOutcome
   const memory = rememberTold(before, outcome);
   if (operation.fingerprint !== memory.fingerprint) return memory;
   const counted = countRepetition(memory, outcome);
-  if (result.kind === "failed") {
-    const attempt = memory.failure?.step === result.step ? memory.failure.attempt + 1 : 0;
-    const delayMs = backoffDelayMs(FAILURE_BACKOFF, attempt, `${operation.lane}\n${result.step}`);
-    const failure = {
-      fingerprint: memory.fingerprint,
-      step: result.step,
-      failure: result.failure,
-      message: result.message,
-      attempt,
-      nextMs: outcome.endedMs + delayMs,
-    };
-    return { ...memory, failure };
-  }
+  if (result.kind === "failed") return rememberFailure(memory, operation.lane, { ...result, atMs: outcome.endedMs });
   const { failure, ...rest } = counted;
   // What had failed has now been done, whatever is planned anew after it.
   if (result.kind === "replan") return failure?.step === result.after ? rest : counted;
-  return result.kind === "done" ? rest : counted;
+  if (result.kind !== "done") return counted;
+  // Clearing away what was in the way proves nothing yet: the failure counts on, should the next try end the same way.
+  return operation.steps.every(({ kind }) => CLEARING.has(kind)) ? counted : rest;
 }
+
+const CLEARING: ReadonlySet<Step["kind"]> = new Set(["remove-container", "remove-files"]);
+
+/** What is seen to without a wait, the first time: the container is made anew. */
+const SEEN_TO_AT_ONCE: ReadonlySet<FaultCode> = new Set(["container-stuck", "endpoint-left", "gone"]);
+
+/** Takes down a step that failed, or that would fail as far as can be judged, and when it is tried again. */
+export function rememberFailure(
+  memory: ServiceMemory,
+  service: string,
+  { step, failure, fault, message, atMs }: FailedStep,
+): ServiceMemory {
+  const attempt = memory.failure?.step === step ? memory.failure.attempt + 1 : 0;
+  const isQuick = attempt === 0 && SEEN_TO_AT_ONCE.has(fault);
+  const nextMs = atMs + (isQuick ? 0 : backoffDelayMs(FAILURE_BACKOFF, attempt, `${service}\n${step}`));
+  const { fingerprint } = memory;
+  return { ...memory, failure: { fingerprint, step, failure, fault, message, attempt, nextMs } };
+}
+
+type FailedStep = Omit<Extract<OperationOutcome["result"], { kind: "failed" }>, "kind"> & { atMs: number };
 
 /** A failure of an operation that belongs to no wanted service: the node's own, or the end of a removed one. */
 export interface LaneFailure {

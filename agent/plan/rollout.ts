@@ -78,12 +78,15 @@ export function rememberRollout(
   current: ObservedContainer | undefined,
 ): ServiceMemory {
   const { rollout, ...rest } = memory;
-  const tried = desired.running && desired.kind === "service" && world.releases.has(desired.name);
-  if (!tried || current?.startedMs === undefined) return rollout === undefined ? memory : rest;
+  const canGoBack = desired.running && desired.kind === "service" && world.releases.has(desired.name);
+  // One that cannot be started is tried as much as one that starts and is never healthy.
+  const hasFailed = memory.failure !== undefined && memory.failure.failure !== "infrastructure";
+  const isTried = hasFailed || isRunOf(desired, memory, current) || rollout?.fingerprint === desired.fingerprint;
+  if (!canGoBack || !isTried) return rollout === undefined ? memory : rest;
   const engineRun = (world.observed.engine as Reachable).run;
   const begun = { fingerprint: desired.fingerprint, engineRun, spentMs: 0, seenMs: world.nowMs };
   if (rollout?.fingerprint !== desired.fingerprint || rollout.engineRun !== engineRun)
-    return isRunOf(desired, memory, current) ? { ...rest, rollout: begun } : rest;
+    return { ...rest, rollout: begun };
   if (isExcused(memory, world, desired)) return { ...rest, rollout: { ...rollout, seenMs: world.nowMs } };
   const gapMs = Math.min(Math.max(0, world.nowMs - rollout.seenMs), LONGEST_TURN_GAP_MS);
   return { ...rest, rollout: { ...rollout, spentMs: rollout.spentMs + gapMs, seenMs: world.nowMs } };
@@ -107,7 +110,7 @@ export function rollBack(scene: Scene): Decision | undefined {
   const back = { wanted: desired.fingerprint, to: release.fingerprint, revision: release.revision, reason };
   return {
     state: "rolled-back",
-    reason: describeRolledBack(back),
+    reason: `${release.revision} takes its place`,
     memory: { ...rest, rolledBack: back },
     // The next turn plans with the release that now stands in its place.
     nextMs: world.nowMs,
@@ -120,7 +123,7 @@ function findFault({ desired, memory, current, health, world }: Scene): string |
   if (failure?.failure === "artefact" && failure.fingerprint === desired.fingerprint) return failure.message;
   if (rollout === undefined || rollout.spentMs < desired.update.healthy_within) return undefined;
   const within = `${desired.revision} did not settle within ${describeDuration(desired.update.healthy_within)}`;
-  if (current?.status !== "running") return `${within}: ${describeEnd(memory)}`;
+  if (current?.status !== "running") return `${within}: ${failure?.message ?? describeEnd(memory)}`;
   // Its manifest gives it this time to come up, whatever else is written there.
   if (world.nowMs - readBegunMs(memory, current, world.nowMs) < (desired.health?.start_period ?? 0)) return undefined;
   if (health === undefined || health.notMade) return undefined;

@@ -5,6 +5,7 @@ import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
 import type { HealthView, ObservedContainer } from "../../shared/observed-state.ts";
 import type { Step } from "../../shared/step.ts";
+import { listObstacles, type Obstacle } from "./place.ts";
 import { findHealthySince, isRunOf } from "./run.ts";
 import { buildStop, describeCaps } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
@@ -19,6 +20,11 @@ const SAFE_SHARE = 0.9;
 export function isLoweringUnsafe({ desired, current }: Running): boolean {
   if (desired.caps.memoryBytes >= current.caps.memoryBytes && current.caps.memoryBytes !== 0) return false;
   return (current.workingSetBytes ?? 0) > desired.caps.memoryBytes * SAFE_SHARE;
+}
+
+/** What would keep it from starting again, were it stopped. */
+export function findObstacle({ desired, engine, world }: Running): Obstacle | undefined {
+  return listObstacles(desired, engine, world.observed.host.places)[0];
 }
 
 /** Ends it and starts it again. */
@@ -40,6 +46,9 @@ export function describeRunning(scene: Running): Decision {
 function listNotes(scene: Running): string[] {
   const { desired, memory, current } = scene;
   const notes = memory.ungated === undefined ? [] : [memory.ungated];
+  const obstacle = memory.restartAsked === undefined ? undefined : findObstacle(scene);
+  if (obstacle !== undefined)
+    notes.push(`the restart that was asked for waits: it could not start: ${obstacle.message}`);
   if (!isLoweringUnsafe(scene)) return notes;
   const used = Math.round((current.workingSetBytes ?? 0) / 2 ** 20);
   const lowered = `the memory cap is lowered at the next start: ${used} MiB are in use`;

@@ -2,16 +2,18 @@
 // Invariants: at most one operation per service; nothing is stopped before the gate has said yes to what replaces it;
 // a healthy container is touched only because its spec, caps, files or network are not the wanted ones, or a person asked.
 
+import type { ServiceMemory } from "../../shared/memory.ts";
 import { findHealth, type ObservedContainer } from "../../shared/observed-state.ts";
-import type { Cause } from "../../shared/step.ts";
+import type { Cause, Operation } from "../../shared/step.ts";
 import { restJob, startJob, tendJob } from "./jobs.ts";
 import { listPredecessors, waitForData } from "./move.ts";
+import { listObstacles, type Obstacle } from "./place.ts";
 import { explainReplacement } from "./replacement.ts";
 import { rollBack } from "./rollout.ts";
 import { askStart } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from "./steps.ts";
 import { tendRunning } from "./tend.ts";
-import { replaceMisplaced, replaceUnusable } from "./unusable.ts";
+import { replaceUnstartable, replaceUnusable } from "./unusable.ts";
 import type { Decision, Scene, World } from "./world.ts";
 
 /** How often a file system that is not mounted is looked for. */
@@ -33,7 +35,7 @@ const RULES: readonly Rule[] = [
   waitForSecrets,
   replaceUnusable,
   waitForRetry,
-  replaceMisplaced,
+  replaceUnstartable,
   waitForHolder,
   createMissing,
   startExisting,
@@ -60,11 +62,17 @@ export function decideService(scene: Scene): Decision {
   for (const rule of scene.desired.kind === "job" ? JOB_RULES : RULES) {
     const decision = rule(scene);
     if (decision === undefined) continue;
-    return decision.operation === undefined
-      ? decision
-      : { ...decision, reason: `${decision.reason}${describeRetry(scene)}` };
+    return decision.operation === undefined ? decision : holdUntilRetry(scene, decision);
   }
   return { state: "unknown", reason: "no rule applies", memory: scene.memory };
+}
+
+/** What has just failed is not tried again before its time, whichever rule asks for it; the reason stays to be read. */
+function holdUntilRetry(scene: Scene, decision: Decision): Decision {
+  const failure = findPending(scene);
+  if (failure === undefined) return { ...decision, reason: `${decision.reason}${describeRetry(scene)}` };
+  const { operation: _operation, ...held } = decision;
+  return { ...held, state: "backoff", reason: `${decision.reason}: ${failure.message}`, retryMs: failure.nextMs };
 }
 
 /** An operation in flight is left alone, unless it works towards an intent that is no longer wanted. */
@@ -186,14 +194,24 @@ function waitForSecrets({ desired, memory }: Scene): Decision | undefined {
   return desired.blocked === undefined ? undefined : { state: "waiting", reason: desired.blocked, memory };
 }
 
-/** After a failed operation nothing is tried again before its time. */
-function waitForRetry({ memory, world, desired, current, others }: Scene): Decision | undefined {
-  const { failure } = memory;
+/** A failure whose next try lies ahead; what was being removed is waited for no longer than that. */
+function findPending({ memory: { failure }, world, desired, current }: Scene): ServiceMemory["failure"] {
   if (failure === undefined || failure.fingerprint !== desired.fingerprint) return undefined;
-  const retryMs = failure.nextMs;
-  if (world.nowMs >= retryMs) return undefined;
+  if (failure.fault === "removing" && current === undefined) return undefined;
+  return world.nowMs >= failure.nextMs ? undefined : failure;
+}
+
+/** After a failed operation nothing is tried again before its time. */
+function waitForRetry(scene: Scene): Decision | undefined {
+  const { memory, world, desired, current, others, engine } = scene;
+  const failure = findPending(scene);
+  if (failure === undefined) return undefined;
   const serving = describeServing(world, [current, ...others]);
-  return { state: "backoff", reason: `${failure.message}${serving}`, memory, retryMs };
+  // The engine does not say who holds a port; what was tried since may know.
+  const obstacles = listObstacles(desired, engine, world.observed.host.places);
+  const holder = obstacles.find(({ fault, message }) => fault === failure.fault && message !== failure.message);
+  const said = holder === undefined ? failure.message : `${failure.message}; ${holder.message}`;
+  return { state: "backoff", reason: `${said}${serving}`, memory, retryMs: failure.nextMs };
 }
 
 /** A front is made beforehand, and starts when the container that holds its ports and name without a front has ended. */
@@ -221,6 +239,8 @@ function createMissing(scene: Scene): Decision | undefined {
   const prepare = buildPrepareSteps(scene);
   const before = listPredecessors(world, scene.engine, scene.desired);
   if (before.length > 0 || others.some((other) => other.status === "running")) {
+    const [obstacle] = listObstacles(scene.desired, scene.engine, world.observed.host.places);
+    if (obstacle !== undefined) return waitForPlace(scene, obstacle, buildOperation(scene, cause, prepare));
     const reason = `${cause.detail}${describeServing(world, [...others, ...before])}`;
     return { state: "starting", reason, memory: scene.memory, operation: buildOperation(scene, cause, prepare) };
   }
@@ -235,6 +255,12 @@ function createMissing(scene: Scene): Decision | undefined {
     start: answer.start,
     operation,
   };
+}
+
+/** It is made ready, and would not start as things are; nothing ends for it meanwhile. */
+function waitForPlace(scene: Scene, { message }: Obstacle, operation: Operation): Decision {
+  const reason = `it could not start: ${message}${describeServing(scene.world, scene.others)}`;
+  return { state: "waiting", reason, memory: scene.memory, operation };
 }
 
 function explainCreation(scene: Scene): Cause {

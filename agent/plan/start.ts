@@ -6,8 +6,10 @@ import type { StartStage } from "../../shared/status.ts";
 import type { Cause } from "../../shared/step.ts";
 import { describeSize } from "../../shared/size.ts";
 import { askGate, type GateVerdict, selectMet } from "./gate.ts";
+import { listForeignHolders, listObstacles } from "./place.ts";
+import { rememberFailure } from "./remember.ts";
 import { explainReplacement } from "./replacement.ts";
-import { standsBehind } from "./steps.ts";
+import { listEnded, standsBehind } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
 
 /** Yes with what is then remembered, or no with what to show. */
@@ -29,7 +31,7 @@ export function askStart(scene: Scene): StartAnswer {
   if (held !== undefined) return { go: false, decision: held };
   const gate = scene.memory.startAsked?.ignoreRequires === true ? OPEN : askGate(scene);
   if (!gate.open) return waitAtGate(scene, gate);
-  const beside = checkFront(scene) ?? checkSecondCopy(scene);
+  const beside = checkPlace(scene) ?? checkFront(scene) ?? checkSecondCopy(scene);
   if (beside !== undefined) return { go: false, decision: beside };
   return takeSlot(scene, gate);
 }
@@ -40,8 +42,9 @@ export function askStart(scene: Scene): StartAnswer {
  */
 export function askRestart(scene: Scene): StartAnswer {
   const { blocked } = scene.desired;
-  if (blocked !== undefined)
-    return { go: false, decision: { state: "waiting", reason: blocked, memory: scene.memory } };
+  const [obstacle] = listObstacles(scene.desired, scene.engine, scene.world.observed.host.places);
+  const reason = blocked ?? (obstacle && `it could not start again: ${obstacle.message}`);
+  if (reason !== undefined) return { go: false, decision: { state: "waiting", reason, memory: scene.memory } };
   // How an earlier run of it ended opens no gate for this one.
   const { lastExit, ...memory } = scene.memory;
   const gate = askGate({ ...scene, memory });
@@ -77,6 +80,27 @@ function takeSlot(scene: Scene, gate: Extract<GateVerdict, { open: true }>): Sta
   const memory = gate.ungated === undefined ? rest : { ...rest, ungated: gate.ungated };
   const notes = gate.ungated === undefined ? gate.notes : [...gate.notes, gate.ungated];
   return { go: true, memory, cause: explainStart(scene), notes, start: { at: "begun", without: gate.without } };
+}
+
+/**
+ * A start that must fail ends nothing that serves: it counts as one that has failed. Where nothing would be stopped for it, the engine
+ * itself says what is in the way, but for a container of somebody else, whose name the engine does not say.
+ */
+function checkPlace(scene: Scene): Decision | undefined {
+  const { desired, engine, world, memory } = scene;
+  const ends = listEnded(scene);
+  const [obstacle] =
+    ends.length > 0 ? listObstacles(desired, engine, world.observed.host.places) : listForeignHolders(desired, engine);
+  if (obstacle === undefined) return undefined;
+  const failed = { step: "start-container", failure: "retry", ...obstacle, atMs: world.nowMs } as const;
+  const next = rememberFailure(memory, desired.name, failed);
+  const serving = ends.length === 0 ? "" : `; ${ends[0]?.revision} runs on`;
+  return {
+    state: "backoff",
+    reason: `it cannot start: ${obstacle.message}${serving}`,
+    memory: next,
+    ...(next.failure === undefined ? {} : { retryMs: next.failure.nextMs }),
+  };
 }
 
 /** Before a container that holds its own ports ends for one behind a front, that front is ready to take them over. */

@@ -86,11 +86,7 @@ export function standsBehind({ front }: DesiredService, container: ObservedConta
 export function buildStartSteps(scene: Scene, container: OwnContainerId | "created"): Step[] {
   const { desired, current, world } = scene;
   const service = desired.name;
-  const before = listPredecessors(world, scene.engine, desired);
-  const stops = [
-    ...scene.others.filter((other) => other.status === "running" && !standsBehind(desired, other)),
-    ...before,
-  ].map((other) => buildStop(desired, other));
+  const stops = listEnded(scene).map((other) => buildStop(desired, other));
   const caps: Step[] =
     current === undefined || container === "created" || sameCaps(current.caps, desired.caps)
       ? []
@@ -98,6 +94,12 @@ export function buildStartSteps(scene: Scene, container: OwnContainerId | "creat
   // Delivered secrets live in memory: after a reboot they are written anew before the container sees its mount.
   const files = container === "created" ? [] : buildFileSteps(desired, world.observed, container);
   return [...stops, ...caps, ...files, { kind: "start-container", service, container }];
+}
+
+/** The running containers that end for its start. */
+export function listEnded({ desired, world, engine, others }: Scene): ObservedContainer[] {
+  const before = listPredecessors(world, engine, desired);
+  return [...others.filter((other) => other.status === "running" && !standsBehind(desired, other)), ...before];
 }
 
 /** Asks one container to end. */

@@ -8,9 +8,12 @@ import { deliverFiles } from "./deliver.ts";
 import { rememberUnhealthy } from "./remember.ts";
 import { explainReplacement } from "./replacement.ts";
 import { findHealthySince } from "./run.ts";
-import { buildRestart, describeRunning, isLoweringUnsafe, type Running } from "./running.ts";
+import { buildRestart, describeRunning, findObstacle, isLoweringUnsafe, type Running } from "./running.ts";
 import { buildOperation, buildRemoval, buildStop, describeCaps, sameCaps, standsBehind } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
+
+/** How often it is looked whether what is in the way of a start has gone. */
+const OBSTACLE_EVERY_MS = 5_000;
 
 type Rule = (scene: Running) => Decision | undefined;
 
@@ -109,7 +112,7 @@ function restartAsked(scene: Running): Decision | undefined {
   const { memory, current } = scene;
   const asked = memory.restartAsked;
   // What cannot be started again is not stopped for that.
-  if (asked === undefined || scene.desired.blocked !== undefined) return undefined;
+  if (asked === undefined || scene.desired.blocked !== undefined || findObstacle(scene) !== undefined) return undefined;
   const { restartAsked: _asked, nextStartMs: _nextStartMs, ...rest } = memory;
   const cause = { kind: "operator", detail: `uid ${asked.uid} asked for a restart`, uid: asked.uid } as const;
   const next = { ...rest, stopping: current.id };
@@ -125,6 +128,11 @@ function restartUnhealthy(scene: Running): Decision | undefined {
   const { health, desired, memory, current, world } = scene;
   if (health?.status !== "unhealthy" || desired.restart.policy === "never") return undefined;
   const detail = `unhealthy after ${health.failures} failed probes: ${health.message}`;
+  const obstacle = findObstacle(scene);
+  if (obstacle !== undefined) {
+    const reason = `${detail}; it is not restarted, since it could not start: ${obstacle.message}`;
+    return { state: "unhealthy", reason, memory, retryMs: world.nowMs + OBSTACLE_EVERY_MS };
+  }
   const operation = buildOperation(scene, { kind: "unhealthy", detail }, [buildStop(desired, current)]);
   return {
     state: "unhealthy",

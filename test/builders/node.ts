@@ -158,6 +158,7 @@ export class TestNode {
       },
       authFiles: [],
       clock: this.#lendClock(life),
+      places: this.engine.host.places,
       fronts: mortal(new FakeFronts(this.fronts, this.#lendClock(life)), life),
       bootId: this.bootId,
       emit: (event) => {

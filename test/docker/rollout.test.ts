@@ -1,6 +1,9 @@
 // Rollouts on the real engine: a release that is bad in each of the ways releases are bad gives way to the last good one,
 // and a job that another service requires has ended before that one starts.
 
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
+
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
@@ -35,6 +38,11 @@ const BAD: [name: string, manifest: string][] = [
   ["its image is in no registry", release({ image: "127.0.0.1:9/nobody/nothing:1" })],
   ["its program is not in the image", release({ command: '["/bin/no-such-program"]' })],
   ["it exits at once", release({ command: '["/bin/sh", "-c", "exit 3"]' })],
+  [
+    "it asks for a limit that the host does not give",
+    release({ tables: "[ulimits]\nnofile = { soft = 99999999999, hard = 99999999999 }\n" }),
+  ],
+  ["it asks for a kernel setting that is not there", release({ tables: '[sysctls]\n"net.ipv4.nonsense" = "1"\n' })],
   ["it never gets healthy", release({ command: '["/bin/sleep", "600"]' })],
 ];
 
@@ -62,6 +70,30 @@ describe("a bad release gives way to the last good one", () => {
     node.set({ app: GOOD });
     await node.untilSettled(["app"]);
   });
+});
+
+test("a port that another program holds: the good one is never stopped, the reason names the port, and it is rolled back", async () => {
+  const server = createServer().listen({ host: "127.0.0.1", port: 0 });
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const [good] = (await node.of("app")).map((row) => row.id);
+  const before = await node.engine.reader.inspectContainer(good ?? "");
+  node.set({ app: release({ top: `ports = ["127.0.0.1:${port}:8080"]` }) });
+  await node.until("it waits", () => node.view("app")?.state === "backoff");
+  expect(node.view("app")?.reason).toContain(`host port 127.0.0.1:${port}/tcp is held by another program on this host`);
+  await node.until("rolled back", () => node.view("app")?.state === "rolled-back");
+  expect((await node.engine.reader.inspectContainer(good ?? ""))?.startedMs).toBe(before?.startedMs);
+  server.close();
+  await once(server, "close");
+  // What is held by no one any more goes in when a person asks for it.
+  node.agent.request({ kind: "sync", retry: "app", allowRemoval: undefined, actor: { uid: 0, user: "root" } });
+  await node.until("another one runs", async () => {
+    const row = (await node.of("app")).find((entry) => entry.status === "running");
+    return row !== undefined && row.id !== good;
+  });
+  await node.untilSettled(["app"]);
+  node.set({ app: GOOD });
+  await node.untilSettled(["app"]);
 });
 
 test("a @once job ends before what requires it starts, and does not run again", async () => {

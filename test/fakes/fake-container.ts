@@ -32,7 +32,7 @@ export interface FakeContainer {
   labels: Record<string, string>;
   request: CreateRequest | undefined;
   detail: Omit<ContainerDetail, "status" | "networks">;
-  status: "created" | "running" | "paused" | "exited";
+  status: ContainerRow["status"];
   networks: Map<string, string>;
   ports: PublishedPort[];
   logs: string[];

@@ -16,6 +16,7 @@ import {
   type ImageBehaviour,
   parsePorts,
 } from "./fake-container.ts";
+import { FakeHost } from "./fake-host.ts";
 
 /** One call that changed something, in order. */
 export interface MutatingCall {
@@ -24,6 +25,8 @@ export interface MutatingCall {
 }
 
 const NEVER = new Promise<never>(() => undefined);
+/** Statuses from which a container can end. */
+const LIVE: ReadonlySet<string> = new Set(["running", "paused", "restarting"]);
 
 /** A Docker engine in memory. */
 export class FakeEngine {
@@ -40,6 +43,7 @@ export class FakeEngine {
   readonly reads = new Map<string, number>();
   /** Milliseconds each writing call takes, where a test sets any. */
   readonly latencyMs: Partial<Record<keyof DockerWriter, number>> = {};
+  readonly host = new FakeHost();
   /** Says of which requests no container is ever healthy. */
   rejects: (request: CreateRequest) => boolean = () => false;
   reachable = true;
@@ -99,7 +103,11 @@ export class FakeEngine {
     unpauseContainer: (id) => this.#write("unpauseContainer", id, () => void (this.#require(id).status = "running")),
     stopContainer: (id, timeoutMs) => this.#write("stopContainer", id, () => this.#stop(id, timeoutMs)),
     signalContainer: (id, signal) => this.#write("signalContainer", `${id} ${signal}`, () => this.#signal(id, signal)),
-    removeContainer: (id) => this.#write("removeContainer", id, () => this.remove(id)),
+    removeContainer: (id) =>
+      this.#write("removeContainer", id, () => {
+        this.host.checkLeftOver(id, "remove");
+        this.remove(id);
+      }),
     updateCaps: (id, caps) =>
       this.#write("updateCaps", id, () => {
         this.#require(id).detail.caps = { ...caps };
@@ -110,14 +118,9 @@ export class FakeEngine {
       this.#write("createNetwork", request.name, () => {
         if (this.networks.has(request.name)) return;
         const subnets = [request.subnet ?? "172.30.0.0/16"];
-        const labels = { [LABEL.node]: request.node };
-        this.networks.set(request.name, {
-          id: this.#nextId("net"),
-          name: request.name,
-          labels,
-          internal: request.internal,
-          subnets,
-        });
+        const { name, node, internal } = request;
+        const labels = { [LABEL.node]: node };
+        this.networks.set(name, { id: this.#nextId("net"), name, labels, internal, subnets });
       }),
     connectNetwork: (network, id) =>
       this.#write("connectNetwork", `${network} ${id}`, () => this.#connect(this.#require(id), network)),
@@ -167,7 +170,7 @@ export class FakeEngine {
 
   /** A process ends by itself, or is killed by someone. */
   end(container: FakeContainer, exitCode: number, how: { oom?: boolean; byHand?: "9" | "15" } = {}): void {
-    if (container.status !== "running" && container.status !== "paused") return;
+    if (!LIVE.has(container.status)) return;
     if (how.byHand !== undefined) this.#emit("kill", container, { signal: how.byHand });
     if (how.oom === true) this.#emit("oom", container);
     container.status = "exited";
@@ -238,13 +241,8 @@ export class FakeEngine {
   }
 
   #restartBridge(): void {
-    this.networks.set("bridge", {
-      id: this.#nextId("bridge"),
-      name: "bridge",
-      labels: {},
-      internal: false,
-      subnets: ["172.17.0.0/16"],
-    });
+    const bridge = { name: "bridge", labels: {}, internal: false, subnets: ["172.17.0.0/16"] };
+    this.networks.set("bridge", { id: this.#nextId("bridge"), ...bridge });
   }
 
   #nextId(kind: string): string {
@@ -291,6 +289,7 @@ export class FakeEngine {
   #create(request: CreateRequest): OwnContainerId {
     if (this.find(request.name) !== undefined)
       throw new EngineError(`Conflict. The container name "/${request.name}" is already in use`, 409);
+    this.host.checkSources(request.spec);
     if (!this.images.has(request.spec.image)) throw new EngineError(`No such image: ${request.spec.image}`, 404);
     const container = buildRequested(this.#nextId("container"), request);
     container.detail.user = request.spec.user ?? this.images.get(request.spec.image)?.user ?? "";
@@ -308,6 +307,9 @@ export class FakeEngine {
     const behaviour = this.images.get(container.image) ?? {};
     if (behaviour.startFails !== undefined)
       throw new EngineError(`start container: ${behaviour.startFails}`, behaviour.startStatus ?? 400);
+    this.host.checkLeftOver(container.id, "start");
+    this.host.checkSources(container.request?.spec);
+    this.host.checkPorts(container.ports);
     for (const other of this.containers.values()) {
       if (other.status !== "running" || other === container) continue;
       const clash = container.ports.find((port) => other.ports.some((held) => portsClash(port, held)));
@@ -349,7 +351,7 @@ export class FakeEngine {
   async #stop(id: string, askedMs: number | undefined): Promise<void> {
     const container = this.find(id);
     // A paused container is resumed by the signal, as the engine does it.
-    if (container === undefined || (container.status !== "running" && container.status !== "paused")) return;
+    if (container === undefined || !LIVE.has(container.status)) return;
     this.#emit("kill", container, { signal: "15" });
     const ignores = this.images.get(container.image)?.ignoresStop === true;
     const timeoutMs = askedMs ?? container.request?.stopTimeoutMs ?? 10_000;

@@ -254,12 +254,15 @@ describe("what belongs to someone else", () => {
     expect(node.engine.calls).toEqual([]);
   });
 
-  test("a host port that someone else holds: the start fails, says so, is tried again, and heals", async () => {
+  test("a host port that someone else holds: its holder is named, nothing is made of it, and it heals", async () => {
     const foreign = node.engine.addForeign("legacy", { ports: ["127.0.0.1:8080:80"] });
     node.source.set({ a: buildManifest({ top: 'ports = ["8080:80"]' }) });
     await node.start();
     await node.until("backoff", ["a"]);
-    expect(node.view("a").reason).toMatch(/port is already allocated/);
+    expect(node.view("a").reason).toMatch(
+      /it cannot start: host port 127\.0\.0\.1:8080\/tcp is held by the container legacy, which was not made by Orca/,
+    );
+    expect(callsFor("startContainer")).toEqual([]);
     expect(node.view("a").nextMs).toBeGreaterThan(node.clock.nowMs());
     node.engine.containers.delete(foreign.id);
     await node.untilSettled(["a"]);
