@@ -289,7 +289,12 @@ export class DesiredBuilder {
       refreshing: reading.refreshing === true,
       ...this.#describeNewest(reading),
       ...(commit === undefined ? {} : { commit }),
-      ...(reading.kind === "read" && reading.notes !== undefined ? { notes: reading.notes } : {}),
+      ...describeRead(reading, held !== undefined),
     };
   }
+}
+
+function describeRead(reading: SourceReading, isHeld: boolean): Pick<SourceState, "approval" | "notes"> {
+  const { approvals, notes } = reading.kind === "read" ? reading : {};
+  return { ...(approvals?.granted && !isHeld && { approval: approvals.granted }), ...(notes && { notes }) };
 }

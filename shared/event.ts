@@ -45,6 +45,8 @@ export interface SourceState {
   newest?: { revision: string; inputs: string };
   /** The commit that is in force, where the source has commits. */
   commit?: CommitInfo;
+  /** The tag that approved the newest change, and what is known of who made it. */
+  approval?: string;
   /** What people should know although it was read well. */
   notes?: readonly string[];
 }

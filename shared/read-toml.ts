@@ -3,6 +3,7 @@
 
 import { parse, TomlError } from "smol-toml";
 
+import { isLfsPointer, LFS_POINTER } from "./lfs-pointer.ts";
 import { type BoundsFault, findBoundsFault, type TomlBounds } from "./toml-bounds.ts";
 
 /** What is wrong with a text as TOML. Line and column count from 1; the source line is never quoted. */
@@ -31,7 +32,8 @@ export function readToml(text: string, bounds: TomlBounds = BOUNDS): ReadToml {
   try {
     return { ok: true, raw: parse(plain, { maxDepth: bounds.depth }) };
   } catch (error) {
-    return { ok: false, fault: describeForeign(plain) ?? describeSyntax(error) };
+    const fault = isLfsPointer(plain) ? POINTER : (describeForeign(plain) ?? describeSyntax(error));
+    return { ok: false, fault };
   }
 }
 
@@ -39,6 +41,11 @@ export function readToml(text: string, bounds: TomlBounds = BOUNDS): ReadToml {
 export function stripMark(text: string): string {
   return text.startsWith("\uFEFF") ? text.slice(1) : text;
 }
+
+const POINTER: TomlFault = {
+  ...{ code: "syntax", line: 1, column: 1 },
+  ...{ message: `this file ${LFS_POINTER.message}`, hint: LFS_POINTER.hint },
+};
 
 function describeBounds({ bound, line, column }: BoundsFault, bounds: TomlBounds): TomlFault {
   if (bound === "depth") {

@@ -79,7 +79,8 @@ export type SourceReading = {
       distrusted?: boolean;
       /** That revision. */
       revision?: string;
-      retryMs: number;
+      /** When it is tried again; undefined where that waits for something else than time. */
+      retryMs: number | undefined;
       /** When it was last read well, where the source remembers that longer than an agent lives. */
       readMs?: number;
     }

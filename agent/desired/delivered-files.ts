@@ -4,6 +4,7 @@
 import type { DesiredFile } from "../../shared/desired-state.ts";
 import type { Fleet } from "../../shared/fleet.ts";
 import { canonicalJson, sha256 } from "../../shared/identity.ts";
+import { isLfsPointer, LFS_POINTER } from "../../shared/lfs-pointer.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import { isPlainWord } from "../../shared/plain-word.ts";
 import { compareText, type Finding } from "../../shared/problem.ts";
@@ -98,6 +99,8 @@ function buildContent(
 ): Built {
   const source = context.readFile(file.source);
   if (source === undefined) return describeMissing(file.source, context);
+  if (isLfsPointer(source))
+    return { kind: "fault", message: `${file.source} ${LFS_POINTER.message}`, hint: LFS_POINTER.hint };
   if (!file.template) return { kind: "plain", content: source };
   const { settings, fleet } = context;
   const { templates } = settings;

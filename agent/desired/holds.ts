@@ -69,9 +69,12 @@ function checkApproval(change: Change): Hold | undefined {
   const what = inForce === undefined ? `the first installation of ${node}` : `the change to ${snapshot.revision}`;
   const reason =
     `${what} waits for approval: run git tag ${how} -m approve ${tag} ${snapshot.revision} && git push origin ${tag}` +
+    (approvals?.signed === false ? UNPROVED : "") +
     (approvals?.refused ?? []).map((why) => `; ${why}`).join("");
   return { kind: "approval", reason };
 }
+
+const UNPROVED = " (without source.git.trusted_keys the tag of anybody who may push counts)";
 
 /** A first installation is not frozen: there is nothing to protect, and a node may be needed in the worst hour. */
 function checkFreeze(change: Change): Hold | undefined {

@@ -116,13 +116,13 @@ function logPush(logger: ReportLogger, { id, status, said, quiet }: Extract<Agen
 
 /** Logs which revision is in force, and who committed it where the source knows; and which pushes it was read after. */
 export function logSource(logger: ReportLogger, before: ReportState, { source, webhook }: ReportState): void {
-  const { revision, location, commit } = source ?? {};
+  const { revision, location, commit, approval } = source ?? {};
   const { author, subject } = commit ?? {};
   // Most events leave what is known of the webhook as it is: what it answered was logged with the turn that read it.
   const answered = webhook?.answered === before.webhook?.answered ? [] : (webhook?.answered ?? []);
   const pushes = answered.length === 0 ? {} : { pushes: answered };
   if (revision !== before.source?.revision)
-    logger.info({ revision, source: location, author, subject, ...pushes }, "a revision is in force");
+    logger.info({ revision, source: location, author, subject, approval, ...pushes }, "a revision is in force");
   else if (answered.length > 0) logger.info({ revision, ...pushes }, "the source was read; the revision stays");
 }
 

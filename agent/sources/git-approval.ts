@@ -69,10 +69,11 @@ async function judgeTag(
   if (type !== "commit" || object !== tag.commit) return { why: "it points at another tag; tag the commit itself" };
   // A signature holds for the name it was made for: another node's approval is none for this one.
   if (name !== tag.name) return { why: `it was made as ${shorten(name)}` };
-  if (signers === undefined) return { by: shorten(tagger) };
+  // Whoever may push a tag writes what he likes into it, and a forge's page or API writes its own name.
+  if (signers === undefined) return { by: `whoever pushed it (it says ${shorten(tagger)}, which nothing proves)` };
   const signer = await signers.find(splitTag(content));
   if (signer.key === undefined) return { why: signer.why };
-  if (mayChangeNode(signer.key, node)) return { by: `${shorten(tagger)}, ${describeKey(signer.key)}` };
+  if (mayChangeNode(signer.key, node)) return { by: `${describeKey(signer.key)}, who signed it` };
   return { why: `its signature by ${describeKey(signer.key)} is good, but that key is not allowed for ${node}` };
 }
 

@@ -21,6 +21,8 @@ export interface GitQuestion {
   limitBytes: number;
   /** What the limit is for, in words. */
   limitOf: string;
+  /** What to do about an answer that is larger. */
+  limitHint?: string;
   /** Takes the pieces of the answer as they come, in place of keeping them. */
   sink?: (piece: Buffer) => Promise<void>;
 }
@@ -179,7 +181,8 @@ function describeType(type: string, host: string): string {
 function refuseSize(response: IncomingMessage, question: GitQuestion, announced: number | undefined): never {
   response.destroy();
   const size = announced === undefined ? "" : ` (${describeSize(announced)})`;
-  throw new GitFailure(`${question.limitOf}${size} is larger than ${describeSize(question.limitBytes)}`, {
+  const hint = question.limitHint === undefined ? "" : `: ${question.limitHint}`;
+  throw new GitFailure(`${question.limitOf}${size} is larger than ${describeSize(question.limitBytes)}${hint}`, {
     lasting: true,
   });
 }

@@ -50,6 +50,8 @@ const SMALL_MS = 10_000;
 /** A server of protocol 0 lists every ref it has, and a forge has one for each pull request. */
 const REFS = { limitBytes: 16 * 1024 ** 2, limitOf: "the list of refs" };
 
+const LIMIT_HINT = "raise source.git.max_size, or take out of the repository what is so large";
+
 type ListLimits = RequestLimits & { tagPrefix?: string | undefined };
 
 interface Discovery {
@@ -98,7 +100,7 @@ export class GitRemote {
     const question = { url: appendPath(base, SERVICE), body, ...POST };
     const limitOf = `the pack of ${this.#location.branch}`;
     const headers = version === 0 ? POST.headers : { ...POST.headers, "git-protocol": "version=2" };
-    await askGit({ ...question, headers, ...limits, limitBytes, limitOf, sink }, access);
+    await askGit({ ...question, headers, ...limits, limitBytes, limitOf, limitHint: LIMIT_HINT, sink }, access);
     return first;
   }
 

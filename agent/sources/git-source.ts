@@ -117,9 +117,9 @@ export class GitSource implements Source {
       return { ...read, ...(approvals && { approvals }), ...(rollout && { rollout }) };
     }
     const retryMs = clock.nowMs() + Math.max(LEAST_WAIT_MS, this.#nextMs - clock.monotonicMs());
-    const { message: reason = FIRST_READING, distrusted = false } = this.#failure ?? {};
+    const { message: reason = FIRST_READING, distrusted = false, lasting = false } = this.#failure ?? {};
     const revision = distrusted ? this.#refused?.tip : undefined;
-    const failed = { kind: "failed" as const, reason, distrusted, retryMs, refreshing };
+    const failed = { kind: "failed" as const, reason, distrusted, retryMs: lasting ? undefined : retryMs, refreshing };
     return { ...failed, ...(readMs !== undefined && { readMs }), ...(revision !== undefined && { revision }) };
   }
 
@@ -191,7 +191,7 @@ export class GitSource implements Source {
     } catch (error) {
       if (this.#ending.signal.aborted) return;
       const failure = error instanceof GitFailure ? error : new GitFailure(`it failed unexpectedly: ${String(error)}`);
-      this.#failure = new GitFailure(`read ${this.location}: ${failure.message}`, failure);
+      this.#failure = new GitFailure(`read ${this.location}: ${failure.message}${describeWait(failure)}`, failure);
       if (!failure.lasting) delayMs = this.#backOff(failure);
       await this.#mark.write(this.#readMs);
     }
@@ -274,6 +274,12 @@ export class GitSource implements Source {
     };
     return fetchByChild(request, program, this.#ending.signal);
   }
+}
+
+/** Time alone mends no commit: nothing is promised that waits for people. */
+function describeWait({ lasting, distrusted }: GitFailure): string {
+  if (!lasting || distrusted) return "";
+  return "; the same commit is not fetched again, unless by orca sync: the next one is";
 }
 
 /** What the newest fetch gave. */

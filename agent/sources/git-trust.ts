@@ -108,7 +108,8 @@ export class TrustJudge {
     if (oldest !== undefined && open[0] !== undefined) this.#refuse(oldest, open[0], await this.#findSigner(oldest));
   }
 
-  #refuse({ id, info, parents }: PastCommit, scope: Scope, signer: Signer): never {
+  #refuse(commit: PastCommit, scope: Scope, signer: Signer): never {
+    const { id, info, parents } = commit;
     const { node } = this.#question;
     const { what, needs } = describeScope(scope);
     const why =
@@ -118,7 +119,7 @@ export class TrustJudge {
     const verb = parents.length === 0 ? "brings" : "changes";
     throw new GitFailure(
       `commit ${id} by ${shorten(info.author)} ${verb} ${what} and is not trusted: ${why}; sign it with a key that ` +
-        `source.git.trusted_keys of ${node} lists with ${needs}, or revert it`,
+        `source.git.trusted_keys of ${node} lists with ${needs}${describeMerge(commit, signer)}, or revert it`,
       { lasting: true, distrusted: true },
     );
   }
@@ -142,4 +143,10 @@ export class TrustJudge {
     if (directory !== undefined) values.set(`directory ${this.#question.node}`, directory);
     return values;
   }
+}
+
+/** What a forge made of a pull request is no signed commit of a person's, and few forges sign it with SSH. */
+function describeMerge({ info, parents }: PastCommit, { key }: Signer): string {
+  const isMade = parents.length > 1 || info.committer !== info.author;
+  return key === undefined && isMade ? " (of a forge's merge button few are: merge it yourself, signed, and push)" : "";
 }

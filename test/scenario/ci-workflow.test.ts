@@ -41,12 +41,15 @@ const MARK = "<!-- orca-plan -->";
 let directory: string;
 let forge: Server;
 let comments: { id: number; body: string }[];
+/** Gitea knows no pages of this list. */
+let hasPages: boolean;
 let asked: { method: string; url: string; authorization: string | undefined }[];
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), "orca-ci-"));
   comments = [];
   asked = [];
+  hasPages = true;
   forge = createServer((request, response) => {
     let text = "";
     request.on("data", (piece: Buffer) => (text += piece.toString()));
@@ -65,7 +68,7 @@ beforeEach(async () => {
       if (pathname !== "/api/v1/repos/acme/platform/issues/7/comments") return send(404, { message: "no" });
       if (method === "POST") comments.push({ id: comments.length + 1, body });
       const start = (Number(searchParams.get("page")) - 1) * 50;
-      return send(method === "POST" ? 201 : 200, comments.slice(start, start + 50));
+      return send(method === "POST" ? 201 : 200, hasPages ? comments.slice(start, start + 50) : comments);
     });
   });
   forge.listen(0, "127.0.0.1");
@@ -211,7 +214,19 @@ test("lints, plans against the branch it goes to, and keeps one comment", async 
   expect(comments.filter(({ body }) => body.startsWith(MARK))).toEqual([
     { id: 61, body: expect.stringContaining("app:1 → app:3") },
   ]);
-  expect(asked.map(({ method }) => method)).toEqual(["GET", "GET", "GET", "POST", "GET", "GET", "PATCH"]);
+  expect(asked.map(({ method }) => method)).toEqual(["GET", "GET", "POST", "GET", "GET", "PATCH"]);
+});
+
+test.each([0, 49, 50, 51, 120])("a list of %i comments without pages is asked for twice at most", async (count) => {
+  hasPages = false;
+  const work = checkOut({ "orca/manifests/vm1/a.toml": buildManifest({ image: "app:2" }) });
+  comments.push(...Array.from({ length: count }, (_none, index) => ({ id: index + 1, body: `talk ${index}` })));
+  writeFileSync(join(directory, "plan.md"), `${MARK}\n### Orca plan`);
+  expect((await runStep("Comment", work)).code).toBe(0);
+  expect(asked.map(({ method }) => method)).toEqual(count === 50 ? ["GET", "GET", "POST"] : ["GET", "POST"]);
+  asked.length = 0;
+  expect((await runStep("Comment", work)).code).toBe(0);
+  expect(asked.map(({ method }) => method)).toEqual(["GET", "PATCH"]);
 });
 
 test("what would not be followed fails the job, and the comment says why", async () => {

@@ -68,6 +68,11 @@ async function untilImage(image: string): Promise<void> {
   await node.clock.advanceUntil(() => node.engine.running("a")?.image === image, 60_000, image);
 }
 
+/** What was told of approvals, turn by turn. */
+function approvals(): (string | undefined)[] {
+  return node.events.flatMap((event) => (event.kind === "turn" ? [event.turn.source.approval] : []));
+}
+
 /** The first commit, approved and running. */
 async function begin(): Promise<void> {
   approve("vm1/first", commit("app:1"), keys === undefined ? "annotated" : own);
@@ -83,9 +88,16 @@ test("a first installation waits for its tag, and says so", async () => {
   expect(node.turn.source.trouble).toMatch(
     /^the first installation of vm1 waits for approval: run git tag -a -m approve orca\/approve\/vm1\/[0-9a-f]{12} [0-9a-f]{40} && git push origin orca/,
   );
+  expect(node.turn.source.trouble).toContain(
+    "(without source.git.trusted_keys the tag of anybody who may push counts)",
+  );
   expect(node.engine.calls).toEqual([]);
   approve("vm1/1", id);
   await untilImage("app:1");
+  // The name in it is the pusher's own choice, and with a tag of the forge's API the forge's: it is told as no more.
+  expect(approvals()).toContain(
+    "orca/approve/vm1/1 by whoever pushed it (it says Jane Doe <jane@example.com>, which nothing proves)",
+  );
 });
 
 test("a change waits, its plan is visible, an approval outlives a restart, and a poll costs little throughout", async () => {

@@ -42,6 +42,8 @@ async function end(): Promise<void> {
 
 const AGE_AND_RETRY =
   /the source was last read [\dhms ]+ ago: read https?:.*; what is in force stays in force; next try in \d+/;
+const AGE_AND_NEXT_COMMIT =
+  /the source was last read [\dhms ]+ ago: read https?:.*; the same commit is not fetched again, unless by orca sync: the next one is; what is in force stays in force\n/;
 
 /** A new agent on what the old one left. */
 async function restart(changed: GitChoices = {}): Promise<void> {
@@ -70,14 +72,20 @@ function readStatus(): string {
 }
 
 /** Nothing changed at the engine, and status says what is wrong, how old the knowledge is, and when it tries again. */
-function expectLastKnownGood(says: RegExp): void {
+/** @param lasting what is wrong is the commit, which time does not mend: nothing is promised of it */
+function expectLastKnownGood(says: RegExp, { lasting = false } = {}): void {
   expect(node.engine.calls).toEqual([]);
   const text = readStatus();
   expect(text).toMatch(says);
-  expect(text).toMatch(AGE_AND_RETRY);
+  if (lasting) {
+    expect(text).toMatch(AGE_AND_NEXT_COMMIT);
+    expect([text.includes("next try"), node.turn.source.retryMs]).toEqual([false, undefined]);
+  } else {
+    expect(text).toMatch(AGE_AND_RETRY);
+    expect(node.turn.source.retryMs).toBeGreaterThan(node.clock.nowMs());
+  }
   expect(text).toContain("2 services: 2 healthy");
   expect(text).not.toContain(server.token);
-  expect(node.turn.source.retryMs).toBeGreaterThan(node.clock.nowMs());
 }
 
 async function untilTrouble(): Promise<void> {
@@ -259,11 +267,11 @@ describe("a repository that is not what it was changes nothing", () => {
   ])("a commit without %s", async (_name, files, says) => {
     server.repository.commit({ files });
     await untilTrouble();
-    expectLastKnownGood(says);
+    expectLastKnownGood(says, { lasting: true });
     // What a commit lacks it lacks for good: it is not fetched again, and the branch is still asked for.
     const [packs, polls] = [server.count("pack"), server.count("list")];
     await node.clock.advance(120_000);
-    expectLastKnownGood(says);
+    expectLastKnownGood(says, { lasting: true });
     expect(server.count("pack")).toBe(packs);
     expect(server.count("list")).toBeGreaterThan(polls + 5);
     server.repository.commit({ files: AFTER });
@@ -273,7 +281,7 @@ describe("a repository that is not what it was changes nothing", () => {
   test("fleet.toml is a link", async () => {
     server.repository.commit({ files: { ...AFTER, "orca/fleet.toml": { link: "/etc/passwd" } } });
     await untilTrouble();
-    expectLastKnownGood(/has a link in place of the file orca\/fleet\.toml/);
+    expectLastKnownGood(/has a link in place of the file orca\/fleet\.toml/, { lasting: true });
     server.repository.commit({ files: AFTER });
     await expectHealed();
   });
@@ -287,7 +295,10 @@ describe("a repository that is not what it was changes nothing", () => {
       files: { ...AFTER, "video.bin": noise.repeat(1) + noise.split("").toReversed().join("") },
     });
     await untilTrouble();
-    expectLastKnownGood(/the pack of main.* is larger than 4 KiB/);
+    expectLastKnownGood(
+      /the pack of main.* is larger than 4 KiB: raise source\.git\.max_size, or take out of the repository what is so large/,
+      { lasting: true },
+    );
     server.repository.commit({ files: AFTER });
     await expectHealed();
   });
@@ -299,7 +310,7 @@ describe("a repository that is not what it was changes nothing", () => {
     server.fault = { kind: "pack-endless" };
     server.repository.commit({ files: AFTER });
     await untilTrouble();
-    expectLastKnownGood(/the pack of main is larger than 1 MiB/);
+    expectLastKnownGood(/the pack of main is larger than 1 MiB: raise source\.git\.max_size/, { lasting: true });
     server.fault = undefined;
     node.agent.request({ kind: "sync", retry: undefined, allowRemoval: undefined, actor: { uid: 0, user: "root" } });
     await expectHealed();

@@ -156,7 +156,9 @@ describe("a change", () => {
     expect(kinds(buildChange({ gates: { approval: "tag" }, approvals }))).toEqual([]);
     const none = { granted: undefined, signed: false, refused: ["the tag x does not approve it: it is lightweight"] };
     const [hold] = listHolds(buildChange({ gates: { approval: "tag" }, approvals: none }));
-    expect(hold?.reason).toMatch(/run git tag -a .*; the tag x does not approve it: it is lightweight$/);
+    expect(hold?.reason).toMatch(
+      /run git tag -a .* \(without source\.git\.trusted_keys .* counts\); the tag x does not approve it: it is lightweight$/,
+    );
   });
 
   test("in an emergency waits for people alone, and the word must say why", () => {

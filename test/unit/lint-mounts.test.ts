@@ -4,6 +4,8 @@ import { describe, expect, it } from "vitest";
 
 import { lintFiles, lintShort, service } from "../builders/repository.ts";
 
+const POINTER = `version https://git-lfs.github.com/spec/v1\noid sha256:${"4d7a2146".repeat(8)}\nsize 12345\n`;
+
 const NONE = 'backup = { none = "a cache" }';
 const volume = (target: string, rest = ""): string =>
   `[[volumes]]\nname = "v${target.length}"\ntarget = "${target}"\n${rest}`;
@@ -91,6 +93,22 @@ describe("file sources", () => {
     const problems = await lintFiles(files);
     expect(problems).toMatchObject([{ code: "file-source", line: 5, column: 1, key: "files[0].source" }]);
     expect(problems[0]?.hint).toBe('did you mean "files/app.conf"?');
+  });
+
+  it("that are Git LFS pointers are no files", async () => {
+    const files = { "manifests/vm-a/app.toml": manifest("files/app.conf"), "manifests/vm-a/files/app.conf": POINTER };
+    const [problem, ...more] = await lintFiles(files);
+    expect([problem?.code, problem?.message, more]).toEqual([
+      "file-source",
+      '"files/app.conf" is a Git LFS pointer and not the file itself',
+      [],
+    ]);
+    expect(problem?.hint).toContain("git lfs untrack");
+    const [broken] = await lintFiles({ "manifests/vm-a/app.toml": POINTER });
+    expect([broken?.code, broken?.message]).toEqual([
+      "syntax",
+      "this file is a Git LFS pointer and not the file itself",
+    ]);
   });
 
   it("of another node are missing", async () => {

@@ -2,6 +2,7 @@
 // templates that render with what the agent would render them with.
 
 import { LARGEST_FILE_BYTES, LARGEST_NODE_BYTES } from "../../../shared/file-fault.ts";
+import { isLfsPointer, LFS_POINTER } from "../../../shared/lfs-pointer.ts";
 import { cutText, quoteText } from "../../../shared/problem.ts";
 import { describeSize } from "../../../shared/size.ts";
 import { buildTemplateContext } from "../delivered-files.ts";
@@ -39,7 +40,7 @@ function checkSources(view: RepositoryView): FileFinding[] {
     if (sources.length === 0) return [];
     const entries = view.files.list(service.node);
     return sources.flatMap(({ source, path }) => {
-      const fault = judgeSource(source, entries, near);
+      const fault = judgeSource(source, entries, near) ?? judgeContent(view, service.node, source);
       return fault === undefined ? [] : [blame(service, path, fault)];
     });
   });
@@ -67,6 +68,15 @@ function judgeSource(source: string, entries: ReadonlyMap<string, NodeFile>, nea
   const meant = near.suggest(source, listPlain(entries));
   const hint = meant === undefined ? "add the file to the node's directory" : `did you mean ${quoteText(meant)}?`;
   return { severity: "error", code: "file-source", message: `there is no file ${quoteText(source)}`, hint };
+}
+
+/** Whether it is a pointer is asked of small files alone: no others are read. */
+function judgeContent(view: RepositoryView, node: string, source: string): Fault | undefined {
+  const sizeBytes = view.files.list(node).get(source)?.sizeBytes ?? 0;
+  const content = sizeBytes < 1_024 ? view.files.read(node, source) : undefined;
+  if (content === undefined || !isLfsPointer(content)) return undefined;
+  const { message, hint } = LFS_POINTER;
+  return { severity: "error", code: "file-source", message: `${quoteText(source)} ${message}`, hint };
 }
 
 function* listPlain(entries: ReadonlyMap<string, NodeFile>): Iterable<string> {
