@@ -5,6 +5,8 @@ import { randomBytes } from "node:crypto";
 import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
+import * as z from "zod";
+
 import { parseBootstrap } from "../../shared/bootstrap.ts";
 import type { ContainerSpec } from "../../shared/container-spec.ts";
 import { fileKey } from "../../shared/observed-state.ts";
@@ -50,7 +52,9 @@ export interface DeliveryHelp {
  * What was delivered: target → hash as plans name it, and how the file was left. Kept beside the files, in memory too.
  * Earlier versions kept the hash alone.
  */
-type Marks = Record<string, string | { hash: string; stamp: string }>;
+type Marks = z.output<typeof marksFile>;
+
+const marksFile = z.record(z.string(), z.union([z.string(), z.looseObject({ hash: z.string(), stamp: z.string() })]));
 
 /** Delivers the secrets of one node's services. */
 export class SecretDelivery {
@@ -250,7 +254,7 @@ async function readStamp(path: string): Promise<string | undefined> {
 
 async function readMarks(file: string): Promise<Marks> {
   try {
-    return JSON.parse(await readFile(file, "utf8")) as Marks;
+    return marksFile.parse(JSON.parse(await readFile(file, "utf8")));
   } catch {
     return {};
   }

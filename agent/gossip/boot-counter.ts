@@ -9,17 +9,19 @@ import { writeWhole } from "./identity.ts";
 /** The counter in a state directory. */
 export class BootCounter {
   readonly #directory: string;
+  readonly #nowMs: () => number;
   /** Why it could not be written, in words. */
   trouble: string | undefined;
 
-  constructor(directory: string) {
+  /** @param nowMs the wall clock, asked only where the file cannot be read */
+  constructor(directory: string, nowMs: () => number) {
     this.#directory = directory;
+    this.#nowMs = nowMs;
   }
 
   /** Raises the counter for this start; answers its value. */
   async raise(): Promise<number> {
-    const text = await readFile(this.#path, "utf8").catch(() => "");
-    const before = /^\d{1,15}\n$/.test(text) ? Number(text) : 0;
+    const before = await this.#read();
     await this.store(before + 1);
     return before + 1;
   }
@@ -34,6 +36,25 @@ export class BootCounter {
       const reason = (error as NodeJS.ErrnoException).code ?? String(error);
       this.trouble = `the counter of starts was not saved (${reason}): peers put the next start right`;
     }
+  }
+
+  /**
+   * How far it had come. What a later version may have written behind the number is passed over. A file that holds no number
+   * must not begin at one again: the seconds since 1970 lie above anything that starts have counted.
+   */
+  async #read(): Promise<number> {
+    let text: string;
+    try {
+      text = await readFile(this.#path, "utf8");
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).code === "ENOENT" ? 0 : this.#floor;
+    }
+    const [number] = /^\d{1,15}(?=\s)/.exec(text) ?? [];
+    return number === undefined ? this.#floor : Number(number);
+  }
+
+  get #floor(): number {
+    return Math.floor(this.#nowMs() / 1_000);
   }
 
   get #path(): string {

@@ -65,7 +65,7 @@ export class GossipShell {
 
   constructor(options: ShellOptions) {
     this.#options = options;
-    this.#boots = new BootCounter(options.stateDir);
+    this.#boots = new BootCounter(options.stateDir, () => options.clock.nowMs());
     const colon = options.listen.lastIndexOf(":");
     this.#transport = new Transport({
       node: options.node,

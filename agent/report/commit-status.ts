@@ -21,6 +21,7 @@ import {
   SUPERSEDED,
 } from "./commit-status-judge.ts";
 import type { ReportLogger } from "./log-events.ts";
+import { commitMemory, parseKept } from "./history-schema.ts";
 
 /** Where statuses go. */
 export interface CommitStatusSettings {
@@ -229,10 +230,7 @@ export class CommitStatus {
 
 function readMemory(file: string): CommitMemory {
   try {
-    const { version, inputs, sha, ran, posted, superseded } = JSON.parse(readFileSync(file, "utf8")) as Partial<
-      CommitMemory & { version: number }
-    >;
-    return version === 1 ? { inputs, sha, ran, posted, superseded } : EMPTY_COMMITS;
+    return commitMemory.safeParse(parseKept(readFileSync(file, "utf8"))).data ?? EMPTY_COMMITS;
   } catch {
     return EMPTY_COMMITS;
   }

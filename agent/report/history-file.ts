@@ -8,6 +8,7 @@ import { dirname } from "node:path";
 import { sha256 } from "../../shared/identity.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
 import type { AlertMemory } from "./alert-judge.ts";
+import { alertMemory, parseKept, serviceHistory } from "./history-schema.ts";
 import type { ReportState, ServiceHistory, ServiceRecord } from "./report-state.ts";
 
 /** What the file holds. */
@@ -31,25 +32,22 @@ function pickOne(record: ServiceRecord): ServiceHistory {
   return rotation === undefined ? base : { ...base, rotation };
 }
 
-/** Reads what the agent before this one has left; what cannot be used is left out. */
+/** Reads what the agent before this one has left, of whichever version it was; what cannot be used is left out. */
 export function readHistory(path: string): Pick<History, "services" | "alerts"> {
+  const { services, alerts } = parseKept(readText(path));
+  const usable = Object.entries(typeof services === "object" ? (services ?? {}) : {}).flatMap(([name, entry]) => {
+    const { data } = serviceHistory.safeParse(entry);
+    return data === undefined ? [] : [[name, data] as const];
+  });
+  return { services: Object.fromEntries(usable), alerts: alertMemory.safeParse(alerts).data };
+}
+
+function readText(path: string): string {
   try {
-    const { version, services, alerts } = JSON.parse(readFileSync(path, "utf8")) as Partial<History>;
-    if (version !== 1) return { services: {}, alerts: undefined };
-    const usable = Object.entries(services ?? {}).filter(([, entry]) => isHistory(entry));
-    return { services: Object.fromEntries(usable), alerts: isAlertMemory(alerts) ? alerts : undefined };
+    return readFileSync(path, "utf8");
   } catch {
-    return { services: {}, alerts: undefined };
+    return "";
   }
-}
-
-function isHistory(entry: Partial<ServiceHistory>): boolean {
-  return Array.isArray(entry.actions) && Array.isArray(entry.transitions) && typeof entry.fields === "object";
-}
-
-function isAlertMemory(alerts: Partial<AlertMemory> | undefined): boolean {
-  const maps = [alerts?.told, alerts?.sent, alerts?.since];
-  return maps.every((map) => typeof map === "object") && Array.isArray(alerts?.recent);
 }
 
 /** Keeps one history file. */

@@ -41,7 +41,7 @@ export class NatsShell {
 
   constructor(options: NatsShellOptions) {
     this.#options = options;
-    this.#boots = new BootCounter(options.stateDir);
+    this.#boots = new BootCounter(options.stateDir, () => options.clock.nowMs());
   }
 
   /** What keeps this node from taking part, in words. */
