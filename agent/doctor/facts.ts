@@ -18,6 +18,10 @@ export interface FileFact {
   workTree: string | undefined;
   /** True where the configuration promises it; such as a key that is made at the first start is not. */
   required: boolean;
+  /** What makes it where it is missing, to be typed as it stands; left out where the agent makes it. */
+  make?: string;
+  /** What it means that it is not there, where that is no fault. */
+  absent?: string;
 }
 
 /** A service as its manifest in force says. */

@@ -24,7 +24,7 @@ function judgePrivate(check: string, file: FileFact): Finding | undefined {
       severity: "fail",
       what: `${path} cannot be looked at: ${trouble}`,
       why,
-      fix: "run orca doctor as root",
+      fix: "sudo orca doctor",
     };
   if (found === undefined) {
     if (!required) return undefined;
@@ -33,7 +33,7 @@ function judgePrivate(check: string, file: FileFact): Finding | undefined {
       severity: "fail",
       what: `${path} is not there`,
       why: `${role}: the agent needs it`,
-      fix: `write it, then chmod 600 ${path}`,
+      fix: file.make ?? `install -m 600 /dev/stdin ${path}, paste what it is to hold, and end with Ctrl-D`,
     };
   }
   if (found.kind !== "file")
@@ -63,7 +63,8 @@ function judgePrivate(check: string, file: FileFact): Finding | undefined {
 
 function checkKeyFile(file: FileFact): Finding {
   const check = "keys and credentials";
-  const state = file.found === undefined ? "is not there yet, and is made when it is needed" : "is root's alone";
+  const { absent = "it is made when it is needed" } = file;
+  const state = file.found === undefined ? `is not there: ${absent}` : "is root's alone";
   return judgePrivate(check, file) ?? fine(check, `${file.path} (${file.role}) ${state}`);
 }
 
@@ -86,6 +87,8 @@ function checkBootstrapFiles({ bootstrapFiles, services = [], policy, nowMs }: H
         fix,
       };
     }
+    // Root alone can make it: what is only named, as in the policy that is shipped, lets nobody in.
+    if (users.length === 0 && found === undefined) return fine(check, `${path} is allowed, and is not there`);
     if (users.length === 0) {
       const why = "an exception that nothing needs any more is a way in";
       return {
@@ -93,7 +96,7 @@ function checkBootstrapFiles({ bootstrapFiles, services = [], policy, nowMs }: H
         severity: "warn",
         what: `${path} is allowed, and no service takes it`,
         why,
-        fix: `take it out of [bootstrap] in ${policy.file.path}`,
+        fix: `rm ${path}, and take it out of [bootstrap] allowed_files in ${policy.file.path}`,
       };
     }
     const ageMs = nowMs - (found?.changedMs ?? nowMs);
@@ -105,7 +108,7 @@ function checkBootstrapFiles({ bootstrapFiles, services = [], policy, nowMs }: H
       severity: "warn",
       what: `${path} was last changed ${describeDuration(ageMs)} ago`,
       why,
-      fix: `write new secrets into ${path}`,
+      fix: `write new secrets into ${path}, a line NAME=value each, where their services take them from too`,
     };
   });
 }
@@ -133,7 +136,7 @@ function checkPolicyFile({ policy }: HostView): Finding[] {
         severity: "fail",
         what: `${file.path} is not valid: ${problem ?? ""}`,
         why: "the agent does not start with it",
-        fix: `edit ${file.path}`,
+        fix: `edit ${file.path} at that line; orca schema policy prints every key`,
       },
     ];
   const findings: Finding[] = [];
@@ -148,15 +151,10 @@ function checkPolicyFile({ policy }: HostView): Finding[] {
     });
   }
   findings.push(
-    ...listLoose(rules).map((what): Finding => {
+    ...listLoose(rules).map(({ what, write }): Finding => {
       const why = "a commit may then use it";
-      return {
-        check,
-        severity: "warn",
-        what: `${file.path}: ${what}`,
-        why,
-        fix: `take it out of ${file.path} where no service needs it`,
-      };
+      const fix = `in ${file.path} write ${write}, where no service needs more`;
+      return { check, severity: "warn", what: `${file.path}: ${what}`, why, fix };
     }),
   );
   return findings.length > 0 ? findings : [fine(check, `${file.path} is strict`)];
@@ -179,22 +177,46 @@ const WIDE_PREFIXES = new Set([
   "/boot",
 ]);
 
-/** Where a policy allows what is dangerous, in its own words. */
-function listLoose(policy: Policy): string[] {
+/** Where a policy allows what is dangerous, in its own words, and what to write instead. */
+function listLoose(policy: Policy): { what: string; write: string }[] {
   const strict = buildStrictPolicy();
   const { mounts, security, secrets, images } = policy;
   const lists = (["privileged", "host_network", "host_pid", "host_ipc", "devices", "cap_add"] as const).flatMap((key) =>
-    security[key].length > strict.security[key].length ? [`security.${key} allows ${security[key].join(", ")}`] : [],
+    security[key].length > strict.security[key].length
+      ? [{ what: `security.${key} allows ${security[key].join(", ")}`, write: `[security] ${key} = []` }]
+      : [],
   );
   const wide = mounts.allowed_prefixes.filter((prefix) => WIDE_PREFIXES.has(prefix.replace(/(.)\/+$/, "$1")));
   return [
-    ...(mounts.docker_socket ? ["mounts.docker_socket gives services the engine, which is root"] : []),
-    ...wide.map((prefix) => `mounts.allowed_prefixes has ${prefix}`),
+    ...(mounts.docker_socket
+      ? [
+          {
+            what: "mounts.docker_socket gives services the engine, which is root",
+            write: "[mounts] docker_socket = false",
+          },
+        ]
+      : []),
+    ...wide.map((prefix) => ({
+      what: `mounts.allowed_prefixes has ${prefix}`,
+      write: '[mounts] allowed_prefixes = ["/mnt/data"], or whatever holds data alone',
+    })),
     ...lists,
     ...(secrets.allowed_prefixes === undefined
-      ? ["secrets.allowed_prefixes is left out: every path may be asked for"]
+      ? [
+          {
+            what: "secrets.allowed_prefixes is left out: every path may be asked for",
+            write: `[secrets] allowed_prefixes = ["/${policy.realm}"]`,
+          },
+        ]
       : []),
-    ...(images.registries === undefined ? ["images.registries is left out: images may come from anywhere"] : []),
+    ...(images.registries === undefined
+      ? [
+          {
+            what: "images.registries is left out: images may come from anywhere",
+            write: '[images] registries = ["docker.io"], or whichever you pull from',
+          },
+        ]
+      : []),
   ];
 }
 

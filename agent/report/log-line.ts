@@ -1,6 +1,7 @@
 // A line of the log as people read it, made from the logger's own record: what it is about, what happened, why, and the rest in
 // brackets. Pure. Where the journal takes it, its priority stands before it as sd-daemon(3) has it.
 
+import { NODE_LANE } from "../../shared/step.ts";
 import { cutControlCharacters } from "./public-text.ts";
 
 /** A record of the logger: its level, its time, its message and its fields. */
@@ -21,7 +22,7 @@ export function describePriority(record: LogRecord): string {
 
 /** Describes a record in one line, without its time: `web: state changed: healthy → backoff: exit code 1 (revision 4f1c)`. */
 export function describeRecord(record: LogRecord): string {
-  const subject = SUBJECTS.flatMap((key) => toldAt(record, key))[0];
+  const subject = SUBJECTS.flatMap((key) => toldAt(record, key))[0]?.replace(NODE_LANE, "node");
   const states = [...toldAt(record, "previous"), ...toldAt(record, "state")];
   const causes = CAUSES.flatMap((key) => toldAt(record, key));
   const rest = Object.entries(record).flatMap(([key, value]) => (TOLD.has(key) ? [] : describeField(key, value)));

@@ -1,7 +1,7 @@
 // `orca doctor` as its own process: on a real agent's state and files, before and after what it says was done.
 
 import { execFile, spawnSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -90,7 +90,7 @@ test("every file that agent.toml names is looked at, and what the agent has seal
     ].join("\n"),
   );
   const missing = (await complain("keys and credentials")).map((what) => what.replace(" is not there", ""));
-  const names = ["git-token", "status-token", "webhook", "secrets.age", "host.key", "alerts", "registry.json"];
+  const names = ["git-token", "status-token", "webhook", "secrets.age", "host.key", "alerts"];
   expect(missing.toSorted()).toEqual([...names.map(at), nameIdentityFile(at("secrets.age"))].toSorted());
   const { findings } = await examine();
   // Sealed by the test's clock, so that how old it is says nothing.
@@ -148,6 +148,32 @@ test("the policy: not there, loose, strict", async () => {
     '[images]\nregistries = ["docker.io"]\n[secrets]\nallowed_prefixes = ["/prod"]\n',
   );
   expect(await complain("policy")).toEqual([]);
+});
+
+test("the files that are shipped pass it: no registry credentials, bootstrap files that are named and not there", async () => {
+  const home = join(root, "shipped");
+  mkdirSync(home, { mode: 0o700 });
+  for (const name of ["agent.toml", "policy.toml"]) {
+    const text = readFileSync(new URL(`../../host-config/${name}`, import.meta.url), "utf8");
+    const moved = text.replaceAll("/etc/orca", home).replaceAll("/var/lib/orca", join(home, "state"));
+    writeFileSync(join(home, name), moved, { mode: 0o600 });
+  }
+  const { findings } = await examine(join(home, "agent.toml"));
+  const own = findings.filter(({ check }) => ["keys and credentials", "bootstrap files", "policy"].includes(check));
+  expect(own.filter(({ severity }) => severity !== "fine")).toEqual([]);
+  expect(own.map(({ what }) => what).join("\n")).toMatch(
+    /registry\.json .* images are pulled without credentials[^]*keycloak\.env is allowed, and is not there/,
+  );
+  // One that is there and that no service takes is a way in.
+  mkdirSync(join(home, "bootstrap"));
+  writeFileSync(join(home, "bootstrap", "keycloak.env"), "A=b\n", { mode: 0o600 });
+  const after = await examine(join(home, "agent.toml"));
+  expect(after.findings.find(({ what }) => what.includes("keycloak.env"))).toMatchObject({
+    ...{
+      severity: "warn",
+      fix: expect.stringMatching(/^rm .*keycloak\.env, and take it out of \[bootstrap\] allowed_files/),
+    },
+  });
 });
 
 test("an Infisical server: whether it is there and what time it has, without a login", async () => {
