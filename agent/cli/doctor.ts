@@ -20,6 +20,7 @@ import { parseManifest } from "../../shared/parse-manifest.ts";
 import { parseToml } from "../../shared/parse-toml.ts";
 import type { StatusDocument } from "../../shared/status-document.ts";
 import { describeProvider } from "./agent.ts";
+import { listKeyFiles } from "./doctor-files.ts";
 import { EXIT } from "./exit-codes.ts";
 import { printDocument, printText } from "./terminal.ts";
 import { cutControlCharacters } from "../report/public-text.ts";
@@ -72,66 +73,6 @@ async function readHost(config: AgentConfig, path: string): Promise<HostView> {
     webhook: await readWebhookFact(config),
     firewall: await readFirewallFact(inForce, config.node),
   };
-}
-
-/** Every file that the configuration names and that must be root's alone. */
-function listKeyFiles({ source, secrets, gossip, alerts, docker }: AgentConfig, stateDir: string): Promise<FileFact>[] {
-  const { provider } = describeProvider(secrets);
-  const ageKey = provider.kind === "file" && !provider.place.plain ? provider.place.identityFile : undefined;
-  const setSecret =
-    "orca secrets set /prod/app/PASSWORD makes it, and its key beside it; or copy it from where it was made";
-  const named: [path: string | undefined, role: string, make: string][] = [
-    [source.git?.token_file, "the token for Git", paste("the token alone", source.git?.token_file)],
-    [source.status_token_file, "the token for commit statuses", paste("the token alone", source.status_token_file)],
-    [
-      source.webhook?.secret_file,
-      "the webhook's secret",
-      paste("the secret alone, as the forge has it", source.webhook?.secret_file),
-    ],
-    [
-      secrets?.infisical?.client_id_file,
-      "the client id of Infisical",
-      paste("the id alone", secrets?.infisical?.client_id_file),
-    ],
-    [
-      secrets?.infisical?.client_secret_file,
-      "the client secret of Infisical",
-      paste("the secret alone", secrets?.infisical?.client_secret_file),
-    ],
-    [secrets?.file, "the file of secrets", setSecret],
-    [ageKey, "the age key of the secrets", setSecret],
-    [
-      secrets?.key_file,
-      "the key of this host",
-      `head -c 32 /dev/urandom | install -m 600 /dev/stdin ${secrets?.key_file}`,
-    ],
-    [alerts?.webhook_file, "the URL for alerts", paste("the URL alone", alerts?.webhook_file)],
-  ];
-  const optional: [path: string | undefined, role: string, absent?: string][] = [
-    [secrets?.key_file === undefined ? join(stateDir, "host.key") : undefined, "the key of this host"],
-    [join(stateDir, "secrets.sealed"), "the last known secrets, sealed"],
-    [gossip?.identity_file, "this node's identity"],
-    [
-      docker.auth_file,
-      "the credentials of registries",
-      "images are pulled without credentials; docker login makes such a file",
-    ],
-  ];
-  return [
-    ...named.flatMap(([path, role, make]) =>
-      path === undefined ? [] : [readFileFact(path, role).then((fact) => ({ ...fact, make }))],
-    ),
-    ...optional.flatMap(([path, role, absent]) =>
-      path === undefined
-        ? []
-        : [readFileFact(path, role, false).then((fact) => (absent === undefined ? fact : { ...fact, absent }))],
-    ),
-  ];
-}
-
-/** How a file that holds one thing is made, so that it is never open to others and stands in no history. */
-function paste(what: string, path: string | undefined): string {
-  return `install -m 600 /dev/stdin ${path}, paste ${what}, and end with Ctrl-D`;
 }
 
 async function readPolicyFacts(file: FileFact): Promise<HostView["policy"]> {

@@ -78,7 +78,7 @@ export class BootedDebian {
       const words = ["exec", this.#name, "sh", "-c", line];
       const ended = await run("docker", words).catch((error: { stdout?: string; stderr?: string }) => error);
       if (!(ended instanceof Error)) return;
-      if (performance.now() > endMs) throw new Error(`${line}: ${String(Object.values(ended).join(" "))}`);
+      if (performance.now() > endMs) throw new Error(`${line}: ${Object.values(ended).join(" ")}`);
       await sleep(500);
     }
   }
