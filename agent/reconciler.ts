@@ -25,7 +25,7 @@ import { previewPlan } from "./preview.ts";
 import { applyRequest, type Request } from "./requests.ts";
 import { listVersions } from "./secrets/in-use.ts";
 import type { SecretKeeper } from "./secrets/keeper.ts";
-import type { DesiredState } from "../shared/desired-state.ts";
+import type { DesiredService, DesiredState } from "../shared/desired-state.ts";
 import type { Emit, TurnSummary } from "../shared/event.ts";
 import type { ExitRecord, NodeMemory } from "../shared/memory.ts";
 import type { ObservedEngine, ObservedState } from "../shared/observed-state.ts";
@@ -112,7 +112,7 @@ export class Reconciler {
     const chosen = this.#chooseReleases(built.desired);
     const { desired } = chosen;
     secrets.use(listVersions([...desired.services.values(), ...chosen.releases.values(), ...chosen.wanted.values()]));
-    const observed = await this.#observe(desired);
+    const observed = await this.#observe(desired, [...chosen.wanted.values()]);
     this.#world = {
       ...chosen,
       observed,
@@ -137,7 +137,8 @@ export class Reconciler {
 
   #chooseReleases(desired: DesiredState): ReturnType<typeof applyRollbacks> {
     const { store } = this.#parts;
-    return applyRollbacks(desired, this.#memory, (service, id) => store.findRelease(service, id));
+    const volumes = this.#engine.reachable ? this.#engine.volumes : undefined;
+    return applyRollbacks(desired, this.#memory, (service, id) => store.findRelease(service, id), volumes);
   }
 
   /**
@@ -170,7 +171,8 @@ export class Reconciler {
     }
   }
 
-  async #observe(desired: DesiredState): Promise<ObservedState> {
+  /** @param wanted what Git wants of services in whose place a release stands: their volumes decide about it */
+  async #observe(desired: DesiredState, wanted: readonly DesiredService[]): Promise<ObservedState> {
     const { executor, monitor, files, fronts, clock } = this.#parts;
     const resync = clock.monotonicMs() - this.#resyncedMs >= RESYNC_MS;
     if (resync) {
@@ -181,7 +183,7 @@ export class Reconciler {
     // What is in flight is read before the engine: an operation that ends in between is planned around, never doubled.
     const { operations, outcomes } = executor.takeStock(this.#offsetMs);
     this.#outcomes.push(...outcomes);
-    const taken = takeOverLater(await this.#readEngine(desired, resync), desired, this.#memory);
+    const taken = takeOverLater(await this.#readEngine(desired, resync, wanted), desired, this.#memory);
     this.#engine = taken.engine;
     this.#memory = taken.memory;
     await fronts.look(selectFronts(desired, this.#engine), resync);
@@ -203,8 +205,12 @@ export class Reconciler {
     return readPlaces(desired, this.#engine, this.#parts.places, busy);
   }
 
-  #readEngine(desired: DesiredState | undefined, resync: boolean): Promise<ObservedEngine> {
-    const reading = this.#parts.observer.observe(desired, resync);
+  #readEngine(
+    desired: DesiredState | undefined,
+    resync: boolean,
+    wanted: readonly DesiredService[] = [],
+  ): Promise<ObservedEngine> {
+    const reading = this.#parts.observer.observe(desired, resync, wanted);
     const late = new Promise<ObservedEngine>((resolve) => {
       const reason = `no answer within ${TURN_DEADLINE_MS / 1_000} s`;
       const cancel = this.#parts.clock.after(TURN_DEADLINE_MS, () => resolve({ reachable: false, reason }));

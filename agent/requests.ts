@@ -56,7 +56,7 @@ function resume(pauses: NodeMemory["pauses"], service: string | undefined): Node
 
 /** What Git wants of a service, also while an earlier release runs in its place. */
 function findWanted(service: ServiceMemory): string {
-  return service.rolledBack?.wanted ?? service.fingerprint;
+  return service.rolledBack?.wanted ?? service.heldFor ?? service.fingerprint;
 }
 
 function rollBackTo(

@@ -3,11 +3,13 @@
 
 import { cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
 import { build, type Plugin } from "esbuild";
+
+import { describeLicences, listPackages } from "./bundle-licences.ts";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const { values } = parseArgs({ options: { out: { type: "string", default: join(root, "dist") } } });
@@ -73,7 +75,11 @@ const result = await build({
   logLevel: "warning",
 });
 
-shipKoffi();
+const beside = shipKoffi();
+const held = Object.values(result.metafile.outputs).flatMap(({ inputs }) =>
+  Object.entries(inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : [])),
+);
+shipLicences(held, beside);
 const version = (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { version: string }).version;
 writeFileSync(join(out, "package.json"), `${JSON.stringify({ name: "orca", version, type: "module" })}\n`);
 const bytes = Object.values(result.metafile.outputs).reduce((sum, output) => sum + output.bytes, 0);
@@ -84,7 +90,7 @@ function isDirectory(path: string): boolean {
 }
 
 /** koffi is loaded from beside the bundle: its JavaScript and the one native module of this platform. */
-function shipKoffi(): void {
+function shipKoffi(): string[] {
   const require = createRequire(import.meta.url);
   const koffi = dirname(require.resolve("koffi"));
   const native = dirname(require.resolve(`@koromix/koffi-${process.platform}-${process.arch}/package.json`));
@@ -96,4 +102,12 @@ function shipKoffi(): void {
   cpSync(native, join(out, "node_modules", "@koromix", `koffi-${process.platform}-${process.arch}`), {
     recursive: true,
   });
+  return [koffi, native];
+}
+
+/** Orca's own licence, and those of what is in the bundle and beside it. */
+function shipLicences(inputs: readonly string[], shipped: readonly string[]): void {
+  const packages = listPackages(inputs.map((file) => resolve(file)));
+  cpSync(join(root, "LICENSE"), join(out, "LICENSE"));
+  writeFileSync(join(out, "THIRD-PARTY-LICENSES.txt"), describeLicences([...packages, ...shipped]));
 }

@@ -55,6 +55,8 @@ export interface DesiredService {
   /** Set for a front: the service that it belongs to. */
   frontOf?: string;
   owner: string | undefined;
+  /** Its manifest says why losing its data is fine. */
+  disposable?: true;
   /** Why it must not be started now, where that is so; what runs goes on. */
   blocked?: string;
   /** Parts of the manifest that this version reads but does not act on, in plain words. */

@@ -41,6 +41,12 @@ interface FailureMemory {
   nextMs: number;
 }
 
+/** A volume without a name that the engine made for a VOLUME of an image. */
+export interface OwnVolume {
+  name: string;
+  target: string;
+}
+
 /**
  * One run, which is one start of one container. What it has read and when it began are facts of this run alone: the next one
  * begins with a record of its own.
@@ -110,6 +116,10 @@ export interface ServiceMemory {
   startAsked?: { uid: number; ignoreRequires: boolean };
   /** What versions before `run` remembered of the files that a run has; taken over when that run is seen again. */
   applied?: { container: string; files: Readonly<Record<string, string>>; stale?: true };
+  /** The volumes without a name of the container that ran last, and its spec; absent where it has none. */
+  own?: { specHash: string; volumes: readonly OwnVolume[] };
+  /** What Git wants, while its release stands in place of that lest a new container begins without its data. */
+  heldFor?: string;
   /** A restart that a person asked for and that has not begun. */
   restartAsked?: { uid: number; atMs: number };
   /** What is known of a job's runs. */

@@ -3,6 +3,7 @@
 import type { Caps } from "./container-spec.ts";
 import type { ToldFront } from "./front.ts";
 import { type OwnContainerId, sha256 } from "./identity.ts";
+import type { OwnVolume } from "./memory.ts";
 import type { OperationInFlight, OperationOutcome } from "./step.ts";
 
 /** One container that carries this node's label. Times are milliseconds since the epoch. */
@@ -28,6 +29,8 @@ export interface ObservedContainer {
   ports: readonly string[];
   pid: number;
   restartPolicy: string;
+  /** Its volumes without a name, which the engine made for the VOLUMEs of its image. */
+  ownVolumes: readonly OwnVolume[];
   /** The front that it stands behind. */
   behind: string | undefined;
   /** Memory in use less inactive file cache, in bytes, where it was asked for. */

@@ -64,6 +64,8 @@ export type Step =
       spec: ContainerSpec;
       caps: Caps;
       stopTimeoutMs: number;
+      /** Volumes without a name that it takes over from the container before it; absent for none. */
+      carried?: readonly { name: string; target: string }[];
     }
   | { kind: "start-container"; service: string; container: StepContainer }
   | { kind: "unpause-container"; service: string; container: OwnContainerId }

@@ -188,6 +188,7 @@ async function buildRequest(step: Extract<Step, { kind: "create-container" }>, t
     caps: step.caps,
     network: step.network,
     stopTimeoutMs: step.stopTimeoutMs,
+    carried: step.carried ?? [],
     binds: [...files, ...hosts, ...secrets, ...control],
     extraEnv: await tools.secrets.buildEnv(spec),
   };

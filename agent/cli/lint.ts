@@ -4,11 +4,13 @@
 import { join, relative } from "node:path";
 
 import { checkRepository } from "../desired/checks/all.ts";
+import { checkImageVolumes } from "../desired/checks/image-volumes.ts";
 import { checkByPolicy } from "../desired/checks/policy.ts";
 import { addTo, type FileFinding, type RepositoryView } from "../desired/checks/repository-view.ts";
 import { readPolicy } from "../host/host-files.ts";
 import { describePath, type Problem } from "../../shared/problem.ts";
 import { locateFindings } from "../../shared/parse-toml.ts";
+import { readImageVolumes } from "./lint-images.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 import { countProblems, describeReport, type LintFormat, type LintReport } from "./lint-output.ts";
 import { readRepository } from "./lint-read.ts";
@@ -18,6 +20,8 @@ import { printJsonText, printText } from "./terminal.ts";
 export interface LintOptions {
   node?: string;
   policy?: string;
+  /** The engine's socket; without one, no image is looked at. */
+  docker?: string;
   format: LintFormat;
 }
 
@@ -42,7 +46,16 @@ export async function checkView(view: RepositoryView, options: LintOptions): Pro
   const { node } = options;
   if (node !== undefined) refuseUnknownNode(view, node);
   const policy = options.policy === undefined ? undefined : await readPolicy(options.policy);
-  const findings = [...checkRepository(view), ...(policy === undefined ? [] : checkByPolicy(view, policy, node))];
+  const images = new Set(view.services.map(({ manifest }) => manifest.image));
+  const volumes =
+    options.docker === undefined
+      ? new Map<string, readonly string[]>()
+      : await readImageVolumes(options.docker, images);
+  const findings = [
+    ...checkRepository(view),
+    ...checkImageVolumes(view, volumes),
+    ...(policy === undefined ? [] : checkByPolicy(view, policy, node)),
+  ];
   const concerns = (nodes: readonly string[]): boolean =>
     node === undefined || nodes.length === 0 || nodes.includes(node);
   const manifests = view.manifests.filter((manifest) => concerns([manifest.node]));

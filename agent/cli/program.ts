@@ -141,6 +141,7 @@ function addLint(program: Command): void {
     .argument("<dir>", "a manifests repository, or its orca/ directory")
     .option("--node <name>", "shows only what concerns this node")
     .option("--policy <file>", "a host's policy.toml, which every service of its realm must keep to")
+    .option("--docker <socket>", "an engine whose images are looked at, where it answers", "/var/run/docker.sock")
     .addOption(new Option("--format <form>", "how it is printed").choices(["text", "json", "github"]).default("text"))
     .addHelpText(
       "after",

@@ -82,6 +82,7 @@ export function compileService(name: string, manifest: Manifest, context: Compil
     wantsTimeoutMs: manifest.wants_timeout,
     stopTimeoutMs: manifest.stop_timeout,
     ...(movedFrom === undefined ? {} : { movedFrom }),
+    ...(manifest.backup === undefined ? {} : { disposable: true as const }),
     owner: manifest.owner,
     ...(context.secrets.blocked === undefined ? {} : { blocked: context.secrets.blocked }),
     notes: [...describeUnused(manifest), ...describeMissingFront(manifest, frontImage), ...context.secrets.notes],

@@ -109,6 +109,11 @@ function createReader(docker: Docker): DockerReader {
       }),
     findImage: (reference) =>
       callUnless("inspect image", [404], async () => (await docker.getImage(reference).inspect()).Id),
+    listImageVolumes: (reference) =>
+      callUnless("inspect image", [404], async () => {
+        const image = (await docker.getImage(reference).inspect()) as { Config?: { Volumes?: object | null } | null };
+        return Object.keys(image.Config?.Volumes ?? {}).toSorted();
+      }),
     readFile: (id, path) =>
       callUnless("read file in container", [404], async () => {
         const { readArchivedFile } = await import("./archive.ts");

@@ -3,6 +3,7 @@
 
 import { type Caps, type ContainerSpec, listAliases } from "../../shared/container-spec.ts";
 import { LABEL } from "../../shared/identity.ts";
+import { compareText } from "../../shared/problem.ts";
 import { parsePublishedPort } from "../../shared/published-port.ts";
 import type { ContainerDetail, ContainerRow, EngineEvent, NetworkRow } from "./reader.ts";
 import type { CreateRequest } from "./writer.ts";
@@ -32,6 +33,7 @@ export interface InspectJson {
     RestartPolicy?: { Name?: string } | null;
   };
   Config: { Image: string; User?: string };
+  Mounts?: { Type: string; Name?: string; Destination: string }[] | null;
   NetworkSettings?: NetworkSettingsJson;
 }
 
@@ -74,6 +76,9 @@ function mapAddresses(json: NetworkSettingsJson | undefined): Record<string, str
   return networks;
 }
 
+/** The name that the engine gives to a volume that was not given one. */
+const NAMELESS = /^[0-9a-f]{64}$/;
+
 export function mapDetail(json: InspectJson): ContainerDetail {
   const host = json.HostConfig;
   const ended = json.State.Status === "exited" || json.State.Status === "dead";
@@ -94,6 +99,10 @@ export function mapDetail(json: InspectJson): ContainerDetail {
     },
     restartPolicy: host.RestartPolicy?.Name === "" ? "no" : (host.RestartPolicy?.Name ?? "no"),
     image: json.Config.Image,
+    ownVolumes: (json.Mounts ?? [])
+      .filter(({ Type, Name }) => Type === "volume" && NAMELESS.test(Name ?? ""))
+      .map(({ Name = "", Destination }) => ({ name: Name, target: Destination }))
+      .toSorted((left, right) => compareText(left.target, right.target)),
     user: json.Config.User ?? "",
   };
 }
@@ -213,6 +222,7 @@ function buildHostConfig(request: CreateRequest, bindings: object): Record<strin
         Target: volume.target,
         ReadOnly: volume.readOnly ?? false,
       })),
+      ...request.carried.map(({ name, target }) => ({ Type: "volume", Source: name, Target: target })),
       ...request.binds.map((bind) => ({
         Type: "bind",
         Source: bind.source,

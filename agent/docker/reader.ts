@@ -55,6 +55,8 @@ export interface ContainerDetail {
   caps: Caps;
   restartPolicy: string;
   image: string;
+  /** Its volumes without a name, which the engine made for the VOLUMEs of its image. */
+  ownVolumes: readonly { name: string; target: string }[];
   /** The user it runs as, as its manifest or else its image names it; empty for root. */
   user: string;
 }
@@ -92,6 +94,8 @@ export interface DockerReader {
   inspectVolume(name: string): Promise<Readonly<Record<string, string>> | undefined>;
   /** The id of an image that is on this host, or undefined. */
   findImage(reference: string): Promise<string | undefined>;
+  /** The paths that an image on this host keeps in VOLUMEs of its own; undefined where there is no such image. */
+  listImageVolumes(reference: string): Promise<readonly string[] | undefined>;
   /** A file as a container sees it, which need not run; undefined when it has none there. At most 1 MiB. */
   readFile(id: string, path: string): Promise<Buffer | undefined>;
   /** The last lines a container printed, oldest first, each cut to LONGEST_LINE characters. */

@@ -17,6 +17,8 @@ export interface CreateRequest {
   stopTimeoutMs: number;
   /** Host paths mounted into it besides the spec's volumes: delivered files, the hosts file, secrets. */
   binds: readonly { source: string; target: string; readOnly: boolean }[];
+  /** Volumes without a name that it takes over from the container before it. */
+  carried: readonly { name: string; target: string }[];
   /** Environment that is not part of the spec, such as secret values; merged last, never logged. */
   extraEnv: Readonly<Record<string, string>>;
 }

@@ -1,7 +1,7 @@
 // Makes one immutable read of the engine for each turn: one list of containers, one of networks, and an inspection only
 // where an event, an unknown id or a gap asks for one. Events only say "look again"; the list is the truth.
 
-import type { DesiredState } from "../../shared/desired-state.ts";
+import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
 import { claimContainer, LABEL, type OwnContainerId, sha256 } from "../../shared/identity.ts";
 import type { ForeignContainer, ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
 import {
@@ -54,6 +54,7 @@ const UNKNOWN_DETAIL = {
   pid: 0,
   caps: { memoryBytes: 0, nanoCpus: 0, cpuShares: 0, pids: 0 },
   restartPolicy: "no",
+  ownVolumes: [],
 } as const;
 
 const NO_NEWS: EventNews = { all: false, touched: new Set(), oom: new Set(), killedByHand: new Map() };
@@ -86,8 +87,13 @@ export class Observer {
    * Reads the engine.
    * @param desired what is wanted; undefined to learn only what is there
    * @param resync also inspects a share of the containers that no event named
+   * @param wanted services whose volumes are looked up although another release of them stands in `desired`
    */
-  async observe(desired: DesiredState | undefined, resync: boolean): Promise<ObservedEngine> {
+  async observe(
+    desired: DesiredState | undefined,
+    resync: boolean,
+    wanted: readonly DesiredService[] = [],
+  ): Promise<ObservedEngine> {
     const news = this.#events.takeNews();
     const begun = (this.#reads += 1);
     try {
@@ -96,7 +102,7 @@ export class Observer {
         this.#options.reader.listNetworks(),
       ]);
       if (resync) this.#resyncs += 1;
-      return await this.#build({ rows, networks, desired, news, resync, begun });
+      return await this.#build({ rows, networks, desired, wanted, news, resync, begun });
     } catch (error) {
       // What the events said is needed again by the next turn that reaches the engine.
       this.#events.giveBack(news);
@@ -123,7 +129,7 @@ export class Observer {
   }
 
   async #build(read: Read): Promise<ObservedEngine> {
-    const { rows, networks, desired } = read;
+    const { rows, networks, desired, wanted } = read;
     const containers: ObservedContainer[] = [];
     const foreign: ForeignContainer[] = [];
     const own = rows.filter((row) => claimContainer(row.id, row.labels, this.#options.node) !== undefined);
@@ -146,7 +152,10 @@ export class Observer {
           { node: network.labels[LABEL.node], internal: network.internal, subnets: network.subnets },
         ]),
       ),
-      volumes: await this.#readVolumes(desired, containers),
+      volumes: await this.#readVolumes([
+        ...(desired === undefined ? [] : selectNotRunning(desired, containers)),
+        ...wanted,
+      ]),
     };
   }
 
@@ -221,6 +230,7 @@ export class Observer {
       ports: row.ports,
       pid: detail.pid,
       restartPolicy: detail.restartPolicy,
+      ownVolumes: detail.ownVolumes,
       behind: row.labels[LABEL.front],
       workingSetBytes: undefined,
       logTail: known?.logTail ?? [],
@@ -237,12 +247,8 @@ export class Observer {
   }
 
   /** Volumes matter only to a service that is about to start. */
-  async #readVolumes(
-    desired: DesiredState | undefined,
-    containers: readonly ObservedContainer[],
-  ): Promise<Record<string, { node: string | undefined }>> {
+  async #readVolumes(waiting: readonly DesiredService[]): Promise<Record<string, { node: string | undefined }>> {
     const volumes: Record<string, { node: string | undefined }> = {};
-    const waiting = desired === undefined ? [] : selectNotRunning(desired, containers);
     const names = waiting.flatMap((service) =>
       (service.spec.volumes ?? []).flatMap((volume) => (volume.name === undefined ? [] : [volume.name])),
     );
@@ -264,6 +270,7 @@ interface Read {
   rows: readonly ContainerRow[];
   networks: readonly NetworkRow[];
   desired: DesiredState | undefined;
+  wanted: readonly DesiredService[];
   news: EventNews;
   resync: boolean;
   /** Its place in the order of reads. */

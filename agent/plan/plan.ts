@@ -12,6 +12,7 @@ import { addDraft, beginDraft, type Draft, draftFault, viewUnplanned } from "./d
 import { findPlanFault } from "./fault.ts";
 import { planFronts } from "./front.ts";
 import { planNode } from "./node.ts";
+import { rememberOwnData } from "./own-data.ts";
 import { beginMemory, boundTimes, rememberContainer, rememberExit, rememberOutcome } from "./remember.ts";
 import { planRemovals } from "./removal.ts";
 import { guardRepetition } from "./repeat-guard.ts";
@@ -138,6 +139,7 @@ function buildScene(
     if (ended.exit !== undefined) shared.draft.newExits.push(ended.exit);
     memory = rememberContainer(ended.memory, world, watched);
   }
+  memory = rememberOwnData(memory, mine, wanted);
   memory = rememberRollout(memory, world, desired, current);
   const inFlight = world.observed.operations.find((operation) => operation.lane === desired.name);
   const health = current === undefined ? undefined : readHealth(world, engine, { container: current, memory });

@@ -56,7 +56,7 @@ export function beginMemory(
     attempt: 0,
     restarts: before?.restarts ?? 0,
     ...pick(before, ["lastExit", "exitMs", "seen", "run", "healthy", "took", "stopping", "release", "applied"]),
-    ...pick(before, ["shown", "ungated", "rolledBack", "stoppedBy", "startAsked", "emptyBy", "job", "later"]),
+    ...pick(before, ["shown", "ungated", "rolledBack", "stoppedBy", "startAsked", "emptyBy", "own", "job", "later"]),
   };
 }
 

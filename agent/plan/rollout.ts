@@ -7,6 +7,7 @@ import type { DesiredService, DesiredState } from "../../shared/desired-state.ts
 import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import { checkTarget } from "./gate.ts";
+import { judgeOwnData } from "./own-data.ts";
 import { isRunOf, readBegunMs } from "./run.ts";
 import type { Decision, Reachable, Scene, World } from "./world.ts";
 
@@ -16,12 +17,18 @@ const LONGEST_TURN_GAP_MS = 35_000;
 /** Finds a kept release by its fingerprint. */
 export type FindRelease = (service: string, fingerprint: string) => DesiredService | undefined;
 
-/** Puts earlier releases where the memory says that they stand in for what Git wants. */
+/**
+ * Puts earlier releases where the memory says that they stand in for what Git wants, and where a new container would begin without
+ * data that is here: the old one goes on being healed meanwhile.
+ * @param volumes the engine's volumes that services name; undefined while that is not known
+ */
 export function applyRollbacks(
   desired: DesiredState,
   memory: NodeMemory,
   find: FindRelease,
+  volumes: Reachable["volumes"] | undefined,
 ): Pick<World, "desired" | "wanted" | "releases"> {
+  const objections = new Map(desired.objections);
   const services = new Map<string, DesiredService>();
   const wanted = new Map<string, DesiredService>();
   const releases = new Map<string, DesiredService>();
@@ -29,6 +36,13 @@ export function applyRollbacks(
     const { name } = service;
     const known = memory.services[name];
     const back = known?.rolledBack;
+    const held = back?.wanted === service.fingerprint ? undefined : holdForData(service, known, find, volumes);
+    if (held !== undefined) {
+      if (!objections.has(name)) objections.set(name, { state: "held", reason: held.reason, problems: [] });
+      services.set(name, held.release);
+      wanted.set(name, service);
+      return held.release;
+    }
     const release = back?.wanted === service.fingerprint ? find(name, back.to) : undefined;
     const chosen = release ?? service;
     services.set(name, chosen);
@@ -45,7 +59,21 @@ export function applyRollbacks(
     const { front } = put(service);
     if (front !== undefined) put(front.service);
   }
-  return { desired: { ...desired, services }, wanted, releases };
+  return { desired: { ...desired, services, objections }, wanted, releases };
+}
+
+/** The release that goes on where a new container would begin without its data, and why. */
+function holdForData(
+  wanted: DesiredService,
+  known: ServiceMemory | undefined,
+  find: FindRelease,
+  volumes: Reachable["volumes"] | undefined,
+): { release: DesiredService; reason: string } | undefined {
+  if (known?.own === undefined || known.release?.specHash !== known.own.specHash) return undefined;
+  const { own, emptyBy } = known;
+  const reason = judgeOwnData({ wanted, own, emptyBy }, volumes);
+  const release = reason === undefined ? undefined : find(wanted.name, known.release.fingerprint);
+  return release === undefined || reason === undefined ? undefined : { release, reason };
 }
 
 /**

@@ -7,6 +7,7 @@ import { findHealth, type ObservedContainer } from "../../shared/observed-state.
 import type { Cause, Operation } from "../../shared/step.ts";
 import { restJob, startJob, tendJob } from "./jobs.ts";
 import { listPredecessors, waitForData } from "./move.ts";
+import { keepOwnData } from "./own-data.ts";
 import { listObstacles, type Obstacle } from "./place.ts";
 import { explainReplacement } from "./replacement.ts";
 import { rollBack } from "./rollout.ts";
@@ -32,6 +33,7 @@ const RULES: readonly Rule[] = [
   tendRunning,
   waitForDataMount,
   waitForData,
+  keepOwnData,
   waitForSecrets,
   replaceUnusable,
   waitForRetry,

@@ -7,6 +7,7 @@ import { fileKey, type ObservedContainer, type ObservedState } from "../../share
 import { holdsSecret } from "../../shared/secret-facts.ts";
 import type { Cause, FileReference, Operation, Step, StepContainer } from "../../shared/step.ts";
 import { listPredecessors } from "./move.ts";
+import { listCarried } from "./own-data.ts";
 import type { Scene } from "./world.ts";
 
 /** Wraps steps into the service's lane. */
@@ -18,6 +19,7 @@ export function buildOperation(scene: Scene, cause: Cause, steps: readonly Step[
 export function buildPrepareSteps(scene: Scene): Step[] {
   const { desired, world } = scene;
   const service = desired.name;
+  const carried = listCarried(scene);
   return [
     { kind: "ensure-image", service, image: desired.spec.image },
     ...buildVolumeSteps(scene),
@@ -32,6 +34,7 @@ export function buildPrepareSteps(scene: Scene): Step[] {
       spec: desired.spec,
       caps: desired.caps,
       stopTimeoutMs: desired.stopTimeoutMs,
+      ...(carried.length === 0 ? {} : { carried }),
     },
     // Whose they are is told by the container: its user may have a name that only its image knows.
     ...buildSecretFileSteps(desired, world.observed),

@@ -5,6 +5,7 @@ import { findCycles } from "../../shared/graph.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import { describeRefusals } from "../../shared/secret-refusal.ts";
 import type { ServiceState, ServiceView } from "../../shared/status.ts";
+import { describeOwnData } from "./own-data.ts";
 import { describeRolledBack } from "./rollout.ts";
 import type { Decision, World } from "./world.ts";
 
@@ -41,7 +42,12 @@ export function buildView(
     image: container?.image ?? desired.spec.image,
     owner: desired.owner,
     memoryCapBytes: container?.caps.memoryBytes ?? desired.caps.memoryBytes,
-    notes: [...(decision.notes ?? []), ...(world.desired.rotationNotes.get(desired.name) ?? []), ...desired.notes],
+    notes: [
+      ...(decision.notes ?? []),
+      ...(world.desired.objections.has(desired.name) ? [] : describeOwnData(desired, decision.memory)),
+      ...(world.desired.rotationNotes.get(desired.name) ?? []),
+      ...desired.notes,
+    ],
   };
 }
 

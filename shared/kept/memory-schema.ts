@@ -80,6 +80,8 @@ const serviceShape: ShapeOf<ServiceMemory> = {
   emptyBy: z.looseObject({ uid: number }),
   startAsked: z.looseObject({ uid: number, ignoreRequires: z.boolean() }),
   applied: z.looseObject({ container: text, files: texts, stale: left(z.literal(true)) }),
+  own: z.looseObject({ specHash: text, volumes: z.array(z.looseObject({ name: text, target: text })) }),
+  heldFor: text,
   restartAsked: z.looseObject({ uid: number, atMs: number }),
   job: jobMemory,
   repeated: z.looseObject({ steps: text, count: number, rounds: number, untilMs: left(number) }),

@@ -147,6 +147,7 @@ const shape: ShapeOf<DesiredService> = {
   movedFrom: left(z.looseObject({ node: text, service: text })),
   frontOf: left(text),
   owner: maybe(text),
+  disposable: left(z.literal(true)),
   blocked: left(text),
   notes: texts,
 };

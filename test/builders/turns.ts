@@ -87,6 +87,7 @@ export function buildContainer(name: string, parts: Partial<ObservedContainer> =
     ports: [],
     pid: 1_000 + name.length,
     restartPolicy: "no",
+    ownVolumes: [],
     behind: undefined,
     workingSetBytes: undefined,
     logTail: [],

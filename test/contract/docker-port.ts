@@ -52,6 +52,7 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
       caps: { memoryBytes: 32 * 2 ** 20, nanoCpus: 500_000_000, cpuShares: 256, pids: 64 },
       network: NETWORK,
       stopTimeoutMs: 1_000,
+      carried: [],
       binds: [],
       extraEnv: {},
     });

@@ -85,6 +85,20 @@ test("it runs a service, and every command that loads something of its own works
   expect(run("exec", "web", "--", "/bin/echo", "from the container").output).toContain("from the container");
 });
 
+test("the licences of all that is in it lie beside it", () => {
+  const dist = join(root, "dist");
+  expect(readFileSync(join(dist, "LICENSE"), "utf8")).toBe(readFileSync(join(ROOT, "LICENSE"), "utf8"));
+  const text = readFileSync(join(dist, "THIRD-PARTY-LICENSES.txt"), "utf8");
+  const { dependencies } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as {
+    dependencies: Record<string, string>;
+  };
+  for (const [name, version] of Object.entries(dependencies)) expect(text).toContain(`\n${name} ${version} (`);
+  // What they bring along is there too, with the words that its licence asks for.
+  expect(text).toMatch(/\ndocker-modem \d[^(]* \(Apache-2.0\)/);
+  expect(text).toContain(readFileSync(join(ROOT, "node_modules", "zod", "LICENSE"), "utf8").trim());
+  expect(text).toMatch(/\n@koromix\/koffi-linux-\w+ \d/);
+});
+
 test("acts are accepted: the kernel is asked who acts, through the native module", () => {
   for (const act of [["pause", "web"], ["resume", "web"], ["restart", "web"], ["sync"]])
     expect(run(...act)).toMatchObject({ code: 0 });

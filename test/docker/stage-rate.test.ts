@@ -7,6 +7,7 @@ import { Agent, request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { connect, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -101,11 +102,15 @@ afterAll(async () => {
 /** The shipped manifest, less what is not on this machine: the image, the other services, the ports of the host. */
 function adaptProxy(): string {
   const text = readFileSync(join(EDGE, "orca-proxy.toml"), "utf8");
-  return text
-    .replace(/^image .*$/m, `image = "${IMAGE}"`)
-    .replace(/^requires = \[\n[^]*?^\]$/m, 'requires = ["keycloak-26"]')
-    .replace(/^ports .*$/m, "")
-    .replace(/^stop_timeout .*$/m, 'stop_timeout = "1s"');
+  return (
+    text
+      .replace(/^image .*$/m, `image = "${IMAGE}"`)
+      // As the official image's entrypoint runs it: with a master, so that it can be reloaded.
+      .replace(/^command = \["haproxy", /m, 'command = ["haproxy", "-W", "-db", ')
+      .replace(/^requires = \[\n[^]*?^\]$/m, 'requires = ["keycloak-26"]')
+      .replace(/^ports .*$/m, "")
+      .replace(/^stop_timeout .*$/m, 'stop_timeout = "1s"')
+  );
 }
 
 /** A server in Keycloak's place behind Keycloak's own route, as shipped. */
@@ -209,6 +214,43 @@ test("stage has no other route of production's proxy, whatever its name; product
   for (const host of ["git.breakpilot.com", "acme.breakpilot.com", "GIT.breakpilot.com:443"]) {
     expect([host, await ask({ from: STAGE, host }, agent)]).toEqual([host, 403]);
     expect([host, await ask({ from: PRODUCTION, host }, agent)]).toEqual([host, 200]);
+  }
+});
+
+/** A connection over which one request was answered and that is kept. */
+async function keepConnection(): Promise<TLSSocket> {
+  const ca = readFileSync(join(directory, "ca.pem"));
+  const to: ConnectionOptions & { localAddress: string } = { host: proxy, port: 443, localAddress: PRODUCTION };
+  const socket = connect({ ...to, servername: HOST, ca });
+  expect(await askOver(socket)).toMatch(/^HTTP\/1.1 200 /);
+  return socket;
+}
+
+function askOver(socket: TLSSocket): Promise<string> {
+  return new Promise((resolve, reject) => {
+    socket.once("error", reject);
+    socket.once("close", () => reject(new Error("the connection was closed")));
+    socket.once("data", (chunk: Buffer) => {
+      socket.removeAllListeners("close").removeAllListeners("error");
+      resolve(chunk.toString());
+    });
+    socket.write(`GET /realms/breakpilot HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
+  });
+}
+
+test("a reload of the proxy ends no kept connection before its next answer", async () => {
+  const container = await node.idOf("orca-proxy");
+  const kept = await Promise.all(Array.from({ length: 20 }, keepConnection));
+  await docker("kill", "-s", "USR2", container);
+  await node.until("the proxy before the reload takes no new connection", async () =>
+    (await docker("logs", container)).includes("Proxy web stopped"),
+  );
+  expect(kept.filter((socket) => socket.readableEnded || socket.destroyed)).toEqual([]);
+  for (const socket of kept) {
+    const answer = await askOver(socket);
+    expect(answer).toMatch(/^HTTP\/1.1 200 /);
+    expect(answer.toLowerCase()).toContain("connection: close");
+    socket.destroy();
   }
 });
 

@@ -2,7 +2,7 @@
 
 import type { ContainerDetail, ContainerRow } from "../../agent/docker/reader.ts";
 import type { CreateRequest } from "../../agent/docker/writer.ts";
-import { LABEL } from "../../shared/identity.ts";
+import { LABEL, sha256 } from "../../shared/identity.ts";
 import { describePort, parsePublishedPort, type PublishedPort } from "../../shared/published-port.ts";
 
 /** How containers of an image behave. */
@@ -21,6 +21,8 @@ export interface ImageBehaviour {
   logs?: string[];
   /** The image's own user, and files in it by path. */
   user?: string;
+  /** Paths that it keeps in VOLUMEs of its own. */
+  volumes?: readonly string[];
   files?: Readonly<Record<string, string>>;
 }
 
@@ -47,7 +49,7 @@ export function buildContainer(
   const caps = { memoryBytes: 0, nanoCpus: 0, cpuShares: 0, pids: 0 };
   const detail: FakeContainer["detail"] = {
     ...{ id, startedMs: undefined, finishedMs: undefined, exitCode: undefined, oomKilled: false, pid: 0, caps },
-    ...{ restartPolicy: "no", image, user: "" },
+    ...{ restartPolicy: "no", image, user: "", ownVolumes: [] },
   };
   const built = { request: undefined, status: "created" as const, networks: new Map(), ports: [], logs: [], run: 0 };
   return { id, name, image, labels, detail, ...built };
@@ -68,7 +70,26 @@ export function buildRequested(id: string, request: CreateRequest): FakeContaine
   container.request = request;
   container.detail.caps = { ...request.caps };
   container.ports = parsePorts(spec.ports);
+  if (spec.network === undefined) container.networks.set(request.network, "");
   return container;
+}
+
+/**
+ * Gives a container the volumes that it takes over, and a new one for each VOLUME of its image that nothing covers.
+ * @param id what new ones are named after
+ * @returns the names of all its volumes
+ */
+export function giveVolumes(
+  container: FakeContainer,
+  { spec, carried }: CreateRequest,
+  images: ReadonlyMap<string, ImageBehaviour>,
+  id: string,
+): string[] {
+  const named = spec.volumes ?? [];
+  const mounted = new Set([...named, ...carried].map(({ target }) => target));
+  const open = (images.get(spec.image)?.volumes ?? []).filter((target) => !mounted.has(target));
+  container.detail.ownVolumes = [...carried, ...open.map((target) => ({ name: sha256(id + target), target }))];
+  return [...named, ...container.detail.ownVolumes].flatMap(({ name }) => (name === undefined ? [] : [name]));
 }
 
 /** Ports as a manifest writes them. */

@@ -9,6 +9,7 @@ import { LABEL, type OwnContainerId, sha256 } from "../../shared/identity.ts";
 import { describePort, portsClash } from "../../shared/published-port.ts";
 import {
   buildContainer,
+  giveVolumes,
   buildRequested,
   buildRow,
   inspect,
@@ -74,6 +75,7 @@ export class FakeEngine {
     inspectVolume: (name) => this.#read("inspectVolume", () => this.volumes.get(name)),
     findImage: (reference) =>
       this.#read("findImage", () => (this.images.has(reference) ? sha256(reference) : undefined)),
+    listImageVolumes: (reference) => this.#read("listImageVolumes", () => this.images.get(reference)?.volumes),
     readFile: (id, path) =>
       this.#read("readFile", () => {
         const content = this.images.get(this.find(id)?.image ?? "")?.files?.[path];
@@ -293,10 +295,8 @@ export class FakeEngine {
     if (!this.images.has(request.spec.image)) throw new EngineError(`No such image: ${request.spec.image}`, 404);
     const container = buildRequested(this.#nextId("container"), request);
     container.detail.user = request.spec.user ?? this.images.get(request.spec.image)?.user ?? "";
-    for (const volume of request.spec.volumes ?? []) {
-      if (volume.name !== undefined && !this.volumes.has(volume.name)) this.volumes.set(volume.name, {});
-    }
-    if (request.spec.network === undefined) container.networks.set(request.network, "");
+    for (const name of giveVolumes(container, request, this.images, this.#nextId("volume")))
+      if (!this.volumes.has(name)) this.volumes.set(name, {});
     this.containers.set(container.id, container);
     this.#emit("create", container);
     return container.id as OwnContainerId;

@@ -117,9 +117,9 @@ function planWith(storedMemory: unknown, storedRelease: unknown): { planned: Pla
     health: { runs: buildHealth(), back: buildHealth() },
   });
   const state = turn.desired as NonNullable<typeof turn.desired>;
-  const chosen = applyRollbacks(state, memory, (_service, id) =>
-    release?.fingerprint === id ? release.desired : undefined,
-  );
+  const find = (_service: string, id: string): DesiredService | undefined =>
+    release?.fingerprint === id ? release.desired : undefined;
+  const chosen = applyRollbacks(state, memory, find, undefined);
   const taken = takeOverLater(settle(turn.observed.engine), chosen.desired, memory);
   const world: World = {
     ...chosen,

@@ -78,6 +78,15 @@ describe.each(topologies)("$name", (topology) => {
     expect(findBadReferences(topology)).toEqual([]);
   });
 
+  test("a proxy that is reloaded ends no kept connection before its next answer", () => {
+    for (const [path, text] of topology.files) {
+      for (const web of text.split(/^(?=frontend|backend)/m).filter((part) => part.startsWith("frontend web")))
+        expect([path, web]).toEqual([path, expect.stringContaining("  option idle-close-on-response\n")]);
+      if (text.includes("proxy_pass"))
+        expect([path, text]).toEqual([path, expect.stringMatching(/^  keepalive_min_timeout /m)]);
+    }
+  });
+
   test("nothing waits for itself, wishes counted", () => {
     expect(findDependencyCycles(services)).toEqual([]);
   });
