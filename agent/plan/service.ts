@@ -21,7 +21,6 @@ import type { Decision, Scene, World } from "./world.ts";
 const MOUNT_EVERY_MS = 5_000;
 
 type Rule = (scene: Scene) => Decision | undefined;
-
 const RULES: readonly Rule[] = [
   followOperation,
   respectPause,
