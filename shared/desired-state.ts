@@ -43,7 +43,7 @@ export interface DesiredService {
   schedule: string | undefined;
   health: HealthCheck | undefined;
   restart: Manifest["restart"];
-  update: Manifest["update"];
+  update: Manifest["update"] & { healthy_within: number };
   requires: readonly Requirement[];
   wants: readonly RequirementTarget[];
   wantsTimeoutMs: number;

@@ -194,7 +194,11 @@ export const update = z
       .enum(["stop-first", "start-first"])
       .default("stop-first")
       .describe("Whether the old container ends before the new one starts, or after it is healthy."),
-    healthy_within: positiveDurationMs.prefault("2m").describe("A new release that is not healthy by then has failed."),
+    healthy_within: positiveDurationMs
+      .optional()
+      .describe(
+        "A new release that is not healthy so long after its start has failed; when left out 2m, or start_period and settle where these take longer.",
+      ),
     drain: positiveDurationMs
       .optional()
       .describe("start-first: open connections may stay with the old container so long; 30s when left out."),

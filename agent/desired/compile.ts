@@ -76,7 +76,7 @@ export function compileService(name: string, manifest: Manifest, context: Compil
     schedule: manifest.schedule,
     health: manifest.health,
     restart: manifest.restart,
-    update: manifest.update,
+    update: { ...manifest.update, healthy_within: findHealthyWithinMs(manifest) },
     requires: manifest.requires,
     wants: manifest.wants,
     wantsTimeoutMs: manifest.wants_timeout,
@@ -94,11 +94,23 @@ export function compileService(name: string, manifest: Manifest, context: Compil
   return { ok: true, service: { ...service, front }, contents: contents.set(hash, config) };
 }
 
+/** What a release has where its manifest says nothing, unless it is given more to come up and settle. */
+const HEALTHY_WITHIN_MS = 120_000;
+
+/** How long a release may take to be good, in milliseconds. */
+function findHealthyWithinMs({ update, health }: Manifest): number {
+  return update.healthy_within ?? Math.max(HEALTHY_WITHIN_MS, (health?.start_period ?? 0) + update.settle);
+}
+
 /** What an earlier version filled in is filled in here: an upgrade of the agent changes no fingerprint. */
 function takeFingerprint(manifest: Manifest, spec: ContainerSpec, files: readonly DesiredFile[]): string {
-  const filled = manifest.files.map((file) => ({ mode: "0444", on_change: "restart", ...file }));
+  const filled = {
+    ...manifest,
+    files: manifest.files.map((file) => ({ mode: "0444", on_change: "restart", ...file })),
+    update: { healthy_within: HEALTHY_WITHIN_MS, ...manifest.update },
+  };
   const hashes = files.map((file) => [file.target, file.hash]);
-  return sha256(canonicalJson({ manifest: { ...manifest, files: filled }, spec, files: hashes })).slice(0, 16);
+  return sha256(canonicalJson({ manifest: filled, spec, files: hashes })).slice(0, 16);
 }
 
 /** The image of this service's front; undefined for a service without one. */

@@ -1,5 +1,7 @@
 // What a container of the fake engine is, and the ways to build and list one.
 
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+
 import type { ContainerDetail, ContainerRow } from "../../agent/docker/reader.ts";
 import type { CreateRequest } from "../../agent/docker/writer.ts";
 import { LABEL, sha256 } from "../../shared/identity.ts";
@@ -39,6 +41,12 @@ export interface FakeContainer {
   ports: PublishedPort[];
   logs: string[];
   run: number;
+  /** When this run began, by the clock that does not jump. */
+  beganMs: number;
+  /** Content of what is mounted, by its path in the container, as its process last read it: at its start, or at a SIGHUP. */
+  seen: Readonly<Record<string, string>>;
+  /** When that was, by the clock that does not jump. */
+  seenMs: number;
 }
 
 /** A container that nobody has started yet. */
@@ -51,8 +59,19 @@ export function buildContainer(
     ...{ id, startedMs: undefined, finishedMs: undefined, exitCode: undefined, oomKilled: false, pid: 0, caps },
     ...{ restartPolicy: "no", image, user: "", ownVolumes: [] },
   };
-  const built = { request: undefined, status: "created" as const, networks: new Map(), ports: [], logs: [], run: 0 };
-  return { id, name, image, labels, detail, ...built };
+  const built = { request: undefined, status: "created" as const, networks: new Map(), ports: [], logs: [] };
+  return { id, name, image, labels, detail, ...built, run: 0, beganMs: 0, seen: {}, seenMs: 0 };
+}
+
+/** What a process finds now in the files and directories that are mounted into its container. */
+export function readMounts({ request }: FakeContainer): Record<string, string> {
+  const found = (request?.binds ?? []).flatMap(({ source, target }) => {
+    if (!existsSync(source)) return [];
+    if (!statSync(source).isDirectory()) return [[target, readFileSync(source, "utf8")] as const];
+    const names = readdirSync(source, { withFileTypes: true }).filter((entry) => entry.isFile());
+    return names.map(({ name }) => [`${target}/${name}`, readFileSync(`${source}/${name}`, "utf8")] as const);
+  });
+  return Object.fromEntries(found);
 }
 
 /** The container that the agent asked for. */

@@ -16,6 +16,7 @@ import {
   type FakeContainer,
   type ImageBehaviour,
   parsePorts,
+  readMounts,
 } from "./fake-container.ts";
 import { FakeHost } from "./fake-host.ts";
 
@@ -45,8 +46,11 @@ export class FakeEngine {
   /** Milliseconds each writing call takes, where a test sets any. */
   readonly latencyMs: Partial<Record<keyof DockerWriter, number>> = {};
   readonly host = new FakeHost();
-  /** Says of which requests no container is ever healthy. */
+  /** Milliseconds between what a writing call has done and its answer, where a test sets any. */
+  readonly answersAfterMs: Partial<Record<keyof DockerWriter, number>> = {};
+  /** Says of which requests no container is ever healthy, and with what its process has read it never is. */
   rejects: (request: CreateRequest) => boolean = () => false;
+  refuses: (seen: FakeContainer["seen"]) => boolean = () => false;
   reachable = true;
   /** Freezes the engine before its n-th writing call from now: nothing that comes after it ever answers. */
   dieBeforeCall: number | undefined;
@@ -166,8 +170,9 @@ export class FakeEngine {
     const container = this.containers.get(id);
     if (container?.status !== "running") return false;
     if (container.request !== undefined && this.rejects(container.request)) return false;
+    if (this.refuses(container.seen)) return false;
     const behaviour = this.images.get(container.image) ?? {};
-    return this.clock.nowMs() - (container.detail.startedMs ?? 0) >= (behaviour.healthyAfterMs ?? 0);
+    return this.clock.monotonicMs() - container.beganMs >= (behaviour.healthyAfterMs ?? 0);
   }
 
   /** A process ends by itself, or is killed by someone. */
@@ -268,6 +273,8 @@ export class FakeEngine {
     if (!this.reachable) throw new EngineError(`${call}: connect ENOENT`, undefined);
     this.calls.push({ call, subject });
     const result = await work();
+    const lateMs = this.answersAfterMs[call] ?? 0;
+    if (lateMs > 0) await new Promise<void>((resolve) => this.clock.after(lateMs, resolve));
     if (this.dead) return NEVER;
     return result;
   }
@@ -321,6 +328,8 @@ export class FakeEngine {
     }
     container.status = "running";
     container.run += 1;
+    container.beganMs = this.clock.monotonicMs();
+    this.#readMounts(container);
     Object.assign(container.detail, {
       startedMs: this.clock.nowMs(),
       exitCode: undefined,
@@ -365,6 +374,12 @@ export class FakeEngine {
     if (container.status !== "running") throw new EngineError(`Container ${id} is not running`, 409);
     this.#emit("kill", container, { signal });
     if (signal === "SIGKILL") this.end(container, 137);
+    if (signal === "SIGHUP") this.#readMounts(container);
+  }
+
+  #readMounts(container: FakeContainer): void {
+    container.seen = readMounts(container);
+    container.seenMs = this.clock.monotonicMs();
   }
 
   #connect(container: FakeContainer, network: string): void {

@@ -93,6 +93,20 @@ test("slow but well: healthy just in time, it is given the rest of its settling"
   expect(image()).toBe("slow:1");
 });
 
+test.each([
+  ["what a release is given follows that", ""],
+  ["even where the manifest gives it less", 'healthy_within = "2m"\n'],
+])("a migration that takes nearly the whole start_period is not cut: %s", async (_name, within) => {
+  node.engine.images.set("migrating:1", { healthyAfterMs: 570_000 });
+  const health = 'tcp = { port = 80 }\nstart_period = "10m"';
+  const tables = `[update]\n${within}settle = "20s"\n`;
+  node.source.set({ app: buildManifest({ image: "migrating:1", health, tables }) });
+  await node.clock.advanceUntil(() => image() === "migrating:1", 30_000, "migrating:1");
+  await node.untilSettled(["app"], 620_000);
+  expect(image()).toBe("migrating:1");
+  expect(node.engine.running("app")?.run).toBe(1);
+});
+
 test("new content of a file that makes it sick: the old content is delivered again", async () => {
   const files = '[[files]]\nsource = "files/app.conf"\ntarget = "/etc/app.conf"\non_change = { signal = "SIGHUP" }\n';
   node.source.setFile("files/app.conf", "good");

@@ -24,7 +24,7 @@ const manifest = manifestSchema.parse({
 });
 const plain = buildDesired("app", { spec: { image: "app:1", behind: FRONT } });
 const { front } = buildFront(plain, { manifest, image: "haproxy:1", aliases: ["app"] });
-const desired = { ...plain, front, update: manifest.update };
+const desired = { ...plain, front, update: { ...plain.update, order: "start-first" as const } };
 
 /** One container of the service: the wanted one, or an older one. */
 interface Copy {

@@ -18,6 +18,7 @@ import { checkSecretEnv } from "./secret-env.ts";
 import { checkSecretLiterals } from "./secret-literals.ts";
 import { checkStrangeFiles } from "./strange-files.ts";
 import { checkSysctls } from "./sysctls.ts";
+import { checkStartTimes } from "./start-time.ts";
 import { checkUnused } from "./unused.ts";
 
 /** Each of these looks at a few keys of one service: what else is wrong with its manifest does not matter to them. */
@@ -38,6 +39,7 @@ const CHECKS: readonly Check[] = [
   checkRoutes,
   checkFiles,
   checkPromises,
+  checkStartTimes,
   checkProxyWaits,
   checkSecretEnv,
   checkSecretLiterals,
