@@ -105,7 +105,7 @@ const update = z.looseObject({
   drain: left(number),
   settle: number,
   rollback: z.boolean(),
-}) as unknown as z.ZodType<Manifest["update"]>;
+}) as unknown as z.ZodType<DesiredService["update"]>;
 
 const target: z.ZodType<RequirementTarget> = z.union([
   z.looseObject({ kind: z.literal("service"), node: maybe(text), service: text }),
