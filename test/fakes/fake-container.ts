@@ -2,10 +2,10 @@
 
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 
-import type { ContainerDetail, ContainerRow } from "../../agent/docker/reader.ts";
-import type { CreateRequest } from "../../agent/docker/writer.ts";
+import type { ContainerDetail, ContainerRow, NetworkRow } from "../../agent/docker/reader.ts";
+import type { CreateRequest, DockerWriter } from "../../agent/docker/writer.ts";
 import { LABEL, sha256 } from "../../shared/identity.ts";
-import { describePort, parsePublishedPort, type PublishedPort } from "../../shared/published-port.ts";
+import { describePort, parsePublishedPort, portsClash, type PublishedPort } from "../../shared/published-port.ts";
 
 /** How containers of an image behave. */
 export interface ImageBehaviour {
@@ -61,6 +61,38 @@ export function buildContainer(
   };
   const built = { request: undefined, status: "created" as const, networks: new Map(), ports: [], logs: [] };
   return { id, name, image, labels, detail, ...built, run: 0, beganMs: 0, seen: {}, seenMs: 0 };
+}
+
+/** A port of it that another container which runs holds, in Docker's form. */
+export function findClash(container: FakeContainer, others: Iterable<FakeContainer>): string | undefined {
+  for (const other of others) {
+    if (other.status !== "running" || other === container) continue;
+    const clash = container.ports.find((port) => other.ports.some((held) => portsClash(port, held)));
+    if (clash !== undefined) return describePort(clash);
+  }
+  return undefined;
+}
+
+/** A network that the agent asked for. */
+export function buildNetwork(
+  id: string,
+  { name, node, subnet, internal }: Parameters<DockerWriter["createNetwork"]>[0],
+): NetworkRow {
+  return { id, name, labels: { [LABEL.node]: node }, internal, subnets: [subnet ?? "172.30.0.0/16"] };
+}
+
+/** What a container's program does: the image's behaviour, or one of the few commands that the contract suite uses. */
+export function readProgram(
+  { request }: FakeContainer,
+  behaviour: ImageBehaviour,
+): { prints: string[]; endsAfterMs: number | undefined; exitCode: number } {
+  const command = request?.spec.command ?? [];
+  const shell = command[0]?.endsWith("sh") === true ? (command[2] ?? "") : "";
+  const echoed = /echo ([\w ]+)/.exec(shell)?.[1];
+  const prints = echoed === undefined ? [] : [echoed.trim()];
+  const exit = /exit (\d+)/.exec(shell)?.[1];
+  if (exit !== undefined) return { prints, endsAfterMs: 0, exitCode: Number(exit) };
+  return { prints, endsAfterMs: behaviour.endsAfterMs, exitCode: behaviour.exitCode ?? 1 };
 }
 
 /** What a process finds now in the files and directories that are mounted into its container. */

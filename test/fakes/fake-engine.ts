@@ -6,17 +6,19 @@ import { EngineError } from "../../agent/docker/reader.ts";
 import type { CreateRequest, DockerWriter, PullOptions } from "../../agent/docker/writer.ts";
 import type { Clock } from "../../agent/host/clock.ts";
 import { LABEL, type OwnContainerId, sha256 } from "../../shared/identity.ts";
-import { describePort, portsClash } from "../../shared/published-port.ts";
 import {
   buildContainer,
+  buildNetwork,
   giveVolumes,
   buildRequested,
   buildRow,
   inspect,
+  findClash,
   type FakeContainer,
   type ImageBehaviour,
   parsePorts,
   readMounts,
+  readProgram,
 } from "./fake-container.ts";
 import { FakeHost } from "./fake-host.ts";
 
@@ -122,11 +124,8 @@ export class FakeEngine {
       }),
     createNetwork: (request) =>
       this.#write("createNetwork", request.name, () => {
-        if (this.networks.has(request.name)) return;
-        const subnets = [request.subnet ?? "172.30.0.0/16"];
-        const { name, node, internal } = request;
-        const labels = { [LABEL.node]: node };
-        this.networks.set(name, { id: this.#nextId("net"), name, labels, internal, subnets });
+        const row = buildNetwork(this.#nextId("net"), request);
+        if (!this.networks.has(row.name)) this.networks.set(row.name, row);
       }),
     connectNetwork: (network, id) =>
       this.#write("connectNetwork", `${network} ${id}`, () => this.#connect(this.#require(id), network)),
@@ -181,10 +180,8 @@ export class FakeEngine {
     if (how.byHand !== undefined) this.#emit("kill", container, { signal: how.byHand });
     if (how.oom === true) this.#emit("oom", container);
     container.status = "exited";
-    container.detail.exitCode = exitCode;
-    container.detail.finishedMs = this.clock.nowMs();
-    container.detail.oomKilled = how.oom === true;
-    container.detail.pid = 0;
+    const ended = { exitCode, finishedMs: this.clock.nowMs(), oomKilled: how.oom === true, pid: 0 };
+    Object.assign(container.detail, ended);
     for (const network of container.networks.keys()) container.networks.set(network, "");
     this.#emit("die", container, { exitCode: String(exitCode) });
   }
@@ -203,11 +200,8 @@ export class FakeEngine {
     name: string,
     options: { image?: string; ports?: string[]; labels?: Record<string, string> } = {},
   ): FakeContainer {
-    const container = buildContainer(this.#nextId("container"), {
-      name,
-      image: options.image ?? "other:1",
-      labels: options.labels ?? {},
-    });
+    const { image = "other:1", labels = {} } = options;
+    const container = buildContainer(this.#nextId("container"), { name, image, labels });
     container.status = "running";
     container.ports = parsePorts(options.ports);
     this.containers.set(container.id, container);
@@ -317,15 +311,9 @@ export class FakeEngine {
     this.host.checkLeftOver(container.id, "start");
     this.host.checkSources(container.request?.spec);
     this.host.checkPorts(container.ports);
-    for (const other of this.containers.values()) {
-      if (other.status !== "running" || other === container) continue;
-      const clash = container.ports.find((port) => other.ports.some((held) => portsClash(port, held)));
-      if (clash !== undefined)
-        throw new EngineError(
-          `start container: Bind for ${describePort(clash)} failed: port is already allocated`,
-          500,
-        );
-    }
+    const clash = findClash(container, this.containers.values());
+    if (clash !== undefined)
+      throw new EngineError(`start container: Bind for ${clash} failed: port is already allocated`, 500);
     container.status = "running";
     container.run += 1;
     container.beganMs = this.clock.monotonicMs();
@@ -342,18 +330,14 @@ export class FakeEngine {
     this.#playProgram(container, behaviour);
   }
 
-  /** Plays what the container runs: the image's behaviour, or one of the few commands the contract suite uses. */
+  /** Plays what the container runs. */
   #playProgram(container: FakeContainer, behaviour: ImageBehaviour): void {
-    const command = container.request?.spec.command ?? [];
-    const shell = command[0]?.endsWith("sh") === true ? (command[2] ?? "") : "";
-    const echoed = /echo ([\w ]+)/.exec(shell)?.[1];
-    if (echoed !== undefined) container.logs.push(echoed.trim());
-    const exit = /exit (\d+)/.exec(shell)?.[1];
-    const endsAfterMs = exit === undefined ? behaviour.endsAfterMs : 0;
+    const { prints, endsAfterMs, exitCode } = readProgram(container, behaviour);
+    container.logs.push(...prints);
     if (endsAfterMs === undefined) return;
     const { run } = container;
     this.clock.after(endsAfterMs, () => {
-      if (container.run === run) this.end(container, exit === undefined ? (behaviour.exitCode ?? 1) : Number(exit));
+      if (container.run === run) this.end(container, exitCode);
     });
   }
 

@@ -21,9 +21,8 @@ test.each([
 });
 
 test("it says what each of them is, and what to write", async () => {
-  const [problem] = (await lintFiles({ [FILE]: manifest('start_period = "10m"', 'healthy_within = "2m"') })).filter(
-    ({ severity }) => severity === "error",
-  );
+  const problems = await lintFiles({ [FILE]: manifest('start_period = "10m"', 'healthy_within = "2m"') });
+  const problem = problems.find(({ severity }) => severity === "error");
   expect(problem?.message).toBe(
     "a release must be good within 2m, and may take 630s for that: health.start_period 10m and update.settle 30s",
   );
