@@ -83,7 +83,7 @@ describe("three nodes", () => {
     for (const start of ["one", "two", "three"]) a.shell.say({ db: { ...READY, start } }, undefined);
     await eventually(() => b.shell.look("vm-a").words?.seq === 4, 2_000, "what is said");
     await a.shell.close();
-    writeFileSync(join(a.stateDir, "gossip-boot"), "nonsense");
+    rmSync(join(a.stateDir, "gossip-boot"));
     a.restart();
     a.shell.follow(fleet());
     a.shell.say({ db: { ...READY, start: "four" } }, undefined);
