@@ -106,7 +106,7 @@ test("a commit that is not trusted is told so, and the next good one is told in 
   const bad = commit({ ...good, a: buildManifest({ image: "app:2" }) });
   await untilTold(bad, "failure");
   expect(newest()?.description).toMatch(/^not applied: .*commit [0-9a-f]{12} by .* is not trusted: it is not signed/);
-  expect(newest()?.description).toMatch(/lists with nodes = \["vm1"\], or revert it$/);
+  expect(newest()?.description).toMatch(/sign it with a key .*ts with nodes = \["vm1"\] .*or revert it$/);
   expect(node.engine.running("a")?.image).toBe("app:1");
   // It is taken back, and the next one is signed.
   const back = commitSigned(server.repository, { files: buildPlatform(good), key });
