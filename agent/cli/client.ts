@@ -93,8 +93,11 @@ export class AgentClient {
   }
 
   async #look(): Promise<string> {
-    const running = this.#places.list().filter((path) => path !== this.#socket && isSocket(path) && isOwn(path));
-    const own = isSocket(this.#socket) ? this.#socket : undefined;
+    const listed = this.#places.list();
+    const running = listed.filter((path) => path !== this.#socket && isSocket(path) && isOwn(path));
+    // A socket that an agent has left behind is none: where others run, the host's own has to be among those that listen.
+    const isLeft = running.length > 0 && !listed.includes(this.#socket);
+    const own = isSocket(this.#socket) && !isLeft ? this.#socket : undefined;
     const found = own ?? (running.length === 1 ? running[0] : await this.#askWhere(running));
     if (found === undefined) throw unreachable(this.#socket, { code: "ENOENT" });
     const others = running.filter((path) => path !== found);

@@ -108,13 +108,13 @@ export class UpProgress {
     const waves = listWaves(desired)
       .map((wave) => wave.filter((name) => starting.has(name)))
       .filter((wave) => wave.length > 0);
-    const plan = waves.length === 0 ? "" : `, ${starting.size} to start in ${countOf(waves.length, "wave")}`;
-    this.#line(
-      "node",
-      desired.node,
-      `${countOf(desired.services.size, "service")} at ${desired.revision}${plan}`,
-      "cyan",
-    );
+    const listed = waves.flat();
+    // What waits for a secret or an approval is in no wave yet.
+    const later = [...starting].filter((name) => !listed.includes(name));
+    const plan = waves.length === 0 ? "" : `, ${listed.length} to start in ${countOf(waves.length, "wave")}`;
+    const rest = later.length === 0 ? "" : `, later ${later.join(" ")}`;
+    const told = `${countOf(services.length, "service")} at ${desired.revision}${plan}${rest}`;
+    this.#line("node", desired.node, told, "cyan");
     for (const [index, wave] of waves.entries()) this.#line("wave", String(index + 1), wave.join(" "), "gray");
     for (const note of describeUnused(desired)) this.#line("node", "note", note, "gray");
   }

@@ -151,6 +151,8 @@ function printServices(status: StatusDocument, options: TextOptions): string[] {
   return layOutSentences(COLUMNS, rows, {
     width: options.width,
     heading: "WAITING FOR / REASON",
+    // That a probe succeeds is said by the state: how it did is in orca why.
+    mayCut: (row) => QUIET.has(services[row]?.state ?? "unknown"),
     sentences: services.map((service) => describeSituation(service, status.revision)),
     paint: (text, row, column) => {
       const service = services[row];
@@ -159,6 +161,8 @@ function printServices(status: StatusDocument, options: TextOptions): string[] {
     },
   });
 }
+
+const QUIET: ReadonlySet<ServiceState> = new Set<ServiceState>(["healthy", "completed"]);
 
 /** The state, and what the probe says where that is something else: `rolled-back (healthy)`. */
 function describeState({ state, health }: ServiceDocument): string {
@@ -173,7 +177,7 @@ function describeSituation(
   const told = waitingFor.every((name) => reason.includes(name)) ? reason : `${waitingFor.join(", ")}: ${reason}`;
   const own = revision ?? desiredRevision;
   const isOther = own !== null && own !== current && !reason.includes(shortRevision(own));
-  return `${told.replace(/^waiting for /, "")}${isOther ? ` [runs ${shortRevision(own)}]` : ""}`;
+  return `${isOther ? `runs ${shortRevision(own)}; ` : ""}${told.replace(/^waiting for /, "")}`;
 }
 
 function printUnmanaged({ unmanaged, node }: StatusDocument, width: number): string[] {

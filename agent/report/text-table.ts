@@ -53,25 +53,27 @@ const BELOW = "    ";
 
 /**
  * Lays out a table whose rows each end with a sentence. It stands beside its row where it fits or has room to be wrapped, else below.
- * @param sentences one for each row, without colour
+ * `sentences` are one for each row, without colour; one that says nothing new (`mayCut`) takes no line of its own, and is cut.
  */
 export function layOutSentences(
   columns: readonly Column[],
   rows: readonly (readonly string[])[],
-  { heading, sentences, ...options }: TableOptions & { heading: string; sentences: readonly string[] },
+  options: TableOptions & { heading: string; sentences: readonly string[]; mayCut?: (row: number) => boolean },
 ): string[] {
+  const { heading, sentences, mayCut } = options;
   const [head = "", ...laid] = layOutPadded(columns, rows, options);
   const left = widthOf(head) + GAP.length;
   const room = options.width - left;
-  const lay = (row: string, given: string): string[] => {
-    const sentence = cutControlCharacters(given);
+  const lay = (row: string, index: number): string[] => {
+    const sentence = cutControlCharacters(sentences[index] ?? "");
+    if (mayCut?.(index) === true) return [`${row}${GAP}${cutText(sentence, Math.max(0, room))}`];
     const isBeside = room >= NARROWEST_SENTENCE || widthOf(sentence) <= room;
     const lines = wrapText(sentence, isBeside ? room : options.width - BELOW.length);
     if (!isBeside) return [row, ...lines.map((line) => `${BELOW}${line}`)];
     return [`${row}${GAP}${lines[0] ?? ""}`, ...lines.slice(1).map((line) => `${" ".repeat(left)}${line}`)];
   };
   const title = widthOf(heading) <= room ? `${head}${GAP}${heading}` : head;
-  return [title, ...laid.flatMap((row, index) => lay(row, sentences[index] ?? ""))].map((line) => line.trimEnd());
+  return [title, ...laid.flatMap(lay)].map((line) => line.trimEnd());
 }
 
 /**

@@ -337,6 +337,9 @@ describe("where several agents run", () => {
     expect(said).toHaveLength(1);
     const alone = new AgentClient({}, { socket: "/nonexistent/agent.sock", loopback, list: () => [demo], say });
     expect(await alone.findSocket()).toBe(demo);
+    // A socket that is left from an agent which was killed is not the host's own agent.
+    const left = new AgentClient({}, { socket: demo, loopback, list: () => [edge], say });
+    expect(await left.findSocket()).toBe(edge);
     const named = new AgentClient({ socket: demo }, { loopback, list: () => [demo, edge], say });
     expect(await named.findSocket()).toBe(demo);
     expect(said).toHaveLength(1);

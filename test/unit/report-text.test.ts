@@ -130,11 +130,19 @@ describe("the text", () => {
     ]);
   });
 
+  test("that a probe of a healthy service succeeded takes no line of its own", () => {
+    const reason = "GET http://172.22.0.7:3000/api/healthz: 200, again and again";
+    const lines = print({ views: [buildView("postgres-infisical", { reason })] }, 80).split("\n");
+    const at = lines.findIndex((line) => line.startsWith("postgres-infisical "));
+    expect(lines[at]).toMatch(/ {2}GET http.*…$/);
+    expect(lines[at + 1]).not.toMatch(/^ {4}/);
+  });
+
   test("a revision that all have is told once; a service that runs another says so", () => {
     const views = [buildView("web"), buildView("db", { revision: "b".repeat(40) })];
     const text = print({ views });
     expect(text.split("aaaaaaaaaaaa")).toHaveLength(2);
-    expect(text).toMatch(/^db .*\[runs bbbbbbbbbbbb\]$/m);
+    expect(text).toMatch(/^db .* runs bbbbbbbbbbbb; GET/m);
   });
 
   test("what the probe says is told where it is not the state's own word", () => {

@@ -73,6 +73,14 @@ test("waves are those of what starts; where nothing does there are none", () => 
   expect(lines().some((line) => line.endsWith("2 services at dir:2"))).toBe(true);
 });
 
+test("what has to wait for a secret is counted, and stands in no wave yet", () => {
+  const { hear, lines } = watch();
+  const views = [buildView("store", { state: "starting" }), buildView("web", { state: "waiting" })];
+  const turn = buildTurn({ views, desired: [buildDesired("store")], state: { revision: "dir:1" } });
+  hear({ kind: "turn", atMs: NOW_MS, turn });
+  expect(lines()[0]).toMatch(/2 services at dir:1, 1 to start in 1 wave, later web$/);
+});
+
 test("a cap that is changed in place is told, from what to what", () => {
   const { hear, lines } = watch();
   const caps = { memoryBytes: 16 * 2 ** 20, nanoCpus: 0, cpuShares: 0, pids: 512 };
