@@ -1,5 +1,5 @@
 // The real program is killed, stopped and started again beside start-first services under constant load and a busy core: no request is
-// lost and no container touched. ORCA_SLOW=1 does it fifty times in place of six.
+// lost and no container touched. ORCA_SLOW=1 does it fifty times in place of four.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -19,7 +19,7 @@ import { buildHttpd, SOCKET } from "../builders/real-node.ts";
 
 const NODE = "t-agent-restarts";
 const ALL = "a a.front b b.front";
-const ROUNDS = process.env["ORCA_SLOW"] === undefined ? 6 : 50;
+const ROUNDS = process.env["ORCA_SLOW"] === undefined ? 4 : 50;
 const LISTEN = "127.0.0.1:17078";
 const PORTS = { a: 28491, b: 28492 };
 const root = mkdtempSync(join(tmpdir(), "orca-restarts-"));
@@ -35,7 +35,12 @@ beforeAll(async () => {
   const fleet = `[nodes.${NODE}]\naddress = "127.0.0.1"\nenv = "trial"\nmemory = "2GiB"\n`;
   writeFileSync(join(root, "platform", "orca", "fleet.toml"), fleet);
   for (const [name, port] of Object.entries(PORTS)) {
-    const manifest = buildHttpd({ top: `ports = ["127.0.0.1:${port}:8080"]`, tables: 'order = "start-first"' });
+    const manifest = buildHttpd({
+      top: `ports = ["127.0.0.1:${port}:8080"]`,
+      command: '["/bin/sh", "-c", "mkdir -p /www; echo here >/www/index.html; exec httpd -f -p 8080 -h /www"]',
+      health: 'http = { port = 8080, path = "/" }',
+      tables: 'order = "start-first"',
+    });
     writeFileSync(join(directory, `${name}.toml`), manifest);
   }
   const lines = [
