@@ -7,9 +7,9 @@ import { buildKnownGood } from "./desired/known-good.ts";
 import { ParseCache } from "./desired/repository.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import type { Clock } from "./host/clock.ts";
-import { readRealPath } from "./host/facts.ts";
 import { RotationTurns } from "./rotation-turns.ts";
 import type { SecretKeeper } from "./secrets/keeper.ts";
+import { WatchedPaths } from "./watched-paths.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
 import type { SourceState } from "../shared/event.ts";
 import { findFronted } from "../shared/front.ts";
@@ -60,7 +60,7 @@ export class DesiredBuilder {
   #standings: ReadonlyMap<string, ServiceStanding> = new Map();
   readonly #turns = new RotationTurns();
   #allowed: { revision: string | undefined; count: number } = { revision: undefined, count: 0 };
-  readonly #realPaths = new Map<string, string | undefined>();
+  readonly #paths = new WatchedPaths();
   /** Why the newest inputs could not be built, and until when they are not tried again as they are. */
   #fault: { snapshot: Snapshot; message: string; untilMs: number } | undefined;
   #reconfigured = false;
@@ -150,8 +150,7 @@ export class DesiredBuilder {
     if (this.#reconfigured || this.#built?.snapshot !== snapshot || this.#built.key !== this.#key(adopted)) return true;
     if (this.#built.facts !== this.#options.secrets.facts) return true;
     if (this.#built.nextMs !== undefined && this.#options.clock.nowMs() >= this.#built.nextMs) return true;
-    for (const [path, real] of this.#realPaths) if ((await readRealPath(path)) !== real) return true;
-    return false;
+    return this.#paths.haveChanged();
   }
 
   /** When what is held, or the turn of a service that takes newer values, is to be looked at again. */
@@ -200,7 +199,7 @@ export class DesiredBuilder {
     const { secrets } = this.#options;
     const { facts } = secrets;
     const nowMs = this.#options.clock.monotonicMs();
-    this.#realPaths.clear();
+    this.#paths.clear();
     const built = await buildDesired({
       snapshot,
       inForce: this.#inForce,
@@ -208,11 +207,7 @@ export class DesiredBuilder {
       adopted: this.needsAdoption ? adopted : [],
       allowedRemovals: this.#allowed.count,
       ...this.#gates,
-      realPath: async (source) => {
-        const real = await readRealPath(source);
-        this.#realPaths.set(source, real);
-        return real;
-      },
+      host: this.#paths,
       settings: await this.#withRenderer(snapshot),
       secrets: { facts, standings: this.#standings, late: this.#turns.listLate(nowMs), notes: secrets.notes },
       cache: this.#cache,

@@ -6,6 +6,7 @@ import type { HealthCheck, Manifest } from "./manifest.ts";
 import type { Problem } from "./problem.ts";
 import type { Requirement, RequirementTarget } from "./requirement.ts";
 import type { SecretRefusal } from "./secret-facts.ts";
+import type { BindSource } from "./step.ts";
 
 /** A config file or secret to deliver: the content stays beside the plan, which names it by hash only. */
 export interface DesiredFile {
@@ -57,6 +58,8 @@ export interface DesiredService {
   owner: string | undefined;
   /** Its manifest says why losing its data is fine. */
   disposable?: true;
+  /** Its bind mounts as the host's policy judged them; left out where it has none. */
+  binds?: readonly BindSource[];
   /** Why it must not be started now, where that is so; what runs goes on. */
   blocked?: string;
   /** Parts of the manifest that this version reads but does not act on, in plain words. */

@@ -39,6 +39,13 @@ export interface FileReference {
 /** The container a step acts on: one that was observed, or the one that this same operation creates. */
 export type StepContainer = OwnContainerId | "created";
 
+/** A bind mount as it was judged: its source as written, the real path behind it, and where the container sees it. */
+export interface BindSource {
+  source: string;
+  target: string;
+  real: string;
+}
+
 /** One action. Handlers are looked up by `kind` in a table that the compiler checks for completeness. */
 export type Step =
   | { kind: "ensure-network"; network: string; subnet?: string; internal: boolean }
@@ -66,8 +73,9 @@ export type Step =
       stopTimeoutMs: number;
       /** Volumes without a name that it takes over from the container before it; absent for none. */
       carried?: readonly { name: string; target: string }[];
+      binds?: readonly BindSource[];
     }
-  | { kind: "start-container"; service: string; container: StepContainer }
+  | { kind: "start-container"; service: string; container: StepContainer; binds?: readonly BindSource[] }
   | { kind: "unpause-container"; service: string; container: OwnContainerId }
   | { kind: "stop-container"; service: string; container: OwnContainerId; timeoutMs: number | undefined }
   | { kind: "remove-container"; service: string; container: OwnContainerId }

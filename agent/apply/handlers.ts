@@ -8,6 +8,7 @@ import type { FileReference, Step, StepContainer } from "../../shared/step.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
 import type { CreateRequest, DockerWriter, RegistryAuth } from "../docker/writer.ts";
 import type { FileStore } from "../host/file-store.ts";
+import { startChecked } from "./checked-start.ts";
 import { findContainerUser } from "./container-user.ts";
 import type { FrontPort } from "./front-control.ts";
 import type { ImageLookup } from "./image-lookup.ts";
@@ -91,7 +92,7 @@ const HANDLERS: Handlers = {
     return "changed";
   },
   "start-container": async (step, run, tools) => {
-    await tools.writer.startContainer(resolveContainer(step.container, run));
+    await startChecked(resolveContainer(step.container, run), step.binds ?? [], tools);
     return "changed";
   },
   "unpause-container": async (step, _run, tools) => {
@@ -189,6 +190,7 @@ async function buildRequest(step: Extract<Step, { kind: "create-container" }>, t
     network: step.network,
     stopTimeoutMs: step.stopTimeoutMs,
     carried: step.carried ?? [],
+    sources: Object.fromEntries((step.binds ?? []).map(({ source, real }) => [source, real])),
     binds: [...files, ...hosts, ...secrets, ...control],
     extraEnv: await tools.secrets.buildEnv(spec),
   };

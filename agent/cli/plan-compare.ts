@@ -158,7 +158,7 @@ async function compareNode(comparison: Comparison, parts: NodeComparison): Promi
       storedContents: rest.base?.desired.contents ?? new Map(),
       adopted: [],
       allowedRemovals: rest.allowedRemovals,
-      realPath: (source) => Promise.resolve(source),
+      host: { realPath: (source) => Promise.resolve(source) },
       settings: buildSettings(node, comparison.policy),
       cache,
       // Secrets are the node's: what a manifest takes of them is compared by its paths.

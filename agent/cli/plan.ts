@@ -7,7 +7,7 @@ import { buildDesired } from "../desired/build.ts";
 import { ParseCache } from "../desired/repository.ts";
 import { openEngine } from "../docker/engine.ts";
 import { systemClock } from "../host/clock.ts";
-import { readBootId, readRealPath } from "../host/facts.ts";
+import { findLooseDirectory, readBootId, readRealPath } from "../host/facts.ts";
 import { FileStore } from "../host/file-store.ts";
 import { openHostPlaces, readPlaces } from "../host/places.ts";
 import { readStoredInForce } from "../host/store.ts";
@@ -86,7 +86,7 @@ async function buildNodeState(directory: string, node: string, options: PlanOpti
     storedContents: new Map(),
     adopted: [],
     allowedRemovals: Number.POSITIVE_INFINITY,
-    realPath: readRealPath,
+    host: { realPath: readRealPath, findLoose: findLooseDirectory },
     settings: {
       node,
       policy: await readPolicy(options.policy),

@@ -23,6 +23,7 @@ import {
   readRemotes,
 } from "./repository.ts";
 import type { Manifest } from "../../shared/manifest.ts";
+import type { HostPaths } from "./host-paths.ts";
 import { checkPolicy } from "./policy-check.ts";
 import { listMoved, listStateful } from "./moves.ts";
 import { listSecretPaths } from "./secret-choice.ts";
@@ -40,8 +41,8 @@ export interface DesiredInput {
   allowedRemovals: number;
   approvals?: Approvals | undefined;
   rollout?: RolloutVerdict | undefined;
-  /** Looks up the real path behind a bind-mount source. */
-  realPath: (source: string) => Promise<string | undefined>;
+  /** What the host says of bind-mount sources. */
+  host: HostPaths;
   settings: DesiredSettings;
   cache: ParseCache;
   /** What is known of secrets, how services stand with what they were given, and who has had the time for newer values. */

@@ -14,6 +14,7 @@ import { type AcceptedManifest, keepText } from "./accept.ts";
 import { type ClosureFault, findClosureFaults } from "./bootstrap-closure.ts";
 import { type Compiled, compileService } from "./compile.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
+import { findUnsteadySource, type HostPaths, listBinds, readRealPaths, type RealPaths } from "./host-paths.ts";
 import { checkPolicy, type PolicySubject } from "./policy-check.ts";
 import { checkRepositoryPolicy } from "./policy-repositories.ts";
 import { buildSecretTests, checkContents, listForbidden, refuseContent } from "./policy-values.ts";
@@ -27,8 +28,8 @@ export interface ChoiceInput {
   inForce: InForce | undefined;
   before: ReadonlyMap<string, PlacedService>;
   storedContents: ReadonlyMap<string, Uint8Array>;
-  /** Looks up the real path behind a bind-mount source. */
-  realPath: (source: string) => Promise<string | undefined>;
+  /** What the host says of bind-mount sources. */
+  host: HostPaths;
   settings: DesiredSettings;
   fleet: Fleet | undefined;
   /** Every service of the fleet, for routes. */
@@ -106,7 +107,7 @@ async function guard(service: string, build: () => Promise<Choice>, { inForce }:
 interface Tried {
   entry: AcceptedManifest;
   manifest: Manifest;
-  realPaths: Record<string, string | undefined>;
+  realPaths: RealPaths;
 }
 
 function object(objection: Objection): Choice {
@@ -121,12 +122,15 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
   const { settings } = input;
   const { service: name } = entry;
   const manifest = adaptToStandIn(entry.manifest, settings);
-  const realPaths = await readRealPaths(manifest, input);
+  const realPaths = await readRealPaths(manifest.volumes, input.host);
   const closure = input.secrets.closure.find((fault) => fault.service === name);
   if (closure !== undefined && settings.standIns === undefined) return refuse(`${closure.message}; ${closure.hint}`);
   // First without any value, so that nothing is asked of a provider that the host does not allow.
   const refusal = judge({ service: name, manifest, realPaths }, input);
   if (refusal !== undefined) return refuse(refusal);
+  const neighbours = input.services.filter(({ node }) => node === settings.node);
+  const unsteady = await findUnsteadySource(manifest, realPaths, { host: input.host, neighbours });
+  if (unsteady !== undefined) return refuse(unsteady);
   const mayRotate = input.secrets.rotation.turns.get(name) ?? NO_TURN;
   const chosen = chooseVersions(entry, manifest, { ...input, mayRotate });
   if (chosen.kind === "objected") return object(chosen.objection);
@@ -182,7 +186,9 @@ async function tryVersions(
   }
   const kept = { ...accepted, files, ...keepSecrets(entry, secrets, input) };
   const { refusals } = secrets;
-  return { service: compiled.service, accepted: kept, objection: undefined, contents, refusals };
+  const binds = listBinds(manifest, realPaths);
+  const desired = binds.length === 0 ? compiled.service : { ...compiled.service, binds };
+  return { service: desired, accepted: kept, objection: undefined, contents, refusals };
 }
 
 function chooseVersions(
@@ -227,15 +233,6 @@ export function adaptToStandIn(manifest: Manifest, settings: DesiredSettings): M
   if (settings.standIns === undefined) return manifest;
   const { bootstrap: _bootstrap, ...rest } = manifest;
   return rest;
-}
-
-async function readRealPaths(
-  { volumes }: Manifest,
-  { realPath }: ChoiceInput,
-): Promise<Record<string, string | undefined>> {
-  const realPaths: Record<string, string | undefined> = {};
-  for (const { source } of volumes) if (source !== undefined) realPaths[source] = await realPath(source);
-  return realPaths;
 }
 
 /** The first refusal of the host's policy, in words; what only values could tell is left until they are known. */

@@ -218,7 +218,7 @@ function buildHostConfig(request: CreateRequest, bindings: object): Record<strin
     Mounts: [
       ...(spec.volumes ?? []).map((volume) => ({
         Type: volume.name === undefined ? "bind" : "volume",
-        Source: volume.name ?? volume.source,
+        Source: volume.name ?? request.sources?.[volume.source ?? ""] ?? volume.source,
         Target: volume.target,
         ReadOnly: volume.readOnly ?? false,
       })),

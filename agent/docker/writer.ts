@@ -15,6 +15,8 @@ export interface CreateRequest {
   caps: Caps;
   network: string;
   stopTimeoutMs: number;
+  /** The real path behind each of the spec's bind-mount sources, as it was judged; one that is not in here is taken as written. */
+  sources?: Readonly<Record<string, string>>;
   /** Host paths mounted into it besides the spec's volumes: delivered files, the hosts file, secrets. */
   binds: readonly { source: string; target: string; readOnly: boolean }[];
   /** Volumes without a name that it takes over from the container before it. */

@@ -1,12 +1,13 @@
 // Facts about this host that a plan depends on: is the data file system mounted, where do bind-mount sources really
 // lead. Reads only; starts no process.
 
-import { readFileSync } from "node:fs";
-import { readFile, readlink, realpath } from "node:fs/promises";
+import { readFileSync, type Stats } from "node:fs";
+import { lstat, readFile, readlink, realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 
 import type { DataMount, DesiredState } from "../../shared/desired-state.ts";
 import type { HostFacts } from "../../shared/observed-state.ts";
+import { unescapeMount } from "./mounts.ts";
 
 /** Reads the facts that this desired state needs. */
 export async function readHostFacts(desired: DesiredState): Promise<Pick<HostFacts, "dataMounted">> {
@@ -33,6 +34,40 @@ export async function readRealPath(path: string, links = MOST_LINKS): Promise<st
   return target === undefined ? here : readRealPath(resolve(parent, target), links - 1);
 }
 
+/**
+ * A directory above a real path whose entries somebody other than root and this process can change: it could lead elsewhere
+ * by the time it is mounted. What is not there yet is made by the engine, as root.
+ */
+export async function findLooseDirectory(real: string): Promise<{ directory: string; who: string } | undefined> {
+  let child = real;
+  let owner = await readOwner(child);
+  while (child !== "/") {
+    const directory = dirname(child);
+    const info = await lstat(directory).catch(() => undefined);
+    const who = info === undefined ? undefined : findChanger(info, owner);
+    if (who !== undefined) return { directory, who };
+    [child, owner] = [directory, info?.uid];
+  }
+  return undefined;
+}
+
+async function readOwner(path: string): Promise<number | undefined> {
+  return (await lstat(path).catch(() => undefined))?.uid;
+}
+
+/** Who can rename or replace an entry of a directory; with the sticky bit the entry's and the directory's owner alone. */
+function findChanger({ uid, gid, mode }: Stats, owner: number | undefined): string | undefined {
+  if (!isTrusted(uid)) return `user ${uid}`;
+  const isSticky = (mode & 0o1000) !== 0 && owner !== undefined && isTrusted(owner);
+  if (isSticky) return undefined;
+  if ((mode & 0o002) !== 0) return "every user";
+  return (mode & 0o020) !== 0 && gid !== 0 ? `group ${gid}` : undefined;
+}
+
+function isTrusted(uid: number): boolean {
+  return uid === 0 || uid === process.getuid?.();
+}
+
 /** Changes with every boot of the host; the kernel's own id. */
 export function readBootId(): string {
   try {
@@ -55,8 +90,4 @@ async function checkMount(wanted: DataMount): Promise<{ ok: true } | { ok: false
   const source = await realpath(unescapeMount(row[row.indexOf("-") + 2] ?? "")).catch(() => undefined);
   if (source === device) return { ok: true };
   return { ok: false, reason: `another file system than ${wanted.uuid} is mounted at ${wanted.mount}` };
-}
-
-function unescapeMount(text: string): string {
-  return text.replaceAll(/\\(\d{3})/g, (_match, octal: string) => String.fromCodePoint(Number.parseInt(octal, 8)));
 }

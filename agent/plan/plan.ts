@@ -1,6 +1,7 @@
 // plan(world): the whole decision of one turn, as a pure function from what should be and what is to operations.
 // The same world in any order gives the same plan, and a world that is as it should be gives none.
 
+import { placeBinds } from "./bind-sources.ts";
 import type { DesiredService } from "../../shared/desired-state.ts";
 import { findLaneService } from "../../shared/front.ts";
 import { compareText } from "../../shared/problem.ts";
@@ -91,7 +92,7 @@ function planReachable(world: World, answered: Reachable): Plan {
   const named = nameCycles(world, [...draft.views, ...removals.views, ...viewObjections(world, draft.views)]);
   const nextMs = [...draft.nextMs, ...(removals.nextMs === undefined ? [] : [removals.nextMs])];
   return {
-    operations: draft.operations,
+    operations: placeBinds(draft.operations, world.desired),
     cancel: [...draft.cancel, ...cancelRemoved],
     memory,
     services: named.views,

@@ -1,0 +1,36 @@
+// Starts a container whose bind mounts must lead where they were judged to lead: asked just before, and compared right after
+// with what the kernel has mounted. One that shows something else is removed at once. Only handlers.ts calls it.
+
+import type { OwnContainerId } from "../../shared/identity.ts";
+import type { BindSource } from "../../shared/step.ts";
+import type { DockerReader } from "../docker/reader.ts";
+import type { DockerWriter } from "../docker/writer.ts";
+import { readRealPath } from "../host/facts.ts";
+import { findWrongBind } from "../host/mounts.ts";
+
+/** Starts it; throws where a mount is another than was judged, and then nothing of it runs. */
+export async function startChecked(
+  id: OwnContainerId,
+  binds: readonly BindSource[],
+  { reader, writer }: { reader: DockerReader; writer: DockerWriter },
+): Promise<void> {
+  const before = await findMoved(binds);
+  if (before !== undefined) throw new Error(`start container: ${describeMoved(before)}; it was not started`);
+  await writer.startContainer(id);
+  if (binds.length === 0) return;
+  const detail = await reader.inspectContainer(id);
+  const wrong = (await findWrongBind(detail?.pid ?? 0, binds)) ?? (await findMoved(binds));
+  if (wrong === undefined) return;
+  await writer.removeContainer(id);
+  throw new Error(`start container: ${describeMoved(wrong)}; the container was removed at once`);
+}
+
+/** The first source that leads elsewhere than when it was judged. */
+async function findMoved(binds: readonly BindSource[]): Promise<BindSource | undefined> {
+  for (const bind of binds) if (((await readRealPath(bind.source)) ?? bind.source) !== bind.real) return bind;
+  return undefined;
+}
+
+function describeMoved({ source, target, real }: BindSource): string {
+  return `what is mounted at ${target} is not ${real}, which ${source} was when the host's policy was asked`;
+}
