@@ -9,6 +9,7 @@ import type { DesiredSettings } from "./desired/settings.ts";
 import type { Clock } from "./host/clock.ts";
 import { RotationTurns } from "./rotation-turns.ts";
 import type { SecretKeeper } from "./secrets/keeper.ts";
+import { TemplateCache } from "./template-cache.ts";
 import { WatchedPaths } from "./watched-paths.ts";
 import type { DesiredState } from "../shared/desired-state.ts";
 import type { SourceState } from "../shared/event.ts";
@@ -60,6 +61,7 @@ export class DesiredBuilder {
   #standings: ReadonlyMap<string, ServiceStanding> = new Map();
   readonly #turns = new RotationTurns();
   #allowed: { revision: string | undefined; count: number } = { revision: undefined, count: 0 };
+  #templates: TemplateCache | undefined;
   readonly #paths = new WatchedPaths();
   /** Why the newest inputs could not be built, and until when they are not tried again as they are. */
   #fault: { snapshot: Snapshot; message: string; untilMs: number } | undefined;
@@ -216,6 +218,7 @@ export class DesiredBuilder {
     if (built.desired.held === undefined || this.#inForce !== undefined) this.#inForce = built.inForce;
     this.#options.source.follow?.(this.#inForce);
     this.#contents = built.desired.contents;
+    this.#templates?.sweep();
     this.#turns.follow(built, this.#standings, nowMs);
     const ends = (built.desired.held?.holds ?? []).flatMap(({ untilMs }) => untilMs ?? []);
     const nextMs = ends.length === 0 ? undefined : Math.min(...ends);
@@ -230,7 +233,8 @@ export class DesiredBuilder {
     if (this.#settings.templates !== undefined || !texts.some((text) => text.includes("template")))
       return this.#settings;
     const { templates } = await import("../shared/template.ts");
-    this.#settings = { ...this.#settings, templates };
+    this.#templates ??= new TemplateCache(templates);
+    this.#settings = { ...this.#settings, templates: this.#templates };
     return this.#settings;
   }
 

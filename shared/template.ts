@@ -1,8 +1,10 @@
-// Templates of config files: LiquidJS with own properties only, no file access, bounded in time and size. Loaded only
+// Templates of config files: LiquidJS with own properties only, no file access, bounded in what it does and writes. Loaded only
 // where a manifest has `template = true`. Values of secrets pass through here on their way into a file, and nowhere else.
 
-import { Liquid } from "liquidjs";
+import { Context, Liquid } from "liquidjs";
 
+import { BoundedEngine, checkTemplateText } from "./template-bounds.ts";
+import { beginTemplateBudget, type TemplateBudget, TemplateBoundsError } from "./template-budget.ts";
 import { guardFilters, HeldSecret, type SecretMark, UnsafeSecret } from "./template-secret.ts";
 
 /** A secret as a template names it. */
@@ -23,16 +25,15 @@ interface TemplateOutline {
 
 /** The template engine, as those who must not load it are given it. */
 export interface Templates {
+  /** What the templates of one service may cost together. */
+  beginBudget(): TemplateBudget;
   /** Every secret that a template names. Throws where it does not parse. */
   listSecrets(text: string): readonly SecretUse[];
   /** Renders it with marks in place of values, by their names; throws an error with line and column where it cannot. */
-  outline(text: string, context: object, names: readonly string[]): TemplateOutline;
+  outline(text: string, context: object, names: readonly string[], budget?: TemplateBudget): TemplateOutline;
   /** Renders it; `secrets` are values by name. Throws an error with line and column where it cannot. */
-  render(text: string, context: object, secrets?: ReadonlyMap<string, string>): string;
+  render(text: string, context: object, secrets?: ReadonlyMap<string, string>, budget?: TemplateBudget): string;
 }
-
-const LARGEST_BYTES = 4 * 2 ** 20;
-const LONGEST_MS = 1_000;
 
 const noFiles = {
   existsSync: () => false,
@@ -52,11 +53,9 @@ const engine = new Liquid({
   strictVariables: true,
   fs: noFiles,
   relativeReference: false,
-  parseLimit: LARGEST_BYTES,
-  renderLimit: LONGEST_MS,
-  memoryLimit: LARGEST_BYTES * 4,
 });
 guardFilters(engine.filters);
+const bounded = new BoundedEngine(engine);
 
 /** What a template calls them by. */
 const ROOT = "secrets";
@@ -65,7 +64,9 @@ const MARK = "\u0001";
 
 /** A variable or filter that does not exist is an error, never an empty text. */
 export const templates: Templates = {
+  beginBudget: beginTemplateBudget,
   listSecrets: (text) => {
+    checkTemplateText(text);
     // Nearly every template has none, and looking closely costs as much as rendering.
     if (!text.includes(ROOT)) return [];
     const found = engine.analyzeSync(engine.parse(text)).globals[ROOT] ?? [];
@@ -75,17 +76,17 @@ export const templates: Templates = {
       return { name: isPlain ? name : undefined, line: location.row, column: location.col };
     });
   },
-  outline: (text, context, names) => {
+  outline: (text, context, names, budget = beginTemplateBudget()) => {
     const mark: SecretMark = { decides: false };
     const held = names.map((name) => [name, new HeldSecret(name, `${MARK}${name}${MARK}`, mark)] as const);
-    return { text: render(text, context, held), decides: mark.decides };
+    return { text: render({ text, context, held }, budget), decides: mark.decides };
   },
-  render: (text, context, secrets = new Map()) => {
-    if (secrets.size === 0) return render(text, context, []);
+  render: (text, context, secrets = new Map(), budget = beginTemplateBudget()) => {
+    if (secrets.size === 0) return render({ text, context, held: [] }, budget);
     const held = [...secrets].map(([name, value]) => [name, new HeldSecret(name, value)] as const);
     let failure: string;
     try {
-      return render(text, context, held);
+      return render({ text, context, held }, budget);
     } catch (error) {
       failure = describeFailure(error);
     }
@@ -98,7 +99,8 @@ function describeFailure(error: unknown): string {
   const said = error instanceof Error ? error.message : "";
   const place = /line:(\d+), col:(\d+)$/.exec(said);
   const where = place === null ? "" : ` (line ${place[1]}, column ${place[2]})`;
-  const unsafe = findUnsafe(error)?.message ?? "it does not render with the values of its secrets";
+  const unsafe =
+    findUnsafe(error)?.message ?? findBounds(error)?.message ?? "it does not render with the values of its secrets";
   return `${unsafe}${where}`;
 }
 
@@ -108,7 +110,28 @@ function findUnsafe(error: unknown): UnsafeSecret | undefined {
   return undefined;
 }
 
-function render(text: string, context: object, held: readonly (readonly [string, HeldSecret])[]): string {
+interface Rendering {
+  text: string;
+  context: object;
+  held: readonly (readonly [string, HeldSecret])[];
+}
+
+function render({ text, context, held }: Rendering, budget: TemplateBudget): string {
+  checkTemplateText(text);
   const whole = held.length === 0 ? context : { ...context, [ROOT]: Object.fromEntries(held) };
-  return engine.parseAndRenderSync(text, whole) as string;
+  const templates = engine.parse(text);
+  const open = (limits: object): Context =>
+    new Context(whole, engine.options, { sync: true }, { ...limits, liquid: engine });
+  try {
+    return bounded.render(templates, open, budget);
+  } catch (error) {
+    // LiquidJS wraps what was thrown inside: who caches must know that it was the budget, and people what it was.
+    throw findBounds(error) ?? error;
+  }
+}
+
+function findBounds(error: unknown): TemplateBoundsError | undefined {
+  for (let at = error; at instanceof Error; at = (at as { originalError?: unknown }).originalError)
+    if (at instanceof TemplateBoundsError) return at;
+  return undefined;
 }

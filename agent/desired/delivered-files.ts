@@ -18,6 +18,7 @@ import {
   STAND_IN_VERSION,
   type TemplateRecipe,
 } from "../../shared/secret-facts.ts";
+import type { TemplateBudget } from "../../shared/template-budget.ts";
 import type { Templates } from "../../shared/template.ts";
 import type { CompileContext } from "./compile.ts";
 import { buildRoutes, type Route } from "./routes.ts";
@@ -40,8 +41,9 @@ export function buildFiles(
   const files: DesiredFile[] = [];
   const contents = new Map<string, Uint8Array>();
   const findings: Finding[] = [];
+  const budget = context.settings.templates?.beginBudget() ?? { operations: 0 };
   for (const [index, file] of manifest.files.entries()) {
-    const built = buildContent(name, file, { manifest, context });
+    const built = buildContent(name, file, { manifest, context, budget });
     if (built.kind === "fault") {
       const { message, hint } = built;
       findings.push({ severity: "error", code: "file-source", path: ["files", index, "source"], message, hint });
@@ -95,7 +97,7 @@ function describeMissing(path: string, context: CompileContext): Built {
 function buildContent(
   service: string,
   file: ManifestFile,
-  { manifest, context }: { manifest: Manifest; context: CompileContext },
+  { manifest, context, budget }: { manifest: Manifest; context: CompileContext; budget: TemplateBudget },
 ): Built {
   const source = context.readFile(file.source);
   if (source === undefined) return describeMissing(file.source, context);
@@ -116,8 +118,9 @@ function buildContent(
     const place = { node: settings.node, service, fleet };
     const seen = buildTemplateContext(place, buildRoutes(context.services, settings.node, fleet));
     if (Object.keys(paths).length > 0)
-      return buildRecipe({ text, context: seen, secrets: paths }, templates, context.secrets.versions);
-    return { kind: "plain", content: new TextEncoder().encode(templates.render(text, seen)) };
+      return buildRecipe({ text, context: seen, secrets: paths }, { templates, budget }, context.secrets.versions);
+    const rendered = templates.render(text, seen, undefined, budget);
+    return { kind: "plain", content: new TextEncoder().encode(rendered) };
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error);
     return { kind: "fault", message: `${file.source} does not render: ${said}`, hint: "correct the template" };
@@ -130,13 +133,13 @@ function buildContent(
  */
 function buildRecipe(
   whole: TemplateRecipe,
-  templates: Templates,
+  { templates, budget }: { templates: Templates; budget: TemplateBudget },
   versions: Readonly<Record<string, string>>,
 ): Extract<Built, { kind: "recipe" }> {
   // What the text does not even mention is not kept.
   const mentioned = Object.entries(whole.context).filter(([name]) => whole.text.includes(name));
   const recipe = { ...whole, context: Object.fromEntries(mentioned) };
-  const outline = templates.outline(recipe.text, recipe.context, Object.keys(recipe.secrets));
+  const outline = templates.outline(recipe.text, recipe.context, Object.keys(recipe.secrets), budget);
   const content = new TextEncoder().encode(canonicalJson(recipe));
   const key = sha256(
     canonicalJson({ text: outline.text, secrets: recipe.secrets, ...(outline.decides ? recipe : {}) }),
