@@ -148,6 +148,7 @@ const shape: ShapeOf<DesiredService> = {
   frontOf: left(text),
   owner: maybe(text),
   disposable: left(z.literal(true)),
+  binds: left(z.array(z.looseObject({ source: text, target: text, real: text }))),
   blocked: left(text),
   notes: texts,
 };
