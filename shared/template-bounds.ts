@@ -174,6 +174,6 @@ class BoundedEmitter {
 
 function toText(given: unknown): string {
   const value: unknown = toValue(given);
-  if (value === undefined || value === null) return "";
-  return Array.isArray(value) ? value.map(toText).join("") : String(value as string);
+  // Joined, a value is what its own toString says, and one that is none is empty.
+  return Array.isArray(value) ? value.map(toText).join("") : [value].join("");
 }

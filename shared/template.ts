@@ -119,11 +119,11 @@ interface Rendering {
 function render({ text, context, held }: Rendering, budget: TemplateBudget): string {
   checkTemplateText(text);
   const whole = held.length === 0 ? context : { ...context, [ROOT]: Object.fromEntries(held) };
-  const templates = engine.parse(text);
+  const parsed = engine.parse(text);
   const open = (limits: object): Context =>
     new Context(whole, engine.options, { sync: true }, { ...limits, liquid: engine });
   try {
-    return bounded.render(templates, open, budget);
+    return bounded.render(parsed, open, budget);
   } catch (error) {
     // LiquidJS wraps what was thrown inside: who caches must know that it was the budget, and people what it was.
     throw findBounds(error) ?? error;

@@ -9,7 +9,7 @@ import { compileService } from "../../agent/desired/compile.ts";
 import { manifestSchema } from "../../shared/manifest.ts";
 import { buildStrictPolicy } from "../../shared/policy.ts";
 import { type Templates, templates } from "../../shared/template.ts";
-import { TemplateBoundsError } from "../../shared/template-budget.ts";
+import { type TemplateBudget, TemplateBoundsError } from "../../shared/template-budget.ts";
 
 const routes = Array.from({ length: 200 }, (_value, index) => ({ host: `h${index}`, path: "/" }));
 const context = { node: "n", service: "s", realm: "r", nodes: [], routes };
@@ -117,7 +117,7 @@ const SETTINGS: DesiredSettings = {
 /** Counts what the engine is asked. */
 class CountedTemplates implements Templates {
   renders = 0;
-  beginBudget = templates.beginBudget;
+  beginBudget = (): TemplateBudget => templates.beginBudget();
   listSecrets: Templates["listSecrets"] = (text) => {
     this.renders += 1;
     return templates.listSecrets(text);
@@ -158,7 +158,7 @@ describe("what was rendered before", () => {
       const budget = cache.beginBudget();
       return [1, 2, 3, 4].map((index) => {
         try {
-          return String(cache.render(`${index}{% for i in (1..60000) %}{% endfor %}`, context, undefined, budget));
+          return cache.render(`${index}{% for i in (1..60000) %}{% endfor %}`, context, undefined, budget);
         } catch {
           return "refused";
         }
