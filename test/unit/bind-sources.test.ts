@@ -88,7 +88,7 @@ describe("what the engine is given", () => {
       { name: "v", target: "/v" },
     ];
     const request = { spec: { image: "app:1", volumes }, sources: { "/mnt/way": "/mnt/real" } };
-    const rest = { binds: [], extraEnv: {}, caps: { memoryBytes: 1, nanoCpus: 0, cpuShares: 0, pids: 1 } };
+    const rest = { binds: [], carried: [], extraEnv: {}, caps: { memoryBytes: 1, nanoCpus: 0, cpuShares: 0, pids: 1 } };
     const body = buildCreateBody({ ...request, ...rest } as unknown as CreateRequest);
     const { Mounts: mounts } = body["HostConfig"] as { Mounts: { Source: string }[] };
     expect(mounts.map(({ Source }) => Source)).toEqual(["/mnt/real", "v"]);
