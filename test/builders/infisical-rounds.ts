@@ -13,14 +13,22 @@ import { FakeClock } from "../fakes/fake-clock.ts";
 import { FakeInfisical } from "../fakes/fake-infisical.ts";
 import type { Generation } from "../fakes/infisical-vault.ts";
 
+/** Rounds follow each other: each watches what this process asks. */
+let running: Promise<void> = Promise.resolve();
+
 /** One round as the child makes it, in this process: what it replaces there for good is put back here. */
 export async function askHere(_program: string, request: ReadRequest): Promise<ReadAnswer> {
   if (request.kind !== "infisical") throw new Error("only Infisical is asked here");
+  const before = running;
+  let end = (): void => undefined;
+  running = new Promise((resolve) => (end = resolve));
+  await before;
   const kept = globalThis.fetch;
   try {
     return await readInfisical(request);
   } finally {
     globalThis.fetch = kept;
+    end();
   }
 }
 

@@ -1,12 +1,13 @@
 // The Infisical provider with its real child and the real SDK, against servers that answer as those of 2024 and 2026 do: what
 // each answer becomes, how often it is asked, and that nothing it says or is given shows in an error.
 
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
 import { InfisicalProvider } from "../../agent/secrets/infisical-provider.ts";
 import type { SecretAnswer } from "../../shared/secret-provider.ts";
@@ -217,6 +218,66 @@ describe("a server of 2026", () => {
     await server.close();
   }, 60_000);
 });
+
+describe("a server behind a private CA", () => {
+  const server = new FakeInfisical(2026, makeCertificate("server"));
+
+  beforeAll(async () => {
+    await server.listen();
+    server.secrets.set("/prod/app/PASSWORD", "canary-one");
+    writeFileSync(clientIdFile, server.clientId, { mode: 0o600 });
+    writeFileSync(clientSecretFile, server.clientSecret, { mode: 0o600 });
+  });
+
+  afterAll(() => server.close());
+
+  async function readWith(caFile: string | undefined, url = server.url): Promise<string> {
+    const { project, environment } = server;
+    const place = { url, project, environment, clientIdFile, clientSecretFile, caFile };
+    const provider = new InfisicalProvider({ place, pollMs: 300_000 }, MAIN);
+    const answer = (await provider.read(["/prod/app/PASSWORD"])).get("/prod/app/PASSWORD");
+    provider.close();
+    return describeAnswer(answer);
+  }
+
+  test("is believed with the CA that ca_file names, and that one alone", async () => {
+    expect(await readWith(join(directory, "server.pem"))).toBe("canary-one");
+    makeCertificate("other");
+    expect(await readWith(join(directory, "other.pem"))).toMatch(
+      /^unavailable: the certificate of localhost:\d+ is not trusted \(\w+\): it is not from \/.*other\.pem$/,
+    );
+  });
+
+  test("is not believed without it, and what to write is said", async () => {
+    const logins = server.count("login");
+    expect(await readWith(undefined)).toMatch(
+      /^unavailable: the certificate .* is not trusted \(\w+\): name its CA's certificate in secrets\.infisical\.ca_file$/,
+    );
+    expect(await readWith(join(directory, "server.pem"), server.url.replace("localhost", "127.0.0.1"))).toMatch(
+      /^unavailable: the certificate of 127\.0\.0\.1:\d+ is for another name \(\w+\): check secrets\.infisical\.url$/,
+    );
+    expect(server.count("login")).toBe(logins);
+  });
+
+  test("a file that is not there, or holds no certificate, is named", async () => {
+    expect(await readWith(join(directory, "none.pem"))).toMatch(/ca_file: \/.*none\.pem cannot be read: ENOENT$/);
+    writeFileSync(join(directory, "odd.pem"), "no certificate");
+    expect(await readWith(join(directory, "odd.pem"))).toMatch(
+      /ca_file: \/.*odd\.pem holds no certificate in PEM form$/,
+    );
+  });
+});
+
+/** A certificate for localhost that is its own CA. */
+function makeCertificate(name: string): { key: string; cert: string } {
+  const [key, cert] = [join(directory, `${name}.key`), join(directory, `${name}.pem`)];
+  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  const names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+  execFileSync("openssl", ["req", "-x509", ...curve, ...names, "-keyout", key, "-out", cert, "-days", "2"], {
+    stdio: "ignore",
+  });
+  return { key: readFileSync(key, "utf8"), cert: readFileSync(cert, "utf8") };
+}
 
 function describeAnswer(answer: SecretAnswer | undefined): string {
   if (answer === undefined) return "no answer";

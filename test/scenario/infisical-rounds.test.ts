@@ -3,6 +3,9 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import { HostKey } from "../../agent/secrets/host-key.ts";
+import { SecretKeeper } from "../../agent/secrets/keeper.ts";
+import { Redactor } from "../../shared/redactor.ts";
 import { describeAnswers, InfisicalRounds } from "../builders/infisical-rounds.ts";
 
 const APP = "/prod/app/PASSWORD";
@@ -241,6 +244,71 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
       expect(describeAnswers(await slug.read([APP]))[APP]).toMatch(/^unavailable: .*check secrets\.infisical\.project/);
       const staging = await rounds.open({ environment: "staging" }).read([APP, DB]);
       for (const answer of staging.values()) expect(answer).toMatchObject({ listed: false });
+    });
+  });
+
+  describe("nodes behind one address, which share 40 reads a minute", () => {
+    const keepers: SecretKeeper[] = [];
+
+    afterEach(async () => {
+      for (const keeper of keepers.splice(0)) await keeper.close();
+    });
+
+    function openKeeper(paths: readonly string[], within?: readonly string[]): SecretKeeper {
+      const { clock } = rounds;
+      const keeper = new SecretKeeper({
+        ...{ provider: rounds.open(), sealed: undefined, key: new HostKey(Buffer.alloc(32, keepers.length), "a test") },
+        ...{ clock, redactor: new Redactor(), maxStaleMs: 86_400_000, onChange: () => undefined },
+      });
+      keepers.push(keeper);
+      clock.isBusy = () => keepers.some(({ isBusy }) => isBusy);
+      keeper.want(new Set(paths), within);
+      return keeper;
+    }
+
+    const knows = (keeper: SecretKeeper, paths: readonly string[]): number =>
+      paths.filter((path) => keeper.facts.look(path)?.kind === "value").length;
+
+    function write(count: number): string[] {
+      const paths = Array.from({ length: count }, (_, index) => `/prod/service-${index}/PASSWORD`);
+      for (const path of paths) rounds.server.secrets.set(path, `value of ${path}`);
+      rounds.server.readsPerMinute = 40;
+      rounds.server.seen.splice(0);
+      return paths;
+    }
+
+    test("28 folders over four nodes cost four reads, and a day of polls stays far below", async () => {
+      const paths = write(28);
+      const nodes = [0, 7, 14, 21].map((from) => {
+        const own = paths.slice(from, from + 7);
+        return { own, keeper: openKeeper(own, ["/prod"]) };
+      });
+      await rounds.clock.advance(1_000);
+      for (const { own, keeper } of nodes) expect(knows(keeper, own)).toBe(7);
+      expect([rounds.server.count("list"), rounds.server.count("name")]).toEqual([4, 0]);
+      await rounds.clock.advance(3_600_000);
+      expect(rounds.server.count("list")).toBeLessThanOrEqual(4 * 15);
+      expect(nodes.every(({ keeper }) => keeper.trouble === undefined)).toBe(true);
+    });
+
+    test("60 folders that have no list in common are read in two parts, each of them once", async () => {
+      const paths = write(60);
+      const keeper = openKeeper(
+        paths,
+        paths.map((path) => path.slice(0, path.lastIndexOf("/"))),
+      );
+      await rounds.clock.advance(1_000);
+      expect([knows(keeper, paths), keeper.trouble]).toEqual([40, undefined]);
+      await rounds.clock.advance(58_000);
+      expect(knows(keeper, paths)).toBe(40);
+      await rounds.clock.advance(10_000);
+      expect([knows(keeper, paths), keeper.trouble]).toEqual([60, undefined]);
+      const asked = rounds.server.seen.flatMap(({ query }) => query.get("secretPath") ?? []);
+      // The limiter's refusals apart, of which there is one for each that was asked for at once.
+      expect(asked.length).toBeLessThanOrEqual(64);
+      // And polled again and again they stay known.
+      await rounds.clock.advance(1_800_000);
+      expect([knows(keeper, paths), keeper.trouble]).toEqual([60, undefined]);
     });
   });
 

@@ -143,3 +143,19 @@ test("a webhook or a status token without a forge, and a port that is none, are 
   const good = text.replace("70710", "7071");
   expect(await parseToml(agentConfigSchema, good, "agent.toml")).toMatchObject({ ok: true });
 });
+
+test("a CA for an Infisical that is asked without TLS is refused with what to write", async () => {
+  const build = (url: string): string => {
+    const files = 'client_id_file = "/i", client_secret_file = "/s", ca_file = "/etc/orca/infisical-ca.pem"';
+    const infisical = `{ url = "${url}", project = "p", environment = "prod", ${files} }`;
+    return `node = "a"\nsource = { dir = "/srv" }\nsecrets = { infisical = ${infisical} }`;
+  };
+  expect(await parseToml(agentConfigSchema, build("https://secrets.example.com"), "agent.toml")).toMatchObject({
+    ok: true,
+    value: { secrets: { infisical: { ca_file: "/etc/orca/infisical-ca.pem" } } },
+  });
+  expect(await parseToml(agentConfigSchema, build("http://secrets.example.com"), "agent.toml")).toMatchObject({
+    ok: false,
+    problems: [{ key: "secrets.infisical", hint: "write https:// into url" }],
+  });
+});
