@@ -36,7 +36,7 @@ export interface SecretTrouble {
   location: string;
   reason: string;
   sinceMs: number;
-  /** It answers, and refuses everything: only a person can change that. */
+  /** It answers, and refuses the login or everything: only a person can change that. */
   refused: boolean;
 }
 

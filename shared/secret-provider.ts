@@ -6,8 +6,8 @@ import type { Secret } from "./secret.ts";
 /** What a provider answers for one path. */
 export type SecretAnswer =
   | { kind: "value"; value: Secret }
-  /** It could not be asked. `waitMs` is what it wants to be left alone for. */
-  | { kind: "unavailable"; reason: string; waitMs?: number }
+  /** It could not be asked. `waitMs` is what it wants to be left alone for; `refused`: it is well, and a person must let this host in. */
+  | { kind: "unavailable"; reason: string; waitMs?: number; refused?: boolean }
   | SecretRefused;
 
 /** It says no: to this path, or to everything, which one answer alone does not tell. */

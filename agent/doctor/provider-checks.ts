@@ -48,7 +48,9 @@ function checkReachable({ provider }: HostView): Finding | undefined {
   const check = "provider";
   const { kind, location, trouble } = provider;
   if (kind === "none") return undefined;
-  if (trouble === undefined) return fine(check, `${location} answers`);
+  // No login is made here: those are counted.
+  const letsIn = kind === "infisical" ? "; whether it lets this host in, orca status says" : "";
+  if (trouble === undefined) return fine(check, `${location} answers${letsIn}`);
   const why = "what runs goes on with what is known; nothing new can start, and nothing rotates";
   const fix =
     kind === "file" ? `orca secrets list --file ${location}` : `curl -sS ${location.split(" ")[0] ?? ""}/api/status`;

@@ -81,9 +81,9 @@ export function buildStatus(state: ReportState, context: StatusContext): StatusD
   };
 }
 
-/** Nothing at all is healthy only where a source that is in force says so. */
+/** A provider that lets this host in no more ends in services that cannot start. Nothing at all is healthy only where a source that is in force says so. */
 function isHealthy(state: ReportState, services: readonly ServiceDocument[]): boolean {
-  if (!state.known || !state.engine.reachable) return false;
+  if (!state.known || !state.engine.reachable || state.secrets?.refused === true) return false;
   if (services.length === 0 && state.source?.trouble !== undefined) return false;
   return services.every((service) => isGood(service.state));
 }

@@ -7,12 +7,12 @@ import { setDefaultCACertificates } from "node:tls";
 /** Ends a round: nothing more is asked of the server now. */
 export class RoundEnded extends Error {
   readonly waitMs: number | undefined;
-  /** It was a login that was refused. */
-  readonly login: boolean;
-  constructor(message: string, waitMs?: number, login = false) {
+  /** The server is well, and refuses the login, or all that the identity asks. */
+  readonly refused: "login" | "everything" | undefined;
+  constructor(message: string, waitMs?: number, refused?: "login" | "everything") {
     super(message);
     this.waitMs = waitMs;
-    this.login = login;
+    this.refused = refused;
   }
 }
 

@@ -116,7 +116,7 @@ export class InfisicalProvider implements SecretProvider {
       this.#nextLoginMs = Number.NEGATIVE_INFINITY;
     }
     if (logins === 0) return;
-    this.#isRefused = failure?.login === true;
+    this.#isRefused = failure?.refused === "login";
     this.#token =
       token === undefined
         ? undefined
@@ -136,6 +136,7 @@ function choose(path: string, { answers, failure }: ReadAnswer): SecretAnswer {
   const answer = answers[path];
   if (answer?.kind === "value") return { kind: "value", value: new Secret(answer.value) };
   if (answer !== undefined) return answer;
-  const { reason, waitMs } = failure ?? { reason: "the child that reads secrets left it out" };
-  return { kind: "unavailable", reason, ...(waitMs === undefined ? {} : { waitMs }) };
+  const { reason, waitMs, refused } = failure ?? { reason: "the child that reads secrets left it out" };
+  const isRefused = refused === undefined ? {} : { refused: true };
+  return { kind: "unavailable", reason, ...(waitMs === undefined ? {} : { waitMs }), ...isRefused };
 }

@@ -174,7 +174,8 @@ function judgeRefusal(error: unknown, watched: WatchedFetch): Refused {
   const isInvalid = status === 400 || status === 422 || word === "ValidationFailure";
   if (isInvalid) return { kind: "not-found", reason: `the server does not take this path: ${message}` };
   if (status === 401 || word === "TokenError") throw new TokenRefused(`it refused the token: ${message}`);
-  if (SAID_OF_ALL.test(`${word} ${message}`)) throw new RoundEnded(`it refuses everything: ${describeCause(refusal)}`);
+  if (SAID_OF_ALL.test(`${word} ${message}`))
+    throw new RoundEnded(`it refuses everything: ${describeCause(refusal)}`, undefined, "everything");
   if (status === 403) return { kind: "denied", reason: message };
   if (status === 404) return { kind: "not-found", reason: message };
   throw new RoundEnded(`it answered ${status}: ${message}`);

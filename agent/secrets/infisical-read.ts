@@ -42,8 +42,8 @@ export async function readInfisical(request: InfisicalRequest): Promise<ReadAnsw
 function describeFailure(error: unknown): NonNullable<ReadAnswer["failure"]> {
   const reason = error instanceof Error ? error.message : String(error);
   if (!(error instanceof RoundEnded)) return { reason };
-  const { waitMs, login: isLogin } = error;
-  return { reason, ...(waitMs === undefined ? {} : { waitMs }), ...(isLogin ? { login: true } : {}) };
+  const { waitMs, refused } = error;
+  return { reason, ...(waitMs === undefined ? {} : { waitMs }), ...(refused === undefined ? {} : { refused }) };
 }
 
 function connect(siteUrl: string): InfisicalSDK {
@@ -79,7 +79,7 @@ async function login(round: Round): Promise<void> {
     if (refusal === undefined) throw error;
     const waitMs = /locked/i.test(refusal.message) ? LOCKED_LOGIN_MS : REFUSED_LOGIN_MS;
     const what = `it refused the login: ${refusal.message}; check what is in ${clientIdFile} and ${clientSecretFile}`;
-    throw new RoundEnded(what, waitMs, true);
+    throw new RoundEnded(what, waitMs, "login");
   }
 }
 

@@ -249,7 +249,7 @@ export class SecretKeeper {
     if (reason === undefined || provider === undefined || !isNews) this.#trouble = undefined;
     else {
       const { location } = provider;
-      const refused = reason.startsWith("it refuses everything");
+      const refused = down?.refused === true || (down === undefined && refusesAll !== undefined);
       this.#trouble = { location, reason, refused, sinceMs: this.#trouble?.sinceMs ?? nowMs };
     }
   }

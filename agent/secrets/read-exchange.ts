@@ -42,8 +42,8 @@ export type WireAnswer =
 export interface ReadAnswer {
   /** What was read before a failure is among it. */
   answers: Record<string, WireAnswer>;
-  /** Why the paths without an answer have none; `login` where a login was refused. */
-  failure?: { reason: string; waitMs?: number; login?: boolean };
+  /** Why the paths without an answer have none; `refused` where the server is well and says no. */
+  failure?: { reason: string; waitMs?: number; refused?: "login" | "everything" };
   /** A list of a folder with all below it was refused or held nothing: one for each folder is better. */
   flat?: boolean;
   /** The token to use next time, and how long it is good; undefined where it is not good any more. */

@@ -236,6 +236,10 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
           expect(answers[path]).toMatch(says);
         }
         expect(rounds.server.seen.length).toBe(1);
+        // A person must change that, and so it is not the same as a server that is down.
+        expect((await provider().read([APP])).get(APP)).toMatchObject({ refused: true });
+        rounds.server.fault = { kind: "reset" };
+        expect((await provider().read([APP])).get(APP)).not.toMatchObject({ refused: true });
       },
     );
 

@@ -184,7 +184,7 @@ describe("a provider that refuses everything", () => {
     await node.clock.advance(10 * MINUTE_MS);
     const note = statusOf(one).notes.find((text) => text.startsWith("secrets: "));
     expect(note).toMatch(/^secrets: test cannot be asked for 1\dm.*: it refuses everything: You are not allowed/);
-    expect(statusOf(one).secrets).toMatchObject({ location: "test", refused: true });
+    expect(statusOf(one)).toMatchObject({ healthy: false, secrets: { location: "test", refused: true } });
     expect(conditionOf(one, "@secrets")).toMatchObject({ severity: "critical", state: "refused" });
     secrets.fail("*", undefined);
     await node.clock.advance(6 * MINUTE_MS);
