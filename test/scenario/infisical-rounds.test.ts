@@ -173,6 +173,12 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
       );
     });
 
+    test("or is not is given to the byte as the server keeps it, which cuts blanks at both ends", async () => {
+      const key = "-----BEGIN KEY-----\nMC4CAQ==\n-----END KEY-----";
+      rounds.server.secrets.set(URL_PATH, `  ${key}\r\n\r\n`);
+      expect((await read([URL_PATH]))[URL_PATH]).toBe(`${key}\n`);
+    });
+
     test("nor one that is blank, while dollars that are no reference are left", async () => {
       write(" \n ");
       rounds.server.secrets.set("/prod/app/SHELL", "echo ${HOME:-/root} $PATH ${}");
