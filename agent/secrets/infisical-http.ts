@@ -80,6 +80,11 @@ export class WatchedFetch {
     globalThis.fetch = (input, init) => this.#answer(String(input instanceof Request ? input.url : input), init);
   }
 
+  /** True when nothing more may be asked in this round. */
+  get isOver(): boolean {
+    return this.#hasEnded;
+  }
+
   /** What the server said to a request whose URL has this path. */
   findRefusal(message: string): Refusal | undefined {
     return [...this.#refusals].findLast(([url]) => message.includes(`[URL=${url}]`))?.[1];

@@ -71,6 +71,8 @@ async function login(round: Round): Promise<void> {
   const { clientIdFile, clientSecretFile, url } = request.place;
   const clientId = await readSecretFile(clientIdFile);
   const clientSecret = await readSecretFile(clientSecretFile);
+  // Its deadline may have passed while the files were read: a login that nobody waits for is not made.
+  if (watched.isOver) return watched.ended;
   try {
     const credentials = { clientId: clientId.expose(), clientSecret: clientSecret.expose() };
     round.client = await connect(url).auth().universalAuth.login(credentials);
@@ -91,7 +93,11 @@ async function askFolders(round: Round): Promise<undefined> {
   const plans = round.flat ? planEach(folders) : planLists(folders, within);
   let refused: TokenRefused | undefined;
   const work = async (): Promise<void> => {
-    for (let plan = plans.shift(); plan !== undefined && refused === undefined; plan = plans.shift()) {
+    for (
+      let plan = plans.shift();
+      plan !== undefined && refused === undefined && !round.watched.isOver;
+      plan = plans.shift()
+    ) {
       const needed = new Set(plan.folders);
       const wanted = left.filter((path) => needed.has(folderOf(path)) && round.answers[path] === undefined);
       try {
