@@ -31,9 +31,10 @@ export const LARGEST_NODE_BYTES = 32 * 2 ** 20;
 
 const PLACE = { line: 1, column: 1 };
 
-/** A file that holds more than is read. */
-export function faultOfSize(sizeBytes: number): FileFault {
-  const message = `it has ${sizeBytes} bytes, and the agent reads no file above ${describeSize(LARGEST_FILE_BYTES)}`;
+/** A file that holds more than is read; of one that was not even fetched it is not known how much. */
+export function faultOfSize(sizeBytes: number | undefined): FileFault {
+  const size = sizeBytes === undefined ? "it is too large" : `it has ${sizeBytes} bytes`;
+  const message = `${size}, and the agent reads no file above ${describeSize(LARGEST_FILE_BYTES)}`;
   return { code: "file-size", ...PLACE, message, hint: "a manifest or a config file is a page or two" };
 }
 

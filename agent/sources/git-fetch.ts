@@ -3,6 +3,7 @@
 
 import { join } from "node:path";
 
+import { LARGEST_FILE_BYTES } from "../../shared/file-fault.ts";
 import { encodeFailure, encodeRead, type FetchRequest, type ReadParts } from "./git-exchange.ts";
 import { GitFailure } from "./git-failure.ts";
 import { parseCommit } from "./git-objects.ts";
@@ -10,6 +11,7 @@ import { type JudgedStore, judgeCommit } from "./git-judge.ts";
 import { GitRemote } from "./git-remote.ts";
 import { RoutedCache } from "./git-routed-cache.ts";
 import { GitStore } from "./git-store.ts";
+import { PartialObjects } from "./git-partial.ts";
 import { readTree } from "./git-tree.ts";
 
 /** Runs the child and ends the process. A failure is an answer like any other. */
@@ -57,7 +59,11 @@ async function fetchAndRead(request: FetchRequest): Promise<ReadParts> {
   const place = join(directory, "store");
   const remote = new Remote(request);
   const store = await GitStore.open(place, location);
-  if (store !== undefined && !(await store.isWorn(limitBytes))) {
+  const partial = await remote.git.canFilter(remote.limits);
+  // A server that leaves nothing out takes it that what was fetched is all there.
+  const isUsable = store !== undefined && (partial || !store.isPartial) && !(await store.isWorn(limitBytes));
+  if (isUsable) {
+    store.isPartial = partial;
     try {
       const { commit, rewritten } = await fetchNewest(store, remote, request.tip);
       return { ...(await readCommit({ store, remote, request }, commit)), rewritten };
@@ -67,6 +73,7 @@ async function fetchAndRead(request: FetchRequest): Promise<ReadParts> {
     }
   }
   const fresh = await GitStore.create(join(directory, "store.new"), location, store);
+  fresh.isPartial = partial;
   const { commit, rewritten } = await fetchNewest(fresh, remote, request.tip);
   await fresh.moveTo(place);
   return { ...(await readCommit({ store: fresh, remote, request }, commit)), rewritten };
@@ -105,29 +112,33 @@ async function readCommit(
   { store, remote, request }: { store: GitStore; remote: Remote; request: FetchRequest },
   commit: string,
 ): Promise<Omit<ReadParts, "rewritten">> {
+  const objects = store.isPartial ? new PartialObjects(store, (ids) => fetchFiles(store, remote, ids)) : store;
   const deepStore: JudgedStore = {
-    read: (id, type) => store.read(id, type),
+    read: (id, type) => objects.read(id, type),
     has: (id) => store.has(id),
     deepen: (depth) => store.deepen(remote.git, depth, remote.limits),
     fetchObjects: (ids) => store.fetchObjects(remote.git, ids, remote.limits),
   };
   const { directory, path, node, location } = request;
   const cache = await RoutedCache.open(directory);
-  const inputs = await readTree(store, { commit, path, node, branch: location.branch }, cache);
+  const inputs = await readTree(objects, { commit, path, node, branch: location.branch }, cache);
   // A disk that takes no cache costs time at the next fetch, and nothing else.
   await cache.save().catch(() => undefined);
   const judged = await judgeCommit(deepStore, commit, request, listRouted(inputs, request));
   const { notes, mayInstruct, approvals, awaited, peers } = judged;
   const trailers = mayInstruct ? inputs.commit.trailers : [];
-  const objects = { ...inputs.objects, ...(peers && { peers }) };
   return {
     ...inputs,
-    objects,
+    objects: { ...inputs.objects, ...(peers && { peers }) },
     commit: { ...inputs.commit, trailers },
     notes,
     awaited,
     ...(approvals && { approvals }),
   };
+}
+
+function fetchFiles(store: GitStore, { git, limits }: Remote, ids: readonly string[]): Promise<void> {
+  return store.fetchFiles(git, ids, { ...limits, largestBytes: LARGEST_FILE_BYTES });
 }
 
 /** The nodes whose routes this one's templates render, or rendered before: whoever changes those changes what runs here. */

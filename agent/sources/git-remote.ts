@@ -29,10 +29,12 @@ export interface RequestLimits {
 export interface PackWish extends RequestLimits {
   /** Objects that a ref names; undefined for the branch's newest commit. */
   wants: readonly string[] | undefined;
-  /** How many commits of the history, counted from what is wanted. */
-  depth: number;
+  /** How many commits of the history, counted from what is wanted; undefined where no commit is. */
+  depth: number | undefined;
   /** A commit whose objects are there already. */
   have: string | undefined;
+  /** What of the objects behind it is left out, in Git's words; for servers that can. */
+  filter?: string | undefined;
   limitBytes: number;
   sink: (piece: Buffer) => Promise<void>;
 }
@@ -67,6 +69,8 @@ export class GitRemote {
   #agent: { ca: string | undefined; agent: Agent | undefined } | undefined;
   /** Known from an earlier answer: then the first request is saved. */
   #speaksV2 = false;
+  /** What the server said of itself, for whoever fetches: a child asks once. */
+  #discovered: Discovery | undefined;
 
   constructor(location: GitLocation) {
     this.#location = location;
@@ -88,20 +92,37 @@ export class GitRemote {
   }
 
   /** Asks for a pack; answers the id of what is wanted first. Throws a `GitFailure`. */
-  async fetchPack({ wants, have, depth, limitBytes, sink, ...limits }: PackWish): Promise<string> {
+  async fetchPack({ wants, have, depth, filter, limitBytes, sink, ...limits }: PackWish): Promise<string> {
     const access = await this.#openAccess(limits);
-    const small = { ...limits, deadlineMs: Math.min(limits.deadlineMs, SMALL_MS) };
-    const { advertisement, base } = await this.#discover(small, access);
+    const small = shortenDeadline(limits);
+    this.#discovered ??= await this.#discover(small, access);
+    const { advertisement, base } = this.#discovered;
     const { version, capabilities } = advertisement;
-    const refs = version === 0 ? advertisement : (await this.#listRefs(base, small, access)).advertisement;
-    const [first = this.#selectTip(refs), ...more] = wants ?? [];
+    const named = wants ?? [this.#selectTip(await this.#readRefs(this.#discovered, small, access))];
+    const [first = ""] = named;
     const build = version === 0 ? buildFetchV0 : buildFetchV2;
-    const body = Buffer.from(build({ wants: [first, ...more], have, depth }, capabilities));
+    const body = Buffer.from(build({ wants: named, have, depth, filter }, capabilities));
     const question = { url: appendPath(base, SERVICE), body, ...POST };
     const limitOf = `the pack of ${this.#location.branch}`;
     const headers = version === 0 ? POST.headers : { ...POST.headers, "git-protocol": "version=2" };
     await askGit({ ...question, headers, ...limits, limitBytes, limitOf, limitHint: LIMIT_HINT, sink }, access);
     return first;
+  }
+
+  /** True where the server leaves out of a pack what it is told to, and gives any object by its id. */
+  async canFilter(limits: RequestLimits): Promise<boolean> {
+    const small = shortenDeadline(limits);
+    this.#discovered ??= await this.#discover(small, await this.#openAccess(limits));
+    const { version, capabilities } = this.#discovered.advertisement;
+    return version === 2 && capabilities.some((word) => /^fetch=.*\bfilter\b/.test(word));
+  }
+
+  async #readRefs(
+    { advertisement, base }: Discovery,
+    limits: RequestLimits,
+    access: GitAccess,
+  ): Promise<Advertisement> {
+    return advertisement.version === 0 ? advertisement : (await this.#listRefs(base, limits, access)).advertisement;
   }
 
   async #discoverRefs(limits: ListLimits, access: GitAccess): Promise<Discovery> {
@@ -171,23 +192,32 @@ function buildCommand(command: string, parameters: readonly string[]): string {
 interface FetchWords {
   wants: readonly string[];
   have: string | undefined;
-  depth: number;
+  depth: number | undefined;
+  filter: string | undefined;
+}
+
+function shortenDeadline<T extends RequestLimits>(limits: T): T {
+  return { ...limits, deadlineMs: Math.min(limits.deadlineMs, SMALL_MS) };
 }
 
 /**
  * No more of the history than is asked for, as a thin pack: without that a server sends every file again for each commit,
  * since a commit at depth 1 has no parent whose files it could leave out (seen: 2.8 MB in place of 1 KB).
  */
-function buildFetchV2({ wants, have, depth }: FetchWords, capabilities: readonly string[]): string {
+function buildFetchV2({ wants, have, depth, filter }: FetchWords, capabilities: readonly string[]): string {
   if (!capabilities.some((word) => /^fetch=.*\bshallow\b/.test(word))) refuseShallow();
   const known = have === undefined ? [] : [`shallow ${have}\n`];
   const haves = have === undefined ? [] : [`have ${have}\n`];
   const wanted = wants.map((id) => `want ${id}\n`);
-  const wishes = ["thin-pack\n", "no-progress\n", "ofs-delta\n", ...known, `deepen ${depth}\n`, ...wanted];
+  // Files that are fetched by themselves may lean on nothing: what is at hand of their directory is not known to the server.
+  const history = depth === undefined ? [] : ["thin-pack\n", ...known, `deepen ${depth}\n`];
+  const filters = filter === undefined ? [] : [`filter ${filter}\n`];
+  const wishes = ["no-progress\n", "ofs-delta\n", ...history, ...filters, ...wanted];
   return buildCommand("fetch", [...wishes, ...haves, "done\n"]);
 }
 
-function buildFetchV0({ wants, have, depth }: FetchWords, capabilities: readonly string[]): string {
+/** Nothing is left out here: how a server of this protocol is asked for files by themselves is not worth its code. */
+function buildFetchV0({ wants, have, depth = 1 }: FetchWords, capabilities: readonly string[]): string {
   if (!capabilities.includes("shallow") || !capabilities.includes("side-band-64k")) refuseShallow();
   const chosen = ["side-band-64k", "thin-pack", "ofs-delta", "no-progress"].filter((word) =>
     capabilities.includes(word),

@@ -34,6 +34,11 @@ export class RoutedCache {
     }
   }
 
+  /** True for a directory that need not be read. */
+  has(id: string): boolean {
+    return this.#known.has(id);
+  }
+
   /** Finds what is known of a directory, or reads it. */
   async find(id: string, read: () => Promise<ReadonlyMap<string, string>>): Promise<ReadonlyMap<string, string>> {
     const known = this.#known.get(id);

@@ -22,6 +22,8 @@ interface StoreNotes {
   /** Earlier tips, to see a branch that was set back. */
   seen: readonly string[];
   fetches: number;
+  /** True where files are left out. */
+  partial?: boolean;
 }
 
 /** A store is fetched anew after so many fetches: each adds a pack. */
@@ -34,11 +36,17 @@ const INCOMING = "incoming";
 const PACK_NAME = /^pack-(\d{6})-[0-9a-f]{40}\.(?:pack|idx)$/;
 
 /** What bounds one fetch. */
-type FetchLimits = Omit<PackWish, "have" | "sink" | "wants" | "depth">;
+type FetchLimits = Omit<PackWish, "have" | "sink" | "wants" | "depth" | "filter">;
+
+/** No file at all: those that are needed are asked for by themselves. */
+const WITHOUT_FILES = "blob:none";
 
 /** Reads objects by id, each checked against its id. */
 export interface ObjectReader {
-  read(id: string, type: "commit" | "tree" | "blob" | "tag"): Promise<Uint8Array>;
+  /** @param within the directory that a file stands in, where that is known */
+  read(id: string, type: "commit" | "tree" | "blob" | "tag", within?: string): Promise<Uint8Array>;
+  /** Says that files of these directories will be read. */
+  prepare?(directories: readonly string[]): Promise<void>;
 }
 
 const MISSING = Object.assign(new Error("there are no loose objects"), { code: "ENOENT" });
@@ -77,6 +85,8 @@ export class GitStore implements ObjectReader {
   #notes: StoreNotes | undefined;
   /** The commit whose objects are here. */
   #tip: string | undefined;
+  /** Set where files are left out of what is fetched. */
+  isPartial = false;
 
   private constructor(directory: string, location: GitLocation, notes: StoreNotes | undefined) {
     this.#directory = directory;
@@ -95,6 +105,7 @@ export class GitStore implements ObjectReader {
       if (notes.url !== location.url || notes.branch !== location.branch) return undefined;
       const store = new GitStore(directory, location, notes);
       store.#tip = notes.tip;
+      store.isPartial = notes.partial === true;
       return store;
     } catch {
       return undefined;
@@ -134,11 +145,29 @@ export class GitStore implements ObjectReader {
     if (ids.length > 0) await this.#receive(remote, { ...limits, wants: ids, depth: 1 });
   }
 
-  async #receive(remote: GitRemote, wish: Omit<PackWish, "have" | "sink">): Promise<string> {
+  /**
+   * Fetches files, and whole directories but for files of more than so many bytes: the server judges their size, so that
+   * no such file is sent.
+   */
+  async fetchFiles(
+    remote: GitRemote,
+    ids: readonly string[],
+    limits: FetchLimits & { largestBytes: number },
+  ): Promise<void> {
+    const { largestBytes, ...others } = limits;
+    const filter = `blob:limit=${largestBytes + 1}`;
+    await this.#receivePack(remote, { ...others, wants: ids, depth: undefined, have: undefined, filter });
+  }
+
+  async #receive(remote: GitRemote, wish: Omit<PackWish, "have" | "sink" | "filter">): Promise<string> {
+    return this.#receivePack(remote, { ...wish, have: this.tip, filter: this.isPartial ? WITHOUT_FILES : undefined });
+  }
+
+  async #receivePack(remote: GitRemote, wish: Omit<PackWish, "sink">): Promise<string> {
     const incoming = join(this.#directory, PACKS, INCOMING);
     const receiver = await PackReceiver.create(incoming);
     try {
-      const tip = await remote.fetchPack({ ...wish, have: this.tip, sink: (piece) => receiver.push(piece) });
+      const tip = await remote.fetchPack({ ...wish, sink: (piece) => receiver.push(piece) });
       const { checksum, objects } = await receiver.finish();
       if (objects > 0) await this.#index(incoming, checksum);
       return tip;
@@ -154,7 +183,8 @@ export class GitStore implements ObjectReader {
     const before = this.#notes;
     const seen = [...(before?.seen ?? []), ...(before === undefined ? [] : [before.tip])].slice(-MOST_SEEN);
     const fetches = (before?.fetches ?? 0) + 1;
-    this.#notes = { url, branch, tip, parents, seen: seen.filter((id) => id !== tip), fetches };
+    const partial = this.isPartial;
+    this.#notes = { url, branch, tip, parents, seen: seen.filter((id) => id !== tip), fetches, partial };
     this.#tip = tip;
     await writeFile(join(this.#directory, `${NOTES}.new`), JSON.stringify(this.#notes));
     await rename(join(this.#directory, `${NOTES}.new`), join(this.#directory, NOTES));

@@ -18,6 +18,7 @@ import { GitFailure } from "./git-failure.ts";
 import { parseCommit, parseTree, type TreeEntry } from "./git-objects.ts";
 import { type ManifestReader, type PlacedText, selectOthers, speaksOfRoutes } from "./git-select.ts";
 import type { ObjectReader } from "./git-store.ts";
+import { OmittedFile } from "./git-partial.ts";
 import type { RoutedCache } from "./git-routed-cache.ts";
 
 /** Whose inputs are read, and from where. */
@@ -50,6 +51,9 @@ export async function readTree(
   if (fleet !== undefined && fleet.kind !== "file")
     reader.refuse(`has a ${fleet.kind} in place of the file ${shown}fleet.toml`);
   const { texts: own, faults } = await reader.readManifests(ownTree);
+  // Whose routes are rendered: all other nodes' manifests are looked into, and are fetched together.
+  if (own.some(({ text }) => text.includes("template")))
+    await reader.prepare(nodes.filter(({ id, name }) => name !== question.node && !cache.has(id)));
   const others = await selectOthers(own, reader.others(nodes, cache));
   const { files, faults: fileFaults } = await reader.readFiles(ownTree);
   return {
@@ -75,6 +79,16 @@ const NOT_FOLLOWED = {
 function forgive(error: unknown): TreeEntry[] {
   if (error instanceof GitFailure) return [];
   throw error;
+}
+
+/** Another node's directory that is larger than what is taken is that node's trouble, and unknown here. */
+function forgiveSize(error: unknown): undefined {
+  if (!(error instanceof GitFailure && error.lasting)) throw error;
+}
+
+/** A file that the server did not send, since it is larger than any that is read. */
+function readOmitted(error: unknown): undefined {
+  if (!(error instanceof OmittedFile)) throw error;
 }
 
 class TreeReader {
@@ -128,11 +142,16 @@ class TreeReader {
     const faults = new Map<string, FileFault>();
     for (const entry of selectManifests(await this.#readTree(directory.id))) {
       const service = entry.name.slice(0, -".toml".length);
-      const read = await this.#readText(entry);
+      const read = await this.#readText(entry, directory.id);
       if (read.ok) texts.push({ node: directory.name, service, text: read.text });
       else faults.set(service, read.fault);
     }
     return { texts, faults };
+  }
+
+  /** Other nodes' directories that come to too much together are fetched one by one, as they are read. */
+  async prepare(directories: readonly TreeEntry[]): Promise<void> {
+    await this.#objects.prepare?.(directories.map(({ id }) => id)).catch(forgiveSize);
   }
 
   others(nodes: readonly TreeEntry[], cache: RoutedCache): ManifestReader {
@@ -143,11 +162,13 @@ class TreeReader {
       const entries = entry === undefined ? [] : await this.#readTree(entry.id).catch(forgive);
       return selectManifests(entries).slice(0, MOST_MANIFESTS);
     };
+    const readOther = (node: string, entry: TreeEntry): Promise<ReadText | undefined> =>
+      this.#readText(entry, byName.get(node)?.id).catch(forgiveSize);
     return {
       nodes: [...byName.keys()],
       readOne: async (node, service) => {
         const entry = (await list(node)).find(({ name }) => name === `${service}.toml`);
-        const read = entry === undefined ? undefined : await this.#readText(entry);
+        const read = entry === undefined ? undefined : await readOther(node, entry);
         return read?.ok === true ? read.text : undefined;
       },
       readRouted: (node) =>
@@ -155,7 +176,7 @@ class TreeReader {
           const routed: [string, string][] = [];
           let leftBytes = LARGEST_NODE_BYTES;
           for (const entry of await list(node)) {
-            const read = leftBytes > 0 ? await this.#readText(entry) : undefined;
+            const read = leftBytes > 0 ? await readOther(node, entry) : undefined;
             if (read?.ok !== true || !speaksOfRoutes(read.text)) continue;
             routed.push([entry.name.slice(0, -".toml".length), read.text]);
             leftBytes -= read.text.length;
@@ -170,7 +191,7 @@ class TreeReader {
     const budget = new FileBudget();
     for await (const { path, entry } of walkEntries(directory, ({ id }) => this.#readTree(id).catch(forgive))) {
       if (!path.includes("/") && path.endsWith(".toml")) continue;
-      budget.add(path, await this.#readFile(entry));
+      budget.add(path, await this.#readFile(entry, directory.id));
     }
     return budget;
   }
@@ -180,16 +201,17 @@ class TreeReader {
     return read.ok ? read.content : this.refuse(`has a file ${path} of which nothing is taken: ${read.fault.message}`);
   }
 
-  async #readFile({ id, kind }: TreeEntry): Promise<ReadBytes> {
+  async #readFile({ id, kind }: TreeEntry, within?: string): Promise<ReadBytes> {
     if (kind !== "file") return { ok: false, fault: faultOfKind(NOT_FOLLOWED[kind]) };
-    const content = await this.#objects.read(id, "blob");
+    const content = await this.#objects.read(id, "blob", within).catch(readOmitted);
+    if (content === undefined) return { ok: false, fault: faultOfSize(undefined) };
     return content.length > LARGEST_FILE_BYTES
       ? { ok: false, fault: faultOfSize(content.length) }
       : { ok: true, content };
   }
 
-  async #readText(entry: TreeEntry): Promise<ReadText> {
-    const read = await this.#readFile(entry);
+  async #readText(entry: TreeEntry, within?: string): Promise<ReadText> {
+    const read = await this.#readFile(entry, within);
     return read.ok ? decodeText(read.content) : read;
   }
 

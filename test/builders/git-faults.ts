@@ -25,7 +25,7 @@ export type Fault =
   | { kind: "pack-endless" };
 
 /** What a request was for. */
-export type Purpose = "discover" | "list" | "pack";
+export type Purpose = "discover" | "list" | "pack" | "files";
 
 /** Which request is spoilt. */
 export interface Spoilt {

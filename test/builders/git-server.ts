@@ -43,11 +43,18 @@ export class GitServer {
 
   /** Begins to listen, on the same port again after `stop`. */
   async start(): Promise<this> {
+    // As Gitea sets it for every repository, unless its administrator turns partial clones off.
+    for (const key of ["allowFilter", "allowAnySHA1InWant"]) this.repository.git("config", `uploadpack.${key}`, "true");
     await this.#listener.start(
       (request, response) => void this.#answer(request, response),
       this.#tls ? this.#makeCertificate() : undefined,
     );
     return this;
+  }
+
+  /** Lets the server leave out of a pack what it is told to, or not: as its administrator may. */
+  allowFilter(allowed: boolean): void {
+    this.repository.git("config", "uploadpack.allowFilter", String(allowed));
   }
 
   /** The server is gone: nothing listens any more. */
@@ -86,7 +93,7 @@ export class GitServer {
     for await (const piece of request as AsyncIterable<Buffer>) pieces.push(piece);
     const body = Buffer.concat(pieces);
     const url = new URL(request.url ?? "", "http://server");
-    const purpose = request.method === "GET" ? "discover" : body.includes("command=ls-refs") ? "list" : "pack";
+    const purpose = request.method === "GET" ? "discover" : readPurpose(body);
     const { authorization } = request.headers;
     const counts = { sentBytes: body.length, answeredBytes: 0 };
     const seen = { method: request.method ?? "", path: url.pathname, purpose, authorization, ...counts } as const;
@@ -171,6 +178,12 @@ export class GitServer {
     openssl("x509", "-req", "-in", "server.csr", ...issuer, "-out", "server.pem", "-days", "2", "-extfile", "names");
     return { key: readFileSync(join(directory, "server.key")), cert: readFileSync(join(directory, "server.pem")) };
   }
+}
+
+/** Files that were left out of a pack are asked for by themselves, and no history with them. */
+function readPurpose(body: Buffer): Purpose {
+  if (body.includes("command=ls-refs")) return "list";
+  return body.includes("deepen ") ? "pack" : "files";
 }
 
 interface BackendAnswer {

@@ -287,6 +287,7 @@ describe("a repository that is not what it was changes nothing", () => {
   });
 
   test("a pack over the limit", async () => {
+    server.allowFilter(false);
     choices = { ...choices, limitBytes: 4_096 };
     await restart();
     node.engine.calls.length = 0;
