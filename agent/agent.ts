@@ -7,6 +7,7 @@ import { ImageLookup } from "./apply/image-lookup.ts";
 import { SecretDelivery } from "./apply/secret-delivery.ts";
 import { ColdStarts } from "./cold-starts.ts";
 import { DesiredBuilder } from "./desired-builder.ts";
+import { judgeAddress } from "./desired/policy-endpoints.ts";
 import type { DesiredSettings } from "./desired/settings.ts";
 import type { Engine } from "./docker/engine.ts";
 import type { DockerReader } from "./docker/reader.ts";
@@ -31,6 +32,7 @@ import type { OwnContainerId } from "../shared/identity.ts";
 import type { PlanPreview } from "../shared/plan-preview.ts";
 import { Redactor } from "../shared/redactor.ts";
 import type { Source } from "../shared/snapshot.ts";
+import type { Policy } from "../shared/policy.ts";
 
 /** Everything one agent is made from. */
 export interface AgentOptions {
@@ -98,6 +100,9 @@ export class Agent {
   readonly #peers: PeerPort;
   readonly #redactor: Redactor;
   readonly coldStarts: ColdStarts;
+  #policy: Policy | undefined;
+  readonly #judgeAddress = (url: string, address: string): string | undefined =>
+    judgeAddress(url, address, this.#policy ?? this.#options.settings.policy);
   #stopping = false;
   #loop: Promise<void> = Promise.resolve();
 
@@ -129,8 +134,8 @@ export class Agent {
       isBusy: (service, container) => this.#executor.isBusy(service, container),
       onChange: (urgent) => this.#queue.fire("engine", urgent),
     });
-    const onHealth = (): void => this.#queue.fire("health", true);
-    this.#monitor = new Monitor({ clock, exec, onChange: onHealth, ...options.probes });
+    const watched = { clock, exec, onChange: () => this.#queue.fire("health", true), judgeAddress: this.#judgeAddress };
+    this.#monitor = new Monitor({ ...watched, ...options.probes });
     this.#peers = "kind" in options.peers ? fixPeers(options.peers) : options.peers;
     const memory = this.store.loadColdStarts();
     this.coldStarts = new ColdStarts({ node, clock, emit, memory, peers: this.#peers });
@@ -206,6 +211,7 @@ export class Agent {
 
   /** Reads the source again, with new settings where the host's files have changed. */
   reload(settings: DesiredSettings): void {
+    this.#policy = settings.policy;
     this.#builder.configure(settings);
     this.#builder.invalidate();
     this.secrets.refresh();

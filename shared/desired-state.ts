@@ -120,6 +120,8 @@ export interface DesiredState {
   refusedSecrets: ReadonlyMap<string, readonly SecretRefusal[]>;
   /** What the containers of this node may use together, in bytes; undefined where nothing is enforced. */
   memoryBudgetBytes: number | undefined;
+  /** Volumes that Orca has not made and the host's policy lets services use. */
+  foreignVolumes?: readonly string[];
   /** Content of delivered files by hash. */
   contents: ReadonlyMap<string, Uint8Array>;
   /** What is said of the node as a whole and keeps nothing from running. */

@@ -3,9 +3,18 @@
 
 import * as z from "zod";
 
-import { argv, imageReference, name, positiveDurationMs, relativePath, schedule, sizeBytes } from "./schema-leaf.ts";
+import {
+  argv,
+  durationBetween,
+  imageReference,
+  lineOfText,
+  name,
+  relativePath,
+  schedule,
+  sizeBytes,
+} from "./schema-leaf.ts";
 
-const count = z.int().min(0);
+const count = z.int().min(0).max(36_500);
 
 const retention = z
   .strictObject({
@@ -17,7 +26,7 @@ const retention = z
   .prefault({})
   .describe("What is kept; the newest verified backup always is.");
 
-const texts = z.array(z.string().min(1)).default([]);
+const texts = z.array(lineOfText(4_096)).max(1_000).default([]);
 
 const verify = z.strictObject({
   schedule: schedule(false).optional().describe("When the newest backup is restored into a throw-away container."),
@@ -27,7 +36,7 @@ const verify = z.strictObject({
   queries: texts.describe("Queries that must answer true on the restored data."),
   fk_allowlist: relativePath.optional().describe("File with foreign keys that may have orphans."),
   max_size: sizeBytes.optional().describe("A larger backup is not restored here."),
-  timeout: positiveDurationMs.prefault("60m").describe("A verification that takes longer has failed."),
+  timeout: durationBetween("1s", "7d").prefault("60m").describe("A verification that takes longer has failed."),
 });
 
 const backup = z
@@ -43,7 +52,7 @@ const backup = z
       .min(1)
       .default(["local"])
       .describe("Where it is kept: names from fleet.toml; `local` exists without being named."),
-    min_success: z.int().min(1).default(1).describe("So many repositories must hold it, or it has failed."),
+    min_success: z.int().min(1).max(100).default(1).describe("So many repositories must hold it, or it has failed."),
     before_update: z
       .boolean()
       .default(false)
@@ -73,5 +82,7 @@ const backup = z
 export const backups = z.array(backup).default([]).describe("Backups of what this service keeps.");
 
 export const backupNone = z.strictObject({
-  none: z.string().min(4, "give the reason in a few words").describe("Why losing these volumes is fine."),
+  none: lineOfText(1_000)
+    .refine((text) => text.length >= 4, "give the reason in a few words")
+    .describe("Why losing these volumes is fine."),
 });

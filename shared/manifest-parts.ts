@@ -2,15 +2,16 @@
 
 import * as z from "zod";
 
+import { MOST_ID } from "./manifest-limits.ts";
 import { isPlainWord } from "./plain-word.ts";
 import {
   absolutePath,
   argv,
-  durationMs,
+  durationBetween,
   envName,
+  innerPath,
   ipNetwork,
   portNumber,
-  positiveDurationMs,
   rate,
   refuse,
   relativePath,
@@ -23,15 +24,17 @@ import {
 
 /** The least memory Docker takes for a container (6 MiB, daemon/daemon_unix.go of moby). */
 const LEAST_MEMORY_BYTES = 6 * 2 ** 20;
+const MOST_MEMORY_BYTES = 64 * 2 ** 40;
 
 export const resources = z.strictObject({
   memory: sizeBytes
     .superRefine((value, ctx) => {
       if (value < LEAST_MEMORY_BYTES) refuse(ctx, "Docker takes no cap below 6MiB", 'write "6MiB" or more');
+      if (value > MOST_MEMORY_BYTES) refuse(ctx, "no machine has so much memory", 'write "64TiB" or less');
     })
     .describe("Hard cap on memory, swap off."),
-  cpus: z.number().positive().max(1024).optional().describe("Hard cap on CPU, in cores."),
-  cpus_reserved: z.number().positive().max(256).optional().describe("CPU kept for this service under load, as shares."),
+  cpus: z.number().min(0.01).max(1024).optional().describe("Hard cap on CPU, in cores."),
+  cpus_reserved: z.number().min(0.002).max(256).optional().describe("CPU kept for this service under load, as shares."),
   pids: z.int().min(1).max(4_194_304).default(512).describe("Most processes and threads."),
 });
 
@@ -40,9 +43,13 @@ export const restart = z
     policy: z.enum(["always", "on-failure", "never"]).default("always").describe("When it is started again."),
     backoff: z
       .strictObject({
-        initial: positiveDurationMs.prefault("1s").describe("The first wait; each next one is about twice as long."),
-        max: positiveDurationMs.prefault("5m").describe("The longest wait."),
-        reset_after: positiveDurationMs.prefault("10m").describe("Healthy so long, and the waits begin anew."),
+        initial: durationBetween("100ms", "1h")
+          .prefault("1s")
+          .describe("The first wait; each next one is about twice as long."),
+        max: durationBetween("100ms", "1d").prefault("5m").describe("The longest wait."),
+        reset_after: durationBetween("1s", "30d")
+          .prefault("10m")
+          .describe("Healthy so long, and the waits begin anew."),
       })
       .superRefine((backoff, ctx) => {
         if (backoff.max < backoff.initial)
@@ -53,6 +60,8 @@ export const restart = z
   })
   .prefault({})
   .describe("What happens when it ends or is unhealthy.");
+
+const LEAST_EXEC_INTERVAL_MS = 1_000;
 
 const probePort = portNumber.describe("The container's port.");
 
@@ -74,12 +83,19 @@ export const health = z
     http: httpProbe.optional(),
     tcp: z.strictObject({ port: probePort }).optional().describe("Healthy when this port takes a connection."),
     exec: argv.optional().describe("Healthy when this program, run inside the container, ends with 0."),
-    interval: positiveDurationMs.prefault("10s").describe("Time between two checks."),
-    timeout: positiveDurationMs.prefault("5s").describe("A check that takes longer has failed."),
+    interval: durationBetween("100ms", "1h").prefault("10s").describe("Time between two checks."),
+    timeout: durationBetween("10ms", "10m").prefault("5s").describe("A check that takes longer has failed."),
     retries: z.int().min(1).max(1_000).default(3).describe("So many failures in a row are unhealthy."),
-    start_period: durationMs.prefault("0s").describe("Failures do not count for so long after the start."),
+    start_period: durationBetween("0s", "1d")
+      .prefault("0s")
+      .describe("Failures do not count for so long after the start."),
   })
   .superRefine((check, ctx) => {
+    if (check.exec !== undefined && check.interval < LEAST_EXEC_INTERVAL_MS) {
+      const params = { hint: 'write at least "1s"' };
+      const message = "each check starts a program in the container: so often is too often";
+      ctx.addIssue({ code: "custom", path: ["interval"], message, params });
+    }
     const kinds = [check.http, check.tcp, check.exec].filter((kind) => kind !== undefined).length;
     if (kinds === 1) return;
     refuse(
@@ -118,7 +134,7 @@ export const volumes = z
           .optional()
           .describe("A named volume."),
         source: absolutePath.optional().describe("A host directory, inside the prefixes the host's policy allows."),
-        target: absolutePath.describe("Where the container sees it."),
+        target: innerPath.describe("Where the container sees it."),
         read_only: z.boolean().default(false).describe("The container cannot write to it."),
         ephemeral: z
           .boolean()
@@ -134,6 +150,7 @@ export const volumes = z
         }
       }),
   )
+  .max(100)
   .default([])
   .describe("Named volumes and bind mounts; they need [[backups]] or backup = { none = … }.");
 
@@ -147,7 +164,7 @@ export const files = z
   .array(
     z.strictObject({
       source: relativePath.describe("Relative to the node's directory."),
-      target: absolutePath.describe("Where the container sees it."),
+      target: innerPath.describe("Where the container sees it."),
       template: z.boolean().default(false).describe("Rendered with LiquidJS."),
       mode: z
         .string()
@@ -157,6 +174,7 @@ export const files = z
       owner: z
         .string()
         .regex(/^\d{1,10}(:\d{1,10})?$/, 'write "uid" or "uid:gid" in numbers')
+        .refine((text) => text.split(":").every((id) => Number(id) <= MOST_ID), "ids end at 4294967294")
         .optional()
         .describe("Owner inside the container, in numbers: uid or uid:gid."),
       on_change: onChange
@@ -167,6 +185,7 @@ export const files = z
         ),
     }),
   )
+  .max(500)
   .default([])
   .describe("Config files that this service mounts, read-only.");
 
@@ -182,9 +201,10 @@ export const routes = z
       port: probePort,
       allow: z.array(ipNetwork).optional().describe("Networks that may call; all when left out."),
       rate: rate.optional().describe("Most requests of one client, such as 60/s."),
-      timeout: positiveDurationMs.optional().describe("Longest silence of a request."),
+      timeout: durationBetween("1s", "7d").optional().describe("Longest silence of a request."),
     }),
   )
+  .max(200)
   .default([])
   .describe("Host names that a proxy of this realm serves from this service.");
 
@@ -194,15 +214,15 @@ export const update = z
       .enum(["stop-first", "start-first"])
       .default("stop-first")
       .describe("Whether the old container ends before the new one starts, or after it is healthy."),
-    healthy_within: positiveDurationMs
+    healthy_within: durationBetween("1s", "7d")
       .optional()
       .describe(
         "A new release that is not healthy so long after its start has failed; when left out 2m, or start_period and settle where these take longer.",
       ),
-    drain: positiveDurationMs
+    drain: durationBetween("1ms", "1h")
       .optional()
       .describe("start-first: open connections may stay with the old container so long; 30s when left out."),
-    settle: durationMs.prefault("30s").describe("Healthy so long, and it is recorded as good."),
+    settle: durationBetween("0s", "1d").prefault("30s").describe("Healthy so long, and it is recorded as good."),
     rollback: z.boolean().default(true).describe("A release that fails gives way to the last good one."),
   })
   .prefault({})
@@ -210,19 +230,11 @@ export const update = z
 
 export const slo = z.strictObject({
   availability: z.number().gt(0).lt(100).optional().describe("Per cent, rolling 30 days."),
-  rto: positiveDurationMs.optional().describe("Longest time until it is back."),
-  rpo: positiveDurationMs.optional().describe("Most data that may be lost, as time."),
+  rto: durationBetween("1s", "3660d").optional().describe("Longest time until it is back."),
+  rpo: durationBetween("1s", "3660d").optional().describe("Most data that may be lost, as time."),
 });
 
 export const network = z
   .enum(["orca", "host", "none"])
   .default("orca")
   .describe("The node's container network, the host's own, or none.");
-
-export const log = z.strictObject({
-  driver: z
-    .enum(["local", "json-file", "journald", "syslog", "none"])
-    .default("local")
-    .describe("Docker's log driver; local and json-file are capped."),
-  options: z.record(z.string(), z.string()).default({}).describe("The driver's options, as Docker names them."),
-});

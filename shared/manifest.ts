@@ -4,44 +4,26 @@
 import * as z from "zod";
 
 import { backupNone, backups } from "./manifest-backup.ts";
-import {
-  files,
-  health,
-  log,
-  network,
-  resources,
-  restart,
-  routes,
-  secrets,
-  slo,
-  update,
-  volumes,
-} from "./manifest-parts.ts";
+import { capability, device, listTmpfsSizes, sysctls, tmpfsMount, ulimits } from "./manifest-limits.ts";
+import { log } from "./manifest-log.ts";
+import { files, health, network, resources, restart, routes, secrets, slo, update, volumes } from "./manifest-parts.ts";
 import { requirement, want } from "./requirement.ts";
 import {
   absolutePath,
   argv,
-  durationMs,
+  durationBetween,
   envName,
   envValue,
   imageReference,
+  innerPath,
   ipAddress,
+  labelValue,
+  lineOfText,
   publishedPort,
   schedule,
   signal,
   sizeBytes,
 } from "./schema-leaf.ts";
-
-const ulimit = z.union([z.int().min(-1), z.strictObject({ soft: z.int().min(-1), hard: z.int().min(-1) })]);
-
-const tmpfsMount = z
-  .string()
-  .regex(/^\/[^:\0]*(:[^:\0]*)?$/, 'write "/path" or "/path:size=64m"')
-  .refine((text) => !/\/\.{1,2}(\/|:|$)/.test(text), 'write the path out, without "." and ".."');
-
-const capability = z.string().regex(/^(CAP_)?[A-Z_]+$/, "write the name in capitals, such as NET_ADMIN");
-
-const device = z.string().startsWith("/dev/", 'write "/dev/…" or "/dev/…:/dev/…:rwm"');
 
 const movedFrom = z
   .string()
@@ -56,6 +38,9 @@ interface Unchecked {
   backups?: unknown;
   backup?: unknown;
   labels?: unknown;
+  resources?: unknown;
+  shm_size?: unknown;
+  tmpfs?: unknown;
 }
 
 function checkWhole(manifest: Unchecked, ctx: z.core.$RefinementCtx): void {
@@ -73,11 +58,25 @@ function checkWhole(manifest: Unchecked, ctx: z.core.$RefinementCtx): void {
       hint: 'write [[backups]], or backup = { none = "why losing this is fine" }',
     });
   }
+  checkMemory(manifest, ctx);
   if (typeof manifest.labels !== "object" || manifest.labels === null) return;
   for (const key of Object.keys(manifest.labels)) {
     if (key !== "orca" && !key.startsWith("orca.")) continue;
     const message = "labels that begin with orca. belong to the agent";
     refuseAt(ctx, ["labels", key], { message, hint: "choose another name" });
+  }
+}
+
+/** What lies in memory counts in the cap: more of it than the cap is a promise that cannot be kept. */
+function checkMemory({ resources: caps, shm_size: shm, tmpfs }: Unchecked, ctx: z.core.$RefinementCtx): void {
+  const { memory } = (typeof caps === "object" && caps !== null ? caps : {}) as { memory?: unknown };
+  if (typeof memory !== "number") return;
+  const texts = Array.isArray(tmpfs) ? tmpfs.filter((entry) => typeof entry === "string") : [];
+  const sizes = listTmpfsSizes(texts).map((size, index) => [["tmpfs", index], size] as const);
+  for (const [path, size] of [[["shm_size"], shm] as const, ...sizes]) {
+    if (typeof size !== "number" || size <= memory) continue;
+    const message = "it is larger than resources.memory, in which it counts";
+    refuseAt(ctx, path, { message, hint: "write a smaller size, or raise the cap" });
   }
 }
 
@@ -87,10 +86,10 @@ function isMissing(list: unknown): boolean {
 
 function refuseAt(
   ctx: z.core.$RefinementCtx,
-  path: string[],
+  path: readonly (string | number)[],
   { message, ...params }: { message: string; rule?: string; hint: string },
 ): void {
-  ctx.addIssue({ code: "custom", path, message, params });
+  ctx.addIssue({ code: "custom", path: [...path], message, params });
 }
 
 /** The schema of a manifest file; the input side is what people write, the output side what the agent works with. */
@@ -99,15 +98,22 @@ export const manifestSchema = z
     image: imageReference.describe("The image, by tag or digest."),
     command: argv.optional().describe("Arguments in place of the image's command."),
     entrypoint: argv.optional().describe("Program in place of the image's entrypoint."),
-    user: z.string().min(1).optional().describe("User, or user:group, by name or number."),
-    working_dir: absolutePath.optional().describe("Directory the program starts in."),
+    user: z
+      .string()
+      .min(1)
+      .regex(/^[\w.-]{0,64}(:[\w.-]{1,64})?$/, 'write "user", "uid" or "uid:gid"')
+      .optional()
+      .describe("User, or user:group, by name or number."),
+    working_dir: innerPath.optional().describe("Directory the program starts in."),
     stop_signal: signal.optional().describe("Signal that asks the service to end; the image's own, or SIGTERM."),
-    stop_timeout: durationMs.prefault("10s").describe("How long it may take to end before it is killed."),
-    owner: z.string().min(1).optional().describe("Who is told, and who restores."),
-    requires: z.array(requirement).default([]).describe("What must be healthy before this starts."),
-    wants: z.array(want).default([]).describe("What this waits for up to wants_timeout."),
-    wants_timeout: durationMs.prefault("60s").describe("How long it waits for what it wants."),
-    ports: z.array(publishedPort).default([]).describe("Published ports, in Docker's form."),
+    stop_timeout: durationBetween("0s", "1h")
+      .prefault("10s")
+      .describe("How long it may take to end before it is killed."),
+    owner: lineOfText(200).optional().describe("Who is told, and who restores."),
+    requires: z.array(requirement).max(100).default([]).describe("What must be healthy before this starts."),
+    wants: z.array(want).max(100).default([]).describe("What this waits for up to wants_timeout."),
+    wants_timeout: durationBetween("0s", "1d").prefault("60s").describe("How long it waits for what it wants."),
+    ports: z.array(publishedPort).max(1_000).default([]).describe("Published ports, in Docker's form."),
     state: z
       .enum(["running", "stopped"])
       .default("running")
@@ -131,19 +137,13 @@ export const manifestSchema = z
     backups,
     backup: backupNone.optional().describe("In place of [[backups]]: why losing the volumes is fine."),
     shm_size: sizeBytes.optional().describe("Size of /dev/shm."),
-    ulimits: z
-      .record(z.string().regex(/^[a-z]+$/, "write Docker's name, such as nofile"), ulimit)
-      .optional()
-      .describe("Limits by Docker's names, such as nofile."),
-    sysctls: z
-      .record(z.string().regex(/^[a-z0-9_.-]+$/, "write the kernel's name, such as net.core.somaxconn"), z.string())
-      .optional()
-      .describe("Kernel parameters of the container's own namespaces."),
-    tmpfs: z.array(tmpfsMount).optional().describe("Directories in memory: /path or /path:size=64m."),
+    ulimits: ulimits.optional().describe("Limits by Docker's names, such as nofile."),
+    sysctls: sysctls.optional().describe("Kernel parameters of the container's own namespaces."),
+    tmpfs: z.array(tmpfsMount).max(50).optional().describe("Directories in memory: /path or /path:size=64m."),
     read_only: z.boolean().optional().describe("The image's own file system cannot be written to."),
-    cap_add: z.array(capability).optional().describe("Kernel capabilities to give."),
-    cap_drop: z.array(capability).optional().describe("Kernel capabilities to take away; ALL too."),
-    devices: z.array(device).optional().describe("Host devices, in Docker's form."),
+    cap_add: z.array(capability).max(64).optional().describe("Kernel capabilities to give."),
+    cap_drop: z.array(capability).max(64).optional().describe("Kernel capabilities to take away; ALL too."),
+    devices: z.array(device).max(100).optional().describe("Host devices, in Docker's form."),
     privileged: z.boolean().optional().describe("All of the host's powers; where the host's policy allows it."),
     init: z.boolean().optional().describe("A small init as first process, which reaps zombies."),
     hostname: z
@@ -151,12 +151,12 @@ export const manifestSchema = z
       .regex(/^[A-Za-z0-9]([A-Za-z0-9.-]{0,62})$/, "write a host name")
       .optional()
       .describe("The container's host name, and a second name for it on the node's network."),
-    dns: z.array(ipAddress).optional().describe("DNS servers."),
+    dns: z.array(ipAddress).max(8).optional().describe("DNS servers."),
     network,
     pid: z.enum(["private", "host"]).default("private").describe("Whose processes it sees."),
     ipc: z.enum(["private", "shareable", "host", "none"]).default("private").describe("Whose shared memory it uses."),
     labels: z
-      .record(z.string().min(1), z.string())
+      .record(lineOfText(256), labelValue)
       .default({})
       .describe("Docker labels; those of orca. are the agent's."),
     log: log.optional().describe("Where its output goes; Docker's local driver, capped, when left out."),

@@ -91,10 +91,16 @@ export type ObservedEngine =
       foreign: readonly ForeignContainer[];
       /** Networks of the engine by name. */
       networks: Readonly<Record<string, { node: string | undefined; internal: boolean; subnets: readonly string[] }>>;
-      /** Volumes that desired services name: whose label each carries; absent where it does not exist yet. */
-      volumes: Readonly<Record<string, { node: string | undefined }>>;
+      /** Volumes that desired services name, by name; absent where it does not exist yet. */
+      volumes: Readonly<Record<string, ObservedVolume>>;
     }
   | { reachable: false; reason: string };
+
+/** One volume: whose label it carries, and what of the host it leads to where it is no directory of the engine's own. */
+export interface ObservedVolume {
+  node: string | undefined;
+  leadsTo?: string | undefined;
+}
 
 /** Everything observed for one turn of the loop. */
 export interface ObservedState {

@@ -3,6 +3,9 @@
 
 import * as z from "zod";
 
+import { isIP } from "node:net";
+
+import { GUARDED_ULIMITS } from "./manifest-limits.ts";
 import { absolutePath, name, secretPath, sizeBytes } from "./schema-leaf.ts";
 
 /** A pattern that the host's administrator writes. */
@@ -17,6 +20,19 @@ const pattern = z.string().superRefine((text, ctx) => {
     });
   }
 });
+
+const volumeName = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$/, "write a volume's name");
+
+/** A host of an endpoint: `*`, `*.example.com`, `auth.example.com`, an address or a network. */
+const endpointHost = z.string().refine((text) => {
+  const [address = "", bits, ...rest] = text.split("/");
+  const family = isIP(address);
+  if (family !== 0)
+    return (
+      rest.length === 0 && (bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)))
+    );
+  return /^(?:\*|(?:\*\.)?[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?)$/.test(text);
+}, 'write "auth.example.com", "*.example.com", "10.0.0.5" or "10.0.0.0/16"');
 
 const envRule = z
   .strictObject({
@@ -56,7 +72,36 @@ export const policySchema = z
         docker_socket: z.boolean().default(false),
       })
       .prefault({}),
-    volumes: z.strictObject({ allow_ephemeral: z.boolean().default(false) }).prefault({}),
+    volumes: z
+      .strictObject({
+        allow_ephemeral: z.boolean().default(false),
+        foreign: z
+          .array(volumeName)
+          .default([])
+          .describe(
+            "Volumes that Orca has not made and services may use all the same, such as one with data from before.",
+          ),
+      })
+      .prefault({}),
+    endpoints: z
+      .strictObject({
+        allowed: z
+          .array(endpointHost)
+          .optional()
+          .describe(
+            "Hosts that requires and wants may have this host ask: names, *.names, addresses, networks; all but this host " +
+              "itself, its link and cloud metadata when left out.",
+          ),
+      })
+      .prefault({}),
+    log: z
+      .strictObject({
+        syslog: z
+          .array(z.string().min(1))
+          .default([])
+          .describe('Addresses that log.options."syslog-address" may name; "local" for this host\'s own syslog.'),
+      })
+      .prefault({}),
     ports: z
       .strictObject({
         public: z
@@ -73,6 +118,10 @@ export const policySchema = z
         host_ipc: z.array(name).default([]),
         devices: z.array(z.string().startsWith("/dev/", 'write "/dev/…"')).default([]),
         cap_add: z.array(z.string()).default([]),
+        ulimits: z
+          .array(z.enum(GUARDED_ULIMITS))
+          .default([])
+          .describe("Limits that services may raise: core writes files on the host, the others take the processor."),
       })
       .prefault({}),
     env: z.array(envRule).default([]),

@@ -4,7 +4,7 @@
 import * as z from "zod";
 
 import { quoteText } from "./problem.ts";
-import { durationMs, isName, refuse } from "./schema-leaf.ts";
+import { durationBetween, isName, refuse } from "./schema-leaf.ts";
 
 /** What is waited for. `node` is undefined for a service of the same node. */
 export type RequirementTarget =
@@ -62,7 +62,7 @@ const targetText = z.string().transform((text, ctx): RequirementTarget => {
 
 const requirementTable = z.strictObject({
   on: targetText.describe("What is waited for, as in the short form."),
-  expires: durationMs.optional().describe("How long this start waits before `then` decides."),
+  expires: durationBetween("0s", "365d").optional().describe("How long this start waits before `then` decides."),
   // eslint-disable-next-line unicorn/no-thenable -- `then` is the contract's name; the parsed value has it as plain data
   then: z.enum(["start", "fail"]).default("fail").describe("What happens when it expires."),
 });

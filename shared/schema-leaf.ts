@@ -5,10 +5,10 @@ import { isIP } from "node:net";
 
 import * as z from "zod";
 
-import { DURATION_PATTERN, parseDuration, suggestDuration } from "./duration.ts";
+import { DURATION_PATTERN, formatDuration, parseDuration, suggestDuration } from "./duration.ts";
 import { parseImageReference } from "./image-reference.ts";
 import { isPlainWord } from "./plain-word.ts";
-import { quoteText } from "./problem.ts";
+import { cutText, quoteText } from "./problem.ts";
 import { normaliseAddress, parsePublishedPort } from "./published-port.ts";
 import { parseSchedule } from "./schedule.ts";
 import { parseSize, SIZE_PATTERN, suggestSize } from "./size.ts";
@@ -46,6 +46,19 @@ export const positiveDurationMs = durationMs.superRefine((value, ctx) => {
   if (value === 0) refuse(ctx, "0 is too short", 'write a duration above zero, such as "10s"');
 });
 
+/**
+ * A duration between two bounds, both included.
+ * @param least such as "100ms"
+ * @param most such as "1d"
+ */
+export function durationBetween(least: string, most: string): typeof positiveDurationMs {
+  const [leastMs, mostMs] = [parseDuration(least) ?? 0, parseDuration(most) ?? 0];
+  return durationMs.superRefine((value, ctx) => {
+    if (value < leastMs) refuse(ctx, `${formatDuration(value)} is too short`, `write at least "${least}"`);
+    if (value > mostMs) refuse(ctx, `${formatDuration(value)} is too long`, `write at most "${most}"`);
+  });
+}
+
 /** `512MiB 2GiB 1GB` → bytes. */
 export const sizeBytes = z
   .string()
@@ -77,14 +90,25 @@ export const name = checked(z.string().meta({ pattern: NAME_PATTERN.source }), (
     : [`${quoteText(text)} is not a name`, "use up to 63 lower-case letters, digits and inner hyphens"],
 );
 
+/** As long as the kernel takes a path (PATH_MAX). */
+const LONGEST_PATH = 4_096;
+
 /** An absolute path without `.` and `..`. */
 export const absolutePath = checked(z.string(), (text) => {
   if (!text.startsWith("/")) return [`${quoteText(text)} is not an absolute path`, 'begin it with "/"'];
-  if (text.includes("\0") || text.split("/").some((part) => part === "." || part === "..")) {
+  // eslint-disable-next-line no-control-regex -- these are what is refused
+  if (/[\u0000-\u001f\u007f]/.test(text) || text.length > LONGEST_PATH)
+    return [`${quoteText(text)} is no path`, "write it without control characters, in at most 4096 characters"];
+  if (text.split("/").some((part) => part === "." || part === "..")) {
     return [`${quoteText(text)} has a "." or ".." in it`, "write the path out"];
   }
   return undefined;
 });
+
+/** A path inside a container: nothing of it lies in the kernel's own directory, where a process finds more than its own. */
+export const innerPath = checked(absolutePath, (text) =>
+  /^\/+proc(\/|$)/.test(text) ? [`${quoteText(text)} is the kernel's`, "write another directory"] : undefined,
+);
 
 /** A path inside the node's directory. */
 export const relativePath = checked(z.string(), (text) => {
@@ -94,7 +118,8 @@ export const relativePath = checked(z.string(), (text) => {
       'write it relative, such as "files/app.conf"',
     ];
   }
-  if (text.includes("\0") || text.split("/").includes("..")) {
+  // eslint-disable-next-line no-control-regex -- these are what is refused
+  if (/[\u0000-\u001f\u007f]/.test(text) || text.length > LONGEST_PATH || text.split("/").includes("..")) {
     return [`${quoteText(text)} leaves the node's directory`, "keep the file beside the manifest, under files/"];
   }
   return undefined;
@@ -114,23 +139,51 @@ export const routePath = checked(z.string(), (text) => {
   return [`${quoteText(text)} is not a path that proxies take`, hint];
 });
 
+/** A label's value. */
+export const labelValue = checked(z.string(), (text) =>
+  text.length > 16_384 || text.includes("\0")
+    ? ["it is too long, or has a NUL byte in it", "write at most 16 KiB"]
+    : undefined,
+);
+
 /** A secret's path, such as `/prod/keycloak/ADMIN_PASSWORD`; never a value. */
 export const secretPath = checked(z.string(), (text) =>
-  /^(?:\/[A-Za-z0-9_][A-Za-z0-9_.-]*)+$/.test(text)
+  /^(?:\/[A-Za-z0-9_][A-Za-z0-9_.-]*)+$/.test(text) && text.length <= 1_024
     ? undefined
     : ["this is not a secret's path", 'write the path, never the value: "/prod/keycloak/ADMIN_PASSWORD"'],
 );
 
+/** As much as the kernel takes as one argument or variable (MAX_ARG_STRLEN). */
+const LONGEST_ARGUMENT = 131_071;
+
+/**
+ * A text of one line for people or for a program's configuration: no control characters, and not without end.
+ * @param most characters
+ */
+export function lineOfText(most: number): z.ZodType<string> {
+  return checked(z.string().min(1), (text) => {
+    if (text.length > most) return [`it is ${text.length} characters long`, `write at most ${most}`];
+    // eslint-disable-next-line no-control-regex -- these are what is refused
+    return /[\u0000-\u001f\u007f-\u009f]/.test(text)
+      ? ["it has a control character in it", "write it in one line"]
+      : undefined;
+  });
+}
+
 /** An environment variable's name. */
 export const envName = checked(z.string(), (text) =>
-  /^[A-Za-z_][A-Za-z0-9_.]*$/.test(text)
+  /^[A-Za-z_][A-Za-z0-9_.]{0,254}$/.test(text)
     ? undefined
     : [`${quoteText(text)} is not a variable's name`, "use letters, digits and _, not a digit first"],
 );
 
 /** An environment variable's value; TOML numbers are refused because 1.0 and 010 would change on the way. */
 export const envValue = checked(z.string(), (text) =>
-  text.includes("\0") ? ["it has a NUL byte in it", "leave it out"] : undefined,
+  text.includes("\0")
+    ? ["it has a NUL byte in it", "leave it out"]
+    : text.length > LONGEST_ARGUMENT
+      ? [`it is ${text.length} characters long`, "the kernel takes at most 128 KiB: deliver a file"]
+      : undefined,
 );
 
 /** An image reference in Docker's grammar. */
@@ -138,6 +191,12 @@ export const imageReference = checked(z.string(), (text) => {
   const parsed = parseImageReference(text);
   // A text that is a URL may hold a password: it is not shown.
   if (text.includes("://")) return ['an image is no URL: "://" does not belong', 'write "registry/name:tag"'];
+  // Whatever its registry: the engine takes such a word for the id of an image that is here, by its first digits.
+  if (/^(?:sha256:)?[0-9a-f]+$/.test(text))
+    return [
+      `${quoteText(text)} could be an image's id`,
+      `write its name and tag, such as "${cutText(text.replace(/^sha256:/, ""))}:1"`,
+    ];
   return typeof parsed === "string"
     ? [`${quoteText(text)} is not an image: ${parsed}`, 'write "registry/name:tag" or "registry/name:tag@sha256:…"']
     : undefined;
@@ -197,4 +256,4 @@ export const rate = checked(z.string(), (text) =>
 );
 
 /** A program and its arguments; never a shell line. */
-export const argv = z.array(z.string()).min(1);
+export const argv = z.array(envValue).min(1).max(1_000);

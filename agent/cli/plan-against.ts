@@ -5,6 +5,7 @@ import { readPolicy } from "../host/host-files.ts";
 import { type FoundRevision, GitWorkTree } from "../sources/git-work-tree.ts";
 import { findLayout } from "../sources/repository-layout.ts";
 import { type KnownBlobs, readCommitTree, readDiskTree, type RepositoryTree } from "../sources/repository-tree.ts";
+import { GUARDED_ULIMITS } from "../../shared/manifest-limits.ts";
 import { parseManifest } from "../../shared/parse-manifest.ts";
 import { buildStrictPolicy, type Policy } from "../../shared/policy.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
@@ -97,11 +98,13 @@ async function buildOpenPolicy(trees: readonly RepositoryTree[]): Promise<Policy
   return {
     ...strict,
     mounts: { allowed_prefixes: ["/"], docker_socket: true },
-    volumes: { allow_ephemeral: true },
+    volumes: { allow_ephemeral: true, foreign: [] },
+    endpoints: { allowed: ["*"] },
+    log: { syslog: ["*"] },
     ports: { public: [...ports] },
     security: {
       ...{ privileged: all, host_network: all, host_pid: all, host_ipc: all },
-      ...{ devices: [...devices], cap_add: [...capabilities] },
+      ...{ devices: [...devices], cap_add: [...capabilities], ulimits: [...GUARDED_ULIMITS] },
     },
     bootstrap: { allowed_files: [...bootstrap] },
   };

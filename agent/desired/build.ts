@@ -284,6 +284,7 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
       internal: node?.network.internal ?? false,
     },
     memoryBudgetBytes: settings.budget === "enforce" ? findBudget(node, settings) : undefined,
+    foreignVolumes: settings.policy.volumes.foreign,
     dataMount: data === undefined ? undefined : { mount: data.mount, uuid: data.uuid },
     fleet: listMembers(fleet),
     peers: Object.fromEntries(peers.toSorted(([left], [right]) => compareText(left, right))),

@@ -122,7 +122,7 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
   const { settings } = input;
   const { service: name } = entry;
   const manifest = adaptToStandIn(entry.manifest, settings);
-  const realPaths = await readRealPaths(manifest.volumes, input.host);
+  const realPaths = await readRealPaths(manifest.volumes, input.host, settings.policy.mounts.allowed_prefixes);
   const closure = input.secrets.closure.find((fault) => fault.service === name);
   if (closure !== undefined && settings.standIns === undefined) return refuse(`${closure.message}; ${closure.hint}`);
   // First without any value, so that nothing is asked of a provider that the host does not allow.

@@ -16,10 +16,16 @@ export interface HostPaths {
 /** Bind-mount source → the real path behind it. */
 export type RealPaths = Readonly<Record<string, string | undefined>>;
 
-/** Looks up every source. */
-export async function readRealPaths(volumes: Manifest["volumes"], host: HostPaths): Promise<RealPaths> {
+/** Looks up every source, and every directory that the host's policy lets be mounted. */
+export async function readRealPaths(
+  volumes: Manifest["volumes"],
+  host: HostPaths,
+  prefixes: readonly string[],
+): Promise<RealPaths> {
   const realPaths: Record<string, string | undefined> = {};
-  for (const { source } of volumes) if (source !== undefined) realPaths[source] = await host.realPath(source);
+  const sources = volumes.flatMap(({ source }) => source ?? []);
+  // A directory that the policy allows may be a link itself.
+  for (const path of sources.length === 0 ? [] : [...sources, ...prefixes]) realPaths[path] = await host.realPath(path);
   return realPaths;
 }
 

@@ -3,9 +3,11 @@
 
 import { isPinned, parseImageReference } from "../../shared/image-reference.ts";
 import { type Manifest, SECRET_TABLES } from "../../shared/manifest.ts";
+import { GUARDED_ULIMITS, isOwnSysctl } from "../../shared/manifest-limits.ts";
 import type { Policy } from "../../shared/policy.ts";
 import { describePath } from "../../shared/problem.ts";
 import { isEveryAddress, isPublicAddress } from "../../shared/published-port.ts";
+import { judgeEndpoint } from "./policy-endpoints.ts";
 import { checkValues, type SecretTests } from "./policy-values.ts";
 
 /** One refusal. */
@@ -26,7 +28,7 @@ type Unnamed = Omit<Refusal, "key">;
 export interface PolicySubject {
   service: string;
   manifest: Manifest;
-  /** Bind-mount source → the real path behind it; a source that is not in here is judged as written. */
+  /** Bind-mount source, or directory that the policy allows → the real path behind it; what is not in here is taken as written. */
   realPaths: Readonly<Record<string, string | undefined>>;
   /** How values of secrets are tested; undefined where they are not known. */
   secrets?: SecretTests | undefined;
@@ -50,20 +52,28 @@ const DOCKER_SOCKETS = ["/var/run/docker.sock", "/run/docker.sock", "/run/contai
 /** Judges one service; an empty list means that it may run. */
 export function checkPolicy(subject: PolicySubject, policy: Policy): Refusal[] {
   const refusals = [
-    ...checkImage(subject, policy),
+    ...checkImages(subject, policy),
     ...checkMounts(subject, policy),
     ...checkSecurity(subject, policy),
     ...checkPorts(subject, policy),
+    ...checkEndpoints(subject, policy),
+    ...checkLog(subject, policy),
     ...checkValues(subject.manifest, policy, subject.secrets),
     ...checkSecrets(subject, policy),
   ];
   return refusals.map((refusal) => ({ ...refusal, key: describePath(refusal.path) }));
 }
 
-function checkImage({ manifest }: PolicySubject, { images }: Policy): Unnamed[] {
-  const reference = parseImageReference(manifest.image);
+function checkImages({ manifest }: PolicySubject, policy: Policy): Unnamed[] {
+  const verifying = manifest.backups.flatMap(({ verify }, index) =>
+    verify?.image === undefined ? [] : checkImage(verify.image, ["backups", index, "verify", "image"], policy),
+  );
+  return [...checkImage(manifest.image, ["image"], policy), ...verifying];
+}
+
+function checkImage(image: string, path: readonly (string | number)[], { images }: Policy): Unnamed[] {
+  const reference = parseImageReference(image);
   if (typeof reference === "string") return [];
-  const path = ["image"];
   const refusals: Unnamed[] = [];
   if (images.registries !== undefined && !images.registries.includes(reference.registry)) {
     const message = `the registry ${reference.registry} is not one of ${images.registries.join(", ")}`;
@@ -97,7 +107,10 @@ function checkMounts(subject: PolicySubject, { mounts, volumes }: Policy): Unnam
       const message = `${shown} holds what is Orca's own: secrets, state or its socket`;
       return [{ rule: "mounts (Orca's own directories)", path, message }];
     }
-    if (mounts.allowed_prefixes.some((prefix) => isInside(real, prefix))) return [];
+    const isAllowed = (place: string): boolean =>
+      mounts.allowed_prefixes.some((prefix) => isInside(place, prefix) || isInside(place, realPaths[prefix] ?? prefix));
+    // As it is written, which is all that lint knows, and as it really is.
+    if (isAllowed(volume.source) && isAllowed(real)) return [];
     const allowed =
       mounts.allowed_prefixes.length === 0 ? "none is allowed" : `allowed is ${mounts.allowed_prefixes.join(", ")}`;
     const message = `${shown} is outside the directories that may be mounted: ${allowed}`;
@@ -139,7 +152,47 @@ function checkSecurity({ service, manifest }: PolicySubject, { security }: Polic
     const message = `the device ${path} is not allowed`;
     refusals.push({ rule: "security.devices", path: ["devices", index], message });
   }
+  for (const [name, limit] of Object.entries(manifest.ulimits ?? {})) {
+    const hard = typeof limit === "number" ? limit : limit.hard;
+    const guarded = GUARDED_ULIMITS.find((entry) => entry === name);
+    if (guarded === undefined || hard === 0 || security.ulimits.includes(guarded)) continue;
+    refusals.push({
+      rule: "security.ulimits",
+      path: ["ulimits", name],
+      message: `the limit ${name} may not be raised`,
+    });
+  }
+  for (const name of Object.keys(manifest.sysctls ?? {})) {
+    const shared = name.startsWith("net.") ? manifest.network === "host" : manifest.ipc === "host";
+    if (isOwnSysctl(name) && !shared) continue;
+    const message = `${name} is the whole host's: write it into /etc/sysctl.d/ there`;
+    refusals.push({ rule: "sysctls (the host's own)", path: ["sysctls", name], message });
+  }
   return refusals;
+}
+
+/** Where this host itself is made to ask. */
+function checkEndpoints({ manifest }: PolicySubject, policy: Policy): Unnamed[] {
+  const targets = [
+    ...manifest.requires.map(({ target }, index) => ({ target, path: ["requires", index] })),
+    ...manifest.wants.map((target, index) => ({ target, path: ["wants", index] })),
+  ];
+  return targets.flatMap(({ target, path }) => {
+    const fault = target.kind === "endpoint" ? judgeEndpoint(target.url, policy) : undefined;
+    if (fault === undefined) return [];
+    const rule = "endpoints.allowed";
+    return [{ rule, path, message: `this host may not be made to ask it: ${fault}` }];
+  });
+}
+
+/** Where dockerd, which is root, is made to send what a service prints. */
+function checkLog({ manifest }: PolicySubject, { log }: Policy): Unnamed[] {
+  if (manifest.log?.driver !== "syslog") return [];
+  const address = manifest.log.options["syslog-address"] ?? "local";
+  if (log.syslog.includes("*") || log.syslog.includes(address)) return [];
+  const where = address === "local" ? "this host's own syslog" : address;
+  const path = ["log", ...(address === "local" ? ["driver"] : ["options", "syslog-address"])];
+  return [{ rule: "log.syslog", path, message: `logs may not go to ${where}` }];
 }
 
 function checkPorts({ manifest, address }: PolicySubject, { ports }: Policy): Unnamed[] {

@@ -4,7 +4,9 @@
 import { nameBootstrap } from "../../shared/bootstrap.ts";
 import type { Manifest } from "../../shared/manifest.ts";
 import type { Policy } from "../../shared/policy.ts";
+import { describePath } from "../../shared/problem.ts";
 import type { SecretFacts } from "../../shared/secret-facts.ts";
+import { listTexts, type ManifestText } from "./policy-texts.ts";
 
 /** A refusal before its key is written as text. */
 export interface ValueRefusal {
@@ -41,10 +43,11 @@ interface Given {
 /** Judges variables and secrets by the rules under `[[env]]` and `[text]`. */
 export function checkValues(manifest: Manifest, policy: Policy, secrets: SecretTests | undefined): ValueRefusal[] {
   const given = listGiven(manifest, secrets);
-  const argv = listArguments(manifest);
+  const fromSecrets = given.filter(({ path }) => path[0] !== "env");
+  const texts = policy.text.forbidden.length === 0 ? [] : listTexts(manifest).map(giveText);
   return [
     ...policy.env.flatMap((rule) => checkEnvRule(rule, given, secrets === undefined)),
-    ...policy.text.forbidden.flatMap((text) => checkForbidden(text, [...given, ...argv])),
+    ...policy.text.forbidden.flatMap((text) => checkForbidden(text, [...texts, ...fromSecrets])),
   ];
 }
 
@@ -125,13 +128,8 @@ function listGiven({ env, secrets, bootstrap }: Manifest, tests: SecretTests | u
   return given;
 }
 
-function listArguments({ command, entrypoint }: Manifest): Given[] {
-  const lists = { command, entrypoint };
-  return (["command", "entrypoint"] as const).flatMap((key) =>
-    (lists[key] ?? []).map((argument, index) => ({
-      name: `${key}[${index}]`,
-      path: [key, index],
-      test: (pattern: RegExp) => pattern.test(argument),
-    })),
-  );
+function giveText({ path, value }: ManifestText): Given {
+  const last = path.at(-1);
+  const name = path[0] === "env" && typeof last === "string" ? last : describePath(path);
+  return { name, path, test: (pattern) => pattern.test(value) };
 }

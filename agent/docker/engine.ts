@@ -17,7 +17,9 @@ import {
   mapContainer,
   mapDetail,
   mapNetwork,
+  mapVolume,
   type NetworkJson,
+  type VolumeJson,
 } from "./mapping.ts";
 import { type DockerExec, type DockerReader, EngineError, type FollowOptions, LONGEST_LINE } from "./reader.ts";
 import { demultiplex, readEvents, readPull, readWhole } from "./streams.ts";
@@ -103,10 +105,9 @@ function createReader(docker: Docker): DockerReader {
     listNetworks: () =>
       call("list networks", async () => ((await docker.listNetworks()) as unknown as NetworkJson[]).map(mapNetwork)),
     inspectVolume: (name) =>
-      callUnless("inspect volume", [404], async () => {
-        const volume = (await docker.getVolume(name).inspect()) as { Labels?: Record<string, string> | null };
-        return volume.Labels ?? {};
-      }),
+      callUnless("inspect volume", [404], async () =>
+        mapVolume((await docker.getVolume(name).inspect()) as unknown as VolumeJson),
+      ),
     findImage: (reference) =>
       callUnless("inspect image", [404], async () => (await docker.getImage(reference).inspect()).Id),
     listImageVolumes: (reference) =>

@@ -3,9 +3,10 @@
 
 import { type Caps, type ContainerSpec, listAliases } from "../../shared/container-spec.ts";
 import { LABEL } from "../../shared/identity.ts";
+import { DEFAULT_ROTATION } from "../../shared/manifest-log.ts";
 import { compareText } from "../../shared/problem.ts";
 import { parsePublishedPort } from "../../shared/published-port.ts";
-import type { ContainerDetail, ContainerRow, EngineEvent, NetworkRow } from "./reader.ts";
+import type { ContainerDetail, ContainerRow, EngineEvent, NetworkRow, VolumeRow } from "./reader.ts";
 import type { CreateRequest } from "./writer.ts";
 
 /** The parts of the engine's container list that are read. */
@@ -132,6 +133,21 @@ export function mapNetwork(json: NetworkJson): NetworkRow {
   };
 }
 
+/** The parts of a volume that are read. */
+export interface VolumeJson {
+  Driver?: string;
+  Labels?: Record<string, string> | null;
+  Options?: Record<string, string> | null;
+}
+
+export function mapVolume({ Driver = "local", Labels, Options }: VolumeJson): VolumeRow {
+  const options = Object.entries(Options ?? {});
+  const device = options.find(([key]) => key === "device")?.[1];
+  const leadsTo =
+    Driver === "local" ? (options.length === 0 ? undefined : (device ?? "a mount of its own")) : `the driver ${Driver}`;
+  return { labels: Labels ?? {}, leadsTo };
+}
+
 /** One line of the engine's event stream. */
 export interface EventJson {
   Type: string;
@@ -244,7 +260,9 @@ function buildHostConfig(request: CreateRequest, bindings: object): Record<strin
       Hard: hard,
     })),
     ...(spec.sysctls === undefined ? {} : { Sysctls: spec.sysctls }),
-    ...(spec.tmpfs === undefined ? {} : { Tmpfs: Object.fromEntries(spec.tmpfs.map(splitTmpfs)) }),
+    ...(spec.tmpfs === undefined
+      ? {}
+      : { Tmpfs: Object.fromEntries(spec.tmpfs.map((text) => splitTmpfs(text, request.caps))) }),
     Dns: spec.dns ?? [],
     ...(spec.pid === undefined ? {} : { PidMode: spec.pid }),
     IpcMode: spec.ipc ?? "private",
@@ -254,7 +272,7 @@ function buildHostConfig(request: CreateRequest, bindings: object): Record<strin
 /** Log rotation is set on every container: a manifest chooses a driver, never an endless log. */
 function buildLog(spec: ContainerSpec): { Type: string; Config: Record<string, string> } {
   const driver = spec.log?.driver ?? "local";
-  const rotation = driver === "local" || driver === "json-file" ? { "max-size": "10m", "max-file": "3" } : {};
+  const rotation = driver === "local" || driver === "json-file" ? DEFAULT_ROTATION : {};
   return { Type: driver, Config: { ...rotation, ...spec.log?.options } };
 }
 
@@ -263,7 +281,10 @@ function buildDevice(text: string): Record<string, string> {
   return { PathOnHost: host, PathInContainer: container, CgroupPermissions: permissions };
 }
 
-function splitTmpfs(text: string): [string, string] {
+/** A directory in memory without a size is as large as the container's cap, and not half of the host's memory. */
+function splitTmpfs(text: string, { memoryBytes }: Caps): [string, string] {
   const colon = text.indexOf(":");
-  return colon === -1 ? [text, ""] : [text.slice(0, colon), text.slice(colon + 1)];
+  const [path, options] = colon === -1 ? [text, ""] : [text.slice(0, colon), text.slice(colon + 1)];
+  if (memoryBytes === 0 || options.split(",").some((option) => option.startsWith("size="))) return [path, options];
+  return [path, [...(options === "" ? [] : [options]), `size=${memoryBytes}`].join(",")];
 }

@@ -70,6 +70,13 @@ export interface NetworkRow {
   subnets: readonly string[];
 }
 
+/** One volume of the engine. */
+export interface VolumeRow {
+  labels: Readonly<Record<string, string>>;
+  /** What it really is where it is no directory of the engine's own: a device or path of the host, or another driver. */
+  leadsTo: string | undefined;
+}
+
 /** One event that matters to the agent. It only says "look again". */
 export interface EngineEvent {
   type: "container" | "network" | "image";
@@ -90,8 +97,8 @@ export interface DockerReader {
   /** Undefined when there is no such container. */
   inspectContainer(id: string): Promise<ContainerDetail | undefined>;
   listNetworks(): Promise<NetworkRow[]>;
-  /** The labels of a volume, or undefined when there is none of that name. */
-  inspectVolume(name: string): Promise<Readonly<Record<string, string>> | undefined>;
+  /** Undefined when there is none of that name. */
+  inspectVolume(name: string): Promise<VolumeRow | undefined>;
   /** The id of an image that is on this host, or undefined. */
   findImage(reference: string): Promise<string | undefined>;
   /** The paths that an image on this host keeps in VOLUMEs of its own; undefined where there is no such image. */

@@ -180,8 +180,9 @@ const WIDE_PREFIXES = new Set([
 /** Where a policy allows what is dangerous, in its own words, and what to write instead. */
 function listLoose(policy: Policy): { what: string; write: string }[] {
   const strict = buildStrictPolicy();
-  const { mounts, security, secrets, images } = policy;
-  const lists = (["privileged", "host_network", "host_pid", "host_ipc", "devices", "cap_add"] as const).flatMap((key) =>
+  const { mounts, security, secrets, images, endpoints, volumes, log } = policy;
+  const keys = ["privileged", "host_network", "host_pid", "host_ipc", "devices", "cap_add", "ulimits"] as const;
+  const lists = keys.flatMap((key) =>
     security[key].length > strict.security[key].length
       ? [{ what: `security.${key} allows ${security[key].join(", ")}`, write: `[security] ${key} = []` }]
       : [],
@@ -201,6 +202,20 @@ function listLoose(policy: Policy): { what: string; write: string }[] {
       write: '[mounts] allowed_prefixes = ["/mnt/data"], or whatever holds data alone',
     })),
     ...lists,
+    ...(endpoints.allowed?.includes("*") === true
+      ? [
+          {
+            what: 'endpoints.allowed has "*": a manifest may have this host ask itself and the metadata of its cloud',
+            write: '[endpoints] allowed = ["10.0.0.0/16"], or whichever hosts are waited for, or leave it out',
+          },
+        ]
+      : []),
+    ...(volumes.foreign.length === 0
+      ? []
+      : [{ what: `volumes.foreign allows ${volumes.foreign.join(", ")}`, write: "[volumes] foreign = []" }]),
+    ...(log.syslog.length === 0
+      ? []
+      : [{ what: `log.syslog allows ${log.syslog.join(", ")}`, write: "[log] syslog = []" }]),
     ...(secrets.allowed_prefixes === undefined
       ? [
           {

@@ -5,7 +5,7 @@ import { canonicalJson, jitterFraction } from "../../shared/identity.ts";
 import type { HealthView } from "../../shared/observed-state.ts";
 import type { DockerExec } from "../docker/reader.ts";
 import type { CancelTimer, Clock } from "../host/clock.ts";
-import { probeContainer, probeEndpoint } from "./probes.ts";
+import { type AddressJudge, probeContainer, probeEndpoint } from "./probes.ts";
 import type { ContainerTarget } from "./targets.ts";
 import { beginHealth, gatherProbe, nextHealth, nextProbeDelayMs, type ProbeResult } from "./thresholds.ts";
 
@@ -15,6 +15,8 @@ export interface MonitorOptions {
   exec: DockerExec;
   /** Called when a container or endpoint changes between healthy and not. */
   onChange: () => void;
+  /** Says which addresses an endpoint may not lead this host to. */
+  judgeAddress: AddressJudge;
   probe?: typeof probeContainer;
   probeUrl?: typeof probeEndpoint;
 }
@@ -150,8 +152,8 @@ export class Monitor {
   }
 
   async #probeEndpoint(url: string, endpoint: WatchedEndpoint): Promise<void> {
-    const { probeUrl = probeEndpoint, clock, onChange } = this.#options;
-    const result: ProbeResult = await probeUrl(url, ENDPOINT_TIMEOUT_MS);
+    const { probeUrl = probeEndpoint, judgeAddress, clock, onChange } = this.#options;
+    const result: ProbeResult = await probeUrl(url, ENDPOINT_TIMEOUT_MS, judgeAddress);
     if (this.#endpoints.get(url) !== endpoint) return;
     const changed = endpoint.message === "" || endpoint.healthy !== (result.kind === "ok");
     endpoint.healthy = result.kind === "ok";

@@ -1,9 +1,10 @@
 // The probes themselves: http, tcp and exec, without any tool inside the image for the first two. Against the own
 // container only, no redirects followed. Each answers within its timeout and never throws.
 
+import { lookup as lookupName } from "node:dns";
 import { type ClientRequest, request as requestHttp } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
-import { connect } from "node:net";
+import { connect, isIP, type LookupFunction } from "node:net";
 
 import type { HealthCheck } from "../../shared/manifest.ts";
 import { type DockerExec, EngineError } from "../docker/reader.ts";
@@ -29,13 +30,41 @@ export async function probeContainer(target: ProbeTarget, exec: DockerExec): Pro
   return probeHttp({ url, accept: (code) => status.includes(code), timeoutMs: check.timeout, checkCertificate: false });
 }
 
-/** Probes an endpoint that a service requires: `tcp://host:port`, or any answer from 200 to 399 over http and https. */
-export function probeEndpoint(url: string, timeoutMs: number): Promise<ProbeResult> {
+/** Says why an address that an endpoint leads to may not be asked; undefined where it may. */
+export type AddressJudge = (url: string, address: string) => string | undefined;
+
+/**
+ * Probes an endpoint that a service requires: `tcp://host:port`, or any answer from 200 to 399 over http and https.
+ * @param judge asked for every address before it is connected to, also where a name leads to it
+ */
+export function probeEndpoint(url: string, timeoutMs: number, judge: AddressJudge): Promise<ProbeResult> {
   const parsed = new URL(url);
-  if (parsed.protocol === "tcp:") {
-    return probeTcp({ host: parsed.hostname.replace(/^\[|\]$/g, ""), port: Number(parsed.port), timeoutMs });
-  }
-  return probeHttp({ url, accept: (code) => code >= 200 && code < 400, timeoutMs, checkCertificate: true });
+  const host = parsed.hostname.replace(/^\[|\]$/g, "");
+  const fault = isIP(host) === 0 ? undefined : judge(url, host);
+  if (fault !== undefined) return Promise.resolve({ kind: "failed", message: describeClosed(url, fault) });
+  const lookup = buildLookup((address) => judge(url, address));
+  if (parsed.protocol === "tcp:") return probeTcp({ host, port: Number(parsed.port), timeoutMs, lookup });
+  return probeHttp({ url, accept: (code) => code >= 200 && code < 400, timeoutMs, checkCertificate: true, lookup });
+}
+
+function describeClosed(url: string, fault: string): string {
+  return `${url} is not asked: ${fault} (policy: endpoints.allowed)`;
+}
+
+/** A resolver that gives no address which may not be asked. */
+function buildLookup(judge: (address: string) => string | undefined): LookupFunction {
+  return (host, options, done) => {
+    lookupName(host, { ...options, all: true }, (error, found) => {
+      if (error !== null) return done(error, []);
+      const open = found.filter(({ address }) => judge(address) === undefined);
+      const [first] = open;
+      if (first === undefined) {
+        const fault = judge(found[0]?.address ?? "") ?? "it has no address";
+        return done(new Error(`${host} is not asked: ${fault} (policy: endpoints.allowed)`), []);
+      }
+      return options.all === true ? done(null, open) : done(null, first.address, first.family);
+    });
+  };
 }
 
 async function probeExec(target: ProbeTarget, command: readonly string[], exec: DockerExec): Promise<ProbeResult> {
@@ -50,10 +79,16 @@ async function probeExec(target: ProbeTarget, command: readonly string[], exec: 
   }
 }
 
-function probeTcp(at: { host: string; port: number; timeoutMs: number }): Promise<ProbeResult> {
+function probeTcp(at: {
+  host: string;
+  port: number;
+  timeoutMs: number;
+  lookup?: LookupFunction;
+}): Promise<ProbeResult> {
   const place = `${at.host}:${at.port}`;
   return new Promise((resolve) => {
-    const socket = connect({ host: at.host, port: at.port });
+    const { host, port, lookup } = at;
+    const socket = connect({ host, port, ...(lookup === undefined ? {} : { lookup }) });
     const settle = (result: ProbeResult): void => {
       clearTimeout(timer);
       socket.destroy();
@@ -75,6 +110,7 @@ interface HttpProbe {
   accept(code: number): boolean;
   timeoutMs: number;
   checkCertificate: boolean;
+  lookup?: LookupFunction;
 }
 
 // Each probe has a connection of its own: a service that takes no new one is not healthy. The agent for TLS is shared, since
@@ -82,19 +118,20 @@ interface HttpProbe {
 const httpsAgent = new HttpsAgent({ keepAlive: false, maxCachedSessions: 0 });
 
 /** Without TLS a probe needs no agent: it opens its connection itself, which is a third of the probe's price less. */
-function openRequest(url: string, checkCertificate: boolean): ClientRequest {
+function openRequest({ url, checkCertificate, lookup }: HttpProbe): ClientRequest {
   const { protocol, hostname, port, host, pathname, search } = new URL(url);
+  const resolving = lookup === undefined ? {} : { lookup };
   const headers = ["host", host, "user-agent", "orca-probe", "connection", "close"];
   if (protocol === "https:")
-    return requestHttps(url, { agent: httpsAgent, headers, rejectUnauthorized: checkCertificate });
-  const at = { host: hostname.replace(/^\[|\]$/g, ""), port: port === "" ? 80 : Number(port) };
+    return requestHttps(url, { agent: httpsAgent, headers, rejectUnauthorized: checkCertificate, ...resolving });
+  const at = { host: hostname.replace(/^\[|\]$/g, ""), port: port === "" ? 80 : Number(port), ...resolving };
   return requestHttp({ path: `${pathname}${search}`, headers, createConnection: () => connect(at) });
 }
 
 function probeHttp(probe: HttpProbe): Promise<ProbeResult> {
   const { url, timeoutMs } = probe;
   return new Promise((resolve) => {
-    const request = openRequest(url, probe.checkCertificate);
+    const request = openRequest(probe);
     const settle = (result: ProbeResult): void => {
       clearTimeout(timer);
       request.destroy();

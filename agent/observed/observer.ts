@@ -3,7 +3,12 @@
 
 import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
 import { claimContainer, LABEL, type OwnContainerId, sha256 } from "../../shared/identity.ts";
-import type { ForeignContainer, ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
+import type {
+  ForeignContainer,
+  ObservedContainer,
+  ObservedEngine,
+  ObservedVolume,
+} from "../../shared/observed-state.ts";
 import {
   type ContainerDetail,
   type ContainerRow,
@@ -247,15 +252,15 @@ export class Observer {
   }
 
   /** Volumes matter only to a service that is about to start. */
-  async #readVolumes(waiting: readonly DesiredService[]): Promise<Record<string, { node: string | undefined }>> {
-    const volumes: Record<string, { node: string | undefined }> = {};
+  async #readVolumes(waiting: readonly DesiredService[]): Promise<Record<string, ObservedVolume>> {
+    const volumes: Record<string, ObservedVolume> = {};
     const names = waiting.flatMap((service) =>
       (service.spec.volumes ?? []).flatMap((volume) => (volume.name === undefined ? [] : [volume.name])),
     );
     await Promise.all(
       [...new Set(names)].map(async (name) => {
-        const labels = await this.#options.reader.inspectVolume(name);
-        if (labels !== undefined) volumes[name] = { node: labels[LABEL.node] };
+        const volume = await this.#options.reader.inspectVolume(name);
+        if (volume !== undefined) volumes[name] = { node: volume.labels[LABEL.node], leadsTo: volume.leadsTo };
       }),
     );
     return volumes;

@@ -5,6 +5,7 @@
 import type { ServiceMemory } from "../../shared/memory.ts";
 import { findHealth, type ObservedContainer } from "../../shared/observed-state.ts";
 import type { Cause, Operation } from "../../shared/step.ts";
+import { refuseForeignVolume } from "./foreign-volume.ts";
 import { restJob, startJob, tendJob } from "./jobs.ts";
 import { listPredecessors, waitForData } from "./move.ts";
 import { keepOwnData } from "./own-data.ts";
@@ -121,20 +122,6 @@ function refuseTakenName({ current, world, desired, engine, memory }: Scene): De
   if (holder === undefined || holder.name !== `${prefix}${desired.specHash.slice(3, 11)}`) return undefined;
   const owner = holder.node === undefined ? "was not made by Orca" : `belongs to node ${holder.node}`;
   return { state: "refused", reason: `the container ${holder.name} ${owner}; remove or rename it`, memory };
-}
-
-function refuseForeignVolume({ current, world, desired, engine, memory }: Scene): Decision | undefined {
-  if (current?.status === "running") return undefined;
-  for (const volume of desired.spec.volumes ?? []) {
-    const owner = volume.name === undefined ? undefined : engine.volumes[volume.name]?.node;
-    if (owner === undefined || owner === world.desired.node) continue;
-    return {
-      state: "refused",
-      reason: `the volume ${volume.name} belongs to node ${owner}; choose another name`,
-      memory,
-    };
-  }
-  return undefined;
 }
 
 function keepStopped(scene: Scene): Decision | undefined {

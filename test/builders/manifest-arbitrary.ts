@@ -38,6 +38,12 @@ export const durationText: Arbitrary<string> = oneof(
   integer({ min: 1, max: 30 }).map((count) => `${count}d`),
 );
 
+/** A duration as text that every key takes which takes one at all: of seconds or minutes. */
+const shortText: Arbitrary<string> = oneof(
+  integer({ min: 1, max: 600 }).map((count) => `${count}s`),
+  integer({ min: 1, max: 10 }).map((count) => `${count}m`),
+);
+
 /** A size as text, 6 MiB and more. */
 export const sizeText: Arbitrary<string> = oneof(
   integer({ min: 6, max: 4_096 }).map((count) => `${count}MiB`),
@@ -72,10 +78,10 @@ const health = record({
       http: record({ port, path: optional(constantFrom("/", "/health?x=1")), status: optional(constant([200, 204])) }),
     }),
   ),
-  interval: optional(durationText),
-  timeout: optional(durationText),
+  interval: optional(shortText),
+  timeout: optional(shortText),
   retries: optional(integer({ min: 1, max: 10 })),
-  start_period: optional(durationText),
+  start_period: optional(shortText),
 }).map(({ check, ...rest }) => ({ ...check, ...rest }));
 
 const volume = oneof(
@@ -98,7 +104,7 @@ const route = record({
   port,
   allow: optional(constant(["10.0.0.0/16", "::1"])),
   rate: optional(constantFrom("60/s", "1000/m")),
-  timeout: optional(durationText),
+  timeout: optional(shortText),
 });
 
 const backup = record({
@@ -114,7 +120,7 @@ const backup = record({
     record({
       image: optional(constant("postgres:16")),
       schemas: optional(array(name, { maxLength: 2 })),
-      timeout: optional(durationText),
+      timeout: optional(shortText),
     }),
   ),
 });
@@ -132,11 +138,11 @@ const scalars = {
   user: optional(constantFrom("root", "1000:1000")),
   working_dir: optional(path),
   stop_signal: optional(signal),
-  stop_timeout: optional(durationText),
+  stop_timeout: optional(shortText),
   owner: optional(text.filter((value) => value !== "")),
-  wants_timeout: optional(durationText),
+  wants_timeout: optional(shortText),
   state: optional(constantFrom("running", "stopped")),
-  shm_size: optional(sizeText),
+  shm_size: optional(constantFrom("64kB", "6MiB")),
   network: optional(constantFrom("orca", "host", "none")),
   pid: optional(constantFrom("private", "host")),
   ipc: optional(constantFrom("private", "shareable", "host", "none")),
@@ -150,7 +156,15 @@ const lists = {
   requires: optional(array(requirement, { maxLength: 3 })),
   wants: optional(array(target, { maxLength: 3 })),
   ports: optional(array(publishedPort, { maxLength: 4 })),
-  tmpfs: optional(array(path, { maxLength: 2 })),
+  tmpfs: optional(
+    array(
+      oneof(
+        path,
+        path.map((at) => `${at}:size=1m,mode=1777,noexec`),
+      ),
+      { maxLength: 2 },
+    ),
+  ),
   cap_add: optional(uniqueArray(constantFrom("NET_ADMIN", "CAP_SYS_TIME", "CHOWN"))),
   cap_drop: optional(constant(["ALL"])),
   devices: optional(constant(["/dev/kvm", "/dev/a:/dev/b:r"])),
@@ -187,19 +201,29 @@ const tables = {
   update: optional(
     record({
       order: optional(constantFrom("stop-first", "start-first")),
-      settle: optional(durationText),
+      settle: optional(shortText),
       rollback: optional(boolean()),
     }),
   ),
   slo: optional(
     record({
       availability: optional(constantFrom(99, 99.5, 99.99)),
-      rto: optional(durationText),
-      rpo: optional(durationText),
+      rto: optional(shortText),
+      rpo: optional(shortText),
     }),
   ),
   log: optional(
-    record({ driver: optional(constantFrom("local", "journald", "none")), options: optional(constant({ tag: "x" })) }),
+    oneof(
+      record({
+        driver: optional(constantFrom("local", "json-file")),
+        options: optional(constantFrom({ "max-size": "5m" }, { "max-file": "2", compress: "true" })),
+      }),
+      record({
+        driver: constantFrom("journald", "syslog"),
+        options: optional(constantFrom({ tag: "x" }, { mode: "non-blocking", labels: "a,b.c" })),
+      }),
+      constant({ driver: "none" }),
+    ),
   ),
 };
 

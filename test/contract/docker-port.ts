@@ -228,7 +228,10 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
       expect(await engine.reader.inspectVolume(volume)).toBeUndefined();
       await engine.writer.createVolume({ name: volume, node: NODE, service: "first" });
       await engine.writer.createVolume({ name: volume, node: "other", service: "second" });
-      expect(await engine.reader.inspectVolume(volume)).toEqual({ [LABEL.node]: NODE, [LABEL.service]: "first" });
+      expect(await engine.reader.inspectVolume(volume)).toEqual({
+        labels: { [LABEL.node]: NODE, [LABEL.service]: "first" },
+        leadsTo: undefined,
+      });
       await engine.removeVolume(volume);
     });
 

@@ -125,8 +125,7 @@ test("a named volume is made with our label and keeps its data over a new spec a
   node.set({ stateful: stateful("1") });
   await node.untilSettled(["stateful"]);
   expect(await node.engine.reader.inspectVolume(volume)).toMatchObject({
-    "orca.node": node.node,
-    "orca.service": "stateful",
+    labels: { "orca.node": node.node, "orca.service": "stateful" },
   });
   await exec("stateful", "/bin/sh", "-c", "echo kept > /data/file");
   const before = await node.idOf("stateful");
@@ -138,6 +137,47 @@ test("a named volume is made with our label and keeps its data over a new spec a
   node.set({ stateful: undefined });
   await node.until("it is being removed", () => node.view("stateful")?.state === "removing");
   expect(await node.engine.reader.inspectVolume(volume)).toBeDefined();
+});
+
+test("a volume that leads to a directory of the host is refused, whatever labels it has; no container is made", async () => {
+  const led = `${volume}-led`;
+  const options = ["--opt", "type=none", "--opt", "o=bind", "--opt", "device=/etc"];
+  await docker("volume", "create", "--label", `orca.node=${node.node}`, "--label", "orca.service=led", ...options, led);
+  try {
+    node.set({
+      led: buildHttpd({
+        top: 'backup = { none = "test data" }',
+        tables: `[[volumes]]\nname = "${led}"\ntarget = "/data"`,
+      }),
+    });
+    await node.until("it is refused", () => node.view("led")?.state === "refused");
+    expect(node.view("led")?.reason).toMatch(/is really \/etc; choose another name, or write volumes\.foreign/);
+    expect(await node.of("led")).toEqual([]);
+  } finally {
+    node.set({ led: undefined });
+    await docker("volume", "rm", led);
+  }
+});
+
+test("memory is what the cap says: a directory in memory without a size is as large, and a log option is as dockerd takes it", async () => {
+  node.set({
+    capped: buildHttpd({
+      top: 'tmpfs = ["/cache", "/small:size=1m,mode=1777"]',
+      tables: '[log]\ndriver = "json-file"\noptions = { max-size = "64k", max-file = "2", tag = "{{.Name}}" }',
+    }),
+  });
+  await node.untilSettled(["capped"]);
+  const sizes = await exec("capped", "/bin/df", "-k", "/cache", "/small");
+  const [cache, small] = sizes
+    .split("\n")
+    .slice(1, 3)
+    .map((line) => Number(line.trim().split(/\s+/)[1]));
+  const inspected = JSON.parse(await docker("inspect", await node.idOf("capped"))) as [
+    { HostConfig: { Memory: number; LogConfig: object } },
+  ];
+  const { Memory, LogConfig } = inspected[0].HostConfig;
+  expect([cache, small]).toEqual([Memory / 1_024, 1_024]);
+  expect(LogConfig).toEqual({ Type: "json-file", Config: { "max-size": "64k", "max-file": "2", tag: "{{.Name}}" } });
 });
 
 test("ports are published on the address that is written out, else on the node's own; UDP too", async () => {

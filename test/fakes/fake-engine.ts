@@ -38,6 +38,8 @@ export class FakeEngine {
   readonly containers = new Map<string, FakeContainer>();
   readonly networks = new Map<string, NetworkRow>();
   readonly volumes = new Map<string, Record<string, string>>();
+  /** Volumes that lead elsewhere, as `docker volume create -o device=…` makes them. */
+  readonly leading = new Map<string, string>();
   /** Images on this host → behaviour. */
   readonly images = new Map<string, ImageBehaviour>();
   /** Images a pull can bring → behaviour, or the message the pull fails with. */
@@ -78,7 +80,11 @@ export class FakeEngine {
       this.#read("listContainers", () => [...this.containers.values()].map((entry) => buildRow(entry))),
     inspectContainer: (id) => this.#read("inspectContainer", () => inspect(this.find(id))),
     listNetworks: () => this.#read("listNetworks", () => [...this.networks.values()]),
-    inspectVolume: (name) => this.#read("inspectVolume", () => this.volumes.get(name)),
+    inspectVolume: (name) =>
+      this.#read("inspectVolume", () => {
+        const labels = this.volumes.get(name);
+        return labels && { labels, leadsTo: this.leading.get(name) };
+      }),
     findImage: (reference) =>
       this.#read("findImage", () => (this.images.has(reference) ? sha256(reference) : undefined)),
     listImageVolumes: (reference) => this.#read("listImageVolumes", () => this.images.get(reference)?.volumes),
@@ -376,13 +382,8 @@ export class FakeEngine {
   #emit(action: string, container: FakeContainer, attributes: Record<string, string> = {}): void {
     if (!this.reachable || this.dead) return;
     const type = action === "connect" || action === "disconnect" ? "network" : "container";
-    const event: EngineEvent = {
-      type,
-      action,
-      id: container.id,
-      labels: { ...container.labels, ...attributes },
-      atMs: this.clock.nowMs(),
-    };
+    const labels = { ...container.labels, ...attributes };
+    const event: EngineEvent = { type, action, id: container.id, labels, atMs: this.clock.nowMs() };
     for (const watcher of this.#watchers) watcher.onEvent(event);
   }
 

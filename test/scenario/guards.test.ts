@@ -233,12 +233,11 @@ describe("what belongs to someone else", () => {
     await node.untilSettled(["a"]);
   });
 
-  test("a volume of another node is refused; one without a label is used as it is", async () => {
+  test("a volume of another node is refused", async () => {
     node.engine.volumes.set("theirs", { "orca.node": "vm2", "orca.service": "db" });
-    node.engine.volumes.set("plain", {});
     const withVolume = (name: string): string =>
       buildManifest({ top: 'backup = { none = "test" }', tables: `[[volumes]]\nname = "${name}"\ntarget = "/d"` });
-    node.source.set({ a: withVolume("theirs"), b: withVolume("plain") });
+    node.source.set({ a: withVolume("theirs"), b: withVolume("own") });
     await node.start();
     await node.untilSettled(["b"]);
     expect(node.view("a").state).toBe("refused");

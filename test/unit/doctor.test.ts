@@ -359,6 +359,7 @@ test("each place where a policy is loose is one finding", () => {
     mounts: { allowed_prefixes: ["/", "/mnt/data", "/var/lib/"], docker_socket: true },
     security: { privileged: ["a"], host_network: ["b", "c"], devices: ["/dev/kvm"] },
     bootstrap: { allowed_files: [BOOT] },
+    ...{ endpoints: { allowed: ["*"] }, volumes: { foreign: ["gitea"] }, log: { syslog: ["local"] } },
   });
   expect(
     find({ policy: { ...policy, policy: loose } }).map(({ what }) => what.replace("/etc/orca/policy.toml: ", "")),
@@ -369,6 +370,9 @@ test("each place where a policy is loose is one finding", () => {
     "security.privileged allows a",
     "security.host_network allows b, c",
     "security.devices allows /dev/kvm",
+    'endpoints.allowed has "*": a manifest may have this host ask itself and the metadata of its cloud',
+    "volumes.foreign allows gitea",
+    "log.syslog allows local",
     "secrets.allowed_prefixes is left out: every path may be asked for",
     "images.registries is left out: images may come from anywhere",
   ]);

@@ -67,7 +67,16 @@ test("policy.toml is a valid policy that allows nothing dangerous", async () => 
   const parsed = await parseToml(policySchema, read("host-config/policy.toml"), "policy.toml");
   if (!parsed.ok) throw new Error(JSON.stringify(parsed.problems));
   const { security, mounts, ports, volumes } = parsed.value;
-  expect(security).toEqual({ privileged: [], host_network: [], host_pid: [], host_ipc: [], devices: [], cap_add: [] });
+  expect(security).toEqual({
+    privileged: [],
+    host_network: [],
+    host_pid: [],
+    host_ipc: [],
+    devices: [],
+    cap_add: [],
+    ulimits: [],
+  });
+  expect([parsed.value.volumes.foreign, parsed.value.log.syslog, parsed.value.endpoints]).toEqual([[], [], {}]);
   expect([mounts.docker_socket, volumes.allow_ephemeral, ports.public]).toEqual([false, false, []]);
 });
 

@@ -125,7 +125,6 @@ describe("arguments, labels, options, probes", () => {
     ['entrypoint = ["app", "mysql://root:hunter2@db"]', "1:22 entrypoint[1]"],
     [`labels = { note = "${TOKENS.github}" }`, "1:12 labels.note"],
     ['labels = { "app.token" = "abc-def" }', '1:12 labels."app.token"'],
-    ['log = { options = { "splunk-token" = "abc-def" } }', "1:21 log.options.splunk-token"],
     ['wants = ["https://h.example/?access_token=abcdef"]', "1:10 wants[0]"],
   ])("are looked through: %s", async (top, place) => {
     expect(await lintOne(service(top))).toEqual([`error secret-literal vm-a/app:${place}`]);

@@ -360,10 +360,10 @@ describe("hostile texts", () => {
     const texts = [
       `env = { ${Array.from({ length: count / 2 }, (_value, index) => `V${index} = 1`).join(", ")} }\n${BASE}`,
       `${BASE}${Array.from({ length: count / 2 }, (_value, index) => `key${index} = 1`).join("\n")}`,
-      `requires = [${'"db", '.repeat(4_900)}]\n${BASE}`,
+      `env = { ${Array.from({ length: 2_400 }, (_value, index) => `V${index} = "x"`).join(", ")} }\n${BASE}`,
       `requires = [${'"db", '.repeat(count)}]\n${BASE}`,
       `a${".a".repeat(count * 5)} = 1\n${BASE}`,
-      `env = { A = "${"x".repeat(count * 10)}" }\n${BASE}`,
+      `env = { A = "${"x".repeat(130_000)}" }\n${BASE}`,
       `requires = [${`[${"0,".repeat(400)}],`.repeat(count / 900)}]\n${BASE}`,
       `x = ${"[".repeat(990)}${"1,".repeat(count)}${"]".repeat(990)}\n${BASE}`,
       "[[volumes]]\nname = 'v'\ntarget = '/a'\n".repeat(count / 6),

@@ -1,16 +1,14 @@
 // Kernel parameters that are the whole host's: the engine sets only those that a container has to itself.
 
+import { isOwnSysctl } from "../../../shared/manifest-limits.ts";
 import { blame, type FileFinding, type RepositoryView } from "./repository-view.ts";
-
-/** Those of the namespaces that a container has of its own (docker run --sysctl). */
-const OWN = /^(kernel\.(msgmax|msgmnb|msgmni|sem|shmall|shmmax|shmmni|shm_rmid_forced)$|fs\.mqueue\.|net\.)/;
 
 /** Warns of every parameter that no container can have for itself. */
 export function checkSysctls(view: RepositoryView): FileFinding[] {
   return view.services.flatMap((service) => {
     const { sysctls = {}, network, ipc } = service.manifest;
     return Object.entries(sysctls).flatMap(([name, value]) => {
-      const isOwn = OWN.test(name);
+      const isOwn = isOwnSysctl(name);
       const isShared = name.startsWith("net.") ? network === "host" : isOwn && ipc === "host";
       if (isOwn && !isShared) return [];
       const message = isShared
