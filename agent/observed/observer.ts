@@ -3,12 +3,7 @@
 
 import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
 import { claimContainer, LABEL, type OwnContainerId, sha256 } from "../../shared/identity.ts";
-import type {
-  ForeignContainer,
-  ObservedContainer,
-  ObservedEngine,
-  ObservedVolume,
-} from "../../shared/observed-state.ts";
+import type { ForeignContainer, ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
 import {
   type ContainerDetail,
   type ContainerRow,
@@ -20,6 +15,7 @@ import { type Probed, selectNotRunning } from "../health/targets.ts";
 import { readMemory } from "../host/cgroup.ts";
 import type { Clock } from "../host/clock.ts";
 import { type EventNews, EventWatcher } from "./event-watcher.ts";
+import { readVolumes } from "./volumes.ts";
 
 /** What the observer needs. */
 export interface ObserverOptions {
@@ -157,7 +153,7 @@ export class Observer {
           { node: network.labels[LABEL.node], internal: network.internal, subnets: network.subnets },
         ]),
       ),
-      volumes: await this.#readVolumes([
+      volumes: await readVolumes(this.#options.reader, [
         ...(desired === undefined ? [] : selectNotRunning(desired, containers)),
         ...wanted,
       ]),
@@ -249,21 +245,6 @@ export class Observer {
   #buildRun(networks: readonly NetworkRow[]): string {
     const bridge = networks.find((network) => network.name === "bridge");
     return sha256(`${this.#options.bootId}\n${bridge?.id ?? ""}`).slice(0, 16);
-  }
-
-  /** Volumes matter only to a service that is about to start. */
-  async #readVolumes(waiting: readonly DesiredService[]): Promise<Record<string, ObservedVolume>> {
-    const volumes: Record<string, ObservedVolume> = {};
-    const names = waiting.flatMap((service) =>
-      (service.spec.volumes ?? []).flatMap((volume) => (volume.name === undefined ? [] : [volume.name])),
-    );
-    await Promise.all(
-      [...new Set(names)].map(async (name) => {
-        const volume = await this.#options.reader.inspectVolume(name);
-        if (volume !== undefined) volumes[name] = { node: volume.labels[LABEL.node], leadsTo: volume.leadsTo };
-      }),
-    );
-    return volumes;
   }
 }
 
