@@ -111,7 +111,8 @@ export class EventWatcher {
   }
 
   #hear(event: EngineEvent): void {
-    this.#cursorMs = Math.max(this.#cursorMs ?? 0, event.atMs);
+    // By the engine's clock, which may be set back: what comes after a broken stream comes after this one.
+    this.#cursorMs = event.atMs;
     if (QUIET.has(event.action)) return;
     const service = event.labels[LABEL.service];
     if (event.type === "container" && event.labels[LABEL.node] !== this.#options.node) return;

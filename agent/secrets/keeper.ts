@@ -177,7 +177,7 @@ export class SecretKeeper {
       away: new Set(paths.filter((path) => this.#answers.get(path)?.kind === "unavailable")),
     });
     for (const [path, answer] of given ?? []) answers.set(path, answer);
-    const nowMs = clock.nowMs();
+    const nowMs = this.#kept.followClock(clock);
     let news = false;
     for (const [path, answer] of answers) news = this.#take(path, answer, { round, nowMs }) || news;
     this.#forget();

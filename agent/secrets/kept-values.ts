@@ -1,6 +1,7 @@
 // The values that are at hand, by path and version, and those that are gone but may still be printed by what runs with them. Only the
 // keeper has one.
 
+import type { Clock } from "../host/clock.ts";
 import type { Secret } from "../../shared/secret.ts";
 import { nameVersion } from "../../shared/secret-facts.ts";
 import { isBootstrap, readBootstrapVariables } from "./bootstrap-file.ts";
@@ -8,6 +9,8 @@ import type { KeptSecret } from "./seal.ts";
 
 /** Older values of one path that are kept although nothing names them: a change may be taken back. */
 const KEPT_VERSIONS = 3;
+/** Less than this is no setting of the clock. */
+const LEAST_STEP_MS = 1_000;
 
 /** What a program could print of a value: of a bootstrap file its single variables. */
 function listShowable({ path, value }: KeptSecret): string[] {
@@ -18,6 +21,10 @@ function listShowable({ path, value }: KeptSecret): string[] {
 export class KeptValues {
   /** Path → values, newest first. */
   #kept = new Map<string, KeptSecret[]>();
+  /** Those that were read since this agent began; what was sealed before has its time from another clock. */
+  readonly #readHere = new WeakSet<KeptSecret>();
+  /** How far the wall clock stood before the monotonic one when times were last named. */
+  #offsetMs: number | undefined;
   readonly #spent = new Map<string, readonly string[]>();
 
   /** Takes over what was sealed. */
@@ -47,7 +54,30 @@ export class KeptValues {
       (other, index) => index < KEPT_VERSIONS - 1 || inUse.has(nameVersion(path, other.version)),
     );
     this.#kept.set(path, [entry, ...kept]);
+    this.#readHere.add(entry);
     this.#spent.delete(path);
+  }
+
+  /**
+   * What was read is as old as it was, also where the wall clock was set since the last round: its time moves along.
+   * @returns the time now, by the wall clock
+   */
+  followClock(clock: Clock): number {
+    const nowMs = clock.nowMs();
+    const offsetMs = nowMs - clock.monotonicMs();
+    const stepMs = Math.round(offsetMs - (this.#offsetMs ?? offsetMs));
+    this.#offsetMs ??= offsetMs;
+    if (Math.abs(stepMs) < LEAST_STEP_MS) return nowMs;
+    this.#offsetMs = offsetMs;
+    for (const [path, entries] of this.#kept) {
+      const moved = entries.map((entry) =>
+        this.#readHere.has(entry) ? { ...entry, readMs: entry.readMs + stepMs } : entry,
+      );
+      for (const [index, entry] of entries.entries())
+        if (this.#readHere.has(entry)) this.#readHere.add(moved[index] ?? entry);
+      this.#kept.set(path, moved);
+    }
+    return nowMs;
   }
 
   /** Its values are gone: what was revoked must not come back. */

@@ -50,7 +50,7 @@ export class DirectorySource implements Source {
     const { clock } = this.#options;
     const nowMs = clock.monotonicMs();
     const waitMs = this.#last?.kind === "failed" ? RETRY_MS : TRUST_MS;
-    if (this.#last !== undefined && !this.#stale && nowMs - this.#readMs < waitMs) return this.#last;
+    if (this.#last !== undefined && !this.#stale && nowMs - this.#readMs < waitMs) return this.#name(this.#last);
     this.#stale = false;
     this.#readMs = nowMs;
     try {
@@ -61,9 +61,16 @@ export class DirectorySource implements Source {
       this.#last = { kind: "read", snapshot: same ? before : snapshot, readMs: clock.nowMs() };
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      this.#last = { kind: "failed", reason, retryMs: clock.nowMs() + RETRY_MS };
+      this.#last = { kind: "failed", reason, retryMs: undefined };
     }
-    return this.#last;
+    return this.#name(this.#last);
+  }
+
+  /** When it is tried again is named by the wall clock as it stands now: it may have been set since. */
+  #name(reading: SourceReading): SourceReading {
+    if (reading.kind !== "failed") return reading;
+    const { clock } = this.#options;
+    return { ...reading, retryMs: clock.nowMs() + this.#readMs + RETRY_MS - clock.monotonicMs() };
   }
 
   async watch(onHint: () => void): Promise<void> {
