@@ -161,9 +161,9 @@ describe("what is answered", () => {
     report.turn({ views: [buildView("web", { reason: "r".repeat(400) })] });
     const widest = async (path: string): Promise<number> =>
       Math.max(...(await report.get(path)).body.split("\n").map((line) => Array.from(line).length));
-    expect(await widest("/")).toBe(100);
+    expect(await widest("/")).toBe(80);
     expect(await widest("/?columns=160")).toBe(160);
-    expect(await widest("/?columns=nonsense")).toBe(100);
+    expect(await widest("/?columns=nonsense")).toBe(80);
     expect(await widest("/?columns=999999")).toBeLessThanOrEqual(500);
   });
 
