@@ -54,11 +54,14 @@ export function printWhy(why: WhyDocument, options: Pick<TextOptions, "paint">):
 /** How old the values are that it runs with: the reason names moments only. */
 function printRefused({ service, at }: WhyDocument): string[] {
   const ageOf = (iso: string): string => describeDuration(Math.max(0, Date.parse(at) - Date.parse(iso)));
-  return service.refusedSecrets.map(({ path, kind, since, read, until }) => {
-    const end = until === null ? "nothing starts with it any more" : `used for starts until ${clock(until)} at least`;
-    const state = kind === "denied" ? "denied" : "not there";
-    return `${INDENT}secret ${path}: ${state} for ${ageOf(since)}; the value in use is ${ageOf(read)} old, ${end}`;
-  });
+  // An agent of an earlier version says nothing of them.
+  return ((service.refusedSecrets as typeof service.refusedSecrets | null | undefined) ?? []).map(
+    ({ path, kind, since, read, until }) => {
+      const end = until === null ? "nothing starts with it any more" : `used for starts until ${clock(until)} at least`;
+      const state = kind === "denied" ? "denied" : "not there";
+      return `${INDENT}secret ${path}: ${state} for ${ageOf(since)}; the value in use is ${ageOf(read)} old, ${end}`;
+    },
+  );
 }
 
 function section(title: string, lines: readonly string[]): string[] {
