@@ -172,6 +172,8 @@ export interface NodeMemory {
   nodeFailure?: { message: string; attempt: number; nextMs: number };
   /** The last failure of the work around fronts, by lane; `about` is what it was to do: other work begins anew. */
   lanes?: Readonly<Record<string, { message: string; attempt: number; nextMs: number; about: string }>>;
+  /** The runs of containers that the agent itself has ended, by name, and the kind of cause it had; kept until they run again. */
+  stops?: Readonly<Record<string, string>>;
   /** Paused services; `*` is the whole node. */
   pauses: Readonly<Record<string, { sinceMs: number; uid: number }>>;
   /**

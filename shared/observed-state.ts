@@ -87,6 +87,8 @@ export type ObservedEngine =
       reachable: true;
       /** Changes when the host or the engine restarted and containers lost their processes. */
       run: string;
+      /** When that run of it began, by the engine's word; left out where it does not say. */
+      sinceMs?: number;
       containers: readonly ObservedContainer[];
       foreign: readonly ForeignContainer[];
       /** Networks of the engine by name. */

@@ -120,6 +120,7 @@ export interface NetworkJson {
   Name: string;
   Labels?: Record<string, string> | null;
   Internal?: boolean;
+  Created?: string;
   IPAM?: { Config?: { Subnet?: string }[] | null } | null;
 }
 
@@ -129,6 +130,7 @@ export function mapNetwork(json: NetworkJson): NetworkRow {
     name: json.Name,
     labels: json.Labels ?? {},
     internal: json.Internal === true,
+    createdMs: json.Created === undefined ? undefined : mapTime(json.Created),
     subnets: (json.IPAM?.Config ?? []).flatMap((config) => (config.Subnet === undefined ? [] : [config.Subnet])),
   };
 }

@@ -68,6 +68,8 @@ export interface NetworkRow {
   labels: Readonly<Record<string, string>>;
   internal: boolean;
   subnets: readonly string[];
+  /** When it was made; undefined where the engine does not say. */
+  createdMs: number | undefined;
 }
 
 /** One volume of the engine. */

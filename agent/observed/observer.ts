@@ -144,7 +144,7 @@ export class Observer {
     for (const id of this.#known.keys()) if (!ids.has(id)) this.#known.delete(id);
     return {
       reachable: true,
-      run: this.#buildRun(networks),
+      ...this.#buildRun(networks),
       containers,
       foreign,
       networks: Object.fromEntries(
@@ -242,9 +242,10 @@ export class Observer {
    * The engine's run: its default bridge is made anew whenever it starts and no container has survived, and the kernel's
    * boot id tells a reboot where an engine has no default bridge.
    */
-  #buildRun(networks: readonly NetworkRow[]): string {
+  #buildRun(networks: readonly NetworkRow[]): { run: string; sinceMs?: number } {
     const bridge = networks.find((network) => network.name === "bridge");
-    return sha256(`${this.#options.bootId}\n${bridge?.id ?? ""}`).slice(0, 16);
+    const run = sha256(`${this.#options.bootId}\n${bridge?.id ?? ""}`).slice(0, 16);
+    return bridge?.createdMs === undefined ? { run } : { run, sinceMs: bridge.createdMs };
   }
 }
 

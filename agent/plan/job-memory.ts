@@ -18,14 +18,22 @@ export function beginJob(memory: ServiceMemory, nowMs: number): JobMemory {
 /**
  * Takes over the end of a run. One that the engine or the host took down is still owed; a failed `@once` is tried again
  * after its backoff, a failed cron at its next time.
+ * @param specHash the spec of the container that ran
  */
-export function rememberJobRun(memory: ServiceMemory, exit: ExitRecord, desired: DesiredService): ServiceMemory {
+export function rememberJobRun(
+  memory: ServiceMemory,
+  exit: ExitRecord,
+  desired: DesiredService,
+  specHash: string,
+): ServiceMemory {
   const job = memory.job ?? { accountedMs: exit.finishedMs, runs: [], skipped: 0 };
   const { current, ...rest } = job;
   const dueMs = current?.dueMs ?? exit.startedMs ?? exit.finishedMs;
-  if (exit.engineStopped) return { ...memory, job: { ...rest, accountedMs: Math.min(job.accountedMs, dueMs - 1) } };
+  // With the memory lost, a run that ended with 0 is taken at its word: a migration is not made twice for that.
+  const isAdopted = memory.job === undefined && exit.exitCode === 0;
+  if (exit.engineStopped && !isAdopted) return { ...memory, job: { ...rest, accountedMs: Math.min(job.accountedMs, dueMs - 1) } };
   const { exitCode, startedMs, finishedMs: endedMs } = exit;
-  const run = { specHash: desired.specHash, dueMs, startedMs, endedMs, exitCode };
+  const run = { specHash, dueMs, startedMs, endedMs, exitCode };
   const runs = [run, ...job.runs].slice(0, KEPT_RUNS);
   const next = { ...memory, job: { ...rest, runs } };
   if (exitCode === 0 || desired.schedule !== "@once") return { ...next, attempt: 0 };

@@ -20,6 +20,7 @@ import { guardRepetition } from "./repeat-guard.ts";
 import { rememberRollout, rolloutEndMs } from "./rollout.ts";
 import { findHealthySince, readBegunMs, rememberRun } from "./run.ts";
 import { decideService } from "./service.ts";
+import { rememberStops } from "./stops.ts";
 import { describeStanding } from "./standing.ts";
 import { buildView, nameCycles } from "./view.ts";
 import type { Decision, Plan, Reachable, Scene, World } from "./world.ts";
@@ -80,8 +81,10 @@ function planReachable(world: World, answered: Reachable): Plan {
   draft.nextMs.push(...fronts.nextMs);
   const removals = planRemovals(world, engine.containers, world.desired.held === undefined);
   draft.operations.push(...removals.operations);
+  const stops = rememberStops(world, engine, draft.operations);
   const memory: NodeMemory = {
     services: keepKnown(world, draft.memory),
+    ...(Object.keys(stops).length === 0 ? {} : { stops }),
     removals: removals.removals,
     pauses: world.memory.pauses,
     ...(world.memory.clock === undefined ? {} : { clock: world.memory.clock }),
@@ -136,7 +139,7 @@ function buildScene(
   if (current !== undefined) memory = rememberRun(memory, world, { desired, container: current });
   const watched = current ?? newest(others);
   if (watched !== undefined) {
-    const ended = rememberExit(memory, watched, desired, { engine, nowMs });
+    const ended = rememberExit(memory, watched, desired, { world, engine });
     if (ended.exit !== undefined) shared.draft.newExits.push(ended.exit);
     memory = rememberContainer(ended.memory, world, watched);
   }

@@ -8,6 +8,7 @@ import { findHealth, isBetweenRuns, nameRun, type ObservedContainer } from "../.
 import type { FaultCode, OperationOutcome, Step } from "../../shared/step.ts";
 import { rememberJobRun } from "./job-memory.ts";
 import { countRepetition } from "./repeat-guard.ts";
+import { findStop } from "./stops.ts";
 import { findHealthySince, readBegunMs, rememberTold } from "./run.ts";
 import type { Reachable, World } from "./world.ts";
 
@@ -187,24 +188,25 @@ export function rememberExit(
   memory: ServiceMemory,
   container: ObservedContainer,
   desired: DesiredService,
-  { engine, nowMs }: { engine: Reachable; nowMs: number },
+  { world, engine }: { world: World; engine: Reachable },
 ): { memory: ServiceMemory; exit: ExitRecord | undefined } {
   if ((container.status !== "exited" && container.status !== "dead") || container.finishedMs === undefined) {
     return { memory, exit: undefined };
   }
   const known = memory.lastExit?.container === container.id && memory.lastExit.finishedMs === container.finishedMs;
   const ranIn = memory.seen?.container === container.id ? memory.seen.engineRun : undefined;
-  const engineStopped = ranIn !== engine.run;
+  const engineStopped = ranIn === undefined ? ranBefore(container, engine) : ranIn !== engine.run;
   if (known) return { memory: forgiveAfterEngineStop(memory, engineStopped), exit: undefined };
-  const exit = buildExit(container, memory, engineStopped);
+  const byAgent = memory.stopping === container.id || findStop(world, container) !== undefined;
+  const exit = buildExit(container, byAgent, engineStopped && !byAgent);
   const { stopping: _stopping, healthy, ...rest } = memory;
   const { sinceMs: _sinceMs, ...wasHealthy } = healthy ?? {};
   const sinceMs = findHealthySince(memory, container);
   // The engine names the end by the wall clock, which may have been set since: it lies after its health, and not ahead.
-  const exitMs = Math.min(nowMs, Math.max(exit.finishedMs, sinceMs ?? exit.finishedMs));
+  const exitMs = Math.min(world.nowMs, Math.max(exit.finishedMs, sinceMs ?? exit.finishedMs));
   const kept = "container" in wasHealthy ? { healthy: wasHealthy } : {};
   const base: ServiceMemory = { ...rest, ...kept, lastExit: exit, exitMs };
-  if (desired.kind === "job") return { memory: rememberJobRun(base, exit, desired), exit };
+  if (desired.kind === "job") return { memory: rememberJobRun(base, exit, desired, container.specHash), exit };
   if (exit.requested === "agent" || engineStopped) return { memory: forgiveAfterEngineStop(base, engineStopped), exit };
   const { initial, max, reset_after: resetAfterMs } = desired.restart.backoff;
   const healthyMs = sinceMs === undefined ? 0 : exitMs - sinceMs;
@@ -212,6 +214,11 @@ export function rememberExit(
   const delayMs = backoffDelayMs({ initialMs: initial, maxMs: max }, attempt, `${desired.name}\n${container.id}`);
   const nextStartMs = exitMs + delayMs;
   return { memory: { ...base, attempt: attempt + 1, restarts: memory.restarts + 1, nextStartMs }, exit };
+}
+
+/** Nobody here saw it run: it went down with the engine where it had been started before that last came up. */
+function ranBefore({ startedMs }: ObservedContainer, { sinceMs }: Reachable): boolean {
+  return startedMs === undefined || sinceMs === undefined || startedMs < sinceMs;
 }
 
 /** After the engine or the host went down, a start is a boot: its order is the gate's matter, not backoff's. */
@@ -222,9 +229,10 @@ function forgiveAfterEngineStop(memory: ServiceMemory, engineStopped: boolean): 
   return { ...rest, ...lastExit, attempt: 0 };
 }
 
-function buildExit(container: ObservedContainer, memory: ServiceMemory, engineStopped: boolean): ExitRecord {
+function buildExit(container: ObservedContainer, byAgent: boolean, engineStopped: boolean): ExitRecord {
   const exitCode = container.exitCode ?? -1;
-  const byAgent = memory.stopping === container.id;
+  // An engine that goes down sends each container its signal first, as a person does.
+  const byHand = container.stoppedByHand && !engineStopped;
   return {
     service: container.service,
     container: container.id,
@@ -233,7 +241,7 @@ function buildExit(container: ObservedContainer, memory: ServiceMemory, engineSt
     exitCode,
     signal: exitCode > SIGNAL_BASE && exitCode < SIGNAL_BASE + 65 ? exitCode - SIGNAL_BASE : undefined,
     oom: container.oomKilled,
-    requested: byAgent ? "agent" : container.stoppedByHand ? "by-hand" : undefined,
+    requested: byAgent ? "agent" : byHand ? "by-hand" : undefined,
     engineStopped,
     logTail: container.logTail,
   };

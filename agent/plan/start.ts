@@ -2,6 +2,7 @@
 
 import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
+import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { StartStage } from "../../shared/status.ts";
 import type { Cause } from "../../shared/step.ts";
 import { describeSize } from "../../shared/size.ts";
@@ -10,6 +11,7 @@ import { listForeignHolders, listObstacles } from "./place.ts";
 import { rememberFailure } from "./remember.ts";
 import { explainReplacement } from "./replacement.ts";
 import { listEnded, standsBehind } from "./steps.ts";
+import { findStop } from "./stops.ts";
 import type { Decision, Scene } from "./world.ts";
 
 /** Yes with what is then remembered, or no with what to show. */
@@ -177,8 +179,22 @@ function explainStart(scene: Scene): Cause {
   if (exit.engineStopped) return { kind: "boot", detail: "the engine or the host restarted" };
   if (exit.oom) return { kind: "oom", detail: describeLastEnd(memory) };
   if (exit.requested === "by-hand") return { kind: "drift", detail: "it was stopped by hand" };
-  if (exit.requested === "agent") return { kind: "unhealthy", detail: "it was stopped to be started again" };
+  if (exit.requested === "agent") return explainReturn(scene, current);
   return { kind: "crash", detail: describeLastEnd(memory) };
+}
+
+/** Why a container starts again that the agent itself had stopped. */
+function explainReturn({ world, memory, desired }: Scene, current: ObservedContainer): Cause {
+  const { revision } = desired;
+  const back = memory.rolledBack;
+  if (back?.uid !== undefined)
+    return { kind: "operator", detail: `uid ${back.uid} asked for ${revision} again`, revision, uid: back.uid };
+  if (back !== undefined) return { kind: "commit", detail: `it goes back to ${revision}`, revision };
+  const stop = findStop(world, current);
+  if (stop === undefined || stop === "unhealthy")
+    return { kind: "unhealthy", detail: "it was stopped to be started again" };
+  if (stop === "removal") return { kind: "commit", detail: `it is in Git again with ${revision}`, revision };
+  return { kind: "commit", detail: `it is wanted again with ${revision}`, revision };
 }
 
 const SIGNAL_NAMES: Record<number, string> = {

@@ -100,6 +100,7 @@ const nodeShape: ShapeOf<NodeMemory> = {
   services: z.record(text, z.unknown()) as unknown as z.ZodType<NodeMemory["services"]>,
   removals: z.record(text, removalMemory),
   nodeFailure: z.looseObject(tried),
+  stops: texts,
   lanes: z.record(text, laneFailure),
   pauses: z.record(text, z.looseObject({ sinceMs: number, uid: number })),
   clock: z.looseObject({ boot: text, offsetMs: number }),

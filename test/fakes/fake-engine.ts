@@ -249,7 +249,7 @@ export class FakeEngine {
 
   #restartBridge(): void {
     const bridge = { name: "bridge", labels: {}, internal: false, subnets: ["172.17.0.0/16"] };
-    this.networks.set("bridge", { id: this.#nextId("bridge"), ...bridge });
+    this.networks.set("bridge", { id: this.#nextId("bridge"), createdMs: this.clock.nowMs(), ...bridge });
   }
 
   #nextId(kind: string): string {
