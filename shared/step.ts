@@ -77,6 +77,8 @@ export type Step =
     }
   | { kind: "start-container"; service: string; container: StepContainer; binds?: readonly BindSource[] }
   | { kind: "unpause-container"; service: string; container: OwnContainerId }
+  /** Back to the name that Orca gave it. */
+  | { kind: "rename-container"; service: string; container: OwnContainerId; name: string }
   | { kind: "stop-container"; service: string; container: OwnContainerId; timeoutMs: number | undefined }
   | { kind: "remove-container"; service: string; container: OwnContainerId }
   | { kind: "update-caps"; service: string; container: OwnContainerId; from: Caps; to: Caps }
@@ -108,6 +110,7 @@ export const MUTATING_STEPS: ReadonlySet<Step["kind"]> = new Set<Step["kind"]>([
   "create-container",
   "start-container",
   "unpause-container",
+  "rename-container",
   "stop-container",
   "remove-container",
   "update-caps",

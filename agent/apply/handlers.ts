@@ -99,6 +99,10 @@ const HANDLERS: Handlers = {
     await tools.writer.unpauseContainer(step.container);
     return "changed";
   },
+  "rename-container": async (step, _run, tools) => {
+    await tools.writer.renameContainer(step.container, step.name);
+    return "changed";
+  },
   "stop-container": async (step, _run, tools) => {
     await tools.writer.stopContainer(step.container, step.timeoutMs);
     return "changed";

@@ -1,7 +1,7 @@
 // The one implementation of the Docker port for a real engine, and the only file that imports dockerode.
 // Knows what the engine's answers mean (304 is "already so", 404 is "gone"); decides nothing.
 
-import { Agent } from "node:http";
+import { Agent, request as openRequest } from "node:http";
 import { inspect } from "node:util";
 
 import Docker from "dockerode";
@@ -41,6 +41,9 @@ const WATCHED_ACTIONS = [
   ...["connect", "disconnect"],
 ];
 
+/** An engine that has not answered a new connection by then does not take any. */
+const ACCEPT_MS = 2_000;
+
 /**
  * dockerode's transport describes each call with `util.inspect`, without limit, although nobody reads it: a connection
  * pool in full was half of a turn's CPU.
@@ -61,7 +64,7 @@ export function openEngine(socketPath: string): Engine {
   const docker = new Docker({ socketPath, agent } as Docker.DockerOptions);
   const calls: Record<string, number> = {};
   return {
-    reader: count(createReader(docker), calls),
+    reader: count({ ...createReader(docker), accepts: () => acceptsCalls(socketPath) }, calls),
     writer: count(createWriter(docker), calls),
     exec: count(createExec(docker), calls),
     calls: () => calls,
@@ -81,7 +84,20 @@ function count<T extends object>(part: T, calls: Record<string, number>): T {
   return Object.fromEntries(counted) as T;
 }
 
-function createReader(docker: Docker): DockerReader {
+/** An engine that goes down answers on the connections that it has, and takes no new ones. */
+function acceptsCalls(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const asked = openRequest({ socketPath, path: "/_ping", agent: false, timeout: ACCEPT_MS }, (answer) => {
+      answer.resume();
+      resolve(true);
+    });
+    asked.on("timeout", () => asked.destroy(new Error("no answer")));
+    asked.on("error", () => resolve(false));
+    asked.end();
+  });
+}
+
+function createReader(docker: Docker): Omit<DockerReader, "accepts"> {
   return {
     info: () =>
       call("read engine info", async () => {
@@ -192,6 +208,11 @@ function createWriter(docker: Docker): DockerWriter {
     },
     unpauseContainer: async (id) => {
       await call("unpause container", () => docker.getContainer(id).unpause());
+    },
+    renameContainer: async (id, name) => {
+      const container = docker.getContainer(id);
+      const { Name: before } = await call("inspect container", () => container.inspect());
+      if (before.replace(/^\//, "") !== name) await call("rename container", () => container.rename({ name }));
     },
     stopContainer: async (id, timeoutMs) => {
       const options = timeoutMs === undefined ? {} : { t: Math.ceil(timeoutMs / 1_000) };

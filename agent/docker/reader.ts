@@ -94,6 +94,8 @@ export interface EngineEvent {
 export interface DockerReader {
   /** The engine's own id, version and free facts. */
   info(): Promise<{ id: string; version: string; cgroupVersion: "1" | "2"; rootDir: string }>;
+  /** True while it takes new calls: an engine that goes down still answers on connections that it has. Never throws. */
+  accepts(): Promise<boolean>;
   /** Every container, running or not, also those of others. */
   listContainers(): Promise<ContainerRow[]>;
   /** Undefined when there is no such container. */

@@ -49,6 +49,8 @@ export interface DockerWriter {
   /** Starting a container that runs is fine. */
   startContainer(id: OwnContainerId): Promise<void>;
   unpauseContainer(id: OwnContainerId): Promise<void>;
+  /** Gives it a name; one that has it already is fine. Fails with status 409 when another one has it. */
+  renameContainer(id: OwnContainerId, name: string): Promise<void>;
   /** Asks it to end, kills it after the timeout; one that has ended is fine. */
   stopContainer(id: OwnContainerId, timeoutMs: number | undefined): Promise<void>;
   signalContainer(id: OwnContainerId, signal: string): Promise<void>;

@@ -102,6 +102,9 @@ export class Observer {
         this.#options.reader.listContainers(),
         this.#options.reader.listNetworks(),
       ]);
+      // The signals with which an engine ends everything when it goes down look like a person's.
+      if (news.killedByHand.size > 0 && !(await this.#options.reader.accepts()))
+        throw new EngineError("it takes no new calls: it is going down", undefined);
       if (resync) this.#resyncs += 1;
       return await this.#build({ rows, networks, desired, wanted, news, resync, begun });
     } catch (error) {
@@ -173,8 +176,8 @@ export class Observer {
     });
     // An engine answers an inspection only after a start or stop in progress: the container of a busy lane is looked at
     // when its operation has ended, so that no turn waits for one.
-    const [busy, free] = partition(stale, (row) => this.#options.isBusy(row.labels[LABEL.service] ?? "", row.id));
-    for (const row of busy) this.#deferred.add(row.id);
+    const free = stale.filter((row) => !this.#options.isBusy(row.labels[LABEL.service] ?? "", row.id));
+    for (const row of stale) this.#deferred.add(row.id);
     for (const row of free) this.#deferred.delete(row.id);
     await Promise.all(free.map((row) => this.#inspect(row.id, row.status, news)));
   }
@@ -247,10 +250,6 @@ export class Observer {
     const run = sha256(`${this.#options.bootId}\n${bridge?.id ?? ""}`).slice(0, 16);
     return bridge?.createdMs === undefined ? { run } : { run, sinceMs: bridge.createdMs };
   }
-}
-
-function partition<T>(list: readonly T[], test: (entry: T) => boolean): [yes: T[], no: T[]] {
-  return [list.filter(test), list.filter((entry) => !test(entry))];
 }
 
 interface Read {

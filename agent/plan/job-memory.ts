@@ -31,7 +31,8 @@ export function rememberJobRun(
   const dueMs = current?.dueMs ?? exit.startedMs ?? exit.finishedMs;
   // With the memory lost, a run that ended with 0 is taken at its word: a migration is not made twice for that.
   const isAdopted = memory.job === undefined && exit.exitCode === 0;
-  if (exit.engineStopped && !isAdopted) return { ...memory, job: { ...rest, accountedMs: Math.min(job.accountedMs, dueMs - 1) } };
+  if (exit.engineStopped && !isAdopted)
+    return { ...memory, job: { ...rest, accountedMs: Math.min(job.accountedMs, dueMs - 1) } };
   const { exitCode, startedMs, finishedMs: endedMs } = exit;
   const run = { specHash, dueMs, startedMs, endedMs, exitCode };
   const runs = [run, ...job.runs].slice(0, KEPT_RUNS);

@@ -1,6 +1,7 @@
 // What to do about a container that runs: drift put right in place, unhealthy restarted, settled recorded as good. Pure.
 
 import { listAliases } from "../../shared/container-spec.ts";
+import { nameContainer } from "../../shared/identity.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
 import type { Cause, Step } from "../../shared/step.ts";
@@ -24,6 +25,7 @@ const RULES: readonly Rule[] = [
   restartAsked,
   restartUnhealthy,
   reconnect,
+  restoreName,
   correctCaps,
   deliverFiles,
   removeOld,
@@ -155,6 +157,17 @@ function reconnect(scene: Running): Decision | undefined {
     memory,
     operation: buildOperation(scene, { kind: "drift", detail }, steps),
   };
+}
+
+/** People and programs find it by the name that Orca gave it, and the next one of its spec needs that name. */
+function restoreName(scene: Running): Decision | undefined {
+  const { desired, current, world, memory } = scene;
+  const name = nameContainer(world.desired.node, desired.name, desired.specHash);
+  // A later version may name what it makes in another way.
+  if (current.name === name || memory.later?.container === current.id) return undefined;
+  const detail = `its container was renamed to ${current.name} by hand`;
+  const steps: Step[] = [{ kind: "rename-container", service: desired.name, container: current.id, name }];
+  return { ...describeRunning(scene), operation: buildOperation(scene, { kind: "drift", detail }, steps) };
 }
 
 function correctCaps(scene: Running): Decision | undefined {

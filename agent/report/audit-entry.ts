@@ -87,6 +87,8 @@ function describeOwnStep(step: Exclude<Step, { kind: "switch-traffic" | "drain-t
     case "unpause-container":
     case "remove-container":
       return { service: step.service, container: step.container };
+    case "rename-container":
+      return { service: step.service, container: step.container, name: step.name };
     case "stop-container":
       return { service: step.service, container: step.container, timeoutMs: step.timeoutMs };
     case "update-caps":

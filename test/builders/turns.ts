@@ -7,7 +7,7 @@ import type { ExitRecord, ReleaseRecord } from "../../shared/memory.ts";
 import type { ForeignContainer, HealthView, ObservedContainer, ObservedState } from "../../shared/observed-state.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import { beginCounts, beginRefusals, type GossipStats } from "../../shared/gossip-stats.ts";
-import { sha256 } from "../../shared/identity.ts";
+import { nameContainer, sha256 } from "../../shared/identity.ts";
 
 /** The time at which turns end unless a test says otherwise. */
 export const NOW_MS = Date.UTC(2026, 10, 21, 12, 0, 0);
@@ -71,7 +71,7 @@ export function buildDesired(name: string, parts: Partial<DesiredService> = {}):
 export function buildContainer(name: string, parts: Partial<ObservedContainer> = {}): ObservedContainer {
   return {
     id: containerOf(name),
-    name: `orca-vm1-${name}-12345678`,
+    name: nameContainer("vm1", name, parts.specHash ?? "v1:12"),
     service: name,
     specHash: "v1:12",
     revision: "a".repeat(40),

@@ -114,6 +114,17 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
       expect(await engine.reader.findImage(engine.image)).toEqual(expect.any(String));
     });
 
+    test("a container that was renamed gets its name back; one that has it is left alone, and a name of another one is refused", async () => {
+      const id = await engine.writer.createContainer(request("renamed"));
+      const other = await engine.writer.createContainer(request("other-name"));
+      await engine.writer.renameContainer(id, "orca-contract-elsewhere");
+      expect((await row(id))?.name).toBe("orca-contract-elsewhere");
+      await engine.writer.renameContainer(id, "orca-contract-elsewhere");
+      const taken = engine.writer.renameContainer(other, "orca-contract-elsewhere");
+      await expect(taken).rejects.toMatchObject({ name: "EngineError", status: 409, fault: "name-taken" });
+      expect(await engine.reader.accepts()).toBe(true);
+    });
+
     test("start, and starting again, gives an address on the network and a start time", async () => {
       const id = await engine.writer.createContainer(request("started"));
       const beforeMs = Date.now();

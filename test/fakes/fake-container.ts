@@ -2,6 +2,7 @@
 
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 
+import { EngineError } from "../../agent/docker/reader.ts";
 import type { ContainerDetail, ContainerRow, NetworkRow } from "../../agent/docker/reader.ts";
 import type { CreateRequest, DockerWriter } from "../../agent/docker/writer.ts";
 import { LABEL, sha256 } from "../../shared/identity.ts";
@@ -26,6 +27,23 @@ export interface ImageBehaviour {
   /** Paths that it keeps in VOLUMEs of its own. */
   volumes?: readonly string[];
   files?: Readonly<Record<string, string>>;
+}
+
+/** Statuses from which a container can end. */
+export const LIVE: ReadonlySet<string> = new Set(["running", "paused", "restarting"]);
+
+/** Throws as the engine does when another container than `own` has the name. */
+export function refuseName(holder: FakeContainer | undefined, own?: string): void {
+  if (holder === undefined || holder.id === own) return;
+  const { name, id } = holder;
+  throw new EngineError(`Conflict. The container name "/${name}" is already in use by container "${id}"`, 409);
+}
+
+/** What a test may choose of a container that someone else made. */
+export interface ForeignParts {
+  image?: string;
+  ports?: string[];
+  labels?: Record<string, string>;
 }
 
 /** A container of the fake. */
@@ -78,7 +96,14 @@ export function buildNetwork(
   id: string,
   { name, node, subnet, internal }: Parameters<DockerWriter["createNetwork"]>[0],
 ): NetworkRow {
-  return { id, name, labels: { [LABEL.node]: node }, internal, subnets: [subnet ?? "172.30.0.0/16"] };
+  return {
+    id,
+    name,
+    labels: { [LABEL.node]: node },
+    internal,
+    subnets: [subnet ?? "172.30.0.0/16"],
+    createdMs: undefined,
+  };
 }
 
 /** What a container's program does: the image's behaviour, or one of the few commands that the contract suite uses. */

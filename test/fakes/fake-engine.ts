@@ -15,10 +15,13 @@ import {
   inspect,
   findClash,
   type FakeContainer,
+  type ForeignParts,
   type ImageBehaviour,
+  LIVE,
   parsePorts,
   readMounts,
   readProgram,
+  refuseName,
 } from "./fake-container.ts";
 import { FakeHost } from "./fake-host.ts";
 
@@ -29,8 +32,6 @@ export interface MutatingCall {
 }
 
 const NEVER = new Promise<never>(() => undefined);
-/** Statuses from which a container can end. */
-const LIVE: ReadonlySet<string> = new Set(["running", "paused", "restarting"]);
 
 /** A Docker engine in memory. */
 export class FakeEngine {
@@ -56,6 +57,7 @@ export class FakeEngine {
   rejects: (request: CreateRequest) => boolean = () => false;
   refuses: (seen: FakeContainer["seen"]) => boolean = () => false;
   reachable = true;
+  goingDown = false;
   /** Freezes the engine before its n-th writing call from now: nothing that comes after it ever answers. */
   dieBeforeCall: number | undefined;
   dead = false;
@@ -76,6 +78,7 @@ export class FakeEngine {
         cgroupVersion: "1" as const,
         rootDir: "/var/lib/docker",
       })),
+    accepts: async () => this.reachable && !this.goingDown,
     listContainers: () =>
       this.#read("listContainers", () => [...this.containers.values()].map((entry) => buildRow(entry))),
     inspectContainer: (id) => this.#read("inspectContainer", () => inspect(this.find(id))),
@@ -115,6 +118,11 @@ export class FakeEngine {
     createContainer: (request) => this.#write("createContainer", request.name, () => this.#create(request)),
     startContainer: (id) => this.#write("startContainer", id, () => this.#start(this.#require(id))),
     unpauseContainer: (id) => this.#write("unpauseContainer", id, () => void (this.#require(id).status = "running")),
+    renameContainer: (id, name) =>
+      this.#write("renameContainer", id, () => {
+        refuseName(this.find(name), id);
+        this.#require(id).name = name;
+      }),
     stopContainer: (id, timeoutMs) => this.#write("stopContainer", id, () => this.#stop(id, timeoutMs)),
     signalContainer: (id, signal) => this.#write("signalContainer", `${id} ${signal}`, () => this.#signal(id, signal)),
     removeContainer: (id) =>
@@ -202,24 +210,16 @@ export class FakeEngine {
   }
 
   /** A container that someone else made. */
-  addForeign(
-    name: string,
-    options: { image?: string; ports?: string[]; labels?: Record<string, string> } = {},
-  ): FakeContainer {
-    const { image = "other:1", labels = {} } = options;
+  addForeign(name: string, options: ForeignParts = {}): FakeContainer {
+    const { image = "other:1", labels = {}, ports } = options;
     const container = buildContainer(this.#nextId("container"), { name, image, labels });
-    container.status = "running";
-    container.ports = parsePorts(options.ports);
+    Object.assign(container, { status: "running", ports: parsePorts(ports) });
     this.containers.set(container.id, container);
     return container;
   }
 
   /** Someone changes a container by hand, and the engine says so. */
-  touch(
-    container: FakeContainer,
-    action: "update" | "disconnect" | "pause",
-    change: (container: FakeContainer) => void,
-  ): void {
+  touch(container: FakeContainer, action: string, change: (container: FakeContainer) => void): void {
     change(container);
     this.#emit(action, container);
   }
@@ -239,6 +239,7 @@ export class FakeEngine {
   /** The engine is back; its default bridge is a new one. */
   comeBack(): void {
     this.reachable = true;
+    this.goingDown = false;
     this.#restartBridge();
   }
 
@@ -296,8 +297,7 @@ export class FakeEngine {
   }
 
   #create(request: CreateRequest): OwnContainerId {
-    if (this.find(request.name) !== undefined)
-      throw new EngineError(`Conflict. The container name "/${request.name}" is already in use`, 409);
+    refuseName(this.find(request.name));
     this.host.checkSources(request.spec);
     if (!this.images.has(request.spec.image)) throw new EngineError(`No such image: ${request.spec.image}`, 404);
     const container = buildRequested(this.#nextId("container"), request);

@@ -66,7 +66,10 @@ describe("what the agent itself has stopped", () => {
     expect(node.engine.running("app")).toBe(undefined);
     node.source.set({ app: release("app:1"), db: release("app:1") });
     await node.untilSettled(["app"]);
-    expect(starts("app").at(-1)).toMatchObject({ kind: "commit", detail: expect.stringMatching(/^it is in Git again/) });
+    expect(starts("app").at(-1)).toMatchObject({
+      kind: "commit",
+      detail: expect.stringMatching(/^it is in Git again/),
+    });
     expect(exits("app")).toMatchObject([{ requested: "agent", engineStopped: false }]);
   });
 
@@ -83,7 +86,10 @@ describe("what the agent itself has stopped", () => {
       200_000,
       "it went back",
     );
-    expect(starts("app").at(-1)).toMatchObject({ kind: "commit", detail: expect.stringMatching(/^it goes back to dir:/) });
+    expect(starts("app").at(-1)).toMatchObject({
+      kind: "commit",
+      detail: expect.stringMatching(/^it goes back to dir:/),
+    });
     for (const reason of shown) expect(reason.match(/rolled back to/g)).toHaveLength(1);
     expect(exits("app").filter(({ engineStopped }) => engineStopped)).toEqual([]);
   });
@@ -95,7 +101,10 @@ describe("what the agent itself has stopped", () => {
     await node.clock.advance(2_000);
     node.source.set({ app: release("app:1") });
     await node.untilSettled(["app"]);
-    expect(starts("app").at(-1)).toMatchObject({ kind: "commit", detail: expect.stringMatching(/^it is wanted again/) });
+    expect(starts("app").at(-1)).toMatchObject({
+      kind: "commit",
+      detail: expect.stringMatching(/^it is wanted again/),
+    });
     expect(exits("app").filter(({ engineStopped }) => engineStopped)).toEqual([]);
   });
 
@@ -117,7 +126,11 @@ describe("what the agent itself has stopped", () => {
     node.engine.images.set("app:1", { endsAfterMs: 0, exitCode: 3 });
     node.source.set({ app: release("app:1"), db: release("app:1") });
     await node.clock.advance(30_000);
-    expect(exits("app").slice(1).every(({ requested }) => requested === undefined)).toBe(true);
+    expect(
+      exits("app")
+        .slice(1)
+        .every(({ requested }) => requested === undefined),
+    ).toBe(true);
     expect(starts("app").at(-1)).toMatchObject({ kind: "crash" });
     expect(starts("app").length).toBeLessThan(9);
   });
@@ -144,6 +157,68 @@ test("an engine that restarts is a boot, with the memory and without", async () 
   node.engine.comeBack();
   await loseState();
   expect(exits("app")).toMatchObject([{ engineStopped: true }]);
+});
+
+test("an engine that is told to end stops everything first: nobody's hand, nothing is started in it, and then it is a boot", async () => {
+  await bringUp({ app: release("app:1"), db: release("app:1") });
+  node.engine.goingDown = true;
+  const calls = node.engine.calls.length;
+  for (const name of ["app", "db"]) {
+    const container = node.engine.running(name);
+    if (container === undefined) throw new Error(`${name} does not run`);
+    node.engine.end(container, 143, { byHand: "15" });
+    await node.clock.advance(3_000);
+  }
+  expect(node.engine.calls).toHaveLength(calls);
+  expect(node.view("app").reason).toContain("it is going down");
+  node.engine.goDown();
+  await node.clock.advance(5_000);
+  node.engine.comeBack();
+  await node.untilSettled(["app", "db"]);
+  expect([...exits("app"), ...exits("db")].map(({ requested, engineStopped }) => [requested, engineStopped])).toEqual([
+    [undefined, true],
+    [undefined, true],
+  ]);
+  expect(starts("app").at(-1)).toMatchObject({ kind: "boot" });
+});
+
+test("docker stop by a person is said to be one", async () => {
+  await bringUp({ app: release("app:1") });
+  const container = node.engine.running("app");
+  if (container !== undefined) node.engine.end(container, 143, { byHand: "15" });
+  await node.clock.advance(5_000);
+  expect(exits("app")).toMatchObject([{ requested: "by-hand", engineStopped: false }]);
+  expect(starts("app").at(-1)).toEqual({ kind: "drift", detail: "it was stopped by hand" });
+});
+
+describe("docker rename", () => {
+  test("by a person is told, and put right without a restart", async () => {
+    await bringUp({ app: release("app:1") });
+    const container = node.engine.running("app");
+    if (container === undefined) throw new Error("app does not run");
+    const { name } = container;
+    node.engine.touch(container, "rename", (renamed) => void (renamed.name = "mine"));
+    await node.clock.advance(2_000);
+    expect(container).toMatchObject({ name, run: 1 });
+    const causes = node.events.flatMap((event) => (event.kind === "step-done" ? [event] : []));
+    expect(causes.at(-1)).toMatchObject({
+      step: { kind: "rename-container" },
+      cause: { kind: "drift", detail: "its container was renamed to mine by hand" },
+    });
+  });
+
+  test("and its name given to another one: said, with what holds it, and it serves on", async () => {
+    await bringUp({ app: release("app:1") });
+    const container = node.engine.running("app");
+    if (container === undefined) throw new Error("app does not run");
+    const { name } = container;
+    node.engine.touch(container, "rename", (renamed) => void (renamed.name = "mine"));
+    node.engine.addForeign(name);
+    await node.clock.advance(60_000);
+    expect(node.view("app").state).toBe("healthy");
+    expect(node.view("app").reason).toMatch(/its container was renamed to mine by hand: .*is already in use/);
+    expect(container.run).toBe(1);
+  });
 });
 
 describe("the state directory is lost", () => {

@@ -246,7 +246,14 @@ describe("what belongs to someone else", () => {
   });
 
   test("a network of that name that was not made by Orca is refused", async () => {
-    node.engine.networks.set("orca-vm1", { id: "x", name: "orca-vm1", labels: {}, internal: false, subnets: [], createdMs: undefined });
+    node.engine.networks.set("orca-vm1", {
+      id: "x",
+      name: "orca-vm1",
+      labels: {},
+      internal: false,
+      subnets: [],
+      createdMs: undefined,
+    });
     node.source.set({ a: buildManifest() });
     await node.start();
     await node.until("refused", ["a"]);

@@ -207,6 +207,7 @@ describe("what is recorded", () => {
     { kind: "exec-in-container", service: "web", container, command: ["reload"] },
     { kind: "switch-traffic", service: "web", front: "web.front", run: "r", ports: [80], address: "172.30.0.2" },
     { kind: "drain-traffic", service: "web", front: "web.front", ports: [80], address: "172.30.0.3", timeoutMs: 1_000 },
+    { kind: "rename-container", service: "web", container, name: "orca-vm1-web-12345678" },
   ];
   const cause = { kind: "commit", detail: "new spec", revision: "b".repeat(40) } as const;
   const turn = { kind: "turn", atMs: NOW_MS, turn: buildTurn({ views: [buildView("web")] }) } as const;
