@@ -130,9 +130,9 @@ function restartUnhealthy(scene: Running): Decision | undefined {
   const { health, desired, memory, current, world } = scene;
   if (health?.status !== "unhealthy" || desired.restart.policy === "never") return undefined;
   const detail = `unhealthy after ${health.failures} failed probes: ${health.message}`;
-  const obstacle = findObstacle(scene);
+  const obstacle = desired.blocked ?? findObstacle(scene)?.message;
   if (obstacle !== undefined) {
-    const reason = `${detail}; it is not restarted, since it could not start: ${obstacle.message}`;
+    const reason = `${detail}; it is not restarted, since it could not start: ${obstacle}`;
     return { state: "unhealthy", reason, memory, retryMs: world.nowMs + OBSTACLE_EVERY_MS };
   }
   const operation = buildOperation(scene, { kind: "unhealthy", detail }, [buildStop(desired, current)]);

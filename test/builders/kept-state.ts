@@ -20,6 +20,8 @@ const FIXTURE = fileURLToPath(new URL("../fixtures/kept-state/", import.meta.url
 /** Where it all lay when it was kept. */
 const OLD_ROOT = "/tmp/orca-kept-state";
 const OLD_MEMORY = "/dev/shm/orca-62d643463eee";
+/** When it was kept: all that the state tells of times is as long ago here as it was then. */
+const KEPT_MS = 1_796_004_046_000;
 const NODE = "kept";
 const OURS = ["--filter", `label=orca.node=${NODE}`];
 
@@ -115,11 +117,16 @@ export class KeptState {
     const database = new DatabaseSync(join(this.stateDir, "orca.db"));
     const rows = database.prepare("SELECT name, body FROM document").all() as { name: string; body: string }[];
     for (const { name, body } of rows) {
-      const text = await renewStarts(this.#say(body));
+      const text = await renewStarts(this.#say(moveTimes(body)));
       database.prepare("UPDATE document SET body = ? WHERE name = ?").run(text, name);
     }
     database.close();
   }
+}
+
+/** Times, as milliseconds, of the hour in which it was kept. */
+function moveTimes(text: string): string {
+  return text.replaceAll(/\b179600\d{7}\b/g, (time) => String(Number(time) - KEPT_MS + Date.now()));
 }
 
 /** A run is named by its container and when that started. */

@@ -143,6 +143,18 @@ describe("a secret that is denied while its service runs", () => {
     expect(readSealed(one)).toEqual({ paths: [PATH, MORE, THIRD].toSorted(), ended: [] });
   });
 
+  test("does not end a service that is sick: without the value it could not start again", async () => {
+    const one = await bringUp();
+    one.secrets.fail(PATH, NO);
+    await one.node.clock.advance(21 * MINUTE_MS);
+    expect(readSealed(one).ended).toEqual([PATH]);
+    const running = one.node.engine.running("app");
+    one.node.sick.add(running?.id ?? "");
+    await one.node.clock.advance(5 * MINUTE_MS);
+    expect(one.node.engine.running("app")?.id).toBe(running?.id);
+    expect(one.node.view("app").reason).toMatch(/it is not restarted, since it could not start/);
+  });
+
   test("one round, however long ago, ends nothing", async () => {
     const one = await bringUp();
     one.secrets.fail(PATH, NO);
