@@ -67,7 +67,7 @@ export interface DaemonConfig {
   gossip: GossipSettings | undefined;
   alerts: { webhookFile: string; min: "info" | "warning" | "critical"; repeatMs: number } | undefined;
   /** Lines for a person, or a log for a journal. */
-  output: { kind: "progress" } | { kind: "log"; level: string; format: "text" | "json" };
+  output: { kind: "progress" } | { kind: "log"; level: string; format: "text" | "json" | undefined };
   /** Ends when everything has settled. */
   once: { timeoutMs: number } | undefined;
 }

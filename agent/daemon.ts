@@ -176,8 +176,11 @@ async function buildReportOptions(config: DaemonConfig): Promise<ReportOptions> 
 async function buildLogger(config: DaemonConfig): Promise<ReportLogger> {
   if (config.output.kind === "progress") return SILENT;
   const { createLogger } = await import("./report/logger.ts");
-  const { level, format } = config.output;
-  return createLogger(level, { format, journal: isJournal("stdout") });
+  const { level } = config.output;
+  const journal = isJournal("stdout");
+  // Into a file or a pipe, a program reads it.
+  const format = config.output.format ?? (journal || process.stdout.isTTY ? "text" : "json");
+  return createLogger(level, { format, journal });
 }
 
 const SILENT: ReportLogger = {

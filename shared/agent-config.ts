@@ -215,8 +215,10 @@ export const agentConfigSchema = z
         level: z.enum(["debug", "info", "warn", "error"]).default("info"),
         format: z
           .enum(["text", "json"])
-          .default("text")
-          .describe("A line for people, or JSON for programs; in the journal each with its priority."),
+          .optional()
+          .describe(
+            "A line for people, or JSON for programs; when left out, text in the journal and on a terminal, else JSON.",
+          ),
       })
       .prefault({}),
   })

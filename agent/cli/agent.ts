@@ -100,7 +100,7 @@ async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
       config.alerts === undefined
         ? undefined
         : { webhookFile: config.alerts.webhook_file, min: config.alerts.min, repeatMs: config.alerts.repeat },
-    output: { kind: "log", ...config.log },
+    output: { kind: "log", level: config.log.level, format: config.log.format },
     once: undefined,
   };
 }
