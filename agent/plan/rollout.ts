@@ -166,11 +166,15 @@ function describeEnd({ lastExit, restarts }: ServiceMemory): string {
 }
 
 /** When the time of a release that is being tried ends; undefined where nothing would happen then. */
-export function rolloutEndMs({ desired, memory, world }: Scene): number | undefined {
+export function rolloutEndMs({ desired, memory, world, current }: Scene): number | undefined {
   const { rollout } = memory;
   if (rollout === undefined || !desired.update.rollback) return undefined;
   const leftMs = desired.update.healthy_within - rollout.spentMs;
-  return leftMs > 0 ? world.nowMs + leftMs : undefined;
+  // Nothing is judged before the time that its manifest gives it to come up is over, either.
+  const begunMs = current?.status === "running" ? readBegunMs(memory, current, world.nowMs) : undefined;
+  const upMs = begunMs === undefined ? 0 : begunMs + (desired.health?.start_period ?? 0) - world.nowMs;
+  const waitMs = Math.max(leftMs, upMs);
+  return waitMs > 0 ? world.nowMs + waitMs : undefined;
 }
 
 /** What status says of a service that runs an earlier release. */

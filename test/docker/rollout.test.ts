@@ -38,10 +38,6 @@ const BAD: [name: string, manifest: string][] = [
   ["its image is in no registry", release({ image: "127.0.0.1:9/nobody/nothing:1" })],
   ["its program is not in the image", release({ command: '["/bin/no-such-program"]' })],
   ["it exits at once", release({ command: '["/bin/sh", "-c", "exit 3"]' })],
-  [
-    "it asks for a limit that the host does not give",
-    release({ tables: "[ulimits]\nnofile = { soft = 99999999999, hard = 99999999999 }\n" }),
-  ],
   ["it asks for a kernel setting that is not there", release({ tables: '[sysctls]\n"net.ipv4.nonsense" = "1"\n' })],
   ["it never gets healthy", release({ command: '["/bin/sleep", "600"]' })],
 ];

@@ -181,3 +181,14 @@ test.each(Object.entries(ANSWERS))("the engine answers a start with %s", async (
   await node.untilSettled(["app"], 310_000);
   expect(node.engine.running("app")?.image).toBe("bad:1");
 });
+
+test("a start_period longer than healthy_within: judged when it is over, without waiting for a turn that comes by chance", async () => {
+  await bringUp(release("app:1"));
+  node.engine.images.set("bad:1", { healthyAfterMs: Number.POSITIVE_INFINITY });
+  const health = 'tcp = { port = 80 }\nstart_period = "65s"\ninterval = "10m"';
+  node.source.set({ app: buildManifest({ image: "bad:1", health, tables: UPDATE }) });
+  await node.clock.advanceUntil(() => node.engine.running("app")?.image === "bad:1", 20_000, "the new one");
+  const begunMs = node.clock.nowMs();
+  await node.until("rolled-back", ["app"], 120_000);
+  expect(node.clock.nowMs() - begunMs).toBeLessThan(67_000);
+});
