@@ -1,5 +1,6 @@
 // The composition root: builds one agent from its parts and runs its loop. The only place that knows every part.
 
+import { type BindLook, HOST_BINDS } from "./apply/checked-start.ts";
 import { Executor } from "./apply/executor.ts";
 import { FrontControl, type FrontPort } from "./apply/front-control.ts";
 import type { Tools } from "./apply/handlers.ts";
@@ -55,6 +56,8 @@ export interface AgentOptions {
   /** Only for tests that hold the probes in their hand. */
   probes?: Pick<MonitorOptions, "probe" | "probeUrl">;
   bootId?: string;
+  /** What says where bind mounts lead; the host's own word unless a test lends another. */
+  binds?: BindLook;
   /** Only for tests that play the host's ports and paths. */
   places?: PlaceProbe;
   /** Only for tests that play the fronts. */
@@ -269,6 +272,7 @@ function buildTools(
     images: new ImageLookup(engine.reader, clock),
     fronts,
     secrets: secrets.delivery,
+    binds: options.binds ?? HOST_BINDS,
     redact: (text) => secrets.redactor.redact(text),
     findAuth: createAuthFinder(options.authFiles),
   };

@@ -8,7 +8,7 @@ import type { FileReference, Step, StepContainer } from "../../shared/step.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
 import type { CreateRequest, DockerWriter, RegistryAuth } from "../docker/writer.ts";
 import type { FileStore } from "../host/file-store.ts";
-import { startChecked } from "./checked-start.ts";
+import { type BindLook, startChecked } from "./checked-start.ts";
 import { findContainerUser } from "./container-user.ts";
 import type { FrontPort } from "./front-control.ts";
 import type { ImageLookup } from "./image-lookup.ts";
@@ -24,6 +24,7 @@ export interface Tools {
   images: ImageLookup;
   fronts: FrontPort;
   secrets: SecretDelivery;
+  binds: BindLook;
   /** Takes secret values out of what programs have printed. */
   redact(text: string): string;
   /** Credentials for an image's registry, read anew for each pull. */
@@ -92,7 +93,7 @@ const HANDLERS: Handlers = {
     return "changed";
   },
   "start-container": async (step, run, tools) => {
-    await startChecked(resolveContainer(step.container, run), step.binds ?? [], tools);
+    await startChecked(resolveContainer(step.container, run), step.binds ?? [], { ...tools, look: tools.binds });
     return "changed";
   },
   "unpause-container": async (step, _run, tools) => {

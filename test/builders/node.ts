@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { Agent } from "../../agent/agent.ts";
+import { type BindLook, HOST_BINDS } from "../../agent/apply/checked-start.ts";
 import type { DesiredSettings } from "../../agent/desired/settings.ts";
 import type { PeerPort } from "../../agent/peers.ts";
 import { DEFAULT_PLAN_SETTINGS, type PeerHealth, type PlanSettings } from "../../agent/plan/world.ts";
@@ -161,6 +162,7 @@ export class TestNode {
       places: this.engine.host.places,
       fronts: mortal(new FakeFronts(this.fronts, this.#lendClock(life)), life),
       bootId: this.bootId,
+      binds: this.#countBinds(),
       emit: (event) => {
         if (life.alive) this.#hear(event);
       },
@@ -288,6 +290,22 @@ export class TestNode {
   #watchFiles({ files, delivery }: Agent): void {
     this.#watchWrites(files, ["write", "writeHosts", "remove"]);
     this.#watchWrites(delivery, ["prepare", "write", "remove"]);
+  }
+
+  /** Looks at the host are real, too. */
+  #countBinds(): BindLook {
+    const count = async <T>(look: () => Promise<T>): Promise<T> => {
+      this.#writing += 1;
+      try {
+        return await look();
+      } finally {
+        this.#writing -= 1;
+      }
+    };
+    return {
+      readRealPath: (path) => count(() => HOST_BINDS.readRealPath(path)),
+      findWrongBind: (pid, binds) => count(() => HOST_BINDS.findWrongBind(pid, binds)),
+    };
   }
 
   #watchWrites<T extends object>(part: T, methods: readonly (keyof T)[]): void {

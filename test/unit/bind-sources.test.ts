@@ -7,7 +7,7 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-import { startChecked } from "../../agent/apply/checked-start.ts";
+import { HOST_BINDS, startChecked } from "../../agent/apply/checked-start.ts";
 import type { RemoteService } from "../../agent/desired/constraints.ts";
 import { findUnsteadySource } from "../../agent/desired/host-paths.ts";
 import { buildCreateBody } from "../../agent/docker/mapping.ts";
@@ -145,11 +145,11 @@ describe("a start", () => {
   it("is not made where a source leads elsewhere than when it was judged", async () => {
     const source = join(root, "data/sub");
     const binds = [{ source, target: "/m", real: source }];
-    await startChecked(id, binds, { reader, writer });
+    await startChecked(id, binds, { reader, writer, look: HOST_BINDS });
     expect(calls).toEqual(["start"]);
     renameSync(source, join(root, "data/was"));
     symlinkSync("/etc", source);
-    await expect(startChecked(id, binds, { reader, writer })).rejects.toThrow(
+    await expect(startChecked(id, binds, { reader, writer, look: HOST_BINDS })).rejects.toThrow(
       /what is mounted at \/m is not .*not started/,
     );
     expect(calls).toEqual(["start"]);
@@ -167,7 +167,9 @@ describe("a start", () => {
       },
     } as unknown as DockerWriter;
     const binds = [{ source, target: "/m", real: source }];
-    await expect(startChecked(id, binds, { reader, writer: swapping })).rejects.toThrow(/removed at once/);
+    await expect(startChecked(id, binds, { reader, writer: swapping, look: HOST_BINDS })).rejects.toThrow(
+      /removed at once/,
+    );
     expect(calls).toEqual(["start", "remove"]);
   });
 
@@ -175,7 +177,7 @@ describe("a start", () => {
     const own = { inspectContainer: () => Promise.resolve({ pid: process.pid }) } as unknown as DockerReader;
     const real = join(root, "data/sub");
     const binds = [{ source: real, target: "/", real }];
-    await expect(startChecked(id, binds, { reader: own, writer })).rejects.toThrow(/removed at once/);
+    await expect(startChecked(id, binds, { reader: own, writer, look: HOST_BINDS })).rejects.toThrow(/removed at once/);
     expect(calls).toEqual(["start", "remove"]);
   });
 });
