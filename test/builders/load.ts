@@ -1,6 +1,7 @@
 // Requests as fast as one core serves them, from a process of its own, half of them over connections that are kept. Every
 // request counts: a refused or broken connection, another status, an answer that is cut short.
-// As a program: node test/builders/load.ts HOST:PORT; prints its counts as one line of JSON at SIGTERM.
+// As a program: node test/builders/load.ts HOST:PORT; prints `ready` when the first request has ended, and at SIGTERM its counts as
+// one line of JSON.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { Agent, request } from "node:http";
@@ -21,6 +22,8 @@ export class Load {
   static readonly #running = new Set<ChildProcess>();
   readonly #process: ChildProcess;
   #printed = "";
+  /** Its first request has ended; rejects where it never came so far. */
+  readonly ready: Promise<void>;
 
   /** @param target host and port */
   constructor(target: string) {
@@ -29,6 +32,14 @@ export class Load {
     });
     Load.#running.add(this.#process);
     this.#process.stdout?.setEncoding("utf8").on("data", (chunk: string) => (this.#printed += chunk));
+    this.ready = new Promise((resolve, reject) => {
+      this.#process.stdout?.on("data", () => {
+        if (this.#printed.startsWith(READY)) resolve();
+      });
+      this.#process.once("close", () => reject(new Error(`the load for ${target} ended before its first request`)));
+    });
+    // Whoever waits for it is told; nobody has to.
+    this.ready.catch(() => undefined);
   }
 
   /** Ends what a failed test has left. */
@@ -37,16 +48,18 @@ export class Load {
     Load.#running.clear();
   }
 
-  /** Ends it; answers what it has seen. */
+  /** Ends it; answers what it has seen. A process that has not come up yet would die of the signal, and say nothing. */
   async end(): Promise<LoadCounts> {
+    await this.ready;
     const closed = new Promise((resolve) => this.#process.once("close", resolve));
     this.#process.kill("SIGTERM");
     await closed;
     Load.#running.delete(this.#process);
-    return JSON.parse(this.#printed) as LoadCounts;
+    return JSON.parse(this.#printed.slice(READY.length)) as LoadCounts;
   }
 }
 
+const READY = "ready\n";
 const CLIENTS = 8;
 const REQUEST_MS = 5_000;
 
@@ -54,11 +67,19 @@ function run(target: string): void {
   const counts: LoadCounts = { ok: 0, failed: {}, answers: {}, elapsedMs: 0 };
   const startedMs = performance.now();
   const ending = new AbortController();
+  // Before anything else: from here on the signal is heard.
+  process.once("SIGTERM", () => void print());
+  let isReady = false;
+  const sayReady = (): void => {
+    if (!isReady) process.stdout.write(READY);
+    isReady = true;
+  };
   const add = (map: Record<string, number>, key: string): void => void (map[key] = (map[key] ?? 0) + 1);
   const kept = new Agent({ keepAlive: true, maxSockets: CLIENTS });
   const client = async (agent: Agent | false): Promise<void> => {
     while (!ending.signal.aborted) {
       const outcome = await ask(target, agent);
+      sayReady();
       if (outcome.failure === undefined) {
         counts.ok += 1;
         add(counts.answers, outcome.body);
@@ -76,7 +97,6 @@ function run(target: string): void {
     kept.destroy();
     console.log(JSON.stringify({ ...counts, elapsedMs: performance.now() - startedMs }));
   };
-  process.once("SIGTERM", () => void print());
 }
 
 function ask(target: string, agent: Agent | false): Promise<{ body: string; failure: string | undefined }> {

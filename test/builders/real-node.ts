@@ -219,7 +219,7 @@ export class RealNode {
     return row.id;
   }
 
-  async until(what: string, condition: () => boolean | Promise<boolean>, withinMs = 30_000): Promise<void> {
+  async until(what: string, condition: () => boolean | Promise<boolean>, withinMs = 120_000): Promise<void> {
     const endMs = Date.now() + withinMs;
     while (!(await condition())) {
       if (Date.now() > endMs) {
@@ -230,7 +230,7 @@ export class RealNode {
     }
   }
 
-  async untilSettled(services: readonly string[], withinMs = 60_000): Promise<void> {
+  async untilSettled(services: readonly string[], withinMs = 240_000): Promise<void> {
     await this.until(
       `${services.join(", ")} settled`,
       () => services.every((name) => this.view(name)?.settled === true),

@@ -29,7 +29,7 @@ const NETWORK = "orca-contract";
 const SPEC = `v1:${"0".repeat(64)}`;
 
 /** Waits in real time until a condition holds. */
-export async function eventually(condition: () => boolean | Promise<boolean>, withinMs = 10_000): Promise<void> {
+export async function eventually(condition: () => boolean | Promise<boolean>, withinMs = 40_000): Promise<void> {
   const endMs = Date.now() + withinMs;
   while (!(await condition())) {
     if (Date.now() > endMs) throw new Error(`this did not come about within ${withinMs} ms: ${condition.toString()}`);

@@ -95,10 +95,11 @@ test(`no request is lost over ${ROUNDS} restarts of the agent`, { timeout: 60_00
   const before = await listContainers();
   expect(before).toHaveLength(4);
   const loads = Object.values(PORTS).map((port) => new Load(`127.0.0.1:${port}`));
+  await Promise.all(loads.map((load) => load.ready));
   for (let round = 0; round < ROUNDS; round += 1) {
     await (round % 2 === 0 ? agent?.kill() : agent?.stop());
     start();
-    await expect.poll(readStates, { timeout: 30_000 }).toBe(ALL);
+    await expect.poll(readStates, { timeout: 120_000 }).toBe(ALL);
   }
   const counts = [];
   for (const load of loads) counts.push(await load.end());

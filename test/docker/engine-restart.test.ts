@@ -75,7 +75,7 @@ async function running(): Promise<Map<string, number>> {
   return started;
 }
 
-async function untilHealthy(withinMs = 60_000): Promise<Map<string, number>> {
+async function untilHealthy(withinMs = 240_000): Promise<Map<string, number>> {
   const endMs = Date.now() + withinMs;
   for (;;) {
     const started = await running();

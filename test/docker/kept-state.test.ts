@@ -50,9 +50,9 @@ async function run(longEnoughMs: number): Promise<Record<string, string>> {
     const { services } = await readStatus();
     return services.length === 7 && services.every(({ state }) => KNOWN.has(state));
   };
-  await expect.poll(() => isKnown().catch(() => false), { timeout: 60_000 }).toBe(true);
+  await expect.poll(() => isKnown().catch(() => false), { timeout: 240_000 }).toBe(true);
   const sinceMs = performance.now();
-  await expect.poll(() => performance.now() - sinceMs, { timeout: 60_000 }).toBeGreaterThan(longEnoughMs);
+  await expect.poll(() => performance.now() - sinceMs, { timeout: 240_000 }).toBeGreaterThan(longEnoughMs);
   const { services, notes } = await readStatus();
   expect(notes.join("\n")).toMatch(/127\.0\.0\.1:28499.*cannot be asked/);
   return Object.fromEntries(

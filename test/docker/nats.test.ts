@@ -142,7 +142,7 @@ async function service(node: Node, name: string): Promise<StatusDocument["servic
   return (await read<StatusDocument>(node, "/v1/status"))?.services.find((one) => one.name === name);
 }
 
-async function until(what: string, holds: () => Promise<boolean>, withinMs = 40_000): Promise<void> {
+async function until(what: string, holds: () => Promise<boolean>, withinMs = 160_000): Promise<void> {
   for (const endMs = Date.now() + withinMs; !(await holds()); await sleep(100))
     if (Date.now() > endMs) throw new Error(`${what}: ${[...agents.values()].map(({ output }) => output).join("\n")}`);
 }

@@ -47,7 +47,7 @@ function manifestOf(name: string, tables: string, top = ""): string {
     'command = ["/bin/sleep", "1000000"]\nstop_timeout = "1s"\ninit = true',
     top,
     '[resources]\nmemory = "16MiB"',
-    `[health]\nexec = ["/bin/sh", "-c", "test $(${read}) = ${digest}"]\ninterval = "500ms"`,
+    `[health]\nexec = ["/bin/sh", "-c", "test $(${read}) = ${digest}"]\ninterval = "1s"`,
     '[update]\nsettle = "1s"',
     tables,
   ].join("\n");

@@ -41,7 +41,7 @@ describe("logs", () => {
     const child = agent.begin(["logs", "talk", "-f", "--tail", "1"]);
     let text = "";
     child.stdout?.on("data", (chunk: Buffer) => (text += chunk.toString()));
-    await expect.poll(() => text.split("\n").length, { timeout: 10_000 }).toBeGreaterThan(5);
+    await expect.poll(() => text.split("\n").length, { timeout: 40_000 }).toBeGreaterThan(5);
     const numbers = [...text.matchAll(/^line (\d+)$/gm)].map((match) => Number(match[1]));
     expect(numbers).toEqual(numbers.map((_number, index) => (numbers[0] ?? 0) + index));
     child.kill("SIGINT");
@@ -119,7 +119,7 @@ describe("exec", () => {
     const child = agent.begin(["exec", "-i", "talk", "--", "sh", "-c", "echo ready; cat"]);
     let text = "";
     child.stdout?.on("data", (chunk: Buffer) => (text += chunk.toString()));
-    await expect.poll(() => text, { timeout: 10_000 }).toContain("ready");
+    await expect.poll(() => text, { timeout: 40_000 }).toContain("ready");
     child.kill("SIGKILL");
     await end(child);
     await expect
@@ -138,10 +138,10 @@ describe("exec", () => {
     const closed = new Promise((resolve) => child.once("close", resolve));
     let text = "";
     child.stdout.on("data", (chunk: Buffer) => (text += chunk.toString()));
-    await expect.poll(() => text, { timeout: 15_000 }).toContain("33 111");
+    await expect.poll(() => text, { timeout: 60_000 }).toContain("33 111");
     expect(text).toContain("/dev/pts/");
     child.stdin.write("typed\n");
-    await expect.poll(() => text, { timeout: 15_000 }).toContain("got typed");
+    await expect.poll(() => text, { timeout: 60_000 }).toContain("got typed");
     expect(await closed).toBe(6);
   });
 });

@@ -101,11 +101,11 @@ beforeAll(async () => {
       tables: files,
     }),
   );
-  // Prints its variables and ends, again and again: its last lines are kept and shown.
+  // Prints its variables and ends, again and again, before so many probes have failed: its last lines are kept and shown.
   writeFileSync(
     join(manifests, "careless.toml"),
     `image = "orca-test/busybox:1"\n${STARTED}"echo token $TOKEN; env | base64; echo $BOOT_PASSWORD >&2; sleep 1; exit 3"]\n` +
-      '[resources]\nmemory = "16MiB"\n[health]\nexec = ["/bin/sh", "-c", "echo probe $TOKEN; exit 1"]\ninterval = "300ms"\n' +
+      '[resources]\nmemory = "16MiB"\n[health]\nexec = ["/bin/sh", "-c", "echo probe $TOKEN; exit 1"]\ninterval = "1s"\nretries = 9\n' +
       `[secrets.env]\nTOKEN = "/prod/app/TOKEN"\n[bootstrap]\nenv_file = "${bootstrap}"\n`,
   );
   // Prints lines that the engine cuts in two in the middle of a value, on both streams, then lines for as long as it lives.

@@ -141,6 +141,7 @@ afterAll(async () => {
 
 test(`no request is lost over ${ROLLOUTS} rollouts`, async () => {
   const load = new Load(TARGET);
+  await load.ready;
   const names: string[] = [];
   for (let count = 0; count < ROLLOUTS; count += 1) names.push(await release());
   const counts = await load.end();
@@ -169,6 +170,7 @@ describe("a bad release: the old one answers every request, and status says roll
       const good = await release();
       const before = await node.idOf("app");
       const load = new Load(TARGET);
+      await load.ready;
       node.set({ app: buildManifest(parts) });
       await node.until("rolled back", () => node.view("app")?.state === "rolled-back", 60_000);
       await node.until("the bad one is gone", async () => (await node.of("app")).length === 1);
@@ -189,6 +191,7 @@ test.each(["429", "500", "cut"] as const)(
     moody.mood = mood;
     moody.refused = 0;
     const load = new Load(TARGET);
+    await load.ready;
     node.set({ app: buildManifest({ image: `${image}:${mood}` }) });
     await node.until("the pull has failed", () => node.view("app")?.state === "backoff", 60_000);
     expect(moody.refused).toBeGreaterThan(0);
@@ -210,6 +213,7 @@ test.each(["429", "500", "cut"] as const)(
 test("the agent killed and started anew in the middle of an update: no request is lost", async () => {
   await release();
   const load = new Load(TARGET);
+  await load.ready;
   node.setFile("files/serve.cfg", buildServer("after-the-kill"));
   node.set({ app: buildManifest() });
   await node.until(
@@ -236,6 +240,7 @@ test("a new value of a secret in a file: a second container has it beside the fi
   };
   expect(await read(before?.id ?? "")).toBe("the-first-value");
   const load = new Load(TARGET);
+  await load.ready;
   await holdSecret("the-second-value");
   await node.until(
     "both run, each with its own",

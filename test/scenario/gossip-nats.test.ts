@@ -55,7 +55,7 @@ function isPresent(by: NatsNode, of: NatsNode): boolean {
   return by.shell.look(of.node).stale === undefined;
 }
 
-async function meet(withinMs = 15_000): Promise<void> {
+async function meet(withinMs = 60_000): Promise<void> {
   follow();
   const isMet = (): boolean =>
     nodes.every((by) => nodes.every((of) => by === of || by.realm !== of.realm || isPresent(by, of)));

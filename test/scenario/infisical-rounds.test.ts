@@ -80,7 +80,7 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
       await read([APP]);
       expect(rounds.server.count("login")).toBe(1);
       rounds.writeCredentials();
-      await expect.poll(() => hints, { timeout: 10_000 }).toBe(1);
+      await expect.poll(() => hints, { timeout: 40_000 }).toBe(1);
       expect((await read([APP]))[APP]).toBe("canary-one");
     });
   });

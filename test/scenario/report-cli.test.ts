@@ -121,12 +121,12 @@ describe("orca status", () => {
     const child = spawn(process.execPath, [MAIN, "status", "--watch", "--socket", watched.socketPath]);
     let shown = "";
     child.stdout.on("data", (chunk: Buffer) => (shown += chunk.toString()));
-    await expect.poll(() => shown, { timeout: 5_000 }).toMatch(/^web +starting/m);
+    await expect.poll(() => shown, { timeout: 20_000 }).toMatch(/^web +starting/m);
     watched.turn({ views: [buildView("web")] });
-    await expect.poll(() => shown, { timeout: 5_000 }).toMatch(/^web +healthy/m);
+    await expect.poll(() => shown, { timeout: 20_000 }).toMatch(/^web +healthy/m);
     expect(shown.match(/^web /gm)).toHaveLength(2);
     await watched.dispose();
-    await expect.poll(() => shown, { timeout: 5_000 }).toContain("no agent answers");
+    await expect.poll(() => shown, { timeout: 20_000 }).toContain("no agent answers");
     child.kill();
   });
 });

@@ -216,7 +216,7 @@ test("an address that is taken is said and tried again; closing ends listening a
     timers.splice(0)[0]?.();
     return second.address;
   };
-  await expect.poll(tryAgain, { timeout: 10_000 }).toBe(listen);
+  await expect.poll(tryAgain, { timeout: 40_000 }).toBe(listen);
   expect(said("webhook").at(-1)).toMatchObject({ listen, trouble: undefined });
   expect((await postPush(listen, { body: buildPush(), secret: SECRET })).status).toBe(202);
   await second.close();

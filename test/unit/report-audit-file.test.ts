@@ -175,7 +175,7 @@ describe("the file", () => {
       await clock.advance(5_000);
       return troubles.at(-1);
     };
-    await expect.poll(retry, { timeout: 10_000 }).toContain("2 lines wait");
+    await expect.poll(retry, { timeout: 40_000 }).toContain("2 lines wait");
     expect(readLines()).toEqual([]);
     expect(statSync(path).size).toBe(0);
     full = false;
