@@ -88,6 +88,7 @@ beforeAll(async () => {
     `node = "${NODE}"`,
     `source = { git = { ${git.join(", ")} } }`,
     `state = { dir = "${join(root, "state")}" }`,
+    'log = { format = "text" }',
     `policy = { file = "${join(root, "none.toml")}" }`,
     describeMarkedSecrets(),
     'status = { listen = ["127.0.0.1:17074"] }',
