@@ -105,7 +105,14 @@ export interface ServiceMemory {
    * How long a release that is not good yet has been tried, counted turn by turn: a clock that jumps adds nothing. It begins
    * with the first run that has what the release delivers, so that ending the run before costs it nothing.
    */
-  rollout?: { fingerprint: string; engineRun: string; spentMs: number; seenMs: number };
+  rollout?: {
+    fingerprint: string;
+    engineRun: string;
+    spentMs: number;
+    seenMs: number;
+    /** What the probes said when the agent ended a run of it for being unhealthy. */
+    sick?: string;
+  };
   /** Set while an earlier release runs in place of what Git wants; `uid` where a person asked for it. */
   rolledBack?: { wanted: string; to: string; revision: string; reason: string; uid?: number };
   /** A person stopped it; stands until what Git wants changes, or `orca start`, or `orca resume`. */

@@ -159,7 +159,8 @@ function findFault({ desired, memory, current, health, world }: Scene): string |
   return health.status === "healthy" ? undefined : `${within}: ${health.message}`;
 }
 
-function describeEnd({ lastExit, restarts }: ServiceMemory): string {
+function describeEnd({ lastExit, restarts, rollout }: ServiceMemory): string {
+  if (lastExit?.requested === "agent" && rollout?.sick !== undefined) return rollout.sick;
   return lastExit === undefined
     ? "it does not run"
     : `it ended with exit code ${lastExit.exitCode} (${restarts} restarts)`;

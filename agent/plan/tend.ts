@@ -139,9 +139,14 @@ function restartUnhealthy(scene: Running): Decision | undefined {
   return {
     state: "unhealthy",
     reason: detail,
-    memory: rememberUnhealthy(memory, desired, current.id, world.nowMs),
+    memory: rememberUnhealthy(noteSick(memory, health.message), desired, current.id, world.nowMs),
     operation,
   };
+}
+
+/** A release that is rolled back between two runs is told by its probes, not by the signal that ended it. */
+function noteSick(memory: ServiceMemory, message: string): ServiceMemory {
+  return memory.rollout === undefined ? memory : { ...memory, rollout: { ...memory.rollout, sick: message } };
 }
 
 function reconnect(scene: Running): Decision | undefined {

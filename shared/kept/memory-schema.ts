@@ -74,7 +74,7 @@ const serviceShape: ShapeOf<ServiceMemory> = {
     failure: z.enum(["retry", "infrastructure", "artefact"]),
   }),
   release: releaseRecord,
-  rollout: z.looseObject({ fingerprint: text, engineRun: text, spentMs: number, seenMs: number }),
+  rollout: z.looseObject({ fingerprint: text, engineRun: text, spentMs: number, seenMs: number, sick: left(text) }),
   rolledBack: z.looseObject({ wanted: text, to: text, revision: text, reason: text, uid: left(number) }),
   stoppedBy: z.looseObject({ wanted: text, uid: number }),
   emptyBy: z.looseObject({ uid: number }),

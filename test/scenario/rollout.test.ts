@@ -279,3 +279,17 @@ test.each([
     expect(node.clock.nowMs() - triedMs).toBeGreaterThan(620_000);
   },
 );
+
+test("a release whose runs the agent ended for being unhealthy is told by its probes, at whatever moment its time is over", async () => {
+  for (const within of ["30s", "37s", "44s", "51s", "58s"]) {
+    const update = `healthy_within = "${within}"\nsettle = "5s"`;
+    const tables = `[update]\n${update}\n[restart]\nbackoff = { initial = "5s", max = "5s" }`;
+    const health = 'tcp = { port = 80 }\ninterval = "2s"\nretries = 2';
+    node.engine.images.set("sick:1", { healthyAfterMs: Number.POSITIVE_INFINITY });
+    node.source.set({ app: buildManifest({ image: "sick:1", health, tables }), db: buildManifest() });
+    await node.until("rolled-back", ["app"]);
+    expect(node.view("app").reason, within).toMatch(/did not settle within \S+: connection refused; what Git wants/);
+    node.source.set({ app: release("app:1"), db: buildManifest() });
+    await node.untilSettled(["app"]);
+  }
+});
