@@ -4,6 +4,7 @@
 import { expect, test } from "vitest";
 
 import { type Calibration, calibrate } from "../../scripts/benchmarks/calibration.ts";
+import { WakeLateness } from "../builders/wake-lateness.ts";
 
 const ROUNDS = { changes: 20, kills: 3, freezes: 3, heals: 5 };
 const SLOW = process.env["ORCA_SLOW"] === "1";
@@ -27,13 +28,21 @@ const BOUNDS: Partial<Record<keyof Calibration["real"], [least: number, most: nu
  */
 const MEAN_RANK: [least: number, most: number] = [0.1, 0.9];
 
+/** A machine that wakes processes later than this is too busy, or too slow, for its times to be judged. */
+const QUIET_MS = 8;
+
 function meanRank({ real, simulated }: Calibration["heals"]): number {
   const ranks = real.map((ms) => simulated.filter((other) => other < ms).length / simulated.length);
   return ranks.reduce((sum, rank) => sum + rank, 0) / ranks.length;
 }
 
 test.each(SLOW ? [3, 10, 30] : [3])("the simulation of %i members takes as long as real ones do", async (count) => {
-  const { real, simulated, heals, cpu } = await calibrate(count, ROUNDS);
+  const lateness = new WakeLateness();
+  const { real, simulated, heals, cpu } = await calibrate(count, ROUNDS).catch(async (error: unknown) => {
+    await lateness.end();
+    throw error;
+  });
+  const lateMs = await lateness.end();
   const ratios = Object.entries(BOUNDS).map(([name, [least, most]]) => {
     const part = name as keyof Calibration["real"];
     return { part, ratio: simulated[part] / real[part], least, most };
@@ -45,6 +54,12 @@ test.each(SLOW ? [3, 10, 30] : [3])("the simulation of %i members takes as long 
   shown.push(`healed ${simulated.healed.toFixed(0)} / ${real.healed.toFixed(0)} ms, mean rank ${rank.toFixed(2)}`);
   const report = `${count} members, simulated / real: ${shown.join(", ")}; CPU ${JSON.stringify(cpu)}`;
   console.log(report);
+  if (lateMs > QUIET_MS) {
+    console.log(
+      `not judged: one in ten processes was woken more than ${lateMs.toFixed(0)} ms late, so real times are this machine's`,
+    );
+    return;
+  }
   for (const { ratio, least, most } of ratios) {
     expect(ratio, report).toBeGreaterThan(least);
     expect(ratio, report).toBeLessThan(most);
