@@ -229,6 +229,7 @@ export class Agent {
     emit({ kind: "agent-stopping", atMs: clock.nowMs(), reason });
     this.#queue.fire("request", true);
     await this.#loop;
+    this.#reconciler.keepRequests();
     this.#monitor.close();
     await Promise.all([this.#executor.close(), this.#observer.close(), source.close(), this.secrets.close()]);
     await this.#peers.close();

@@ -80,6 +80,13 @@ export class Reconciler {
     this.#requests.push(request);
   }
 
+  /** The agent ends: what a person asked for and no turn has looked at is remembered for the next agent. */
+  keepRequests(): void {
+    if (this.#requests.length === 0) return;
+    this.#takeRequests();
+    this.#save(undefined, new Map());
+  }
+
   /** A container was just started: it is probed from now on, not only from the next turn on. */
   greet(container: Probed): void {
     const target = this.#world === undefined ? undefined : selectTarget(this.#world.desired, container);
@@ -221,16 +228,18 @@ export class Reconciler {
 
   /** Memory is on disk before anything is done, so that a kill in between forgets nothing. */
   #remember(planned: Plan, built: BuiltState): void {
-    const { store, emit, clock, coldStarts } = this.#parts;
     this.#memory = planned.memory;
     // An engine that did not answer has not seen the outcomes: they wait for a turn that can use them.
     if (this.#engine.reachable) this.#outcomes = [];
     this.#unsaved.newExits.push(...planned.newExits);
     this.#unsaved.newReleases.push(...planned.newReleases);
+    this.#save(built.inForce, built.desired?.contents ?? new Map());
+  }
+
+  #save(inForce: BuiltState["inForce"], contents: ReadonlyMap<string, Uint8Array>): void {
+    const { store, emit, clock, coldStarts } = this.#parts;
     try {
-      const { memory } = planned;
-      const contents = built.desired?.contents ?? new Map();
-      store.save({ memory, coldStarts: coldStarts.memory, inForce: built.inForce, contents, ...this.#unsaved });
+      store.save({ memory: this.#memory, coldStarts: coldStarts.memory, inForce, contents, ...this.#unsaved });
       this.#unsaved = { newExits: [], newReleases: [] };
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);

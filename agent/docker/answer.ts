@@ -11,6 +11,8 @@ const WORDS: readonly (readonly [FaultCode, RegExp])[] = [
     /too many open files|cannot allocate memory|resource temporarily unavailable|no available IPv4 addresses|could not find an available/i,
   ],
   ["engine-away", /connection error: desc|transport is closing|ttrpc: closed|context (?:deadline exceeded|canceled)/i],
+  // An engine that is ending has closed its own records.
+  ["engine-away", /failed to (?:update|get|delete) store|error (?:creating|updating) .*\bstore\b/i],
   ["engine-away", /containerd[^]*connection refused|iptables failed|network \S+ not found/i],
   [
     "container-stuck",

@@ -10,7 +10,7 @@ import {
   verify,
   X509Certificate,
 } from "node:crypto";
-import { mkdir, open, readFile, rename, stat } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import type { Signer } from "./core/record.ts";
@@ -84,12 +84,11 @@ export async function makeIdentity(file: string): Promise<Identity> {
 
 async function makeKey(file: string): Promise<Omit<Identity, "certificate">> {
   const { privateKey } = generateKeyPairSync("ed25519");
-  const handle = await open(file, "wx", 0o600);
   try {
-    await handle.writeFile(privateKey.export({ type: "pkcs8", format: "pem" }));
-    await handle.sync();
-  } finally {
-    await handle.close();
+    await writeWhole(file, privateKey.export({ type: "pkcs8", format: "pem" }).toString(), 0o600);
+  } catch (error) {
+    await rm(`${file}.new`, { force: true });
+    throw new Error(`make the node's key: ${file}: ${(error as NodeJS.ErrnoException).code}`, { cause: error });
   }
   const key = await readKey(file);
   if (key === undefined) throw new Error(`make the node's key: ${file} was removed while it was written`);
@@ -101,7 +100,8 @@ async function readKey(file: string): Promise<Omit<Identity, "certificate"> | un
     if (error.code === "ENOENT") return undefined;
     throw new Error(`read the node's key: ${file}: ${error.code}`);
   });
-  if (info === undefined) return undefined;
+  // An empty file is what a full disk has left of a key that was never used.
+  if (info === undefined || info.size === 0) return undefined;
   if ((info.mode & 0o077) !== 0) throw new Error(`read the node's key: others can read it: run chmod 600 ${file}`);
   const privateKey = parsePrivateKey(await readFile(file, "utf8"));
   const publicKey = privateKey === undefined ? undefined : describeKey(createPublicKey(privateKey));

@@ -56,7 +56,10 @@ export function planRemovals(world: World, containers: readonly ObservedContaine
 function isKept(world: World, containers: readonly ObservedContainer[], name: string): boolean {
   if (world.memory.pauses[name] !== undefined || world.memory.pauses["*"] !== undefined) return true;
   const fronted = findFronted(name);
-  if (fronted === undefined || !world.desired.services.has(fronted)) return false;
+  if (fronted === undefined) return false;
+  // Of a service that cannot be used as it is in Git, its front goes on as its container does.
+  if (world.desired.objections.has(fronted)) return true;
+  if (!world.desired.services.has(fronted)) return false;
   return containers.some((entry) => entry.behind === name && entry.status === "running");
 }
 

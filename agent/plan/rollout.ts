@@ -59,7 +59,25 @@ export function applyRollbacks(
     const { front } = put(service);
     if (front !== undefined) put(front.service);
   }
+  for (const [name, { state }] of desired.objections) {
+    // What the host's policy refuses is not started again; what cannot be read any more is held at its release.
+    const release = services.has(name) || state !== "invalid" ? undefined : findHeldRelease(name, memory, find);
+    if (release === undefined) continue;
+    const { front } = put(release);
+    if (front !== undefined) put(front.service);
+  }
   return { desired: { ...desired, services, objections }, wanted, releases };
+}
+
+/**
+ * The release of a service of which neither Git nor what was accepted before can be used: by a stricter version of the agent, or
+ * for a file that is gone. One that was stopped stays stopped.
+ */
+function findHeldRelease(name: string, memory: NodeMemory, find: FindRelease): DesiredService | undefined {
+  const known = memory.services[name];
+  if (known?.release === undefined || known.shown?.state === "stopped") return undefined;
+  const release = find(name, known.rolledBack?.to ?? known.release.fingerprint);
+  return release?.kind === "service" ? release : undefined;
 }
 
 /** The release that goes on where a new container would begin without its data, and why. */

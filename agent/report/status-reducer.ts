@@ -123,7 +123,8 @@ function cleanSource(source: SourceState): SourceState {
 }
 
 function historyOf(state: ReportState, name: string): ServiceHistory {
-  return state.history[name] ?? EMPTY_HISTORY;
+  // A file may be named as something that every object has.
+  return (Object.hasOwn(state.history, name) ? state.history[name] : undefined) ?? EMPTY_HISTORY;
 }
 
 function cutView(view: ServiceView): ServiceView {

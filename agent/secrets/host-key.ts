@@ -2,7 +2,7 @@
 // the administrator made, or one made here at the first start. Losing it costs the sealed secrets, not the secrets.
 
 import { hkdfSync, randomBytes } from "node:crypto";
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** The name of the systemd credential. */
@@ -39,12 +39,26 @@ export function readHostKey(keyFile: string | undefined, stateDir: string, crede
   const credential = credentials === undefined ? undefined : readIfThere(join(credentials, CREDENTIAL));
   if (credential !== undefined) return new HostKey(credential, `the systemd credential ${CREDENTIAL}`);
   const file = join(stateDir, "host.key");
-  if (readIfThere(file) === undefined) {
+  // An empty file is what a full disk has left of a key: nothing can have been sealed with it.
+  if ((readIfThere(file)?.length ?? 0) === 0) {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-    writeFileSync(file, randomBytes(LEAST_BYTES), { mode: 0o600, flag: "wx" });
-    chmodSync(file, 0o600);
+    writeKey(file);
   }
   return new HostKey(readOwn(file), file);
+}
+
+/** A key is there whole or not at all. */
+function writeKey(file: string): void {
+  const made = `${file}.new`;
+  try {
+    writeFileSync(made, randomBytes(LEAST_BYTES), { mode: 0o600, flush: true });
+    chmodSync(made, 0o600);
+    renameSync(made, file);
+  } catch (error) {
+    rmSync(made, { force: true });
+    const reason = (error as NodeJS.ErrnoException).code ?? String(error);
+    throw new Error(`the key of this host cannot be made at ${file}: ${reason}`, { cause: error });
+  }
 }
 
 function readIfThere(file: string): Buffer | undefined {

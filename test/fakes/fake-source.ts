@@ -35,8 +35,9 @@ export class FakeSource implements Source {
     this.#changed();
   }
 
-  setFile(path: string, content: string): void {
-    this.#files = { ...this.#files, [path]: Buffer.from(content) };
+  setFile(path: string, content: string | undefined): void {
+    const { [path]: _before, ...rest } = this.#files;
+    this.#files = content === undefined ? rest : { ...rest, [path]: Buffer.from(content) };
     this.#changed();
   }
 

@@ -9,6 +9,10 @@ import { afterEach, describe, expect, test } from "vitest";
 
 import { Store } from "../../agent/host/store.ts";
 import { SCHEMA_VERSION, StateTooNewError } from "../../agent/host/store-schema.ts";
+import { beginState } from "../../agent/report/report-state.ts";
+import { reduceStatus } from "../../agent/report/status-reducer.ts";
+import { FRONT_IMAGE } from "../../shared/front.ts";
+import { buildStrictPolicy } from "../../shared/policy.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 
@@ -224,4 +228,102 @@ test("a file that is no database is moved aside whole, and what runs is taken ov
     /the state could not be read \(.*\); it was moved to .*orca\.db\.damaged-\d+ and begun anew/,
   );
   expect(node.engine.calls.slice(calls)).toEqual([]);
+});
+
+describe("a service of which neither Git nor what was accepted can be used", () => {
+  const fronted = buildManifest({
+    image: "app:1",
+    top: 'ports = ["8080:80"]',
+    tables: '[update]\nsettle = "1s"\norder = "start-first"\n[[files]]\nsource = "files/conf"\ntarget = "/etc/conf"',
+  });
+
+  async function bringUp(): Promise<void> {
+    node = new TestNode({ settings: { frontImage: FRONT_IMAGE } });
+    node.engine.images.set(FRONT_IMAGE, {});
+    node.source.setFile("files/conf", "one");
+    node.source.set({ web: fronted, other: good() });
+    await node.start();
+    await node.untilSettled(["web", "web.front", "other"]);
+    await node.clock.advance(5_000);
+  }
+
+  /** What a stricter version finds of the manifest that the one before had accepted. */
+  function forgetAccepted(): void {
+    editDocument("in-force", (inForce) => {
+      const services = inForce["services"] as Record<string, Record<string, unknown>>;
+      Object.assign(services["web"] as object, { text: `${fronted}\nstrange = 1` });
+    });
+  }
+
+  test("is held at its release: its front goes on, and a crash is healed", async () => {
+    await bringUp();
+    await node.stop();
+    forgetAccepted();
+    node.source.set({ web: `${fronted}\nstrange = 1`, other: good() });
+    const before = [node.engine.running("web")?.id, node.engine.running("web.front")?.id];
+    await node.start();
+    await node.clock.advance(60_000);
+    expect([node.engine.running("web")?.id, node.engine.running("web.front")?.id]).toEqual(before);
+    expect(node.view("web").state).toBe("invalid");
+    for (const name of ["web", "web.front"]) {
+      const running = node.engine.running(name);
+      if (running === undefined) throw new Error(`${name} does not run`);
+      node.engine.end(running, 1);
+    }
+    await node.clock.advance(60_000);
+    expect(node.engine.running("web")).toBeDefined();
+    expect(node.engine.running("web.front")).toBeDefined();
+    node.source.set({ web: fronted, other: good() });
+    await node.untilSettled(["web", "other"]);
+  });
+
+  test("whose file is gone from Git too, also over a restart of the agent", async () => {
+    await bringUp();
+    node.source.setFile("files/conf", undefined);
+    await node.clock.advance(10_000);
+    await node.stop();
+    await node.start();
+    await node.clock.advance(10_000);
+    expect(node.engine.running("web.front")).toBeDefined();
+    const running = node.engine.running("web");
+    if (running === undefined) throw new Error("web does not run");
+    node.engine.end(running, 1);
+    await node.clock.advance(60_000);
+    expect(node.engine.running("web")).toBeDefined();
+  });
+
+  test("and that the host's policy refuses keeps its front as it keeps its container", async () => {
+    await bringUp();
+    await node.stop();
+    node.choices.settings = {
+      policy: { ...buildStrictPolicy(), images: { ...buildStrictPolicy().images, registries: ["elsewhere.example"] } },
+    };
+    await node.start();
+    await node.clock.advance(2 * 3_600_000);
+    expect(node.view("web").state).toBe("refused");
+    expect(node.engine.running("web")).toBeDefined();
+    expect(node.engine.running("web.front")).toBeDefined();
+  });
+});
+
+test("what a person asked for in the agent's last moment is remembered by the next one", async () => {
+  await rollBack();
+  await node.start();
+  await node.until("rolled-back", ["back"]);
+  node.agent.request({ kind: "stop", service: "other", actor: { uid: 7, user: "ops" } });
+  await node.stop();
+  await node.start();
+  await node.until("stopped", ["other"]);
+});
+
+test("a file named as what every object has blinds nobody", async () => {
+  node = new TestNode();
+  node.source.set({ constructor: good(), __proto__: good(), other: good() } as Record<string, string>);
+  await node.start();
+  await node.clock.advance(5_000);
+  await node.stop();
+  await node.start();
+  await node.untilSettled(["other"]);
+  const state = node.events.reduce(reduceStatus, beginState(0, JSON.parse("{}") as Record<string, never>));
+  expect([...state.services.keys()]).toContain("other");
 });
