@@ -318,7 +318,7 @@ test("what a person asked for in the agent's last moment is remembered by the ne
 
 test("a file named as what every object has blinds nobody", async () => {
   node = new TestNode();
-  node.source.set({ constructor: good(), __proto__: good(), other: good() } as Record<string, string>);
+  node.source.set(Object.fromEntries(["constructor", "__proto__", "other"].map((name) => [name, good()])));
   await node.start();
   await node.clock.advance(5_000);
   await node.stop();
