@@ -129,7 +129,9 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
   const refusal = judge({ service: name, manifest, realPaths }, input);
   if (refusal !== undefined) return refuse(refusal);
   const neighbours = input.services.filter(({ node }) => node === settings.node);
-  const unsteady = await findUnsteadySource(manifest, realPaths, { host: input.host, neighbours });
+  const before = (service: string): Manifest["volumes"] | undefined => input.before.get(service)?.manifest.volumes;
+  const judged = { service: name, volumes: manifest.volumes };
+  const unsteady = await findUnsteadySource(judged, realPaths, { host: input.host, neighbours, before });
   if (unsteady !== undefined) return refuse(unsteady);
   const mayRotate = input.secrets.rotation.turns.get(name) ?? NO_TURN;
   const chosen = chooseVersions(entry, manifest, { ...input, mayRotate });

@@ -37,15 +37,20 @@ export function listBinds({ volumes }: Manifest, realPaths: RealPaths): BindSour
 }
 
 /**
- * Why a source could lead elsewhere at the start than now; undefined where nobody can bring that about.
- * @param neighbours every service of the node, itself too
+ * Why a source could lead elsewhere at the start than now; undefined where nobody can bring that about. Of a mount that comes to
+ * lie above a source that was there before, the mount is at fault: nobody's file stops somebody else's service.
  */
 export async function findUnsteadySource(
-  { volumes }: Manifest,
+  { service, volumes }: { service: string; volumes: Manifest["volumes"] },
   realPaths: RealPaths,
-  { host, neighbours }: { host: HostPaths; neighbours: readonly RemoteService[] },
+  { host, neighbours, before }: Neighbourhood,
 ): Promise<string | undefined> {
-  const writable = await listWritable(neighbours, host);
+  const mounts = await listMounts(neighbours, host);
+  const isOld = (mount: Pick<PlacedMount, "service" | "source">): boolean =>
+    before(mount.service)?.some(({ source }) => source === mount.source) === true;
+  const over = findOverMount(mounts, service, isOld);
+  if (over !== undefined) return over;
+  const writable = mounts.filter((mount) => mount.isWritable);
   for (const [index, { source }] of volumes.entries()) {
     if (source === undefined) continue;
     const real = realPaths[source] ?? source;
@@ -55,23 +60,60 @@ export async function findUnsteadySource(
       const hint = "mount a directory whose parents are root's alone";
       return `${key}: ${loose.who} can change ${loose.directory}, and so what ${source} is; ${hint}`;
     }
-    const above = writable.find((mount) => real.startsWith(`${mount.real.replace(/\/$/, "")}/`));
-    if (above === undefined) continue;
+    const above = writable.find((mount) => isBelow(real, mount.real));
+    if (above === undefined || (isOld({ service, source }) && !isOld(above))) continue;
     const hint = `mount ${above.source} itself, or make that mount read_only`;
     return `${key}: ${above.service} can write to ${above.source}, and so change what ${source} is; ${hint}`;
   }
   return undefined;
 }
 
-async function listWritable(
-  neighbours: readonly RemoteService[],
-  host: HostPaths,
-): Promise<{ service: string; source: string; real: string }[]> {
-  const mounts: { service: string; source: string; real: string }[] = [];
+/** A new writable mount of this service above what another one has mounted since before. */
+function findOverMount(
+  mounts: readonly PlacedMount[],
+  service: string,
+  isOld: (mount: PlacedMount) => boolean,
+): string | undefined {
+  for (const mount of mounts) {
+    if (mount.service !== service || !mount.isWritable || isOld(mount)) continue;
+    const below = mounts.find((other) => other.service !== service && isOld(other) && isBelow(other.real, mount.real));
+    if (below === undefined) continue;
+    const key = `volumes[${mount.index}].source`;
+    const what = `it could change what ${below.service} mounts, ${below.source}, which was there before`;
+    return `${key}: ${what}; mount a directory beside it, or make this mount read_only`;
+  }
+  return undefined;
+}
+
+function isBelow(real: string, directory: string): boolean {
+  return real.startsWith(`${directory.replace(/\/$/, "")}/`);
+}
+
+/** Who else mounts what on the node. */
+interface Neighbourhood {
+  host: HostPaths;
+  /** Every service of the node, the judged one too. */
+  neighbours: readonly RemoteService[];
+  /** What a service mounted by the inputs that are in force. */
+  before(service: string): Manifest["volumes"] | undefined;
+}
+
+/** One bind mount of the node, and where it really lies. */
+interface PlacedMount {
+  service: string;
+  index: number;
+  source: string;
+  real: string;
+  isWritable: boolean;
+}
+
+async function listMounts(neighbours: readonly RemoteService[], host: HostPaths): Promise<PlacedMount[]> {
+  const mounts: PlacedMount[] = [];
   for (const { service, manifest } of neighbours) {
-    for (const { source, read_only: isReadOnly } of manifest.volumes) {
-      if (source === undefined || isReadOnly) continue;
-      mounts.push({ service, source, real: (await host.realPath(source)) ?? source });
+    for (const [index, { source, read_only: isReadOnly }] of manifest.volumes.entries()) {
+      if (source === undefined) continue;
+      const real = (await host.realPath(source)) ?? source;
+      mounts.push({ service, index, source, real, isWritable: !isReadOnly });
     }
   }
   return mounts;

@@ -68,7 +68,11 @@ describe("a directory that others can change", () => {
     const host = { realPath: readRealPath, findLoose: findLooseDirectory };
     const [outer, inner] = [join(root, "data"), join(root, "data/sub")];
     const judge = (neighbours: readonly RemoteService[]): Promise<string | undefined> =>
-      findUnsteadySource({ volumes: [bind(inner)] } as unknown as Manifest, { [inner]: inner }, { host, neighbours });
+      findUnsteadySource(
+        { service: "a", volumes: [bind(inner)] },
+        { [inner]: inner },
+        { host, neighbours, before: () => undefined },
+      );
     expect(await judge([neighbour("a", bind(inner))])).toBeUndefined();
     expect(await judge([neighbour("b", bind(outer, "/d", true))])).toBeUndefined();
     expect(await judge([neighbour("b", bind(outer))])).toMatch(
@@ -78,6 +82,32 @@ describe("a directory that others can change", () => {
     expect(await judge([neighbour("b", bind(join(root, "way")))])).toMatch(/b can write to/);
     chmodSync(outer, 0o777);
     expect(await judge([])).toMatch(/every user can change .*data, and so what .*sub is/);
+  });
+
+  it("is not the fault of who mounted it before: the mount that comes above it is refused", async () => {
+    const [outer, inner] = [join(root, "data"), join(root, "data/sub")];
+    const host = { realPath: readRealPath, findLoose: findLooseDirectory };
+    const neighbours = [neighbour("a", bind(inner)), neighbour("b", bind(outer))];
+    const judge = (service: string, old: Record<string, string>): Promise<string | undefined> => {
+      const source = service === "a" ? inner : outer;
+      const before = (name: string): Manifest["volumes"] | undefined => {
+        const was = old[name];
+        return was === undefined ? undefined : [bind(was)];
+      };
+      return findUnsteadySource(
+        { service, volumes: [bind(source)] },
+        { [source]: source },
+        { host, neighbours, before },
+      );
+    };
+    // The newcomer lies above: it is refused, and the one that ran goes on.
+    expect(await judge("a", { a: inner })).toBeUndefined();
+    expect(await judge("b", { a: inner })).toMatch(
+      /^volumes\[0\]\.source: it could change what a mounts, .*sub, which was there/,
+    );
+    // The newcomer lies below: it is refused.
+    expect(await judge("a", { b: outer })).toMatch(/b can write to/);
+    expect(await judge("b", { b: outer })).toBeUndefined();
   });
 });
 
