@@ -95,7 +95,7 @@ interface Neighbourhood {
   /** Every service of the node, the judged one too. */
   neighbours: readonly RemoteService[];
   /** What a service mounted by the inputs that are in force. */
-  before(service: string): Manifest["volumes"] | undefined;
+  before: (service: string) => Manifest["volumes"] | undefined;
 }
 
 /** One bind mount of the node, and where it really lies. */
