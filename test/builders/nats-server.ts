@@ -3,7 +3,6 @@
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { nkeys } from "@nats-io/transport-node";
 
 import type { NatsSettings } from "../../agent/gossip/nats/settings.ts";
+import { findPort } from "./free-port.ts";
 
 /** What an agent of a node may do on the server, as the README says. */
 export function describeRights(realm: string, node: string): { publish: string[]; subscribe: string[] } {
@@ -140,13 +140,4 @@ export class NatsServer {
     await this.kill();
     rmSync(this.root, { recursive: true, force: true });
   }
-}
-
-async function findPort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }

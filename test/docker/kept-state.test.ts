@@ -1,11 +1,10 @@
 // An agent of today on the state directory and the containers of the version before it, which was killed in its work: everything
 // is taken over as it is. No container is started, stopped or made anew; what was going on goes on.
 
-import { createServer } from "node:net";
-
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { StatusDocument } from "../../shared/status-document.ts";
+import { findPort } from "../builders/free-port.ts";
 import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { KeptState } from "../builders/kept-state.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
@@ -24,15 +23,6 @@ afterAll(async () => {
   const unread = "its secrets are those of the version before";
   await expectNoSecretLeft({ node: "kept", stateDir: kept.stateDir, unread }, () => kept.remove());
 });
-
-async function findPort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
-}
 
 async function readStatus(): Promise<StatusDocument> {
   const answer = await fetch(`http://${listen}/`, { headers: { accept: "application/json" } });
