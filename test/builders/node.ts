@@ -14,6 +14,8 @@ import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
 import { HostKey } from "../../agent/secrets/host-key.ts";
 import { SealedFile } from "../../agent/secrets/seal.ts";
 import type { SecretProvider } from "../../shared/secret-provider.ts";
+import type { OwnContainerId } from "../../shared/identity.ts";
+import { nameRun } from "../../shared/observed-state.ts";
 import { buildStrictPolicy } from "../../shared/policy.ts";
 import type { ServiceView } from "../../shared/status.ts";
 import type { Source } from "../../shared/snapshot.ts";
@@ -83,7 +85,7 @@ export class TestNode {
   runDir: string;
   readonly events: AgentEvent[] = [];
   /** What the fronts of this node do, whichever agent told them. */
-  readonly fronts = new FakeFrontWorld();
+  readonly fronts = new FakeFrontWorld((front) => this.#findRun(front));
   readonly endpoints: Set<string>;
   /** Containers that fail their probes although they run. */
   readonly sick = new Set<string>();
@@ -218,6 +220,12 @@ export class TestNode {
     if (this.#agent !== undefined && !this.engine.dead) await this.stop();
     rmSync(this.stateDir, { recursive: true, force: true });
     rmSync(this.runDir, { recursive: true, force: true });
+  }
+
+  #findRun(service: string): string | undefined {
+    const container = this.engine.running(service);
+    if (container === undefined) return undefined;
+    return nameRun({ id: container.id as OwnContainerId, startedMs: container.detail.startedMs });
   }
 
   /** The newest turn. */

@@ -17,6 +17,8 @@ export interface FrontLab {
   open: () => Promise<() => Promise<void>>;
   /** The address that answers a new request on the first port; undefined where nobody does. */
   ask: () => Promise<string | undefined>;
+  /** Ends the front and starts the same container again. */
+  restart: () => Promise<void>;
   /** Another agent: it remembers nothing of what was told. */
   forget: () => FrontPort;
 }
@@ -66,6 +68,18 @@ export function describeFrontPort(name: string, openLab: () => Promise<FrontLab>
       await other.switchTo(front, { run: "1", address: second }, ports);
       expect(await look("1")).toEqual({ run: "1", address: first });
       expect(await look("1", true)).toEqual({ run: "1", address: second });
+    });
+
+    test("a front that was started again sends its traffic to nobody until it is told, and says so", async () => {
+      const { port, front, ports, first, ask, restart } = await openLab();
+      await port.switchTo(front, { run: "1", address: first }, ports);
+      await restart();
+      expect(await ask()).toBe(undefined);
+      await port.look([{ front, run: "2", ports }], false);
+      expect(port.told.get(front)).toEqual({ run: "2", address: undefined });
+      expect(await port.switchTo(front, { run: "2", address: undefined }, ports)).toBe(false);
+      expect(await port.switchTo(front, { run: "2", address: first }, ports)).toBe(true);
+      expect(await ask()).toBe(first);
     });
 
     test("a front that is not there is silent, until it answers", async () => {

@@ -94,7 +94,7 @@ async function openLab(): Promise<FrontLab> {
       ...(spec.command ?? []),
     ],
   );
-  const address = await addressOf(id);
+  let address = await addressOf(id);
   const [first = "", second = ""] = servers;
   const names = new Map([
     ["one", first],
@@ -111,6 +111,11 @@ async function openLab(): Promise<FrontLab> {
     ask: async () => {
       const answer = await fetch(`http://${address}:8080/`).catch(() => undefined);
       return answer?.ok === true ? names.get((await answer.text()).trim()) : undefined;
+    },
+    restart: async () => {
+      await docker("restart", "--time", "1", id);
+      address = await addressOf(id);
+      await untilReady(`http://${address}:8405/ready`);
     },
     forget: () => new FrontControl(root, systemClock),
   };

@@ -1,5 +1,5 @@
 // Fronts in memory that stand beside the real ones and pass the same contract suite (test/contract/front-port.ts). What a
-// front was told lives with the front, as in a real one; what an agent remembers of it lives with the agent.
+// front was told lives with the front's run, as in a real one; what an agent remembers of it lives with the agent.
 
 import type { AskedFront, Drained, FrontPort } from "../../agent/apply/front-control.ts";
 import type { Clock } from "../../agent/host/clock.ts";
@@ -7,14 +7,44 @@ import { FRONT_CONTROL, type ToldFront } from "../../shared/front.ts";
 
 /** What all fronts of a node do, over every agent that tells them. */
 export class FakeFrontWorld {
-  /** Front → the run that was told, and who gets its traffic in it. */
-  readonly traffic = new Map<string, ToldFront>();
+  /** Front → the run that was told, and who gets its traffic in it. Another run of it was told nothing. */
+  readonly #told = new Map<string, ToldFront>();
+  readonly #findRun: (front: string) => string | undefined;
   /** Address → connections that are open there. */
   readonly connections = new Map<string, number>();
   /** Who got the traffic of any front, in order; undefined for nobody. */
   readonly switches: (string | undefined)[] = [];
-  /** Fronts that do not answer. */
+  /** Fronts that do not answer who asks or tells them; their traffic goes on. */
   readonly mute = new Set<string>();
+
+  /** @param findRun the run of a front that is there now */
+  constructor(findRun: (front: string) => string | undefined) {
+    this.#findRun = findRun;
+  }
+
+  /** Who gets the traffic of a front that runs now; undefined where there is none. */
+  find(front: string): ToldFront | undefined {
+    const run = this.#findRun(front);
+    const told = this.#told.get(front);
+    if (run === undefined) return undefined;
+    return told?.run === run ? told : { run, address: undefined };
+  }
+
+  /** The address that new requests go to now; undefined where nobody answers them. */
+  serving(front: string): string | undefined {
+    return this.find(front)?.address;
+  }
+
+  /** What a front says of itself to who asks it; undefined where no answer comes. */
+  ask(front: string): ToldFront | undefined {
+    return this.mute.has(front) ? undefined : this.find(front);
+  }
+
+  /** What the front's run of now does from here on. */
+  set(front: string, to: Omit<ToldFront, "run">): void {
+    const run = this.#findRun(front);
+    if (run !== undefined) this.#told.set(front, { ...to, run });
+  }
 }
 
 /** The fronts as one agent sees them. */
@@ -37,27 +67,27 @@ export class FakeFronts implements FrontPort {
       const known = this.told.get(front);
       const isKnown = known?.run === run && known.silent === undefined;
       if (isKnown && !again) continue;
-      const now = this.#world.traffic.get(front);
-      if (!this.#world.mute.has(front)) this.told.set(front, now?.run === run ? now : { run, address: undefined });
+      const now = this.#world.ask(front);
+      if (now !== undefined) this.told.set(front, { ...now, run });
       else if (!isKnown) this.told.set(front, { run, address: undefined, silent: `ask ${front}: connect ENOENT` });
     }
   }
 
   async switchTo(front: string, to: ToldFront, _ports: readonly number[]): Promise<boolean> {
-    if (this.#world.mute.has(front)) {
+    const before = this.#world.ask(front);
+    if (before === undefined) {
       this.told.delete(front);
       throw new Error(`ask ${front}: connect ENOENT`);
     }
-    const before = this.#world.traffic.get(front);
-    const changed = before?.run !== to.run ? to.address !== undefined : before.address !== to.address;
-    this.#world.traffic.set(front, to);
+    const changed = before.uneven === true || before.address !== to.address;
+    this.#world.set(front, { address: to.address });
     if (changed) this.#world.switches.push(to.address);
     this.told.set(front, to);
     return changed;
   }
 
   async drain(front: string, from: Drained, signal: AbortSignal): Promise<void> {
-    if (this.#world.mute.has(front)) throw new Error(`ask ${front}: connect ENOENT`);
+    if (this.#world.ask(front) === undefined) throw new Error(`ask ${front}: connect ENOENT`);
     const endMs = this.#clock.monotonicMs() + from.timeoutMs;
     while (!signal.aborted && this.#clock.monotonicMs() < endMs) {
       if ((this.#world.connections.get(from.address) ?? 0) === 0) break;

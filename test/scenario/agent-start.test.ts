@@ -39,7 +39,7 @@ async function begin(): Promise<FakeContainer> {
 
 /** The container that gets the traffic. */
 function served(): FakeContainer {
-  const address = node.fronts.traffic.get(FRONT)?.address;
+  const address = node.fronts.serving(FRONT);
   const found = node.engine.of("app").find((entry) => [...entry.networks.values()].includes(address ?? "none"));
   if (found === undefined) throw new Error(`nobody gets the traffic (${address ?? "nobody was named"})`);
   return found;
@@ -162,13 +162,13 @@ test("a front that does not answer the new agent keeps what it serves, and statu
 
 test("a front that was told half of something by the agent before is told the whole", async () => {
   const app = await begin();
-  const whole = node.fronts.traffic.get(FRONT);
+  const whole = node.fronts.find(FRONT);
   if (whole === undefined) throw new Error("the front was told nothing");
   node.kill();
-  node.fronts.traffic.set(FRONT, { ...whole, uneven: true });
+  node.fronts.set(FRONT, { ...whole, uneven: true });
   await node.start();
   await node.clock.advance(5_000);
-  expect(node.fronts.traffic.get(FRONT)).toEqual(whole);
+  expect(node.fronts.find(FRONT)).toEqual(whole);
   expect(served().id).toBe(app.id);
 });
 

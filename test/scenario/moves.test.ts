@@ -131,7 +131,7 @@ test("a start-first service gets another name: its front's ports go to the new f
   await node.untilSettled(["new", "new.front"]);
   await node.clock.advance(10_000);
   const running = node.engine.running("new");
-  expect(node.fronts.traffic.get("new.front")?.address).toBe([...(running?.networks.values() ?? [])][0]);
+  expect(node.fronts.serving("new.front")).toBe([...(running?.networks.values() ?? [])][0]);
   expect([isRunning("old"), isRunning("old.front")]).toEqual([false, false]);
 });
 

@@ -41,7 +41,7 @@ async function begin(manifest = release("app:1")): Promise<FakeContainer> {
 
 /** The container that gets the traffic. */
 function served(): FakeContainer {
-  const address = node.fronts.traffic.get(FRONT)?.address;
+  const address = node.fronts.serving(FRONT);
   const found = node.engine.of("app").find((entry) => [...entry.networks.values()].includes(address ?? "none"));
   if (found === undefined) throw new Error(`nobody gets the traffic (${address ?? "nobody was named"})`);
   return found;
@@ -163,8 +163,20 @@ test("the front crashes: it is started again and told anew", async () => {
   const [front] = node.engine.of(FRONT);
   node.engine.end(front as FakeContainer, 139);
   await node.clock.advance(20_000);
-  expect(node.fronts.traffic.get(FRONT)?.run).toContain(`@${front?.detail.startedMs}`);
   expect(served().id).toBe(app.id);
+});
+
+test("stopped in Git and the engine restarts at once: the front, started again, sends its traffic to nobody", async () => {
+  await begin();
+  const [front] = node.engine.of(FRONT);
+  const run = node.fronts.find(FRONT)?.run;
+  node.source.set({ app: release("app:1", { top: 'state = "stopped"' }) });
+  node.engine.goDown();
+  await node.clock.advance(3_000);
+  node.engine.comeBack();
+  await node.clock.advance(30_000);
+  expect([running(), front?.status]).toEqual([[], "running"]);
+  expect(node.fronts.find(FRONT)).toEqual({ run: expect.not.stringMatching(run ?? "none"), address: undefined });
 });
 
 test("a front that does not answer: told again after a while, and nothing ends meanwhile", async () => {
@@ -332,7 +344,7 @@ test("stopped and started by a person: the traffic follows", async () => {
   node.agent.request({ kind: "stop", service: "app", actor: ROOT });
   await node.until("stopped", ["app"]);
   await node.clock.advance(1_000);
-  expect(node.fronts.traffic.get(FRONT)?.address).toBe(undefined);
+  expect(node.fronts.serving(FRONT)).toBe(undefined);
   node.agent.request({ kind: "start", service: "app", ignoreRequires: false, actor: ROOT });
   await node.until("healthy", ["app"]);
   await node.clock.advance(1_000);
