@@ -111,6 +111,8 @@ export interface ServiceDocument {
   desiredRevision: string | null;
   waitingFor: string[];
   nextRetry: string | null;
+  /** Why no start of it can begin, whoever asks for one; null where one may. */
+  startBlocked: string | null;
   image: string | null;
   container: string | null;
   owner: string | null;

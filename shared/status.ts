@@ -59,6 +59,8 @@ export interface ServiceView {
   wentBack?: string;
   /** Left out where nothing is being started. */
   start?: StartStage;
+  /** Why no start of it can begin, whoever asks for one; left out where one may. */
+  startBlocked?: string;
   /** Secrets that the provider refuses although the service was given them; left out where there are none. */
   refusedSecrets?: readonly SecretRefusal[];
   /** Things worth knowing that are no fault: started ungated, parts of the manifest not acted on. */

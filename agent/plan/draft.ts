@@ -71,6 +71,7 @@ export function viewUnplanned(
     sinceMs: world.nowMs,
     waitingFor: [],
     nextMs: undefined,
+    startBlocked: `it is ${state}: ${reason}`,
     settled: false,
     restarts: world.memory.services[name]?.restarts ?? 0,
     revision: undefined,

@@ -29,6 +29,7 @@ export function buildView(
     sinceMs: shown?.state === state ? shown.sinceMs : world.nowMs,
     waitingFor: decision.waitingFor ?? [],
     ...describeStart(decision),
+    ...describeStop(desired),
     ...describeWayBack(decision),
     ...describeRefused(world, desired),
     nextMs,
@@ -53,6 +54,11 @@ export function buildView(
 
 function describeStart({ start, memory: { took } }: Decision): Pick<ServiceView, "start" | "tookMs"> {
   return { ...(start === undefined ? {} : { start }), ...(took?.ms === undefined ? {} : { tookMs: took.ms }) };
+}
+
+/** What its manifest stops is started by nobody else. */
+function describeStop({ running }: DesiredService): Pick<ServiceView, "startBlocked"> {
+  return running ? {} : { startBlocked: 'its manifest says state = "stopped"' };
 }
 
 function describeWayBack({ memory: { rolledBack } }: Decision): Pick<ServiceView, "wentBack"> {

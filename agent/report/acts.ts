@@ -73,7 +73,23 @@ function parseAct(parts: ActParts, call: Call, asked: { body: object; actor: Act
   if (call.path.length === 2 && first === "sync") return parseSync(parts, call, { body, actor });
   const kind = ACTS.find((entry) => entry === act);
   if (first !== "services" || service === undefined || kind === undefined || call.path.length !== 4) return undefined;
-  return requireService(parts, call, service) ?? buildRequest(parts, call, { kind, service, actor, body });
+  return (
+    requireService(parts, call, service) ??
+    refuseStart(parts, call, { kind, service }) ??
+    buildRequest(parts, call, { kind, service, actor, body })
+  );
+}
+
+/** Nobody is told that something starts of which no start can begin. */
+function refuseStart(
+  { view }: ActParts,
+  call: Call,
+  { kind, service }: Pick<AskedAct, "kind" | "service">,
+): Answer | undefined {
+  if (kind !== "start" && kind !== "restart") return undefined;
+  const blocked = view.status().services.find((entry) => entry.name === service)?.startBlocked ?? undefined;
+  if (blocked === undefined) return undefined;
+  return answerError(call, 409, `${service} is not ${kind}ed: ${blocked}; orca why ${service} says more`);
 }
 
 interface AskedAct {
@@ -151,7 +167,22 @@ async function carryOut(parts: ActParts, call: Call, request: Request): Promise<
   });
 }
 
-function describeAccepted({ view }: ActParts, request: Request): string {
+/** States in which a start that a person asks for may still have to wait for something. */
+const MAY_WAIT: ReadonlySet<string> = new Set(["waiting", "refused", "held", "invalid", "unknown"]);
+
+function describeStart({ view }: ActParts, { service, ignoreRequires }: Extract<Request, { kind: "start" }>): string {
+  const { state, reason, health } = view.status().services.find((entry) => entry.name === service) ?? {};
+  if (state === "paused") return `${service} is paused: it starts after orca resume ${service}`;
+  if (health !== null && health !== undefined) return `${service} runs already: it is ${state}`;
+  if (ignoreRequires) return `${service} is started without waiting for what it requires`;
+  if (state === "backoff") return `${service} is tried again now; it was in backoff: ${reason}`;
+  return state !== undefined && MAY_WAIT.has(state)
+    ? `${service} starts as soon as it may; now it is ${state}: ${reason}`
+    : `${service} is started`;
+}
+
+function describeAccepted(parts: ActParts, request: Request): string {
+  const { view } = parts;
   switch (request.kind) {
     case "restart": {
       const state = view.status().services.find((entry) => entry.name === request.service)?.state;
@@ -161,7 +192,7 @@ function describeAccepted({ view }: ActParts, request: Request): string {
     case "stop":
       return `${request.service} is stopped, until orca start, orca resume or a new manifest`;
     case "start":
-      return `${request.service} is started${request.ignoreRequires ? " without waiting for what it requires" : ""}`;
+      return describeStart(parts, request);
     case "rollback":
       return `${request.service} goes back to ${request.release.revision}, until orca resume or a new manifest`;
     case "pause":

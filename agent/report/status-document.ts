@@ -118,6 +118,7 @@ export function buildService(record: ServiceRecord): ServiceDocument {
     desiredRevision: view.desiredRevision ?? null,
     waitingFor: [...view.waitingFor],
     nextRetry: isoOrNull(view.nextMs),
+    startBlocked: view.startBlocked ?? null,
     image: view.image ?? null,
     container: view.container ?? null,
     owner: view.owner ?? null,

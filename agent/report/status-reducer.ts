@@ -133,6 +133,7 @@ function cutView(view: ServiceView): ServiceView {
     reason: cutCommandOutput(view.reason),
     notes: view.notes.map(cutCommandOutput),
     ...cutWayBack(view),
+    ...(view.startBlocked === undefined ? {} : { startBlocked: cutCommandOutput(view.startBlocked) }),
   };
 }
 

@@ -168,6 +168,35 @@ describe("acts", () => {
     expect((await post(report, "/v1/services/web/restart")).body).toContain("it restarts after orca resume");
   });
 
+  test.each(["start", "restart"])(
+    "a %s of which nothing can come is refused with the reason, and nothing is recorded",
+    async (act) => {
+      const report = await start();
+      const startBlocked = "it is refused: the bind source /srv/app lies in a directory that others can change";
+      report.turn({
+        views: [buildView("web", { state: "refused", reason: "refused", container: undefined, startBlocked })],
+      });
+      const answer = await post(report, `/v1/services/web/${act}`);
+      expect([answer.status, answer.body]).toEqual([
+        409,
+        expect.stringContaining(`web is not ${act}ed: ${startBlocked}`),
+      ]);
+      expect([report.requests, readAudit(report)]).toEqual([[], []]);
+    },
+  );
+
+  test.each([
+    ["paused", "web is paused: it starts after orca resume web"],
+    ["backoff", "web is tried again now; it was in backoff: the port is taken"],
+    ["waiting", "web starts as soon as it may; now it is waiting: the port is taken"],
+    ["stopped", "web is started"],
+  ] as const)("the start of a service that is %s is answered with what comes of it", async (state, message) => {
+    const report = await start();
+    report.turn({ views: [buildView("web", { state, reason: "the port is taken" })], containers: [] });
+    const answer = await post(report, "/v1/services/web/start");
+    expect([answer.status, (JSON.parse(answer.body) as { message: string }).message]).toEqual([202, message]);
+  });
+
   test("is in the last actions, without what only the audit log may hold", async () => {
     const report = await start();
     await post(report, "/v1/services/web/restart");
