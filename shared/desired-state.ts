@@ -60,6 +60,8 @@ export interface DesiredService {
   disposable?: true;
   /** Its bind mounts as the host's policy judged them; left out where it has none. */
   binds?: readonly BindSource[];
+  /** Why no container of it is made any more, where that is so; one that was good before goes on, and is started again. */
+  onlyAsItIs?: string;
   /** Why it must not be started now, where that is so; what runs goes on. */
   blocked?: string;
   /** Parts of the manifest that this version reads but does not act on, in plain words. */

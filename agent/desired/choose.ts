@@ -108,6 +108,8 @@ interface Tried {
   entry: AcceptedManifest;
   manifest: Manifest;
   realPaths: RealPaths;
+  /** Why no container of it is made, where only one that is there may go on. */
+  unsteady: string | undefined;
 }
 
 function object(objection: Objection): Choice {
@@ -132,11 +134,13 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
   const before = (service: string): Manifest["volumes"] | undefined => input.before.get(service)?.manifest.volumes;
   const judged = { service: name, volumes: manifest.volumes };
   const unsteady = await findUnsteadySource(judged, realPaths, { host: input.host, neighbours, before });
-  if (unsteady !== undefined) return refuse(unsteady);
+  // What ran with exactly these mounts goes on; nothing new is made with them.
+  const goesOn = unsteady?.mayGoOn === true && input.inForce?.services[name]?.text === entry.accepted.text;
+  if (unsteady !== undefined && !goesOn) return refuse(unsteady.message);
   const mayRotate = input.secrets.rotation.turns.get(name) ?? NO_TURN;
   const chosen = chooseVersions(entry, manifest, { ...input, mayRotate });
   if (chosen.kind === "objected") return object(chosen.objection);
-  const tried = { entry, manifest, realPaths };
+  const tried = { entry, manifest, realPaths, unsteady: unsteady?.message };
   const first = await tryVersions(chosen, tried, input);
   if (first.service !== undefined || chosen.rotated.length === 0) return first;
   // A newer value that it cannot be given: it goes on with the one it has, and says why.
@@ -153,7 +157,7 @@ type Chosen = Extract<SecretChoice, { kind: "chosen" }>;
 /** Tries one release with these versions of its secrets. */
 async function tryVersions(
   secrets: Chosen,
-  { entry, manifest, realPaths }: Tried,
+  { entry, manifest, realPaths, unsteady }: Tried,
   input: ChoiceInput,
 ): Promise<Choice> {
   const { settings, snapshot } = input;
@@ -189,8 +193,10 @@ async function tryVersions(
   const kept = { ...accepted, files, ...keepSecrets(entry, secrets, input) };
   const { refusals } = secrets;
   const binds = listBinds(manifest, realPaths);
-  const desired = binds.length === 0 ? compiled.service : { ...compiled.service, binds };
-  return { service: desired, accepted: kept, objection: undefined, contents, refusals };
+  const service = binds.length === 0 ? compiled.service : { ...compiled.service, binds };
+  const done = { accepted: kept, contents, refusals };
+  if (unsteady === undefined) return { ...done, service, objection: undefined };
+  return { ...done, service: { ...service, onlyAsItIs: unsteady }, objection: refuse(unsteady).objection };
 }
 
 function chooseVersions(

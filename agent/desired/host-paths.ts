@@ -36,6 +36,16 @@ export function listBinds({ volumes }: Manifest, realPaths: RealPaths): BindSour
   );
 }
 
+/** Why a source could lead elsewhere at the start than now. */
+export interface Unsteady {
+  message: string;
+  /**
+   * True where only users of the host could bring that about, and each source is written without a link: a container that ran with
+   * exactly this may go on. What another service can write to is a manifest's doing, and may not.
+   */
+  mayGoOn: boolean;
+}
+
 /**
  * Why a source could lead elsewhere at the start than now; undefined where nobody can bring that about. Of a mount that comes to
  * lie above a source that was there before, the mount is at fault: nobody's file stops somebody else's service.
@@ -44,26 +54,29 @@ export async function findUnsteadySource(
   { service, volumes }: { service: string; volumes: Manifest["volumes"] },
   realPaths: RealPaths,
   { host, neighbours, before }: Neighbourhood,
-): Promise<string | undefined> {
+): Promise<Unsteady | undefined> {
   const mounts = await listMounts(neighbours, host);
   const isOld = (mount: Pick<PlacedMount, "service" | "source">): boolean =>
     before(mount.service)?.some(({ source }) => source === mount.source) === true;
   const over = findOverMount(mounts, service, isOld);
-  if (over !== undefined) return over;
+  if (over !== undefined) return { message: over, mayGoOn: false };
+  const placed = volumes.flatMap(({ source }, index) =>
+    source === undefined ? [] : [{ source, real: realPaths[source] ?? source, key: `volumes[${index}].source` }],
+  );
   const writable = mounts.filter((mount) => mount.isWritable);
-  for (const [index, { source }] of volumes.entries()) {
-    if (source === undefined) continue;
-    const real = realPaths[source] ?? source;
-    const key = `volumes[${index}].source`;
-    const loose = await host.findLoose?.(real);
-    if (loose !== undefined) {
-      const hint = "mount a directory whose parents are root's alone";
-      return `${key}: ${loose.who} can change ${loose.directory}, and so what ${source} is; ${hint}`;
-    }
+  for (const { source, real, key } of placed) {
     const above = writable.find((mount) => isBelow(real, mount.real));
     if (above === undefined || (isOld({ service, source }) && !isOld(above))) continue;
     const hint = `mount ${above.source} itself, or make that mount read_only`;
-    return `${key}: ${above.service} can write to ${above.source}, and so change what ${source} is; ${hint}`;
+    const message = `${key}: ${above.service} can write to ${above.source}, and so change what ${source} is; ${hint}`;
+    return { message, mayGoOn: false };
+  }
+  for (const { source, real, key } of placed) {
+    const loose = await host.findLoose?.(real);
+    if (loose === undefined) continue;
+    const hint = "mount a directory whose parents are root's alone";
+    const message = `${key}: ${loose.who} can change ${loose.directory}, and so what ${source} is; ${hint}`;
+    return { message, mayGoOn: placed.every((one) => one.real === one.source) };
   }
   return undefined;
 }

@@ -26,7 +26,10 @@ export function listChanges(
 ): ServiceChange[] {
   const byService = Map.groupBy(engine.containers, (container) => container.service);
   const changes = [...desired.services.values()].map((service) =>
-    nameObstacles(compare(service, byService.get(service.name) ?? [], files), listObstacles(service, engine, places)),
+    nameObstacles(
+      compare(service, byService.get(service.name) ?? [], files),
+      listObstacles(service, engine, { places, wanted: desired }),
+    ),
   );
   for (const [name, objection] of desired.objections) {
     const known = changes.findIndex((change) => change.service === name);

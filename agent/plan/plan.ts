@@ -1,6 +1,7 @@
 // plan(world): the whole decision of one turn, as a pure function from what should be and what is to operations.
 // The same world in any order gives the same plan, and a world that is as it should be gives none.
 
+import { keepAsItIs } from "./as-it-is.ts";
 import { placeBinds } from "./bind-sources.ts";
 import type { DesiredService } from "../../shared/desired-state.ts";
 import { findLaneService } from "../../shared/front.ts";
@@ -71,7 +72,7 @@ function planReachable(world: World, answered: Reachable): Plan {
     const own = beginDraft();
     const fault = findPlanFault(() => {
       const scene = buildScene(world, engine, desired, { draft: own, ...take });
-      record(own, scene, guardRepetition(decideService(scene), world.nowMs));
+      record(own, scene, keepAsItIs(scene, guardRepetition(decideService(scene), world.nowMs)));
     });
     addDraft(draft, fault === undefined ? own : draftFault(world, desired, fault));
   }
@@ -92,7 +93,7 @@ function planReachable(world: World, answered: Reachable): Plan {
     ...(node.failure === undefined ? {} : { nodeFailure: node.failure }),
   };
   const cancelRemoved = listRemoved(world, removals.views);
-  const named = nameCycles(world, [...draft.views, ...removals.views, ...viewObjections(world, draft.views)]);
+  const named = nameCycles(world, [...draft.views, ...removals.views, ...viewObjections(world, engine, draft.views)]);
   const nextMs = [...draft.nextMs, ...(removals.nextMs === undefined ? [] : [removals.nextMs])];
   return {
     operations: placeBinds(draft.operations, world.desired),
@@ -221,7 +222,11 @@ function record(draft: Draft, scene: Scene, decision: Decision): void {
   draft.standings.set(desired.name, describeStanding(scene, decision));
   if (decision.operation !== undefined) draft.operations.push(decision.operation);
   if (decision.cancel === true) draft.cancel.push(desired.name);
-  if (decision.release !== undefined) draft.newReleases.push({ service: desired.name, desired, ...decision.release });
+  if (decision.release !== undefined) {
+    // What is refused of it today is judged anew when it is gone back to.
+    const { onlyAsItIs: _onlyAsItIs, ...kept } = desired;
+    draft.newReleases.push({ service: desired.name, desired: kept, ...decision.release });
+  }
   for (const at of [decision.nextMs, decision.retryMs, rolloutEndMs({ ...scene, memory: decision.memory })])
     if (at !== undefined) draft.nextMs.push(at);
   const begunMs = scene.current === undefined ? 0 : readBegunMs(decision.memory, scene.current, world.nowMs);
@@ -237,11 +242,18 @@ function keepKnown(world: World, now: Record<string, ServiceMemory>): NodeMemory
   return { ...Object.fromEntries(kept), ...now };
 }
 
-/** Services whose manifest cannot be used and that have no release to run on. */
-function viewObjections(world: World, views: readonly ServiceView[]): ServiceView[] {
+/** Services whose manifest cannot be used and that have no release to run on; what runs of one is nobody's to start again. */
+function viewObjections(world: World, engine: Reachable, views: readonly ServiceView[]): ServiceView[] {
   const shown = new Set(views.map((view) => view.name));
   return [...world.desired.objections]
     .filter(([name]) => !shown.has(name))
     .toSorted(([left], [right]) => compareText(left, right))
-    .map(([name, objection]) => viewUnplanned(world, name, objection));
+    .map(([name, objection]) => {
+      const running = engine.containers.find((entry) => entry.service === name && entry.status === "running");
+      if (running === undefined) return viewUnplanned(world, name, objection);
+      const { id: container, image, revision, caps } = running;
+      const reason = `${objection.reason}; its container runs on, and is not started again once it has ended`;
+      const view = viewUnplanned(world, name, { state: objection.state, reason });
+      return { ...view, container, image, revision, memoryCapBytes: caps.memoryBytes };
+    });
 }

@@ -6,6 +6,7 @@ import { describeDuration } from "../../shared/duration.ts";
 import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
 import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
 import type { ObservedContainer } from "../../shared/observed-state.ts";
+import { carryAsItIs } from "./as-it-is.ts";
 import { checkTarget } from "./gate.ts";
 import { judgeOwnData } from "./own-data.ts";
 import { isRunOf, readBegunMs } from "./run.ts";
@@ -39,12 +40,13 @@ export function applyRollbacks(
     const held = back?.wanted === service.fingerprint ? undefined : holdForData(service, known, find, volumes);
     if (held !== undefined) {
       if (!objections.has(name)) objections.set(name, { state: "held", reason: held.reason, problems: [] });
-      services.set(name, held.release);
+      const standIn = carryAsItIs(service, held.release);
+      services.set(name, standIn);
       wanted.set(name, service);
-      return held.release;
+      return standIn;
     }
     const release = back?.wanted === service.fingerprint ? find(name, back.to) : undefined;
-    const chosen = release ?? service;
+    const chosen = release === undefined ? service : carryAsItIs(service, release);
     services.set(name, chosen);
     if (release !== undefined) wanted.set(name, service);
     if (back?.wanted === service.fingerprint || known?.release === undefined) return chosen;

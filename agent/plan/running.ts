@@ -5,7 +5,7 @@ import { describeDuration } from "../../shared/duration.ts";
 import type { ServiceMemory } from "../../shared/memory.ts";
 import type { HealthView, ObservedContainer } from "../../shared/observed-state.ts";
 import type { Step } from "../../shared/step.ts";
-import { listObstacles, type Obstacle } from "./place.ts";
+import { listObstacles, lookAround, type Obstacle } from "./place.ts";
 import { findHealthySince, isRunOf } from "./run.ts";
 import { buildStop, describeCaps } from "./steps.ts";
 import type { Decision, Scene } from "./world.ts";
@@ -24,7 +24,7 @@ export function isLoweringUnsafe({ desired, current }: Running): boolean {
 
 /** What would keep it from starting again, were it stopped. */
 export function findObstacle({ desired, engine, world }: Running): Obstacle | undefined {
-  return listObstacles(desired, engine, world.observed.host.places)[0];
+  return listObstacles(desired, engine, lookAround(world))[0];
 }
 
 /** Ends it and starts it again. */

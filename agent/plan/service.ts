@@ -9,7 +9,7 @@ import { refuseForeignVolume } from "./foreign-volume.ts";
 import { restJob, startJob, tendJob } from "./jobs.ts";
 import { listPredecessors, waitForData } from "./move.ts";
 import { keepOwnData } from "./own-data.ts";
-import { listObstacles, type Obstacle } from "./place.ts";
+import { listObstacles, lookAround, type Obstacle } from "./place.ts";
 import { explainReplacement } from "./replacement.ts";
 import { rollBack } from "./rollout.ts";
 import { askStart } from "./start.ts";
@@ -196,7 +196,7 @@ function waitForRetry(scene: Scene): Decision | undefined {
   if (failure === undefined) return undefined;
   const serving = describeServing(world, [current, ...others]);
   // The engine does not say who holds a port; what was tried since may know.
-  const obstacles = listObstacles(desired, engine, world.observed.host.places);
+  const obstacles = listObstacles(desired, engine, lookAround(world));
   const holder = obstacles.find(({ fault, message }) => fault === failure.fault && message !== failure.message);
   const said = holder === undefined ? failure.message : `${failure.message}; ${holder.message}`;
   return { state: "backoff", reason: `${said}${serving}`, memory, retryMs: failure.nextMs };
@@ -227,7 +227,7 @@ function createMissing(scene: Scene): Decision | undefined {
   const prepare = buildPrepareSteps(scene);
   const before = listPredecessors(world, scene.engine, scene.desired);
   if (before.length > 0 || others.some((other) => other.status === "running")) {
-    const [obstacle] = listObstacles(scene.desired, scene.engine, world.observed.host.places);
+    const [obstacle] = listObstacles(scene.desired, scene.engine, lookAround(world));
     if (obstacle !== undefined) return waitForPlace(scene, obstacle, buildOperation(scene, cause, prepare));
     const reason = `${cause.detail}${describeServing(world, [...others, ...before])}`;
     return { state: "starting", reason, memory: scene.memory, operation: buildOperation(scene, cause, prepare) };

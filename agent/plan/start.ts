@@ -7,7 +7,7 @@ import type { StartStage } from "../../shared/status.ts";
 import type { Cause } from "../../shared/step.ts";
 import { describeSize } from "../../shared/size.ts";
 import { askGate, type GateVerdict, selectMet } from "./gate.ts";
-import { listForeignHolders, listObstacles } from "./place.ts";
+import { listHolders, listObstacles, lookAround } from "./place.ts";
 import { rememberFailure } from "./remember.ts";
 import { explainReplacement } from "./replacement.ts";
 import { listEnded, standsBehind } from "./steps.ts";
@@ -44,7 +44,7 @@ export function askStart(scene: Scene): StartAnswer {
  */
 export function askRestart(scene: Scene): StartAnswer {
   const { blocked } = scene.desired;
-  const [obstacle] = listObstacles(scene.desired, scene.engine, scene.world.observed.host.places);
+  const [obstacle] = listObstacles(scene.desired, scene.engine, lookAround(scene.world));
   const reason = blocked ?? (obstacle && `it could not start again: ${obstacle.message}`);
   if (reason !== undefined) return { go: false, decision: { state: "waiting", reason, memory: scene.memory } };
   // How an earlier run of it ended opens no gate for this one.
@@ -92,7 +92,7 @@ function checkPlace(scene: Scene): Decision | undefined {
   const { desired, engine, world, memory } = scene;
   const ends = listEnded(scene);
   const [obstacle] =
-    ends.length > 0 ? listObstacles(desired, engine, world.observed.host.places) : listForeignHolders(desired, engine);
+    ends.length > 0 ? listObstacles(desired, engine, lookAround(world)) : listHolders(desired, engine, world.desired);
   if (obstacle === undefined) return undefined;
   const failed = { step: "start-container", failure: "retry", ...obstacle, atMs: world.nowMs } as const;
   const next = rememberFailure(memory, desired.name, failed);

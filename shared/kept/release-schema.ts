@@ -149,6 +149,7 @@ const shape: ShapeOf<DesiredService> = {
   owner: maybe(text),
   disposable: left(z.literal(true)),
   binds: left(z.array(z.looseObject({ source: text, target: text, real: text }))),
+  onlyAsItIs: left(text),
   blocked: left(text),
   notes: texts,
 };

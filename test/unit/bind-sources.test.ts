@@ -67,12 +67,11 @@ describe("a directory that others can change", () => {
   it("is refused, and so is a source inside what a container can write to", async () => {
     const host = { realPath: readRealPath, findLoose: findLooseDirectory };
     const [outer, inner] = [join(root, "data"), join(root, "data/sub")];
-    const judge = (neighbours: readonly RemoteService[]): Promise<string | undefined> =>
-      findUnsteadySource(
-        { service: "a", volumes: [bind(inner)] },
-        { [inner]: inner },
-        { host, neighbours, before: () => undefined },
-      );
+    const judge = async (neighbours: readonly RemoteService[]): Promise<string | undefined> => {
+      const judged = { service: "a", volumes: [bind(inner)] };
+      const found = await findUnsteadySource(judged, { [inner]: inner }, { host, neighbours, before: () => undefined });
+      return found?.message;
+    };
     expect(await judge([neighbour("a", bind(inner))])).toBeUndefined();
     expect(await judge([neighbour("b", bind(outer, "/d", true))])).toBeUndefined();
     expect(await judge([neighbour("b", bind(outer))])).toMatch(
@@ -88,17 +87,14 @@ describe("a directory that others can change", () => {
     const [outer, inner] = [join(root, "data"), join(root, "data/sub")];
     const host = { realPath: readRealPath, findLoose: findLooseDirectory };
     const neighbours = [neighbour("a", bind(inner)), neighbour("b", bind(outer))];
-    const judge = (service: string, old: Record<string, string>): Promise<string | undefined> => {
+    const judge = async (service: string, old: Record<string, string>): Promise<string | undefined> => {
       const source = service === "a" ? inner : outer;
       const before = (name: string): Manifest["volumes"] | undefined => {
         const was = old[name];
         return was === undefined ? undefined : [bind(was)];
       };
-      return findUnsteadySource(
-        { service, volumes: [bind(source)] },
-        { [source]: source },
-        { host, neighbours, before },
-      );
+      const judged = { service, volumes: [bind(source)] };
+      return (await findUnsteadySource(judged, { [source]: source }, { host, neighbours, before }))?.message;
     };
     // The newcomer lies above: it is refused, and the one that ran goes on.
     expect(await judge("a", { a: inner })).toBeUndefined();

@@ -1,0 +1,35 @@
+// A service whose bind sources users of the host could lead elsewhere, and which ran with them before that was refused: its container
+// goes on and is started again as it is, and no other one is made. Pure; plan.ts and rollout.ts use it.
+
+import type { DesiredService } from "../../shared/desired-state.ts";
+import type { Step } from "../../shared/step.ts";
+import type { Decision, Scene } from "./world.ts";
+
+/**
+ * Takes back what would make another container, remove the one that is there, or start one that was never good. What is mounted is
+ * compared at every start (apply/checked-start.ts); where it is another, that container is removed, and nothing is started any more.
+ */
+export function keepAsItIs(scene: Scene, decision: Decision): Decision {
+  const { desired, current, memory, health } = scene;
+  if (desired.onlyAsItIs === undefined || decision.operation === undefined) return decision;
+  const wasGood = current !== undefined && memory.release?.specHash === current.specHash;
+  const isRefused = (step: Step): boolean => {
+    if (step.kind === "create-container" || step.kind === "ensure-image") return true;
+    if (step.kind === "start-container") return !wasGood;
+    return step.kind === "remove-container" && step.container === current?.id;
+  };
+  if (!decision.operation.steps.some(isRefused)) return decision;
+  const { operation: _operation, start: _start, ...held } = decision;
+  const what = current === undefined ? "no container of it is made" : "its container is left as it is";
+  const state = current?.status === "running" ? (health?.status ?? "starting") : "refused";
+  return { ...held, memory, state, reason: `${what}: ${decision.reason}`, settled: false };
+}
+
+/** An earlier release that stands in for such a service is no more free than it is: its sources must be what they are called. */
+export function carryAsItIs({ onlyAsItIs }: DesiredService, release: DesiredService): DesiredService {
+  if (onlyAsItIs === undefined) return release;
+  const binds = (release.spec.volumes ?? []).flatMap(({ source, target }) =>
+    source === undefined ? [] : [{ source, target, real: source }],
+  );
+  return { ...release, onlyAsItIs, binds };
+}
