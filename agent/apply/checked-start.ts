@@ -1,12 +1,12 @@
 // Starts a container whose bind mounts must lead where they were judged to lead: asked just before, and compared right after
 // with what the kernel has mounted. One that shows something else is removed at once. Only handlers.ts calls it.
 
-import type { OwnContainerId } from "../../shared/identity.ts";
-import type { BindSource } from "../../shared/step.ts";
+import type { OwnContainerId } from "../../shared/state/identity.ts";
+import type { BindSource } from "../../shared/state/step.ts";
 import type { DockerReader } from "../docker/reader.ts";
 import type { DockerWriter } from "../docker/writer.ts";
-import { readRealPath } from "../host/facts.ts";
-import { findWrongBind } from "../host/mounts.ts";
+import { readRealPath } from "../host/files/host-facts.ts";
+import { findWrongBind } from "../host/os/mounts.ts";
 
 /** What says where a path leads, and what a process has mounted. */
 export interface BindLook {

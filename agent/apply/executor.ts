@@ -1,11 +1,11 @@
 // Carries operations out: one lane for each service, at most one operation in a lane, no lane waits for another.
 // No turn of the loop waits here: an operation is begun, is seen as in flight, and wakes the loop when it ends.
 
-import type { Emit } from "../../shared/event.ts";
-import { nameFrontLanes } from "../../shared/front.ts";
-import type { OwnContainerId } from "../../shared/identity.ts";
-import type { Operation, OperationInFlight, OperationOutcome, Step } from "../../shared/step.ts";
-import type { Clock } from "../host/clock.ts";
+import type { Emit } from "../../shared/state/event.ts";
+import { nameFrontLanes } from "../../shared/state/front.ts";
+import type { OwnContainerId } from "../../shared/state/identity.ts";
+import type { Operation, OperationInFlight, OperationOutcome, Step } from "../../shared/state/step.ts";
+import type { Clock } from "../host/os/clock.ts";
 import { classifyFailure, describeError } from "./failure.ts";
 import { resolveContainer, type Run, runStep, type StepResult, type Tools } from "./handlers.ts";
 

@@ -1,7 +1,7 @@
 // What the loop must do about a failed step: one place that tells what the release is to blame for from what it is not. Pure.
 
-import type { FailureClass, FaultCode, Step } from "../../shared/step.ts";
-import { readFault } from "../docker/answer.ts";
+import type { FailureClass, FaultCode, Step } from "../../shared/state/step.ts";
+import { readFault } from "../docker/engine-answer.ts";
 import { EngineError } from "../docker/reader.ts";
 
 /**

@@ -5,8 +5,8 @@ import { chmod, mkdir } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 
-import { FRONT_CONTROL, nameBackend, type ToldFront } from "../../shared/front.ts";
-import type { Clock } from "../host/clock.ts";
+import { FRONT_CONTROL, nameBackend, type ToldFront } from "../../shared/state/front.ts";
+import type { Clock } from "../host/os/clock.ts";
 
 /** Switches the traffic of fronts and watches connections end. */
 export interface FrontPort {

@@ -1,13 +1,13 @@
 // One handler for each kind of step, in a table the compiler checks for completeness. The only code that is given the
 // Docker writer. Every handler may run twice for the same step and then changes nothing more.
 
-import type { OwnContainerId } from "../../shared/identity.ts";
-import { holdsSecret, nameContent, type TemplateRecipe } from "../../shared/secret-facts.ts";
-import { describeSize } from "../../shared/size.ts";
-import type { FileReference, Step, StepContainer } from "../../shared/step.ts";
+import type { OwnContainerId } from "../../shared/state/identity.ts";
+import { holdsSecret, nameContent, type TemplateRecipe } from "../../shared/secret/secret-facts.ts";
+import { describeSize } from "../../shared/text/size.ts";
+import type { FileReference, Step, StepContainer } from "../../shared/state/step.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
 import type { CreateRequest, DockerWriter, RegistryAuth } from "../docker/writer.ts";
-import type { FileStore } from "../host/file-store.ts";
+import type { FileStore } from "../host/files/file-store.ts";
 import { type BindLook, startChecked } from "./checked-start.ts";
 import { findContainerUser } from "./container-user.ts";
 import type { FrontPort } from "./front-control.ts";

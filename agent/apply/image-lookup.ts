@@ -2,7 +2,7 @@
 // goes in that moment makes a creation fail, which is tried again like any other.
 
 import type { DockerReader } from "../docker/reader.ts";
-import type { Clock } from "../host/clock.ts";
+import type { Clock } from "../host/os/clock.ts";
 
 /** How long a found image is believed in. One that was not found is asked for each time. */
 const BELIEVED_MS = 1_000;

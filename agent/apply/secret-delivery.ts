@@ -7,10 +7,10 @@ import { basename, dirname, join } from "node:path";
 
 import * as z from "zod";
 
-import { parseBootstrap } from "../../shared/bootstrap.ts";
-import type { ContainerSpec } from "../../shared/container-spec.ts";
-import { fileKey } from "../../shared/observed-state.ts";
-import type { Secret } from "../../shared/secret.ts";
+import { parseBootstrap } from "../../shared/secret/bootstrap.ts";
+import type { ContainerSpec } from "../../shared/state/container-spec.ts";
+import { fileKey } from "../../shared/state/observed-state.ts";
+import type { Secret } from "../../shared/secret/secret.ts";
 import {
   CONTAINER_USER,
   PRIVATE_MODE,
@@ -20,10 +20,10 @@ import {
   splitVersion,
   STAND_IN_VERSION,
   type TemplateRecipe,
-} from "../../shared/secret-facts.ts";
-import type { FileReference } from "../../shared/step.ts";
-import { isInMemory } from "../host/memory-directory.ts";
-import { writeInPlace } from "../host/write-in-place.ts";
+} from "../../shared/secret/secret-facts.ts";
+import type { FileReference } from "../../shared/state/step.ts";
+import { isInMemory } from "../host/os/memory-directory.ts";
+import { writeInPlace } from "../host/files/write-in-place.ts";
 import type { ContainerUser } from "./container-user.ts";
 
 /** Whose secrets they are: files of two specs of one service never share a directory. */
@@ -195,7 +195,7 @@ export class SecretDelivery {
     const values = Object.entries(secrets).map(([name, path]) => {
       return [name, this.#require({ path, version: versions.get(path) ?? "" })] as const;
     });
-    const { templates } = await import("../../shared/template.ts");
+    const { templates } = await import("../../shared/text/template.ts");
     try {
       return templates.render(text, context, new Map(values));
     } catch (error) {

@@ -1,6 +1,6 @@
 // `orca up --down`: removes a node's containers and its network. Volumes stay, always.
 
-import { claimContainer, LABEL, nameNetwork, type OwnContainerId } from "../../shared/identity.ts";
+import { claimContainer, LABEL, nameNetwork, type OwnContainerId } from "../../shared/state/identity.ts";
 import type { DockerReader } from "../docker/reader.ts";
 import type { DockerWriter } from "../docker/writer.ts";
 

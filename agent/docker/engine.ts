@@ -6,9 +6,9 @@ import { inspect } from "node:util";
 
 import Docker from "dockerode";
 
-import { LABEL, type OwnContainerId } from "../../shared/identity.ts";
+import { LABEL, type OwnContainerId } from "../../shared/state/identity.ts";
 import { call, callUnless } from "./call.ts";
-import { createExec } from "./exec.ts";
+import { createExec } from "./container-exec.ts";
 import {
   buildCaps,
   buildCreateBody,

@@ -1,11 +1,11 @@
 // From the engine's JSON to the port's types and back. Pure; only engine.ts uses it.
 // `docker inspect` reports defaults as "" or 0 or "no": everything is normalised here, once.
 
-import { type Caps, type ContainerSpec, listAliases } from "../../shared/container-spec.ts";
-import { LABEL } from "../../shared/identity.ts";
-import { DEFAULT_ROTATION } from "../../shared/manifest-log.ts";
-import { compareText } from "../../shared/problem.ts";
-import { parsePublishedPort } from "../../shared/published-port.ts";
+import { type Caps, type ContainerSpec, listAliases } from "../../shared/state/container-spec.ts";
+import { LABEL } from "../../shared/state/identity.ts";
+import { DEFAULT_ROTATION } from "../../shared/manifest/manifest-log.ts";
+import { compareText } from "../../shared/text/problem.ts";
+import { parsePublishedPort } from "../../shared/manifest/published-port.ts";
 import type { ContainerDetail, ContainerRow, EngineEvent, NetworkRow, VolumeRow } from "./reader.ts";
 import type { CreateRequest } from "./writer.ts";
 

@@ -1,9 +1,9 @@
 // The reading half of the Docker port: nothing here changes anything. Given to observed/, health/ and the CLI.
 // One implementation speaks to a real engine (engine.ts); the fake in test/fakes/ passes the same contract suite.
 
-import type { Caps } from "../../shared/container-spec.ts";
-import type { FaultCode } from "../../shared/step.ts";
-import { readFault } from "./answer.ts";
+import type { Caps } from "../../shared/state/container-spec.ts";
+import type { FaultCode } from "../../shared/state/step.ts";
+import { readFault } from "./engine-answer.ts";
 
 /** The engine could not be reached, or it answered with an error; `status` is its HTTP status where it gave one. */
 export class EngineError extends Error {

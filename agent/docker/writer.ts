@@ -1,8 +1,8 @@
 // The writing half of the Docker port: everything that changes something. Only apply/ is handed one (law 2).
 // There is no call that removes a volume or an image a container needs.
 
-import type { Caps, ContainerSpec } from "../../shared/container-spec.ts";
-import type { OwnContainerId } from "../../shared/identity.ts";
+import type { Caps, ContainerSpec } from "../../shared/state/container-spec.ts";
+import type { OwnContainerId } from "../../shared/state/identity.ts";
 
 /** Everything the engine needs to make a container. */
 export interface CreateRequest {

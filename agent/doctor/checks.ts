@@ -1,7 +1,7 @@
 // Every group of checks of `orca doctor`, in the order in which people read them. A later group (the engine, sshd, backups) is one more entry. Pure.
 
 import { checkDelivery } from "./delivery-checks.ts";
-import type { HostView } from "./facts.ts";
+import type { HostView } from "./doctor-facts.ts";
 import { checkFiles } from "./file-checks.ts";
 import type { Finding } from "./finding.ts";
 import { checkFirewall } from "./firewall-checks.ts";

@@ -1,7 +1,7 @@
 // Where delivered secrets could reach a disk or somebody's eyes: variables, swap, core files, a directory that is not in memory.
 
 import { type Finding, fine } from "./finding.ts";
-import type { AgentProcessFact, HostView } from "./facts.ts";
+import type { AgentProcessFact, HostView } from "./doctor-facts.ts";
 
 /** Judges how secrets are delivered. */
 export function checkDelivery(host: HostView): Finding[] {

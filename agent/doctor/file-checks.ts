@@ -1,10 +1,10 @@
 // The host's own files: keys, tokens and credentials, bootstrap files, the policy. Whose they are, who may read them, and that none
 // of them lies where it could be committed.
 
-import { describeDuration } from "../../shared/duration.ts";
-import { buildStrictPolicy, type Policy } from "../../shared/policy.ts";
+import { describeDuration } from "../../shared/text/duration.ts";
+import { buildStrictPolicy, type Policy } from "../../shared/policy/policy.ts";
 import { type Finding, fine } from "./finding.ts";
-import type { FileFact, HostView } from "./facts.ts";
+import type { FileFact, HostView } from "./doctor-facts.ts";
 
 /** A bootstrap file that nobody has changed for so long holds a secret that nobody rotates. */
 const OLD_BOOTSTRAP_MS = 365 * 86_400_000;

@@ -4,7 +4,7 @@
 import { BlockList, isIP } from "node:net";
 
 import { type Finding, fine } from "./finding.ts";
-import type { AddressRange, FirewallFact, HostView } from "./facts.ts";
+import type { AddressRange, FirewallFact, HostView } from "./doctor-facts.ts";
 
 const CHECK = "firewall between realms";
 

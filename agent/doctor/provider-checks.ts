@@ -1,10 +1,10 @@
 // Where secrets come from: a plain file, a server that cannot be asked, last known values that grow old, a clock that is wrong.
 
-import { describeDuration } from "../../shared/duration.ts";
-import type { SecretRefusal } from "../../shared/secret-facts.ts";
-import { describeRefusals } from "../../shared/secret-refusal.ts";
+import { describeDuration } from "../../shared/text/duration.ts";
+import type { SecretRefusal } from "../../shared/secret/secret-facts.ts";
+import { describeRefusals } from "../../shared/secret/secret-refusal.ts";
 import { type Finding, fine } from "./finding.ts";
-import type { HostView } from "./facts.ts";
+import type { HostView } from "./doctor-facts.ts";
 
 /** Of the time that last known values may be old, so much is a warning. */
 const STALE_SHARE = 0.5;

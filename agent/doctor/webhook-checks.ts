@@ -1,7 +1,7 @@
 // Pushes that never arrive: a forge that does not deliver to this node's address tells nobody here. Pure.
 
-import { describeAllowedHosts } from "../../shared/webhook-address.ts";
-import type { HostView, WebhookFact } from "./facts.ts";
+import { describeAllowedHosts } from "../../shared/config/webhook-address.ts";
+import type { HostView, WebhookFact } from "./doctor-facts.ts";
 import { type Finding, fine } from "./finding.ts";
 
 const CHECK = "webhook";

@@ -4,7 +4,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { writeWhole } from "./identity.ts";
+import { writeWhole } from "./node-identity.ts";
 
 /** The counter in a state directory. */
 export class BootCounter {

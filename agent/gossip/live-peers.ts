@@ -1,14 +1,14 @@
 // What the loop is told of other nodes: their services' health as their owners said it, as long as that is their present word.
-// Made by open.ts over the shell. What comes in is looked at node by node: a record costs the same in a realm of any size.
+// Made by open-gossip.ts over the shell. What comes in is looked at node by node: a record costs the same in a realm of any size.
 
-import type { PeerCold, PeerPort } from "../peers.ts";
+import type { PeerCold, PeerPort } from "./peer-port.ts";
 import type { PeerHealth, Plan, World } from "../plan/world.ts";
-import type { ColdWord } from "../../shared/cold-start.ts";
-import type { DesiredState } from "../../shared/desired-state.ts";
+import type { ColdWord } from "../../shared/state/cold-start.ts";
+import type { DesiredState } from "../../shared/state/desired-state.ts";
 import type { PeerLook } from "./core/gossip.ts";
 import type { ServiceWord } from "./core/record.ts";
-import type { GossipShell } from "./shell.ts";
-import { describeWords } from "./words.ts";
+import type { GossipShell } from "./mesh/mesh-shell.ts";
+import { describeWords } from "./service-statements.ts";
 
 type Known = Extract<PeerHealth, { kind: "known" }>;
 

@@ -1,10 +1,10 @@
 // Who belongs to this node's realm, by fleet.toml, and who a key belongs to. Pure; used by the shell.
 
-import type { FleetMember } from "../../shared/desired-state.ts";
+import type { FleetMember } from "../../shared/state/desired-state.ts";
 import type { PeerLook } from "./core/gossip.ts";
 import type { Member } from "./core/state.ts";
-import { normalizeKey } from "./identity.ts";
-import type { KeyVerdict } from "./transport.ts";
+import { normalizeKey } from "./node-identity.ts";
+import type { KeyVerdict } from "./mesh/transport.ts";
 
 /** What Git says of the fleet. */
 export interface RosterSource {

@@ -1,10 +1,10 @@
 // Probes what it is told to and keeps the newest view of each. Wakes the loop only when a view changes its status.
 // Never decides what to do about it.
 
-import { canonicalJson, jitterFraction } from "../../shared/identity.ts";
-import type { HealthView } from "../../shared/observed-state.ts";
+import { canonicalJson, jitterFraction } from "../../shared/state/identity.ts";
+import type { HealthView } from "../../shared/state/observed-state.ts";
 import type { DockerExec } from "../docker/reader.ts";
-import type { CancelTimer, Clock } from "../host/clock.ts";
+import type { CancelTimer, Clock } from "../host/os/clock.ts";
 import { type AddressJudge, probeContainer, probeEndpoint } from "./probes.ts";
 import type { ContainerTarget } from "./targets.ts";
 import { beginHealth, gatherProbe, nextHealth, nextProbeDelayMs, type ProbeResult } from "./thresholds.ts";

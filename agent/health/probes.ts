@@ -6,7 +6,7 @@ import { type ClientRequest, request as requestHttp } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
 import { connect, isIP, type LookupFunction } from "node:net";
 
-import type { HealthCheck } from "../../shared/manifest.ts";
+import type { HealthCheck } from "../../shared/manifest/manifest.ts";
 import { type DockerExec, EngineError } from "../docker/reader.ts";
 import type { ProbeResult } from "./thresholds.ts";
 

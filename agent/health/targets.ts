@@ -1,10 +1,10 @@
 // Which containers and endpoints are to be probed now. Pure: from desired and observed state to a list.
 
-import { readBegunMs } from "../plan/run.ts";
-import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
-import type { HealthCheck } from "../../shared/manifest.ts";
-import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
-import type { ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
+import { readBegunMs } from "../plan/memory/run.ts";
+import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
+import type { HealthCheck } from "../../shared/manifest/manifest.ts";
+import type { NodeMemory, ServiceMemory } from "../../shared/state/memory.ts";
+import type { ObservedContainer, ObservedEngine } from "../../shared/state/observed-state.ts";
 
 /** One run of a container to probe. */
 export interface ContainerTarget {

@@ -1,8 +1,8 @@
 // From probe results to health: a pure state machine. The first success is healthy; failures count only after
 // `start_period` and, while starting, no faster than `interval`, although probes come more often then.
 
-import type { HealthCheck } from "../../shared/manifest.ts";
-import type { HealthView } from "../../shared/observed-state.ts";
+import type { HealthCheck } from "../../shared/manifest/manifest.ts";
+import type { HealthView } from "../../shared/state/observed-state.ts";
 
 /** What one probe found. `not-made` says that the check itself could not be made: that is no failure. */
 export interface ProbeResult {

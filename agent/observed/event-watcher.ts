@@ -1,10 +1,10 @@
 // Follows the engine's events and keeps what they said until the next turn reads it. A broken stream is opened again,
 // with an overlap; after a gap everything is looked at. A frozen stream is harmless: the list of each turn is the truth.
 
-import { backoffDelayMs } from "../../shared/backoff.ts";
-import { LABEL } from "../../shared/identity.ts";
+import { backoffDelayMs } from "../../shared/state/backoff.ts";
+import { LABEL } from "../../shared/state/identity.ts";
 import type { DockerReader, EngineEvent } from "../docker/reader.ts";
-import type { Clock } from "../host/clock.ts";
+import type { Clock } from "../host/os/clock.ts";
 
 /** What the events said since they were last read. */
 export interface EventNews {

@@ -1,9 +1,9 @@
 // Makes one immutable read of the engine for each turn: one list of containers, one of networks, and an inspection only
 // where an event, an unknown id or a gap asks for one. Events only say "look again"; the list is the truth.
 
-import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
-import { claimContainer, LABEL, type OwnContainerId, sha256 } from "../../shared/identity.ts";
-import type { ForeignContainer, ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
+import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
+import { claimContainer, LABEL, type OwnContainerId, sha256 } from "../../shared/state/identity.ts";
+import type { ForeignContainer, ObservedContainer, ObservedEngine } from "../../shared/state/observed-state.ts";
 import {
   type ContainerDetail,
   type ContainerRow,
@@ -12,8 +12,8 @@ import {
   type NetworkRow,
 } from "../docker/reader.ts";
 import { type Probed, selectNotRunning } from "../health/targets.ts";
-import { readMemory } from "../host/cgroup.ts";
-import type { Clock } from "../host/clock.ts";
+import { readMemory } from "../host/os/cgroup.ts";
+import type { Clock } from "../host/os/clock.ts";
 import { type EventNews, EventWatcher } from "./event-watcher.ts";
 import { readVolumes } from "./volumes.ts";
 

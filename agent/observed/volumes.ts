@@ -1,8 +1,8 @@
 // What the engine says of the volumes that services are about to start with. Read by the observer; changes nothing.
 
-import type { DesiredService } from "../../shared/desired-state.ts";
-import { LABEL } from "../../shared/identity.ts";
-import type { ObservedVolume } from "../../shared/observed-state.ts";
+import type { DesiredService } from "../../shared/state/desired-state.ts";
+import { LABEL } from "../../shared/state/identity.ts";
+import type { ObservedVolume } from "../../shared/state/observed-state.ts";
 import type { DockerReader } from "../docker/reader.ts";
 
 /** Reads the volumes of services that are about to start; one that does not exist yet is absent. */

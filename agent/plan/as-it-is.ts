@@ -1,8 +1,8 @@
 // A service whose bind sources users of the host could lead elsewhere, and which ran with them before that was refused: its container
 // goes on and is started again as it is, and no other one is made. Pure; plan.ts and rollout.ts use it.
 
-import type { DesiredService } from "../../shared/desired-state.ts";
-import type { Step } from "../../shared/step.ts";
+import type { DesiredService } from "../../shared/state/desired-state.ts";
+import type { Step } from "../../shared/state/step.ts";
 import type { Decision, Scene } from "./world.ts";
 
 /**

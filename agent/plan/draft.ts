@@ -1,11 +1,11 @@
 // What a plan collects while it goes through the services, each in a draft of its own, so that one whose planning throws leaves
 // nothing half said. Pure; plan.ts only.
 
-import type { DesiredService } from "../../shared/desired-state.ts";
-import type { ExitRecord, ServiceMemory } from "../../shared/memory.ts";
-import type { ServiceStanding } from "../../shared/rotation.ts";
-import type { ServiceView } from "../../shared/status.ts";
-import type { Operation } from "../../shared/step.ts";
+import type { DesiredService } from "../../shared/state/desired-state.ts";
+import type { ExitRecord, ServiceMemory } from "../../shared/state/memory.ts";
+import type { ServiceStanding } from "../../shared/state/rotation.ts";
+import type { ServiceView } from "../../shared/state/status.ts";
+import type { Operation } from "../../shared/state/step.ts";
 import type { Plan, World } from "./world.ts";
 
 /** What collects while the services are gone through. */

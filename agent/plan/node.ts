@@ -1,9 +1,9 @@
 // What belongs to the node and to no service: its network and its hosts file. Pure.
 
-import { describeDuration } from "../../shared/duration.ts";
-import { canonicalJson } from "../../shared/identity.ts";
-import { NODE_LANE, type Operation, type Step } from "../../shared/step.ts";
-import { type LaneFailure, rememberLane } from "./remember.ts";
+import { describeDuration } from "../../shared/text/duration.ts";
+import { canonicalJson } from "../../shared/state/identity.ts";
+import { NODE_LANE, type Operation, type Step } from "../../shared/state/step.ts";
+import { type LaneFailure, rememberLane } from "./memory/remember.ts";
 import type { Reachable, World } from "./world.ts";
 
 /** What the node itself needs. */

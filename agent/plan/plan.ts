@@ -2,27 +2,32 @@
 // The same world in any order gives the same plan, and a world that is as it should be gives none.
 
 import { keepAsItIs } from "./as-it-is.ts";
-import { placeBinds } from "./bind-sources.ts";
-import type { DesiredService } from "../../shared/desired-state.ts";
-import { findLaneService } from "../../shared/front.ts";
-import { compareText } from "../../shared/problem.ts";
-import type { NodeMemory, ServiceMemory } from "../../shared/memory.ts";
-import { findHealth, type HealthView, isBetweenRuns, type ObservedContainer } from "../../shared/observed-state.ts";
-import type { ServiceView } from "../../shared/status.ts";
-import { NODE_LANE } from "../../shared/step.ts";
+import { placeBinds } from "./rules/bind-sources.ts";
+import type { DesiredService } from "../../shared/state/desired-state.ts";
+import { findLaneService } from "../../shared/state/front.ts";
+import { compareText } from "../../shared/text/problem.ts";
+import type { NodeMemory, ServiceMemory } from "../../shared/state/memory.ts";
+import {
+  findHealth,
+  type HealthView,
+  isBetweenRuns,
+  type ObservedContainer,
+} from "../../shared/state/observed-state.ts";
+import type { ServiceView } from "../../shared/state/status.ts";
+import { NODE_LANE } from "../../shared/state/step.ts";
 import { addDraft, beginDraft, type Draft, draftFault, viewUnplanned } from "./draft.ts";
 import { findPlanFault } from "./fault.ts";
-import { planFronts } from "./front.ts";
+import { planFronts } from "./front/traffic.ts";
 import { planNode } from "./node.ts";
-import { rememberOwnData } from "./own-data.ts";
-import { beginMemory, boundTimes, rememberContainer, rememberExit, rememberOutcome } from "./remember.ts";
-import { planRemovals } from "./removal.ts";
-import { guardRepetition } from "./repeat-guard.ts";
-import { rememberRollout, rolloutEndMs } from "./rollout.ts";
-import { findHealthySince, readBegunMs, rememberRun } from "./run.ts";
-import { decideService } from "./service.ts";
-import { rememberStops } from "./stops.ts";
-import { describeStanding } from "./standing.ts";
+import { rememberOwnData } from "./rules/own-data.ts";
+import { beginMemory, boundTimes, rememberContainer, rememberExit, rememberOutcome } from "./memory/remember.ts";
+import { planRemovals } from "./rules/removal.ts";
+import { guardRepetition } from "./rules/repeat-guard.ts";
+import { rememberRollout, rolloutEndMs } from "./rules/rollout.ts";
+import { findHealthySince, readBegunMs, rememberRun } from "./memory/run.ts";
+import { decideService } from "./rules/service.ts";
+import { rememberStops } from "./memory/stops.ts";
+import { describeStanding } from "./rules/standing.ts";
 import { buildView, nameCycles } from "./view.ts";
 import type { Decision, Plan, Reachable, Scene, World } from "./world.ts";
 

@@ -1,13 +1,13 @@
 // The operations a plan can ask for, each built in one place. Pure: from a scene to data.
 
-import type { Caps } from "../../shared/container-spec.ts";
-import type { DesiredFile, DesiredService } from "../../shared/desired-state.ts";
-import { nameContainer, type OwnContainerId } from "../../shared/identity.ts";
-import { fileKey, type ObservedContainer, type ObservedState } from "../../shared/observed-state.ts";
-import { holdsSecret } from "../../shared/secret-facts.ts";
-import type { Cause, FileReference, Operation, Step, StepContainer } from "../../shared/step.ts";
-import { listPredecessors } from "./move.ts";
-import { listCarried } from "./own-data.ts";
+import type { Caps } from "../../shared/state/container-spec.ts";
+import type { DesiredFile, DesiredService } from "../../shared/state/desired-state.ts";
+import { nameContainer, type OwnContainerId } from "../../shared/state/identity.ts";
+import { fileKey, type ObservedContainer, type ObservedState } from "../../shared/state/observed-state.ts";
+import { holdsSecret } from "../../shared/secret/secret-facts.ts";
+import type { Cause, FileReference, Operation, Step, StepContainer } from "../../shared/state/step.ts";
+import { listPredecessors } from "./rules/move.ts";
+import { listCarried } from "./rules/own-data.ts";
 import type { Scene } from "./world.ts";
 
 /** Wraps steps into the service's lane. */

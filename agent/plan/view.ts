@@ -1,12 +1,12 @@
 // From a decision to what status shows. Pure.
 
-import type { DesiredService } from "../../shared/desired-state.ts";
-import { findCycles } from "../../shared/graph.ts";
-import type { ObservedContainer } from "../../shared/observed-state.ts";
-import { describeRefusals } from "../../shared/secret-refusal.ts";
-import type { ServiceState, ServiceView } from "../../shared/status.ts";
-import { describeOwnData } from "./own-data.ts";
-import { describeRolledBack } from "./rollout.ts";
+import type { DesiredService } from "../../shared/state/desired-state.ts";
+import { findCycles } from "../../shared/fleet/graph.ts";
+import type { ObservedContainer } from "../../shared/state/observed-state.ts";
+import { describeRefusals } from "../../shared/secret/secret-refusal.ts";
+import type { ServiceState, ServiceView } from "../../shared/state/status.ts";
+import { describeOwnData } from "./rules/own-data.ts";
+import { describeRolledBack } from "./rules/rollout.ts";
 import type { Decision, World } from "./world.ts";
 
 /** States in which nothing that a person did not ask for can come of a refused secret. */

@@ -1,11 +1,16 @@
 // The whole world as an argument: what plan() is given and what it answers. Pure data, no live objects.
 
-import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
-import type { ExitRecord, NodeMemory, ReleaseRecord, ServiceMemory } from "../../shared/memory.ts";
-import type { HealthView, ObservedContainer, ObservedEngine, ObservedState } from "../../shared/observed-state.ts";
-import type { ServiceStanding } from "../../shared/rotation.ts";
-import type { ServiceView, StartStage } from "../../shared/status.ts";
-import type { Operation, OperationInFlight } from "../../shared/step.ts";
+import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
+import type { ExitRecord, NodeMemory, ReleaseRecord, ServiceMemory } from "../../shared/state/memory.ts";
+import type {
+  HealthView,
+  ObservedContainer,
+  ObservedEngine,
+  ObservedState,
+} from "../../shared/state/observed-state.ts";
+import type { ServiceStanding } from "../../shared/state/rotation.ts";
+import type { ServiceView, StartStage } from "../../shared/state/status.ts";
+import type { Operation, OperationInFlight } from "../../shared/state/step.ts";
 
 /** What is known of one service on another node. */
 interface PeerService {

@@ -2,17 +2,17 @@
 
 import { join } from "node:path";
 
-import type { ColdStartReport } from "../../shared/cold-start.ts";
-import type { AgentEvent } from "../../shared/event.ts";
-import type { PlanPreview } from "../../shared/plan-preview.ts";
+import type { ColdStartReport } from "../../shared/state/cold-start.ts";
+import type { AgentEvent } from "../../shared/state/event.ts";
+import type { PlanPreview } from "../../shared/document/plan-preview.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
-import type { Clock } from "../host/clock.ts";
-import type { Store } from "../host/store.ts";
-import type { Request } from "../requests.ts";
-import type { ActParts } from "./acts.ts";
-import type { AlertOptions } from "./alerts.ts";
-import type { FleetReader } from "./fleet-document.ts";
-import type { ReportLogger } from "./log-events.ts";
+import type { Clock } from "../host/os/clock.ts";
+import type { Store } from "../host/store/store.ts";
+import type { Request } from "../loop/requests.ts";
+import type { ActParts } from "../serve/acts.ts";
+import type { AlertOptions } from "./notify/alerts.ts";
+import type { FleetReader } from "./status/fleet-builder.ts";
+import type { ReportLogger } from "./log/log-events.ts";
 
 /** Something that tells what happens to somebody else. Never throws, never waits. */
 export interface Sink {

@@ -3,10 +3,10 @@
 
 import { stat } from "node:fs/promises";
 
-import { nameBootstrap, parseBootstrap } from "../../shared/bootstrap.ts";
-import type { Secret } from "../../shared/secret.ts";
-import type { SecretAnswer } from "../../shared/secret-provider.ts";
-import { readSecretFile } from "../host/secret-file.ts";
+import { nameBootstrap, parseBootstrap } from "../../shared/secret/bootstrap.ts";
+import type { Secret } from "../../shared/secret/secret.ts";
+import type { SecretAnswer } from "../../shared/secret/secret-provider.ts";
+import { readSecretFile } from "../host/files/secret-file.ts";
 
 const PREFIX = nameBootstrap("");
 

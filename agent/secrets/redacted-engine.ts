@@ -1,7 +1,7 @@
 // The parts of the Docker port through which what containers print reaches the agent, with secret values taken out before
 // anything else sees it: exit records, probe messages, failures and `orca logs` are made from it.
 
-import { type Redactor, RedactedStream } from "../../shared/redactor.ts";
+import { type Redactor, RedactedStream } from "../../shared/secret/redactor.ts";
 import {
   type DockerExec,
   type DockerReader,
@@ -9,7 +9,7 @@ import {
   LONGEST_LINE,
   LONGEST_OUTPUT,
 } from "../docker/reader.ts";
-import type { CancelTimer, Clock } from "../host/clock.ts";
+import type { CancelTimer, Clock } from "../host/os/clock.ts";
 
 /** What is kept back of an unfinished line is shown when nothing has come for so long. */
 const IDLE_MS = 200;

@@ -3,10 +3,10 @@
 
 import { createInterface } from "node:readline";
 
-import { loadIdentity } from "../../agent/gossip/identity.ts";
-import { GossipShell } from "../../agent/gossip/shell.ts";
-import { systemClock } from "../../agent/host/clock.ts";
-import { Transport } from "../../agent/gossip/transport.ts";
+import { loadIdentity } from "../../agent/gossip/node-identity.ts";
+import { GossipShell } from "../../agent/gossip/mesh/mesh-shell.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import { Transport } from "../../agent/gossip/mesh/transport.ts";
 import { MEASURE_DIAL, type MemberStart, type Notice } from "./member-words.ts";
 
 /**

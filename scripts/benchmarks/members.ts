@@ -1,4 +1,4 @@
-// A fleet of members that only gossip, each a process in a network namespace of its own, joined by a switch. For fleet.ts.
+// A fleet of members that only gossip, each a process in a network namespace of its own, joined by a switch. For fleet-bench.ts.
 
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
@@ -10,8 +10,8 @@ import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
 
-import { makeIdentity } from "../../agent/gossip/identity.ts";
-import type { FleetMember } from "../../shared/desired-state.ts";
+import { makeIdentity } from "../../agent/gossip/node-identity.ts";
+import type { FleetMember } from "../../shared/state/desired-state.ts";
 import { MEASURE_DIAL, type MemberStart, type Notice } from "./member-words.ts";
 import { readUnitFlags } from "./lab.ts";
 

@@ -6,7 +6,11 @@ import type { Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { nameIdentityFile, type SecretFilePlace, writeSecretTable } from "../../agent/secrets/secret-store-file.ts";
+import {
+  nameIdentityFile,
+  type SecretFilePlace,
+  writeSecretTable,
+} from "../../agent/secrets/providers/secret-store-file.ts";
 import { CanaryFinder, MARKS } from "./canary.ts";
 import { type JournalPlace, openJournalStream } from "./journal.ts";
 

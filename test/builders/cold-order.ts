@@ -1,8 +1,8 @@
 // What the engines of a lab saw of a cold start: when each service's process was started, and whether anything began before what
 // it requires was ready. The engines' own word, so that it also holds for agents that were killed on the way.
 
-import type { ColdStartPlan } from "../../agent/desired/cold-start.ts";
-import { LABEL } from "../../shared/identity.ts";
+import type { ColdStartPlan } from "../../agent/desired/cold-start/cold-start-plan.ts";
+import { LABEL } from "../../shared/state/identity.ts";
 import type { FleetLab } from "./fleet-lab.ts";
 
 /** Clocks and roundings of one machine. */

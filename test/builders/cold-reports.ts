@@ -2,8 +2,8 @@
 
 import { expect } from "vitest";
 
-import type { ColdStartDocument, ColdStartReport } from "../../shared/cold-start.ts";
-import type { FleetDocument } from "../../shared/fleet-document.ts";
+import type { ColdStartDocument, ColdStartReport } from "../../shared/state/cold-start.ts";
+import type { FleetDocument } from "../../shared/document/fleet-document.ts";
 import type { ColdFleet } from "./cold-fleet.ts";
 import type { ColdStartOutcome } from "./cold-measure.ts";
 import type { FleetLab } from "./fleet-lab.ts";

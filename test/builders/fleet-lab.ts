@@ -9,8 +9,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-import { makeIdentity } from "../../agent/gossip/identity.ts";
-import type { StatusDocument } from "../../shared/status-document.ts";
+import { makeIdentity } from "../../agent/gossip/node-identity.ts";
+import type { StatusDocument } from "../../shared/document/status-document.ts";
 import { describeMarkedSecrets, findLane } from "./canary-lane.ts";
 import { expectNoSecretLeft } from "./canary-sweep.ts";
 import { EngineProxy } from "./engine-proxy.ts";

@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import type { Clock } from "../../agent/host/clock.ts";
-import { GitSource, type GitSourceOptions } from "../../agent/sources/git-source.ts";
+import type { Clock } from "../../agent/host/os/clock.ts";
+import { GitSource, type GitSourceOptions } from "../../agent/sources/git/poll/git-source.ts";
 import type { GitServer } from "./git-server.ts";
 
 /** The program whose command fetches. */

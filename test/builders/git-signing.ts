@@ -5,8 +5,8 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { parseSshKey } from "../../shared/ssh-key.ts";
-import type { TrustedKey } from "../../shared/trusted-key.ts";
+import { parseSshKey } from "../../shared/fleet/ssh-key.ts";
+import type { TrustedKey } from "../../shared/config/trusted-key.ts";
 import type { GitCommitParts, GitRepository } from "./git-repository.ts";
 
 /** A key pair on disk. */

@@ -5,7 +5,7 @@ import { Gossip, TICK_MS } from "../../agent/gossip/core/gossip.ts";
 import type { Message } from "../../agent/gossip/core/message.ts";
 import type { ServiceWord } from "../../agent/gossip/core/record.ts";
 import type { Effect, Member } from "../../agent/gossip/core/state.ts";
-import type { GossipEvent } from "../../shared/gossip-event.ts";
+import type { GossipEvent } from "../../shared/fleet/gossip-event.ts";
 import { EventHeap, seedRng } from "./event-heap.ts";
 import { Cores, type CpuModel } from "./gossip-cores.ts";
 import { dialOver } from "./gossip-dial.ts";

@@ -5,11 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { type Identity, makeIdentity } from "../../agent/gossip/identity.ts";
-import { GossipShell } from "../../agent/gossip/shell.ts";
-import { systemClock } from "../../agent/host/clock.ts";
-import type { FleetMember } from "../../shared/desired-state.ts";
-import type { GossipEvent } from "../../shared/gossip-event.ts";
+import { type Identity, makeIdentity } from "../../agent/gossip/node-identity.ts";
+import { GossipShell } from "../../agent/gossip/mesh/mesh-shell.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import type { FleetMember } from "../../shared/state/desired-state.ts";
+import type { GossipEvent } from "../../shared/fleet/gossip-event.ts";
 
 let count = 0;
 

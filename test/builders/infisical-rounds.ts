@@ -5,10 +5,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { InfisicalProvider } from "../../agent/secrets/infisical-provider.ts";
-import { readInfisical } from "../../agent/secrets/infisical-read.ts";
-import type { InfisicalPlace, ReadAnswer, ReadRequest } from "../../agent/secrets/read-exchange.ts";
-import type { SecretAnswer } from "../../shared/secret-provider.ts";
+import { InfisicalProvider } from "../../agent/secrets/providers/infisical-provider.ts";
+import { readInfisical } from "../../agent/secrets/providers/infisical-read.ts";
+import type { InfisicalPlace, ReadAnswer, ReadRequest } from "../../agent/secrets/providers/read-exchange.ts";
+import type { SecretAnswer } from "../../shared/secret/secret-provider.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 import { FakeInfisical } from "../fakes/fake-infisical.ts";
 import type { Generation } from "../fakes/infisical-vault.ts";

@@ -11,9 +11,9 @@ import { fileURLToPath } from "node:url";
 
 import Docker from "dockerode";
 
-import { readBootId } from "../../agent/host/facts.ts";
-import { chooseSecretDirectory } from "../../agent/host/memory-directory.ts";
-import { sha256 } from "../../shared/identity.ts";
+import { readBootId } from "../../agent/host/files/host-facts.ts";
+import { chooseSecretDirectory } from "../../agent/host/os/memory-directory.ts";
+import { sha256 } from "../../shared/state/identity.ts";
 import { docker } from "./docker-cli.ts";
 
 const FIXTURE = fileURLToPath(new URL("../fixtures/kept-state/", import.meta.url));

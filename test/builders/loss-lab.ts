@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-import { makeIdentity } from "../../agent/gossip/identity.ts";
+import { makeIdentity } from "../../agent/gossip/node-identity.ts";
 import type { LossOrder, LossStart } from "./loss-member.ts";
 
 let labs = 0;

@@ -4,9 +4,9 @@
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 
-import { loadIdentity } from "../../agent/gossip/identity.ts";
-import { Transport } from "../../agent/gossip/transport.ts";
-import { systemClock } from "../../agent/host/clock.ts";
+import { loadIdentity } from "../../agent/gossip/node-identity.ts";
+import { Transport } from "../../agent/gossip/mesh/transport.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
 
 /** What one end is started with. */
 export interface LossStart {

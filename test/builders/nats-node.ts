@@ -4,12 +4,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { type Identity, makeIdentity } from "../../agent/gossip/identity.ts";
-import type { NatsSettings } from "../../agent/gossip/nats/settings.ts";
-import { NatsShell } from "../../agent/gossip/nats/shell.ts";
-import { systemClock } from "../../agent/host/clock.ts";
-import type { FleetMember } from "../../shared/desired-state.ts";
-import type { GossipEvent } from "../../shared/gossip-event.ts";
+import { type Identity, makeIdentity } from "../../agent/gossip/node-identity.ts";
+import type { NatsSettings } from "../../agent/gossip/nats/nats-settings.ts";
+import { NatsShell } from "../../agent/gossip/nats/nats-shell.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import type { FleetMember } from "../../shared/state/desired-state.ts";
+import type { GossipEvent } from "../../shared/fleet/gossip-event.ts";
 
 /** One node. */
 export class NatsNode {

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { nkeys } from "@nats-io/transport-node";
 
-import type { NatsSettings } from "../../agent/gossip/nats/settings.ts";
+import type { NatsSettings } from "../../agent/gossip/nats/nats-settings.ts";
 import { findPort } from "./free-port.ts";
 
 /** What an agent of a node may do on the server, as the README says. */

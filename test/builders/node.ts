@@ -4,29 +4,29 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { Agent } from "../../agent/agent.ts";
+import { Agent } from "../../agent/loop/agent.ts";
 import { type BindLook, HOST_BINDS } from "../../agent/apply/checked-start.ts";
-import type { DesiredSettings } from "../../agent/desired/settings.ts";
-import type { PeerPort } from "../../agent/peers.ts";
+import type { DesiredSettings } from "../../agent/desired/build/desired-settings.ts";
+import type { PeerPort } from "../../agent/gossip/peer-port.ts";
 import { DEFAULT_PLAN_SETTINGS, type PeerHealth, type PlanSettings } from "../../agent/plan/world.ts";
 import type { Sink } from "../../agent/report/report-options.ts";
-import type { AgentEvent, TurnSummary } from "../../shared/event.ts";
-import { HostKey } from "../../agent/secrets/host-key.ts";
-import { SealedFile } from "../../agent/secrets/seal.ts";
-import type { SecretProvider } from "../../shared/secret-provider.ts";
-import type { OwnContainerId } from "../../shared/identity.ts";
-import { nameRun } from "../../shared/observed-state.ts";
-import { buildStrictPolicy } from "../../shared/policy.ts";
-import type { ServiceView } from "../../shared/status.ts";
-import type { Source } from "../../shared/snapshot.ts";
-import type { CancelTimer, Clock } from "../../agent/host/clock.ts";
+import type { AgentEvent, TurnSummary } from "../../shared/state/event.ts";
+import { HostKey } from "../../agent/secrets/keeper/host-key.ts";
+import { SealedFile } from "../../agent/secrets/keeper/seal.ts";
+import type { SecretProvider } from "../../shared/secret/secret-provider.ts";
+import type { OwnContainerId } from "../../shared/state/identity.ts";
+import { nameRun } from "../../shared/state/observed-state.ts";
+import { buildStrictPolicy } from "../../shared/policy/policy.ts";
+import type { ServiceView } from "../../shared/state/status.ts";
+import type { Source } from "../../shared/state/snapshot.ts";
+import type { CancelTimer, Clock } from "../../agent/host/os/clock.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 import { FakeEngine } from "../fakes/fake-engine.ts";
 import { FakeFronts, FakeFrontWorld } from "../fakes/fake-fronts.ts";
 import { FakeSource } from "../fakes/fake-source.ts";
 // Loaded beforehand, so that no turn waits in real time for a module.
-import "../../shared/toml-places.ts";
-import "../../shared/template.ts";
+import "../../shared/text/toml-places.ts";
+import "../../shared/text/template.ts";
 
 export const NODE = "vm1";
 

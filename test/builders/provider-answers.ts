@@ -2,7 +2,7 @@
 // list: the docker lane shows that the real SDK in the real child makes of each wire answer the class that stands here, and a
 // scenario shows what each class does to a service in each situation. Neither may say something of its own.
 
-import type { SecretAnswer } from "../../shared/secret-provider.ts";
+import type { SecretAnswer } from "../../shared/secret/secret-provider.ts";
 import type { FakeInfisical } from "../fakes/fake-infisical.ts";
 
 /** What becomes of a wire answer. */

@@ -5,10 +5,10 @@ import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { systemClock } from "../../agent/host/clock.ts";
-import { createLogger } from "../../agent/report/logger.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import { createLogger } from "../../agent/report/log/logger.ts";
 import { Report } from "../../agent/report/report.ts";
-import type { AgentEvent } from "../../shared/event.ts";
+import type { AgentEvent } from "../../shared/state/event.ts";
 import { openLaneStream } from "./canary-lane.ts";
 import { expectNoSecretLeft } from "./canary-sweep.ts";
 import { RealNode } from "./real-node.ts";

@@ -6,7 +6,7 @@ import type { RelayMessage } from "../../agent/gossip/core/relay-message.ts";
 import type { RelayEffect } from "../../agent/gossip/core/relay-state.ts";
 import type { ServiceWord, SignedRecord, Signer } from "../../agent/gossip/core/record.ts";
 import type { Member } from "../../agent/gossip/core/state.ts";
-import type { GossipEvent } from "../../shared/gossip-event.ts";
+import type { GossipEvent } from "../../shared/fleet/gossip-event.ts";
 
 const TICK_MS = 250;
 

@@ -7,14 +7,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import type { DockerExec, DockerReader, ExecOptions } from "../../agent/docker/reader.ts";
-import type { Clock } from "../../agent/host/clock.ts";
-import { systemClock } from "../../agent/host/clock.ts";
-import { createLogger } from "../../agent/report/logger.ts";
+import type { Clock } from "../../agent/host/os/clock.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import { createLogger } from "../../agent/report/log/logger.ts";
 import { Report } from "../../agent/report/report.ts";
 import type { ReportOptions, ReportParts } from "../../agent/report/report-options.ts";
-import type { Request } from "../../agent/requests.ts";
-import type { TurnSummary } from "../../shared/event.ts";
-import type { ExitRecord, ReleaseRecord } from "../../shared/memory.ts";
+import type { Request } from "../../agent/loop/requests.ts";
+import type { TurnSummary } from "../../shared/state/event.ts";
+import type { ExitRecord, ReleaseRecord } from "../../shared/state/memory.ts";
 import { FakeEngine } from "../fakes/fake-engine.ts";
 import { buildTurn, type TurnParts } from "./turns.ts";
 

@@ -4,9 +4,9 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
-import { checkView, type LintOptions } from "../../agent/cli/lint.ts";
-import { readRepository } from "../../agent/cli/lint-read.ts";
-import type { Problem } from "../../shared/problem.ts";
+import { checkView, type LintOptions } from "../../agent/cli/lint/lint-command.ts";
+import { readRepository } from "../../agent/cli/lint/lint-read.ts";
+import type { Problem } from "../../shared/text/problem.ts";
 
 /** A path's content; a link says where it leads. */
 export type Content = string | Uint8Array | { link: string };

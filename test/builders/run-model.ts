@@ -1,7 +1,7 @@
 // Services whose files, secrets and specs change at any moment of their starts, on one node: what each should have, what the
 // process of its newest run has read, and whether anything was recorded as good too early. For tests of runs.
 
-import type { AgentEvent } from "../../shared/event.ts";
+import type { AgentEvent } from "../../shared/state/event.ts";
 import type { FakeContainer } from "../fakes/fake-container.ts";
 import { readMounts } from "../fakes/fake-container.ts";
 import { FakeSecrets } from "../fakes/fake-secrets.ts";

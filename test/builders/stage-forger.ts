@@ -11,8 +11,8 @@ import { fileURLToPath } from "node:url";
 
 import { encodeMessage } from "../../agent/gossip/core/message.ts";
 import { type RecordBody, signRecord } from "../../agent/gossip/core/record.ts";
-import { createSigner, loadIdentity } from "../../agent/gossip/identity.ts";
-import { buildCertificate } from "../../agent/gossip/certificate.ts";
+import { createSigner, loadIdentity } from "../../agent/gossip/node-identity.ts";
+import { buildCertificate } from "../../agent/gossip/mesh/certificate.ts";
 
 /** What it is started with, as JSON: its one argument. */
 export interface ForgerStart {

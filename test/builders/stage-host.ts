@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { parseToml } from "../../shared/parse-toml.ts";
-import { type Policy, policySchema } from "../../shared/policy.ts";
+import { parseToml } from "../../shared/text/parse-toml.ts";
+import { type Policy, policySchema } from "../../shared/policy/policy.ts";
 import { FakeSecrets } from "../fakes/fake-secrets.ts";
 import { buildManifest } from "./manifest.ts";
 import { NODE, TestNode } from "./node.ts";

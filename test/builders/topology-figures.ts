@@ -1,7 +1,7 @@
 // Looks up one figure of a topology by place and key, so that a test can be a table: where the seed says it, where it
 // lives, what it is. A key that leads nowhere gives undefined, which no table expects.
 
-import { describeTarget } from "../../shared/requirement.ts";
+import { describeTarget } from "../../shared/manifest/requirement.ts";
 import { manifestAt, type Topology } from "./topology.ts";
 
 export const SECOND = 1_000;

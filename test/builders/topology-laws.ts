@@ -4,10 +4,10 @@
 
 import { Cron } from "croner";
 
-import { placeName } from "../../agent/desired/constraints.ts";
-import { type Manifest, SECRET_TABLES } from "../../shared/manifest.ts";
-import { describeTarget } from "../../shared/requirement.ts";
-import { parseSchedule } from "../../shared/schedule.ts";
+import { placeName } from "../../agent/desired/build/constraints.ts";
+import { type Manifest, SECRET_TABLES } from "../../shared/manifest/manifest.ts";
+import { describeTarget } from "../../shared/manifest/requirement.ts";
+import { parseSchedule } from "../../shared/manifest/schedule.ts";
 import { placeOf, type Topology } from "./topology.ts";
 import { MINUTE } from "./topology-figures.ts";
 

@@ -1,13 +1,18 @@
 // Turns of the loop as plain data, for tests of what shows them: a few services in the states a test wants.
 
-import type { DesiredService, DesiredState } from "../../shared/desired-state.ts";
-import type { SourceState, TurnSummary } from "../../shared/event.ts";
-import type { OwnContainerId } from "../../shared/identity.ts";
-import type { ExitRecord, ReleaseRecord } from "../../shared/memory.ts";
-import type { ForeignContainer, HealthView, ObservedContainer, ObservedState } from "../../shared/observed-state.ts";
-import type { ServiceView } from "../../shared/status.ts";
-import { beginCounts, beginRefusals, type GossipStats } from "../../shared/gossip-stats.ts";
-import { nameContainer, sha256 } from "../../shared/identity.ts";
+import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
+import type { SourceState, TurnSummary } from "../../shared/state/event.ts";
+import type { OwnContainerId } from "../../shared/state/identity.ts";
+import type { ExitRecord, ReleaseRecord } from "../../shared/state/memory.ts";
+import type {
+  ForeignContainer,
+  HealthView,
+  ObservedContainer,
+  ObservedState,
+} from "../../shared/state/observed-state.ts";
+import type { ServiceView } from "../../shared/state/status.ts";
+import { beginCounts, beginRefusals, type GossipStats } from "../../shared/fleet/gossip-stats.ts";
+import { nameContainer, sha256 } from "../../shared/state/identity.ts";
 
 /** The time at which turns end unless a test says otherwise. */
 export const NOW_MS = Date.UTC(2026, 10, 21, 12, 0, 0);

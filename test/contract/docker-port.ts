@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { type DockerExec, type DockerReader, EngineError, type EngineEvent } from "../../agent/docker/reader.ts";
 import type { CreateRequest, DockerWriter } from "../../agent/docker/writer.ts";
-import type { ContainerSpec } from "../../shared/container-spec.ts";
-import { LABEL } from "../../shared/identity.ts";
+import type { ContainerSpec } from "../../shared/state/container-spec.ts";
+import { LABEL } from "../../shared/state/identity.ts";
 
 /** An engine under test. */
 export interface EngineUnderTest {

@@ -2,10 +2,10 @@
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import type { GossipShell } from "../../agent/gossip/shell.ts";
-import type { NatsShell } from "../../agent/gossip/nats/shell.ts";
-import type { ColdWord } from "../../shared/cold-start.ts";
-import type { FleetMember } from "../../shared/desired-state.ts";
+import type { GossipShell } from "../../agent/gossip/mesh/mesh-shell.ts";
+import type { NatsShell } from "../../agent/gossip/nats/nats-shell.ts";
+import type { ColdWord } from "../../shared/state/cold-start.ts";
+import type { FleetMember } from "../../shared/state/desired-state.ts";
 import { eventually } from "../builders/gossip-node.ts";
 
 /** One node, of either kind. */

@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import type { StatusDocument } from "../../shared/status-document.ts";
+import type { StatusDocument } from "../../shared/document/status-document.ts";
 import { describeMarkedSecrets } from "../builders/canary-lane.ts";
 import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";

@@ -7,9 +7,9 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { systemClock } from "../../agent/host/clock.ts";
-import { AuditLog } from "../../agent/report/audit.ts";
-import { type AuditEntry, ChainWalk } from "../../agent/report/audit-chain.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import { AuditLog } from "../../agent/report/audit/audit-log.ts";
+import { type AuditEntry, ChainWalk } from "../../agent/report/audit/audit-chain.ts";
 
 const ENTRY: AuditEntry = { actor: { kind: "user", uid: 0 }, action: "act", what: { service: "web" }, result: "ok" };
 

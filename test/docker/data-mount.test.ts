@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
 import { buildHttpd, RealNode } from "../builders/real-node.ts";
-import { policySchema } from "../../shared/policy.ts";
+import { policySchema } from "../../shared/policy/policy.ts";
 
 const root = mkdtempSync(join(tmpdir(), "orca-data-"));
 const mount = join(root, "mnt");

@@ -12,7 +12,7 @@ import { EngineProxy } from "../builders/engine-proxy.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { PrivateEngine } from "../builders/private-engine.ts";
 import { buildHttpd, IMAGE } from "../builders/real-node.ts";
-import { LABEL } from "../../shared/identity.ts";
+import { LABEL } from "../../shared/state/identity.ts";
 
 const root = mkdtempSync(join(tmpdir(), "orca-restart-"));
 const NODE = "t-restart";

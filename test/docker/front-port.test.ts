@@ -8,10 +8,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { FrontControl } from "../../agent/apply/front-control.ts";
-import { buildFront } from "../../agent/desired/front.ts";
-import { systemClock } from "../../agent/host/clock.ts";
-import { FRONT_CONFIG } from "../../shared/front.ts";
-import { manifestSchema } from "../../shared/manifest.ts";
+import { buildFront } from "../../agent/desired/build/front-service.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import { FRONT_CONFIG } from "../../shared/state/front.ts";
+import { manifestSchema } from "../../shared/manifest/manifest.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { describeFrontPort, type FrontLab } from "../contract/front-port.ts";
 import { buildDesired } from "../builders/turns.ts";

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
 import { buildHttpd, IMAGE, RealNode } from "../builders/real-node.ts";
-import { LABEL } from "../../shared/identity.ts";
+import { LABEL } from "../../shared/state/identity.ts";
 
 const node = new RealNode("healing");
 

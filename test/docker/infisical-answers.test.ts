@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, describe, expect, test } from "vitest";
 
-import { InfisicalProvider } from "../../agent/secrets/infisical-provider.ts";
+import { InfisicalProvider } from "../../agent/secrets/providers/infisical-provider.ts";
 import { NEIGHBOUR, type ProviderAnswer, PROVIDER_ANSWERS } from "../builders/provider-answers.ts";
 import { FakeInfisical } from "../fakes/fake-infisical.ts";
 

@@ -12,8 +12,8 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { InfisicalProvider } from "../../agent/secrets/infisical-provider.ts";
-import type { InfisicalPlace } from "../../agent/secrets/read-exchange.ts";
+import { InfisicalProvider } from "../../agent/secrets/providers/infisical-provider.ts";
+import type { InfisicalPlace } from "../../agent/secrets/providers/read-exchange.ts";
 import { askHere } from "../builders/infisical-rounds.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 import { FakeInfisical } from "../fakes/fake-infisical.ts";

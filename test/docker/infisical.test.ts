@@ -9,8 +9,8 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
-import { InfisicalProvider } from "../../agent/secrets/infisical-provider.ts";
-import type { SecretAnswer } from "../../shared/secret-provider.ts";
+import { InfisicalProvider } from "../../agent/secrets/providers/infisical-provider.ts";
+import type { SecretAnswer } from "../../shared/secret/secret-provider.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 import { FakeInfisical, type InfisicalFault } from "../fakes/fake-infisical.ts";
 

@@ -3,7 +3,7 @@
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import type { StatusDocument } from "../../shared/status-document.ts";
+import type { StatusDocument } from "../../shared/document/status-document.ts";
 import { findPort } from "../builders/free-port.ts";
 import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { KeptState } from "../builders/kept-state.ts";

@@ -12,9 +12,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { tearDown } from "../../agent/apply/teardown.ts";
 import { openEngine } from "../../agent/docker/engine.ts";
-import { makeIdentity } from "../../agent/gossip/identity.ts";
-import type { FleetDocument } from "../../shared/fleet-document.ts";
-import type { StatusDocument } from "../../shared/status-document.ts";
+import { makeIdentity } from "../../agent/gossip/node-identity.ts";
+import type { FleetDocument } from "../../shared/document/fleet-document.ts";
+import type { StatusDocument } from "../../shared/document/status-document.ts";
 import { describeMarkedSecrets } from "../builders/canary-lane.ts";
 import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { EngineProxy } from "../builders/engine-proxy.ts";

@@ -7,13 +7,13 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { Agent } from "../../agent/agent.ts";
-import { systemClock } from "../../agent/host/clock.ts";
-import { openSecrets } from "../../agent/secrets/open.ts";
+import { Agent } from "../../agent/loop/agent.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import { openSecrets } from "../../agent/secrets/open-secrets.ts";
 import { DEFAULT_PLAN_SETTINGS } from "../../agent/plan/world.ts";
-import type { TurnSummary } from "../../shared/event.ts";
-import { LABEL, sha256 } from "../../shared/identity.ts";
-import { buildStrictPolicy } from "../../shared/policy.ts";
+import type { TurnSummary } from "../../shared/state/event.ts";
+import { LABEL, sha256 } from "../../shared/state/identity.ts";
+import { buildStrictPolicy } from "../../shared/policy/policy.ts";
 import { CanaryFinder } from "../builders/canary.ts";
 import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
 import { GitServer } from "../builders/git-server.ts";

@@ -6,9 +6,9 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import type { AuditLine } from "../../agent/report/audit-chain.ts";
-import type { StatusDocument } from "../../shared/status-document.ts";
-import type { WhyDocument } from "../../shared/why-document.ts";
+import type { AuditLine } from "../../agent/report/audit/audit-chain.ts";
+import type { StatusDocument } from "../../shared/document/status-document.ts";
+import type { WhyDocument } from "../../shared/document/why-document.ts";
 import { ask } from "../builders/report.ts";
 import { buildHttpd } from "../builders/real-node.ts";
 import { RealReport } from "../builders/real-report.ts";

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { chooseSecretDirectory } from "../../agent/host/memory-directory.ts";
+import { chooseSecretDirectory } from "../../agent/host/os/memory-directory.ts";
 import { CanaryFinder } from "../builders/canary.ts";
 import { expectNoSecretLeft, sweepNode } from "../builders/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";

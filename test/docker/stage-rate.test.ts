@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/secret-store-file.ts";
+import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/providers/secret-store-file.ts";
 import { MARKS } from "../builders/canary.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { buildHttpd, RealNode } from "../builders/real-node.ts";

@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
-import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/secret-store-file.ts";
+import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/providers/secret-store-file.ts";
 import { MARKED_FILES, MARKS } from "../builders/canary.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { Load } from "../builders/load.ts";

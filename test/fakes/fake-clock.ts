@@ -3,7 +3,7 @@
 
 import { setTimeout as sleepReally } from "node:timers/promises";
 
-import type { CancelTimer, Clock } from "../../agent/host/clock.ts";
+import type { CancelTimer, Clock } from "../../agent/host/os/clock.ts";
 
 interface Timer {
   atMs: number;

@@ -5,8 +5,13 @@ import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { EngineError } from "../../agent/docker/reader.ts";
 import type { ContainerDetail, ContainerRow, NetworkRow } from "../../agent/docker/reader.ts";
 import type { CreateRequest, DockerWriter } from "../../agent/docker/writer.ts";
-import { LABEL, sha256 } from "../../shared/identity.ts";
-import { describePort, parsePublishedPort, portsClash, type PublishedPort } from "../../shared/published-port.ts";
+import { LABEL, sha256 } from "../../shared/state/identity.ts";
+import {
+  describePort,
+  parsePublishedPort,
+  portsClash,
+  type PublishedPort,
+} from "../../shared/manifest/published-port.ts";
 
 /** How containers of an image behave. */
 export interface ImageBehaviour {

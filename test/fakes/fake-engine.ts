@@ -4,8 +4,8 @@
 import type { DockerExec, DockerReader, EngineEvent, NetworkRow, WatchOptions } from "../../agent/docker/reader.ts";
 import { EngineError } from "../../agent/docker/reader.ts";
 import type { CreateRequest, DockerWriter, PullOptions } from "../../agent/docker/writer.ts";
-import type { Clock } from "../../agent/host/clock.ts";
-import { LABEL, type OwnContainerId, sha256 } from "../../shared/identity.ts";
+import type { Clock } from "../../agent/host/os/clock.ts";
+import { LABEL, type OwnContainerId, sha256 } from "../../shared/state/identity.ts";
 import {
   buildContainer,
   buildNetwork,

@@ -2,8 +2,8 @@
 // front was told lives with the front's run, as in a real one; what an agent remembers of it lives with the agent.
 
 import type { AskedFront, Drained, FrontPort } from "../../agent/apply/front-control.ts";
-import type { Clock } from "../../agent/host/clock.ts";
-import { FRONT_CONTROL, type ToldFront } from "../../shared/front.ts";
+import type { Clock } from "../../agent/host/os/clock.ts";
+import { FRONT_CONTROL, type ToldFront } from "../../shared/state/front.ts";
 
 /** What all fronts of a node do, over every agent that tells them. */
 export class FakeFrontWorld {

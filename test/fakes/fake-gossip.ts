@@ -3,7 +3,7 @@
 import type { Shell } from "../../agent/gossip/live-peers.ts";
 import type { RecordBody, ServiceWord } from "../../agent/gossip/core/record.ts";
 import type { PeerLook, PeerView } from "../../agent/gossip/core/gossip.ts";
-import type { ColdWord } from "../../shared/cold-start.ts";
+import type { ColdWord } from "../../shared/state/cold-start.ts";
 import type { RosterSource } from "../../agent/gossip/roster.ts";
 
 /** Stands where the shell stands. */

@@ -2,9 +2,9 @@
 // it, and the agent's own look at the host does.
 
 import { EngineError } from "../../agent/docker/reader.ts";
-import type { PlaceProbe } from "../../agent/host/places.ts";
-import type { ContainerSpec } from "../../shared/container-spec.ts";
-import { type PublishedPort, portsClash } from "../../shared/published-port.ts";
+import type { PlaceProbe } from "../../agent/host/os/place-probe.ts";
+import type { ContainerSpec } from "../../shared/state/container-spec.ts";
+import { type PublishedPort, portsClash } from "../../shared/manifest/published-port.ts";
 import { parsePorts } from "./fake-container.ts";
 
 /** The host of a fake engine. */

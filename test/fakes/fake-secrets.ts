@@ -1,7 +1,7 @@
 // A provider of secrets in a test's hand: values, and what it answers in place of them.
 
-import { Secret } from "../../shared/secret.ts";
-import type { SecretAnswer, SecretProvider } from "../../shared/secret-provider.ts";
+import { Secret } from "../../shared/secret/secret.ts";
+import type { SecretAnswer, SecretProvider } from "../../shared/secret/secret-provider.ts";
 
 /** A provider that holds what the test puts into it. */
 export class FakeSecrets implements SecretProvider {

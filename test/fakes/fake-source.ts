@@ -1,7 +1,7 @@
 // A source in a test's hand: the test sets manifests, or makes reading fail.
 
-import { sha256 } from "../../shared/identity.ts";
-import type { Snapshot, Source, SourceReading } from "../../shared/snapshot.ts";
+import { sha256 } from "../../shared/state/identity.ts";
+import type { Snapshot, Source, SourceReading } from "../../shared/state/snapshot.ts";
 
 function byName(left: readonly [string, unknown], right: readonly [string, unknown]): number {
   return left[0] < right[0] ? -1 : 1;

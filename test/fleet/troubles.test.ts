@@ -9,8 +9,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { encodeMessage } from "../../agent/gossip/core/message.ts";
 import { signRecord } from "../../agent/gossip/core/record.ts";
-import { createSigner, loadIdentity } from "../../agent/gossip/identity.ts";
-import type { FleetDocument } from "../../shared/fleet-document.ts";
+import { createSigner, loadIdentity } from "../../agent/gossip/node-identity.ts";
+import type { FleetDocument } from "../../shared/document/fleet-document.ts";
 import { buildColdFleet, type ColdFleet, NO_MARKS } from "../builders/cold-fleet.ts";
 import { findEarlyStarts, listStartCalls, readStarts } from "../builders/cold-order.ts";
 import { FleetLab } from "../builders/fleet-lab.ts";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { policySchema } from "../../shared/policy.ts";
+import { policySchema } from "../../shared/policy/policy.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 import { crash } from "../builders/secret-node.ts";

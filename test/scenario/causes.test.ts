@@ -6,8 +6,8 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import type { ExitRecord } from "../../shared/memory.ts";
-import type { Cause } from "../../shared/step.ts";
+import type { ExitRecord } from "../../shared/state/memory.ts";
+import type { Cause } from "../../shared/state/step.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 

@@ -8,8 +8,8 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { ChildSlots } from "../../agent/host/child-slots.ts";
-import { type ChildEnd, type ChildRun, runChild } from "../../agent/host/child-process.ts";
+import { ChildSlots } from "../../agent/host/os/child-slots.ts";
+import { type ChildEnd, type ChildRun, runChild } from "../../agent/host/os/child-process.ts";
 import { buildPlatform, PROGRAM } from "../builders/git-node.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";

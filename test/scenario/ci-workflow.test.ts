@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parse } from "yaml";
 
-import { buildProgram } from "../../agent/cli/program.ts";
+import { buildProgram } from "../../agent/cli/frame/program.ts";
 import { buildManifest } from "../builders/manifest.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));

@@ -4,7 +4,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { LivePeers } from "../../agent/gossip/live-peers.ts";
-import type { ColdStartReport, ColdWord } from "../../shared/cold-start.ts";
+import type { ColdStartReport, ColdWord } from "../../shared/state/cold-start.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 import { FakeGossip } from "../fakes/fake-gossip.ts";

@@ -5,9 +5,9 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { createLogger } from "../../agent/report/logger.ts";
-import { CommitStatus } from "../../agent/report/commit-status.ts";
-import type { TrustedKey } from "../../shared/trusted-key.ts";
+import { createLogger } from "../../agent/report/log/logger.ts";
+import { CommitStatus } from "../../agent/report/notify/commit-status.ts";
+import type { TrustedKey } from "../../shared/config/trusted-key.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { commitSigned, makeKey, trust } from "../builders/git-signing.ts";

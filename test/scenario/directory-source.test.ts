@@ -8,10 +8,10 @@ import { dirname, join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { systemClock } from "../../agent/host/clock.ts";
-import { readPlainFile } from "../../agent/host/plain-file.ts";
-import { DirectorySource } from "../../agent/sources/directory.ts";
-import type { Snapshot } from "../../shared/snapshot.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import { readPlainFile } from "../../agent/host/files/plain-file.ts";
+import { DirectorySource } from "../../agent/sources/directory/directory-source.ts";
+import type { Snapshot } from "../../shared/state/snapshot.ts";
 import { type Kind, KINDS } from "../builders/hostile-directory.ts";
 import { buildManifest } from "../builders/manifest.ts";
 

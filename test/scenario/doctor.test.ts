@@ -12,7 +12,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { Finding } from "../../agent/doctor/finding.ts";
-import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/secret-store-file.ts";
+import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/providers/secret-store-file.ts";
 import { openSecretNode, PATH, WITH_ENV, WITH_FILE } from "../builders/secret-node.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));

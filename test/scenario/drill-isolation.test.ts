@@ -9,7 +9,7 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/secret-store-file.ts";
+import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/providers/secret-store-file.ts";
 import { readFirewall, WallLab, type WallPeer } from "../builders/wall-lab.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));

@@ -6,10 +6,10 @@ import { join } from "node:path";
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import { buildColdStartReport } from "../../agent/desired/cold-start-report.ts";
-import type { FleetReader } from "../../agent/report/fleet-document.ts";
-import { COLD_START_SCHEMA, type ColdStartDocument, type ColdWord } from "../../shared/cold-start.ts";
-import type { FleetDocument } from "../../shared/fleet-document.ts";
+import { buildColdStartReport } from "../../agent/desired/cold-start/cold-start-report.ts";
+import type { FleetReader } from "../../agent/report/status/fleet-builder.ts";
+import { COLD_START_SCHEMA, type ColdStartDocument, type ColdWord } from "../../shared/state/cold-start.ts";
+import type { FleetDocument } from "../../shared/document/fleet-document.ts";
 import { OrcaProcess } from "../builders/orca-process.ts";
 import { writeFiles } from "../builders/readme.ts";
 import { type ReportChoices, TestReport } from "../builders/report.ts";

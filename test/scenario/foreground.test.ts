@@ -10,7 +10,7 @@ import { pathToFileURL } from "node:url";
 import { afterAll, expect, test } from "vitest";
 
 const directory = mkdtempSync(join(tmpdir(), "orca-foreground-"));
-const MODULE = pathToFileURL(join(import.meta.dirname, "../../agent/host/foreground.ts")).href;
+const MODULE = pathToFileURL(join(import.meta.dirname, "../../agent/host/os/foreground.ts")).href;
 let count = 0;
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));

@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { LABEL } from "../../shared/identity.ts";
+import { LABEL } from "../../shared/state/identity.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";

@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
-import type { TrustedKey } from "../../shared/trusted-key.ts";
+import type { TrustedKey } from "../../shared/config/trusted-key.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { commitSigned, makeKey, tag, type TestKey, trust } from "../builders/git-signing.ts";

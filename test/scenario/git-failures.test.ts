@@ -8,10 +8,10 @@ import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
-import { beginState } from "../../agent/report/report-state.ts";
-import { buildStatus } from "../../agent/report/status-document.ts";
-import { reduceStatus } from "../../agent/report/status-reducer.ts";
-import { printStatus } from "../../agent/report/status-text.ts";
+import { beginState } from "../../agent/report/status/report-state.ts";
+import { buildStatus } from "../../agent/report/status/status-builder.ts";
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
+import { printStatus } from "../../agent/report/text/status-text.ts";
 import { buildPlatform, type GitChoices, openGitSource } from "../builders/git-node.ts";
 import type { Fault } from "../builders/git-faults.ts";
 import { GitServer } from "../builders/git-server.ts";

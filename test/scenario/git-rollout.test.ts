@@ -3,7 +3,7 @@
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { createStatusReader } from "../../agent/sources/status-reader.ts";
+import { createStatusReader } from "../../agent/sources/forge/status-reader.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";

@@ -5,8 +5,8 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import type { GitSource } from "../../agent/sources/git-source.ts";
-import type { Snapshot } from "../../shared/snapshot.ts";
+import type { GitSource } from "../../agent/sources/git/poll/git-source.ts";
+import type { Snapshot } from "../../shared/state/snapshot.ts";
 import { buildPlatform, type GitChoices, openGitSource } from "../builders/git-node.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";

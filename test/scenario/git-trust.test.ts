@@ -7,10 +7,10 @@ import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
-import type { GitSource } from "../../agent/sources/git-source.ts";
-import type { InForce } from "../../shared/in-force.ts";
-import type { Snapshot, SourceReading } from "../../shared/snapshot.ts";
-import type { TrustedKey } from "../../shared/trusted-key.ts";
+import type { GitSource } from "../../agent/sources/git/poll/git-source.ts";
+import type { InForce } from "../../shared/state/in-force.ts";
+import type { Snapshot, SourceReading } from "../../shared/state/snapshot.ts";
+import type { TrustedKey } from "../../shared/config/trusted-key.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { commitSigned, makeKey, type SignedParts, tamper, type TestKey, trust } from "../builders/git-signing.ts";

@@ -6,7 +6,12 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { buildApiBase, type CommitStatus, GiteaApi, type GiteaApiOptions } from "../../agent/sources/gitea-api.ts";
+import {
+  buildApiBase,
+  type CommitStatus,
+  GiteaApi,
+  type GiteaApiOptions,
+} from "../../agent/sources/forge/gitea-api.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { FakeGitea, type GiteaFault } from "../fakes/fake-gitea.ts";
 

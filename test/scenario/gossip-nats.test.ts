@@ -11,10 +11,10 @@ import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { signRecord } from "../../agent/gossip/core/record.ts";
-import { createSigner } from "../../agent/gossip/identity.ts";
+import { createSigner } from "../../agent/gossip/node-identity.ts";
 import { LivePeers } from "../../agent/gossip/live-peers.ts";
-import { openGossip } from "../../agent/gossip/open.ts";
-import { systemClock } from "../../agent/host/clock.ts";
+import { openGossip } from "../../agent/gossip/open-gossip.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
 import { eventually } from "../builders/gossip-node.ts";
 import { NatsNode } from "../builders/nats-node.ts";
 import { describeRights, NatsServer } from "../builders/nats-server.ts";

@@ -9,7 +9,7 @@ import { connect, type TLSSocket } from "node:tls";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { type Identity, loadIdentity, makeIdentity } from "../../agent/gossip/identity.ts";
+import { type Identity, loadIdentity, makeIdentity } from "../../agent/gossip/node-identity.ts";
 import { encodeMessage, type Message, MessageReader } from "../../agent/gossip/core/message.ts";
 import { eventually, GossipNode } from "../builders/gossip-node.ts";
 

@@ -6,8 +6,8 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { NODE, TestNode } from "../builders/node.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import type { FakeContainer } from "../fakes/fake-container.ts";
-import type { DesiredSettings } from "../../agent/desired/settings.ts";
-import { buildStrictPolicy } from "../../shared/policy.ts";
+import type { DesiredSettings } from "../../agent/desired/build/desired-settings.ts";
+import { buildStrictPolicy } from "../../shared/policy/policy.ts";
 
 const FLEET = `[nodes.${NODE}]
 address = "10.0.0.1"

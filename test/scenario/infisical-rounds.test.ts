@@ -3,9 +3,9 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { HostKey } from "../../agent/secrets/host-key.ts";
-import { SecretKeeper } from "../../agent/secrets/keeper.ts";
-import { Redactor } from "../../shared/redactor.ts";
+import { HostKey } from "../../agent/secrets/keeper/host-key.ts";
+import { SecretKeeper } from "../../agent/secrets/keeper/keeper.ts";
+import { Redactor } from "../../shared/secret/redactor.ts";
 import { describeAnswers, InfisicalRounds } from "../builders/infisical-rounds.ts";
 
 const APP = "/prod/app/PASSWORD";

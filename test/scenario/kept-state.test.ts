@@ -7,12 +7,12 @@ import { DatabaseSync } from "node:sqlite";
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import { Store } from "../../agent/host/store.ts";
-import { SCHEMA_VERSION, StateTooNewError } from "../../agent/host/store-schema.ts";
-import { beginState } from "../../agent/report/report-state.ts";
-import { reduceStatus } from "../../agent/report/status-reducer.ts";
-import { FRONT_IMAGE } from "../../shared/front.ts";
-import { buildStrictPolicy } from "../../shared/policy.ts";
+import { Store } from "../../agent/host/store/store.ts";
+import { SCHEMA_VERSION, StateTooNewError } from "../../agent/host/store/store-schema.ts";
+import { beginState } from "../../agent/report/status/report-state.ts";
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
+import { FRONT_IMAGE } from "../../shared/state/front.ts";
+import { buildStrictPolicy } from "../../shared/policy/policy.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 

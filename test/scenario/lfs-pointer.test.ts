@@ -7,7 +7,7 @@ import { dirname, join } from "node:path";
 
 import { expect, test } from "vitest";
 
-import { DirectorySource } from "../../agent/sources/directory.ts";
+import { DirectorySource } from "../../agent/sources/directory/directory-source.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { LivePeers } from "../../agent/gossip/live-peers.ts";
-import { FRONT_IMAGE } from "../../shared/front.ts";
+import { FRONT_IMAGE } from "../../shared/state/front.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { NODE, TestNode } from "../builders/node.ts";
 import { FakeGossip } from "../fakes/fake-gossip.ts";

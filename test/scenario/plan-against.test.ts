@@ -8,9 +8,9 @@ import { dirname, join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
-import { plan } from "../../agent/cli/plan.ts";
-import type { NodeChange } from "../../agent/cli/plan-compare.ts";
-import type { ComparisonReport } from "../../agent/cli/plan-output.ts";
+import { plan } from "../../agent/cli/plan/plan-command.ts";
+import type { NodeChange } from "../../agent/cli/plan/plan-compare.ts";
+import type { ComparisonReport } from "../../agent/cli/plan/plan-output.ts";
 import { buildManifest } from "../builders/manifest.ts";
 
 let root: string;

@@ -8,13 +8,13 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { AgentClient } from "../../agent/cli/client.ts";
-import { printPreview } from "../../agent/cli/plan-agent.ts";
-import { buildProgram } from "../../agent/cli/program.ts";
-import { listAgentSockets } from "../../agent/host/agent-sockets.ts";
-import { systemClock } from "../../agent/host/clock.ts";
-import type { StatusDocument } from "../../shared/status-document.ts";
-import type { Step } from "../../shared/step.ts";
+import { AgentClient } from "../../agent/cli/frame/client.ts";
+import { printPreview } from "../../agent/cli/plan/plan-agent.ts";
+import { buildProgram } from "../../agent/cli/frame/program.ts";
+import { listAgentSockets } from "../../agent/host/os/agent-sockets.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import type { StatusDocument } from "../../shared/document/status-document.ts";
+import type { Step } from "../../shared/state/step.ts";
 import { TestReport, UID } from "../builders/report.ts";
 import { buildExit, buildView, containerOf, NOW_MS } from "../builders/turns.ts";
 import { FakeEngine } from "../fakes/fake-engine.ts";

@@ -9,7 +9,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { listCauses } from "../builders/delivered.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { type NodeChoices, TestNode } from "../builders/node.ts";
-import { FRONT_IMAGE } from "../../shared/front.ts";
+import { FRONT_IMAGE } from "../../shared/state/front.ts";
 import { FakeSecrets } from "../fakes/fake-secrets.ts";
 
 const PATH = "/prod/shared/PASSWORD";

@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { policySchema } from "../../shared/policy.ts";
+import { policySchema } from "../../shared/policy/policy.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 

@@ -6,16 +6,16 @@ import { join } from "node:path";
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import { listConditions } from "../../agent/report/alert-judge.ts";
-import { logChange } from "../../agent/report/log-events.ts";
-import { Metrics } from "../../agent/report/metrics.ts";
-import { beginState, type ReportState } from "../../agent/report/report-state.ts";
-import { buildStatus, selectTroubled } from "../../agent/report/status-document.ts";
-import { reduceStatus } from "../../agent/report/status-reducer.ts";
-import { buildWhy } from "../../agent/report/why-document.ts";
-import { printWhy } from "../../agent/report/why-text.ts";
-import { parseRefusals } from "../../shared/secret-refusal.ts";
-import type { StatusDocument } from "../../shared/status-document.ts";
+import { listConditions } from "../../agent/report/notify/alert-judge.ts";
+import { logChange } from "../../agent/report/log/log-events.ts";
+import { Metrics } from "../../agent/report/metrics/metrics.ts";
+import { beginState, type ReportState } from "../../agent/report/status/report-state.ts";
+import { buildStatus, selectTroubled } from "../../agent/report/status/status-builder.ts";
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
+import { buildWhy } from "../../agent/report/status/why-builder.ts";
+import { printWhy } from "../../agent/report/text/why-text.ts";
+import { parseRefusals } from "../../shared/secret/secret-refusal.ts";
+import type { StatusDocument } from "../../shared/document/status-document.ts";
 import { NODE, type NodeChoices } from "../builders/node.ts";
 import {
   crash,

@@ -10,9 +10,13 @@ import { inspect } from "node:util";
 import * as fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 
-import { FileProvider } from "../../agent/secrets/file-provider.ts";
-import { nameIdentityFile, readSecretTable, writeSecretTable } from "../../agent/secrets/secret-store-file.ts";
-import { describeSecrets, parseSecrets } from "../../agent/secrets/secret-text.ts";
+import { FileProvider } from "../../agent/secrets/providers/file-provider.ts";
+import {
+  nameIdentityFile,
+  readSecretTable,
+  writeSecretTable,
+} from "../../agent/secrets/providers/secret-store-file.ts";
+import { describeSecrets, parseSecrets } from "../../agent/secrets/providers/secret-text.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), "orca-secrets-"));

@@ -7,7 +7,7 @@ import { inspect } from "node:util";
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import type { SecretAnswer } from "../../shared/secret-provider.ts";
+import type { SecretAnswer } from "../../shared/secret/secret-provider.ts";
 import { CanaryFinder } from "../builders/canary.ts";
 import { searchFiles } from "../builders/canary-places.ts";
 import { type NodeChoices, TestNode } from "../builders/node.ts";

@@ -4,7 +4,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { FRONT_IMAGE } from "../../shared/front.ts";
+import { FRONT_IMAGE } from "../../shared/state/front.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 import type { FakeContainer } from "../fakes/fake-container.ts";

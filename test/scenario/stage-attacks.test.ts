@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
-import type { Policy } from "../../shared/policy.ts";
+import type { Policy } from "../../shared/policy/policy.ts";
 import { StageHost, withFile, withTables, withVolume } from "../builders/stage-host.ts";
 
 const ROWS = {

@@ -3,7 +3,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { policySchema } from "../../shared/policy.ts";
+import { policySchema } from "../../shared/policy/policy.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 import type { FakeContainer } from "../fakes/fake-container.ts";

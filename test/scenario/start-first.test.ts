@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { FRONT_IMAGE } from "../../shared/front.ts";
+import { FRONT_IMAGE } from "../../shared/state/front.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { NODE, TestNode } from "../builders/node.ts";
 import type { FakeContainer } from "../fakes/fake-container.ts";

@@ -6,7 +6,7 @@ import { inspect } from "node:util";
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import { FRONT_IMAGE } from "../../shared/front.ts";
+import { FRONT_IMAGE } from "../../shared/state/front.ts";
 import { findRequest, listCauses, noteAtStarts, readMounted, readState } from "../builders/delivered.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { type NodeChoices, TestNode } from "../builders/node.ts";

@@ -6,7 +6,7 @@ import { dirname } from "node:path";
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import { buildStrictPolicy } from "../../shared/policy.ts";
+import { buildStrictPolicy } from "../../shared/policy/policy.ts";
 import { readMounted } from "../builders/delivered.ts";
 import { type NodeChoices, type TestNode } from "../builders/node.ts";
 import {

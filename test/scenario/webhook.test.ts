@@ -9,9 +9,9 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { systemClock } from "../../agent/host/clock.ts";
-import { PushReceiver, type PushReceiverOptions } from "../../agent/sources/push-receiver.ts";
-import type { AgentEvent } from "../../shared/event.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import { PushReceiver, type PushReceiverOptions } from "../../agent/sources/forge/push-receiver.ts";
+import type { AgentEvent } from "../../shared/state/event.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
 import { GitServer } from "../builders/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";

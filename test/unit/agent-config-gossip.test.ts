@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 
-import { agentConfigSchema } from "../../shared/agent-config.ts";
+import { agentConfigSchema } from "../../shared/config/agent-config.ts";
 
 const BASE = { node: "vm-edge", source: { dir: "/srv" } };
 const KEY = { identity_file: "/var/lib/orca/identity.key" };

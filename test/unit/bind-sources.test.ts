@@ -8,15 +8,15 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
 import { HOST_BINDS, startChecked } from "../../agent/apply/checked-start.ts";
-import type { RemoteService } from "../../agent/desired/constraints.ts";
-import { findUnsteadySource } from "../../agent/desired/host-paths.ts";
+import type { RemoteService } from "../../agent/desired/build/constraints.ts";
+import { findUnsteadySource } from "../../agent/desired/build/host-paths.ts";
 import { buildCreateBody } from "../../agent/docker/mapping.ts";
 import type { DockerReader } from "../../agent/docker/reader.ts";
 import type { CreateRequest, DockerWriter } from "../../agent/docker/writer.ts";
-import { findLooseDirectory, readRealPath } from "../../agent/host/facts.ts";
-import { findWrongBind, locatePath, parseMountinfo } from "../../agent/host/mounts.ts";
-import type { OwnContainerId } from "../../shared/identity.ts";
-import type { Manifest } from "../../shared/manifest.ts";
+import { findLooseDirectory, readRealPath } from "../../agent/host/files/host-facts.ts";
+import { findWrongBind, locatePath, parseMountinfo } from "../../agent/host/os/mounts.ts";
+import type { OwnContainerId } from "../../shared/state/identity.ts";
+import type { Manifest } from "../../shared/manifest/manifest.ts";
 
 let root: string;
 

@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 
-import type { ColdStartPlan } from "../../agent/desired/cold-start.ts";
+import type { ColdStartPlan } from "../../agent/desired/cold-start/cold-start-plan.ts";
 import { findEarlyStarts } from "../builders/cold-order.ts";
 
 const service = (name: string, takesMs: number, ...waitsFor: string[]): ColdStartPlan["services"][number] =>

@@ -4,10 +4,10 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { placeNodes } from "../../agent/desired/cold-start-axis.ts";
-import { buildColdStartReport, type ReportFrame } from "../../agent/desired/cold-start-report.ts";
-import { printColdStart } from "../../agent/report/cold-start-text.ts";
-import { COLD_START_SCHEMA, type ColdService, type ColdWord, isWhole } from "../../shared/cold-start.ts";
+import { placeNodes } from "../../agent/desired/cold-start/cold-start-axis.ts";
+import { buildColdStartReport, type ReportFrame } from "../../agent/desired/cold-start/cold-start-report.ts";
+import { printColdStart } from "../../agent/report/text/cold-start-text.ts";
+import { COLD_START_SCHEMA, type ColdService, type ColdWord, isWhole } from "../../shared/state/cold-start.ts";
 import { readRecord, signRecord } from "../../agent/gossip/core/record.ts";
 
 const FRAME: ReportFrame = { beganMs: Date.UTC(2026, 10, 28), endedMs: Date.UTC(2026, 10, 28, 0, 5), missing: [] };

@@ -3,8 +3,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { type ColdStartPlan, planColdStart } from "../../agent/desired/cold-start.ts";
-import type { RemoteService } from "../../agent/desired/constraints.ts";
+import { type ColdStartPlan, planColdStart } from "../../agent/desired/cold-start/cold-start-plan.ts";
+import type { RemoteService } from "../../agent/desired/build/constraints.ts";
 import { readTopology } from "../builders/topology.ts";
 
 function build(node: string, service: string, needs: readonly string[]): RemoteService {

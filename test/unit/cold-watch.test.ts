@@ -2,11 +2,11 @@
 
 import { expect, test } from "vitest";
 
-import { watchColdStart } from "../../agent/plan/cold-watch.ts";
+import { watchColdStart } from "../../agent/plan/memory/cold-watch.ts";
 import { plan } from "../../agent/plan/plan.ts";
 import { DEFAULT_PLAN_SETTINGS, type World } from "../../agent/plan/world.ts";
-import type { OwnColdStart } from "../../shared/cold-start.ts";
-import { EMPTY_MEMORY } from "../../shared/memory.ts";
+import type { OwnColdStart } from "../../shared/state/cold-start.ts";
+import { EMPTY_MEMORY } from "../../shared/state/memory.ts";
 import { buildDesired, buildTurn, buildView, NOW_MS } from "../builders/turns.ts";
 
 function look(waits: Record<string, number>, healthy: Record<string, number>, without: string[] = []): OwnColdStart {

@@ -9,9 +9,9 @@ import {
   judgeCommit,
   markPosted,
   sayFarewell,
-} from "../../agent/report/commit-status-judge.ts";
-import { shortenDescription } from "../../agent/report/commit-status-text.ts";
-import type { ServiceView } from "../../shared/status.ts";
+} from "../../agent/report/notify/commit-status-judge.ts";
+import { shortenDescription } from "../../agent/report/notify/commit-status-text.ts";
+import type { ServiceView } from "../../shared/state/status.ts";
 import { buildDesired, buildTurn, buildView, type TurnParts } from "../builders/turns.ts";
 
 const [A, B, C] = ["a".repeat(40), "b".repeat(40), "c".repeat(40)];

@@ -2,12 +2,12 @@
 
 import { describe, expect, it } from "vitest";
 
-import { fleetSchema } from "../../shared/fleet.ts";
-import { manifestSchema } from "../../shared/manifest.ts";
-import { parseToml } from "../../shared/parse-toml.ts";
-import { policySchema } from "../../shared/policy.ts";
-import { describeProblem, suggestWord } from "../../shared/problem.ts";
-import { buildPlaces } from "../../shared/toml-places.ts";
+import { fleetSchema } from "../../shared/fleet/fleet.ts";
+import { manifestSchema } from "../../shared/manifest/manifest.ts";
+import { parseToml } from "../../shared/text/parse-toml.ts";
+import { policySchema } from "../../shared/policy/policy.ts";
+import { describeProblem, suggestWord } from "../../shared/text/problem.ts";
+import { buildPlaces } from "../../shared/text/toml-places.ts";
 
 async function explain(text: string, schema: Parameters<typeof parseToml>[0] = manifestSchema): Promise<string[]> {
   const parsed = await parseToml(schema, text, "f");

@@ -8,14 +8,14 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { EXIT } from "../../agent/cli/exit-codes.ts";
-import { checkView, type LintOptions } from "../../agent/cli/lint.ts";
-import { readRepository } from "../../agent/cli/lint-read.ts";
-import { buildProgram } from "../../agent/cli/program.ts";
-import { agentConfigSchema } from "../../shared/agent-config.ts";
-import { parseToml } from "../../shared/parse-toml.ts";
-import { policySchema } from "../../shared/policy.ts";
-import { describeProblem, type Problem } from "../../shared/problem.ts";
+import { EXIT } from "../../agent/cli/frame/exit-codes.ts";
+import { checkView, type LintOptions } from "../../agent/cli/lint/lint-command.ts";
+import { readRepository } from "../../agent/cli/lint/lint-read.ts";
+import { buildProgram } from "../../agent/cli/frame/program.ts";
+import { agentConfigSchema } from "../../shared/config/agent-config.ts";
+import { parseToml } from "../../shared/text/parse-toml.ts";
+import { policySchema } from "../../shared/policy/policy.ts";
+import { describeProblem, type Problem } from "../../shared/text/problem.ts";
 import {
   listShellLines,
   parseReadme,

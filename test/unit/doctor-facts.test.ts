@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { readSystemFacts } from "../../agent/host/doctor-facts.ts";
+import { readSystemFacts } from "../../agent/cli/doctor/read-host.ts";
 
 let root = "";
 

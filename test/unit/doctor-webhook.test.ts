@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 
-import type { HostView, WebhookFact } from "../../agent/doctor/facts.ts";
+import type { HostView, WebhookFact } from "../../agent/doctor/doctor-facts.ts";
 import { checkWebhook } from "../../agent/doctor/webhook-checks.ts";
 
 const QUIET = { signed: 0, refused: 0, polled: 0, last: "" };

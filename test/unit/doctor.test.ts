@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 
 import { examine } from "../../agent/doctor/checks.ts";
-import type { FileFact, FirewallFact, HostView } from "../../agent/doctor/facts.ts";
+import type { FileFact, FirewallFact, HostView } from "../../agent/doctor/doctor-facts.ts";
 import { type Finding, isWeak } from "../../agent/doctor/finding.ts";
-import { policySchema } from "../../shared/policy.ts";
-import type { SecretRefusal } from "../../shared/secret-facts.ts";
+import { policySchema } from "../../shared/policy/policy.ts";
+import type { SecretRefusal } from "../../shared/secret/secret-facts.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const DAY_MS = 86_400_000;

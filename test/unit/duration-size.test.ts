@@ -3,8 +3,8 @@
 import { assert, constantFrom, integer, maxSafeInteger, nat, oneof, property, string, tuple } from "fast-check";
 import { describe, expect, it } from "vitest";
 
-import { describeDuration, formatDuration, parseDuration, suggestDuration } from "../../shared/duration.ts";
-import { describeSize, formatSize, parseSize, suggestSize } from "../../shared/size.ts";
+import { describeDuration, formatDuration, parseDuration, suggestDuration } from "../../shared/text/duration.ts";
+import { describeSize, formatSize, parseSize, suggestSize } from "../../shared/text/size.ts";
 import { durationText, sizeText } from "../builders/manifest-arbitrary.ts";
 
 const CENTURY_MS = 36_525 * 86_400_000;

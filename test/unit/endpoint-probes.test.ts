@@ -7,9 +7,9 @@ import type { AddressInfo } from "node:net";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { judgeAddress, judgeEndpoint } from "../../agent/desired/policy-endpoints.ts";
+import { judgeAddress, judgeEndpoint } from "../../agent/desired/policy/policy-endpoints.ts";
 import { probeEndpoint } from "../../agent/health/probes.ts";
-import { policySchema } from "../../shared/policy.ts";
+import { policySchema } from "../../shared/policy/policy.ts";
 
 let server: Server;
 let port = 0;

@@ -1,6 +1,6 @@
 // The Docker port's contract on the fake engine, in real time.
 
-import { systemClock } from "../../agent/host/clock.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
 import { USER_IMAGE } from "../builders/user-image.ts";
 import { describeDockerPort } from "../contract/docker-port.ts";
 import { FakeEngine } from "../fakes/fake-engine.ts";

@@ -1,6 +1,6 @@
 // The fake fronts pass the contract suite that the real ones pass in the docker lane.
 
-import { systemClock } from "../../agent/host/clock.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
 import { describeFrontPort } from "../contract/front-port.ts";
 import { FakeFronts, FakeFrontWorld } from "../fakes/fake-fronts.ts";
 

@@ -3,10 +3,10 @@
 
 import { expect, test } from "vitest";
 
-import { compileService } from "../../agent/desired/compile.ts";
-import { ParseCache } from "../../agent/desired/repository.ts";
-import { buildStrictPolicy } from "../../shared/policy.ts";
-import { templates } from "../../shared/template.ts";
+import { compileService } from "../../agent/desired/build/compile.ts";
+import { ParseCache } from "../../agent/desired/repository/repository.ts";
+import { buildStrictPolicy } from "../../shared/policy/policy.ts";
+import { templates } from "../../shared/text/template.ts";
 
 const MANIFEST = `
 image = "app:1"

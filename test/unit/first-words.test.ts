@@ -9,10 +9,10 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { buildProgram } from "../../agent/cli/program.ts";
+import { buildProgram } from "../../agent/cli/frame/program.ts";
 import { call } from "../../agent/docker/call.ts";
 import { openEngine } from "../../agent/docker/engine.ts";
-import { isRefused, mayExist } from "../../agent/host/host-files.ts";
+import { isRefused, mayExist } from "../../agent/host/files/host-files.ts";
 import { TestReport } from "../builders/report.ts";
 
 let directory: string;
@@ -85,7 +85,7 @@ describe("scripts", () => {
   );
 
   test("bench names the options that it has, in one line and without a stack", () => {
-    const main = place("benchmarks/main.ts");
+    const main = place("benchmarks/bench-main.ts");
     const { status, stderr } = spawnSync(process.execPath, [main, "--no-such-option"], { encoding: "utf8" });
     expect([status, stderr]).toEqual([
       2,

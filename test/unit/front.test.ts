@@ -4,14 +4,14 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { buildFront, selectFrontPorts } from "../../agent/desired/front.ts";
+import { buildFront, selectFrontPorts } from "../../agent/desired/build/front-service.ts";
 import { plan } from "../../agent/plan/plan.ts";
 import { DEFAULT_PLAN_SETTINGS, type Plan, type World } from "../../agent/plan/world.ts";
-import type { ToldFront } from "../../shared/front.ts";
-import { manifestSchema } from "../../shared/manifest.ts";
-import { EMPTY_MEMORY } from "../../shared/memory.ts";
-import type { HealthView, ObservedContainer } from "../../shared/observed-state.ts";
-import type { Step } from "../../shared/step.ts";
+import type { ToldFront } from "../../shared/state/front.ts";
+import { manifestSchema } from "../../shared/manifest/manifest.ts";
+import { EMPTY_MEMORY } from "../../shared/state/memory.ts";
+import type { HealthView, ObservedContainer } from "../../shared/state/observed-state.ts";
+import type { Step } from "../../shared/state/step.ts";
 import { buildContainer, buildDesired, buildHealth, buildTurn, containerOf, NOW_MS } from "../builders/turns.ts";
 
 const FRONT = "app.front";

@@ -3,10 +3,10 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { decodeAnswer, encodeFailure, encodeRead, type ReadParts } from "../../agent/sources/git-exchange.ts";
-import { GitFailure } from "../../agent/sources/git-failure.ts";
-import { hintDelayMs, pollDelayMs, retryDelayMs } from "../../agent/sources/git-schedule.ts";
-import { selectOthers } from "../../agent/sources/git-select.ts";
+import { decodeAnswer, encodeFailure, encodeRead, type ReadParts } from "../../agent/sources/git/poll/git-exchange.ts";
+import { GitFailure } from "../../agent/sources/git/wire/git-failure.ts";
+import { hintDelayMs, pollDelayMs, retryDelayMs } from "../../agent/sources/git/poll/git-schedule.ts";
+import { selectOthers } from "../../agent/sources/git/store/git-select.ts";
 
 const COMMIT = { author: "a", committer: "b", committedMs: 5, subject: "s", trailers: [["K", "v"]] as const };
 

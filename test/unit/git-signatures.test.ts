@@ -4,12 +4,12 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { listChanged, mayChange, readFleetValues, type Scope } from "../../agent/sources/git-scopes.ts";
-import { splitCommit, splitTag } from "../../agent/sources/git-signature.ts";
-import { agentConfigSchema } from "../../shared/agent-config.ts";
-import { parseToml } from "../../shared/parse-toml.ts";
-import { parseSshKey } from "../../shared/ssh-key.ts";
-import type { TrustedKey } from "../../shared/trusted-key.ts";
+import { listChanged, mayChange, readFleetValues, type Scope } from "../../agent/sources/git/trust/git-scopes.ts";
+import { splitCommit, splitTag } from "../../agent/sources/git/trust/git-signature.ts";
+import { agentConfigSchema } from "../../shared/config/agent-config.ts";
+import { parseToml } from "../../shared/text/parse-toml.ts";
+import { parseSshKey } from "../../shared/fleet/ssh-key.ts";
+import type { TrustedKey } from "../../shared/config/trusted-key.ts";
 
 const LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
 

@@ -8,10 +8,20 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 
-import { describeNetwork, describeStatus, GitFailure, parseRetryAfter } from "../../agent/sources/git-failure.ts";
-import { parseCommit, parseTrailers, parseTree } from "../../agent/sources/git-objects.ts";
-import { PackReceiver } from "../../agent/sources/git-pack.ts";
-import { encodePacket, parseAdvertisement, parseLsRefs, parsePackets } from "../../agent/sources/git-packets.ts";
+import {
+  describeNetwork,
+  describeStatus,
+  GitFailure,
+  parseRetryAfter,
+} from "../../agent/sources/git/wire/git-failure.ts";
+import { parseCommit, parseTrailers, parseTree } from "../../agent/sources/git/store/git-objects.ts";
+import { PackReceiver } from "../../agent/sources/git/wire/git-pack.ts";
+import {
+  encodePacket,
+  parseAdvertisement,
+  parseLsRefs,
+  parsePackets,
+} from "../../agent/sources/git/wire/git-packets.ts";
 
 const A = "a".repeat(40);
 const B = "b".repeat(40);

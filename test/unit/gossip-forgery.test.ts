@@ -10,7 +10,7 @@ import { expect, test } from "vitest";
 import { Gossip } from "../../agent/gossip/core/gossip.ts";
 import { encodeMessage, type Message, MessageReader } from "../../agent/gossip/core/message.ts";
 import { signRecord, type SignedRecord } from "../../agent/gossip/core/record.ts";
-import { createSigner, describeKey } from "../../agent/gossip/identity.ts";
+import { createSigner, describeKey } from "../../agent/gossip/node-identity.ts";
 import type { Signer } from "../../agent/gossip/core/record.ts";
 import { seedRng } from "../builders/event-heap.ts";
 import { SLOW } from "../builders/gossip-checks.ts";

@@ -3,11 +3,11 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { judgeTurn } from "../../agent/cli/once.ts";
-import { findFreezeEnd } from "../../agent/desired/freeze.ts";
-import { type Change, listHolds } from "../../agent/desired/holds.ts";
-import { type Fleet, fleetSchema } from "../../shared/fleet.ts";
-import { parseToml } from "../../shared/parse-toml.ts";
+import { judgeTurn } from "../../agent/daemon/exit-when-settled.ts";
+import { findFreezeEnd } from "../../agent/desired/holds/freeze.ts";
+import { type Change, listHolds } from "../../agent/desired/holds/holds.ts";
+import { type Fleet, fleetSchema } from "../../shared/fleet/fleet.ts";
+import { parseToml } from "../../shared/text/parse-toml.ts";
 import { buildTurn, buildView } from "../builders/turns.ts";
 
 const HOUR = 3_600_000;

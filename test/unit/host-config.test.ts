@@ -5,10 +5,10 @@ import { fileURLToPath } from "node:url";
 
 import { expect, test } from "vitest";
 
-import { FIREWALL_FILE } from "../../agent/host/firewall-facts.ts";
-import { agentConfigSchema } from "../../shared/agent-config.ts";
-import { parseToml } from "../../shared/parse-toml.ts";
-import { policySchema } from "../../shared/policy.ts";
+import { FIREWALL_FILE } from "../../agent/cli/doctor/read-firewall.ts";
+import { agentConfigSchema } from "../../shared/config/agent-config.ts";
+import { parseToml } from "../../shared/text/parse-toml.ts";
+import { policySchema } from "../../shared/policy/policy.ts";
 import { VERSION } from "../../shared/version.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));

@@ -3,8 +3,8 @@
 
 import { expect, test } from "vitest";
 
-import { readRepository } from "../../agent/cli/lint-read.ts";
-import { type IsolationTargets, listIsolationTargets } from "../../agent/desired/isolation.ts";
+import { readRepository } from "../../agent/cli/lint/lint-read.ts";
+import { type IsolationTargets, listIsolationTargets } from "../../agent/desired/checks/isolation.ts";
 import { service, withRepository } from "../builders/repository.ts";
 
 const FLEET = ["prod", "stage"]

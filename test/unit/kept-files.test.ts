@@ -8,7 +8,7 @@ import * as fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { BootCounter } from "../../agent/gossip/boot-counter.ts";
-import { readHistory } from "../../agent/report/history-file.ts";
+import { readHistory } from "../../agent/report/status/history-file.ts";
 
 let directory = "";
 beforeEach(() => {

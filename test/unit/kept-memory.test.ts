@@ -4,18 +4,18 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { takeOverLater } from "../../agent/plan/later.ts";
+import { takeOverLater } from "../../agent/plan/rules/later.ts";
 import { plan } from "../../agent/plan/plan.ts";
-import { applyRollbacks } from "../../agent/plan/rollout.ts";
+import { applyRollbacks } from "../../agent/plan/rules/rollout.ts";
 import { DEFAULT_PLAN_SETTINGS, type Plan, type World } from "../../agent/plan/world.ts";
-import type { DesiredService } from "../../shared/desired-state.ts";
-import { sha256 } from "../../shared/identity.ts";
-import { readInForce } from "../../shared/kept/in-force-schema.ts";
-import { readNodeMemory } from "../../shared/kept/memory-schema.ts";
-import { readRelease } from "../../shared/kept/release-schema.ts";
-import type { Lost } from "../../shared/kept/salvage.ts";
-import { EMPTY_MEMORY, type NodeMemory, type ServiceMemory } from "../../shared/memory.ts";
-import type { ObservedContainer, ObservedEngine } from "../../shared/observed-state.ts";
+import type { DesiredService } from "../../shared/state/desired-state.ts";
+import { sha256 } from "../../shared/state/identity.ts";
+import { readInForce } from "../../shared/state/kept/in-force-schema.ts";
+import { readNodeMemory } from "../../shared/state/kept/memory-schema.ts";
+import { readRelease } from "../../shared/state/kept/release-schema.ts";
+import type { Lost } from "../../shared/state/kept/salvage.ts";
+import { EMPTY_MEMORY, type NodeMemory, type ServiceMemory } from "../../shared/state/memory.ts";
+import type { ObservedContainer, ObservedEngine } from "../../shared/state/observed-state.ts";
 import {
   buildContainer,
   buildDesired,

@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 
-import { isLfsPointer } from "../../shared/lfs-pointer.ts";
+import { isLfsPointer } from "../../shared/manifest/lfs-pointer.ts";
 
 const OID = `oid sha256:${"4d7a2146".repeat(8)}`;
 const HEAD = "version https://git-lfs.github.com/spec/v1";

@@ -2,10 +2,10 @@
 
 import { expect, test } from "vitest";
 
-import { findClosureFaults } from "../../agent/desired/bootstrap-closure.ts";
-import type { PlacedService } from "../../agent/desired/constraints.ts";
-import { type Manifest, manifestSchema } from "../../shared/manifest.ts";
-import { parseToml } from "../../shared/parse-toml.ts";
+import { findClosureFaults } from "../../agent/desired/secrets/bootstrap-closure.ts";
+import type { PlacedService } from "../../agent/desired/build/constraints.ts";
+import { type Manifest, manifestSchema } from "../../shared/manifest/manifest.ts";
+import { parseToml } from "../../shared/text/parse-toml.ts";
 import { buildManifest } from "../builders/manifest.ts";
 
 async function place(node: string, service: string, text: string): Promise<PlacedService> {

@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from "vitest";
 
-import { parseManifest } from "../../shared/parse-manifest.ts";
+import { parseManifest } from "../../shared/manifest/parse-manifest.ts";
 import { buildManifest } from "../builders/manifest.ts";
 
 async function explain(log: string): Promise<string[]> {

@@ -3,11 +3,11 @@
 
 import { describe, expect, test } from "vitest";
 
-import { parseManifest } from "../../shared/parse-manifest.ts";
-import { checkView } from "../../agent/cli/lint.ts";
-import { describeReport } from "../../agent/cli/lint-output.ts";
-import { readRepository } from "../../agent/cli/lint-read.ts";
-import { describeProblem } from "../../shared/problem.ts";
+import { parseManifest } from "../../shared/manifest/parse-manifest.ts";
+import { checkView } from "../../agent/cli/lint/lint-command.ts";
+import { describeReport } from "../../agent/cli/lint/lint-output.ts";
+import { readRepository } from "../../agent/cli/lint/lint-read.ts";
+import { describeProblem } from "../../shared/text/problem.ts";
 import { withRepository } from "../builders/repository.ts";
 
 const GOOD = 'image = "app:1"\n[resources]\nmemory = "16MiB"\n[health]\ntcp = { port = 80 }\n';

@@ -8,9 +8,9 @@ import { fileURLToPath } from "node:url";
 
 import { afterEach, describe, expect, it, vi } from "vitest";
 
-import { lint, type LintOptions } from "../../agent/cli/lint.ts";
-import { describeReport } from "../../agent/cli/lint-output.ts";
-import type { Problem } from "../../shared/problem.ts";
+import { lint, type LintOptions } from "../../agent/cli/lint/lint-command.ts";
+import { describeReport } from "../../agent/cli/lint/lint-output.ts";
+import type { Problem } from "../../shared/text/problem.ts";
 import { type Content, lintFiles, lintShort, service, withRepository } from "../builders/repository.ts";
 
 afterEach(() => vi.restoreAllMocks());

@@ -4,7 +4,7 @@ import { assert, constant, constantFrom, integer, oneof, property, tuple } from 
 import { describe, expect, it } from "vitest";
 
 import { allowForRun, findLongestGapMs } from "../../agent/desired/checks/schedule-gap.ts";
-import { parseSchedule } from "../../shared/schedule.ts";
+import { parseSchedule } from "../../shared/manifest/schedule.ts";
 import { type Content, lintFiles, lintShort, service } from "../builders/repository.ts";
 
 const HOUR = 3_600_000;

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 
 import { expect, test } from "vitest";
 
-import { readRepository } from "../../agent/cli/lint-read.ts";
+import { readRepository } from "../../agent/cli/lint/lint-read.ts";
 import { checkProxyWaits } from "../../agent/desired/checks/proxy-wait.ts";
 
 import { type Content, lintFiles, lintShort, service } from "../builders/repository.ts";

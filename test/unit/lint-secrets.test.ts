@@ -3,7 +3,7 @@
 import { assert, constantFrom, property, string, tuple, uniqueArray } from "fast-check";
 import { describe, expect, it } from "vitest";
 
-import { isSecretName, looksRandom } from "../../agent/desired/checks/secret-shapes.ts";
+import { isSecretName, looksRandom } from "../../agent/desired/checks/secrets/secret-shapes.ts";
 import { type Content, lintFiles, lintShort, service } from "../builders/repository.ts";
 
 /** Joined here, so that no scanner of this repository takes them for real. */

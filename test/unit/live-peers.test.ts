@@ -5,9 +5,9 @@ import { expect, test } from "vitest";
 
 import type { ServiceWord } from "../../agent/gossip/core/record.ts";
 import { LivePeers } from "../../agent/gossip/live-peers.ts";
-import type { PeerCold } from "../../agent/peers.ts";
-import type { ColdWord } from "../../shared/cold-start.ts";
-import type { DesiredState } from "../../shared/desired-state.ts";
+import type { PeerCold } from "../../agent/gossip/peer-port.ts";
+import type { ColdWord } from "../../shared/state/cold-start.ts";
+import type { DesiredState } from "../../shared/state/desired-state.ts";
 import { buildDesired, buildTurn } from "../builders/turns.ts";
 import { FakeGossip } from "../fakes/fake-gossip.ts";
 

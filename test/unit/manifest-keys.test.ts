@@ -4,10 +4,10 @@
 import * as z from "zod";
 import { describe, expect, test } from "vitest";
 
-import { checkPolicy } from "../../agent/desired/policy-check.ts";
-import { listTexts, NOT_JUDGED, OPEN_TABLES } from "../../agent/desired/policy-texts.ts";
-import { manifestSchema } from "../../shared/manifest.ts";
-import { policySchema } from "../../shared/policy.ts";
+import { checkPolicy } from "../../agent/desired/policy/policy-check.ts";
+import { listTexts, NOT_JUDGED, OPEN_TABLES } from "../../agent/desired/policy/policy-texts.ts";
+import { manifestSchema } from "../../shared/manifest/manifest.ts";
+import { policySchema } from "../../shared/policy/policy.ts";
 import { FORBIDDEN, MANIFEST_KEYS } from "../builders/manifest-keys.ts";
 import { listPlaces } from "../builders/schema-walk.ts";
 

@@ -6,9 +6,9 @@ import { join } from "node:path";
 
 import { afterEach, expect, test } from "vitest";
 
-import { systemClock } from "../../agent/host/clock.ts";
-import { DirectorySource } from "../../agent/sources/directory.ts";
-import { isName } from "../../shared/schema-leaf.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import { DirectorySource } from "../../agent/sources/directory/directory-source.ts";
+import { isName } from "../../shared/text/schema-leaf.ts";
 import { buildManifest } from "../builders/manifest.ts";
 
 const root = mkdtempSync(join(tmpdir(), "orca-names-"));

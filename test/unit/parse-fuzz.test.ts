@@ -21,15 +21,15 @@ import {
 import { describe, expect, it } from "vitest";
 
 import { checkRepository } from "../../agent/desired/checks/all.ts";
-import { viewRepository } from "../../agent/desired/checks/repository-view.ts";
-import { compileService } from "../../agent/desired/compile.ts";
-import { type Fleet, fleetSchema } from "../../shared/fleet.ts";
-import { type Manifest, manifestSchema } from "../../shared/manifest.ts";
-import { parseManifest } from "../../shared/parse-manifest.ts";
-import { locateFindings, type Parsed, parseToml } from "../../shared/parse-toml.ts";
-import { buildStrictPolicy, policySchema } from "../../shared/policy.ts";
-import { describeProblem, type Problem } from "../../shared/problem.ts";
-import { templates } from "../../shared/template.ts";
+import { viewRepository } from "../../agent/desired/checks/view/repository-view.ts";
+import { compileService } from "../../agent/desired/build/compile.ts";
+import { type Fleet, fleetSchema } from "../../shared/fleet/fleet.ts";
+import { type Manifest, manifestSchema } from "../../shared/manifest/manifest.ts";
+import { parseManifest } from "../../shared/manifest/parse-manifest.ts";
+import { locateFindings, type Parsed, parseToml } from "../../shared/text/parse-toml.ts";
+import { buildStrictPolicy, policySchema } from "../../shared/policy/policy.ts";
+import { describeProblem, type Problem } from "../../shared/text/problem.ts";
+import { templates } from "../../shared/text/template.ts";
 import { manifestInput, writeToml } from "../builders/manifest-arbitrary.ts";
 import { FLEET } from "../builders/repository.ts";
 

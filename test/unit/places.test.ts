@@ -6,10 +6,10 @@ import { createServer, type AddressInfo } from "node:net";
 
 import { expect, test } from "vitest";
 
-import { openHostPlaces, readPlaces } from "../../agent/host/places.ts";
-import { readFault } from "../../agent/docker/answer.ts";
-import type { ObservedEngine } from "../../shared/observed-state.ts";
-import type { PublishedPort } from "../../shared/published-port.ts";
+import { openHostPlaces, readPlaces } from "../../agent/host/os/place-probe.ts";
+import { readFault } from "../../agent/docker/engine-answer.ts";
+import type { ObservedEngine } from "../../shared/state/observed-state.ts";
+import type { PublishedPort } from "../../shared/manifest/published-port.ts";
 import { buildContainer, buildDesired, buildTurn } from "../builders/turns.ts";
 
 const port = (hostPort: number, protocol: "tcp" | "udp" = "tcp", address = "127.0.0.1"): PublishedPort => ({

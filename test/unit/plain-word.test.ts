@@ -3,13 +3,13 @@
 
 import { describe, expect, it } from "vitest";
 
-import type { RemoteService } from "../../agent/desired/constraints.ts";
-import { buildTemplateContext } from "../../agent/desired/delivered-files.ts";
-import { buildRoutes } from "../../agent/desired/routes.ts";
-import { fleetSchema } from "../../shared/fleet.ts";
-import { manifestSchema } from "../../shared/manifest.ts";
-import { parseToml } from "../../shared/parse-toml.ts";
-import { templates } from "../../shared/template.ts";
+import type { RemoteService } from "../../agent/desired/build/constraints.ts";
+import { buildTemplateContext } from "../../agent/desired/build/delivered-files.ts";
+import { buildRoutes } from "../../agent/desired/repository/routes.ts";
+import { fleetSchema } from "../../shared/fleet/fleet.ts";
+import { manifestSchema } from "../../shared/manifest/manifest.ts";
+import { parseToml } from "../../shared/text/parse-toml.ts";
+import { templates } from "../../shared/text/template.ts";
 import { FLEET, service } from "../builders/repository.ts";
 
 /** Signs that begin, end or escape something in HAProxy, nginx, Traefik, YAML or a shell. */

@@ -4,10 +4,10 @@ import { expect, test } from "vitest";
 
 import { plan } from "../../agent/plan/plan.ts";
 import { DEFAULT_PLAN_SETTINGS, type World } from "../../agent/plan/world.ts";
-import type { DesiredFile } from "../../shared/desired-state.ts";
-import { EMPTY_MEMORY, type ServiceMemory } from "../../shared/memory.ts";
-import { fileKey } from "../../shared/observed-state.ts";
-import { nameSecretHash } from "../../shared/secret-facts.ts";
+import type { DesiredFile } from "../../shared/state/desired-state.ts";
+import { EMPTY_MEMORY, type ServiceMemory } from "../../shared/state/memory.ts";
+import { fileKey } from "../../shared/state/observed-state.ts";
+import { nameSecretHash } from "../../shared/secret/secret-facts.ts";
 import { buildContainer, buildDesired, buildHealth, buildTurn, containerOf, NOW_MS } from "../builders/turns.ts";
 
 const TARGET = "/run/secrets/password";

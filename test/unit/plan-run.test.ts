@@ -2,11 +2,11 @@
 
 import { describe, expect, test } from "vitest";
 
-import { followClock } from "../../agent/plan/clock-step.ts";
+import { followClock } from "../../agent/plan/memory/clock-step.ts";
 import { plan } from "../../agent/plan/plan.ts";
 import { DEFAULT_PLAN_SETTINGS, type World } from "../../agent/plan/world.ts";
-import { EMPTY_MEMORY, type NodeMemory, type ServiceMemory } from "../../shared/memory.ts";
-import type { HealthView, ObservedContainer, ObservedState } from "../../shared/observed-state.ts";
+import { EMPTY_MEMORY, type NodeMemory, type ServiceMemory } from "../../shared/state/memory.ts";
+import type { HealthView, ObservedContainer, ObservedState } from "../../shared/state/observed-state.ts";
 import { buildContainer, buildDesired, buildHealth, buildTurn, containerOf, NOW_MS } from "../builders/turns.ts";
 
 const OLD_MS = NOW_MS - 3_600_000;

@@ -6,9 +6,9 @@ import { expect, test } from "vitest";
 
 import { plan } from "../../agent/plan/plan.ts";
 import { DEFAULT_PLAN_SETTINGS, type Plan, type World } from "../../agent/plan/world.ts";
-import type { DesiredService } from "../../shared/desired-state.ts";
-import { EMPTY_MEMORY } from "../../shared/memory.ts";
-import type { ObservedContainer } from "../../shared/observed-state.ts";
+import type { DesiredService } from "../../shared/state/desired-state.ts";
+import { EMPTY_MEMORY } from "../../shared/state/memory.ts";
+import type { ObservedContainer } from "../../shared/state/observed-state.ts";
 import { buildContainer, buildDesired, buildHealth, buildTurn, containerOf, NOW_MS } from "../builders/turns.ts";
 
 const NAMES = ["a", "b", "c", "d", "e", "f"] as const;

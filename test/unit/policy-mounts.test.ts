@@ -3,9 +3,9 @@
 
 import { expect, test } from "vitest";
 
-import { checkPolicy } from "../../agent/desired/policy-check.ts";
-import { manifestSchema } from "../../shared/manifest.ts";
-import { policySchema } from "../../shared/policy.ts";
+import { checkPolicy } from "../../agent/desired/policy/policy-check.ts";
+import { manifestSchema } from "../../shared/manifest/manifest.ts";
+import { policySchema } from "../../shared/policy/policy.ts";
 
 const ZONE = "/usr/share/zoneinfo/Etc/UTC";
 const LINKS: Readonly<Record<string, string>> = {

@@ -4,7 +4,7 @@ import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
 import { gatherProbe } from "../../agent/health/thresholds.ts";
-import type { HealthCheck } from "../../shared/manifest.ts";
+import type { HealthCheck } from "../../shared/manifest/manifest.ts";
 
 function buildCheck(interval: number, kind: Partial<HealthCheck> = { tcp: { port: 80 } }): HealthCheck {
   return { interval, timeout: 5_000, retries: 3, start_period: 0, ...kind };

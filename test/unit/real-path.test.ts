@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { readRealPath } from "../../agent/host/facts.ts";
+import { readRealPath } from "../../agent/host/files/host-facts.ts";
 
 const root = realpathSync(mkdtempSync(join(tmpdir(), "orca-real-")));
 

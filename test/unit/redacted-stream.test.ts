@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 
 import type { DockerReader, FollowOptions } from "../../agent/docker/reader.ts";
 import { redactExec, redactReader } from "../../agent/secrets/redacted-engine.ts";
-import { RedactedStream, Redactor } from "../../shared/redactor.ts";
+import { RedactedStream, Redactor } from "../../shared/secret/redactor.ts";
 import { listForms } from "../builders/secret-forms.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 

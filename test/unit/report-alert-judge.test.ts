@@ -12,10 +12,10 @@ import {
   forgetAlert,
   judgeAlerts,
   listConditions,
-} from "../../agent/report/alert-judge.ts";
-import { beginState, type ReportState } from "../../agent/report/report-state.ts";
-import { reduceStatus } from "../../agent/report/status-reducer.ts";
-import { SERVICE_STATES, type ServiceState, type ServiceView } from "../../shared/status.ts";
+} from "../../agent/report/notify/alert-judge.ts";
+import { beginState, type ReportState } from "../../agent/report/status/report-state.ts";
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
+import { SERVICE_STATES, type ServiceState, type ServiceView } from "../../shared/state/status.ts";
 import { buildTurn, buildView, NOW_MS, type TurnParts } from "../builders/turns.ts";
 
 const HOUR_MS = 3_600_000;

@@ -6,12 +6,12 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { type AlertMessage, Alerts } from "../../agent/report/alerts.ts";
-import { createLogger } from "../../agent/report/logger.ts";
-import { beginState } from "../../agent/report/report-state.ts";
-import { reduceStatus } from "../../agent/report/status-reducer.ts";
-import type { ServiceState } from "../../shared/status.ts";
-import { Secret } from "../../shared/secret.ts";
+import { type AlertMessage, Alerts } from "../../agent/report/notify/alerts.ts";
+import { createLogger } from "../../agent/report/log/logger.ts";
+import { beginState } from "../../agent/report/status/report-state.ts";
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
+import type { ServiceState } from "../../shared/state/status.ts";
+import { Secret } from "../../shared/secret/secret.ts";
 import { buildTurn, buildView, NOW_MS } from "../builders/turns.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 

@@ -11,12 +11,12 @@ import {
   ChainWalk,
   EMPTY_HEAD,
   printLine,
-} from "../../agent/report/audit-chain.ts";
-import { buildStepEntry } from "../../agent/report/audit-entry.ts";
-import { beginState } from "../../agent/report/report-state.ts";
-import { reduceStatus } from "../../agent/report/status-reducer.ts";
-import type { ContainerSpec } from "../../shared/container-spec.ts";
-import { MUTATING_STEPS, type Step } from "../../shared/step.ts";
+} from "../../agent/report/audit/audit-chain.ts";
+import { buildStepEntry } from "../../agent/report/audit/audit-entry.ts";
+import { beginState } from "../../agent/report/status/report-state.ts";
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
+import type { ContainerSpec } from "../../shared/state/container-spec.ts";
+import { MUTATING_STEPS, type Step } from "../../shared/state/step.ts";
 import { buildTurn, buildView, containerOf, NOW_MS } from "../builders/turns.ts";
 
 const ENTRY: AuditEntry = {

@@ -18,9 +18,9 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { AuditLog, type AuditOptions } from "../../agent/report/audit.ts";
-import { type AuditEntry, type AuditHead, type AuditVerdict, ChainWalk } from "../../agent/report/audit-chain.ts";
-import { readHead } from "../../agent/report/audit-recover.ts";
+import { AuditLog, type AuditOptions } from "../../agent/report/audit/audit-log.ts";
+import { type AuditEntry, type AuditHead, type AuditVerdict, ChainWalk } from "../../agent/report/audit/audit-chain.ts";
+import { readHead } from "../../agent/report/audit/audit-recover.ts";
 import { NOW_MS } from "../builders/turns.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 

@@ -2,14 +2,14 @@
 
 import { describe, expect, test } from "vitest";
 
-import { buildFleet, type FleetReader } from "../../agent/report/fleet-document.ts";
-import { printFleet } from "../../agent/report/fleet-text.ts";
+import { buildFleet, type FleetReader } from "../../agent/report/status/fleet-builder.ts";
+import { printFleet } from "../../agent/report/text/fleet-text.ts";
 import type { Sink } from "../../agent/report/report-options.ts";
-import { beginState } from "../../agent/report/report-state.ts";
-import { buildStatus } from "../../agent/report/status-document.ts";
-import { reduceStatus } from "../../agent/report/status-reducer.ts";
-import type { AgentEvent } from "../../shared/event.ts";
-import type { StatusDocument } from "../../shared/status-document.ts";
+import { beginState } from "../../agent/report/status/report-state.ts";
+import { buildStatus } from "../../agent/report/status/status-builder.ts";
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
+import type { AgentEvent } from "../../shared/state/event.ts";
+import type { StatusDocument } from "../../shared/document/status-document.ts";
 import { TestReport } from "../builders/report.ts";
 import { buildTurn, buildView, NOW_MS, STATS } from "../builders/turns.ts";
 

@@ -2,10 +2,10 @@
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import { buildColdStartReport } from "../../agent/desired/cold-start-report.ts";
+import { buildColdStartReport } from "../../agent/desired/cold-start/cold-start-report.ts";
 import type { PeerView } from "../../agent/gossip/core/gossip.ts";
-import type { FleetReader } from "../../agent/report/fleet-document.ts";
-import { REFUSAL_KINDS } from "../../shared/gossip-stats.ts";
+import type { FleetReader } from "../../agent/report/status/fleet-builder.ts";
+import { REFUSAL_KINDS } from "../../shared/fleet/gossip-stats.ts";
 import { TestReport } from "../builders/report.ts";
 import { buildView, NOW_MS, STATS } from "../builders/turns.ts";
 

@@ -7,9 +7,9 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { LoadMeter, readDisks, readNodeMemory, readUptimeSeconds } from "../../agent/host/node-stats.ts";
-import { findGroupId, findUserName } from "../../agent/host/peer-credentials.ts";
-import { encodeFrame, FRAME, FrameReader } from "../../shared/frames.ts";
+import { LoadMeter, readDisks, readNodeMemory, readUptimeSeconds } from "../../agent/host/os/node-stats.ts";
+import { findGroupId, findUserName } from "../../agent/host/os/peer-credentials.ts";
+import { encodeFrame, FRAME, FrameReader } from "../../shared/text/frames.ts";
 
 test("memory, load and up time are those of a machine", async () => {
   const { totalBytes, availableBytes } = await readNodeMemory();

@@ -4,10 +4,10 @@ import { fstatSync } from "node:fs";
 
 import { describe, expect, test } from "vitest";
 
-import { isJournal } from "../../agent/host/journal.ts";
-import { logChange, logEvent } from "../../agent/report/log-events.ts";
-import { createLogger } from "../../agent/report/logger.ts";
-import type { AgentEvent } from "../../shared/event.ts";
+import { isJournal } from "../../agent/host/os/journal.ts";
+import { logChange, logEvent } from "../../agent/report/log/log-events.ts";
+import { createLogger } from "../../agent/report/log/logger.ts";
+import type { AgentEvent } from "../../shared/state/event.ts";
 import { buildExit, buildTurn, buildView, containerOf, NOW_MS } from "../builders/turns.ts";
 
 function capture(level: string, write: (logger: ReturnType<typeof createLogger>) => void): Record<string, unknown>[] {

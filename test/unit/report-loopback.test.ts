@@ -4,9 +4,9 @@ import { connect } from "node:net";
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import { chooseForm } from "../../agent/report/answer.ts";
-import { isAllowedHost, parseListenAddress } from "../../agent/report/host-check.ts";
-import { escapeHtml } from "../../agent/report/page.ts";
+import { chooseForm } from "../../agent/serve/http-answer.ts";
+import { isAllowedHost, parseListenAddress } from "../../agent/serve/host-header.ts";
+import { escapeHtml } from "../../agent/serve/text-page.ts";
 import { type ReportChoices, TestReport } from "../builders/report.ts";
 import { buildHealth, buildView, NOW_MS } from "../builders/turns.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";

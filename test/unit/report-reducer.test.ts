@@ -2,10 +2,10 @@
 
 import { describe, expect, test } from "vitest";
 
-import { beginState, KEPT_ACTIONS, type ReportState } from "../../agent/report/report-state.ts";
-import { reduceStatus } from "../../agent/report/status-reducer.ts";
-import type { AgentEvent } from "../../shared/event.ts";
-import type { Step } from "../../shared/step.ts";
+import { beginState, KEPT_ACTIONS, type ReportState } from "../../agent/report/status/report-state.ts";
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
+import type { AgentEvent } from "../../shared/state/event.ts";
+import type { Step } from "../../shared/state/step.ts";
 import {
   buildContainer,
   buildDesired,

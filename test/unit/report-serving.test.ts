@@ -5,9 +5,9 @@ import { createServer, type Server } from "node:net";
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import type { AgentEvent } from "../../shared/event.ts";
-import type { StatusDocument } from "../../shared/status-document.ts";
-import type { WhyDocument } from "../../shared/why-document.ts";
+import type { AgentEvent } from "../../shared/state/event.ts";
+import type { StatusDocument } from "../../shared/document/status-document.ts";
+import type { WhyDocument } from "../../shared/document/why-document.ts";
 import { type ReportChoices, TestReport } from "../builders/report.ts";
 import { buildContainer, buildDesired, buildExit, buildHealth, buildView, NOW_MS } from "../builders/turns.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";

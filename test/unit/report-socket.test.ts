@@ -8,8 +8,8 @@ import { dirname, join } from "node:path";
 
 import { afterEach, describe, expect, test } from "vitest";
 
-import type { AuditEntry } from "../../agent/report/audit-chain.ts";
-import type { WhyDocument } from "../../shared/why-document.ts";
+import type { AuditEntry } from "../../agent/report/audit/audit-chain.ts";
+import type { WhyDocument } from "../../shared/document/why-document.ts";
 import { type HttpAnswer, type ReportChoices, TestReport, UID } from "../builders/report.ts";
 import { buildDesired, buildExit, buildRelease, buildView, NOW_MS } from "../builders/turns.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";

@@ -9,9 +9,16 @@ import type { Duplex } from "node:stream";
 import { afterEach, describe, expect, test } from "vitest";
 
 import type { DockerReader } from "../../agent/docker/reader.ts";
-import { systemClock } from "../../agent/host/clock.ts";
-import type { AuditEntry } from "../../agent/report/audit-chain.ts";
-import { encodeFrame, EXEC_PROTOCOL, FRAME, FRAMES_TYPE, type FrameType, FrameReader } from "../../shared/frames.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import type { AuditEntry } from "../../agent/report/audit/audit-chain.ts";
+import {
+  encodeFrame,
+  EXEC_PROTOCOL,
+  FRAME,
+  FRAMES_TYPE,
+  type FrameType,
+  FrameReader,
+} from "../../shared/text/frames.ts";
 import { type ReportChoices, TestReport, UID } from "../builders/report.ts";
 import { buildView, containerOf } from "../builders/turns.ts";
 import { FakeEngine } from "../fakes/fake-engine.ts";

@@ -2,13 +2,13 @@
 
 import { describe, expect, test } from "vitest";
 
-import { beginState, type HostSample, type ReportState } from "../../agent/report/report-state.ts";
-import { buildStatus } from "../../agent/report/status-document.ts";
-import { reduceStatus } from "../../agent/report/status-reducer.ts";
-import { printStatus, shortRevision, shortSize } from "../../agent/report/status-text.ts";
-import { cutText, layOutTable } from "../../agent/report/text-table.ts";
-import { SERVICE_STATES } from "../../shared/status.ts";
-import type { StatusDocument } from "../../shared/status-document.ts";
+import { beginState, type HostSample, type ReportState } from "../../agent/report/status/report-state.ts";
+import { buildStatus } from "../../agent/report/status/status-builder.ts";
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
+import { printStatus, shortRevision, shortSize } from "../../agent/report/text/status-text.ts";
+import { cutText, layOutTable } from "../../agent/report/text/text-table.ts";
+import { SERVICE_STATES } from "../../shared/state/status.ts";
+import type { StatusDocument } from "../../shared/document/status-document.ts";
 import { buildHealth, buildTurn, buildView, NOW_MS, type TurnParts } from "../builders/turns.ts";
 
 const HOST: HostSample = {

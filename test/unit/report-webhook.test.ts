@@ -2,8 +2,8 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { systemClock } from "../../agent/host/clock.ts";
-import type { StatusDocument } from "../../shared/status-document.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import type { StatusDocument } from "../../shared/document/status-document.ts";
 import { TestReport } from "../builders/report.ts";
 import { buildView, NOW_MS } from "../builders/turns.ts";
 

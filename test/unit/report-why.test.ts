@@ -2,15 +2,15 @@
 
 import { describe, expect, test } from "vitest";
 
-import { describeExit } from "../../agent/report/exit-reason.ts";
-import { suggestCap } from "../../agent/report/memory-advice.ts";
-import { beginState, type ReportState } from "../../agent/report/report-state.ts";
-import { reduceStatus } from "../../agent/report/status-reducer.ts";
-import { buildWhy } from "../../agent/report/why-document.ts";
-import { printWhy } from "../../agent/report/why-text.ts";
-import type { ExitRecord } from "../../shared/memory.ts";
-import type { ServiceView } from "../../shared/status.ts";
-import type { WhyDocument } from "../../shared/why-document.ts";
+import { describeExit } from "../../agent/report/status/exit-reason.ts";
+import { suggestCap } from "../../agent/report/status/memory-advice.ts";
+import { beginState, type ReportState } from "../../agent/report/status/report-state.ts";
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
+import { buildWhy } from "../../agent/report/status/why-builder.ts";
+import { printWhy } from "../../agent/report/text/why-text.ts";
+import type { ExitRecord } from "../../shared/state/memory.ts";
+import type { ServiceView } from "../../shared/state/status.ts";
+import type { WhyDocument } from "../../shared/document/why-document.ts";
 import {
   buildDesired,
   buildExit,

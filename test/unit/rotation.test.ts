@@ -4,11 +4,11 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
-import type { AcceptedManifest } from "../../agent/desired/accept.ts";
-import { chooseRotation, type RotationInput } from "../../agent/desired/rotation.ts";
-import type { AcceptedService } from "../../shared/in-force.ts";
-import type { ServiceStanding } from "../../shared/rotation.ts";
-import { STAND_IN_FACTS } from "../../shared/secret-facts.ts";
+import type { AcceptedManifest } from "../../agent/desired/build/accept.ts";
+import { chooseRotation, type RotationInput } from "../../agent/desired/secrets/rotation-choice.ts";
+import type { AcceptedService } from "../../shared/state/in-force.ts";
+import type { ServiceStanding } from "../../shared/state/rotation.ts";
+import { STAND_IN_FACTS } from "../../shared/secret/secret-facts.ts";
 
 const RUNS = process.env["ORCA_SLOW"] === undefined ? 500 : 20_000;
 const NAMES = ["a", "b", "c", "d", "e", "f"];

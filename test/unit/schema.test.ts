@@ -5,11 +5,11 @@ import { assert, property } from "fast-check";
 import { parse } from "smol-toml";
 import { describe, expect, it } from "vitest";
 
-import { buildJsonSchema, type SchemaName } from "../../agent/cli/schema.ts";
-import { fleetSchema } from "../../shared/fleet.ts";
-import { manifestSchema } from "../../shared/manifest.ts";
-import { parseToml } from "../../shared/parse-toml.ts";
-import { describeProblem } from "../../shared/problem.ts";
+import { buildJsonSchema, type SchemaName } from "../../agent/cli/lint/schema-command.ts";
+import { fleetSchema } from "../../shared/fleet/fleet.ts";
+import { manifestSchema } from "../../shared/manifest/manifest.ts";
+import { parseToml } from "../../shared/text/parse-toml.ts";
+import { describeProblem } from "../../shared/text/problem.ts";
 import { readFileSync } from "node:fs";
 import { manifestInput } from "../builders/manifest-arbitrary.ts";
 

@@ -8,11 +8,11 @@ import { inspect } from "node:util";
 import * as fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 
-import { HostKey, readHostKey } from "../../agent/secrets/host-key.ts";
-import { type KeptSecret, SealedFile } from "../../agent/secrets/seal.ts";
-import { parseBootstrap } from "../../shared/bootstrap.ts";
-import { Redactor } from "../../shared/redactor.ts";
-import { Secret } from "../../shared/secret.ts";
+import { HostKey, readHostKey } from "../../agent/secrets/keeper/host-key.ts";
+import { type KeptSecret, SealedFile } from "../../agent/secrets/keeper/seal.ts";
+import { parseBootstrap } from "../../shared/secret/bootstrap.ts";
+import { Redactor } from "../../shared/secret/redactor.ts";
+import { Secret } from "../../shared/secret/secret.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "orca-kept-"));
 const KEY = new HostKey(Buffer.alloc(32, 1), "a test");

@@ -9,11 +9,11 @@ import { DatabaseSync } from "node:sqlite";
 
 import { afterEach, expect, test } from "vitest";
 
-import { PushReceiver } from "../../agent/sources/push-receiver.ts";
-import { systemClock } from "../../agent/host/clock.ts";
-import { takeLock } from "../../agent/host/lock.ts";
-import { Store } from "../../agent/host/store.ts";
-import type { AgentEvent } from "../../shared/event.ts";
+import { PushReceiver } from "../../agent/sources/forge/push-receiver.ts";
+import { systemClock } from "../../agent/host/os/clock.ts";
+import { takeLock } from "../../agent/host/files/lock.ts";
+import { Store } from "../../agent/host/store/store.ts";
+import type { AgentEvent } from "../../shared/state/event.ts";
 import { TestReport } from "../builders/report.ts";
 import { buildPush, postPush } from "../builders/push.ts";
 import { buildView } from "../builders/turns.ts";

@@ -3,13 +3,13 @@
 
 import { describe, expect, it } from "vitest";
 
-import { TemplateCache } from "../../agent/template-cache.ts";
-import type { DesiredSettings } from "../../agent/desired/settings.ts";
-import { compileService } from "../../agent/desired/compile.ts";
-import { manifestSchema } from "../../shared/manifest.ts";
-import { buildStrictPolicy } from "../../shared/policy.ts";
-import { type Templates, templates } from "../../shared/template.ts";
-import { type TemplateBudget, TemplateBoundsError } from "../../shared/template-budget.ts";
+import { TemplateCache } from "../../agent/loop/template-cache.ts";
+import type { DesiredSettings } from "../../agent/desired/build/desired-settings.ts";
+import { compileService } from "../../agent/desired/build/compile.ts";
+import { manifestSchema } from "../../shared/manifest/manifest.ts";
+import { buildStrictPolicy } from "../../shared/policy/policy.ts";
+import { type Templates, templates } from "../../shared/text/template.ts";
+import { type TemplateBudget, TemplateBoundsError } from "../../shared/text/template-budget.ts";
 
 const routes = Array.from({ length: 200 }, (_value, index) => ({ host: `h${index}`, path: "/" }));
 const context = { node: "n", service: "s", realm: "r", nodes: [], routes };

@@ -3,7 +3,7 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { templates } from "../../shared/template.ts";
+import { templates } from "../../shared/text/template.ts";
 
 const NASTY = 'a"b\nc';
 const VALUES = new Map([

@@ -7,25 +7,25 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterEach, describe, expect, test, vi } from "vitest";
 
-import { describeReport } from "../../agent/cli/lint-output.ts";
-import { printPreview } from "../../agent/cli/plan-agent.ts";
-import { describeComparison } from "../../agent/cli/plan-output.ts";
-import { run } from "../../agent/cli/run.ts";
-import { openSink, printDocument, printJsonText, printText } from "../../agent/cli/terminal.ts";
-import { UpProgress } from "../../agent/cli/up-progress.ts";
-import { answerJson, answerText } from "../../agent/report/answer.ts";
-import { printColdStart } from "../../agent/report/cold-start-text.ts";
-import { printFleet } from "../../agent/report/fleet-text.ts";
-import { createLogger } from "../../agent/report/logger.ts";
-import { cleanLines, cutControlCharacters, OutputCleaner, printJson } from "../../agent/report/public-text.ts";
-import { beginState } from "../../agent/report/report-state.ts";
-import { buildStatus } from "../../agent/report/status-document.ts";
-import { reduceStatus } from "../../agent/report/status-reducer.ts";
-import { type Colour, printStatus } from "../../agent/report/status-text.ts";
-import { buildWhy } from "../../agent/report/why-document.ts";
-import { printWhy } from "../../agent/report/why-text.ts";
-import type { ColdStartDocument } from "../../shared/cold-start.ts";
-import type { FleetDocument } from "../../shared/fleet-document.ts";
+import { describeReport } from "../../agent/cli/lint/lint-output.ts";
+import { printPreview } from "../../agent/cli/plan/plan-agent.ts";
+import { describeComparison } from "../../agent/cli/plan/plan-output.ts";
+import { run } from "../../agent/cli/frame/run-action.ts";
+import { openSink, printDocument, printJsonText, printText } from "../../agent/cli/frame/terminal.ts";
+import { UpProgress } from "../../agent/cli/agent/up-progress.ts";
+import { answerJson, answerText } from "../../agent/serve/http-answer.ts";
+import { printColdStart } from "../../agent/report/text/cold-start-text.ts";
+import { printFleet } from "../../agent/report/text/fleet-text.ts";
+import { createLogger } from "../../agent/report/log/logger.ts";
+import { cleanLines, cutControlCharacters, OutputCleaner, printJson } from "../../agent/report/text/public-text.ts";
+import { beginState } from "../../agent/report/status/report-state.ts";
+import { buildStatus } from "../../agent/report/status/status-builder.ts";
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
+import { type Colour, printStatus } from "../../agent/report/text/status-text.ts";
+import { buildWhy } from "../../agent/report/status/why-builder.ts";
+import { printWhy } from "../../agent/report/text/why-text.ts";
+import type { ColdStartDocument } from "../../shared/state/cold-start.ts";
+import type { FleetDocument } from "../../shared/document/fleet-document.ts";
 import { buildExit, buildHealth, buildTurn, buildView, NOW_MS } from "../builders/turns.ts";
 
 /** Clears the screen, names the window, writes the clipboard, uses C1, goes back in the line, turns the text round. */
@@ -287,13 +287,13 @@ describe("what the commands print", () => {
       /console\.|std(?:out|err)\.write\(/.test(readFileSync(join("agent", file), "utf8")),
     );
     expect(printing.toSorted()).toEqual([
-      "cli/terminal.ts",
+      "cli/frame/terminal.ts",
       // Children that answer their parent, and never a person.
-      "gossip/open.ts",
+      "gossip/open-gossip.ts",
       // The log, whose fields are clean when they come in.
-      "report/logger.ts",
-      "secrets/read-child.ts",
-      "sources/git-fetch.ts",
+      "report/log/logger.ts",
+      "secrets/providers/read-child.ts",
+      "sources/git/store/git-fetch.ts",
     ]);
   });
 });

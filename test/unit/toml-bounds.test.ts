@@ -3,14 +3,14 @@
 import { array, assert, constantFrom, property } from "fast-check";
 import { describe, expect, it } from "vitest";
 
-import { compareToml } from "../../agent/desired/toml-diff.ts";
-import { readFleetValues } from "../../agent/sources/git-scopes.ts";
-import { fleetSchema } from "../../shared/fleet.ts";
-import { manifestSchema } from "../../shared/manifest.ts";
-import { readManifest } from "../../shared/parse-manifest.ts";
-import { parseToml } from "../../shared/parse-toml.ts";
-import { readToml } from "../../shared/read-toml.ts";
-import { findBoundsFault } from "../../shared/toml-bounds.ts";
+import { compareToml } from "../../agent/desired/repository/toml-diff.ts";
+import { readFleetValues } from "../../agent/sources/git/trust/git-scopes.ts";
+import { fleetSchema } from "../../shared/fleet/fleet.ts";
+import { manifestSchema } from "../../shared/manifest/manifest.ts";
+import { readManifest } from "../../shared/manifest/parse-manifest.ts";
+import { parseToml } from "../../shared/text/parse-toml.ts";
+import { readToml } from "../../shared/text/read-toml.ts";
+import { findBoundsFault } from "../../shared/text/toml-bounds.ts";
 
 const MIB = 2 ** 20;
 

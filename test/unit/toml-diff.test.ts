@@ -4,7 +4,7 @@ import { assert, property, string } from "fast-check";
 import { stringify } from "smol-toml";
 import { expect, test } from "vitest";
 
-import { compareToml } from "../../agent/desired/toml-diff.ts";
+import { compareToml } from "../../agent/desired/repository/toml-diff.ts";
 
 test("keys are told as their authors wrote them", () => {
   const before =

@@ -6,16 +6,16 @@ import { join } from "node:path";
 
 import { describe, expect, test } from "vitest";
 
-import { checkView } from "../../agent/cli/lint.ts";
-import { readRepository } from "../../agent/cli/lint-read.ts";
-import { checkBudget, findDependencyCycles, findPortClashes } from "../../agent/desired/constraints.ts";
-import { checkPolicy } from "../../agent/desired/policy-check.ts";
-import { buildRoutes } from "../../agent/desired/routes.ts";
-import { readStandIns } from "../../agent/host/host-files.ts";
-import { buildStrictPolicy } from "../../shared/policy.ts";
-import { isEveryAddress, parsePublishedPort, type PublishedPort } from "../../shared/published-port.ts";
-import { describeProblem } from "../../shared/problem.ts";
-import { templates } from "../../shared/template.ts";
+import { checkView } from "../../agent/cli/lint/lint-command.ts";
+import { readRepository } from "../../agent/cli/lint/lint-read.ts";
+import { checkBudget, findDependencyCycles, findPortClashes } from "../../agent/desired/build/constraints.ts";
+import { checkPolicy } from "../../agent/desired/policy/policy-check.ts";
+import { buildRoutes } from "../../agent/desired/repository/routes.ts";
+import { readStandIns } from "../../agent/host/files/host-files.ts";
+import { buildStrictPolicy } from "../../shared/policy/policy.ts";
+import { isEveryAddress, parsePublishedPort, type PublishedPort } from "../../shared/manifest/published-port.ts";
+import { describeProblem } from "../../shared/text/problem.ts";
+import { templates } from "../../shared/text/template.ts";
 import {
   findBadFiles,
   findBadReferences,

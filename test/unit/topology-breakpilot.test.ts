@@ -3,9 +3,9 @@
 
 import { describe, expect, test } from "vitest";
 
-import { buildTemplateContext } from "../../agent/desired/delivered-files.ts";
-import { buildRoutes } from "../../agent/desired/routes.ts";
-import { templates } from "../../shared/template.ts";
+import { buildTemplateContext } from "../../agent/desired/build/delivered-files.ts";
+import { buildRoutes } from "../../agent/desired/repository/routes.ts";
+import { templates } from "../../shared/text/template.ts";
 import { type Edges, edges, hasLine, MINUTE, readEdges, readFigure } from "../builders/topology-figures.ts";
 import { listServices, manifestAt, placeOf, readTopology } from "../builders/topology.ts";
 

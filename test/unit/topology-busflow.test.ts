@@ -3,8 +3,8 @@
 
 import { describe, expect, test } from "vitest";
 
-import { buildRoutes } from "../../agent/desired/routes.ts";
-import { templates } from "../../shared/template.ts";
+import { buildRoutes } from "../../agent/desired/repository/routes.ts";
+import { templates } from "../../shared/text/template.ts";
 import {
   DAY,
   type Edges,

@@ -3,8 +3,8 @@
 
 import { describe, expect, test } from "vitest";
 
-import { buildRoutes } from "../../agent/desired/routes.ts";
-import { templates } from "../../shared/template.ts";
+import { buildRoutes } from "../../agent/desired/repository/routes.ts";
+import { templates } from "../../shared/text/template.ts";
 import { type Edges, edges, type Figure, GIB, readEdges, readFigure, SECOND } from "../builders/topology-figures.ts";
 import { listServices, manifestAt, placeOf, readTopology } from "../builders/topology.ts";
 

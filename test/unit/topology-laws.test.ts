@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 
-import type { Manifest } from "../../shared/manifest.ts";
+import type { Manifest } from "../../shared/manifest/manifest.ts";
 import {
   findBadFiles,
   findBadReferences,

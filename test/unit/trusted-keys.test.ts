@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { expect, test } from "vitest";
 
-import { createKeyReader } from "../../agent/host/trusted-keys.ts";
+import { createKeyReader } from "../../agent/host/files/trusted-keys.ts";
 
 const LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
 

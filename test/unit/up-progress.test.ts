@@ -2,10 +2,10 @@
 
 import { expect, test } from "vitest";
 
-import { UpProgress } from "../../agent/cli/up-progress.ts";
-import type { AgentEvent } from "../../shared/event.ts";
-import type { ServiceState } from "../../shared/status.ts";
-import type { Step } from "../../shared/step.ts";
+import { UpProgress } from "../../agent/cli/agent/up-progress.ts";
+import type { AgentEvent } from "../../shared/state/event.ts";
+import type { ServiceState } from "../../shared/state/status.ts";
+import type { Step } from "../../shared/state/step.ts";
 import { buildDesired, buildTurn, buildView, containerOf, NOW_MS } from "../builders/turns.ts";
 
 function watch(troubles: () => readonly string[] = () => []): {

@@ -1,25 +1,25 @@
 // Every check there is, in one list. Used by lint; pure, so that the agent could ask the same.
 
-import { checkBootstrap } from "./bootstrap.ts";
+import { checkBootstrap } from "./bootstrap-check.ts";
 import { checkConstraints } from "./constraints-check.ts";
 import { checkFiles } from "./files.ts";
 import { checkIdleKeys } from "./idle-keys.ts";
 import { checkImages } from "./images.ts";
-import { checkMembership } from "./membership.ts";
-import { checkMounts } from "./mounts.ts";
+import { checkMembership } from "./membership-check.ts";
+import { checkMounts } from "./mounts-check.ts";
 import { checkNetwork } from "./network.ts";
 import { checkPromises } from "./promises.ts";
 import { checkProxyWaits } from "./proxy-wait.ts";
 import { checkReferences } from "./references.ts";
-import { completeView } from "./partial-view.ts";
-import type { Check, FileFinding, RepositoryView } from "./repository-view.ts";
+import { completeView } from "./view/partial-view.ts";
+import type { Check, FileFinding, RepositoryView } from "./view/repository-view.ts";
 import { checkRoutes } from "./routes-check.ts";
-import { checkSecretEnv } from "./secret-env.ts";
-import { checkSecretLiterals } from "./secret-literals.ts";
+import { checkSecretEnv } from "./secrets/secret-env.ts";
+import { checkSecretLiterals } from "./secrets/secret-literals.ts";
 import { checkStrangeFiles } from "./strange-files.ts";
 import { checkSysctls } from "./sysctls.ts";
 import { checkStartTimes } from "./start-time.ts";
-import { checkUnused } from "./unused.ts";
+import { checkUnused } from "./unused-check.ts";
 
 /** Each of these looks at a few keys of one service: what else is wrong with its manifest does not matter to them. */
 const PART_CHECKS: readonly Check[] = [

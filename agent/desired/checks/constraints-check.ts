@@ -1,9 +1,9 @@
 // Cycles, memory budgets and port clashes of the whole fleet, by the same rules that the agent holds changes with.
 
-import type { PublishedPort } from "../../../shared/published-port.ts";
-import { checkBudget, findDependencyCycles, findPortClashes, type Violation } from "../constraints.ts";
-import { LOOPBACK } from "../settings.ts";
-import { blameFleet, type FileFinding, findNode, type RepositoryView } from "./repository-view.ts";
+import type { PublishedPort } from "../../../shared/manifest/published-port.ts";
+import { checkBudget, findDependencyCycles, findPortClashes, type Violation } from "../build/constraints.ts";
+import { LOOPBACK } from "../build/desired-settings.ts";
+import { blameFleet, type FileFinding, findNode, type RepositoryView } from "./view/repository-view.ts";
 
 /** The agent's own listener. 127.0.0.1:80 is not in here: the agent leaves it to whoever publishes it. */
 const AGENT_PORTS: readonly PublishedPort[] = [

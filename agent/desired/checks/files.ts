@@ -1,14 +1,14 @@
 // The files beside the manifests: sources that exist and stay inside the node's directory, sizes that the agent takes, and
 // templates that render with what the agent would render them with.
 
-import { LARGEST_FILE_BYTES, LARGEST_NODE_BYTES } from "../../../shared/file-fault.ts";
-import { isLfsPointer, LFS_POINTER } from "../../../shared/lfs-pointer.ts";
-import { cutText, quoteText } from "../../../shared/problem.ts";
-import { describeSize } from "../../../shared/size.ts";
-import { buildTemplateContext } from "../delivered-files.ts";
-import { buildRoutes, type Route } from "../routes.ts";
-import { findTemplateSecrets, listUnusedTemplateSecrets } from "../template-secrets.ts";
-import { NearNames } from "./near-name.ts";
+import { LARGEST_FILE_BYTES, LARGEST_NODE_BYTES } from "../../../shared/manifest/file-fault.ts";
+import { isLfsPointer, LFS_POINTER } from "../../../shared/manifest/lfs-pointer.ts";
+import { cutText, quoteText } from "../../../shared/text/problem.ts";
+import { describeSize } from "../../../shared/text/size.ts";
+import { buildTemplateContext } from "../build/delivered-files.ts";
+import { buildRoutes, type Route } from "../repository/routes.ts";
+import { findTemplateSecrets, listUnusedTemplateSecrets } from "../secrets/template-secrets.ts";
+import { NearNames } from "./view/near-name.ts";
 import {
   addTo,
   blame,
@@ -18,7 +18,7 @@ import {
   findRealm,
   type NodeFile,
   type RepositoryView,
-} from "./repository-view.ts";
+} from "./view/repository-view.ts";
 
 /** Checks sources, sizes and templates. */
 export function checkFiles(view: RepositoryView): FileFinding[] {

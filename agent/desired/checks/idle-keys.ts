@@ -1,9 +1,9 @@
 // Keys that do nothing where they stand: somebody wrote them for an effect that does not come. The manifest alone does not know
 // what was written and what is a default: the text is read again, only for services where such a key would be idle.
 
-import type { Manifest } from "../../../shared/manifest.ts";
-import { readToml } from "../../../shared/read-toml.ts";
-import type { FileFinding, RepositoryView } from "./repository-view.ts";
+import type { Manifest } from "../../../shared/manifest/manifest.ts";
+import { readToml } from "../../../shared/text/read-toml.ts";
+import type { FileFinding, RepositoryView } from "./view/repository-view.ts";
 
 interface Idle {
   path: readonly string[];

@@ -1,8 +1,8 @@
 // Paths that an image keeps in a VOLUME of its own and no [[volumes]] covers: their data is in no backup, and no new container gets it
 // by itself. What an image keeps is known where it lies on this host, and of a few databases everywhere. Lint asks; pure.
 
-import { parseImageReference } from "../../../shared/image-reference.ts";
-import { blame, type FiledService, type FileFinding, type RepositoryView } from "./repository-view.ts";
+import { parseImageReference } from "../../../shared/manifest/image-reference.ts";
+import { blame, type FiledService, type FileFinding, type RepositoryView } from "./view/repository-view.ts";
 
 /** Where images of Docker's library keep their data, whatever the version (their Dockerfiles' VOLUME). */
 const LIBRARY: Readonly<Record<string, string>> = {

@@ -1,7 +1,7 @@
 // Images that are another one tomorrow under the same name: what runs then depends on when a host pulled it.
 
-import { parseImageReference } from "../../../shared/image-reference.ts";
-import { blame, type FileFinding, type RepositoryView } from "./repository-view.ts";
+import { parseImageReference } from "../../../shared/manifest/image-reference.ts";
+import { blame, type FileFinding, type RepositoryView } from "./view/repository-view.ts";
 
 /** Tags that are moved on by those who publish them. */
 const FLOATING: ReadonlySet<string> = new Set([

@@ -1,8 +1,8 @@
 // How a service is reached: addresses it publishes on, networks that take no ports, and updates that cannot be done so.
 
-import { describePort, isEveryAddress, type PublishedPort } from "../../../shared/published-port.ts";
-import { selectFrontPorts } from "../front.ts";
-import { blame, type FiledService, type FileFinding, findNode, type RepositoryView } from "./repository-view.ts";
+import { describePort, isEveryAddress, type PublishedPort } from "../../../shared/manifest/published-port.ts";
+import { selectFrontPorts } from "../build/front-service.ts";
+import { blame, type FiledService, type FileFinding, findNode, type RepositoryView } from "./view/repository-view.ts";
 
 /** Checks ports, networks and start-first of every service. */
 export function checkNetwork(view: RepositoryView): FileFinding[] {

@@ -7,10 +7,10 @@
 // - RPO: a promise about the service's own data, kept by its own backups. One that keeps nothing itself rests on what it
 //   requires, which is a guess about whose data is meant: a warning.
 
-import { describeDuration, formatDuration } from "../../../shared/duration.ts";
-import { parseSchedule } from "../../../shared/schedule.ts";
+import { describeDuration, formatDuration } from "../../../shared/text/duration.ts";
+import { parseSchedule } from "../../../shared/manifest/schedule.ts";
 import { allowForRun, findLongestGapMs } from "./schedule-gap.ts";
-import { addTo, blame, type FiledService, type FileFinding, type RepositoryView } from "./repository-view.ts";
+import { addTo, blame, type FiledService, type FileFinding, type RepositoryView } from "./view/repository-view.ts";
 
 /** Checks the promises of every service. */
 export function checkPromises(view: RepositoryView): FileFinding[] {

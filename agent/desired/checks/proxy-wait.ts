@@ -1,10 +1,10 @@
 // A proxy must open, late and with what there is, although what stands behind it never comes: else the death of one node shuts
 // everything that is reached through it. Pure; used by lint.
 
-import { formatDuration } from "../../../shared/duration.ts";
-import { describeTarget } from "../../../shared/requirement.ts";
+import { formatDuration } from "../../../shared/text/duration.ts";
+import { describeTarget } from "../../../shared/manifest/requirement.ts";
 import { listTemplates } from "./files.ts";
-import { blame, type FiledService, type FileFinding, type RepositoryView } from "./repository-view.ts";
+import { blame, type FiledService, type FileFinding, type RepositoryView } from "./view/repository-view.ts";
 
 /** Checks every service whose templates read the routes: that is what makes it a proxy. */
 export function checkProxyWaits(view: RepositoryView): FileFinding[] {

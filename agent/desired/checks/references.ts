@@ -1,9 +1,9 @@
 // Names in manifests that must exist: what a service waits for, where it backs up to, where it came from. And what may
 // not be waited for although it exists: a service of another realm, a service that is stopped.
 
-import { quoteText } from "../../../shared/problem.ts";
-import { describeTarget, type RequirementTarget } from "../../../shared/requirement.ts";
-import { NearNames } from "./near-name.ts";
+import { quoteText } from "../../../shared/text/problem.ts";
+import { describeTarget, type RequirementTarget } from "../../../shared/manifest/requirement.ts";
+import { NearNames } from "./view/near-name.ts";
 import {
   blame,
   type Fault,
@@ -11,7 +11,7 @@ import {
   type FileFinding,
   findRealm,
   type RepositoryView,
-} from "./repository-view.ts";
+} from "./view/repository-view.ts";
 
 /** Checks every name that a manifest refers to. */
 export function checkReferences(view: RepositoryView): FileFinding[] {

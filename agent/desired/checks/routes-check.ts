@@ -1,9 +1,9 @@
 // Routes: one owner for each host and path of a realm, and no route that certainly leads nowhere.
 
-import type { Manifest } from "../../../shared/manifest.ts";
-import { LOOPBACK } from "../settings.ts";
+import type { Manifest } from "../../../shared/manifest/manifest.ts";
+import { LOOPBACK } from "../build/desired-settings.ts";
 import { listTemplates } from "./files.ts";
-import { blame, type FiledService, type FileFinding, findRealm, type RepositoryView } from "./repository-view.ts";
+import { blame, type FiledService, type FileFinding, findRealm, type RepositoryView } from "./view/repository-view.ts";
 
 type Route = Manifest["routes"][number];
 

@@ -3,7 +3,7 @@
 
 import { Cron } from "croner";
 
-import type { Schedule } from "../../../shared/schedule.ts";
+import type { Schedule } from "../../../shared/manifest/schedule.ts";
 
 const DAY_MS = 86_400_000;
 const MINUTE_MS = 60_000;

@@ -1,7 +1,7 @@
 // A release that is given less time to be good than it is given to come up: it would be called failed while it still starts.
 
-import { formatDuration } from "../../../shared/duration.ts";
-import { blame, type FileFinding, type RepositoryView } from "./repository-view.ts";
+import { formatDuration } from "../../../shared/text/duration.ts";
+import { blame, type FileFinding, type RepositoryView } from "./view/repository-view.ts";
 
 /** Checks every manifest that says both. What it leaves out follows the other. */
 export function checkStartTimes({ services }: RepositoryView): FileFinding[] {

@@ -1,6 +1,6 @@
 // Files that look like manifests and are read by nobody: a YAML file beside them, or another ending.
 
-import type { FileFinding, RepositoryView } from "./repository-view.ts";
+import type { FileFinding, RepositoryView } from "./view/repository-view.ts";
 
 /** Endings under which people write a service, but for the one that is read. */
 const LOOKS_LIKE_ONE = /^[^/.][^/]*\.(ya?ml|json5?|tml|toml\.(txt|example|bak|orig|new)|TOML|Toml)$/;

@@ -1,7 +1,7 @@
 // Kernel parameters that are the whole host's: the engine sets only those that a container has to itself.
 
-import { isOwnSysctl } from "../../../shared/manifest-limits.ts";
-import { blame, type FileFinding, type RepositoryView } from "./repository-view.ts";
+import { isOwnSysctl } from "../../../shared/manifest/manifest-limits.ts";
+import { blame, type FileFinding, type RepositoryView } from "./view/repository-view.ts";
 
 /** Warns of every parameter that no container can have for itself. */
 export function checkSysctls(view: RepositoryView): FileFinding[] {

@@ -1,9 +1,14 @@
 // The protocol of one node: what happens comes in with the time it happened, what is to be done goes out as effects. Pure: no
 // clock, no chance, no sockets, so that a whole fleet runs in one thread from one seed. The shell is ../shell.ts.
 
-import type { ColdWord } from "../../../shared/cold-start.ts";
-import type { Reachability } from "../../../shared/gossip-event.ts";
-import { beginCounts, beginRefusals, type ProtocolCounts, type RefusalKind } from "../../../shared/gossip-stats.ts";
+import type { ColdWord } from "../../../shared/state/cold-start.ts";
+import type { Reachability } from "../../../shared/fleet/gossip-event.ts";
+import {
+  beginCounts,
+  beginRefusals,
+  type ProtocolCounts,
+  type RefusalKind,
+} from "../../../shared/fleet/gossip-stats.ts";
 import { describeSum, forget, publishIfDue, publishNow, takeRecord } from "./holding.ts";
 import { sayHint, takeHint } from "./hints.ts";
 import {

@@ -3,7 +3,7 @@
 
 import * as z from "zod";
 
-import { name } from "../../../shared/schema-leaf.ts";
+import { name } from "../../../shared/text/schema-leaf.ts";
 import { signedRecord } from "./record.ts";
 
 /** The largest frame, in bytes: the digest of 1,000 nodes, or a record. */

@@ -1,7 +1,7 @@
 // Who is alive, as this node sees it: by the link it holds, by what others can prove, and by how long nobody could. Pure.
 // A node's opinion is its own: it is never part of a record, and nobody's opinion speaks for another.
 
-import type { Reachability } from "../../../shared/gossip-event.ts";
+import type { Reachability } from "../../../shared/fleet/gossip-event.ts";
 import { compareVersions, describeProof } from "./record.ts";
 import type { Message } from "./message.ts";
 import { directSilenceMs, type Peer, sendTo, silenceMs, type State } from "./state.ts";

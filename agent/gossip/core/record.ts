@@ -3,9 +3,9 @@
 
 import * as z from "zod";
 
-import type { ColdWord } from "../../../shared/cold-start.ts";
-import { compareText } from "../../../shared/problem.ts";
-import { name } from "../../../shared/schema-leaf.ts";
+import type { ColdWord } from "../../../shared/state/cold-start.ts";
+import { compareText } from "../../../shared/text/problem.ts";
+import { name } from "../../../shared/text/schema-leaf.ts";
 
 /** Signs as this node, and checks what others signed. */
 export interface Signer {

@@ -3,7 +3,7 @@
 
 import * as z from "zod";
 
-import { name } from "../../../shared/schema-leaf.ts";
+import { name } from "../../../shared/text/schema-leaf.ts";
 import type { Signer } from "./record.ts";
 
 const nonce = z.string().regex(/^[A-Za-z0-9_-]{8,32}$/);

@@ -1,7 +1,7 @@
 // What this node says through a server, and where it stands: its record, its heartbeats, the counter of its lives. Pure; part of
 // relay.ts.
 
-import type { ColdWord } from "../../../shared/cold-start.ts";
+import type { ColdWord } from "../../../shared/state/cold-start.ts";
 import { compareRecords, isSigned, readRecord, type ServiceWord, type SignedRecord, signRecord } from "./record.ts";
 import { type RelayMessage, signRelayed, type Standing } from "./relay-message.ts";
 import type { GossipOptions } from "./state.ts";

@@ -1,7 +1,7 @@
 // One other node as it is seen through a server: when it was last known to live, by a proof that answered a question of this node
 // and by heartbeats after it. A server that repeats, holds back or slows down what it passes on makes nobody look alive. Pure.
 
-import type { GossipEvent, Reachability } from "../../../shared/gossip-event.ts";
+import type { GossipEvent, Reachability } from "../../../shared/fleet/gossip-event.ts";
 import { compareVersions } from "./record.ts";
 import type { Standing } from "./relay-message.ts";
 import type { Held } from "./state.ts";

@@ -1,8 +1,8 @@
 // What one node knows where a server stands between all, and the few ways in which it is changed: the data that the parts of relay.ts
 // work on. Pure.
 
-import type { GossipEvent } from "../../../shared/gossip-event.ts";
-import type { ProtocolCounts, RefusalKind } from "../../../shared/gossip-stats.ts";
+import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
+import type { ProtocolCounts, RefusalKind } from "../../../shared/fleet/gossip-stats.ts";
 import { compareRecords, type SignedRecord } from "./record.ts";
 import type { RelayMessage } from "./relay-message.ts";
 import type { OwnVoice } from "./relay-own.ts";

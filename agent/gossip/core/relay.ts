@@ -1,8 +1,13 @@
 // The protocol of one node where a server stands between all of them: what happens comes in with the time it happened, what is to be
 // done goes out as effects. The server is believed nothing. Pure; the shell is ../nats/shell.ts.
 
-import type { ColdWord } from "../../../shared/cold-start.ts";
-import { beginCounts, beginRefusals, type ProtocolCounts, type RefusalKind } from "../../../shared/gossip-stats.ts";
+import type { ColdWord } from "../../../shared/state/cold-start.ts";
+import {
+  beginCounts,
+  beginRefusals,
+  type ProtocolCounts,
+  type RefusalKind,
+} from "../../../shared/fleet/gossip-stats.ts";
 import type { PeerLook, PeerView } from "./gossip.ts";
 import { isKnownHint } from "./hints.ts";
 import type { ServiceWord, SignedRecord } from "./record.ts";

@@ -1,9 +1,9 @@
 // What one node of the gossip knows, and what it wants done: the data that the parts of the protocol work on, and the few
 // ways in which they change it. Pure: time comes in as a number, what is to be done goes out as effects.
 
-import type { ColdWord } from "../../../shared/cold-start.ts";
-import type { GossipEvent, Reachability } from "../../../shared/gossip-event.ts";
-import type { ProtocolCounts, RefusalKind } from "../../../shared/gossip-stats.ts";
+import type { ColdWord } from "../../../shared/state/cold-start.ts";
+import type { GossipEvent, Reachability } from "../../../shared/fleet/gossip-event.ts";
+import type { ProtocolCounts, RefusalKind } from "../../../shared/fleet/gossip-stats.ts";
 import type { Message } from "./message.ts";
 import type { RecordBody, ServiceWord, SignedRecord, Signer, Version } from "./record.ts";
 

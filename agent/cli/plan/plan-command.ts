@@ -1,0 +1,183 @@
+// `orca plan`: what would change against what runs. With a directory it compares by itself; without one it asks the agent.
+
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+
+import { buildDesired } from "../../desired/build/build.ts";
+import { ParseCache } from "../../desired/repository/repository.ts";
+import { openEngine } from "../../docker/engine.ts";
+import { systemClock } from "../../host/os/clock.ts";
+import { findLooseDirectory, readBootId, readRealPath } from "../../host/files/host-facts.ts";
+import { FileStore } from "../../host/files/file-store.ts";
+import { openHostPlaces, readPlaces } from "../../host/os/place-probe.ts";
+import { readStoredInForce } from "../../host/store/store.ts";
+import { readPolicy, readStandIns } from "../../host/files/host-files.ts";
+import { Observer } from "../../observed/observer.ts";
+import { listChanges, type ServiceChange } from "../../plan/compare/changes.ts";
+import { DirectorySource } from "../../sources/directory/directory-source.ts";
+import { FRONT_IMAGE } from "../../../shared/state/front.ts";
+import type { DesiredState } from "../../../shared/state/desired-state.ts";
+import type { SecretFacts } from "../../../shared/secret/secret-facts.ts";
+import { describeHolds } from "../../../shared/state/hold.ts";
+import { describeSize } from "../../../shared/text/size.ts";
+import { templates } from "../../../shared/text/template.ts";
+import { chooseNode } from "../frame/choose-node.ts";
+import { CommandError, EXIT } from "../frame/exit-codes.ts";
+import type { PlanFormat } from "./plan-output.ts";
+import { choosePlaces } from "../agent/up-directories.ts";
+import { listWaves } from "../agent/up-progress.ts";
+import { printDocument, printText } from "../frame/terminal.ts";
+import { cutControlCharacters } from "../../report/text/public-text.ts";
+
+/** The options of `orca plan` as commander hands them over. */
+export interface PlanOptions {
+  node?: string;
+  docker: string;
+  policy?: string;
+  standIn?: string;
+  address?: string;
+  ports: "as-written" | "shift";
+  json?: boolean;
+  state?: string;
+  socket?: string;
+  against?: string;
+  format?: PlanFormat;
+}
+
+const SIGNS: Record<ServiceChange["action"], string> = {
+  create: "+",
+  recreate: "±",
+  update: "~",
+  start: "^",
+  stop: "v",
+  remove: "-",
+  none: "=",
+  blocked: "!",
+};
+
+/** Runs `orca plan`; answers 0 for no change, 2 for changes, 1 for an error. */
+export async function plan(directory: string | undefined, options: PlanOptions): Promise<number> {
+  const { against } = options;
+  if (against !== undefined) {
+    const format = options.json === true ? "json" : (options.format ?? "text");
+    return (await import("./plan-against.ts")).planAgainst(directory ?? ".", { ...options, against, format });
+  }
+  if (options.format !== undefined)
+    throw new CommandError("--format belongs to --against; without it there are text and --json");
+  if (directory === undefined) return (await import("./plan-agent.ts")).planAgent(options);
+  const node = await chooseNode(directory, options.node);
+  const desired = await buildNodeState(resolve(directory), node, options);
+  const changes = await compareWithEngine(desired, options);
+  const count = changes.filter((change) => change.action !== "none").length;
+  if (options.json === true) printDocument({ version: 1, node, revision: desired.revision, changes });
+  else printChanges(desired, changes);
+  if (changes.some((change) => change.action === "blocked")) return EXIT.failed;
+  return count === 0 ? EXIT.ok : EXIT.changes;
+}
+
+async function buildNodeState(directory: string, node: string, options: PlanOptions): Promise<DesiredState> {
+  const source = new DirectorySource({ directory, node, clock: systemClock });
+  const reading = await source.read();
+  if (reading.kind === "failed") throw new CommandError(reading.reason);
+  const standIns = await readStandIns(options.standIn);
+  const { desired } = await buildDesired({
+    snapshot: reading.snapshot,
+    inForce: undefined,
+    storedContents: new Map(),
+    adopted: [],
+    allowedRemovals: Number.POSITIVE_INFINITY,
+    host: { realPath: readRealPath, findLoose: findLooseDirectory },
+    settings: {
+      node,
+      policy: await readPolicy(options.policy),
+      standIns,
+      address: options.address,
+      ports: options.ports,
+      budget: "enforce",
+      hostNotes: [],
+      assumeDataMounted: true,
+      frontImage: FRONT_IMAGE,
+      agentPorts: [],
+      templates,
+    },
+    cache: new ParseCache(),
+    secrets: {
+      facts: readKnownFacts(choosePlaces(node, options.state).stateDir),
+      standings: new Map(),
+      late: new Set(),
+      notes: [],
+    },
+    nowMs: systemClock.nowMs(),
+  });
+  if (desired.held !== undefined) throw new CommandError(describeHolds(desired.held.holds));
+  return desired;
+}
+
+/** A version that no container can have been made with. */
+const UNKNOWN_VERSION = "unknown";
+
+/** Versions of secrets as the agent of `orca up` has them, so that what has not changed is not called a change. */
+function readKnownFacts(stateDir: string): SecretFacts {
+  const services = Object.values(readStoredInForce(stateDir)?.services ?? {});
+  const known = Object.assign({}, ...services.map((service) => service.secrets ?? {})) as Record<string, string>;
+  return {
+    provider: "file",
+    look: (path) => ({ kind: "value", version: known[path] ?? UNKNOWN_VERSION, readMs: 0 }),
+    holds: () => true,
+    matches: () => undefined,
+    listVariables: () => [],
+    tryTemplate: () => ({ kind: "unknown" }),
+  };
+}
+
+async function compareWithEngine(desired: DesiredState, options: PlanOptions): Promise<ServiceChange[]> {
+  const engine = openEngine(options.docker);
+  try {
+    const { node } = desired;
+    const parts = {
+      reader: engine.reader,
+      clock: systemClock,
+      bootId: readBootId(),
+      isBusy: () => false,
+      onChange: () => undefined,
+    };
+    const observed = await new Observer({ node, ...parts }).observe(desired, false);
+    if (!observed.reachable)
+      throw new CommandError(`the engine at ${options.docker} does not answer: ${observed.reason}`);
+    const places = await readPlaces(desired, observed, openHostPlaces(), new Set());
+    return listChanges(desired, observed, await readDelivered(choosePlaces(node, options.state).stateDir), places);
+  } finally {
+    engine.close();
+  }
+}
+
+/** What the agent of `orca up` has delivered; undefined where there never was one, or its state may not be read. */
+async function readDelivered(stateDir: string): Promise<ReadonlyMap<string, string> | undefined> {
+  if (!existsSync(join(stateDir, "files"))) return undefined;
+  const files = new FileStore(stateDir);
+  await files.load();
+  return files.hashes;
+}
+
+function printChanges(desired: DesiredState, changes: readonly ServiceChange[]): void {
+  const totalBytes = [...desired.services.values()]
+    .filter((service) => service.running)
+    .reduce((sum, service) => sum + service.caps.memoryBytes, 0);
+  printText(`node ${desired.node} at ${desired.revision}: caps of ${describeSize(totalBytes)} in all`);
+  const width = Math.max(8, ...changes.map((change) => change.service.length));
+  for (const { service, action, reasons } of changes) {
+    if (action === "none" && reasons.length === 0) continue;
+    printText(
+      cutControlCharacters(`  ${SIGNS[action]} ${service.padEnd(width)}  ${action.padEnd(8)}  ${reasons.join("; ")}`),
+    );
+  }
+  const same = changes.filter((change) => change.action === "none").length;
+  if (same > 0) printText(`  = ${same} ${same === 1 ? "service stays" : "services stay"} as they are`);
+  const starting = new Set(
+    changes.filter((change) => ["create", "recreate", "start"].includes(change.action)).map((change) => change.service),
+  );
+  for (const [index, wave] of listWaves(desired).entries()) {
+    const names = wave.filter((name) => starting.has(name));
+    if (names.length > 0) printText(`  starts in wave ${index + 1}: ${names.join(", ")}`);
+  }
+}

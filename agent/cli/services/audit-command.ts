@@ -1,0 +1,130 @@
+// `orca audit` and `orca audit verify`: reads the audit log's file itself, so that it also works on a copy and without an agent.
+
+import { createReadStream } from "node:fs";
+import { access, constants } from "node:fs/promises";
+
+import { type AuditHead, type AuditLine, ChainWalk } from "../../report/audit/audit-chain.ts";
+import { readHead } from "../../report/audit/audit-recover.ts";
+import { cutControlCharacters } from "../../report/text/public-text.ts";
+import { auditPath } from "../../report/report-options.ts";
+import { CommandError, EXIT } from "../frame/exit-codes.ts";
+import { endQuietlyOnClosedOutput, printFault, printText } from "../frame/terminal.ts";
+
+/** The options of `orca audit`. */
+export interface AuditOptions {
+  state?: string;
+  file?: string;
+  tail?: string;
+  head?: string;
+}
+
+const DEFAULT_STATE = "/var/lib/orca";
+
+/** Prints the last lines readably. */
+export async function showAudit(options: AuditOptions): Promise<number> {
+  endQuietlyOnClosedOutput();
+  const count = Number(options.tail ?? 50);
+  if (!Number.isSafeInteger(count) || count < 0)
+    throw new CommandError(`--tail ${options.tail} is not a number of lines`);
+  const last: string[] = [];
+  for await (const { text } of readLines(await findLog(options))) {
+    last.push(text);
+    if (last.length > count) last.shift();
+  }
+  for (const text of last) printText(describeLine(text));
+  return EXIT.ok;
+}
+
+/** Walks the chain; answers 0 where it holds and 1 where it breaks. */
+export async function verifyAudit(options: AuditOptions): Promise<number> {
+  const path = await findLog(options);
+  const kept = await readHead(path);
+  const walk = new ChainWalk(kept === undefined ? [] : [kept]);
+  let found = options.head === undefined;
+  let torn: number | undefined;
+  let number = 0;
+  for await (const { text, whole } of readLines(path)) {
+    number += 1;
+    if (!whole) {
+      torn = number;
+      break;
+    }
+    if (!walk.push(text)) break;
+    found ||= text.includes(`"hash":"${options.head}"`);
+  }
+  const verdict = walk.end();
+  if (!verdict.ok) return tellBreak(path, verdict.line, verdict.message);
+  if (torn !== undefined)
+    return tellBreak(path, torn, "it has no end: the agent was cut off while it wrote, or it was edited");
+  if (!found)
+    return tellBreak(path, verdict.head.seq + 1, `no line has the hash ${options.head}: lines were cut off the end`);
+  tellWhole(verdict.head);
+  return EXIT.ok;
+}
+
+function tellWhole({ seq, hash }: AuditHead): void {
+  printText(`${seq} lines, the chain holds; head ${hash}`);
+}
+
+function tellBreak(path: string, line: number, message: string): number {
+  printFault(`orca: ${path}: line ${line}: ${message}`);
+  return EXIT.failed;
+}
+
+async function findLog(options: AuditOptions): Promise<string> {
+  const path = options.file ?? auditPath(options.state ?? DEFAULT_STATE);
+  try {
+    await access(path, constants.R_OK);
+    return path;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EACCES" || code === "EPERM") throw new CommandError(`this user may not read ${path}: use sudo`);
+    throw new CommandError(
+      `there is no audit log at ${path}: say where with --state DIR (orca up: /var/lib/orca/up/<node>) or --file`,
+    );
+  }
+}
+
+/** The lines of a file, in constant memory; `whole` is false for a last line without its end. */
+async function* readLines(path: string): AsyncGenerator<{ text: string; whole: boolean }> {
+  let rest = "";
+  for await (const chunk of createReadStream(path, { encoding: "utf8" }) as AsyncIterable<string>) {
+    const lines = (rest + chunk).split("\n");
+    rest = lines.pop() ?? "";
+    for (const text of lines) yield { text, whole: true };
+  }
+  if (rest !== "") yield { text: rest, whole: false };
+}
+
+/** `17 2026-11-21 12:00:00Z uid 1000 (ada) restart keycloak: …` */
+function describeLine(text: string): string {
+  let line: AuditLine;
+  try {
+    line = JSON.parse(text) as AuditLine;
+  } catch {
+    return `not readable: ${cutControlCharacters(text.slice(0, 100))}`;
+  }
+  const { seq, at, action, cause, result, message } = line;
+  const { service, container, ...parameters } = line.what;
+  const where = [service, container?.slice(0, 12)].filter((part) => part !== undefined).join(" ");
+  const details = Object.keys(parameters).length === 0 ? "" : ` ${JSON.stringify(parameters)}`;
+  const from = line.from === undefined ? "" : ` from ${JSON.stringify(line.from)}`;
+  const end = result === "ok" ? "" : ` FAILED: ${message ?? ""}`;
+  const time = `${at.slice(0, 10)} ${at.slice(11, 19)}Z`;
+  return cutControlCharacters(
+    `${seq} ${time} ${describeActor(line.actor)} ${action} ${where}${details}${from}${cause === undefined ? "" : ` (${cause})`}${end}`,
+  );
+}
+
+function describeActor(actor: AuditLine["actor"]): string {
+  switch (actor.kind) {
+    case "user":
+      return `uid ${actor.uid}${actor.user === undefined ? "" : ` (${actor.user})`}`;
+    case "commit":
+      return `commit ${actor.revision ?? ""}${actor.author === undefined ? "" : ` by ${actor.author}`}`.trim();
+    case "agent":
+      return "agent";
+    default:
+      return actor satisfies never;
+  }
+}

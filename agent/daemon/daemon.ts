@@ -1,0 +1,284 @@
+// One running agent with everything around it: host files, lock, engine, report, signals. `orca up` and `orca agent` are
+// two ways to call it.
+
+import { join } from "node:path";
+
+import { Agent, type AgentOptions } from "../loop/agent.ts";
+import { CommandError, EXIT } from "../cli/frame/exit-codes.ts";
+import { judgeTurn } from "./exit-when-settled.ts";
+import type { DaemonConfig } from "./daemon-config.ts";
+import type { DesiredSettings } from "../desired/build/desired-settings.ts";
+import { openEngine } from "../docker/engine.ts";
+import type { OpenGossip } from "../gossip/open-gossip.ts";
+import { systemClock } from "../host/os/clock.ts";
+import { StateTooNewError } from "../host/store/store-schema.ts";
+import { readPolicy, readStandIns } from "../host/files/host-files.ts";
+import { isJournal } from "../host/os/journal.ts";
+import { defaultAuthFile } from "../docker/registry-auth.ts";
+import { chooseSecretDirectory } from "../host/os/memory-directory.ts";
+import { readSecretFile } from "../host/files/secret-file.ts";
+import { Systemd } from "../host/os/systemd.ts";
+import { watchFiles } from "../host/files/watch-files.ts";
+import { describeFixed, LiveParts } from "./hot-reload.ts";
+import { lockNode } from "../host/files/node-lock.ts";
+import { DEFAULT_PLAN_SETTINGS } from "../plan/world.ts";
+import type { ReportLogger } from "../report/log/log-events.ts";
+import { CommitStatus } from "../report/notify/commit-status.ts";
+import { Report } from "../report/report.ts";
+import type { ReportOptions } from "../report/report-options.ts";
+import { openSecrets } from "../secrets/open-secrets.ts";
+import type { AgentEvent, Emit } from "../../shared/state/event.ts";
+import { parsePublishedPort, type PublishedPort } from "../../shared/manifest/published-port.ts";
+import type { Source } from "../../shared/state/snapshot.ts";
+import { VERSION } from "../../shared/version.ts";
+
+/** Runs an agent until it is told to end; answers the exit code. */
+export async function runDaemon(config: DaemonConfig): Promise<number> {
+  const settings = await readSettings(config);
+  const reportOptions = await buildReportOptions(config);
+  const unlock = lockNode({ ...config, socket: config.docker.socket });
+  const engine = openEngine(config.docker.socket);
+  const { node, stateDir } = config;
+  const commitStatus = new CommitStatus({ node, stateDir, clock: systemClock, logger: reportOptions.logger });
+  const report = new Report({ ...reportOptions, sinks: [commitStatus] });
+  const ending = new Ending();
+  const emit = await buildEmit(config, report, ending);
+  const fleet = await openFleet(config, emit);
+  const options: AgentOptions = {
+    node: config.node,
+    engine,
+    source: await openSource(config),
+    stateDir: config.stateDir,
+    runDir: chooseSecretDirectory(config.runDir),
+    settings,
+    planSettings: DEFAULT_PLAN_SETTINGS,
+    peers: fleet?.peers ?? config.peers,
+    secrets: await openSecrets(config.secrets, { ...config, program: process.argv[1] ?? "" }),
+    authFiles: [...(config.docker.authFile === undefined ? [] : [config.docker.authFile]), defaultAuthFile()],
+    clock: systemClock,
+    emit,
+  };
+  const agent = openAgent(options);
+  report.attach({
+    store: agent.store,
+    reader: agent.reader,
+    redact: (text) => agent.redact(text),
+    exec: engine.exec,
+    request: (request) => agent.request(request),
+    planNow: () => agent.preview(),
+    coldStarts: () => agent.coldStarts.list(),
+    dockerCalls: () => engine.calls(),
+    ...(fleet === undefined ? {} : { fleet: fleet.shell }),
+  });
+  const live = new LiveParts({ agent, commitStatus, clock: systemClock, emit });
+  const release = watchHost({ config, agent, ending, report, live });
+  emit({
+    kind: "agent-started",
+    atMs: systemClock.nowMs(),
+    node: config.node,
+    engine: config.docker.socket,
+    version: VERSION,
+  });
+  await report.start();
+  emit({ kind: "serving", atMs: systemClock.nowMs(), ...report.served });
+  await agent.start();
+  await live.apply(config);
+  const { code, reason } = await ending.reached;
+  release();
+  await live.close();
+  await agent.stop(reason);
+  await report.close();
+  engine.close();
+  unlock();
+  return code;
+}
+
+/** A state that this version must not use ends the start with what to do, before anything is touched. */
+function openAgent(options: AgentOptions): Agent {
+  try {
+    return new Agent(options);
+  } catch (error) {
+    if (error instanceof StateTooNewError) throw new CommandError(error.message);
+    throw error;
+  }
+}
+
+/** Each source is loaded only where it is used. */
+async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Source> {
+  if (source.kind === "directory") {
+    const { DirectorySource } = await import("../sources/directory/directory-source.ts");
+    return new DirectorySource({ directory: source.dir, node, clock: systemClock });
+  }
+  const { GitSource } = await import("../sources/git/poll/git-source.ts");
+  const { createStatusReader } = await import("../sources/forge/status-reader.ts");
+  const program = process.argv[1] ?? "";
+  const parts = { node, directory: join(stateDir, "git"), program, clock: systemClock };
+  return new GitSource({ ...source.git, ...parts, readStatus: createStatusReader(source.git) });
+}
+
+/** The gossip is loaded only where it is used. */
+async function openFleet(config: DaemonConfig, emit: Emit): Promise<OpenGossip | undefined> {
+  const { node, stateDir, gossip } = config;
+  if (gossip === undefined) return undefined;
+  const { openGossip } = await import("../gossip/open-gossip.ts");
+  const program = process.argv[1] ?? "";
+  return openGossip({ ...gossip, node, stateDir, program, clock: systemClock, emit });
+}
+
+async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {
+  const standIns = await readStandIns(config.standInFile);
+  return {
+    node: config.node,
+    policy: await readPolicy(config.policyFile),
+    standIns,
+    address: config.address,
+    ports: config.ports,
+    budget: config.budget,
+    hostNotes: config.hostNotes,
+    assumeDataMounted: standIns !== undefined,
+    frontImage: config.docker.frontImage,
+    ownDirectories: [config.stateDir, config.runDir, chooseSecretDirectory(config.runDir)],
+    agentPorts: listOwnAddresses(config).flatMap(readAgentPort),
+    templates: undefined,
+  };
+}
+
+function listOwnAddresses({ listen, webhook, gossip }: DaemonConfig): string[] {
+  return [...listen, webhook?.listen, gossip?.listen].filter((address) => address !== undefined);
+}
+
+/** The first listener is the agent's for good; the second, on port 80, gives way to a proxy that takes every address. */
+function readAgentPort(address: string): PublishedPort[] {
+  const port = address.slice(address.lastIndexOf(":") + 1);
+  const parsed = parsePublishedPort(`${address}:${port}`);
+  return typeof parsed === "string" || parsed.hostPort === 80 ? [] : [parsed];
+}
+
+async function buildReportOptions(config: DaemonConfig): Promise<ReportOptions> {
+  const notes = config.policyFile === undefined ? ["there is no policy file: everything dangerous is denied"] : [];
+  const { alerts } = config;
+  return {
+    node: config.node,
+    version: VERSION,
+    stateDir: config.stateDir,
+    clock: systemClock,
+    logger: await buildLogger(config),
+    listen: config.listen,
+    socketPath: config.socketPath,
+    startedMs: systemClock.nowMs(),
+    notes,
+    ...(alerts === undefined
+      ? {}
+      : { alerts: { url: await readSecretFile(alerts.webhookFile), min: alerts.min, repeatMs: alerts.repeatMs } }),
+  };
+}
+
+async function buildLogger(config: DaemonConfig): Promise<ReportLogger> {
+  if (config.output.kind === "progress") return SILENT;
+  const { createLogger } = await import("../report/log/logger.ts");
+  const { level } = config.output;
+  const journal = isJournal("stdout");
+  // Into a file or a pipe, a program reads it.
+  const format = config.output.format ?? (journal || process.stdout.isTTY ? "text" : "json");
+  return createLogger(level, { format, journal });
+}
+
+const SILENT: ReportLogger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
+/** The report hears everything; a person who is watching hears it too. */
+async function buildEmit(config: DaemonConfig, report: Report, ending: Ending): Promise<Emit> {
+  const listeners: ((event: AgentEvent) => void)[] = [report.emit];
+  if (config.output.kind === "progress") {
+    const { UpProgress } = await import("../cli/agent/up-progress.ts");
+    const progress = new UpProgress(process.stdout, () => report.served.troubles);
+    listeners.push((event) => progress.hear(event));
+  }
+  if (config.once !== undefined) listeners.push((event) => endWhenSettled(event, ending));
+  return (event) => {
+    for (const listener of listeners) listener(event);
+  };
+}
+
+function endWhenSettled(event: AgentEvent, ending: Ending): void {
+  if (event.kind !== "turn") return;
+  const verdict = judgeTurn(event.turn);
+  if (verdict === "settled") ending.end(EXIT.ok, "everything has settled");
+  if (verdict === "refused") ending.end(EXIT.failed, "something was refused");
+}
+
+/** What a running agent is made of, for what happens to it. */
+interface Running {
+  config: DaemonConfig;
+  agent: Agent;
+  ending: Ending;
+  report: Report;
+  live: LiveParts;
+}
+
+/** Reads the host files again. One that cannot be read loosens and tightens nothing: what was in force stays. */
+async function reloadSettings({ config, agent, report, live }: Running): Promise<void> {
+  let message: string | undefined;
+  try {
+    const next = (await config.file?.read()) ?? config;
+    message = describeFixed(config, next);
+    agent.reload(await readSettings({ ...config, webhook: next.webhook }));
+    await live.apply(next);
+  } catch (error) {
+    message = error instanceof Error ? error.message : String(error);
+  }
+  report.emit({ kind: "host-files-read", atMs: systemClock.nowMs(), message });
+}
+
+/** Signals, the watchdog, changed host files and the time limit; answers a function that ends all of it. */
+function watchHost(running: Running): () => void {
+  const { config, ending, report } = running;
+  const systemd = new Systemd(systemClock);
+  let turns = 0;
+  const unsubscribe = report.onTurn((turn) => {
+    const healthy = turn.services.filter((service) => service.state === "healthy").length;
+    const status = `${healthy} of ${turn.services.length} healthy`;
+    if (turns === 0) systemd.ready(status);
+    else systemd.turned(status);
+    turns += 1;
+  });
+  const reload = (): void => void reloadSettings(running);
+  const files = [config.policyFile, config.standInFile, config.file?.path].filter((file) => file !== undefined);
+  const stopWatching = watchFiles(files, reload);
+  const end = (signal: NodeJS.Signals): void => {
+    systemd.stopping();
+    ending.end(EXIT.ok, signal);
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, end);
+  process.on("SIGHUP", reload);
+  const timer =
+    config.once === undefined
+      ? undefined
+      : setTimeout(() => ending.end(EXIT.notHealthy, "time is up"), config.once.timeoutMs);
+  return () => {
+    clearTimeout(timer);
+    unsubscribe();
+    stopWatching();
+    process.removeListener("SIGHUP", reload);
+  };
+}
+
+/** The end of a run: whoever calls first says how. */
+class Ending {
+  readonly reached: Promise<{ code: number; reason: string }>;
+  #resolve: (end: { code: number; reason: string }) => void = () => undefined;
+
+  constructor() {
+    this.reached = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  end(code: number, reason: string): void {
+    this.#resolve({ code, reason });
+  }
+}

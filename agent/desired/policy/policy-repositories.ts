@@ -1,0 +1,44 @@
+// The host's law over where backups may go and for whom they may be encrypted: what Git says must be what the host allows
+// (data residency). Pure; asked by lint for the whole repository, and by the agent for what its services name.
+
+import type { Fleet } from "../../../shared/fleet/fleet.ts";
+import type { Policy } from "../../../shared/policy/policy.ts";
+
+/** What is wrong with one repository. */
+export interface RepositoryRefusal {
+  /** The key of the repository's table that is at fault. */
+  key: string;
+  rule: string;
+  message: string;
+}
+
+/** Judges one repository of fleet.toml. */
+export function checkRepositoryPolicy(
+  repository: Fleet["repositories"][string],
+  { backups, pinned }: Policy,
+): RepositoryRefusal[] {
+  const refusals: RepositoryRefusal[] = [];
+  if (repository.kind === "s3") {
+    const { endpoint, region } = repository;
+    // Only the host is shown: a URL may hold a password.
+    const { host } = new URL(endpoint);
+    const among = (list: readonly string[]): boolean => list.map(trimSlash).includes(trimSlash(endpoint));
+    const refuse = (key: string, rule: string, message: string): void => void refusals.push({ key, rule, message });
+    if (backups.endpoints !== undefined && !among(backups.endpoints))
+      refuse("endpoint", "backups.endpoints", `${host} is not an allowed endpoint`);
+    if (backups.regions !== undefined && !backups.regions.includes(region))
+      refuse("region", "backups.regions", `${region} is not an allowed region`);
+    if (pinned.repository_endpoints.length > 0 && !among(pinned.repository_endpoints))
+      refuse("endpoint", "pinned.repository_endpoints", `${host} is not a pinned endpoint`);
+  }
+  const strangers = repository.recipients.filter((recipient) => !pinned.recipients.includes(recipient));
+  if (pinned.recipients.length > 0 && strangers.length > 0) {
+    const message = `${strangers.length} of its recipients are not pinned on this host`;
+    refusals.push({ key: "recipients", rule: "pinned.recipients", message });
+  }
+  return refusals;
+}
+
+function trimSlash(url: string): string {
+  return url.replace(/\/$/, "");
+}

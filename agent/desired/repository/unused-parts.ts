@@ -1,0 +1,46 @@
+// What this version reads and does not act on: said in status and by lint, since a part that is silently ignored would be a
+// lie. Pure.
+
+import type { Fleet } from "../../../shared/fleet/fleet.ts";
+import type { Manifest } from "../../../shared/manifest/manifest.ts";
+
+/** A part of a manifest that this version reads and does not act on. */
+export interface UnusedPart {
+  /** The same for every manifest with such a part. */
+  kind: string;
+  path: readonly (string | number)[];
+  /** What is not done, in plain words. */
+  summary: string;
+  /** What of this manifest it is about, where that is more than the key. */
+  detail?: string;
+}
+
+/** The parts of a manifest that this version reads and does not act on. A part that is silently ignored would be a lie. */
+export function listUnused(manifest: Manifest): UnusedPart[] {
+  const { backups, slo } = manifest;
+  const parts: UnusedPart[] = [];
+  if (backups.length > 0) {
+    const detail = backups.map((backup) => backup.name).join(", ");
+    parts.push({ kind: "backups", path: ["backups"], summary: "backups are not run by this version", detail });
+  }
+  if (slo !== undefined) parts.push({ kind: "slo", path: ["slo"], summary: "slo is not measured by this version" });
+  return parts;
+}
+
+/** The same as texts, for status. */
+export function describeUnused(manifest: Manifest): string[] {
+  return listUnused(manifest).map(({ summary, detail }) => (detail === undefined ? summary : `${summary}: ${detail}`));
+}
+
+/** The parts of fleet.toml that concern this node and that this version does not act on, as one text for status. */
+export function describeUnusedFleet(fleet: Fleet | undefined, node: string): string[] {
+  const entry = fleet?.nodes[node];
+  if (fleet === undefined || entry === undefined) return [];
+  const parts = [
+    ...(entry.agent === undefined ? [] : ["agent"]),
+    ...(entry.standby_for === undefined ? [] : ["standby_for"]),
+    ...(Object.keys(fleet.repositories).length === 0 ? [] : ["repositories"]),
+    ...(fleet.alerts === undefined ? [] : ["alerts"]),
+  ];
+  return parts.length === 0 ? [] : [`fleet.toml: not acted on by this version: ${parts.join(", ")}`];
+}

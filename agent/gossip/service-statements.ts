@@ -1,0 +1,57 @@
+// What this node says of its services, from what a turn has seen and planned. Pure.
+
+import { checkTarget, describeStart } from "../plan/rules/gate.ts";
+import type { Plan, World } from "../plan/world.ts";
+import type { ServiceMemory } from "../../shared/state/memory.ts";
+import type { ObservedContainer } from "../../shared/state/observed-state.ts";
+import type { ServiceView } from "../../shared/state/status.ts";
+import type { ServiceWord } from "./core/record.ts";
+
+const LONGEST_WHY = 200;
+const MOST_WAITING = 16;
+
+/** Describes every service of this node; an explanation in which only numbers changed stays as it was said before. */
+export function describeWords(
+  world: World,
+  { services: views, memory }: Pick<Plan, "services" | "memory">,
+  before: Readonly<Record<string, ServiceWord>>,
+): Record<string, ServiceWord> {
+  const { engine } = world.observed;
+  const containers = engine.reachable ? engine.containers : [];
+  const words = views.map((view) => {
+    const container = containers.find(({ id }) => id === view.container);
+    return [
+      view.name,
+      describeWord(world, view, { container, before: before[view.name], took: memory.services[view.name]?.took }),
+    ] as const;
+  });
+  return Object.fromEntries(words);
+}
+
+interface Known {
+  container: ObservedContainer | undefined;
+  before: ServiceWord | undefined;
+  took: ServiceMemory["took"];
+}
+
+function describeWord(world: World, view: ServiceView, { container, before, took }: Known): ServiceWord {
+  const { healthy: ready } = checkTarget(world, { kind: "service", node: undefined, service: view.name });
+  const why = view.reason.slice(0, LONGEST_WHY);
+  const waiting = view.waitingFor.slice(0, MOST_WAITING).map((name) => {
+    return name.includes("/") ? name : `${world.desired.node}/${name}`;
+  });
+  return {
+    ...{ ready, state: view.state, sinceMs: view.sinceMs },
+    ...(ready ? {} : { why: before?.why !== undefined && blur(before.why) === blur(why) ? before.why : why }),
+    ...(container?.startedMs === undefined || container.status !== "running"
+      ? {}
+      : { start: describeStart(container) }),
+    ...(view.revision === undefined ? {} : { revision: view.revision }),
+    ...(waiting.length === 0 ? {} : { waiting }),
+    ...((took?.ms ?? before?.tookMs) === undefined ? {} : { tookMs: took?.ms ?? before?.tookMs }),
+  };
+}
+
+function blur(text: string): string {
+  return text.replaceAll(/\d+/g, "#");
+}

@@ -1,0 +1,74 @@
+// Where paths lie on this host's file systems, and what a process has mounted, by the kernel's own word (proc(5), mountinfo).
+// Reads only; starts no process.
+
+import { readFile } from "node:fs/promises";
+import { posix } from "node:path";
+
+import type { BindSource } from "../../../shared/state/step.ts";
+
+/** One mount: a directory or file of a file system, and where it is seen. */
+interface MountRow {
+  /** `major:minor` of the file system. */
+  device: string;
+  /** The path inside the file system that is mounted. */
+  root: string;
+  mountPoint: string;
+}
+
+/** Takes the text of a mountinfo apart. */
+export function parseMountinfo(text: string): MountRow[] {
+  return text.split("\n").flatMap((line) => {
+    const [, , device, root, mountPoint] = line.split(" ");
+    if (device === undefined || root === undefined || mountPoint === undefined) return [];
+    return [{ device, root: unescapeMount(root), mountPoint: unescapeMount(mountPoint) }];
+  });
+}
+
+/** Where a real path lies: its file system, and its path in there. */
+export function locatePath(rows: readonly MountRow[], real: string): Omit<MountRow, "mountPoint"> | undefined {
+  const above = rows.filter(({ mountPoint }) => isBelow(real, mountPoint));
+  const longest = Math.max(...above.map(({ mountPoint }) => mountPoint.length));
+  // Of mounts on one point the last one is what is seen.
+  const row = above.findLast(({ mountPoint }) => mountPoint.length === longest);
+  if (row === undefined) return undefined;
+  const rest = real.slice(row.mountPoint === "/" ? 0 : row.mountPoint.length);
+  return { device: row.device, root: posix.join(row.root, rest).replace(/(.)\/$/, "$1") };
+}
+
+/**
+ * The first bind that is mounted from elsewhere than it was judged, as a process sees it.
+ * @returns undefined where all are right, or nobody can say: the process has ended, or may not be looked at
+ */
+export async function findWrongBind(pid: number, binds: readonly BindSource[]): Promise<BindSource | undefined> {
+  if (pid <= 0 || binds.length === 0) return undefined;
+  const [own, seen] = await Promise.all([
+    readRows("1").then((rows) => rows ?? readRows("self")),
+    readRows(String(pid)),
+  ]);
+  if (own === undefined || seen === undefined) return undefined;
+  return binds.find((bind) => !isMounted(bind, own, seen));
+}
+
+function isMounted({ target, real }: BindSource, own: readonly MountRow[], seen: readonly MountRow[]): boolean {
+  const expected = locatePath(own, real);
+  if (expected === undefined) return true;
+  const place = posix.normalize(target).replace(/(.)\/$/, "$1");
+  const here = seen.filter(({ mountPoint }) => mountPoint === place);
+  // Where the image has a link in the target's path, the mount has another name: then it must be one of them.
+  const possible = here.length === 0 ? seen : here.slice(-1);
+  return possible.some(({ device, root }) => device === expected.device && root === expected.root);
+}
+
+async function readRows(pid: string): Promise<MountRow[] | undefined> {
+  const text = await readFile(`/proc/${pid}/mountinfo`, "utf8").catch(() => "");
+  return text === "" ? undefined : parseMountinfo(text);
+}
+
+function isBelow(path: string, directory: string): boolean {
+  return path === directory || path.startsWith(directory === "/" ? "/" : `${directory}/`);
+}
+
+/** The kernel writes space, tab, newline and backslash as octal numbers. */
+export function unescapeMount(text: string): string {
+  return text.replaceAll(/\\(\d{3})/g, (_match, octal: string) => String.fromCodePoint(Number.parseInt(octal, 8)));
+}

@@ -1,0 +1,300 @@
+// THE LOOP. One turn: read sources, build desired, observe, plan, apply, report. Read this file first.
+// A turn only begins and ends work, it never waits for it: pulls, stops and starts are operations of the executor.
+
+import type { Executor } from "../apply/executor.ts";
+import type { FrontPort } from "../apply/front-control.ts";
+import type { SecretDelivery } from "../apply/secret-delivery.ts";
+import type { ColdStarts } from "./cold-starts.ts";
+import type { BuiltState, DesiredBuilder } from "./desired-builder.ts";
+import type { Monitor } from "../health/monitor.ts";
+import { type Probed, selectEndpoints, selectTarget, selectTargets } from "../health/targets.ts";
+import type { Clock } from "../host/os/clock.ts";
+import { readHostFacts } from "../host/files/host-facts.ts";
+import { type PlaceProbe, readPlaces } from "../host/os/place-probe.ts";
+import type { FileStore } from "../host/files/file-store.ts";
+import type { Store } from "../host/store/store.ts";
+import type { Observer } from "../observed/observer.ts";
+import { followClock } from "../plan/memory/clock-step.ts";
+import { selectFronts } from "../plan/front/traffic.ts";
+import { takeOverLater } from "../plan/rules/later.ts";
+import { plan } from "../plan/plan.ts";
+import { applyRollbacks, carryWords } from "../plan/rules/rollout.ts";
+import type { PeerPort } from "../gossip/peer-port.ts";
+import type { Plan, PlanSettings, World } from "../plan/world.ts";
+import { previewPlan } from "./preview.ts";
+import { applyRequest, type Request } from "./requests.ts";
+import { listVersions } from "../secrets/keeper/in-use.ts";
+import type { SecretKeeper } from "../secrets/keeper/keeper.ts";
+import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
+import type { Emit, TurnSummary } from "../../shared/state/event.ts";
+import type { ExitRecord, NodeMemory } from "../../shared/state/memory.ts";
+import type { ObservedEngine, ObservedState } from "../../shared/state/observed-state.ts";
+import type { PlanPreview } from "../../shared/document/plan-preview.ts";
+import type { OperationOutcome } from "../../shared/state/step.ts";
+
+/** What one loop works with. */
+export interface ReconcilerParts {
+  builder: DesiredBuilder;
+  observer: Observer;
+  executor: Executor;
+  monitor: Monitor;
+  files: FileStore;
+  places: PlaceProbe;
+  fronts: Pick<FrontPort, "told" | "look">;
+  store: Store;
+  clock: Clock;
+  /** The boot of the host: with it the monotonic clock begins anew. */
+  bootId: string;
+  emit: Emit;
+  peers: PeerPort;
+  coldStarts: Pick<ColdStarts, "look" | "memory">;
+  settings: PlanSettings;
+  secrets: Pick<SecretKeeper, "use" | "refresh" | "trouble">;
+  delivery: Pick<SecretDelivery, "hashes" | "verify">;
+}
+
+/** Files, and a share of the containers that no event named, are looked at again this often. */
+const RESYNC_MS = 30_000;
+/** An engine that has not answered by then does not answer. */
+const TURN_DEADLINE_MS = 5_000;
+
+/** Runs turns for one node. */
+export class Reconciler {
+  readonly #parts: ReconcilerParts;
+  #memory: NodeMemory;
+  #requests: Request[] = [];
+  #outcomes: OperationOutcome[] = [];
+  /** What the disk did not take yet: memory is saved whole by any later turn, these would be lost. */
+  #unsaved: { newExits: ExitRecord[]; newReleases: Plan["newReleases"][number][] } = { newExits: [], newReleases: [] };
+  #engine: ObservedEngine = { reachable: false, reason: "it was not asked yet" };
+  #world: World | undefined;
+  #resyncedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: ReconcilerParts) {
+    this.#parts = parts;
+    this.#memory = parts.store.loadMemory();
+  }
+
+  /** Takes what a person asked for; the next turn looks at it. */
+  request(request: Request): void {
+    this.#requests.push(request);
+  }
+
+  /** The agent ends: what a person asked for and no turn has looked at is remembered for the next agent. */
+  keepRequests(): void {
+    if (this.#requests.length === 0) return;
+    this.#takeRequests();
+    this.#save(undefined, new Map());
+  }
+
+  /** A container was just started: it is probed from now on, not only from the next turn on. */
+  greet(container: Probed): void {
+    const target = this.#world === undefined ? undefined : selectTarget(this.#world.desired, container);
+    if (target !== undefined) this.#parts.monitor.add(target);
+  }
+
+  /** What a turn would do now with what the last one saw; undefined before the first. */
+  preview(): PlanPreview | undefined {
+    if (this.#world === undefined) return undefined;
+    const observed = { ...this.#world.observed, outcomes: [] };
+    const world = { ...this.#world, observed, memory: this.#memory, nowMs: this.#nowMs };
+    const later = world.desired.held?.desired;
+    return previewPlan(world, later && { ...world, ...this.#chooseReleases(later) });
+  }
+
+  /**
+   * One turn of the loop.
+   * @returns how many milliseconds the next turn may wait
+   */
+  async turn(): Promise<number> {
+    const { builder, executor, monitor, peers, settings, coldStarts } = this.#parts;
+    this.#readClocks();
+    const startedMs = this.#nowMs;
+    this.#takeRequests();
+    if (builder.needsAdoption) this.#engine = await this.#readEngine(undefined, false);
+    const built = await builder.build(this.#engine);
+    if (built.desired === undefined) return this.#reportNothing(startedMs, built);
+    const { store, secrets } = this.#parts;
+    this.#memory = carryWords(this.#memory, built.desired);
+    const chosen = this.#chooseReleases(built.desired);
+    const { desired } = chosen;
+    secrets.use(listVersions([...desired.services.values(), ...chosen.releases.values(), ...chosen.wanted.values()]));
+    const observed = await this.#observe(desired, [...chosen.wanted.values()]);
+    this.#world = {
+      ...chosen,
+      observed,
+      memory: this.#memory,
+      peers: peers.read(desired),
+      settings,
+      nowMs: this.#nowMs,
+    };
+    const planned = plan(this.#world);
+    builder.noteStandings(planned.standings);
+    const cold = coldStarts.look(this.#world, planned);
+    this.#remember(planned, built);
+    peers.tell(this.#world, planned, cold);
+    const { engine } = observed;
+    const targets = selectTargets(desired, engine, { memory: planned.memory, nowMs: this.#world.nowMs });
+    monitor.watch(targets, selectEndpoints(desired, engine, planned.memory.services), this.#offsetMs);
+    executor.cancel(planned.cancel);
+    executor.begin(planned.operations, (hash) => desired.contents.get(hash) ?? store.findContent(hash));
+    this.#report(planned, { startedMs, observed, desired, source: built.source });
+    return this.#nextDelayMs(planned, built);
+  }
+
+  #chooseReleases(desired: DesiredState): ReturnType<typeof applyRollbacks> {
+    const { store } = this.#parts;
+    const volumes = this.#engine.reachable ? this.#engine.volumes : undefined;
+    return applyRollbacks(desired, this.#memory, (service, id) => store.findRelease(service, id), volumes);
+  }
+
+  /**
+   * A turn counts by the monotonic clock and names its times by the wall clock as it stands at its begin: where that was set since
+   * the last turn, what is remembered moves with it.
+   */
+  #readClocks(): void {
+    const { clock, bootId } = this.#parts;
+    const offsetMs = clock.nowMs() - clock.monotonicMs();
+    this.#memory = followClock(this.#memory, { boot: bootId, offsetMs });
+  }
+
+  /** How far the wall clock stands before the monotonic one. */
+  get #offsetMs(): number {
+    return this.#memory.clock?.offsetMs ?? 0;
+  }
+
+  get #nowMs(): number {
+    return Math.round(this.#parts.clock.monotonicMs() + this.#offsetMs);
+  }
+
+  #takeRequests(): void {
+    const { builder, secrets } = this.#parts;
+    for (const request of this.#requests.splice(0)) {
+      this.#memory = applyRequest(this.#memory, request, this.#nowMs);
+      if (request.kind !== "sync") continue;
+      builder.invalidate();
+      secrets.refresh();
+      if (request.allowRemoval !== undefined) builder.allowRemovals(request.allowRemoval);
+    }
+  }
+
+  /** @param wanted what Git wants of services in whose place a release stands: their volumes decide about it */
+  async #observe(desired: DesiredState, wanted: readonly DesiredService[]): Promise<ObservedState> {
+    const { executor, monitor, files, fronts, clock } = this.#parts;
+    const resync = clock.monotonicMs() - this.#resyncedMs >= RESYNC_MS;
+    if (resync) {
+      this.#resyncedMs = clock.monotonicMs();
+      await files.verify();
+      await this.#parts.delivery.verify();
+    }
+    // What is in flight is read before the engine: an operation that ends in between is planned around, never doubled.
+    const { operations, outcomes } = executor.takeStock(this.#offsetMs);
+    this.#outcomes.push(...outcomes);
+    const taken = takeOverLater(await this.#readEngine(desired, resync, wanted), desired, this.#memory);
+    this.#engine = taken.engine;
+    this.#memory = taken.memory;
+    await fronts.look(selectFronts(desired, this.#engine), resync);
+    return {
+      engine: this.#engine,
+      operations,
+      outcomes: this.#outcomes,
+      health: monitor.readHealth(this.#offsetMs),
+      endpoints: monitor.endpoints,
+      files: new Map([...files.hashes, ...this.#parts.delivery.hashes]),
+      hosts: files.hosts,
+      host: { ...(await readHostFacts(desired)), places: await this.#readPlaces(desired, operations) },
+      fronts: new Map(fronts.told),
+    };
+  }
+
+  #readPlaces(desired: DesiredState, operations: ObservedState["operations"]): ReturnType<typeof readPlaces> {
+    const busy = new Set(operations.map(({ lane }) => lane));
+    return readPlaces(desired, this.#engine, this.#parts.places, busy);
+  }
+
+  #readEngine(
+    desired: DesiredState | undefined,
+    resync: boolean,
+    wanted: readonly DesiredService[] = [],
+  ): Promise<ObservedEngine> {
+    const reading = this.#parts.observer.observe(desired, resync, wanted);
+    const late = new Promise<ObservedEngine>((resolve) => {
+      const reason = `no answer within ${TURN_DEADLINE_MS / 1_000} s`;
+      const cancel = this.#parts.clock.after(TURN_DEADLINE_MS, () => resolve({ reachable: false, reason }));
+      void reading.then(cancel, cancel);
+    });
+    return Promise.race([reading, late]);
+  }
+
+  /** Memory is on disk before anything is done, so that a kill in between forgets nothing. */
+  #remember(planned: Plan, built: BuiltState): void {
+    this.#memory = planned.memory;
+    // An engine that did not answer has not seen the outcomes: they wait for a turn that can use them.
+    if (this.#engine.reachable) this.#outcomes = [];
+    this.#unsaved.newExits.push(...planned.newExits);
+    this.#unsaved.newReleases.push(...planned.newReleases);
+    this.#save(built.inForce, built.desired?.contents ?? new Map());
+  }
+
+  #save(inForce: BuiltState["inForce"], contents: ReadonlyMap<string, Uint8Array>): void {
+    const { store, emit, clock, coldStarts } = this.#parts;
+    try {
+      store.save({ memory: this.#memory, coldStarts: coldStarts.memory, inForce, contents, ...this.#unsaved });
+      this.#unsaved = { newExits: [], newReleases: [] };
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      emit({ kind: "state-not-saved", atMs: clock.nowMs(), message });
+    }
+  }
+
+  #report(planned: Plan, turn: Pick<TurnSummary, "startedMs" | "observed" | "desired" | "source">): void {
+    const { emit } = this.#parts;
+    const endedMs = this.#nowMs;
+    for (const exit of planned.newExits) emit({ kind: "exited", atMs: endedMs, exit });
+    for (const { service, revision } of planned.newReleases)
+      emit({ kind: "settled", atMs: endedMs, service, revision });
+    emit({
+      kind: "turn",
+      atMs: endedMs,
+      turn: {
+        ...turn,
+        endedMs,
+        services: planned.services,
+        notes: planned.notes,
+        secrets: this.#parts.secrets.trouble,
+        pausedBy: this.#memory.pauses["*"]?.uid,
+      },
+    });
+  }
+
+  /** Nothing was ever read here: nothing can be wanted, and nothing is touched. */
+  #reportNothing(startedMs: number, { source }: BuiltState): number {
+    const { emit } = this.#parts;
+    const notes = this.#engine.reachable ? [] : [`the engine does not answer: ${this.#engine.reason}`];
+    const observed: ObservedState = {
+      engine: this.#engine,
+      operations: [],
+      outcomes: [],
+      health: new Map(),
+      endpoints: new Map(),
+      files: new Map(),
+      hosts: undefined,
+      host: { dataMounted: undefined, places: new Map() },
+      fronts: new Map(),
+    };
+    const endedMs = this.#nowMs;
+    const turn = { startedMs, endedMs, desired: undefined, observed, services: [], notes, source, pausedBy: undefined };
+    emit({ kind: "turn", atMs: endedMs, turn });
+    return TURN_DEADLINE_MS;
+  }
+
+  #nextDelayMs(planned: Plan, built: BuiltState): number {
+    if (this.#parts.builder.isOutdated) return 0;
+    const nowMs = this.#nowMs;
+    const waits = [planned.nextMs, built.source.retryMs, built.nextMs].flatMap((at) =>
+      at === undefined ? [] : [at - nowMs],
+    );
+    if (!this.#engine.reachable) waits.push(TURN_DEADLINE_MS);
+    return Math.max(0, Math.min(RESYNC_MS, ...waits));
+  }
+}

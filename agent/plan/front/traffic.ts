@@ -1,0 +1,274 @@
+// The traffic of start-first services: who gets it, when it is switched, and when the container that had it ends. Pure.
+// The old container serves until the new release has settled; it ends only after the front sends its traffic elsewhere.
+
+import { backoffDelayMs } from "../../../shared/state/backoff.ts";
+import { describeDuration } from "../../../shared/text/duration.ts";
+import type { DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";
+import { findLaneService, nameFrontLanes, type ToldFront } from "../../../shared/state/front.ts";
+import type { NodeMemory, ServiceMemory } from "../../../shared/state/memory.ts";
+import {
+  findHealth,
+  nameRun,
+  type ObservedContainer,
+  type ObservedEngine,
+} from "../../../shared/state/observed-state.ts";
+import type { Operation, Step } from "../../../shared/state/step.ts";
+import { findPlanFault } from "../fault.ts";
+import { rememberLane } from "../memory/remember.ts";
+import { buildRemoval, buildStop, standsBehind } from "../steps.ts";
+import type { Reachable, World } from "../world.ts";
+
+/** What a plan does about fronts. */
+export interface FrontPlan {
+  operations: Operation[];
+  cancel: string[];
+  lanes: NonNullable<NodeMemory["lanes"]>;
+  nextMs: number[];
+  /** What failed and when it is tried again, in words. */
+  notes: string[];
+}
+
+/** A start-first service with its containers that can take traffic. */
+interface Fronted {
+  world: World;
+  desired: DesiredService & { front: NonNullable<DesiredService["front"]> };
+  memory: ServiceMemory | undefined;
+  /** Its running containers behind the front. */
+  running: readonly ObservedContainer[];
+  /** The front's running container, once it answers. */
+  front: ObservedContainer | undefined;
+  /** Who gets its traffic; undefined while that is not known. */
+  told: ToldFront | undefined;
+}
+
+/** A front that did not say who gets its traffic is asked again after so long. */
+const ASK_AGAIN_MS = 1_000;
+
+/** The running fronts that are asked who gets their traffic. */
+export function selectFronts(
+  desired: DesiredState,
+  engine: ObservedEngine,
+): { front: string; run: string; ports: readonly number[] }[] {
+  if (!engine.reachable) return [];
+  return [...desired.services.values()].flatMap(({ front }) => {
+    const container = engine.containers.find(
+      (entry) => entry.service === front?.service.name && entry.status === "running" && entry.startedMs !== undefined,
+    );
+    if (front === undefined || container === undefined) return [];
+    return [{ front: front.service.name, run: nameRun(container), ports: front.ports }];
+  });
+}
+
+/**
+ * True while a container of this service gets the traffic; a service without a front gets its own.
+ * @param container the one to ask about
+ */
+export function isServed(world: World, desired: DesiredService, container: ObservedContainer): boolean {
+  if (desired.front === undefined) return true;
+  const engine = world.observed.engine as Reachable;
+  const front = findFront(world, engine, desired.front.service.name);
+  const told = findTold(world, desired.front.service.name, front);
+  if (front === undefined || told === undefined || told.uneven === true) return false;
+  return told.address !== undefined && told.address === addressOf(world, container);
+}
+
+/** What a front said or was told in this run of it. */
+function findTold(world: World, name: string, front: ObservedContainer | undefined): ToldFront | undefined {
+  const told = world.observed.fronts.get(name);
+  const isNow = front !== undefined && told?.run === nameRun(front) && told.silent === undefined;
+  return isNow ? told : undefined;
+}
+
+/**
+ * Plans the traffic of every start-first service.
+ * @param memory what this turn remembers of the services so far
+ */
+export function planFronts(world: World, engine: Reachable, memory: NodeMemory["services"]): FrontPlan {
+  const result: FrontPlan = { operations: [], cancel: [], lanes: {}, nextMs: [], notes: [] };
+  for (const desired of world.desired.services.values()) {
+    if (desired.front === undefined) continue;
+    const name = desired.front.service.name;
+    const front = findFront(world, engine, name);
+    const fronted: Fronted = {
+      world,
+      desired: { ...desired, front: desired.front },
+      memory: memory[desired.name],
+      running: engine.containers.filter(
+        (entry) => entry.service === desired.name && entry.status === "running" && entry.behind === name,
+      ),
+      front,
+      told: findTold(world, name, front),
+    };
+    const paused = world.memory.pauses[desired.name] ?? world.memory.pauses["*"];
+    if (paused !== undefined) continue;
+    const own: FrontPlan = { operations: [], cancel: [], lanes: {}, nextMs: [], notes: [] };
+    const fault = findPlanFault(() => {
+      planTraffic(fronted, own);
+      planRetirement(fronted, own);
+      planRevival(fronted, engine, own);
+    });
+    if (fault === undefined) addFrontPlan(result, own);
+    else result.notes.push(`the traffic of ${desired.name}: ${fault}`);
+  }
+  return result;
+}
+
+function addFrontPlan(to: FrontPlan, own: FrontPlan): void {
+  to.operations.push(...own.operations);
+  to.cancel.push(...own.cancel);
+  Object.assign(to.lanes, own.lanes);
+  to.nextMs.push(...own.nextMs);
+  to.notes.push(...own.notes);
+}
+
+function findFront(world: World, engine: Reachable, name: string): ObservedContainer | undefined {
+  return engine.containers.find(
+    (entry) =>
+      entry.service === name && entry.status === "running" && findHealth(world.observed, entry)?.status === "healthy",
+  );
+}
+
+function addressOf(world: World, container: ObservedContainer | undefined): string | undefined {
+  const address = container?.networks[world.desired.network.name];
+  return address === "" ? undefined : address;
+}
+
+/** Who should get the traffic: a settled release; until it has settled, whoever has it and is well. */
+function selectServing({ world, desired, memory, running, told }: Fronted): ObservedContainer | undefined {
+  const isTold = (entry: ObservedContainer): boolean =>
+    told?.address !== undefined && addressOf(world, entry) === told.address;
+  // Who had it when this agent began was proved by the one before, and keeps it until its own probes say otherwise.
+  const isWell = (entry: ObservedContainer): boolean => {
+    const view = findHealth(world.observed, entry);
+    return (
+      view?.status === "healthy" || (isTold(entry) && (view?.found === true || !world.observed.health.has(entry.id)))
+    );
+  };
+  const able = running.filter((entry) => isWell(entry) || isTold(entry));
+  const current = able.find((entry) => entry.specHash === desired.specHash);
+  const well = able.filter((entry) => entry !== current && isWell(entry));
+  const isGood = memory?.release?.fingerprint === desired.fingerprint;
+  if (current !== undefined && (well.length === 0 || (isGood && isWell(current)))) return current;
+  return well.find(isTold) ?? well[0] ?? able.find(isTold);
+}
+
+/** Tells the front who gets the traffic now, where that is not what it was told last. */
+function planTraffic(fronted: Fronted, result: FrontPlan): void {
+  const { world, desired, front, told } = fronted;
+  const { traffic: lane } = nameFrontLanes(desired.name);
+  const { name } = desired.front.service;
+  if (front === undefined) return;
+  // Whoever it sends its traffic to now is left alone until that is known.
+  if (told === undefined) return waitForWord(fronted, result);
+  const address = addressOf(world, selectServing(fronted));
+  if (told.address === address && told.uneven !== true) return;
+  const about = `${nameRun(front)} ${address ?? "nobody"}`;
+  const step: Step = {
+    kind: "switch-traffic",
+    service: desired.name,
+    front: name,
+    run: nameRun(front),
+    ports: desired.front.ports,
+    address,
+  };
+  const detail =
+    address === undefined
+      ? "no container of it can take traffic"
+      : `${describeRevision(fronted, address)} gets the traffic`;
+  const cause = { kind: "commit", detail, revision: desired.revision } as const;
+  offer(world, result, { lane, cause, fingerprint: about, steps: [step] });
+}
+
+function waitForWord({ world, desired }: Fronted, result: FrontPlan): void {
+  result.nextMs.push(world.nowMs + ASK_AGAIN_MS);
+  const silent = world.observed.fronts.get(desired.front.service.name)?.silent;
+  if (silent === undefined) return;
+  const again = `asked again in ${describeDuration(ASK_AGAIN_MS)}`;
+  result.notes.push(
+    `${desired.name}: its front does not say who gets its traffic, which stays as it is: ${silent}; ${again}`,
+  );
+}
+
+function describeRevision({ world, running }: Fronted, address: string): string {
+  return running.find((entry) => addressOf(world, entry) === address)?.revision ?? address;
+}
+
+/** Ends containers that are not wanted and get no traffic any more, each after its open connections had their time. */
+function planRetirement(fronted: Fronted, result: FrontPlan): void {
+  const { world, desired, running, told, front } = fronted;
+  const { retire: lane } = nameFrontLanes(desired.name);
+  const serving = selectServing(fronted);
+  const isNeeded = (entry: ObservedContainer): boolean =>
+    entry === serving || entry.specHash === desired.specHash || addressOf(world, entry) === told?.address;
+  const busy = world.observed.operations.find((operation) => operation.lane === lane);
+  // What is being ended may be what is wanted again: a rollback, or a commit that takes the last one back.
+  if (busy !== undefined && running.some((entry) => entry.id === busy.fingerprint && isNeeded(entry)))
+    result.cancel.push(lane);
+  // Nobody ends while the traffic is not where it should be.
+  if (front === undefined || told?.address === undefined || told.uneven === true) return;
+  if (told.address !== addressOf(world, serving)) return;
+  const old = running.find((entry) => !isNeeded(entry));
+  if (old === undefined) return;
+  const address = addressOf(world, old);
+  const { drainMs: timeoutMs, ports } = desired.front;
+  const drain: Step[] =
+    address === undefined
+      ? []
+      : [
+          {
+            kind: "drain-traffic",
+            service: desired.name,
+            front: desired.front.service.name,
+            ports,
+            address,
+            timeoutMs,
+          },
+        ];
+  const cause = {
+    kind: "commit",
+    detail: `${old.revision} gets no traffic any more`,
+    revision: desired.revision,
+  } as const;
+  const steps = [...drain, buildStop(desired, old), ...buildRemoval(old)];
+  offer(world, result, { lane, cause, fingerprint: old.id, steps });
+}
+
+/** While a new release is tried, the last good one goes on being healed where nothing else is there to take the traffic. */
+function planRevival({ world, desired, memory, running }: Fronted, engine: Reachable, result: FrontPlan): void {
+  const { retire: lane } = nameFrontLanes(desired.name);
+  const release = memory?.release;
+  const isTried = release !== undefined && release.specHash !== desired.specHash;
+  if (!isTried || !desired.running || memory?.stoppedBy !== undefined) return;
+  const old = engine.containers.find(
+    (entry) => entry.service === desired.name && entry.specHash === release.specHash && standsBehind(desired, entry),
+  );
+  if (old === undefined) return;
+  const about = `again ${old.id}`;
+  const before = world.memory.lanes?.[lane];
+  const known = before?.about === about ? before : undefined;
+  if (known !== undefined) result.lanes = { ...result.lanes, [lane]: known };
+  const isEnded = old.status === "exited" && !old.stoppedByHand;
+  if (!isEnded || running.some((entry) => findHealth(world.observed, entry)?.status === "healthy")) return;
+  if (world.observed.operations.some((busy) => busy.lane === lane)) return;
+  if (known !== undefined && world.nowMs < known.nextMs) return void result.nextMs.push(known.nextMs);
+  const { initial, max } = desired.restart.backoff;
+  const attempt = (known?.attempt ?? -1) + 1;
+  const nextMs = world.nowMs + backoffDelayMs({ initialMs: initial, maxMs: max }, attempt, about);
+  const detail = `${old.revision} ended while ${desired.revision} is tried`;
+  result.lanes = { ...result.lanes, [lane]: { message: detail, attempt, nextMs, about } };
+  const steps: Step[] = [{ kind: "start-container", service: desired.name, container: old.id }];
+  result.operations.push({ lane, cause: { kind: "crash", detail }, fingerprint: old.id, steps });
+}
+
+/** Adds an operation, unless its lane is busy or the last try of the same has just failed. */
+function offer(world: World, result: FrontPlan, operation: Operation): void {
+  const { lane, fingerprint: about } = operation;
+  const before = world.memory.lanes?.[lane];
+  const failure = rememberLane(before?.about === about ? before : undefined, world, lane);
+  if (failure !== undefined) result.lanes = { ...result.lanes, [lane]: { ...failure, about } };
+  if (world.observed.operations.some((busy) => busy.lane === lane)) return;
+  if (failure === undefined || world.nowMs >= failure.nextMs) return void result.operations.push(operation);
+  const wait = describeDuration(failure.nextMs - world.nowMs);
+  result.notes.push(`${findLaneService(lane)}: ${failure.message}; tried again in ${wait}`);
+  result.nextMs.push(failure.nextMs);
+}

@@ -1,0 +1,76 @@
+// New content for the files of a container that runs: delivered in place, and the service told as its manifest says. Pure.
+
+import type { DesiredFile } from "../../../shared/state/desired-state.ts";
+import { fileKey } from "../../../shared/state/observed-state.ts";
+import type { Cause, Step } from "../../../shared/state/step.ts";
+import { describeRotation, listRotatedIn } from "./replacement.ts";
+import { listUnread } from "../memory/run.ts";
+import { buildRestart, describeRunning, type Running } from "./running.ts";
+import { askRestart } from "./start.ts";
+import { buildFileSteps, buildOperation } from "../steps.ts";
+import type { Decision } from "../world.ts";
+
+/** New content goes into the files in place; then the run is told, in the way its manifest says, or ends for the next one. */
+export function deliverFiles(scene: Running): Decision | undefined {
+  const { desired, memory, current, world } = scene;
+  const unread = listUnread(desired, memory.run);
+  const steps = buildFileSteps(desired, world.observed, current.id);
+  if (unread.length === 0 && steps.length === 0) return undefined;
+  const cause = explainDelivery(scene, unread);
+  const stale = memory.run?.stale === true || isAnyFileLost(scene);
+  if (unread.length > 0 && (stale || unread.some((file) => file.onChange === "restart")))
+    return restartWith(scene, cause, steps);
+  const operation = buildOperation(scene, cause, [...steps, ...buildTells(scene, unread)]);
+  const telling = Object.fromEntries(unread.map(({ target, hash }) => [target, hash]));
+  const run = memory.run && {
+    ...memory.run,
+    ...(stale ? { stale } : {}),
+    ...(unread.length === 0 ? {} : { telling }),
+  };
+  const next = run === undefined ? memory : { ...memory, run };
+  return { ...describeRunning({ ...scene, memory: next }), operation };
+}
+
+/** What can only be read at a start: nothing is stopped before the gate has said yes to the next run. */
+function restartWith(scene: Running, cause: Cause, steps: readonly Step[]): Decision {
+  const { memory, current } = scene;
+  const asked = askRestart({ ...scene, memory: { ...memory, ...(scene.waited && { waiting: scene.waited }) } });
+  if (!asked.go) return waitInPlace(scene, cause.detail, asked.decision);
+  const next = { ...asked.memory, stopping: current.id };
+  const operation = buildOperation(scene, cause, [...steps, ...buildRestart(scene)]);
+  const { notes, start } = asked;
+  return { state: "starting", reason: cause.detail, memory: next, notes, start, operation };
+}
+
+function buildTells({ desired, current }: Running, unread: readonly DesiredFile[]): Step[] {
+  const tells = unread.flatMap((file): Step[] => {
+    if (file.onChange === "restart") return [];
+    const container = { service: desired.name, container: current.id };
+    return "signal" in file.onChange
+      ? [{ kind: "signal-container", ...container, signal: file.onChange.signal }]
+      : [{ kind: "exec-in-container", ...container, command: file.onChange.exec }];
+  });
+  return [...new Map(tells.map((step) => [JSON.stringify(step), step])).values()];
+}
+
+/** It runs with what it has until the gate lets it start with what is new; that it is well says nothing of that. */
+function waitInPlace(scene: Running, detail: string, held: Decision): Decision {
+  const { release: _release, ...shown } = describeRunning(scene);
+  const reason = `${shown.reason}; it starts anew (${detail}) when it may: ${held.reason}`;
+  const { waitingFor = [], memory, nextMs } = held;
+  return { ...shown, ...(nextMs === undefined ? {} : { nextMs }), reason, waitingFor, memory, settled: false };
+}
+
+function explainDelivery({ desired, memory }: Running, unread: readonly DesiredFile[]): Cause {
+  const { revision } = desired;
+  if (unread.length === 0)
+    return { kind: "drift", detail: "its delivered files are not what its process has", revision };
+  const has = memory.run?.files ?? {};
+  const rotated = unread.map(({ target, hash }) => listRotatedIn(has[target] ?? "", hash));
+  if (rotated.every((paths) => paths.length > 0)) return describeRotation([...new Set(rotated.flat())]);
+  return { kind: "config", detail: `new content in ${unread.map((file) => file.target).join(", ")}`, revision };
+}
+
+function isAnyFileLost({ desired, world }: Running): boolean {
+  return desired.files.some((file) => !world.observed.files.has(fileKey(desired.name, desired.specHash, file.target)));
+}

@@ -1,0 +1,158 @@
+// The start gate: may this container start now? Hard for a release's first start and after a boot; soft after a crash in
+// the same engine run, so that a gossip cut never turns a crash into an outage (behaviour, section 3). Pure.
+
+import { describeDuration } from "../../../shared/text/duration.ts";
+import { describeTarget, type Requirement, type RequirementTarget } from "../../../shared/manifest/requirement.ts";
+import { findHealth, type ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { isServed } from "../front/traffic.ts";
+import { hasCompleted } from "../memory/job-memory.ts";
+import { isLatched, rememberMet } from "./latch.ts";
+import type { Scene, World } from "../world.ts";
+
+/**
+ * The gate's answer. Open with `ungated` means that something required was not healthy and the start goes on all the same;
+ * `without` names that, and what it only wants and did not get.
+ */
+export type GateVerdict =
+  | { open: true; ungated: string | undefined; notes: readonly string[]; without: readonly string[] }
+  | { open: false; failed: boolean; waitingFor: readonly string[]; reason: string; nextMs: number | undefined };
+
+/** Whether something that a service waits for is healthy now, and if not, why. */
+export interface TargetHealth {
+  healthy: boolean;
+  why: string;
+  /** The run of its container that this is said of. */
+  start?: string;
+}
+
+/** Looks at one thing that is waited for. Unknown is never healthy. */
+export function checkTarget(world: World, target: RequirementTarget): TargetHealth {
+  if (target.kind === "endpoint") {
+    const endpoint = world.observed.endpoints.get(target.url);
+    return { healthy: endpoint?.healthy ?? false, why: endpoint?.message ?? "not probed yet" };
+  }
+  if (target.node !== undefined && target.node !== world.desired.node)
+    return checkPeer(world, target.node, target.service);
+  return checkLocal(world, target.service);
+}
+
+function checkPeer(world: World, node: string, service: string): TargetHealth {
+  if (world.peers.kind === "assume") return { healthy: true, why: "assumed healthy: its node is not here" };
+  const known = world.peers.services[`${node}/${service}`];
+  return known === undefined
+    ? { healthy: false, why: `nothing is known of ${node}` }
+    : { healthy: known.healthy, why: known.message, ...(known.start === undefined ? {} : { start: known.start }) };
+}
+
+function checkLocal(world: World, service: string): TargetHealth {
+  const desired = world.desired.services.get(service);
+  if (desired === undefined) {
+    const objection = world.desired.objections.get(service);
+    return {
+      healthy: false,
+      why: objection === undefined ? "there is no such service on this node" : `it is ${objection.state}`,
+    };
+  }
+  if (desired.kind === "job") {
+    const done = hasCompleted(world.memory.services[service]?.job, desired.specHash);
+    return { healthy: done, why: done ? "completed" : "it is a job that has not ended with 0 yet" };
+  }
+  if (!desired.running) return { healthy: false, why: 'its manifest says state = "stopped"' };
+  const engine = world.observed.engine;
+  if (!engine.reachable) return { healthy: false, why: "the engine does not answer" };
+  const running = engine.containers.filter((entry) => entry.service === service && entry.status === "running");
+  if (running.length === 0) return { healthy: false, why: "it is not running" };
+  const healthy = running.filter((entry) => findHealth(world.observed, entry)?.status === "healthy");
+  const start = describeStart(healthy[0] ?? (running[0] as ObservedContainer));
+  if (healthy.length === 0) return { healthy: false, why: "it is not healthy", start };
+  const served = healthy.some((entry) => isServed(world, desired, entry));
+  return { healthy: served, why: served ? "healthy" : "its front does not send it traffic yet", start };
+}
+
+/** One run of a container: a restart of the same container is another. */
+export function describeStart({ id, startedMs }: ObservedContainer): string {
+  return `${id.slice(0, 12)}@${startedMs ?? 0}`;
+}
+
+/** Is it healthy, or was it a moment ago while this same start was waiting? */
+function isMet({ world, memory, engine }: Scene, target: RequirementTarget): boolean {
+  const { healthy, start } = checkTarget(world, target);
+  if (healthy || memory.waiting?.engineRun !== engine.run) return healthy;
+  return isLatched(memory.waiting, { name: describeTarget(target), start }, world.nowMs);
+}
+
+/** What a start that waits remembers of what it requires. */
+export function selectMet({ world, desired, memory }: Scene): ReturnType<typeof rememberMet> {
+  const requirements = desired.requires.map(({ target }) => {
+    const { healthy, start } = checkTarget(world, target);
+    return { name: describeTarget(target), healthy, start };
+  });
+  return rememberMet(memory.waiting?.met, requirements, world.nowMs);
+}
+
+/** Asks the gate for one start. */
+export function askGate(scene: Scene): GateVerdict {
+  const { world, desired, memory, engine } = scene;
+  const waitedMs = memory.waiting?.engineRun === engine.run ? world.nowMs - memory.waiting.sinceMs : 0;
+  const missing = desired.requires.filter((entry) => !isMet(scene, entry.target));
+  const unmet = missing.filter((entry) => !hasExpired(entry, waitedMs));
+  const expired = missing.filter((entry) => hasExpired(entry, waitedMs));
+  const failed = expired.find((entry) => entry.then === "fail");
+  if (failed !== undefined) return buildFailed(world, failed);
+  const soft = softLeftMs(scene);
+  if (unmet.length > 0 && (soft === undefined || soft > 0)) return buildWaiting(scene, unmet, { waitedMs, soft });
+  const wanted = desired.wants.filter((target) => !checkTarget(world, target).healthy);
+  if (wanted.length > 0 && waitedMs < desired.wantsTimeoutMs && soft === undefined) {
+    const nextMs = world.nowMs + desired.wantsTimeoutMs - waitedMs;
+    const reason = `waiting up to ${describeDuration(desired.wantsTimeoutMs)} for ${describeMissing(world, wanted)}`;
+    return { open: false, failed: false, waitingFor: wanted.map(describeTarget), reason, nextMs };
+  }
+  const started = [...unmet, ...expired].map((entry) => describeTarget(entry.target));
+  const ungated = started.length === 0 ? undefined : `started without ${started.join(", ")}`;
+  const notes = wanted.length === 0 ? [] : [`started without ${wanted.map(describeTarget).join(", ")}, which it wants`];
+  return { open: true, ungated, notes, without: [...started, ...wanted.map(describeTarget)] };
+}
+
+function hasExpired(entry: Requirement, waitedMs: number): boolean {
+  return entry.expiresMs !== undefined && waitedMs >= entry.expiresMs;
+}
+
+/**
+ * How long a crashed container still waits at the gate, or undefined where the gate is hard: only a container that was
+ * healthy in this run of the engine, and ended by itself in it, has a soft gate.
+ */
+function softLeftMs(scene: Scene): number | undefined {
+  const { memory, current, engine, desired, world } = scene;
+  const wasHealthyHere =
+    current !== undefined && memory.healthy?.container === current.id && memory.healthy.engineRun === engine.run;
+  if (!wasHealthyHere || memory.lastExit?.container !== current.id) return undefined;
+  return Math.max(0, (memory.exitMs ?? memory.lastExit.finishedMs) + desired.wantsTimeoutMs - world.nowMs);
+}
+
+function buildWaiting(
+  scene: Scene,
+  unmet: readonly Requirement[],
+  left: { waitedMs: number; soft: number | undefined },
+): GateVerdict {
+  const { world } = scene;
+  const targets = unmet.map((entry) => entry.target);
+  const expiries = unmet.flatMap((entry) => (entry.expiresMs === undefined ? [] : [entry.expiresMs - left.waitedMs]));
+  const waits = left.soft === undefined ? expiries : [...expiries, left.soft];
+  const nextMs = waits.length === 0 ? undefined : world.nowMs + Math.max(0, Math.min(...waits));
+  const softly =
+    left.soft === undefined
+      ? ""
+      : `; starts without in ${describeDuration(left.soft)}, since it was healthy before it crashed`;
+  const reason = `waiting for ${describeMissing(world, targets)}${softly}`;
+  return { open: false, failed: false, waitingFor: targets.map(describeTarget), reason, nextMs };
+}
+
+function buildFailed(world: World, entry: Requirement): GateVerdict {
+  const within = describeDuration(entry.expiresMs ?? 0);
+  const reason = `${describeTarget(entry.target)} was not healthy within ${within}: ${checkTarget(world, entry.target).why}`;
+  return { open: false, failed: true, waitingFor: [describeTarget(entry.target)], reason, nextMs: undefined };
+}
+
+function describeMissing(world: World, targets: readonly RequirementTarget[]): string {
+  return targets.map((target) => `${describeTarget(target)} (${checkTarget(world, target).why})`).join(", ");
+}

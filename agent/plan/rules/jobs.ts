@@ -1,0 +1,83 @@
+// Jobs: one-shot containers on a schedule, never two runs at once, a missed time made up exactly once. Pure.
+// The container of a run stays until the next one, for its log.
+
+import { describeDuration } from "../../../shared/text/duration.ts";
+import { findNextDue } from "../../../shared/manifest/schedule.ts";
+import type { Cause, Step } from "../../../shared/state/step.ts";
+import { beginJob, hasCompleted } from "../memory/job-memory.ts";
+import { readBegunMs } from "../memory/run.ts";
+import { askStart } from "./start.ts";
+import { buildOperation, buildPrepareSteps, buildRemoval } from "../steps.ts";
+import type { Decision, Scene } from "../world.ts";
+
+/** A job that runs is left alone; times that pass meanwhile are skipped, and counted. */
+export function tendJob(scene: Scene): Decision | undefined {
+  const { current, others, desired, world, memory } = scene;
+  const running = [current, ...others].find((entry) => entry?.status === "running" || entry?.status === "paused");
+  if (running === undefined) return undefined;
+  const job = beginJob(memory, world.nowMs);
+  const nextMs = desired.schedule === "@once" ? undefined : findNextDue(desired.schedule ?? "", job.accountedMs);
+  const passed = nextMs !== undefined && nextMs <= world.nowMs;
+  const known = passed ? { ...job, accountedMs: world.nowMs, skipped: job.skipped + 1 } : job;
+  const notes = known.skipped > 0 ? [`${known.skipped} times were skipped: the run before was still going on`] : [];
+  const reason = `running for ${describeDuration(world.nowMs - readBegunMs(memory, running, world.nowMs))}`;
+  const { stopping: _stopping, startAsked: _start, ...rest } = memory;
+  const decision = { state: "healthy" as const, reason, memory: { ...rest, job: known }, notes };
+  return nextMs === undefined || passed ? decision : { ...decision, nextMs };
+}
+
+/** A job that is not due rests, and shows how its last run ended. */
+export function restJob(scene: Scene): Decision | undefined {
+  const { desired, memory, world } = scene;
+  const job = beginJob(memory, world.nowMs);
+  const asked = memory.startAsked !== undefined || memory.restartAsked !== undefined;
+  const nextMs = findDue(scene);
+  if (asked || (nextMs !== undefined && nextMs <= world.nowMs)) return undefined;
+  const [last] = job.runs;
+  const next = nextMs === undefined ? "" : `; next run at ${describeTime(nextMs)}`;
+  const base = { memory: { ...memory, job }, settled: last === undefined || last.exitCode === 0 };
+  // What waits for this job is planned with the memory of the turn before.
+  const fresh = last !== undefined && world.memory.services[desired.name]?.job?.runs[0]?.endedMs !== last.endedMs;
+  const at = fresh ? world.nowMs : nextMs;
+  const wake = at === undefined ? {} : { nextMs: at };
+  if (last === undefined) return { ...base, ...wake, state: "completed", reason: `it has not been due yet${next}` };
+  const took = describeDuration(last.endedMs - (last.startedMs ?? last.endedMs));
+  const ended = `the run of ${describeTime(last.dueMs)} ended with exit code ${last.exitCode} after ${took}`;
+  return { ...base, ...wake, state: last.exitCode === 0 ? "completed" : "failed", reason: `${ended}${next}` };
+}
+
+/** When the job is due next, also in the past; undefined for a `@once` that has completed. */
+function findDue({ desired, memory, world }: Scene): number | undefined {
+  const job = beginJob(memory, world.nowMs);
+  if (desired.schedule !== "@once") return findNextDue(desired.schedule ?? "", job.accountedMs);
+  return hasCompleted(job, desired.specHash) ? undefined : world.nowMs;
+}
+
+/** Runs a job that is due: a new container each time, once its gate and a slot allow it. */
+export function startJob(scene: Scene): Decision | undefined {
+  const { desired, current, others, world, memory } = scene;
+  const answer = askStart(scene);
+  if (!answer.go) return answer.decision;
+  const dueMs = Math.min(findDue(scene) ?? world.nowMs, world.nowMs);
+  const { startAsked, restartAsked } = memory;
+  const uid = (startAsked ?? restartAsked)?.uid;
+  const cause: Cause =
+    uid === undefined
+      ? { kind: "schedule", detail: `its run of ${describeTime(dueMs)} is due`, revision: desired.revision }
+      : { kind: "operator", detail: `uid ${uid} asked for the run`, uid };
+  const old: Step[] = others.flatMap(buildRemoval);
+  if (current !== undefined) old.push({ kind: "remove-container", service: desired.name, container: current.id });
+  const steps: Step[] = [
+    ...old,
+    ...buildPrepareSteps(scene),
+    { kind: "start-container", service: desired.name, container: "created" },
+  ];
+  const job = { ...beginJob(memory, world.nowMs), accountedMs: world.nowMs, current: { dueMs } };
+  const { memory: next, notes, start } = answer;
+  const operation = buildOperation(scene, cause, steps);
+  return { state: "starting", reason: cause.detail, memory: { ...next, job }, notes, start, operation };
+}
+
+function describeTime(ms: number): string {
+  return new Date(ms).toISOString().replace(/:\d\d\.\d+Z$/, "Z");
+}

@@ -1,0 +1,136 @@
+// Data that an image keeps in a VOLUME of its own: the engine puts it into a volume without a name, which another container does
+// not get by itself. Such data is covered by the manifest, carried over, or its new container is held. Pure; nothing here removes one.
+
+import type { ContainerSpec } from "../../../shared/state/container-spec.ts";
+import type { DesiredService } from "../../../shared/state/desired-state.ts";
+import type { OwnVolume, ServiceMemory } from "../../../shared/state/memory.ts";
+import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { listPredecessors } from "./move.ts";
+import type { Decision, Reachable, Scene } from "../world.ts";
+
+/** Remembers the volumes without a name of the container that ran last, and what Git wants while they hold it up. */
+export function rememberOwnData(
+  memory: ServiceMemory,
+  containers: readonly ObservedContainer[],
+  wanted: DesiredService,
+): ServiceMemory {
+  const { heldFor, ...kept } = memory;
+  const isHeld = wanted.fingerprint !== memory.fingerprint && memory.rolledBack === undefined;
+  if (!isHeld) return rememberOwn(heldFor === undefined ? memory : kept, containers);
+  return rememberOwn(heldFor === wanted.fingerprint ? memory : { ...memory, heldFor: wanted.fingerprint }, containers);
+}
+
+function rememberOwn(memory: ServiceMemory, containers: readonly ObservedContainer[]): ServiceMemory {
+  const last = newestRun(containers);
+  if (last === undefined) return memory;
+  const { own, ...rest } = memory;
+  const { specHash, ownVolumes: volumes } = last;
+  if (volumes.length === 0) return own === undefined ? memory : rest;
+  if (own?.specHash === specHash && JSON.stringify(own.volumes) === JSON.stringify(volumes)) return memory;
+  return { ...memory, own: { specHash, volumes } };
+}
+
+function newestRun(containers: readonly ObservedContainer[]): ObservedContainer | undefined {
+  const ran = containers.filter(({ startedMs }) => startedMs !== undefined);
+  return ran.toSorted((left, right) => (right.startedMs ?? 0) - (left.startedMs ?? 0))[0];
+}
+
+/**
+ * Why a new container of this service would begin without data that is here, and what to do about it.
+ * @param own the volumes without a name of the container that ran last
+ * @param volumes the engine's volumes that the service names; undefined while that is not known
+ * @returns undefined where nothing would be lost, or losing it was said to be fine
+ */
+export function judgeOwnData(
+  { wanted, own, emptyBy }: { wanted: DesiredService; own: ServiceMemory["own"]; emptyBy: ServiceMemory["emptyBy"] },
+  volumes: Reachable["volumes"] | undefined,
+): string | undefined {
+  // A job's program keeps nothing between its runs that is worth a stop of all of them: its volume is carried over.
+  const isFine = wanted.kind === "job" || wanted.disposable === true || own?.specHash === wanted.specHash;
+  if (own === undefined || isFine) return undefined;
+  for (const volume of own.volumes) {
+    const cover = findCover(wanted.spec, volume.target);
+    if (cover === undefined) return describeUncovered(wanted.name, volume);
+    if (cover.name === volume.name || emptyBy !== undefined) continue;
+    const isThere = cover.name !== undefined && (volumes === undefined || volumes[cover.name] !== undefined);
+    if (!isThere) return describeEmptyCover(wanted, volume, cover);
+  }
+  return undefined;
+}
+
+/** What a manifest mounts at a path itself. */
+function findCover(spec: ContainerSpec, target: string): { name?: string; source?: string } | undefined {
+  const path = trimPath(target);
+  const volume = (spec.volumes ?? []).find((entry) => trimPath(entry.target) === path);
+  const inMemory = (spec.tmpfs ?? []).some((entry) => trimPath(entry.split(":")[0] ?? "") === path);
+  return volume ?? (inMemory ? {} : undefined);
+}
+
+function trimPath(path: string): string {
+  return path.replace(/\/+/g, "/").replace(/(.)\/$/, "$1");
+}
+
+function describeUncovered(name: string, volume: OwnVolume): string {
+  return (
+    `a new container of it would begin without the data at ${volume.target}: its image keeps that in a VOLUME of its own, ` +
+    `the engine's volume ${volume.name}, which no [[volumes]] covers. ` +
+    `Write [[volumes]] with name = "${name}-data" and target = "${volume.target}", and bring the data over; ` +
+    'or backup = { none = "why losing it is fine" }'
+  );
+}
+
+function describeEmptyCover(
+  { name }: DesiredService,
+  volume: OwnVolume,
+  cover: { name?: string; source?: string },
+): string {
+  const { target } = volume;
+  const begin = `the data at ${target} is in the engine's volume ${volume.name}, and`;
+  const without = `orca start ${name} --empty begins without it`;
+  if (cover.name === undefined) {
+    const where = cover.source ?? "a directory in memory";
+    return `${begin} ${where} would take its place: stop ${name}, bring the data over, then ${without.replace("begins without it", "begins with what is there")}`;
+  }
+  return (
+    `${begin} the volume ${cover.name} that shall take its place does not exist yet and would begin empty. ` +
+    `Bring the data over: orca stop ${name}, make ${cover.name} with docker volume create, copy from one to the other, ` +
+    `orca start ${name}; ${without}`
+  );
+}
+
+/** Holds a new container that would begin without data, where no release stands in its place. */
+export function keepOwnData(scene: Scene): Decision | undefined {
+  const { desired, memory, current, engine } = scene;
+  if (current !== undefined) return undefined;
+  const own = findOwn(scene);
+  const reason = judgeOwnData({ wanted: desired, own, emptyBy: memory.emptyBy }, engine.volumes);
+  return reason === undefined ? undefined : { state: "held", reason, memory };
+}
+
+/** The volumes without a name that a new container of this service takes over. */
+export function listCarried(scene: Scene): OwnVolume[] {
+  const { spec } = scene.desired;
+  return (findOwn(scene)?.volumes ?? []).filter(({ target }) => findCover(spec, target) === undefined);
+}
+
+/** Of this service, or of the name that it had on this node before. */
+function findOwn(scene: Scene): ServiceMemory["own"] {
+  const { world, engine, desired, memory } = scene;
+  if (memory.own !== undefined) return memory.own;
+  const before = newestRun(listPredecessors(world, engine, desired).filter(({ service }) => service !== desired.name));
+  return before === undefined || before.ownVolumes.length === 0
+    ? undefined
+    : { specHash: "", volumes: before.ownVolumes };
+}
+
+/** What status always says of a service whose data is in no volume of its manifest. */
+export function describeOwnData(desired: DesiredService, memory: ServiceMemory): string[] {
+  if (desired.disposable === true || desired.kind === "job") return [];
+  return (memory.own?.volumes ?? [])
+    .filter(({ target }) => findCover(desired.spec, target) === undefined)
+    .map(
+      ({ name, target }) =>
+        `the data at ${target} is in no volume of its manifest: its image keeps it in a VOLUME of its own (${name.slice(0, 12)}); ` +
+        'a change that needs a new container is held until [[volumes]] covers it, or backup = { none = "…" } says that losing it is fine',
+    );
+}

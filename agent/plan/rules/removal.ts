@@ -1,0 +1,121 @@
+// What to do about containers whose service is no longer in Git: stopped, kept for the undo window, then removed.
+// Their volumes stay. Pure.
+
+import { describeDuration } from "../../../shared/text/duration.ts";
+import { findFronted } from "../../../shared/state/front.ts";
+import type { NodeMemory, RemovalMemory } from "../../../shared/state/memory.ts";
+import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
+import type { ServiceView } from "../../../shared/state/status.ts";
+import type { Operation } from "../../../shared/state/step.ts";
+import { findSuccessor } from "./move.ts";
+import { rememberLane } from "../memory/remember.ts";
+import { buildRemoval } from "../steps.ts";
+import type { World } from "../world.ts";
+
+/** What a plan does about removed services. */
+export interface Removals {
+  removals: NodeMemory["removals"];
+  operations: Operation[];
+  views: ServiceView[];
+  nextMs: number | undefined;
+}
+
+/** Plans the end of every service that has containers and no place in Git. */
+export function planRemovals(world: World, containers: readonly ObservedContainer[], begun: boolean): Removals {
+  const result: Removals = { removals: {}, operations: [], views: [], nextMs: undefined };
+  const removals: Record<string, RemovalMemory> = {};
+  const byService = Map.groupBy(containers, (container) => container.service);
+  for (const [service, list] of byService) {
+    if (world.desired.services.has(service) || world.desired.objections.has(service)) continue;
+    if (!begun || isKept(world, containers, service)) continue;
+    const successor = findSuccessor(world, containers, service);
+    if (successor !== undefined) {
+      const [first] = list as [ObservedContainer];
+      const reason = `it is now ${successor.name} and serves until that one is ready to start`;
+      result.views.push({ ...buildRemovedView(first, list, reason), sinceMs: world.nowMs });
+      continue;
+    }
+    const known = world.memory.removals[service];
+    // A clock that jumped back begins the window again; it never ends early.
+    const sinceMs = known === undefined || known.sinceMs > world.nowMs ? world.nowMs : known.sinceMs;
+    const failure = rememberLane(known?.failure, world, service);
+    removals[service] = { sinceMs, specHash: list[0]?.specHash ?? "", ...(failure === undefined ? {} : { failure }) };
+    const busy = world.observed.operations.some((operation) => operation.lane === service);
+    const { view, operation } = planOne(world, list, sinceMs);
+    const waits = failure !== undefined && world.nowMs < failure.nextMs;
+    const shown = waits ? { ...view, reason: `${view.reason}; ${failure.message}`, nextMs: failure.nextMs } : view;
+    result.views.push(shown);
+    if (operation !== undefined && !busy && !waits) result.operations.push(operation);
+    if (shown.nextMs !== undefined) result.nextMs = Math.min(result.nextMs ?? shown.nextMs, shown.nextMs);
+  }
+  result.removals = removals;
+  return result;
+}
+
+/** A person has paused it; or it is a front with something behind it: its ports are of no use to anyone else before. */
+function isKept(world: World, containers: readonly ObservedContainer[], name: string): boolean {
+  if (world.memory.pauses[name] !== undefined || world.memory.pauses["*"] !== undefined) return true;
+  const fronted = findFronted(name);
+  if (fronted === undefined) return false;
+  // Of a service that cannot be used as it is in Git, its front goes on as its container does.
+  if (world.desired.objections.has(fronted)) return true;
+  if (!world.desired.services.has(fronted)) return false;
+  return containers.some((entry) => entry.behind === name && entry.status === "running");
+}
+
+function planOne(
+  world: World,
+  list: readonly ObservedContainer[],
+  sinceMs: number,
+): { view: ServiceView; operation?: Operation } {
+  const [first] = list as [ObservedContainer];
+  const endMs = sinceMs + world.settings.undoWindowMs;
+  const cause = { kind: "removal", detail: "it is no longer in Git", revision: world.desired.revision } as const;
+  const running = list.filter((container) => container.status === "running" || container.status === "paused");
+  const over = world.nowMs >= endMs;
+  const reason = over
+    ? "it is no longer in Git and its undo window has ended; its volumes stay"
+    : `it is no longer in Git; its container is kept for ${describeDuration(endMs - world.nowMs)}, its volumes for good`;
+  const shown = buildRemovedView(first, running, reason);
+  const view: ServiceView = { ...shown, sinceMs, nextMs: over ? undefined : endMs };
+  const build = (steps: Operation["steps"]): Operation => ({
+    lane: first.service,
+    cause,
+    fingerprint: "removed",
+    steps,
+  });
+  if (running.length > 0) {
+    const stops = running.map((container) => ({
+      kind: "stop-container" as const,
+      service: container.service,
+      container: container.id,
+      // Its manifest is gone; the engine still knows the time that it was made with.
+      timeoutMs: undefined,
+    }));
+    return { view, operation: build(stops) };
+  }
+  return over ? { view, operation: build(list.flatMap(buildRemoval)) } : { view };
+}
+
+function buildRemovedView(
+  first: ObservedContainer,
+  running: readonly ObservedContainer[],
+  reason: string,
+): Omit<ServiceView, "sinceMs"> {
+  return {
+    name: first.service,
+    state: "removing",
+    reason,
+    waitingFor: [],
+    nextMs: undefined,
+    settled: false,
+    restarts: 0,
+    revision: first.revision,
+    desiredRevision: undefined,
+    container: first.id,
+    image: first.image,
+    owner: undefined,
+    memoryCapBytes: running[0]?.caps.memoryBytes,
+    notes: [],
+  };
+}

@@ -1,0 +1,60 @@
+// Bounded repetition: steps that succeed again and again without changing anything mean that a person must look. Pure.
+
+import { backoffDelayMs } from "../../../shared/state/backoff.ts";
+import { canonicalJson, sha256 } from "../../../shared/state/identity.ts";
+import type { ServiceMemory } from "../../../shared/state/memory.ts";
+import type { Operation, OperationOutcome } from "../../../shared/state/step.ts";
+import type { Decision } from "../world.ts";
+
+/** The same operation this often without effect is stalled. */
+const MOST_REPEATS = 3;
+const STALL_BACKOFF = { initialMs: 30_000, maxMs: 1_800_000 };
+
+/** Starts after a crash, a boot or a person's word repeat by nature and have a backoff of their own. */
+const REPEATING_CAUSES: ReadonlySet<string> = new Set([
+  "crash",
+  "oom",
+  "unhealthy",
+  "boot",
+  "operator",
+  "removal",
+  "schedule",
+]);
+
+/** Holds an operation back for a while whose steps have succeeded so often without effect that a person must look. */
+export function guardRepetition(decision: Decision, nowMs: number): Decision {
+  const { operation, memory } = decision;
+  if (operation === undefined || REPEATING_CAUSES.has(operation.cause.kind)) return decision;
+  const steps = nameSteps(operation);
+  const before = memory.repeated?.steps === steps ? memory.repeated : { steps, count: 0, rounds: 0 };
+  const { untilMs, ...repeated } = before;
+  if (untilMs !== undefined && nowMs < untilMs) return stall(decision, before, untilMs);
+  if (untilMs !== undefined) return { ...decision, memory: { ...memory, repeated: { ...repeated, count: 0 } } };
+  if (before.count < MOST_REPEATS) return { ...decision, memory: { ...memory, repeated } };
+  const nextMs = nowMs + backoffDelayMs(STALL_BACKOFF, before.rounds, steps);
+  return stall(decision, { ...before, rounds: before.rounds + 1 }, nextMs);
+}
+
+/** Counts an operation whose steps succeeded; one that failed or was cancelled has proved nothing, and has its own backoff. */
+export function countRepetition(memory: ServiceMemory, { operation, result }: OperationOutcome): ServiceMemory {
+  const { repeated } = memory;
+  if (repeated === undefined || (result.kind !== "done" && result.kind !== "replan")) return memory;
+  if (repeated.steps !== nameSteps(operation)) return memory;
+  return { ...memory, repeated: { ...repeated, count: repeated.count + 1 } };
+}
+
+function nameSteps({ steps, fingerprint }: Operation): string {
+  return sha256(canonicalJson({ steps, fingerprint })).slice(0, 16);
+}
+
+function stall(decision: Decision, repeated: NonNullable<ServiceMemory["repeated"]>, untilMs: number): Decision {
+  const { operation, ...rest } = decision;
+  const detail = operation?.cause.detail ?? "";
+  return {
+    ...rest,
+    state: "stalled",
+    reason: `the same steps were done ${MOST_REPEATS} times without effect: ${detail}`,
+    memory: { ...decision.memory, repeated: { ...repeated, untilMs } },
+    retryMs: untilMs,
+  };
+}

@@ -1,0 +1,80 @@
+// A container that runs, and what is shown of it while nothing is to be done: its health, and whether it has settled. Pure; used by
+// the rules that tend it.
+
+import { describeDuration } from "../../../shared/text/duration.ts";
+import type { ServiceMemory } from "../../../shared/state/memory.ts";
+import type { HealthView, ObservedContainer } from "../../../shared/state/observed-state.ts";
+import type { Step } from "../../../shared/state/step.ts";
+import { listObstacles, lookAround, type Obstacle } from "./start-place.ts";
+import { findHealthySince, isRunOf } from "../memory/run.ts";
+import { buildStop, describeCaps } from "../steps.ts";
+import type { Decision, Scene } from "../world.ts";
+
+/** A scene whose current container runs; `waited` where it has been waiting to start anew. */
+export type Running = Scene & { current: ObservedContainer; waited: ServiceMemory["waiting"] };
+
+/** Lowering a cap is safe while usage less inactive file cache is at most this share of the new cap (contract, section 5). */
+const SAFE_SHARE = 0.9;
+
+/** True where a lower cap would end a process of it. */
+export function isLoweringUnsafe({ desired, current }: Running): boolean {
+  if (desired.caps.memoryBytes >= current.caps.memoryBytes && current.caps.memoryBytes !== 0) return false;
+  return (current.workingSetBytes ?? 0) > desired.caps.memoryBytes * SAFE_SHARE;
+}
+
+/** What would keep it from starting again, were it stopped. */
+export function findObstacle({ desired, engine, world }: Running): Obstacle | undefined {
+  return listObstacles(desired, engine, lookAround(world))[0];
+}
+
+/** Ends it and starts it again. */
+export function buildRestart({ desired, current }: Running): Step[] {
+  return [buildStop(desired, current), { kind: "start-container", service: desired.name, container: current.id }];
+}
+
+/** A running container that needs nothing: its health, and whether it has settled. */
+export function describeRunning(scene: Running): Decision {
+  const { health, memory } = scene;
+  const notes = listNotes(scene);
+  if (health === undefined) return { state: "starting", reason: "not probed yet", memory, notes };
+  const { status: state, message: reason } = health;
+  // What it was well with before it had all that it should have is no word about this release.
+  if (state === "healthy" && isRunOf(scene.desired, memory, scene.current)) return settle(scene, health, notes);
+  return { state, reason, memory, notes, settled: false };
+}
+
+function listNotes(scene: Running): string[] {
+  const { desired, memory, current } = scene;
+  const notes = memory.ungated === undefined ? [] : [memory.ungated];
+  const obstacle = memory.restartAsked === undefined ? undefined : findObstacle(scene);
+  if (obstacle !== undefined)
+    notes.push(`the restart that was asked for waits: it could not start: ${obstacle.message}`);
+  if (!isLoweringUnsafe(scene)) return notes;
+  const used = Math.round((current.workingSetBytes ?? 0) / 2 ** 20);
+  const lowered = `the memory cap is lowered at the next start: ${used} MiB are in use`;
+  return [...notes, `${lowered}, more than 90 % of ${describeCaps(desired.caps)}`];
+}
+
+/** A healthy run of this release: recorded as good when it has been so for its time, by its own probes. */
+function settle({ desired, world, memory, current }: Running, health: HealthView, notes: readonly string[]): Decision {
+  const state = "healthy";
+  const intentMs = memory.intentMs ?? 0;
+  const healthyMs = world.nowMs - Math.max(findHealthySince(memory, current) ?? health.sinceMs, intentMs);
+  const left = desired.update.settle - healthyMs;
+  if (left > 0) {
+    const reason = `healthy for ${describeDuration(healthyMs)}, settled in ${describeDuration(left)}`;
+    return { state, reason, memory, notes, nextMs: world.nowMs + left, settled: false };
+  }
+  const good = { state, reason: health.message, notes, settled: true } as const;
+  if (memory.release?.fingerprint === desired.fingerprint) return { ...good, memory };
+  // Not yet unhealthy, but its last probe failed, or was made before this was wanted: that is nothing to go back to later.
+  const isOld = health.found === true || ((memory.run?.begunMs ?? 0) < intentMs && (health.probedMs ?? 0) <= intentMs);
+  if (health.failures > 0 || isOld) {
+    const nextMs = world.nowMs + (desired.health?.interval ?? 1_000);
+    const reason = `not recorded as good: ${health.failures === 0 ? "not probed again yet" : health.message}`;
+    return { state, reason, memory, notes, nextMs, settled: false };
+  }
+  const { fingerprint, specHash, revision } = desired;
+  const release = { fingerprint, specHash, revision, image: desired.spec.image, settledMs: world.nowMs };
+  return { ...good, memory: { ...memory, release }, release };
+}

@@ -1,0 +1,287 @@
+// What to do about one service: rules in order, the first that answers decides. Pure.
+// Invariants: at most one operation per service; nothing is stopped before the gate has said yes to what replaces it;
+// a healthy container is touched only because its spec, caps, files or network are not the wanted ones, or a person asked.
+
+import type { ServiceMemory } from "../../../shared/state/memory.ts";
+import { findHealth, type ObservedContainer } from "../../../shared/state/observed-state.ts";
+import type { Cause, Operation } from "../../../shared/state/step.ts";
+import { refuseForeignVolume } from "./foreign-volume.ts";
+import { restJob, startJob, tendJob } from "./jobs.ts";
+import { listPredecessors, waitForData } from "./move.ts";
+import { keepOwnData } from "./own-data.ts";
+import { listObstacles, lookAround, type Obstacle } from "./start-place.ts";
+import { explainReplacement } from "./replacement.ts";
+import { rollBack } from "./rollout.ts";
+import { askStart } from "./start.ts";
+import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from "../steps.ts";
+import { tendRunning } from "./running-rules.ts";
+import { replaceUnstartable, replaceUnusable } from "./unusable.ts";
+import type { Decision, Scene, World } from "../world.ts";
+
+/** How often a file system that is not mounted is looked for. */
+const MOUNT_EVERY_MS = 5_000;
+
+type Rule = (scene: Scene) => Decision | undefined;
+const RULES: readonly Rule[] = [
+  followOperation,
+  respectPause,
+  rollBack,
+  refuseTakenName,
+  refuseForeignVolume,
+  keepStopped,
+  waitForNetwork,
+  tendRunning,
+  waitForDataMount,
+  waitForData,
+  keepOwnData,
+  waitForSecrets,
+  replaceUnusable,
+  waitForRetry,
+  replaceUnstartable,
+  waitForHolder,
+  createMissing,
+  startExisting,
+];
+
+/** The same for a job: what runs is left alone, and what is not due rests. */
+const JOB_RULES: readonly Rule[] = [
+  followOperation,
+  respectPause,
+  refuseTakenName,
+  refuseForeignVolume,
+  keepStopped,
+  tendJob,
+  restJob,
+  waitForNetwork,
+  waitForDataMount,
+  waitForSecrets,
+  waitForRetry,
+  startJob,
+];
+
+/** Decides about one service. */
+export function decideService(scene: Scene): Decision {
+  for (const rule of scene.desired.kind === "job" ? JOB_RULES : RULES) {
+    const decision = rule(scene);
+    if (decision === undefined) continue;
+    return decision.operation === undefined ? decision : holdUntilRetry(scene, decision);
+  }
+  return { state: "unknown", reason: "no rule applies", memory: scene.memory };
+}
+
+/** What has just failed is not tried again before its time, whichever rule asks for it; the reason stays to be read. */
+function holdUntilRetry(scene: Scene, decision: Decision): Decision {
+  const failure = findPending(scene);
+  if (failure === undefined) return { ...decision, reason: `${decision.reason}${describeRetry(scene)}` };
+  const { operation: _operation, ...held } = decision;
+  return { ...held, state: "backoff", reason: `${decision.reason}: ${failure.message}`, retryMs: failure.nextMs };
+}
+
+/** An operation in flight is left alone, unless it works towards an intent that is no longer wanted. */
+function followOperation(scene: Scene): Decision | undefined {
+  const { inFlight, desired, memory, world } = scene;
+  if (inFlight === undefined) return undefined;
+  const outdated = inFlight.fingerprint !== desired.fingerprint;
+  const progress = inFlight.progress === undefined ? "" : `, ${inFlight.progress}`;
+  const base = { memory, ...(outdated ? { cancel: true as const } : {}) };
+  const again = describeRetry(scene);
+  if (inFlight.stage === "ensure-image")
+    return { ...base, state: "pulling", reason: `pulling ${desired.spec.image}${progress}${again}` };
+  const container = scene.current;
+  const health = container === undefined ? undefined : findHealth(world.observed, container);
+  if (inFlight.starts)
+    return { ...base, state: "starting", reason: `${inFlight.cause.kind}: ${inFlight.cause.detail}${again}` };
+  if (inFlight.stage === "stop-container") {
+    return { ...base, state: desired.running ? "unhealthy" : "stopped", reason: `stopping: ${inFlight.cause.detail}` };
+  }
+  if (container?.status === "running")
+    return { ...base, state: health?.status ?? "starting", reason: inFlight.cause.detail };
+  return { ...base, state: "waiting", reason: `its container is being made ready: ${inFlight.cause.detail}${again}` };
+}
+
+/** Why it is tried once more, so that the reason stays to be read while the next try is under way. */
+function describeRetry({ memory: { failure }, desired }: Scene): string {
+  if (failure === undefined || failure.fingerprint !== desired.fingerprint) return "";
+  return `; try ${failure.attempt + 2}: the one before failed: ${failure.message}`;
+}
+
+function respectPause({ world, desired, memory, current }: Scene): Decision | undefined {
+  const pause = world.memory.pauses[desired.name] ?? world.memory.pauses["*"];
+  if (pause === undefined) return undefined;
+  const running = current?.status === "running" ? "it runs" : "it does not run";
+  return { state: "paused", reason: `paused by uid ${pause.uid}, ${running}; orca resume ends it`, memory };
+}
+
+/** A container of someone else has the name that ours would get. */
+function refuseTakenName({ current, world, desired, engine, memory }: Scene): Decision | undefined {
+  if (current !== undefined) return undefined;
+  const prefix = `orca-${world.desired.node}-${desired.name}-`;
+  const holder = engine.foreign.find(
+    (foreign) => foreign.name.startsWith(prefix) && /^[0-9a-f]{8}$/.test(foreign.name.slice(prefix.length)),
+  );
+  if (holder === undefined || holder.name !== `${prefix}${desired.specHash.slice(3, 11)}`) return undefined;
+  const owner = holder.node === undefined ? "was not made by Orca" : `belongs to node ${holder.node}`;
+  return { state: "refused", reason: `the container ${holder.name} ${owner}; remove or rename it`, memory };
+}
+
+function keepStopped(scene: Scene): Decision | undefined {
+  const { desired, current, others, memory } = scene;
+  const { stoppedBy } = memory;
+  if (desired.running && stoppedBy === undefined) return undefined;
+  const running = [current, ...others].filter((entry) => entry?.status === "running" || entry?.status === "paused");
+  const reason =
+    stoppedBy === undefined
+      ? 'its manifest says state = "stopped"'
+      : `stopped by uid ${stoppedBy.uid}, until orca start, orca resume or a new manifest`;
+  const [first] = running;
+  if (first === undefined) return { state: "stopped", reason, memory };
+  const cause: Cause =
+    stoppedBy === undefined
+      ? { kind: "commit", detail: reason, revision: desired.revision }
+      : { kind: "operator", detail: `uid ${stoppedBy.uid} asked for the stop`, uid: stoppedBy.uid };
+  const stops = running.flatMap((entry) => (entry === undefined ? [] : [buildStop(desired, entry)]));
+  const next = current === undefined ? memory : { ...memory, stopping: current.id };
+  return {
+    state: "stopped",
+    reason: `stopping: ${reason}`,
+    memory: next,
+    operation: buildOperation(scene, cause, stops),
+  };
+}
+
+function waitForNetwork({ engine, desired, world, memory }: Scene): Decision | undefined {
+  if (desired.spec.network !== undefined) return undefined;
+  const name = world.desired.network.name;
+  const network = engine.networks[name];
+  if (network === undefined) return { state: "waiting", reason: `the network ${name} is being made`, memory };
+  if (network.node === world.desired.node) {
+    if (world.observed.hosts !== undefined) return undefined;
+    return { state: "waiting", reason: "the node's hosts file is being written", memory };
+  }
+  const owner = network.node === undefined ? "was not made by Orca" : `belongs to node ${network.node}`;
+  return { state: "refused", reason: `the network ${name} ${owner}; remove or rename it`, memory };
+}
+
+/**
+ * An empty directory on the root disk must never become a new database: with its file system not mounted, not even the
+ * container or the volume of a service is made.
+ */
+function waitForDataMount({ world, desired, memory }: Scene): Decision | undefined {
+  const mounted = world.observed.host.dataMounted;
+  if ((desired.spec.volumes ?? []).length === 0 || mounted === undefined || mounted.ok) return undefined;
+  return {
+    state: "waiting",
+    reason: `it has volumes, and ${mounted.reason}`,
+    memory,
+    nextMs: world.nowMs + MOUNT_EVERY_MS,
+  };
+}
+
+/** A secret was revoked, or nothing is known of it yet: what does not run is neither made nor started. */
+function waitForSecrets({ desired, memory }: Scene): Decision | undefined {
+  return desired.blocked === undefined ? undefined : { state: "waiting", reason: desired.blocked, memory };
+}
+
+/** A failure whose next try lies ahead; what was being removed is waited for no longer than that. */
+function findPending({ memory: { failure }, world, desired, current }: Scene): ServiceMemory["failure"] {
+  if (failure === undefined || failure.fingerprint !== desired.fingerprint) return undefined;
+  if (failure.fault === "removing" && current === undefined) return undefined;
+  return world.nowMs >= failure.nextMs ? undefined : failure;
+}
+
+/** After a failed operation nothing is tried again before its time. */
+function waitForRetry(scene: Scene): Decision | undefined {
+  const { memory, world, desired, current, others, engine } = scene;
+  const failure = findPending(scene);
+  if (failure === undefined) return undefined;
+  const serving = describeServing(world, [current, ...others]);
+  // The engine does not say who holds a port; what was tried since may know.
+  const obstacles = listObstacles(desired, engine, lookAround(world));
+  const holder = obstacles.find(({ fault, message }) => fault === failure.fault && message !== failure.message);
+  const said = holder === undefined ? failure.message : `${failure.message}; ${holder.message}`;
+  return { state: "backoff", reason: `${said}${serving}`, memory, retryMs: failure.nextMs };
+}
+
+/** A front is made beforehand, and starts when the container that holds its ports and name without a front has ended. */
+function waitForHolder(scene: Scene): Decision | undefined {
+  const { desired, engine, memory, current, world } = scene;
+  if (desired.frontOf === undefined) return undefined;
+  const [before] = listPredecessors(world, engine, world.desired.services.get(desired.frontOf));
+  const holder =
+    before ??
+    engine.containers.find(
+      (entry) => entry.service === desired.frontOf && entry.status === "running" && entry.behind === undefined,
+    );
+  if (holder === undefined) return undefined;
+  const reason = `waiting until ${holder.name} gives up its ports for it`;
+  if (current !== undefined) return { state: "waiting", reason, memory };
+  const operation = buildOperation(scene, explainCreation(scene), buildPrepareSteps(scene));
+  return { state: "waiting", reason, memory, operation };
+}
+
+/** Makes the container; starts it at once where nothing is in the way, else leaves it ready for its start. */
+function createMissing(scene: Scene): Decision | undefined {
+  const { current, others, world } = scene;
+  if (current !== undefined) return undefined;
+  const cause = explainCreation(scene);
+  const prepare = buildPrepareSteps(scene);
+  const before = listPredecessors(world, scene.engine, scene.desired);
+  if (before.length > 0 || others.some((other) => other.status === "running")) {
+    const [obstacle] = listObstacles(scene.desired, scene.engine, lookAround(world));
+    if (obstacle !== undefined) return waitForPlace(scene, obstacle, buildOperation(scene, cause, prepare));
+    const reason = `${cause.detail}${describeServing(world, [...others, ...before])}`;
+    return { state: "starting", reason, memory: scene.memory, operation: buildOperation(scene, cause, prepare) };
+  }
+  const answer = askStart(scene);
+  if (!answer.go) return { ...answer.decision, operation: buildOperation(scene, cause, prepare) };
+  const operation = buildOperation(scene, cause, [...prepare, ...buildStartSteps(scene, "created")]);
+  return {
+    state: "starting",
+    reason: cause.detail,
+    memory: answer.memory,
+    notes: answer.notes,
+    start: answer.start,
+    operation,
+  };
+}
+
+/** It is made ready, and would not start as things are; nothing ends for it meanwhile. */
+function waitForPlace(scene: Scene, { message }: Obstacle, operation: Operation): Decision {
+  const reason = `it could not start: ${message}${describeServing(scene.world, scene.others)}`;
+  return { state: "waiting", reason, memory: scene.memory, operation };
+}
+
+function explainCreation(scene: Scene): Cause {
+  const { memory, others, desired } = scene;
+  const { revision } = desired;
+  if (others.length > 0) return explainReplacement(scene);
+  if (memory.seen !== undefined) return { kind: "drift", detail: "its container was removed" };
+  return { kind: "first-start", detail: `first start from ${revision}`, revision };
+}
+
+/** Starts the container that is there and does not run. */
+function startExisting(scene: Scene): Decision | undefined {
+  const { current, world } = scene;
+  if (current === undefined) return undefined;
+  const answer = askStart(scene);
+  if (!answer.go) {
+    const serving = describeServing(world, scene.others);
+    return { ...answer.decision, reason: `${answer.decision.reason}${serving}` };
+  }
+  const steps = buildStartSteps(scene, current.id);
+  const operation = buildOperation(scene, answer.cause, steps);
+  return {
+    state: "starting",
+    reason: answer.cause.detail,
+    memory: answer.memory,
+    notes: answer.notes,
+    start: answer.start,
+    operation,
+  };
+}
+
+function describeServing(world: World, containers: readonly (ObservedContainer | undefined)[]): string {
+  const serving = containers.find((entry) => entry?.status === "running");
+  if (serving === undefined) return "";
+  return `; ${serving.revision} still runs (${findHealth(world.observed, serving)?.status ?? "not probed yet"})`;
+}

@@ -1,0 +1,31 @@
+// How a service stands with what it was last given: what decides whether others wait for it with a new value of a secret. Pure.
+
+import type { ServiceStanding } from "../../../shared/state/rotation.ts";
+import type { ServiceState } from "../../../shared/state/status.ts";
+import { isExcused } from "./rollout.ts";
+import type { Decision, Scene } from "../world.ts";
+
+/** States in which it does not do its work, whatever is at fault. */
+const IN_TROUBLE: ReadonlySet<ServiceState> = new Set(["backoff", "unhealthy", "failed", "stalled"]);
+/** States in which nothing more is wanted of it. */
+const AT_REST: ReadonlySet<ServiceState> = new Set(["stopped", "completed"]);
+
+/** Describes how a service stands after a decision. */
+export function describeStanding({ world, desired, wanted }: Scene, decision: Decision): ServiceStanding {
+  const { state, reason, memory } = decision;
+  const back = memory.rolledBack;
+  const settled = AT_REST.has(state) || (back === undefined && decision.settled === true);
+  const isGood = back === undefined && memory.release?.fingerprint === desired.fingerprint;
+  const proven = settled || (isGood && memory.attempt === 0);
+  const standing = { settled, proven };
+  // A person's word says nothing of what it was given.
+  if (back !== undefined)
+    return back.uid === undefined && back.wanted === wanted.fingerprint
+      ? { ...standing, fault: { reason: back.reason, wentBack: true } }
+      : standing;
+  // Between two tries it may look well; its failures since it was given this are counted.
+  const hasFailed = IN_TROUBLE.has(state) || memory.attempt > 0;
+  if (settled || !hasFailed || isExcused(memory, world, desired)) return standing;
+  const said = IN_TROUBLE.has(state) ? reason : `it has failed ${memory.attempt} times`;
+  return { ...standing, fault: { reason: said, wentBack: false } };
+}

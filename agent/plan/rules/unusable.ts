@@ -1,0 +1,73 @@
+// Containers of ours that cannot be used as they are: another image, dead, or one that the engine can never start again. They are
+// removed and made anew. Pure; rules of service.ts.
+
+import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
+import type { FaultCode, Step } from "../../../shared/state/step.ts";
+import { buildOperation, buildStop } from "../steps.ts";
+import type { Decision, Scene } from "../world.ts";
+
+/** Our labels on a container that cannot be the wanted one, or that cannot run again: it is made anew. */
+export function replaceUnusable(scene: Scene): Decision | undefined {
+  const { current, desired, memory } = scene;
+  if (current === undefined) return undefined;
+  if (current.status === "removing") return waitForRemoval(scene, current);
+  if (current.status === "restarting") return endRestarting(scene, current);
+  const otherImage = current.image !== desired.spec.image;
+  if (!otherImage && current.status !== "dead") return undefined;
+  const detail = otherImage
+    ? `its container was made from ${current.image}, not from ${desired.spec.image}`
+    : "the engine calls its container dead";
+  const step = { kind: "remove-container", service: desired.name, container: current.id } as const;
+  return {
+    state: "starting",
+    reason: detail,
+    memory,
+    operation: buildOperation(scene, { kind: "drift", detail }, [step]),
+  };
+}
+
+/** An engine that was ended in the middle of a removal, or a busy mount, can leave it so for ever: it is then asked again. */
+function waitForRemoval(scene: Scene, { id, finishedMs = 0 }: ObservedContainer): Decision {
+  const { memory, world, desired } = scene;
+  const reason = "somebody removes its container; it is made anew when that is gone";
+  const nextMs = finishedMs + REMOVAL_MS;
+  if (world.nowMs < nextMs) return { state: "starting", reason, memory, nextMs };
+  const step = { kind: "remove-container", service: desired.name, container: id } as const;
+  const detail = "the removal of its container does not come to an end";
+  const operation = buildOperation(scene, { kind: "drift", detail }, [step]);
+  return { state: "starting", reason: detail, memory, operation };
+}
+
+/** The engine starts it again and again by a restart policy that somebody gave it: the agent owns every start. */
+function endRestarting(scene: Scene, current: ObservedContainer): Decision {
+  const { desired, memory } = scene;
+  const detail = `the engine itself restarts it (restart policy ${current.restartPolicy}), and the agent owns every start`;
+  const caps: Step = {
+    ...{ kind: "update-caps", service: desired.name, container: current.id },
+    ...{ from: current.caps, to: desired.caps },
+  };
+  const operation = buildOperation(scene, { kind: "drift", detail }, [caps, buildStop(desired, current)]);
+  return { state: "unhealthy", reason: detail, memory: { ...memory, stopping: current.id }, operation };
+}
+
+/** A removal that somebody asked for ends within so long. */
+const REMOVAL_MS = 10_000;
+
+/** Faults of a start that no further start of the same container gets over. */
+const NEVER_AGAIN: ReadonlySet<FaultCode> = new Set(["source-missing", "container-stuck", "endpoint-left"]);
+
+/**
+ * A container that can never start again is made anew. It keeps the paths that it was made with, and what Orca itself delivers may lie
+ * elsewhere now (another state directory); or an engine that was killed in the middle of a start still holds on to that run. A path of
+ * the manifest that is missing fails the creation that follows.
+ */
+export function replaceUnstartable(scene: Scene): Decision | undefined {
+  const { current, desired, memory } = scene;
+  const { failure } = memory;
+  if (current === undefined || failure?.step !== "start-container" || !NEVER_AGAIN.has(failure.fault ?? "other"))
+    return undefined;
+  const detail = `its container cannot start again and is made anew: ${failure.message}`;
+  const step = { kind: "remove-container", service: desired.name, container: current.id } as const;
+  const operation = buildOperation(scene, { kind: "drift", detail }, [step]);
+  return { state: "starting", reason: detail, memory, operation };
+}

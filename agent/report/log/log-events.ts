@@ -1,0 +1,140 @@
+// What goes to the log: one line for what changes, none for a turn that changed nothing. No secret, no environment value and
+// nothing that a container printed gets in.
+
+import type { Logger } from "pino";
+
+import { type ColdStartReport, isWhole } from "../../../shared/state/cold-start.ts";
+import type { AgentEvent } from "../../../shared/state/event.ts";
+import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
+import { describeCause } from "../status/actions.ts";
+import { summarizeColdStart } from "../text/cold-start-text.ts";
+import { describeExit } from "../status/exit-reason.ts";
+import { cutCommandOutput } from "../text/public-text.ts";
+import type { ReportState, StatusChange } from "../status/report-state.ts";
+
+/** What report/ needs of a logger. */
+export type ReportLogger = Pick<Logger, "debug" | "info" | "warn" | "error">;
+
+/** Logs one event, where it says something. */
+export function logEvent(logger: ReportLogger, event: AgentEvent): void {
+  switch (event.kind) {
+    case "agent-started":
+      return logger.info({ node: event.node, engine: event.engine, version: event.version }, "agent started");
+    case "serving":
+      return logger.info({ addresses: event.addresses, socket: event.socket }, "status is served");
+    case "agent-stopping":
+      return logger.info({ reason: event.reason }, "agent ends; the containers stay as they are");
+    case "turn-failed":
+      return logger.error({ error: event.message }, "a turn failed");
+    case "state-not-saved":
+      return logger.error({ error: event.message }, "the agent's state");
+    case "host-files-read":
+      return event.message === undefined
+        ? logger.info({}, "the host's files were read again")
+        : logger.error({ error: event.message }, "a file of the host cannot be used; the one in force stays");
+    case "settled":
+      return logger.info({ service: event.service, revision: event.revision }, "settled: recorded as good");
+    case "gossip":
+      return logGossip(logger, event.event);
+    case "cold-start":
+      return logColdStart(logger, event.report);
+    case "webhook":
+      return logWebhook(logger, event);
+    case "push":
+      return logPush(logger, event);
+    case "exited": {
+      const { service, container, exitCode, oom, requested } = event.exit;
+      const fields = { service, container: container.slice(0, 12), exitCode, oom, reason: describeExit(event.exit) };
+      return requested === "agent" ? logger.info(fields, "container ended") : logger.warn(fields, "container ended");
+    }
+    case "acted": {
+      const { actor, action, service } = event;
+      return logger.info({ uid: actor.uid, user: actor.user, action, service }, "a person asked");
+    }
+    case "step-done":
+    case "step-failed":
+      return logStep(logger, event);
+    case "turn":
+    case "operation-ended":
+      return undefined;
+    default:
+      return event satisfies never;
+  }
+}
+
+function logColdStart(logger: ReportLogger, report: ColdStartReport): void {
+  const text = summarizeColdStart(report);
+  if (isWhole(report)) logger.info({}, text);
+  else logger.warn({}, `${text}; not all of it, or not with all it needs: see orca fleet report`);
+}
+
+function logWebhook(logger: ReportLogger, { listen, trouble }: Extract<AgentEvent, { kind: "webhook" }>): void {
+  if (listen === undefined) logger.info({}, "the webhook is turned off");
+  else if (trouble === undefined) logger.info({ listen }, "pushes are received");
+  else logger.warn({ listen }, trouble);
+}
+
+function logStep(logger: ReportLogger, event: Extract<AgentEvent, { kind: "step-done" | "step-failed" }>): void {
+  const fields = { lane: event.lane, step: event.step.kind, cause: describeCause(event.cause) };
+  if (event.kind === "step-failed") {
+    logger.warn({ ...fields, error: cutCommandOutput(event.message) }, "step failed");
+  } else if (event.changed) {
+    logger.info({ ...fields, tookMs: Math.round(event.tookMs) }, "step done");
+  } else {
+    logger.debug(fields, "step done, nothing to change");
+  }
+}
+
+function logGossip(logger: ReportLogger, event: GossipEvent): void {
+  switch (event.kind) {
+    case "peer": {
+      const { node, state, why } = event;
+      return state === "dead" || state === "suspect"
+        ? logger.warn({ peer: node, state, why }, "a peer is not reached")
+        : logger.info({ peer: node, state, why }, "a peer");
+    }
+    case "unreachable":
+      return logger.error({ peer: event.node, forMs: event.forMs, why: event.why }, "a node has been away for long");
+    case "refused":
+      return logger.warn({ from: event.node, reason: event.reason }, "refused; said once a minute");
+    case "cloned":
+      return logger.error({ boot: event.boot }, "another machine signs with this node's key: make it a key of its own");
+    default:
+      return event satisfies never;
+  }
+}
+
+/** The ids of accepted pushes are found again where the source was read after them. */
+function logPush(logger: ReportLogger, { id, status, said, quiet }: Extract<AgentEvent, { kind: "push" }>): void {
+  const fields = { push: id, status, said };
+  if (status === 202) logger.info(fields, "a push was received");
+  // A forge may tell of every issue and every branch.
+  else if (status < 400) logger.debug(fields, "a push was received that is nothing for this node");
+  else if (quiet) logger.debug(fields, "a request to the webhook was refused");
+  else logger.warn(fields, "a request to the webhook was refused; the next ones like it are not logged for a minute");
+}
+
+/** Logs which revision is in force, and who committed it where the source knows; and which pushes it was read after. */
+export function logSource(logger: ReportLogger, before: ReportState, { source, webhook }: ReportState): void {
+  const { revision, location, commit, approval } = source ?? {};
+  const { author, subject } = commit ?? {};
+  // Most events leave what is known of the webhook as it is: what it answered was logged with the turn that read it.
+  const answered = webhook?.answered === before.webhook?.answered ? [] : (webhook?.answered ?? []);
+  const pushes = answered.length === 0 ? {} : { pushes: answered };
+  if (revision !== before.source?.revision)
+    logger.info({ revision, source: location, author, subject, approval, ...pushes }, "a revision is in force");
+  else if (answered.length > 0) logger.info({ revision, ...pushes }, "the source was read; the revision stays");
+}
+
+/** States that somebody should look at. */
+const TROUBLE: ReadonlySet<string> = new Set([
+  ...["backoff", "unhealthy", "unknown", "invalid", "refused", "held", "failed", "stalled", "rolled-back"],
+]);
+
+/** Logs a service's change of state. */
+export function logChange(logger: ReportLogger, change: StatusChange): void {
+  const { service, state, previous, reason, revision } = change;
+  const fields = { service, state: state ?? "gone", previous, reason, revision };
+  if (state !== undefined && TROUBLE.has(state)) logger.warn(fields, "state changed");
+  else logger.info(fields, "state changed");
+}

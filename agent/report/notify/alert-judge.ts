@@ -1,0 +1,245 @@
+// When somebody must be told, and of what. Pure, and by level: what is told is compared with what is, so that a lost or
+// held-back message is made up for by the next look.
+//   critical: failed, stalled, invalid, refused, held, rolled-back; engine unreachable 30 s; a change held for a person; the
+//             loop failing 60 s; audit log not writable; a disk below 10 %
+//             secrets all refused for 5 min
+//   warning:  backoff, unhealthy; waiting or starting, or a source or secrets unreadable, for 5 min; approval asked for; a disk below 20 %
+//   info:     paused; a freeze, or another node's turn; resolved (told to whoever was told of the trouble)
+
+import type { Hold } from "../../../shared/state/hold.ts";
+import { compareText } from "../../../shared/text/problem.ts";
+import type { ServiceState } from "../../../shared/state/status.ts";
+import type { DiskSample, ReportState, ServiceRecord } from "../status/report-state.ts";
+
+/** How much it matters. */
+export type Severity = "info" | "warning" | "critical";
+
+/** Something that can be in trouble, and how it is now. */
+export interface Condition {
+  /** The service's name, or the part of the node. */
+  subject: string;
+  service: string | undefined;
+  state: string;
+  /** Undefined: it is as it should be. `undecided`: too early to say, so what was told stays told. */
+  severity: Severity | undefined | "undecided";
+  reason: string;
+  revision: string | undefined;
+}
+
+/** What was told, kept over a restart of the agent. */
+export interface AlertMemory {
+  /** Subject → the trouble it is known to be in. */
+  told: Readonly<Record<string, { state: string; severity: Severity }>>;
+  /** Subject and state → when that was last told. */
+  sent: Readonly<Record<string, number>>;
+  /** Subject → since when it has not been as it should be. */
+  since: Readonly<Record<string, number>>;
+  /** When the last messages went out, for the rate. */
+  recent: readonly number[];
+}
+
+/** Nothing told yet. */
+export const EMPTY_ALERTS: AlertMemory = { told: {}, sent: {}, since: {}, recent: [] };
+
+/** One message to send. */
+export interface Alert extends Condition {
+  severity: Severity;
+  previous: string | undefined;
+  resolved: boolean;
+  atMs: number;
+}
+
+/** What decides who is told, and how often. */
+export interface AlertLimits {
+  min: Severity;
+  /** The same service and state is told once in so long. */
+  repeatMs: number;
+}
+
+const RANK: Readonly<Record<Severity, number>> = { info: 0, warning: 1, critical: 2 };
+const SLOW_MS = 300_000;
+const SOURCE_MS = 300_000;
+const SECRETS_MS = 300_000;
+const ENGINE_MS = 30_000;
+const LOOP_MS = 60_000;
+const LOW_DISK_SHARE = 0.2;
+const FULL_DISK_SHARE = 0.1;
+/** Trouble that lasts so long after "resolved" is told again, although the same was told within `repeatMs`. */
+const LASTING_MS = 600_000;
+const RATE = { most: 30, withinMs: 600_000 };
+
+const SEVERITIES: Partial<Record<ServiceState, Severity | "undecided">> = {
+  failed: "critical",
+  stalled: "critical",
+  invalid: "critical",
+  refused: "critical",
+  held: "critical",
+  "rolled-back": "critical",
+  backoff: "warning",
+  unhealthy: "warning",
+  paused: "info",
+  waiting: "undecided",
+  starting: "undecided",
+  pulling: "undecided",
+  // The engine does not answer: that is told of the engine, once.
+  unknown: "undecided",
+};
+
+/** Lists how everything that can be in trouble is now. */
+export function listConditions(state: ReportState, nowMs: number, auditTrouble: string | undefined): Condition[] {
+  const services = [...state.services.values()].map((record) => judgeService(record, nowMs));
+  return [...services, ...judgeNode(state, nowMs, auditTrouble)];
+}
+
+function judgeService({ view }: ServiceRecord, nowMs: number): Condition {
+  const { name, state, reason } = view;
+  const revision = view.revision ?? view.desiredRevision;
+  const slow = (state === "waiting" || state === "starting") && nowMs - view.sinceMs >= SLOW_MS;
+  const unsettled = state === "healthy" && !view.settled;
+  const severity = slow ? "warning" : unsettled ? "undecided" : SEVERITIES[state];
+  return { subject: name, service: name, state, severity, reason, revision };
+}
+
+function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | undefined): Condition[] {
+  const revision = state.source?.revision;
+  const build = (subject: string, bad: string, trouble: [Condition["severity"], string] | undefined): Condition => ({
+    ...{ subject, service: undefined, revision, state: trouble === undefined ? "ok" : bad },
+    ...{ severity: trouble?.[0], reason: trouble?.[1] ?? "" },
+  });
+  const since = (atMs: number | undefined, graceMs: number, severity: Severity): Condition["severity"] =>
+    nowMs - (atMs ?? 0) >= graceMs ? severity : "undecided";
+  const { engine, source, turn, secrets } = state;
+  const holds = source?.holds ?? [];
+  return [
+    build(
+      "@engine",
+      "unreachable",
+      engine.reachable ? undefined : [since(engine.sinceMs, ENGINE_MS, "critical"), engine.reason ?? ""],
+    ),
+    build(
+      "@source",
+      holds.length > 0 ? "held" : "unreadable",
+      source?.trouble === undefined
+        ? undefined
+        : [judgeHolds(holds) ?? since(source.readMs ?? state.beganMs, SOURCE_MS, "warning"), source.trouble],
+    ),
+    build(
+      "@agent",
+      "failing",
+      turn.trouble === undefined ? undefined : [since(turn.endedMs, LOOP_MS, "critical"), turn.trouble.message],
+    ),
+    build(
+      "@secrets",
+      secrets?.refused === true ? "refused" : "unreadable",
+      secrets && [since(secrets.sinceMs, SECRETS_MS, secrets.refused ? "critical" : "warning"), secrets.reason],
+    ),
+    build("@audit", "not-written", auditTrouble === undefined ? undefined : ["critical", auditTrouble]),
+    ...(state.host?.disks ?? []).map((disk) => build(`@disk:${disk.path}`, "full", judgeDisk(disk))),
+  ];
+}
+
+/** What a person must look at is critical; an approval is asked for; a freeze and another node's turn end by themselves. */
+const HOLDS: Readonly<Record<Hold["kind"], Severity>> = {
+  ...{
+    refused: "critical",
+    trust: "critical",
+    removal: "critical",
+    approval: "warning",
+    freeze: "info",
+    rollout: "info",
+  },
+};
+
+/** The gravest of what holds a change; undefined where nothing does. */
+function judgeHolds(holds: readonly Hold[]): Severity | undefined {
+  return holds.map(({ kind }) => HOLDS[kind]).toSorted((left, right) => RANK[right] - RANK[left])[0];
+}
+
+function judgeDisk(disk: DiskSample): [Severity, string] | undefined {
+  const free = disk.totalBytes <= 0 ? 1 : disk.freeBytes / disk.totalBytes;
+  const inodes = disk.inodes <= 0 ? 1 : disk.inodesFree / disk.inodes;
+  const least = Math.min(free, inodes);
+  if (least >= LOW_DISK_SHARE) return undefined;
+  const what = `${Math.floor(least * 100)} % of its ${inodes < free ? "inodes are" : "space is"} free`;
+  return [least < FULL_DISK_SHARE ? "critical" : "warning", `${disk.path}: ${what}`];
+}
+
+/** Compares what is with what was told; answers what to send now, the gravest first. */
+export function judgeAlerts(
+  memory: AlertMemory,
+  conditions: readonly Condition[],
+  limits: AlertLimits,
+  nowMs: number,
+): { memory: AlertMemory; alerts: Alert[] } {
+  const known = new Set(conditions.map((condition) => condition.subject));
+  const gone = Object.keys(memory.told)
+    .filter((subject) => !known.has(subject))
+    .map((subject) => ({ ...GONE, subject, service: subject.startsWith("@") ? undefined : subject }));
+  const all = [...conditions, ...gone];
+  const since = followTrouble(memory.since, all, nowMs);
+  const due = all
+    .flatMap((condition) => judgeOne({ ...memory, since }, condition, limits, nowMs))
+    .toSorted((left, right) => RANK[right.severity] - RANK[left.severity] || compareText(left.subject, right.subject));
+  const recent = memory.recent.filter((atMs) => atMs <= nowMs && nowMs - atMs < RATE.withinMs);
+  const alerts = due.slice(0, Math.max(0, RATE.most - recent.length));
+  const told = { ...memory.told };
+  const sent = dropOld(memory.sent, limits.repeatMs, nowMs);
+  for (const { subject, state, severity, resolved } of alerts) {
+    sent[keyOf(subject, resolved ? "resolved" : state)] = nowMs;
+    if (resolved) delete told[subject];
+    else told[subject] = { state, severity };
+  }
+  return { memory: { told, sent, since, recent: [...recent, ...alerts.map(() => nowMs)] }, alerts };
+}
+
+const GONE = { state: "gone", severity: undefined, reason: "it is no longer there", revision: undefined };
+
+/** Takes back what could not be delivered: the next look tells it anew. */
+export function forgetAlert(memory: AlertMemory, alert: Alert): AlertMemory {
+  const { subject, state, resolved } = alert;
+  const key = keyOf(subject, resolved ? "resolved" : state);
+  const { [key]: _sent, ...sent } = memory.sent;
+  if (resolved) {
+    const told = { ...memory.told, [subject]: { state: alert.previous ?? "unknown", severity: alert.severity } };
+    return { ...memory, sent, told: memory.told[subject] === undefined ? told : memory.told };
+  }
+  const { [subject]: _told, ...told } = memory.told;
+  return { ...memory, sent, told: memory.told[subject]?.state === state ? told : memory.told };
+}
+
+function followTrouble(
+  before: AlertMemory["since"],
+  conditions: readonly Condition[],
+  nowMs: number,
+): Record<string, number> {
+  const troubled = conditions.filter(
+    ({ subject, severity }) => severity !== undefined && (severity !== "undecided" || before[subject] !== undefined),
+  );
+  return Object.fromEntries(troubled.map(({ subject }) => [subject, Math.min(before[subject] ?? nowMs, nowMs)]));
+}
+
+function judgeOne(memory: AlertMemory, condition: Condition, limits: AlertLimits, nowMs: number): Alert[] {
+  const { subject, state, severity } = condition;
+  const told = memory.told[subject];
+  if (severity === "undecided") return [];
+  const wasSent = (what: string): boolean => {
+    const atMs = memory.sent[keyOf(subject, what)];
+    return atMs !== undefined && atMs <= nowMs && nowMs - atMs < limits.repeatMs;
+  };
+  if (severity === undefined) {
+    if (told === undefined || wasSent("resolved")) return [];
+    return [{ ...condition, severity: "info", previous: told.state, resolved: true, atMs: nowMs }];
+  }
+  if (RANK[severity] < RANK[limits.min]) return [];
+  const lasting = told === undefined && nowMs - (memory.since[subject] ?? nowMs) >= LASTING_MS;
+  if (wasSent(state) && !lasting) return [];
+  return [{ ...condition, severity, previous: told?.state, resolved: false, atMs: nowMs }];
+}
+
+function dropOld(sent: AlertMemory["sent"], repeatMs: number, nowMs: number): Record<string, number> {
+  return Object.fromEntries(Object.entries(sent).filter(([, atMs]) => atMs <= nowMs && nowMs - atMs < repeatMs));
+}
+
+function keyOf(subject: string, state: string): string {
+  return `${subject} ${state}`;
+}

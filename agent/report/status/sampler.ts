@@ -1,0 +1,149 @@
+// Reads what nobody tells: the node's memory, load and disks, and what each running container uses, by the kernel's files.
+// A reading every 15 s keeps the peaks; a reader of status gets one that is at most 2 s old. Starts no process.
+
+import type { DockerReader } from "../../docker/reader.ts";
+import { readMemory } from "../../host/os/cgroup.ts";
+import type { CancelTimer, Clock } from "../../host/os/clock.ts";
+import { LoadMeter, readDisks, readNodeMemory, readUptimeSeconds } from "../../host/os/node-stats.ts";
+import type { HostSample, Sampled } from "./report-state.ts";
+
+/** What a sampler needs. */
+export interface SamplerOptions {
+  clock: Clock;
+  stateDir: string;
+  /** First processes of the containers that run. */
+  listPids: () => number[];
+  /** Where the data file system is mounted. */
+  dataMount: () => string | undefined;
+  /** Undefined while the agent is still starting. */
+  reader: () => Pick<DockerReader, "info"> | undefined;
+  onSample: (sample: Sampled) => void;
+}
+
+/** Nobody asked: only alerts on disks and memory look at it then. Thirty cgroups read every 15 s were a fifth of the idle CPU. */
+const EVERY_MS = 60_000;
+const FRESH_MS = 2_000;
+/** A reader waits no longer than this for a fresh reading; an older one is better than none. */
+const PATIENCE_MS = 1_000;
+
+/** Takes samples until it is closed. */
+export class Sampler {
+  readonly #options: SamplerOptions;
+  readonly #load = new LoadMeter();
+  #engine: { version: string; rootDir: string } | undefined;
+  #asking: Promise<{ version: string; rootDir: string }> | undefined;
+  #sampledMs = Number.NEGATIVE_INFINITY;
+  #sampling: Promise<void> | undefined;
+  #cancel: CancelTimer | undefined;
+  #closed = false;
+  /** Why the node's figures are not known, in words. */
+  trouble: string | undefined;
+
+  constructor(options: SamplerOptions) {
+    this.#options = options;
+  }
+
+  /** Begins to sample. */
+  start(): void {
+    // The first load is measured from here on.
+    this.#load.read();
+    this.#plan(0);
+  }
+
+  /** The engine went away: when it is back it may be another version. */
+  forgetEngine(): void {
+    this.#engine = undefined;
+  }
+
+  /** Sees to it that the newest sample is fresh, as far as that takes no time. */
+  async refresh(): Promise<void> {
+    const { clock } = this.#options;
+    if (this.#closed || clock.monotonicMs() - this.#sampledMs < FRESH_MS) return;
+    await this.#atMost(this.#sample());
+  }
+
+  /** Ends sampling. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancel?.();
+    await this.#sampling;
+  }
+
+  #plan(delayMs: number): void {
+    this.#cancel = this.#options.clock.after(delayMs, () => {
+      void this.#sample().finally(() => {
+        if (!this.#closed) this.#plan(EVERY_MS);
+      });
+    });
+  }
+
+  /** An engine that hangs must not hold up a sample; its answer counts whenever it comes. */
+  async #askEngine(): Promise<void> {
+    this.#asking ??= this.#options
+      .reader()
+      ?.info()
+      .finally(() => {
+        this.#asking = undefined;
+      });
+    this.#engine = await this.#asking?.catch(() => undefined);
+  }
+
+  async #atMost(work: Promise<void>): Promise<void> {
+    let cancel: CancelTimer = () => undefined;
+    const late = new Promise<void>((resolve) => {
+      cancel = this.#options.clock.after(PATIENCE_MS, resolve);
+    });
+    await Promise.race([work, late]);
+    cancel();
+  }
+
+  #sample(): Promise<void> {
+    this.#sampling ??= this.#take().finally(() => {
+      this.#sampling = undefined;
+    });
+    return this.#sampling;
+  }
+
+  /** Never rejects: what cannot be read is said, and tried again with the next sample. */
+  async #take(): Promise<void> {
+    const { clock, listPids, onSample } = this.#options;
+    try {
+      const [host, memory] = await Promise.all([this.#readHost(), readContainers(listPids())]);
+      this.trouble = undefined;
+      onSample({ kind: "sampled", atMs: clock.nowMs(), host, engineVersion: this.#engine?.version, memory });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.trouble = `memory and disks of the node cannot be read: ${reason}`;
+    }
+    this.#sampledMs = clock.monotonicMs();
+  }
+
+  async #readHost(): Promise<HostSample> {
+    const { stateDir, dataMount } = this.#options;
+    if (this.#engine === undefined) await this.#atMost(this.#askEngine());
+    const mount = dataMount();
+    const root = this.#engine?.rootDir;
+    const paths = ["/", stateDir, ...(root === undefined ? [] : [root]), ...(mount === undefined ? [] : [mount])];
+    const [memory, disks] = await Promise.all([readNodeMemory(), readDisks(paths)]);
+    const { cpus, loadPercent } = this.#load.read();
+    return {
+      memoryTotalBytes: memory.totalBytes,
+      memoryAvailableBytes: memory.availableBytes,
+      cpus,
+      cpuLoadPercent: loadPercent,
+      uptimeSeconds: readUptimeSeconds(),
+      disks,
+    };
+  }
+}
+
+async function readContainers(pids: readonly number[]): Promise<Sampled["memory"]> {
+  const memory = new Map<number, { workingSetBytes: number }>();
+  await Promise.all(
+    pids.map(async (pid) => {
+      const reading = await readMemory(pid);
+      if (reading !== undefined) memory.set(pid, reading);
+    }),
+  );
+  return memory;
+}

@@ -1,0 +1,233 @@
+// From what is known to the document that `orca status --json` prints. Pure; the reducer made the state, the server,
+// the CLI and the metrics read the document.
+
+import {
+  type DiskDocument,
+  type HostDocument,
+  type RefusedSecretDocument,
+  type ServiceDocument,
+  type SourceDocument,
+  STATUS_SCHEMA,
+  type StatusDocument,
+  type WebhookDocument,
+} from "../../../shared/document/status-document.ts";
+import { compareText } from "../../../shared/text/problem.ts";
+import type { SecretRefusal, SecretTrouble } from "../../../shared/secret/secret-facts.ts";
+import { SERVICE_STATES, type ServiceState } from "../../../shared/state/status.ts";
+import { describeDuration } from "../../../shared/text/duration.ts";
+import { describeWebhook } from "./push-record.ts";
+import { describeSecretTrouble } from "../../../shared/secret/secret-refusal.ts";
+import type { DiskSample, HostSample, ReportState, ServiceRecord, WebhookRecord } from "./report-state.ts";
+
+/** What a document says besides what the reducer knows. */
+export interface StatusContext {
+  node: string;
+  version: string;
+  startedMs: number;
+  socket: string | undefined;
+  nowMs: number;
+  /** What report/ itself has to say: a port that is taken, an audit log that cannot be written. */
+  notes: readonly string[];
+}
+
+/** States in which a wanted service is as it should be. */
+const GOOD: ReadonlySet<ServiceState> = new Set<ServiceState>(["healthy", "completed", "stopped"]);
+/** What the agent could not save is told for so long. */
+const STATE_TROUBLE_MS = 600_000;
+const LOW_DISK_PERCENT = 20;
+
+/** Builds the document. */
+export function buildStatus(state: ReportState, context: StatusContext): StatusDocument {
+  const { node, nowMs, startedMs } = context;
+  const services = [...state.services.values()]
+    .toSorted((left, right) => compareText(left.view.name, right.view.name))
+    .map(buildService);
+  return {
+    schema: STATUS_SCHEMA,
+    node,
+    at: toIso(nowMs),
+    agent: {
+      version: context.version,
+      started: toIso(startedMs),
+      uptimeSeconds: seconds(nowMs - startedMs),
+      socket: context.socket ?? null,
+    },
+    revision: state.source?.revision ?? null,
+    source: buildSource(state, nowMs),
+    secrets: state.secrets === undefined ? null : buildSecretTrouble(state.secrets),
+    webhook: state.webhook === undefined ? null : buildWebhook(state.webhook),
+    engine: {
+      reachable: state.engine.reachable,
+      reason: state.engine.reason ?? null,
+      version: state.engine.version ?? null,
+    },
+    turn: {
+      ended: isoOrNull(state.turn.endedMs),
+      ageSeconds: state.turn.endedMs === undefined ? null : seconds(nowMs - state.turn.endedMs),
+      tookMs: state.turn.tookMs ?? null,
+      trouble: state.turn.trouble?.message ?? null,
+    },
+    paused: state.pausedBy === undefined ? null : { uid: state.pausedBy },
+    healthy: isHealthy(state, services),
+    counts: countStates(services),
+    services,
+    unmanaged: state.unmanaged
+      .map(({ name, image, running, ports, node: owner }) => ({
+        ...{ name, image, running, ports: [...ports], node: owner ?? null },
+      }))
+      .toSorted((left, right) => compareText(left.name, right.name)),
+    notes: [...state.notes, ...describeTrouble(state, nowMs), ...context.notes],
+    host: state.host === undefined ? null : buildHost(state.host),
+  };
+}
+
+/** A provider that lets this host in no more ends in services that cannot start. Nothing at all is healthy only where a source that is in force says so. */
+function isHealthy(state: ReportState, services: readonly ServiceDocument[]): boolean {
+  if (!state.known || !state.engine.reachable || state.secrets?.refused === true) return false;
+  if (services.length === 0 && state.source?.trouble !== undefined) return false;
+  return services.every((service) => isGood(service.state));
+}
+
+/** A service that is no longer wanted and is kept for its undo window says nothing against the node. */
+function isGood(state: ServiceState): boolean {
+  return GOOD.has(state) || state === "removing";
+}
+
+/** The services that are not as they should be, by name. */
+export function selectTroubled(status: StatusDocument): ServiceDocument[] {
+  return status.services.filter((service) => !isGood(service.state));
+}
+
+/** Builds the part of one service. */
+export function buildService(record: ServiceRecord): ServiceDocument {
+  const { view } = record;
+  return {
+    name: view.name,
+    state: view.state,
+    reason: view.reason,
+    since: toIso(view.sinceMs),
+    health: record.health ?? null,
+    settled: view.settled,
+    restarts: view.restarts,
+    oomKills: record.oom?.kills ?? 0,
+    memoryUsedBytes: record.memoryUsedBytes ?? null,
+    memoryPeakBytes: record.peakBytes ?? null,
+    startSeconds: record.view.tookMs === undefined ? null : Math.round(record.view.tookMs / 100) / 10,
+    memoryCapBytes: view.memoryCapBytes ?? null,
+    revision: view.revision ?? null,
+    desiredRevision: view.desiredRevision ?? null,
+    waitingFor: [...view.waitingFor],
+    nextRetry: isoOrNull(view.nextMs),
+    startBlocked: view.startBlocked ?? null,
+    image: view.image ?? null,
+    container: view.container ?? null,
+    owner: view.owner ?? null,
+    refusedSecrets: (view.refusedSecrets ?? []).map(buildRefused),
+    notes: [...view.notes],
+  };
+}
+
+function buildSecretTrouble({ sinceMs, ...trouble }: SecretTrouble): StatusDocument["secrets"] {
+  return { ...trouble, since: toIso(sinceMs) };
+}
+
+function buildRefused({ path, kind, reason, sinceMs, readMs, untilMs, ended }: SecretRefusal): RefusedSecretDocument {
+  const [since, read, until] = [sinceMs, readMs, untilMs].map(toIso) as [string, string, string];
+  return { path, kind, reason, since, read, until: ended ? null : until };
+}
+
+/** ISO 8601 in UTC; a time no calendar has (a damaged record) is the epoch. */
+export function toIso(ms: number): string {
+  return Number.isFinite(ms) && Math.abs(ms) <= 8.64e15 ? new Date(ms).toISOString() : new Date(0).toISOString();
+}
+
+function isoOrNull(ms: number | undefined): string | null {
+  return ms === undefined ? null : toIso(ms);
+}
+
+function seconds(ms: number): number {
+  return Math.max(0, Math.round(ms / 1_000));
+}
+
+function buildSource({ source }: ReportState, nowMs: number): SourceDocument | null {
+  if (source === undefined) return null;
+  return {
+    kind: source.kind,
+    location: source.location,
+    revision: source.revision ?? null,
+    read: isoOrNull(source.readMs),
+    ageSeconds: source.readMs === undefined ? null : seconds(nowMs - source.readMs),
+    trouble: source.trouble ?? null,
+    holds: source.holds.map(({ kind, reason, untilMs }) => ({ kind, reason, until: isoOrNull(untilMs) })),
+    retry: isoOrNull(source.retryMs),
+  };
+}
+
+function buildWebhook(record: WebhookRecord): WebhookDocument {
+  const { listen, trouble, accepted, ignored, refused, last, polled } = record;
+  const newest =
+    last === undefined ? null : { id: last.id, at: toIso(last.atMs), status: last.status, said: last.said };
+  return { listen, trouble: trouble ?? null, accepted, ignored, refused, last: newest, polled: polled.commits };
+}
+
+function countStates(services: readonly ServiceDocument[]): Record<ServiceState, number> {
+  const counts = Object.fromEntries(SERVICE_STATES.map((state) => [state, 0])) as Record<ServiceState, number>;
+  for (const service of services) counts[service.state] += 1;
+  return counts;
+}
+
+/** Before the first good reading nothing is in force, and nothing is touched either. */
+function describeKept(revision: string | undefined): string {
+  return revision === undefined
+    ? "nothing is in force yet, and nothing on this host is changed"
+    : "what is in force stays in force";
+}
+
+function describeTrouble(state: ReportState, nowMs: number): string[] {
+  const notes: string[] = [];
+  const { stateTrouble, turn, source, host } = state;
+  if (turn.trouble !== undefined) notes.push(`the last turn of the loop failed: ${turn.trouble.message}`);
+  if (state.hostFileTrouble !== undefined) notes.push(`${state.hostFileTrouble}; the one in force stays`);
+  if (stateTrouble !== undefined && nowMs - stateTrouble.atMs < STATE_TROUBLE_MS)
+    notes.push(`the agent's state: ${stateTrouble.message}`);
+  if (source?.trouble !== undefined) {
+    const age =
+      source.readMs === undefined ? "was never read" : `was last read ${describeDuration(nowMs - source.readMs)} ago`;
+    const retryMs = source.retryMs === undefined ? undefined : Math.max(0, source.retryMs - nowMs);
+    const retry = retryMs === undefined ? "" : `; next try in ${describeDuration(retryMs)}`;
+    notes.push(`the source ${age}: ${source.trouble}; ${describeKept(source.revision)}${retry}`);
+  }
+  notes.push(...(source?.notes ?? []));
+  if (state.secrets !== undefined) notes.push(describeSecretTrouble(state.secrets, nowMs));
+  notes.push(...describeWebhook(state.webhook, nowMs));
+  for (const disk of (host?.disks ?? []).map(buildDisk)) {
+    if (disk.freePercent < LOW_DISK_PERCENT) notes.push(`${disk.path} is nearly full: ${disk.freePercent} % are free`);
+    if (disk.inodesFreePercent < LOW_DISK_PERCENT)
+      notes.push(`${disk.path} is nearly out of inodes: ${disk.inodesFreePercent} % are free`);
+  }
+  return notes;
+}
+
+function buildHost(host: HostSample): HostDocument {
+  return {
+    memoryTotalBytes: host.memoryTotalBytes,
+    memoryAvailableBytes: host.memoryAvailableBytes,
+    cpus: host.cpus,
+    cpuLoadPercent: host.cpuLoadPercent === undefined ? null : Math.round(host.cpuLoadPercent * 10) / 10,
+    uptimeSeconds: Math.round(host.uptimeSeconds),
+    disks: host.disks.map(buildDisk),
+  };
+}
+
+function buildDisk(disk: DiskSample): DiskDocument {
+  return {
+    ...disk,
+    freePercent: percent(disk.freeBytes, disk.totalBytes),
+    inodesFreePercent: percent(disk.inodesFree, disk.inodes),
+  };
+}
+
+/** Whole per cent, cut and not rounded; 100 of nothing. */
+function percent(part: number, whole: number): number {
+  return whole <= 0 ? 100 : Math.floor((part / whole) * 100);
+}

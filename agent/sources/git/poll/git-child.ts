@@ -1,0 +1,31 @@
+// Runs the short-lived child that fetches, and takes its answer. Called by the Git source; holds its limits.
+
+import { runChild } from "../../../host/os/child-process.ts";
+import { decodeAnswer, type FetchRequest, type FetchResult } from "./git-exchange.ts";
+import { GitFailure } from "../wire/git-failure.ts";
+
+/** The child keeps the deadline itself, and says then where it stood; after so much more it is killed. */
+const GRACE_MS = 30_000;
+/** The most memory the child may take. */
+const MEMORY_BYTES = 320 * 1024 ** 2;
+/** The largest answer of the child: this node's files are at most 32 MiB. */
+const ANSWER_LIMIT_BYTES = 64 * 1024 ** 2;
+
+/** Fetches once. Throws a `GitFailure`, the child's own or one about the child. */
+export async function fetchByChild(request: FetchRequest, program: string, signal: AbortSignal): Promise<FetchResult> {
+  const end = await runChild({
+    program,
+    command: "git-fetch",
+    request: JSON.stringify(request),
+    deadlineMs: request.deadlineMs + GRACE_MS,
+    answerLimitBytes: ANSWER_LIMIT_BYTES,
+    memoryLimitBytes: MEMORY_BYTES,
+    signal,
+  });
+  if (end.kind === "answered") return decodeAnswer(end.answer, request.node);
+  if (!end.tooLarge) throw new GitFailure(`the process that fetches failed: ${end.reason}`);
+  const reason =
+    `the repository is too large: the process that fetches was ended, since ${end.reason}; ` +
+    "take out of the repository what is so large";
+  throw new GitFailure(reason, { lasting: true });
+}

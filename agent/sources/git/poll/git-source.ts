@@ -1,0 +1,295 @@
+// The Git source: polls a branch with one small request, and lets a short-lived child fetch when the branch has moved.
+// `read` never waits: it answers what the newest poll found. A server that cannot be read is a failure, never an empty
+// repository; what was read before stays.
+
+import { mkdir } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+
+import type { InForce } from "../../../../shared/state/in-force.ts";
+import type { Approvals, Snapshot, Source, SourceReading } from "../../../../shared/state/snapshot.ts";
+import type { ReadKeys, TrustedKey } from "../../../../shared/config/trusted-key.ts";
+import type { CancelTimer, Clock } from "../../../host/os/clock.ts";
+import { approvalPrefix } from "../trust/git-approval.ts";
+import { buildBase, isSameInputs, isSameJudgement, type Judged } from "./git-basis.ts";
+import { fetchByChild } from "./git-child.ts";
+import type { FetchRequest, FetchResult, GitLocation } from "./git-exchange.ts";
+import { GitFailure } from "../wire/git-failure.ts";
+import { ReadMark } from "./last-read-file.ts";
+import { GitRemote } from "../wire/git-remote.ts";
+import { type ReadStatus, RolloutWatch } from "../../forge/rollout-watch.ts";
+import { hintDelayMs, pollDelayMs, type PollTimes, retryDelayMs } from "./git-schedule.ts";
+
+/** What the source needs. */
+export interface GitSourceOptions {
+  location: GitLocation;
+  /** The directory in the repository that holds `orca/`, or `orca/` itself. */
+  path: string;
+  node: string;
+  /** How often the branch is asked for, before jitter. */
+  pollMs: number;
+  /** How long one fetch may take. */
+  fetchMs: number;
+  /** The largest pack that is taken. */
+  limitBytes: number;
+  /** Where the clone is kept: a cache that may be deleted at any time. */
+  directory: string;
+  /** The program whose command `git-fetch` fetches. */
+  program: string;
+  clock: Clock;
+  /** Asked before every poll; left out where no signature is asked for. */
+  readKeys?: ReadKeys;
+  /** How long one request of a poll may take. */
+  requestMs?: number;
+  /** Reads what other nodes have said of a commit. */
+  readStatus: ReadStatus;
+}
+
+const REQUEST_MS = 10_000;
+/** How long the agent's start waits for the first answer. */
+const FIRST_READ_MS = 1_000;
+const FIRST_READING = "it is read for the first time since the agent was started";
+/** A retry that is due or under way wakes the loop itself when it ends: until then the loop is not asked to look. */
+const LEAST_WAIT_MS = 1_000;
+/** When the source was last read is written down this often. */
+const MARK_EVERY_MS = 60_000;
+
+/** Reads one branch for one node. */
+export class GitSource implements Source {
+  readonly kind = "git";
+  readonly location: string;
+  readonly #options: GitSourceOptions;
+  readonly #remote: GitRemote;
+  readonly #rollouts: RolloutWatch;
+  /** What jitter is drawn from. */
+  readonly #key: string;
+  readonly #ending = new AbortController();
+  #result: Result | undefined;
+  /** What the newest result was judged by. */
+  #judged: Judged | undefined;
+  #inForce: InForce | undefined;
+  /** What people should know of the server. */
+  #tipNotes: readonly string[] = [];
+  #failure: GitFailure | undefined;
+  /** A commit that cannot be used is not fetched again. */
+  #refused: (Judged & { tip: string; base: string | undefined; failure: GitFailure }) | undefined;
+  #readMs: number | undefined;
+  readonly #mark: ReadMark;
+  #failures = 0;
+  #polls = 0;
+  #again = false;
+  /** A poll was asked for and has not ended. */
+  #asked = false;
+  #polling: Promise<void> | undefined;
+  #times: PollTimes = { polledMs: -Infinity, fetchedMs: -Infinity, notBeforeMs: -Infinity };
+  #nextMs = 0;
+  #cancel: CancelTimer = () => undefined;
+  #onHint: () => void = () => undefined;
+
+  constructor(options: GitSourceOptions) {
+    this.#options = options;
+    this.location = `${options.location.url} (${options.location.branch})`;
+    this.#key = `${options.node}\n${options.location.url}`;
+    this.#remote = new GitRemote(options.location);
+    this.#mark = new ReadMark(options.directory);
+    this.#rollouts = new RolloutWatch(options);
+    this.#rollouts.watch(() => this.#onHint());
+  }
+
+  /** True while the server is asked or a child fetches. */
+  get isBusy(): boolean {
+    return this.#polling !== undefined || this.#rollouts.isBusy;
+  }
+
+  follow(inForce: InForce | undefined): void {
+    this.#inForce = inForce;
+    this.#watchRollout();
+  }
+
+  async read(): Promise<SourceReading> {
+    const { clock } = this.#options;
+    const readMs = this.#readMs;
+    const refreshing = this.#asked;
+    if (this.#failure === undefined && this.#result !== undefined) {
+      const { snapshot, approvals } = this.#result;
+      const notes = [...this.#tipNotes, ...this.#result.notes];
+      const read = { kind: "read" as const, snapshot, notes, readMs: readMs ?? clock.nowMs(), refreshing };
+      const { verdict: rollout } = this.#rollouts;
+      return { ...read, ...(approvals && { approvals }), ...(rollout && { rollout }) };
+    }
+    const retryMs = clock.nowMs() + Math.max(LEAST_WAIT_MS, this.#nextMs - clock.monotonicMs());
+    const { message: reason = FIRST_READING, distrusted = false, lasting = false } = this.#failure ?? {};
+    const revision = distrusted ? this.#refused?.tip : undefined;
+    const failed = { kind: "failed" as const, reason, distrusted, retryMs: lasting ? undefined : retryMs, refreshing };
+    return { ...failed, ...(readMs !== undefined && { readMs }), ...(revision !== undefined && { revision }) };
+  }
+
+  async watch(onHint: () => void): Promise<void> {
+    const { directory } = this.#options;
+    this.#onHint = onHint;
+    // A disk that takes nothing is told by the fetch, and does not keep the agent from starting.
+    await mkdir(directory, { recursive: true, mode: 0o700 }).catch(() => undefined);
+    this.#readMs = await this.#mark.read();
+    this.#begin();
+    // The first turn had better know the newest commit; a server that is slow keeps no container waiting for that.
+    await Promise.race([this.#polling, sleep(FIRST_READ_MS, undefined, { ref: false })]);
+  }
+
+  invalidate(): void {
+    this.#asked = true;
+    this.#refused = undefined;
+    if (this.#polling !== undefined) {
+      this.#again = true;
+      return;
+    }
+    const nowMs = this.#options.clock.monotonicMs();
+    const delayMs = hintDelayMs(this.#times, nowMs);
+    if (nowMs + delayMs < this.#nextMs) this.#schedule(delayMs);
+  }
+
+  async close(): Promise<void> {
+    this.#cancel();
+    this.#ending.abort();
+    await Promise.all([this.#polling, this.#rollouts.close()]);
+    await this.#mark.write(this.#readMs);
+  }
+
+  #schedule(delayMs: number): void {
+    if (this.#ending.signal.aborted) return;
+    this.#cancel();
+    this.#nextMs = this.#options.clock.monotonicMs() + delayMs;
+    this.#cancel = this.#options.clock.after(delayMs, () => this.#begin());
+  }
+
+  #begin(): void {
+    const asked = this.#asked;
+    this.#polling = this.#poll().finally(() => {
+      this.#polling = undefined;
+      const again = this.#again;
+      this.#again = false;
+      if (again) return this.invalidate();
+      if (!asked) return;
+      this.#asked = false;
+      this.#onHint();
+    });
+  }
+
+  /** One poll, and a fetch where the branch has moved; then the next one is due. Never throws. */
+  async #poll(): Promise<void> {
+    const { clock, pollMs } = this.#options;
+    this.#polls += 1;
+    this.#times = { ...this.#times, polledMs: clock.monotonicMs() };
+    const before = { snapshot: this.#result?.snapshot, said: this.#describe() };
+    let delayMs = pollDelayMs(pollMs, this.#key, this.#polls);
+    try {
+      await this.#update();
+      // Nobody has looked for the tag that may have been pushed together with the commit.
+      if (this.#awaitsApproval && this.#judged?.tags === undefined) delayMs = LEAST_WAIT_MS;
+      this.#failure = undefined;
+      this.#failures = 0;
+      this.#readMs = clock.nowMs();
+      await this.#mark.write(this.#readMs, MARK_EVERY_MS);
+    } catch (error) {
+      if (this.#ending.signal.aborted) return;
+      const failure = error instanceof GitFailure ? error : new GitFailure(`it failed unexpectedly: ${String(error)}`);
+      this.#failure = new GitFailure(`read ${this.location}: ${failure.message}${describeWait(failure)}`, failure);
+      if (!failure.lasting) delayMs = this.#backOff(failure);
+      await this.#mark.write(this.#readMs);
+    }
+    this.#schedule(delayMs);
+    // A turn is worth making when there is something to see, and not for each poll.
+    if (before.snapshot !== this.#result?.snapshot || before.said !== this.#describe()) this.#onHint();
+  }
+
+  #describe(): string {
+    const { notes = [], approvals } = this.#result ?? {};
+    return [
+      this.#failure?.message,
+      ...this.#tipNotes,
+      ...notes,
+      approvals?.granted,
+      ...(approvals?.refused ?? []),
+    ].join("\n");
+  }
+
+  /** Counts a failure; answers how long to wait. */
+  #backOff({ retryAfterMs = 0 }: GitFailure): number {
+    this.#failures += 1;
+    this.#times = { ...this.#times, notBeforeMs: this.#options.clock.monotonicMs() + retryAfterMs };
+    return retryDelayMs(this.#failures, this.#key, retryAfterMs);
+  }
+
+  /** True while the newest commit changes what is in force and has no approval that it needs. */
+  get #awaitsApproval(): boolean {
+    const { snapshot, approvals } = this.#result ?? {};
+    return approvals !== undefined && !isSameInputs(snapshot?.objects, this.#inForce?.objects);
+  }
+
+  /** Another node is asked after only while a change waits for it. */
+  #watchRollout(): void {
+    const { awaited, objects } = this.#result?.snapshot ?? {};
+    const isChange = this.#inForce !== undefined && !isSameInputs(objects, this.#inForce.objects);
+    this.#rollouts.want(isChange && awaited?.revisions.length !== 0 ? awaited : undefined);
+  }
+
+  async #update(): Promise<void> {
+    const { requestMs = REQUEST_MS, node } = this.#options;
+    const keys = await this.#readKeys();
+    const tagPrefix = this.#awaitsApproval ? approvalPrefix(node) : undefined;
+    const tip = await this.#remote.readTip({ deadlineMs: requestMs, signal: this.#ending.signal, tagPrefix });
+    this.#tipNotes = tip.notes;
+    const judged = { keys, tags: tagPrefix === undefined ? undefined : tip.tags };
+    if (tip.id === this.#result?.snapshot.revision && isSameJudgement(judged, this.#judged)) {
+      this.#judged = judged;
+      return;
+    }
+    const base = this.#inForce?.revision;
+    if (this.#refused?.tip === tip.id && this.#refused.base === base && isSameJudgement(judged, this.#refused))
+      throw this.#refused.failure;
+    this.#times = { ...this.#times, fetchedMs: this.#options.clock.monotonicMs() };
+    try {
+      const { snapshot, rewritten, notes, approvals } = await this.#fetch(tip.id, judged);
+      const told = rewritten ? [describeRewrite(this.#result?.snapshot.revision, snapshot.revision)] : [];
+      this.#result = { snapshot, notes: [...told, ...notes], approvals };
+      this.#judged = judged;
+      this.#watchRollout();
+    } catch (error) {
+      if (error instanceof GitFailure && error.lasting)
+        this.#refused = { tip: tip.id, base, failure: error, ...judged };
+      throw error;
+    }
+  }
+
+  async #readKeys(): Promise<readonly TrustedKey[] | undefined> {
+    return this.#options.readKeys?.().catch((error: Error) => {
+      throw new GitFailure(`no commit is taken: ${error.message}`, { cause: error });
+    });
+  }
+
+  async #fetch(tip: string, { keys, tags }: Judged): Promise<FetchResult> {
+    const { location, path, node, directory, fetchMs, limitBytes, program } = this.#options;
+    const limits = { deadlineMs: fetchMs, limitBytes };
+    const request: FetchRequest = {
+      ...{ location, path, node, directory, tip, ...limits },
+      ...{ base: buildBase(this.#inForce), keys, tags },
+    };
+    return fetchByChild(request, program, this.#ending.signal);
+  }
+}
+
+/** Time alone mends no commit: nothing is promised that waits for people. */
+function describeWait({ lasting, distrusted }: GitFailure): string {
+  if (!lasting || distrusted) return "";
+  return "; the same commit is not fetched again, unless by orca sync: the next one is";
+}
+
+/** What the newest fetch gave. */
+interface Result {
+  snapshot: Snapshot;
+  notes: readonly string[];
+  approvals: Approvals | undefined;
+}
+
+function describeRewrite(from: string | undefined, to: string): string {
+  const before = from === undefined ? "" : ` from ${from.slice(0, 12)}`;
+  return `the branch was rewritten${before} to ${to.slice(0, 12)} (force-push): it is followed like any other change`;
+}

@@ -1,0 +1,165 @@
+// fleet.toml: the nodes, the backup repositories and the alerts (contract, section 1). Git's word on membership.
+// Read by desired/, lint and the CLI.
+
+import * as z from "zod";
+
+import {
+  durationMs,
+  ipAddress,
+  ipNetwork,
+  isName,
+  name,
+  positiveDurationMs,
+  schedule,
+  secretPath,
+  sizeBytes,
+} from "../text/schema-leaf.ts";
+
+const publicKey = z
+  .string()
+  .regex(/^ed25519:[A-Za-z0-9+/_=-]{40,64}$/, 'write the line that `orca keygen` prints: "ed25519:…"');
+
+/** A window begins at a time of the calendar: `every 5h` has none. */
+const cron = schedule(false).refine((text) => !text.startsWith("every"), {
+  message: "a freeze begins at a time of the calendar",
+  params: { hint: 'write a UTC cron, such as "0 16 * * 5" for Fridays at four' },
+});
+
+const hostNetwork = z.strictObject({
+  subnet: ipNetwork.optional().describe("The subnet of the node's container network."),
+  internal: z.boolean().default(false).describe("No way out for the containers."),
+});
+
+const node = z.strictObject({
+  address: ipAddress.describe("Private address: peers, published ports."),
+  env: name.describe("The realm; realms do not mix."),
+  memory: sizeBytes,
+  reserve: sizeBytes.default(512 * 2 ** 20).describe("Kept for the system."),
+  public_key: publicKey.optional().describe("The node's gossip identity."),
+  cpus: z.number().positive().optional(),
+  approval: z.enum(["none", "tag"]).default("none"),
+  data: z
+    .strictObject({
+      mount: z.string().startsWith("/", 'write "/mnt/…"'),
+      uuid: z
+        .string()
+        .regex(/^[0-9A-Fa-f-]{4,36}$/, "write what `blkid` prints")
+        .optional(),
+    })
+    .optional()
+    .describe("Services with volumes wait until this file system is mounted."),
+  network: hostNetwork.prefault({}),
+  rollout: z.strictObject({ after: name }).optional(),
+  freeze: z
+    .array(z.strictObject({ schedule: cron, for: positiveDurationMs }))
+    .default([])
+    .describe("Windows that hold changes: the UTC cron of their beginning, and their length."),
+  agent: z
+    .strictObject({
+      version: z.string().regex(/^\d+\.\d+\.\d+/, 'write "1.4.2"'),
+      sha256: z.string().regex(/^[0-9a-f]{64}$/, "write 64 hex digits"),
+    })
+    .optional(),
+  standby_for: name.optional().describe("May take that node's place with `orca recover`."),
+});
+
+const recipients = z.array(z.string().regex(/^age1[a-z0-9]{20,}$/, 'write age recipients: "age1…"')).default([]);
+
+const repository = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("s3"),
+    endpoint: z.url({ protocol: /^https?$/ }),
+    bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "write an S3 bucket's name"),
+    region: z.string().min(1),
+    secret: secretPath,
+    prefix: z.string().optional(),
+    recipients,
+  }),
+  z.strictObject({
+    kind: z.literal("directory"),
+    path: z.string().startsWith("/", "write an absolute path"),
+    recipients,
+  }),
+]);
+
+const severity = z.enum(["info", "warning", "critical"]);
+
+const webhook = z
+  .strictObject({
+    url_secret: secretPath.optional(),
+    gitea_issues: z.boolean().optional(),
+    min: severity.default("warning"),
+  })
+  .superRefine((entry, ctx) => {
+    if ((entry.url_secret === undefined) !== (entry.gitea_issues === undefined)) return;
+    ctx.addIssue({
+      code: "custom",
+      message: "an alert goes to either a webhook or Gitea's issues",
+      params: { hint: 'write url_secret = "/prod/alerts/…" or gitea_issues = true' },
+    });
+  });
+
+function nodeNames(ctx: z.core.$RefinementCtx, names: string[]): void {
+  for (const key of names.filter((entry) => !isName(entry))) {
+    ctx.addIssue({
+      code: "custom",
+      path: ["nodes", key],
+      message: `${JSON.stringify(key)} is not a node's name`,
+      params: { hint: "use up to 63 lower-case letters, digits and inner hyphens" },
+    });
+  }
+}
+
+/** The schema of fleet.toml. */
+export const fleetSchema = z
+  .strictObject({
+    nodes: z.record(z.string(), node),
+    repositories: z.record(name, repository).default({}),
+    alerts: z
+      .strictObject({ webhooks: z.array(webhook).default([]), repeat: durationMs.default(21_600_000) })
+      .optional(),
+  })
+  .superRefine((fleet, ctx) => {
+    const names = Object.keys(fleet.nodes);
+    nodeNames(ctx, names);
+    const addresses = new Map<string, string>();
+    for (const [key, entry] of Object.entries(fleet.nodes)) {
+      const holder = addresses.get(entry.address);
+      if (holder !== undefined) {
+        ctx.addIssue({
+          code: "custom",
+          path: ["nodes", key, "address"],
+          message: `${entry.address} is ${holder}'s address already`,
+          params: { hint: "give each node an address of its own" },
+        });
+      }
+      addresses.set(entry.address, key);
+      for (const [field, target] of [
+        ["standby_for", entry.standby_for],
+        ["rollout", entry.rollout?.after],
+      ] as const) {
+        if (target === undefined || names.includes(target)) continue;
+        ctx.addIssue({
+          code: "custom",
+          path: ["nodes", key, field],
+          message: `there is no node ${JSON.stringify(target)}`,
+          params: { hint: `name one of ${names.join(", ")}` },
+        });
+      }
+      if (entry.reserve >= entry.memory) {
+        ctx.addIssue({
+          code: "custom",
+          path: ["nodes", key, "reserve"],
+          message: "the reserve leaves no memory for services",
+          params: { hint: "write a reserve below the node's memory" },
+        });
+      }
+    }
+  })
+  .meta({ title: "Orca fleet" });
+
+/** A validated fleet.toml. */
+export type Fleet = z.output<typeof fleetSchema>;
+
+/** One node of it. */
+export type FleetNode = Fleet["nodes"][string];

@@ -1,0 +1,105 @@
+// What the agent tells report/: plain data, never a secret value. The rest of the agent gets `emit` and nothing else.
+
+import type { ColdStartReport } from "./cold-start.ts";
+import type { DesiredState } from "./desired-state.ts";
+import type { GossipEvent } from "../fleet/gossip-event.ts";
+import type { Hold } from "./hold.ts";
+import type { ExitRecord } from "./memory.ts";
+import type { ObservedState } from "./observed-state.ts";
+import type { SecretTrouble } from "../secret/secret-facts.ts";
+import type { CommitInfo } from "./snapshot.ts";
+import type { Cause, OperationOutcome, Step } from "./step.ts";
+import type { ServiceView } from "./status.ts";
+
+/** One turn of the loop, as status needs it. */
+export interface TurnSummary {
+  startedMs: number;
+  endedMs: number;
+  desired: DesiredState | undefined;
+  observed: ObservedState;
+  services: readonly ServiceView[];
+  notes: readonly string[];
+  source: SourceState;
+  /** Why the provider of secrets gives none; left out while it does. */
+  secrets?: SecretTrouble | undefined;
+  pausedBy: number | undefined;
+}
+
+/** How fresh the desired state is. */
+export interface SourceState {
+  kind: "directory" | "git";
+  location: string;
+  revision: string | undefined;
+  /** When the source was last read well, in milliseconds since the epoch. */
+  readMs: number | undefined;
+  /** Why the newest reading is not in force: unreadable, refused or held. */
+  trouble: string | undefined;
+  /** Set while the newest inputs could not even be built: the agent goes on with what is in force. */
+  fault?: string;
+  /** What the newest change waits for; empty where nothing is held. */
+  holds: readonly Hold[];
+  retryMs: number | undefined;
+  /** True while a reading that was asked for is under way: this is what was read before it. */
+  refreshing?: boolean;
+  /** The newest commit that was read, and the node's inputs in it as one value; also while it is held. */
+  newest?: { revision: string; inputs: string };
+  /** The commit that is in force, where the source has commits. */
+  commit?: CommitInfo;
+  /** The tag that approved the newest change, and what is known of who made it. */
+  approval?: string;
+  /** What people should know although it was read well. */
+  notes?: readonly string[];
+}
+
+/** Who asked for something through the unix socket. */
+export interface Actor {
+  uid: number;
+  user: string | undefined;
+}
+
+/** Everything that report/ hears. */
+export type AgentEvent =
+  | { kind: "agent-started"; atMs: number; node: string; engine: string; version: string }
+  | { kind: "agent-stopping"; atMs: number; reason: string }
+  /** Where the agent answers, now that it does; `troubles` says what it could not bind and why. */
+  | {
+      kind: "serving";
+      atMs: number;
+      addresses: readonly string[];
+      socket: string | undefined;
+      troubles: readonly string[];
+    }
+  | { kind: "turn"; atMs: number; turn: TurnSummary }
+  | { kind: "turn-failed"; atMs: number; message: string; nextMs: number }
+  | { kind: "step-done"; atMs: number; lane: string; step: Step; cause: Cause; tookMs: number; changed: boolean }
+  | { kind: "step-failed"; atMs: number; lane: string; step: Step; cause: Cause; message: string }
+  | { kind: "operation-ended"; atMs: number; outcome: OperationOutcome }
+  | { kind: "exited"; atMs: number; exit: ExitRecord }
+  | { kind: "settled"; atMs: number; service: string; revision: string }
+  | { kind: "acted"; atMs: number; actor: Actor; action: string; service: string | undefined; detail: string }
+  | { kind: "state-not-saved"; atMs: number; message: string }
+  /** The host's files were read again; with a message one of them cannot be used, and the one in force stays. */
+  | { kind: "host-files-read"; atMs: number; message: string | undefined }
+  /** Something happened between nodes. */
+  | { kind: "gossip"; atMs: number; event: GossipEvent }
+  /** This node, or several of the realm, came up anew, and that is over. */
+  | { kind: "cold-start"; atMs: number; report: ColdStartReport }
+  /** The webhook listens, or why it does not take pushes; without an address it was turned off. */
+  | { kind: "webhook"; atMs: number; listen: string | undefined; trouble: string | undefined }
+  /**
+   * The webhook answered a request; `doubt` is what people should look at although a push is followed; `quiet` where the same refusal was told a moment ago. `more` requests were refused since
+   * the event before, of which nothing else is told: a flood of them must cost the agent little.
+   */
+  | {
+      kind: "push";
+      atMs: number;
+      id: string;
+      status: number;
+      said: string;
+      doubt?: string;
+      quiet: boolean;
+      more: number;
+    };
+
+/** How the agent tells report/ something; never throws, never waits. */
+export type Emit = (event: AgentEvent) => void;
