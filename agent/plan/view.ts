@@ -78,7 +78,7 @@ function describeShown(
 ): Pick<ServiceView, "state" | "reason"> {
   const objection = world.desired.objections.get(desired.name);
   const back = memory.rolledBack;
-  const why = back === undefined ? reason : `${describeRolledBack(back)}; ${reason}`;
+  const why = back === undefined ? reason : `${describeRolledBack(back, objection !== undefined)}; ${reason}`;
   if (objection !== undefined)
     return {
       state: objection.state,

@@ -198,9 +198,17 @@ export function rolloutEndMs({ desired, memory, world, current }: Scene): number
   return waitMs > 0 ? world.nowMs + waitMs : undefined;
 }
 
-/** What status says of a service that runs an earlier release. */
-export function describeRolledBack(back: NonNullable<ServiceMemory["rolledBack"]>): string {
-  const until = "until its manifest changes or orca sync --retry asks for it";
-  const by = back.uid === undefined ? "" : ` by uid ${back.uid}`;
-  return `rolled back to ${back.revision}${by}: ${back.reason}; what Git wants is held ${until}`;
+/**
+ * What status says of a service that runs an earlier release.
+ * @param isOver whether its manifest has changed since, to something that cannot be used: that is then what is waited for
+ */
+export function describeRolledBack(
+  { uid, revision, reason }: NonNullable<ServiceMemory["rolledBack"]>,
+  isOver: boolean,
+): string {
+  const by = uid === undefined ? "" : ` by uid ${uid}`;
+  const back = `rolled back to ${revision}${by}: ${reason}`;
+  if (isOver) return back;
+  const end = uid === undefined ? "orca sync --retry asks for it" : "orca resume takes that back";
+  return `${back}; what Git wants is held until its manifest changes or ${end}`;
 }
