@@ -181,6 +181,12 @@ function newest(containers: readonly ObservedContainer[]): ObservedContainer | u
   return containers.toSorted((left, right) => (right.startedMs ?? 0) - (left.startedMs ?? 0))[0];
 }
 
+/** The container that people ask about: the wanted one, or the one that serves while that does not run. */
+function selectShown({ current, others }: Scene): ObservedContainer | undefined {
+  const serving = current?.status === "running" ? current : others.find(({ status }) => status === "running");
+  return serving ?? current ?? newest(others);
+}
+
 /** A slot is held from the start until healthy, exit, or its time; a pull holds none. */
 function countSlots(world: World, engine: Reachable): () => boolean {
   const { startSlots, slotMs } = world.settings;
@@ -220,7 +226,7 @@ function countMemory(world: World, engine: Reachable): (bytes: number) => number
 
 function record(draft: Draft, scene: Scene, decision: Decision): void {
   const { world, desired } = scene;
-  const view = buildView(world, desired, decision, scene.current ?? newest(scene.others));
+  const view = buildView(world, desired, decision, selectShown(scene));
   const shown = { state: view.state, sinceMs: view.sinceMs };
   draft.memory[desired.name] = { ...decision.memory, shown };
   draft.views.push(view);

@@ -3,6 +3,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { policySchema } from "../../shared/policy/policy.ts";
+import { policySchema } from "../../shared/policy.ts";
+import type { ServiceView } from "../../shared/status.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 
@@ -12,6 +14,13 @@ const UPDATE = '[update]\nhealthy_within = "1m"\nsettle = "5s"\n';
 
 function app(image: string, parts: { top?: string; health?: string; tables?: string } = {}): string {
   return buildManifest({ image, ...parts, tables: `${UPDATE}${parts.tables ?? ""}` });
+}
+
+/** Everything that was shown of a service, turn by turn. */
+function shown(service: string): ServiceView[] {
+  return node.events.flatMap((event) =>
+    event.kind === "turn" ? event.turn.services.filter(({ name }) => name === service) : [],
+  );
 }
 
 beforeEach(async () => {
@@ -46,4 +55,60 @@ describe("why no start can begin", () => {
     await node.until("invalid", ["app"]);
     expect(node.view("app").startBlocked).toBeUndefined();
   });
+});
+
+const ADA = { uid: 1000, user: "ada" };
+
+async function rollBack(): Promise<void> {
+  node.engine.images.set("bad:1", { endsAfterMs: 10, exitCode: 3 });
+  node.source.set({ app: app("bad:1") });
+  await node.until("rolled-back", ["app"], 300_000);
+}
+
+describe("a release that was rolled back", () => {
+  test("is held until its manifest changes, and no longer once it has changed to one that cannot be used", async () => {
+    await rollBack();
+    expect(node.view("app").reason).toContain("what Git wants is held until its manifest changes or orca sync --retry");
+    node.source.set({ app: app("bad:1", { top: "nonsense = 1" }) });
+    await node.until("invalid", ["app"]);
+    expect(node.view("app").reason).toMatch(
+      /nonsense.*; its release .* is healthy: rolled back to dir:\w+: .*restarts\)/,
+    );
+    expect(node.view("app").reason).not.toContain("until its manifest changes");
+  });
+
+  test("is no word in the reason as soon as its manifest is another one", async () => {
+    await rollBack();
+    node.events.length = 0;
+    node.source.set({ app: app("app:2") });
+    await node.untilSettled(["app"]);
+    expect(shown("app").filter(({ reason }) => reason.includes("rolled back"))).toEqual([]);
+  });
+});
+
+test("a service that a person stops is stopped all the while, however long its end takes", async () => {
+  node.engine.images.set("app:2", { ignoresStop: true });
+  node.source.set({ app: app("app:2") });
+  await node.clock.advanceUntil(() => node.engine.running("app")?.image === "app:2", 60_000, "app:2");
+  await node.untilSettled(["app"]);
+  node.events.length = 0;
+  node.agent.request({ kind: "stop", service: "app", actor: ADA });
+  await node.clock.advance(20_000);
+  expect(new Set(shown("app").map(({ state }) => state))).toEqual(new Set(["stopped"]));
+  expect(node.engine.running("app")).toBeUndefined();
+});
+
+test("while a release cannot start for a port, what serves is said with its health, once, and shown", async () => {
+  const before = node.engine.running("app")?.id;
+  const { revision } = node.view("app");
+  node.engine.host.heldPorts.add("127.0.0.1:9090:1");
+  node.source.set({ app: app("app:1", { top: 'ports = ["127.0.0.1:9090:90"]' }) });
+  await node.until("backoff", ["app"], 20_000);
+  await node.clock.advance(30_000);
+  const views = shown("app").filter(({ state }) => state === "backoff");
+  for (const view of views) {
+    expect(view.reason).toMatch(new RegExp(`^[^;]*; ${revision} still runs \\(healthy\\)$`));
+    expect([view.container, view.revision]).toEqual([before, revision]);
+  }
+  expect(views.length).toBeGreaterThan(2);
 });

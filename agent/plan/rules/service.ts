@@ -91,12 +91,17 @@ function followOperation(scene: Scene): Decision | undefined {
   const health = container === undefined ? undefined : findHealth(world.observed, container);
   if (inFlight.starts)
     return { ...base, state: "starting", reason: `${inFlight.cause.kind}: ${inFlight.cause.detail}${again}` };
-  if (inFlight.stage === "stop-container") {
-    return { ...base, state: desired.running ? "unhealthy" : "stopped", reason: `stopping: ${inFlight.cause.detail}` };
-  }
+  if (inFlight.stage === "stop-container")
+    return { ...base, state: nameStopping(scene, inFlight.cause), reason: `stopping: ${inFlight.cause.detail}` };
   if (container?.status === "running")
     return { ...base, state: health?.status ?? "starting", reason: inFlight.cause.detail };
   return { ...base, state: "waiting", reason: `its container is being made ready: ${inFlight.cause.detail}${again}` };
+}
+
+/** Only what its probes have condemned is unhealthy while it ends. */
+function nameStopping({ desired, memory }: Scene, { kind }: Cause): Decision["state"] {
+  if (!desired.running || memory.stoppedBy !== undefined) return "stopped";
+  return kind === "unhealthy" ? "unhealthy" : "starting";
 }
 
 /** Why it is tried once more, so that the reason stays to be read while the next try is under way. */
@@ -265,7 +270,8 @@ function startExisting(scene: Scene): Decision | undefined {
   if (current === undefined) return undefined;
   const answer = askStart(scene);
   if (!answer.go) {
-    const serving = describeServing(world, scene.others);
+    const before = listPredecessors(world, scene.engine, scene.desired);
+    const serving = describeServing(world, [...scene.others, ...before]);
     return { ...answer.decision, reason: `${answer.decision.reason}${serving}` };
   }
   const steps = buildStartSteps(scene, current.id);

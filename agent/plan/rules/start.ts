@@ -96,10 +96,9 @@ function checkPlace(scene: Scene): Decision | undefined {
   if (obstacle === undefined) return undefined;
   const failed = { step: "start-container", failure: "retry", ...obstacle, atMs: world.nowMs } as const;
   const next = rememberFailure(memory, desired.name, failed);
-  const serving = ends.length === 0 ? "" : `; ${ends[0]?.revision} runs on`;
   return {
     state: "backoff",
-    reason: `it cannot start: ${obstacle.message}${serving}`,
+    reason: `it cannot start: ${obstacle.message}`,
     memory: next,
     ...(next.failure === undefined ? {} : { retryMs: next.failure.nextMs }),
   };
