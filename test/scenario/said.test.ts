@@ -3,10 +3,15 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { policySchema } from "../../shared/policy/policy.ts";
-import { policySchema } from "../../shared/policy.ts";
-import type { ServiceView } from "../../shared/status.ts";
+import { printPreview } from "../../agent/cli/plan/plan-agent.ts";
+import { readStoredMemory } from "../../agent/host/store/store.ts";
+import { listChanges, type ServiceChange } from "../../agent/plan/compare/changes.ts";
+import type { Reachable } from "../../agent/plan/world.ts";
+import type { DesiredState } from "../../shared/state/desired-state.ts";
+import type { ServiceView } from "../../shared/state/status.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
+import { buildDesired } from "../builders/turns.ts";
 
 let node: TestNode;
 
@@ -75,6 +80,26 @@ describe("a release that was rolled back", () => {
       /nonsense.*; its release .* is healthy: rolled back to dir:\w+: .*restarts\)/,
     );
     expect(node.view("app").reason).not.toContain("until its manifest changes");
+  });
+
+  test("is named by a plan, the agent's and one made beside it, which changes nothing until then", async () => {
+    await rollBack();
+    await node.clock.advance(30_000);
+    const text = printPreview(await node.agent.preview());
+    expect(text).toMatch(
+      /\nno change\napp is rolled-back: rolled back to dir:\w+: .*; what Git wants is held until its manifest/,
+    );
+    const { desired, observed } = node.turn;
+    const memory = readStoredMemory(node.stateDir)?.services ?? {};
+    const wanted = new Map([["app", buildDesired("app", { fingerprint: memory["app"]?.rolledBack?.wanted ?? "" })]]);
+    const state = { ...(desired as DesiredState), services: wanted };
+    const engine = observed.engine as Reachable;
+    const beside = (services: typeof memory): ServiceChange[] =>
+      listChanges(state, engine, { files: undefined, services }, new Map());
+    expect(beside(memory)).toMatchObject([
+      { action: "none", reasons: [expect.stringMatching(/^rolled back to dir:/)] },
+    ]);
+    expect(beside({})).toMatchObject([{ action: "recreate" }]);
   });
 
   test("is no word in the reason as soon as its manifest is another one", async () => {

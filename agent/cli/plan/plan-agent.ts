@@ -6,6 +6,7 @@ import { cutControlCharacters } from "../../report/text/public-text.ts";
 import { AgentClient, type ClientOptions, expectJson } from "../frame/client.ts";
 import { EXIT } from "../frame/exit-codes.ts";
 import { endQuietlyOnClosedOutput, printJsonText, printText } from "../frame/terminal.ts";
+import type { ServiceState } from "../../../shared/state/status.ts";
 
 /** The options of `orca plan` without a directory. */
 export interface PlanAgentOptions extends ClientOptions {
@@ -23,14 +24,19 @@ export async function planAgent(options: PlanAgentOptions): Promise<number> {
   return count === 0 ? EXIT.ok : EXIT.changes;
 }
 
+/** States in which a service is not what Git wants, or not yet, although nothing would be done for it now. */
+const HELD_BACK: ReadonlySet<ServiceState> = new Set<ServiceState>([
+  ...(["waiting", "backoff", "rolled-back", "held", "refused", "invalid", "stalled", "failed", "unknown"] as const),
+]);
+
 /** Prints a look ahead. */
 export function printPreview(preview: PlanPreview): string {
   const { node, revision, operations, services, notes, held } = preview;
   const lines = [`node ${node} at ${revision ?? "no revision"}`];
   for (const operation of operations) lines.push(...describeOperation(operation));
   if (operations.length === 0) lines.push("no change");
-  const late = services.filter((service) => service.state === "waiting" || service.state === "backoff");
-  for (const service of late) lines.push(`${service.name} is ${service.state}: ${service.reason}`);
+  for (const service of services.filter(({ state, wentBack }) => HELD_BACK.has(state) || wentBack !== undefined))
+    lines.push(`${service.name} is ${service.state}: ${service.reason}`);
   for (const note of notes) lines.push(`note: ${note}`);
   if (held !== undefined) {
     for (const { kind, reason } of held.holds) lines.push(`held (${kind}): ${reason}`);

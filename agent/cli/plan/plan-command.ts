@@ -10,7 +10,7 @@ import { systemClock } from "../../host/os/clock.ts";
 import { findLooseDirectory, readBootId, readRealPath } from "../../host/files/host-facts.ts";
 import { FileStore } from "../../host/files/file-store.ts";
 import { openHostPlaces, readPlaces } from "../../host/os/place-probe.ts";
-import { readStoredInForce } from "../../host/store/store.ts";
+import { readStoredInForce, readStoredMemory } from "../../host/store/store.ts";
 import { readPolicy, readStandIns } from "../../host/files/host-files.ts";
 import { Observer } from "../../observed/observer.ts";
 import { listChanges, type ServiceChange } from "../../plan/compare/changes.ts";
@@ -145,7 +145,9 @@ async function compareWithEngine(desired: DesiredState, options: PlanOptions): P
     if (!observed.reachable)
       throw new CommandError(`the engine at ${options.docker} does not answer: ${observed.reason}`);
     const places = await readPlaces(desired, observed, openHostPlaces(), new Set());
-    return listChanges(desired, observed, await readDelivered(choosePlaces(node, options.state).stateDir), places);
+    const { stateDir } = choosePlaces(node, options.state);
+    const { services = {} } = readStoredMemory(stateDir) ?? {};
+    return listChanges(desired, observed, { files: await readDelivered(stateDir), services }, places);
   } finally {
     engine.close();
   }

@@ -266,13 +266,26 @@ function listHashes({ files, front }: DesiredService): string[] {
 
 /** The inputs in force as an agent has stored them, read beside it; undefined where they cannot be read. */
 export function readStoredInForce(stateDir: string): InForce | undefined {
+  return readBeside(stateDir, "in-force", readInForce);
+}
+
+/** What an agent remembers, read beside it; undefined where that cannot be read. */
+export function readStoredMemory(stateDir: string): Partial<NodeMemory> | undefined {
+  return readBeside(stateDir, "memory", readNodeMemory);
+}
+
+function readBeside<T>(
+  stateDir: string,
+  name: string,
+  read: (value: unknown, lost: Lost[]) => T | undefined,
+): T | undefined {
   const path = join(stateDir, "orca.db");
   if (!existsSync(path)) return undefined;
   try {
     const database = new DatabaseSync(path, { readOnly: true });
-    const row = database.prepare("SELECT body FROM document WHERE name = 'in-force'").get();
+    const row = database.prepare("SELECT body FROM document WHERE name = ?").get(name);
     database.close();
-    return row === undefined ? undefined : readInForce(parseBody((row as { body: string }).body), []);
+    return row === undefined ? undefined : read(parseBody((row as { body: string }).body), []);
   } catch {
     return undefined;
   }

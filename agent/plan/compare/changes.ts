@@ -8,6 +8,8 @@ import { holdsSecret } from "../../../shared/secret/secret-facts.ts";
 import { listObstacles, type Obstacle } from "../rules/start-place.ts";
 import { describeCaps, sameCaps } from "../steps.ts";
 import type { Reachable } from "../world.ts";
+import type { NodeMemory, ServiceMemory } from "../../../shared/state/memory.ts";
+import { describeRolledBack } from "../rules/rollout.ts";
 
 /** What would happen to one service. */
 export interface ServiceChange {
@@ -17,19 +19,28 @@ export interface ServiceChange {
   reasons: readonly string[];
 }
 
+/** What the agent of this node knows, as far as somebody else may read it. */
+export interface KnownHere {
+  /** Hash of each file that was delivered, by `fileKey`; undefined where nobody can say. */
+  files: ReadonlyMap<string, string> | undefined;
+  services: NodeMemory["services"];
+}
+
 /** Lists what would change on this node. */
 export function listChanges(
   desired: DesiredState,
   engine: Reachable,
-  files: Delivered,
+  { files, services }: KnownHere,
   places: HostFacts["places"],
 ): ServiceChange[] {
   const byService = Map.groupBy(engine.containers, (container) => container.service);
-  const changes = [...desired.services.values()].map((service) =>
-    nameObstacles(
-      compare(service, byService.get(service.name) ?? [], files),
-      listObstacles(service, engine, { places, wanted: desired }),
-    ),
+  const changes = [...desired.services.values()].map(
+    (service) =>
+      keepRolledBack(service, services[service.name]) ??
+      nameObstacles(
+        compare(service, byService.get(service.name) ?? [], files),
+        listObstacles(service, engine, { places, wanted: desired }),
+      ),
   );
   for (const [name, objection] of desired.objections) {
     const known = changes.findIndex((change) => change.service === name);
@@ -48,6 +59,16 @@ export function listChanges(
   return changes.toSorted((left, right) => compareText(left.service, right.service));
 }
 
+/** What was rolled back is not tried again as long as the manifest is the same. */
+function keepRolledBack(
+  { name, fingerprint }: DesiredService,
+  known: ServiceMemory | undefined,
+): ServiceChange | undefined {
+  const back = known?.rolledBack;
+  if (back?.wanted !== fingerprint) return undefined;
+  return { service: name, action: "none", reasons: [describeRolledBack(back, false)] };
+}
+
 /** What begins a container also says what would keep it from starting here. */
 function nameObstacles(change: ServiceChange, obstacles: readonly Obstacle[]): ServiceChange {
   if (!["create", "recreate", "start"].includes(change.action)) return change;
@@ -55,7 +76,7 @@ function nameObstacles(change: ServiceChange, obstacles: readonly Obstacle[]): S
   return { ...change, reasons: [...change.reasons, ...words] };
 }
 
-function listChangedFiles(service: DesiredService, delivered: Delivered): string[] {
+function listChangedFiles(service: DesiredService, delivered: KnownHere["files"]): string[] {
   if (delivered === undefined) return [];
   return (
     service.files
@@ -71,13 +92,10 @@ function describeOnChange(onChange: DesiredFile["onChange"]): string {
   return "signal" in onChange ? `it gets ${onChange.signal}` : `${onChange.exec[0]} runs in it`;
 }
 
-/** Hash of each file that was delivered, by `fileKey`; undefined where nobody can say. */
-type Delivered = ReadonlyMap<string, string> | undefined;
-
 function compare(
   service: DesiredService,
   containers: readonly ObservedContainer[],
-  delivered: Delivered,
+  delivered: KnownHere["files"],
 ): ServiceChange {
   const change = (action: ServiceChange["action"], ...reasons: string[]): ServiceChange => ({
     service: service.name,
