@@ -137,3 +137,26 @@ test("while a release cannot start for a port, what serves is said with its heal
   }
   expect(views.length).toBeGreaterThan(2);
 });
+
+describe("a hostname that is another service's name", () => {
+  test("holds the service that took it, and not the other, whichever was changed", async () => {
+    node.source.set({ db: app("app:1"), web: app("app:1", { top: 'hostname = "db"' }) });
+    await node.until("held", ["web"]);
+    expect(node.view("web").reason).toMatch(
+      /^hostname "db" is the name of another service on this node: .*write another/,
+    );
+    await node.untilSettled(["db", "app"]);
+    expect(node.engine.running("web")).toBeUndefined();
+    node.source.set({ web: app("app:1") });
+    await node.untilSettled(["web"]);
+  });
+
+  test("holds a new service whose name is taken, and the one that runs goes on", async () => {
+    node.source.set({ web: app("app:1", { top: 'hostname = "db"' }) });
+    await node.untilSettled(["web"]);
+    node.source.set({ db: app("app:1") });
+    await node.until("held", ["db"]);
+    await node.clock.advance(60_000);
+    expect([node.view("web").state, node.engine.running("db")]).toEqual(["healthy", undefined]);
+  });
+});

@@ -210,3 +210,23 @@ describe("networks", () => {
     ]);
   });
 });
+
+describe("a hostname", () => {
+  const named = (name: string, top = ""): string => service(`hostname = "${name}"${top}`);
+
+  it("is not the name of another service of its node", async () => {
+    const files = {
+      "manifests/vm-a/api.toml": named("DB"),
+      "manifests/vm-a/db.toml": named("db"),
+      "manifests/vm-a/host.toml": named("db", '\nnetwork = "host"'),
+      "manifests/vm-a/web.toml": named("web.example.com"),
+      "manifests/vm-b/api.toml": named("db"),
+    };
+    const problems = (await lintFiles(files)).filter(({ severity }) => severity === "error");
+    expect(problems).toMatchObject([
+      { code: "name-clash", file: "orca/manifests/vm-a/api.toml", line: 1, key: "hostname" },
+    ]);
+    expect(problems[0]?.message).toMatch(/^hostname "DB" is the name of another service on this node/);
+    expect(problems[0]?.hint).toContain("this service is reached as api");
+  });
+});

@@ -9,6 +9,7 @@ import {
   checkBudget,
   checkPolicyBudget,
   findDependencyCycles,
+  findNameClashes,
   findPortClashes,
   type PlacedService,
   placeName,
@@ -123,6 +124,7 @@ function holdViolations(
         objections.set(service, { state: "held", reason: `${violation.message}; ${violation.hint}`, problems: [] });
         hold(candidate, services, service);
         heldAny = true;
+        if (violation.holdsOne === true) break;
       }
     }
     if (!heldAny) return;
@@ -148,7 +150,7 @@ function findViolations(candidate: Candidate, services: readonly PlacedService[]
   const address = settings.address ?? node?.address ?? LOOPBACK;
   const budget = settings.budget === "enforce" ? findBudgetFaults(candidate, services) : [];
   const clashes = settings.ports === "shift" ? [] : findPortClashes(services, address, settings.agentPorts);
-  return [...findDependencyCycles([...services, ...others]), ...budget, ...clashes];
+  return [...findDependencyCycles([...services, ...others]), ...budget, ...clashes, ...findNameClashes(services)];
 }
 
 /** An accepted manifest without what is found out anew each time. */

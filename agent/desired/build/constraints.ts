@@ -1,4 +1,4 @@
-// What must hold between services: no cycle, the memory budget, no two on one host port. Pure; the agent holds the
+// What must hold between services: no cycle, the memory budget, no two on one host port or under one name. Pure; the agent holds the
 // changed services of a violation, lint reports them.
 
 import { FRONT_MEMORY_BYTES } from "../../../shared/state/front.ts";
@@ -34,9 +34,11 @@ export interface PlacedService extends RemoteService {
 
 /** A rule that is broken, and by whom. */
 export interface Violation {
-  code: "cycle" | "memory-budget" | "port-clash";
+  code: "cycle" | "memory-budget" | "port-clash" | "name-clash";
   /** Services of the violation as `node/service`. */
   members: readonly string[];
+  /** Set where it is enough to hold the first of them that was changed. */
+  holdsOne?: true;
   /** Where it is best shown: a member and a key of its manifest; undefined where the node's entry in fleet.toml is the place. */
   at: { member: string; path: readonly (string | number)[] } | undefined;
   message: string;
@@ -193,4 +195,27 @@ function describeClash(mine: HeldPort, other: HeldPort, index: number): Violatio
     message: `host port ${describePort(mine)} is held by ${holder}${every}`,
     hint: "publish it on another host port, or write the address out where they differ",
   };
+}
+
+/**
+ * Host names that are the name of another service of the node: its network would lead to both containers by that name, in turn.
+ * @param services those of one node
+ */
+export function findNameClashes(services: readonly PlacedService[]): Violation[] {
+  const names = new Set(services.map(({ service }) => service));
+  return services.flatMap(({ node, service, manifest: { hostname, network } }): Violation[] => {
+    const other = hostname?.toLowerCase();
+    if (other === undefined || other === service || network !== "orca" || !names.has(other)) return [];
+    const member = placeName(node, service);
+    return [
+      {
+        code: "name-clash",
+        members: [member, placeName(node, other)],
+        holdsOne: true,
+        at: { member, path: ["hostname"] },
+        message: `hostname ${JSON.stringify(hostname)} is the name of another service on this node: whoever asks for ${other} would get either of them`,
+        hint: `write another hostname, or leave it out: this service is reached as ${service}`,
+      },
+    ];
+  });
 }

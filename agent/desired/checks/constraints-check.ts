@@ -1,7 +1,13 @@
-// Cycles, memory budgets and port clashes of the whole fleet, by the same rules that the agent holds changes with.
+// Cycles, memory budgets, clashes of ports and names of the whole fleet, by the same rules that the agent holds changes with.
 
 import type { PublishedPort } from "../../../shared/manifest/published-port.ts";
-import { checkBudget, findDependencyCycles, findPortClashes, type Violation } from "../build/constraints.ts";
+import {
+  checkBudget,
+  findDependencyCycles,
+  findNameClashes,
+  findPortClashes,
+  type Violation,
+} from "../build/constraints.ts";
 import { LOOPBACK } from "../build/desired-settings.ts";
 import { blameFleet, type FileFinding, findNode, type RepositoryView } from "./view/repository-view.ts";
 
@@ -18,7 +24,8 @@ export function checkConstraints(view: RepositoryView): FileFinding[] {
     const budget = checkBudget(services, node);
     findings.push(...budget.map((violation) => locate(view, violation, ["nodes", name, "memory"])));
     const clashes = findPortClashes(services, node?.address ?? LOOPBACK, AGENT_PORTS);
-    findings.push(...clashes.map((violation) => locate(view, violation, [])));
+    const names = findNameClashes(services);
+    findings.push(...[...clashes, ...names].map((violation) => locate(view, violation, [])));
   }
   return findings;
 }
