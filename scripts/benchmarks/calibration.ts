@@ -5,8 +5,8 @@ import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { type ScenarioTimes, simulateScenario } from "../../test/builders/gossip-calibration.ts";
-import type { CpuModel } from "../../test/builders/gossip-cores.ts";
+import { type ScenarioTimes, simulateScenario } from "../lab/gossip/gossip-calibration.ts";
+import type { CpuModel } from "../lab/gossip/gossip-cores.ts";
 import { measureChanges, measureFreezes, measureHeals, measureKills } from "./fleet-scenario.ts";
 import { median } from "./lab.ts";
 import { MemberFleet, now } from "./members.ts";

@@ -1,8 +1,8 @@
 // Cold starts of BreakPilot's production after every host lost power, on three engines in namespaces, with stand-ins that take
 // realistic times: beside the longest chain of declared times and of the engines' own starts.
 
-import { buildColdFleet } from "../../test/builders/cold-fleet.ts";
-import { type ColdStartOutcome, measureColdStart, openColdLab } from "../../test/builders/cold-measure.ts";
+import { buildColdFleet } from "../lab/cold/cold-fleet.ts";
+import { type ColdStartOutcome, measureColdStart, openColdLab } from "../lab/cold/cold-measure.ts";
 import { median } from "./lab.ts";
 import type { Row } from "./table.ts";
 

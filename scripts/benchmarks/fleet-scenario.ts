@@ -5,7 +5,7 @@ import { availableParallelism, cpus } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Notice } from "./member-words.ts";
-import { CUT_MS } from "../../test/builders/gossip-calibration.ts";
+import { CUT_MS } from "../lab/gossip/gossip-calibration.ts";
 import { type Member, type MemberFleet, now } from "./members.ts";
 
 /** Everything a change costs has been spent after so long. */

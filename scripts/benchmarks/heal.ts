@@ -8,7 +8,7 @@ import { promisify } from "node:util";
 import Docker from "dockerode";
 
 import { LABEL } from "../../shared/state/identity.ts";
-import { EngineProxy } from "../../test/builders/engine-proxy.ts";
+import { EngineProxy } from "../lab/engine/engine-proxy.ts";
 import { HTTPD, IMAGE, type Lab, median } from "./lab.ts";
 import type { Row } from "./table.ts";
 

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import type { EngineEvent } from "../../agent/docker/reader.ts";
-import { PrivateEngine } from "../../test/builders/private-engine.ts";
+import { PrivateEngine } from "../lab/engine/private-engine.ts";
 
 export const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 export const IMAGE = "orca-test/busybox:1";

@@ -10,8 +10,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import Docker from "dockerode";
 
-import { GitServer } from "../../test/builders/git-server.ts";
-import { buildPush, postPush } from "../../test/builders/push.ts";
+import { GitServer } from "../lab/git/git-server.ts";
+import { buildPush, postPush } from "../lab/git/push.ts";
 import { HTTPD, IMAGE, type Lab, median, readMemoryMiB, type RunningAgent, until } from "./lab.ts";
 import type { Row } from "./table.ts";
 

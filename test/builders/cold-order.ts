@@ -3,7 +3,7 @@
 
 import type { ColdStartPlan } from "../../agent/desired/cold-start/cold-start-plan.ts";
 import { LABEL } from "../../shared/state/identity.ts";
-import type { FleetLab } from "./fleet-lab.ts";
+import type { FleetLab } from "../../scripts/lab/engine/fleet-lab.ts";
 
 /** Clocks and roundings of one machine. */
 const TOLERANCE_MS = 50;

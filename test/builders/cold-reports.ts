@@ -4,9 +4,9 @@ import { expect } from "vitest";
 
 import type { ColdStartDocument, ColdStartReport } from "../../shared/state/cold-start.ts";
 import type { FleetDocument } from "../../shared/document/fleet-document.ts";
-import type { ColdFleet } from "./cold-fleet.ts";
-import type { ColdStartOutcome } from "./cold-measure.ts";
-import type { FleetLab } from "./fleet-lab.ts";
+import type { ColdFleet } from "../../scripts/lab/cold/cold-fleet.ts";
+import type { ColdStartOutcome } from "../../scripts/lab/cold/cold-measure.ts";
+import type { FleetLab } from "../../scripts/lab/engine/fleet-lab.ts";
 
 /** The status dates a state by the turn that saw it, the report by the probe: on a busy machine a turn may come late. */
 const TURN_MS = 500;

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 
 import type { Clock } from "../../agent/host/os/clock.ts";
 import { GitSource, type GitSourceOptions } from "../../agent/sources/git/poll/git-source.ts";
-import type { GitServer } from "./git-server.ts";
+import type { GitServer } from "../../scripts/lab/git/git-server.ts";
 
 /** The program whose command fetches. */
 export const PROGRAM = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));

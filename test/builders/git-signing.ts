@@ -7,7 +7,7 @@ import { join } from "node:path";
 
 import { parseSshKey } from "../../shared/fleet/ssh-key.ts";
 import type { TrustedKey } from "../../shared/config/trusted-key.ts";
-import type { GitCommitParts, GitRepository } from "./git-repository.ts";
+import type { GitCommitParts, GitRepository } from "../../scripts/lab/git/git-repository.ts";
 
 /** A key pair on disk. */
 export interface TestKey {

@@ -4,9 +4,9 @@
 
 import type { Message } from "../../agent/gossip/core/message.ts";
 import { signRecord } from "../../agent/gossip/core/record.ts";
-import { agree, begin, READY } from "./gossip-checks.ts";
-import type { GossipFleet } from "./gossip-fleet.ts";
-import { tagSigner } from "./gossip-wire.ts";
+import { agree, begin, READY } from "../../scripts/lab/gossip/gossip-checks.ts";
+import type { GossipFleet } from "../../scripts/lab/gossip/gossip-fleet.ts";
+import { tagSigner } from "../../scripts/lab/gossip/gossip-wire.ts";
 
 const NODES = 7;
 const TROUBLES = 40;

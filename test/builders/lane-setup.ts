@@ -3,9 +3,9 @@
 
 import { join } from "node:path";
 
-import { CanaryLane } from "./canary-lane.ts";
-import { expectCleanLane } from "./canary-sweep.ts";
-import { Journal } from "./journal.ts";
+import { CanaryLane } from "../../scripts/lab/canary/canary-lane.ts";
+import { expectCleanLane } from "../../scripts/lab/canary/canary-sweep.ts";
+import { Journal } from "../../scripts/lab/canary/journal.ts";
 
 let lane: CanaryLane | undefined;
 let journal: Journal | undefined;

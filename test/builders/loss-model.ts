@@ -1,9 +1,9 @@
 // What loss-lab.ts does to real streams, done to simulated ones: the simulator is worth as much as the two agree.
 
 import type { Message } from "../../agent/gossip/core/message.ts";
-import { EventHeap, seedRng } from "./event-heap.ts";
-import { Streams } from "./gossip-streams.ts";
-import { countPayload } from "./gossip-wire.ts";
+import { EventHeap, seedRng } from "../../scripts/lab/gossip/event-heap.ts";
+import { Streams } from "../../scripts/lab/gossip/gossip-streams.ts";
+import { countPayload } from "../../scripts/lab/gossip/gossip-wire.ts";
 import type { LossTrial } from "./loss-lab.ts";
 
 /** Between two namespaces of one machine, with what the two ends take to write and read, in milliseconds. */

@@ -9,9 +9,9 @@ import { systemClock } from "../../agent/host/os/clock.ts";
 import { createLogger } from "../../agent/report/log/logger.ts";
 import { Report } from "../../agent/report/report.ts";
 import type { AgentEvent } from "../../shared/state/event.ts";
-import { openLaneStream } from "./canary-lane.ts";
-import { expectNoSecretLeft } from "./canary-sweep.ts";
-import { RealNode } from "./real-node.ts";
+import { openLaneStream } from "../../scripts/lab/canary/canary-lane.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
+import { RealNode } from "../../scripts/lab/engine/real-node.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 

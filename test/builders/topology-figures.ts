@@ -2,7 +2,7 @@
 // lives, what it is. A key that leads nowhere gives undefined, which no table expects.
 
 import { describeTarget } from "../../shared/manifest/requirement.ts";
-import { manifestAt, type Topology } from "./topology.ts";
+import { manifestAt, type Topology } from "../../scripts/lab/cold/topology.ts";
 
 export const SECOND = 1_000;
 export const MINUTE = 60 * SECOND;

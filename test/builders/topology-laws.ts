@@ -8,7 +8,7 @@ import { placeName } from "../../agent/desired/build/constraints.ts";
 import { type Manifest, SECRET_TABLES } from "../../shared/manifest/manifest.ts";
 import { describeTarget } from "../../shared/manifest/requirement.ts";
 import { parseSchedule } from "../../shared/manifest/schedule.ts";
-import { placeOf, type Topology } from "./topology.ts";
+import { placeOf, type Topology } from "../../scripts/lab/cold/topology.ts";
 import { MINUTE } from "./topology-figures.ts";
 
 /** References to services or nodes that do not exist, and orders across realms. */

@@ -6,8 +6,8 @@ import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
-import { PrivateEngine } from "./private-engine.ts";
-import { IMAGE } from "./real-node.ts";
+import { PrivateEngine } from "../../scripts/lab/engine/private-engine.ts";
+import { IMAGE } from "../../scripts/lab/engine/real-node.ts";
 import type { PeerAnswer, PeerOrder } from "./wall-peer.ts";
 
 const PEER = fileURLToPath(new URL("wall-peer.ts", import.meta.url));

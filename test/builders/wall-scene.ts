@@ -1,8 +1,8 @@
 // The scene that the firewall's tests play on: BreakPilot's edge with an engine and published ports, another production VM, a stage
 // VM with an engine and containers, a second one without, and the cloud's metadata server. Every probe has a caller in production.
 
-import type { PrivateEngine } from "./private-engine.ts";
-import { IMAGE } from "./real-node.ts";
+import type { PrivateEngine } from "../../scripts/lab/engine/private-engine.ts";
+import { IMAGE } from "../../scripts/lab/engine/real-node.ts";
 import { docker, readFirewall, WallLab, type WallPeer } from "./wall-lab.ts";
 
 export const EDGE = "10.0.0.10";

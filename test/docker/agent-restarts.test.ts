@@ -9,13 +9,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { StatusDocument } from "../../shared/document/status-document.ts";
-import { describeMarkedSecrets } from "../builders/canary-lane.ts";
-import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
+import { describeMarkedSecrets } from "../../scripts/lab/canary/canary-lane.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { Load } from "../builders/load.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { eventually } from "../contract/docker-port.ts";
-import { buildHttpd, SOCKET } from "../builders/real-node.ts";
+import { buildHttpd, SOCKET } from "../../scripts/lab/engine/real-node.ts";
 
 const NODE = "t-agent-restarts";
 const ALL = "a a.front b b.front";

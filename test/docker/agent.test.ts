@@ -21,11 +21,11 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { eventually } from "../contract/docker-port.ts";
-import { describeMarkedSecrets } from "../builders/canary-lane.ts";
-import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
+import { describeMarkedSecrets } from "../../scripts/lab/canary/canary-lane.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
-import { buildHttpd } from "../builders/real-node.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
+import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
 
 const UNITS = fileURLToPath(new URL("../../systemd/", import.meta.url));
 

@@ -9,9 +9,9 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
-import { buildHttpd } from "../builders/real-node.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
+import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));

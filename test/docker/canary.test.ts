@@ -12,14 +12,14 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
-import { CanaryFinder, MARKS } from "../builders/canary.ts";
-import { CanaryLane, MARK_FINDER, openLane } from "../builders/canary-lane.ts";
-import { searchCores, searchDatabase, searchFiles, searchText } from "../builders/canary-places.ts";
-import { expectCleanLane, expectNoSecretLeft, sweepNode } from "../builders/canary-sweep.ts";
+import { CanaryFinder, MARKS } from "../../scripts/lab/canary/canary.ts";
+import { CanaryLane, MARK_FINDER, openLane } from "../../scripts/lab/canary/canary-lane.ts";
+import { searchCores, searchDatabase, searchFiles, searchText } from "../../scripts/lab/canary/canary-places.ts";
+import { expectCleanLane, expectNoSecretLeft, sweepNode } from "../../scripts/lab/canary/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
-import { Journal, openJournalStream, readJournal } from "../builders/journal.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
-import { buildHttpd, IMAGE } from "../builders/real-node.ts";
+import { Journal, openJournalStream, readJournal } from "../../scripts/lab/canary/journal.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
+import { buildHttpd, IMAGE } from "../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));

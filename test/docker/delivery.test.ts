@@ -6,7 +6,7 @@ import { connect } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
-import { buildHttpd, RealNode } from "../builders/real-node.ts";
+import { buildHttpd, RealNode } from "../../scripts/lab/engine/real-node.ts";
 
 const node = new RealNode("delivery");
 const volume = `orca-test-delivery-${process.pid}`;

@@ -8,9 +8,9 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { listShellLines, readOrcaWords, readReadme, selectFiles, writeFiles } from "../builders/readme.ts";
 import { eventually } from "../contract/docker-port.ts";
 

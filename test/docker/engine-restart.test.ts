@@ -7,11 +7,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
-import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
-import { EngineProxy } from "../builders/engine-proxy.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
-import { PrivateEngine } from "../builders/private-engine.ts";
-import { buildHttpd, IMAGE } from "../builders/real-node.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
+import { EngineProxy } from "../../scripts/lab/engine/engine-proxy.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
+import { PrivateEngine } from "../../scripts/lab/engine/private-engine.ts";
+import { buildHttpd, IMAGE } from "../../scripts/lab/engine/real-node.ts";
 import { LABEL } from "../../shared/state/identity.ts";
 
 const root = mkdtempSync(join(tmpdir(), "orca-restart-"));

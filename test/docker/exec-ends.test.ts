@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
-import { buildHttpd, IMAGE, RealNode } from "../builders/real-node.ts";
+import { buildHttpd, IMAGE, RealNode } from "../../scripts/lab/engine/real-node.ts";
 
 const node = new RealNode("exec-ends");
 let id = "";

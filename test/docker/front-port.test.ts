@@ -15,7 +15,7 @@ import { manifestSchema } from "../../shared/manifest/manifest.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { describeFrontPort, type FrontLab } from "../contract/front-port.ts";
 import { buildDesired } from "../builders/turns.ts";
-import { IMAGE } from "../builders/real-node.ts";
+import { IMAGE } from "../../scripts/lab/engine/real-node.ts";
 
 const LABEL = "orca.node=t-front-port";
 const PORTS = [7000, 8080];

@@ -9,9 +9,9 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { GitServer } from "../builders/git-server.ts";
-import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { eventually } from "../contract/docker-port.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));

@@ -9,13 +9,13 @@ import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { describeMarkedSecrets } from "../builders/canary-lane.ts";
-import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
+import { describeMarkedSecrets } from "../../scripts/lab/canary/canary-lane.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
-import { GitServer } from "../builders/git-server.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { commitSigned, makeKey } from "../builders/git-signing.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
-import { buildHttpd } from "../builders/real-node.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
+import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));

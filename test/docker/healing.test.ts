@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
-import { buildHttpd, IMAGE, RealNode } from "../builders/real-node.ts";
+import { buildHttpd, IMAGE, RealNode } from "../../scripts/lab/engine/real-node.ts";
 import { LABEL } from "../../shared/state/identity.ts";
 
 const node = new RealNode("healing");

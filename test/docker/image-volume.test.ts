@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
-import { buildHttpd, IMAGE, RealNode } from "../builders/real-node.ts";
+import { buildHttpd, IMAGE, RealNode } from "../../scripts/lab/engine/real-node.ts";
 
 const DATA_IMAGE = "orca-test/with-volume:1";
 const node = new RealNode("image-volume");

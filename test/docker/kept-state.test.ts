@@ -5,9 +5,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { StatusDocument } from "../../shared/document/status-document.ts";
 import { findPort } from "../builders/free-port.ts";
-import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { KeptState } from "../builders/kept-state.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 
 const kept = new KeptState();
 let listen = "";

@@ -7,11 +7,11 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
-import { EngineProxy } from "../builders/engine-proxy.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
-import { buildHttpd, SOCKET } from "../builders/real-node.ts";
+import { EngineProxy } from "../../scripts/lab/engine/engine-proxy.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
+import { buildHttpd, SOCKET } from "../../scripts/lab/engine/real-node.ts";
 
 const root = mkdtempSync(join(tmpdir(), "orca-kill-"));
 const NODE = "t-kill-nine";

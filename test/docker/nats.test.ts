@@ -15,12 +15,12 @@ import { openEngine } from "../../agent/docker/engine.ts";
 import { makeIdentity } from "../../agent/gossip/node-identity.ts";
 import type { FleetDocument } from "../../shared/document/fleet-document.ts";
 import type { StatusDocument } from "../../shared/document/status-document.ts";
-import { describeMarkedSecrets } from "../builders/canary-lane.ts";
-import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
-import { EngineProxy } from "../builders/engine-proxy.ts";
+import { describeMarkedSecrets } from "../../scripts/lab/canary/canary-lane.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
+import { EngineProxy } from "../../scripts/lab/engine/engine-proxy.ts";
 import { NatsServer } from "../builders/nats-server.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
-import { buildHttpd, SOCKET } from "../builders/real-node.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
+import { buildHttpd, SOCKET } from "../../scripts/lab/engine/real-node.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const root = mkdtempSync(join(tmpdir(), "orca-nats-docker-"));

@@ -14,12 +14,12 @@ import { DEFAULT_PLAN_SETTINGS } from "../../agent/plan/world.ts";
 import type { TurnSummary } from "../../shared/state/event.ts";
 import { LABEL, sha256 } from "../../shared/state/identity.ts";
 import { buildStrictPolicy } from "../../shared/policy/policy.ts";
-import { CanaryFinder } from "../builders/canary.ts";
-import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
-import { GitServer } from "../builders/git-server.ts";
+import { CanaryFinder } from "../../scripts/lab/canary/canary.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { openGitSource } from "../builders/git-node.ts";
-import { PrivateEngine } from "../builders/private-engine.ts";
-import { IMAGE } from "../builders/real-node.ts";
+import { PrivateEngine } from "../../scripts/lab/engine/private-engine.ts";
+import { IMAGE } from "../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";
 import { FakeInfisical } from "../fakes/fake-infisical.ts";
 

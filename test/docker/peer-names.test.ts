@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
-import { buildHttpd, RealNode } from "../builders/real-node.ts";
+import { buildHttpd, RealNode } from "../../scripts/lab/engine/real-node.ts";
 
 const node = new RealNode("names");
 

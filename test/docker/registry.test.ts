@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
-import { buildHttpd, IMAGE, RealNode } from "../builders/real-node.ts";
+import { buildHttpd, IMAGE, RealNode } from "../../scripts/lab/engine/real-node.ts";
 import { REGISTRY_PASSWORD, REGISTRY_USER, TestRegistry } from "../builders/registry.ts";
 
 const registry = new TestRegistry(15_001);

@@ -10,7 +10,7 @@ import type { AuditLine } from "../../agent/report/audit/audit-chain.ts";
 import type { StatusDocument } from "../../shared/document/status-document.ts";
 import type { WhyDocument } from "../../shared/document/why-document.ts";
 import { ask } from "../builders/report.ts";
-import { buildHttpd } from "../builders/real-node.ts";
+import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
 import { RealReport } from "../builders/real-report.ts";
 
 /** Nobody has these numbers. */

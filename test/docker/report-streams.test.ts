@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { buildHttpd } from "../builders/real-node.ts";
+import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
 import { end, RealReport } from "../builders/real-report.ts";
 
 const TALK = '["sh", "-c", "echo first; echo oops >&2; i=0; while true; do i=$((i+1)); echo line $i; sleep 0.2; done"]';

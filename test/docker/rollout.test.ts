@@ -7,7 +7,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
-import { buildHttpd, IMAGE, RealNode } from "../builders/real-node.ts";
+import { buildHttpd, IMAGE, RealNode } from "../../scripts/lab/engine/real-node.ts";
 
 const node = new RealNode("rollout");
 

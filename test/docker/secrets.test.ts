@@ -11,11 +11,11 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { chooseSecretDirectory } from "../../agent/host/os/memory-directory.ts";
-import { CanaryFinder } from "../builders/canary.ts";
-import { expectNoSecretLeft, sweepNode } from "../builders/canary-sweep.ts";
+import { CanaryFinder } from "../../scripts/lab/canary/canary.ts";
+import { expectNoSecretLeft, sweepNode } from "../../scripts/lab/canary/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
-import { buildHttpd } from "../builders/real-node.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
+import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));

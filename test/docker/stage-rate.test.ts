@@ -13,9 +13,9 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/providers/secret-store-file.ts";
-import { MARKS } from "../builders/canary.ts";
+import { MARKS } from "../../scripts/lab/canary/canary.ts";
 import { docker } from "../builders/docker-cli.ts";
-import { buildHttpd, RealNode } from "../builders/real-node.ts";
+import { buildHttpd, RealNode } from "../../scripts/lab/engine/real-node.ts";
 
 const EDGE = fileURLToPath(new URL("../topologies/breakpilot/orca/manifests/vm-edge/", import.meta.url));
 const IMAGE = "orca-test/haproxy:1";

@@ -9,10 +9,10 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/providers/secret-store-file.ts";
-import { MARKED_FILES, MARKS } from "../builders/canary.ts";
+import { MARKED_FILES, MARKS } from "../../scripts/lab/canary/canary.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { Load } from "../builders/load.ts";
-import { IMAGE, RealNode } from "../builders/real-node.ts";
+import { IMAGE, RealNode } from "../../scripts/lab/engine/real-node.ts";
 import { REGISTRY_PASSWORD, REGISTRY_USER, TestRegistry } from "../builders/registry.ts";
 import { RegistryProxy } from "../builders/registry-proxy.ts";
 

@@ -8,13 +8,13 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { StatusDocument } from "../../shared/document/status-document.ts";
-import { describeMarkedSecrets } from "../builders/canary-lane.ts";
-import { expectNoSecretLeft } from "../builders/canary-sweep.ts";
+import { describeMarkedSecrets } from "../../scripts/lab/canary/canary-lane.ts";
+import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
-import { GitServer } from "../builders/git-server.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
-import { buildPush, postPush } from "../builders/push.ts";
-import { buildHttpd } from "../builders/real-node.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
+import { buildPush, postPush } from "../../scripts/lab/git/push.ts";
+import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
 import { FakeGitea } from "../fakes/fake-gitea.ts";
 import { eventually } from "../contract/docker-port.ts";
 

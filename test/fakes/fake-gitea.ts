@@ -3,7 +3,7 @@
 
 import type { IncomingMessage, ServerResponse } from "node:http";
 
-import { LoopbackServer, type ServerCertificate } from "../builders/loopback-server.ts";
+import { LoopbackServer, type ServerCertificate } from "../../scripts/lab/git/loopback-server.ts";
 
 /** What a token may do, and what its user may do with the repository. */
 interface FakeToken {

@@ -3,10 +3,10 @@
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { buildColdFleet, type ColdFleet } from "../builders/cold-fleet.ts";
-import { measureColdStart, openColdLab } from "../builders/cold-measure.ts";
+import { buildColdFleet, type ColdFleet } from "../../scripts/lab/cold/cold-fleet.ts";
+import { measureColdStart, openColdLab } from "../../scripts/lab/cold/cold-measure.ts";
 import { expectReports } from "../builders/cold-reports.ts";
-import type { FleetLab } from "../builders/fleet-lab.ts";
+import type { FleetLab } from "../../scripts/lab/engine/fleet-lab.ts";
 
 // Shorter than real services take; the overhead of order weighs the more.
 const SCALE = Number(process.env["ORCA_COLD_SCALE"] ?? "0.35");

@@ -5,8 +5,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { FleetLab } from "../builders/fleet-lab.ts";
-import { buildHttpd, IMAGE } from "../builders/real-node.ts";
+import { FleetLab } from "../../scripts/lab/engine/fleet-lab.ts";
+import { buildHttpd, IMAGE } from "../../scripts/lab/engine/real-node.ts";
 
 /** Healthy some seconds after it was started, as a database is. */
 const slow = (seconds: number): string =>

@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
-import { IMAGE } from "../builders/real-node.ts";
+import { IMAGE } from "../../scripts/lab/engine/real-node.ts";
 import { docker, readFirewall } from "../builders/wall-lab.ts";
 import {
   buildWallScene,

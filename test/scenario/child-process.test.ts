@@ -11,7 +11,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { ChildSlots } from "../../agent/host/os/child-slots.ts";
 import { type ChildEnd, type ChildRun, runChild } from "../../agent/host/os/child-process.ts";
 import { buildPlatform, PROGRAM } from "../builders/git-node.ts";
-import { GitServer } from "../builders/git-server.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";
 
 const root = mkdtempSync(join(tmpdir(), "orca-child-"));

@@ -9,7 +9,7 @@ import { createLogger } from "../../agent/report/log/logger.ts";
 import { CommitStatus } from "../../agent/report/notify/commit-status.ts";
 import type { TrustedKey } from "../../shared/config/trusted-key.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
-import { GitServer } from "../builders/git-server.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { commitSigned, makeKey, trust } from "../builders/git-signing.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";

@@ -10,7 +10,7 @@ import { buildColdStartReport } from "../../agent/desired/cold-start/cold-start-
 import type { FleetReader } from "../../agent/report/status/fleet-builder.ts";
 import { COLD_START_SCHEMA, type ColdStartDocument, type ColdWord } from "../../shared/state/cold-start.ts";
 import type { FleetDocument } from "../../shared/document/fleet-document.ts";
-import { OrcaProcess } from "../builders/orca-process.ts";
+import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { writeFiles } from "../builders/readme.ts";
 import { type ReportChoices, TestReport } from "../builders/report.ts";
 import { service } from "../builders/repository.ts";

@@ -13,8 +13,8 @@ import { buildStatus } from "../../agent/report/status/status-builder.ts";
 import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
 import { printStatus } from "../../agent/report/text/status-text.ts";
 import { buildPlatform, type GitChoices, openGitSource } from "../builders/git-node.ts";
-import type { Fault } from "../builders/git-faults.ts";
-import { GitServer } from "../builders/git-server.ts";
+import type { Fault } from "../../scripts/lab/git/git-faults.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 

@@ -7,7 +7,7 @@ import type { GitSource } from "../../agent/sources/git/poll/git-source.ts";
 import type { Snapshot } from "../../shared/state/snapshot.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 import { buildPlatform, type GitChoices, openGitSource } from "../builders/git-node.ts";
-import { GitServer } from "../builders/git-server.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";
 
 const MIB = 2 ** 20;

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { createStatusReader } from "../../agent/sources/forge/status-reader.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
-import { GitServer } from "../builders/git-server.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 import { FakeGitea } from "../fakes/fake-gitea.ts";

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { GitSource } from "../../agent/sources/git/poll/git-source.ts";
 import type { Snapshot } from "../../shared/state/snapshot.ts";
 import { buildPlatform, type GitChoices, openGitSource } from "../builders/git-node.ts";
-import { GitServer } from "../builders/git-server.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
-import { GitServer } from "../builders/git-server.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { commitSigned, makeKey, type TestKey, trust } from "../builders/git-signing.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";

@@ -12,7 +12,7 @@ import type { InForce } from "../../shared/state/in-force.ts";
 import type { Snapshot, SourceReading } from "../../shared/state/snapshot.ts";
 import type { TrustedKey } from "../../shared/config/trusted-key.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
-import { GitServer } from "../builders/git-server.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { commitSigned, makeKey, type SignedParts, tamper, type TestKey, trust } from "../builders/git-signing.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";

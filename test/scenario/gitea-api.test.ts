@@ -12,7 +12,7 @@ import {
   GiteaApi,
   type GiteaApiOptions,
 } from "../../agent/sources/forge/gitea-api.ts";
-import { GitServer } from "../builders/git-server.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { FakeGitea, type GiteaFault } from "../fakes/fake-gitea.ts";
 
 const SHA = "5f0c2a1e7b7d4d539a410d6d3f1b1a015f0c2a1e";

@@ -9,7 +9,7 @@ import { expect, test } from "vitest";
 
 import { DirectorySource } from "../../agent/sources/directory/directory-source.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
-import { GitServer } from "../builders/git-server.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 

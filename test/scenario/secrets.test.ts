@@ -8,8 +8,8 @@ import { inspect } from "node:util";
 import { afterEach, describe, expect, test } from "vitest";
 
 import type { SecretAnswer } from "../../shared/secret/secret-provider.ts";
-import { CanaryFinder } from "../builders/canary.ts";
-import { searchFiles } from "../builders/canary-places.ts";
+import { CanaryFinder } from "../../scripts/lab/canary/canary.ts";
+import { searchFiles } from "../../scripts/lab/canary/canary-places.ts";
 import { type NodeChoices, TestNode } from "../builders/node.ts";
 import {
   crash,

@@ -13,10 +13,10 @@ import { systemClock } from "../../agent/host/os/clock.ts";
 import { PushReceiver, type PushReceiverOptions } from "../../agent/sources/forge/push-receiver.ts";
 import type { AgentEvent } from "../../shared/state/event.ts";
 import { buildPlatform, openGitSource } from "../builders/git-node.ts";
-import { GitServer } from "../builders/git-server.ts";
+import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
-import { buildPush, postPush, type PushReply, type PushRequest, signPush } from "../builders/push.ts";
+import { buildPush, postPush, type PushReply, type PushRequest, signPush } from "../../scripts/lab/git/push.ts";
 
 const SECRET = "correct horse battery staple";
 const directory = mkdtempSync(join(tmpdir(), "orca-webhook-"));

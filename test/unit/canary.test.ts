@@ -5,7 +5,7 @@ import { deflateSync, gzipSync } from "node:zlib";
 
 import { describe, expect, test } from "vitest";
 
-import { CanaryFinder, MARKS } from "../builders/canary.ts";
+import { CanaryFinder, MARKS } from "../../scripts/lab/canary/canary.ts";
 
 const finder = new CanaryFinder(MARKS);
 const PASSWORD = MARKS["/canary/lane/PASSWORD"] ?? "";

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 
 import { type ColdStartPlan, planColdStart } from "../../agent/desired/cold-start/cold-start-plan.ts";
 import type { RemoteService } from "../../agent/desired/build/constraints.ts";
-import { readTopology } from "../builders/topology.ts";
+import { readTopology } from "../../scripts/lab/cold/topology.ts";
 
 function build(node: string, service: string, needs: readonly string[]): RemoteService {
   const requires = needs.map((name) => {

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 
 import { runChaos } from "../builders/gossip-chaos.ts";
-import { SLOW } from "../builders/gossip-checks.ts";
+import { SLOW } from "../../scripts/lab/gossip/gossip-checks.ts";
 
 const KEPT_FILE = fileURLToPath(new URL("../fixtures/gossip-seeds.txt", import.meta.url));
 const FIXED = SLOW ? 400 : 8;

@@ -16,7 +16,7 @@ import {
   signRecord,
 } from "../../agent/gossip/core/record.ts";
 import type { Effect } from "../../agent/gossip/core/state.ts";
-import { tagSigner } from "../builders/gossip-wire.ts";
+import { tagSigner } from "../../scripts/lab/gossip/gossip-wire.ts";
 
 const words: RecordBody = {
   v: 1,

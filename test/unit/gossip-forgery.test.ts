@@ -12,8 +12,8 @@ import { encodeMessage, type Message, MessageReader } from "../../agent/gossip/c
 import { signRecord, type SignedRecord } from "../../agent/gossip/core/record.ts";
 import { createSigner, describeKey } from "../../agent/gossip/node-identity.ts";
 import type { Signer } from "../../agent/gossip/core/record.ts";
-import { seedRng } from "../builders/event-heap.ts";
-import { SLOW } from "../builders/gossip-checks.ts";
+import { seedRng } from "../../scripts/lab/gossip/event-heap.ts";
+import { SLOW } from "../../scripts/lab/gossip/gossip-checks.ts";
 
 const COUNT = SLOW ? 1_000_000 : 6_000;
 

@@ -7,7 +7,7 @@ import type { Message } from "../../agent/gossip/core/message.ts";
 import { describeProof, signRecord } from "../../agent/gossip/core/record.ts";
 import { beginRelayPeer, askWith, takeAnchor, takeStanding } from "../../agent/gossip/core/relay-peer.ts";
 import type { Effect } from "../../agent/gossip/core/state.ts";
-import { tagSigner } from "../builders/gossip-wire.ts";
+import { tagSigner } from "../../scripts/lab/gossip/gossip-wire.ts";
 
 const NAMES = ["vm-a", "vm-b", "vm-c"];
 const [B, C] = [1, 2];

@@ -3,8 +3,8 @@
 
 import { describe, expect, test } from "vitest";
 
-import { agree, all, begin, opinions, READY, SEEDS, SLOW } from "../builders/gossip-checks.ts";
-import { GossipFleet } from "../builders/gossip-fleet.ts";
+import { agree, all, begin, opinions, READY, SEEDS, SLOW } from "../../scripts/lab/gossip/gossip-checks.ts";
+import { GossipFleet } from "../../scripts/lab/gossip/gossip-fleet.ts";
 
 describe("news", () => {
   test.each([3, 10, 30])("a change is known by the last of %i within two hops' time", (nodes) => {

@@ -4,9 +4,9 @@
 
 import { expect, test } from "vitest";
 
-import { seedRng } from "../builders/event-heap.ts";
-import { SLOW } from "../builders/gossip-checks.ts";
-import { GossipFleet } from "../builders/gossip-fleet.ts";
+import { seedRng } from "../../scripts/lab/gossip/event-heap.ts";
+import { SLOW } from "../../scripts/lab/gossip/gossip-checks.ts";
+import { GossipFleet } from "../../scripts/lab/gossip/gossip-fleet.ts";
 
 const CHANGES = SLOW ? 30 : 8;
 const STORM_MS = SLOW ? 120_000 : 32_000;

@@ -5,8 +5,8 @@ import { describe, expect, test } from "vitest";
 
 import type { Message } from "../../agent/gossip/core/message.ts";
 import { type SignedRecord, signRecord } from "../../agent/gossip/core/record.ts";
-import { agree, begin, READY, SEEDS } from "../builders/gossip-checks.ts";
-import { tagSigner } from "../builders/gossip-wire.ts";
+import { agree, begin, READY, SEEDS } from "../../scripts/lab/gossip/gossip-checks.ts";
+import { tagSigner } from "../../scripts/lab/gossip/gossip-wire.ts";
 
 describe("partitions", () => {
   test.each(SEEDS)(

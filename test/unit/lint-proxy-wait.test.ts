@@ -8,7 +8,7 @@ import { readRepository } from "../../agent/cli/lint/lint-read.ts";
 import { checkProxyWaits } from "../../agent/desired/checks/proxy-wait.ts";
 
 import { type Content, lintFiles, lintShort, service } from "../builders/repository.ts";
-import { listTopologies } from "../builders/topology.ts";
+import { listTopologies } from "../../scripts/lab/cold/topology.ts";
 
 const FILE = `[[files]]\nsource = "files/proxy.cfg"\ntarget = "/proxy.cfg"\ntemplate = true`;
 

@@ -4,7 +4,7 @@ import { assert, anything, property } from "fast-check";
 import { expect, test } from "vitest";
 
 import { judgePush } from "../../agent/sources/forge/push-payload.ts";
-import { buildPush, type PushChoices } from "../builders/push.ts";
+import { buildPush, type PushChoices } from "../../scripts/lab/git/push.ts";
 
 const INTEREST = { url: "https://git.example.com/sub/Acme/platform.git", branch: "main", node: "vm1" };
 const NONE = "0".repeat(40);

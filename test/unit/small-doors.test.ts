@@ -15,7 +15,7 @@ import { takeLock } from "../../agent/host/files/lock.ts";
 import { Store } from "../../agent/host/store/store.ts";
 import type { AgentEvent } from "../../shared/state/event.ts";
 import { TestReport } from "../builders/report.ts";
-import { buildPush, postPush } from "../builders/push.ts";
+import { buildPush, postPush } from "../../scripts/lab/git/push.ts";
 import { buildView } from "../builders/turns.ts";
 
 const cleanups: (() => unknown)[] = [];

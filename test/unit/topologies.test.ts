@@ -27,7 +27,7 @@ import {
   longestGapMs,
 } from "../builders/topology-laws.ts";
 import { DAY, HOUR, MINUTE } from "../builders/topology-figures.ts";
-import { listServices, listTopologies, placeOf, readTopology } from "../builders/topology.ts";
+import { listServices, listTopologies, placeOf, readTopology } from "../../scripts/lab/cold/topology.ts";
 
 const TOPOLOGIES = join(import.meta.dirname, "..", "topologies");
 const names = await listTopologies();

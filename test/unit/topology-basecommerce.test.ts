@@ -15,7 +15,7 @@ import {
   readEdges,
   readFigure,
 } from "../builders/topology-figures.ts";
-import { listServices, manifestAt, placeOf, readTopology } from "../builders/topology.ts";
+import { listServices, manifestAt, placeOf, readTopology } from "../../scripts/lab/cold/topology.ts";
 
 const topology = await readTopology("basecommerce");
 

@@ -4,7 +4,7 @@
 import { expect, test } from "vitest";
 
 import { type Figure, GIB, hasLine, HOUR, MIB, MINUTE, readFigure, SECOND } from "../builders/topology-figures.ts";
-import { manifestAt, placeOf, readTopology } from "../builders/topology.ts";
+import { manifestAt, placeOf, readTopology } from "../../scripts/lab/cold/topology.ts";
 
 const topology = await readTopology("breakpilot");
 

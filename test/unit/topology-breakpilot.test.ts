@@ -7,7 +7,7 @@ import { buildTemplateContext } from "../../agent/desired/build/delivered-files.
 import { buildRoutes } from "../../agent/desired/repository/routes.ts";
 import { templates } from "../../shared/text/template.ts";
 import { type Edges, edges, hasLine, MINUTE, readEdges, readFigure } from "../builders/topology-figures.ts";
-import { listServices, manifestAt, placeOf, readTopology } from "../builders/topology.ts";
+import { listServices, manifestAt, placeOf, readTopology } from "../../scripts/lab/cold/topology.ts";
 
 const topology = await readTopology("breakpilot");
 

@@ -18,7 +18,7 @@ import {
   readFigure,
   SECOND,
 } from "../builders/topology-figures.ts";
-import { listServices, manifestAt, placeOf, readTopology } from "../builders/topology.ts";
+import { listServices, manifestAt, placeOf, readTopology } from "../../scripts/lab/cold/topology.ts";
 
 const topology = await readTopology("busflow");
 

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { buildRoutes } from "../../agent/desired/repository/routes.ts";
 import { templates } from "../../shared/text/template.ts";
 import { type Edges, edges, type Figure, GIB, readEdges, readFigure, SECOND } from "../builders/topology-figures.ts";
-import { listServices, manifestAt, placeOf, readTopology } from "../builders/topology.ts";
+import { listServices, manifestAt, placeOf, readTopology } from "../../scripts/lab/cold/topology.ts";
 
 const topology = await readTopology("frostbyte");
 

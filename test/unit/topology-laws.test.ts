@@ -13,7 +13,7 @@ import {
   findUnmarkedCaps,
 } from "../builders/topology-laws.ts";
 import { HOUR, MINUTE, readEdges, readFigure } from "../builders/topology-figures.ts";
-import { manifestAt, placeOf, readTopology, type Topology } from "../builders/topology.ts";
+import { manifestAt, placeOf, readTopology, type Topology } from "../../scripts/lab/cold/topology.ts";
 
 const sound = await readTopology("breakpilot");
 

@@ -5,9 +5,9 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-import { type CanaryLane, findLane, openLaneStream } from "./canary-lane.ts";
+import { type CanaryLane, findLane, openLaneStream } from "../canary/canary-lane.ts";
 
-const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
 
 /** Where to run it. */
 export interface OrcaOptions {

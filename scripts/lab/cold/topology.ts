@@ -4,13 +4,13 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import type { PlacedService } from "../../agent/desired/build/constraints.ts";
-import { type Fleet, fleetSchema } from "../../shared/fleet/fleet.ts";
-import { type Manifest, manifestSchema } from "../../shared/manifest/manifest.ts";
-import { parseToml } from "../../shared/text/parse-toml.ts";
-import { describeProblem } from "../../shared/text/problem.ts";
+import type { PlacedService } from "../../../agent/desired/build/constraints.ts";
+import { type Fleet, fleetSchema } from "../../../shared/fleet/fleet.ts";
+import { type Manifest, manifestSchema } from "../../../shared/manifest/manifest.ts";
+import { parseToml } from "../../../shared/text/parse-toml.ts";
+import { describeProblem } from "../../../shared/text/problem.ts";
 
-const TOPOLOGIES = join(import.meta.dirname, "..", "topologies");
+const TOPOLOGIES = join(import.meta.dirname, "../../../test/topologies");
 
 /** One topology, read and parsed. */
 export interface Topology {

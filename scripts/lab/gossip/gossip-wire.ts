@@ -1,7 +1,7 @@
 // What the simulated fleet has in place of keys and of the wire: a signature that is cheap, and how many bytes a message takes.
 
-import type { Message } from "../../agent/gossip/core/message.ts";
-import type { Signer } from "../../agent/gossip/core/record.ts";
+import type { Message } from "../../../agent/gossip/core/message.ts";
+import type { Signer } from "../../../agent/gossip/core/record.ts";
 
 /** Ethernet, IP and TCP with timestamps; TLS 1.3 around a record; a packet that only acknowledges. */
 const PACKET_BYTES = 66;

@@ -1,12 +1,12 @@
 // A platform's services as stand-ins that declare how long they take to become ready: what waits for what is the platform's own,
 // everything else is busybox. For cold starts of whole fleets.
 
-import { type ColdStartPlan, planColdStart } from "../../agent/desired/cold-start/cold-start-plan.ts";
-import type { PlacedService } from "../../agent/desired/build/constraints.ts";
-import { DEFAULT_PLAN_SETTINGS } from "../../agent/plan/world.ts";
-import { sha256 } from "../../shared/state/identity.ts";
-import { describeTarget } from "../../shared/manifest/requirement.ts";
-import { buildHttpd } from "./real-node.ts";
+import { type ColdStartPlan, planColdStart } from "../../../agent/desired/cold-start/cold-start-plan.ts";
+import type { PlacedService } from "../../../agent/desired/build/constraints.ts";
+import { DEFAULT_PLAN_SETTINGS } from "../../../agent/plan/world.ts";
+import { sha256 } from "../../../shared/state/identity.ts";
+import { describeTarget } from "../../../shared/manifest/requirement.ts";
+import { buildHttpd } from "../engine/real-node.ts";
 import { readTopology } from "./topology.ts";
 
 /** Why these services take no marked secrets. */

@@ -1,12 +1,12 @@
 // Measures one cold start of a whole realm after every host lost power at once, against the longest chain of declared times and
 // of what the engines themselves took for each start. For the fleet test and for `scripts/bench --only cold`.
 
-import { planColdStart } from "../../agent/desired/cold-start/cold-start-plan.ts";
-import { LABEL } from "../../shared/state/identity.ts";
-import type { FleetDocument } from "../../shared/document/fleet-document.ts";
+import { planColdStart } from "../../../agent/desired/cold-start/cold-start-plan.ts";
+import { LABEL } from "../../../shared/state/identity.ts";
+import type { FleetDocument } from "../../../shared/document/fleet-document.ts";
 import { type ColdFleet, NO_MARKS } from "./cold-fleet.ts";
-import { FleetLab } from "./fleet-lab.ts";
-import { IMAGE } from "./real-node.ts";
+import { FleetLab } from "../engine/fleet-lab.ts";
+import { IMAGE } from "../engine/real-node.ts";
 
 /** What a cold start came to. Times in milliseconds. */
 export interface ColdStartOutcome {

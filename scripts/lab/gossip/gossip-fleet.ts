@@ -1,11 +1,11 @@
 // A whole fleet's gossip in one thread: a virtual clock, streams that lose and delay, hosts that freeze, crash and come back.
 // The same seed is the same run. Streams are modelled as TCP behaves: what is lost comes later, and holds up what is behind it.
 
-import { Gossip, TICK_MS } from "../../agent/gossip/core/gossip.ts";
-import type { Message } from "../../agent/gossip/core/message.ts";
-import type { ServiceWord } from "../../agent/gossip/core/record.ts";
-import type { Effect, Member } from "../../agent/gossip/core/state.ts";
-import type { GossipEvent } from "../../shared/fleet/gossip-event.ts";
+import { Gossip, TICK_MS } from "../../../agent/gossip/core/gossip.ts";
+import type { Message } from "../../../agent/gossip/core/message.ts";
+import type { ServiceWord } from "../../../agent/gossip/core/record.ts";
+import type { Effect, Member } from "../../../agent/gossip/core/state.ts";
+import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
 import { EventHeap, seedRng } from "./event-heap.ts";
 import { Cores, type CpuModel } from "./gossip-cores.ts";
 import { dialOver } from "./gossip-dial.ts";

@@ -6,26 +6,26 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 
-import { Agent } from "../../agent/loop/agent.ts";
-import { tearDown } from "../../agent/apply/teardown.ts";
-import type { DesiredSettings } from "../../agent/desired/build/desired-settings.ts";
-import { type Engine, openEngine } from "../../agent/docker/engine.ts";
-import type { ContainerRow } from "../../agent/docker/reader.ts";
-import { systemClock } from "../../agent/host/os/clock.ts";
-import { DEFAULT_PLAN_SETTINGS } from "../../agent/plan/world.ts";
-import { openSecrets, type SecretsConfig } from "../../agent/secrets/open-secrets.ts";
-import type { SecretFilePlace } from "../../agent/secrets/providers/secret-store-file.ts";
-import { DirectorySource } from "../../agent/sources/directory/directory-source.ts";
-import type { AgentEvent, TurnSummary } from "../../shared/state/event.ts";
-import { LABEL } from "../../shared/state/identity.ts";
-import { buildStrictPolicy } from "../../shared/policy/policy.ts";
-import type { ServiceView } from "../../shared/state/status.ts";
-import { MARKED_FILES } from "./canary.ts";
-import { openLane } from "./canary-lane.ts";
-import { expectNoSecretLeft, type NodePlaces } from "./canary-sweep.ts";
+import { Agent } from "../../../agent/loop/agent.ts";
+import { tearDown } from "../../../agent/apply/teardown.ts";
+import type { DesiredSettings } from "../../../agent/desired/build/desired-settings.ts";
+import { type Engine, openEngine } from "../../../agent/docker/engine.ts";
+import type { ContainerRow } from "../../../agent/docker/reader.ts";
+import { systemClock } from "../../../agent/host/os/clock.ts";
+import { DEFAULT_PLAN_SETTINGS } from "../../../agent/plan/world.ts";
+import { openSecrets, type SecretsConfig } from "../../../agent/secrets/open-secrets.ts";
+import type { SecretFilePlace } from "../../../agent/secrets/providers/secret-store-file.ts";
+import { DirectorySource } from "../../../agent/sources/directory/directory-source.ts";
+import type { AgentEvent, TurnSummary } from "../../../shared/state/event.ts";
+import { LABEL } from "../../../shared/state/identity.ts";
+import { buildStrictPolicy } from "../../../shared/policy/policy.ts";
+import type { ServiceView } from "../../../shared/state/status.ts";
+import { MARKED_FILES } from "../canary/canary.ts";
+import { openLane } from "../canary/canary-lane.ts";
+import { expectNoSecretLeft, type NodePlaces } from "../canary/canary-sweep.ts";
 
 export const SOCKET = "/var/run/docker.sock";
-const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
 export const IMAGE = "orca-test/busybox:1";
 
 /**

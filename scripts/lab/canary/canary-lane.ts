@@ -10,7 +10,7 @@ import {
   nameIdentityFile,
   type SecretFilePlace,
   writeSecretTable,
-} from "../../agent/secrets/providers/secret-store-file.ts";
+} from "../../../agent/secrets/providers/secret-store-file.ts";
 import { CanaryFinder, MARKS } from "./canary.ts";
 import { type JournalPlace, openJournalStream } from "./journal.ts";
 

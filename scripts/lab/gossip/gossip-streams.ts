@@ -2,7 +2,7 @@
 // heard after everything that was sent before, and a host that knows nothing of a stream answers with a reset. When a sender
 // repeats what is in gossip-sending.ts.
 
-import type { Message } from "../../agent/gossip/core/message.ts";
+import type { Message } from "../../../agent/gossip/core/message.ts";
 import {
   addMessage,
   beginLane,

@@ -1,6 +1,6 @@
 // What tests of a simulated fleet share: who thinks what of whom, when all agree, and what must hold at every event.
 
-import type { Reachability } from "../../shared/fleet/gossip-event.ts";
+import type { Reachability } from "../../../shared/fleet/gossip-event.ts";
 import { type FleetOptions, GossipFleet } from "./gossip-fleet.ts";
 
 /** ORCA_SLOW=1 runs many more seeds. */

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { type Engine, openEngine } from "../../agent/docker/engine.ts";
+import { type Engine, openEngine } from "../../../agent/docker/engine.ts";
 
 let count = 0;
 

@@ -9,10 +9,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
-import { makeIdentity } from "../../agent/gossip/node-identity.ts";
-import type { StatusDocument } from "../../shared/document/status-document.ts";
-import { describeMarkedSecrets, findLane } from "./canary-lane.ts";
-import { expectNoSecretLeft } from "./canary-sweep.ts";
+import { makeIdentity } from "../../../agent/gossip/node-identity.ts";
+import type { StatusDocument } from "../../../shared/document/status-document.ts";
+import { describeMarkedSecrets, findLane } from "../canary/canary-lane.ts";
+import { expectNoSecretLeft } from "../canary/canary-sweep.ts";
 import { EngineProxy } from "./engine-proxy.ts";
 import { OrcaProcess } from "./orca-process.ts";
 import { PrivateEngine } from "./private-engine.ts";
@@ -39,7 +39,7 @@ export interface LabOptions {
   unread?: string;
 }
 
-const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const run = promisify(execFile);
 let count = 0;
 

@@ -1,7 +1,7 @@
 // One direction of a simulated stream, as Linux's TCP sends it: when it repeats what was not acknowledged, and what waits meanwhile.
 // Pure; for gossip-streams.ts. test/fleet/loss.test.ts holds it to the kernel.
 
-import type { Message } from "../../agent/gossip/core/message.ts";
+import type { Message } from "../../../agent/gossip/core/message.ts";
 
 /** What is sent: a message, or the end of the stream. */
 export type Said = Message | "fin";
