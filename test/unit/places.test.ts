@@ -6,9 +6,9 @@ import { createServer, type AddressInfo } from "node:net";
 
 import { expect, test } from "vitest";
 
-import { openHostPlaces, readPlaces } from "../../agent/host/os/place-probe.ts";
+import { openHostPlaces, readLastingPlaces, readPlaces } from "../../agent/host/os/place-probe.ts";
 import { readFault } from "../../agent/docker/engine-answer.ts";
-import type { ObservedEngine } from "../../shared/state/observed-state.ts";
+import type { ObservedEngine, PlaceFault } from "../../shared/state/observed-state.ts";
 import type { PublishedPort } from "../../shared/manifest/published-port.ts";
 import { buildContainer, buildDesired, buildTurn } from "../builders/turns.ts";
 
@@ -71,6 +71,26 @@ test("what a container of this node holds, what is being worked on, and what run
   const found = await readPlaces(desired, engine, probe, new Set(["busy"]));
   expect(tried).toEqual([1_002]);
   expect([...found]).toEqual([["new", [{ kind: "port", port: "127.0.0.1:1002:80", why: "in-use" }]]]);
+});
+
+test("a port of a container that is between two runs when it is looked at is held by nobody else", async () => {
+  const inUse = (...ports: string[]): readonly PlaceFault[] =>
+    ports.map((held) => ({ kind: "port", port: held, why: "in-use" }));
+  const looks = [
+    new Map([
+      ["restarts", inUse("127.0.0.1:1:1")],
+      ["held", inUse("127.0.0.1:2:2", "127.0.0.1:3:3")],
+    ]),
+    new Map([["held", inUse("127.0.0.1:3:3")]]),
+    new Map([["held", inUse("127.0.0.1:3:3", "127.0.0.1:2:2")]]),
+  ];
+  const waits: number[] = [];
+  const wait = async (ms: number): Promise<void> => void waits.push(ms);
+  const lasting = await readLastingPlaces(async () => looks.shift() ?? new Map(), wait);
+  expect([...lasting]).toEqual([["held", inUse("127.0.0.1:3:3")]]);
+  expect(waits).toHaveLength(2);
+  expect(await readLastingPlaces(async () => new Map(), wait)).toEqual(new Map());
+  expect(waits).toHaveLength(2);
 });
 
 /** Answers as Docker 20.10 to 28 give them. */

@@ -9,11 +9,12 @@ import { openEngine } from "../../docker/engine.ts";
 import { systemClock } from "../../host/os/clock.ts";
 import { findLooseDirectory, readBootId, readRealPath } from "../../host/files/host-facts.ts";
 import { FileStore } from "../../host/files/file-store.ts";
-import { openHostPlaces, readPlaces } from "../../host/os/place-probe.ts";
+import { openHostPlaces, readLastingPlaces, readPlaces } from "../../host/os/place-probe.ts";
 import { readStoredInForce, readStoredMemory } from "../../host/store/store.ts";
 import { readPolicy, readStandIns } from "../../host/files/host-files.ts";
 import { Observer } from "../../observed/observer.ts";
 import { listChanges, type ServiceChange } from "../../plan/compare/changes.ts";
+import type { Reachable } from "../../plan/world.ts";
 import { DirectorySource } from "../../sources/directory/directory-source.ts";
 import { FRONT_IMAGE } from "../../../shared/state/front.ts";
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
@@ -141,10 +142,14 @@ async function compareWithEngine(desired: DesiredState, options: PlanOptions): P
       isBusy: () => false,
       onChange: () => undefined,
     };
-    const observed = await new Observer({ node, ...parts }).observe(desired, false);
-    if (!observed.reachable)
+    const observe = async (): Promise<Reachable> => {
+      const observed = await new Observer({ node, ...parts }).observe(desired, false);
+      if (observed.reachable) return observed;
       throw new CommandError(`the engine at ${options.docker} does not answer: ${observed.reason}`);
-    const places = await readPlaces(desired, observed, openHostPlaces(), new Set());
+    };
+    const probe = openHostPlaces();
+    const places = await readLastingPlaces(async () => readPlaces(desired, await observe(), probe, new Set()));
+    const observed = await observe();
     const { stateDir } = choosePlaces(node, options.state);
     const { services = {} } = readStoredMemory(stateDir) ?? {};
     return listChanges(desired, observed, { files: await readDelivered(stateDir), services }, places);

@@ -88,6 +88,31 @@ export async function readPlaces(
   return new Map(found.filter(([, faults]) => faults.length > 0));
 }
 
+/** How often, and how far apart, somebody beside the agent looks before a port is said to be held. */
+const LOOKS = 3;
+const LOOK_EVERY_MS = 400;
+
+/**
+ * What every one of a few looks finds. A container of this node that the agent restarts just now holds its port at one moment and
+ * not in the list of the moment before: whoever does not know what the agent is doing would call that another program.
+ */
+export async function readLastingPlaces(
+  look: () => Promise<HostFacts["places"]>,
+  wait: (ms: number) => Promise<unknown> = setTimeout,
+): Promise<HostFacts["places"]> {
+  let lasting = await look();
+  for (let count = 1; count < LOOKS && lasting.size > 0; count += 1) {
+    await wait(LOOK_EVERY_MS);
+    const now = await look();
+    const kept = [...lasting].map(([service, faults]) => {
+      const again = new Set((now.get(service) ?? []).map((fault) => JSON.stringify(fault)));
+      return [service, faults.filter((fault) => again.has(JSON.stringify(fault)))] as const;
+    });
+    lasting = new Map(kept.filter(([, faults]) => faults.length > 0));
+  }
+  return lasting;
+}
+
 async function tryPlace(
   probe: PlaceProbe,
   ports: readonly string[],
