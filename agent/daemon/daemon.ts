@@ -7,6 +7,7 @@ import { Agent, type AgentOptions } from "../loop/agent.ts";
 import { CommandError, EXIT } from "../cli/frame/exit-codes.ts";
 import { judgeTurn } from "./exit-when-settled.ts";
 import type { DaemonConfig } from "./daemon-config.ts";
+import { explainFullDisk } from "./full-disk.ts";
 import type { DesiredSettings } from "../desired/build/desired-settings.ts";
 import { openEngine } from "../docker/engine.ts";
 import type { OpenGossip } from "../gossip/open-gossip.ts";
@@ -34,6 +35,14 @@ import { VERSION } from "../../shared/version.ts";
 
 /** Runs an agent until it is told to end; answers the exit code. */
 export async function runDaemon(config: DaemonConfig): Promise<number> {
+  try {
+    return await runAgent(config);
+  } catch (error) {
+    throw explainFullDisk(error, config.stateDir) ?? error;
+  }
+}
+
+async function runAgent(config: DaemonConfig): Promise<number> {
   const settings = await readSettings(config);
   const reportOptions = await buildReportOptions(config);
   const unlock = lockNode({ ...config, socket: config.docker.socket });
