@@ -1,5 +1,6 @@
 // What a running agent is told, whether by a config file or by the command line. Types only.
 
+import type { AgentEvent } from "../../shared/state/event.ts";
 import type { DesiredSettings } from "../desired/build/desired-settings.ts";
 import type { NatsSettings } from "../gossip/nats/nats-settings.ts";
 import type { PeerHealth } from "../plan/world.ts";
@@ -67,7 +68,9 @@ export interface DaemonConfig {
   gossip: GossipSettings | undefined;
   alerts: { webhookFile: string; min: "info" | "warning" | "critical"; repeatMs: number } | undefined;
   /** Lines for a person, or a log for a journal. */
-  output: { kind: "progress" } | { kind: "log"; level: string; format: "text" | "json" | undefined };
+  output:
+    | { kind: "progress"; watch(listTroubles: () => readonly string[]): (event: AgentEvent) => void }
+    | { kind: "log"; level: string; format: "text" | "json" | undefined };
   /** Ends when everything has settled. */
   once: { timeoutMs: number } | undefined;
 }

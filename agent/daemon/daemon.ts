@@ -4,15 +4,13 @@
 import { join } from "node:path";
 
 import { Agent, type AgentOptions } from "../loop/agent.ts";
-import { CommandError, EXIT } from "../cli/frame/exit-codes.ts";
 import { judgeTurn } from "./exit-when-settled.ts";
 import type { DaemonConfig } from "./daemon-config.ts";
 import { explainFullDisk } from "./full-disk.ts";
 import type { DesiredSettings } from "../desired/build/desired-settings.ts";
-import { openEngine } from "../docker/engine.ts";
+import { type Engine, openEngine } from "../docker/engine.ts";
 import type { OpenGossip } from "../gossip/open-gossip.ts";
 import { systemClock } from "../host/os/clock.ts";
-import { StateTooNewError } from "../host/store/store-schema.ts";
 import { readPolicy, readStandIns } from "../host/files/host-files.ts";
 import { isJournal } from "../host/os/journal.ts";
 import { defaultAuthFile } from "../docker/registry-auth.ts";
@@ -27,14 +25,24 @@ import type { ReportLogger } from "../report/log/log-events.ts";
 import { CommitStatus } from "../report/notify/commit-status.ts";
 import { Report } from "../report/report.ts";
 import type { ReportOptions } from "../report/report-options.ts";
+import { Serving } from "../serve/serving.ts";
 import { openSecrets } from "../secrets/open-secrets.ts";
 import type { AgentEvent, Emit } from "../../shared/state/event.ts";
 import { parsePublishedPort, type PublishedPort } from "../../shared/manifest/published-port.ts";
 import type { Source } from "../../shared/state/snapshot.ts";
 import { VERSION } from "../../shared/version.ts";
 
-/** Runs an agent until it is told to end; answers the exit code. */
-export async function runDaemon(config: DaemonConfig): Promise<number> {
+/** How the run of an agent ended. */
+export type DaemonEnd =
+  | { kind: "told"; signal: NodeJS.Signals }
+  /** Of `once`: all is well, something was refused, or neither came in time. */
+  | { kind: "settled" | "refused" | "too-late" };
+
+/**
+ * Runs an agent until it is told to end.
+ * Throws a `LockHeldError` where another agent holds the node, and a `StateTooNewError` where a later version kept the state.
+ */
+export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   try {
     return await runAgent(config);
   } catch (error) {
@@ -42,7 +50,7 @@ export async function runDaemon(config: DaemonConfig): Promise<number> {
   }
 }
 
-async function runAgent(config: DaemonConfig): Promise<number> {
+async function runAgent(config: DaemonConfig): Promise<DaemonEnd> {
   const settings = await readSettings(config);
   const reportOptions = await buildReportOptions(config);
   const unlock = lockNode({ ...config, socket: config.docker.socket });
@@ -50,8 +58,14 @@ async function runAgent(config: DaemonConfig): Promise<number> {
   const { node, stateDir } = config;
   const commitStatus = new CommitStatus({ node, stateDir, clock: systemClock, logger: reportOptions.logger });
   const report = new Report({ ...reportOptions, sinks: [commitStatus] });
+  const serving = new Serving(report, {
+    listen: config.listen,
+    socketPath: config.socketPath,
+    clock: systemClock,
+    onTrouble: (error) => reportOptions.logger.error({ error }, "status could not be served"),
+  });
   const ending = new Ending();
-  const emit = await buildEmit(config, report, ending);
+  const emit = buildEmit(config, { report, serving, ending });
   const fleet = await openFleet(config, emit);
   const options: AgentOptions = {
     node: config.node,
@@ -67,7 +81,38 @@ async function runAgent(config: DaemonConfig): Promise<number> {
     clock: systemClock,
     emit,
   };
-  const agent = openAgent(options);
+  const agent = new Agent(options);
+  attachReport(report, { agent, engine, fleet });
+  const live = new LiveParts({ agent, commitStatus, clock: systemClock, emit });
+  const release = watchHost({ config, agent, ending, report, live });
+  emit({
+    kind: "agent-started",
+    atMs: systemClock.nowMs(),
+    node: config.node,
+    engine: config.docker.socket,
+    version: VERSION,
+  });
+  await report.start();
+  await serving.start();
+  emit({ kind: "serving", atMs: systemClock.nowMs(), ...serving.served });
+  await agent.start();
+  await live.apply(config);
+  const end = await ending.reached;
+  release();
+  await live.close();
+  await agent.stop(describeEnd(end));
+  await serving.close();
+  await report.close();
+  engine.close();
+  unlock();
+  return end;
+}
+
+/** Hands the report the parts of the agent that it reads from. */
+function attachReport(
+  report: Report,
+  { agent, engine, fleet }: { agent: Agent; engine: Engine; fleet: OpenGossip | undefined },
+): void {
   report.attach({
     store: agent.store,
     reader: agent.reader,
@@ -79,36 +124,21 @@ async function runAgent(config: DaemonConfig): Promise<number> {
     dockerCalls: () => engine.calls(),
     ...(fleet === undefined ? {} : { fleet: fleet.shell }),
   });
-  const live = new LiveParts({ agent, commitStatus, clock: systemClock, emit });
-  const release = watchHost({ config, agent, ending, report, live });
-  emit({
-    kind: "agent-started",
-    atMs: systemClock.nowMs(),
-    node: config.node,
-    engine: config.docker.socket,
-    version: VERSION,
-  });
-  await report.start();
-  emit({ kind: "serving", atMs: systemClock.nowMs(), ...report.served });
-  await agent.start();
-  await live.apply(config);
-  const { code, reason } = await ending.reached;
-  release();
-  await live.close();
-  await agent.stop(reason);
-  await report.close();
-  engine.close();
-  unlock();
-  return code;
 }
 
-/** A state that this version must not use ends the start with what to do, before anything is touched. */
-function openAgent(options: AgentOptions): Agent {
-  try {
-    return new Agent(options);
-  } catch (error) {
-    if (error instanceof StateTooNewError) throw new CommandError(error.message);
-    throw error;
+/** Why the agent ends, for its log and for what it tells of its last act. */
+function describeEnd(end: DaemonEnd): string {
+  switch (end.kind) {
+    case "told":
+      return end.signal;
+    case "settled":
+      return "everything has settled";
+    case "refused":
+      return "something was refused";
+    case "too-late":
+      return "time is up";
+    default:
+      return end satisfies never;
   }
 }
 
@@ -172,8 +202,6 @@ async function buildReportOptions(config: DaemonConfig): Promise<ReportOptions> 
     stateDir: config.stateDir,
     clock: systemClock,
     logger: await buildLogger(config),
-    listen: config.listen,
-    socketPath: config.socketPath,
     startedMs: systemClock.nowMs(),
     notes,
     ...(alerts === undefined
@@ -200,14 +228,13 @@ const SILENT: ReportLogger = {
 };
 
 /** The report hears everything; a person who is watching hears it too. */
-async function buildEmit(config: DaemonConfig, report: Report, ending: Ending): Promise<Emit> {
+function buildEmit(
+  { output, once }: DaemonConfig,
+  { report, serving, ending }: { report: Report; serving: Serving; ending: Ending },
+): Emit {
   const listeners: ((event: AgentEvent) => void)[] = [report.emit];
-  if (config.output.kind === "progress") {
-    const { UpProgress } = await import("../cli/agent/up-progress.ts");
-    const progress = new UpProgress(process.stdout, () => report.served.troubles);
-    listeners.push((event) => progress.hear(event));
-  }
-  if (config.once !== undefined) listeners.push((event) => endWhenSettled(event, ending));
+  if (output.kind === "progress") listeners.push(output.watch(() => serving.served.troubles));
+  if (once !== undefined) listeners.push((event) => endWhenSettled(event, ending));
   return (event) => {
     for (const listener of listeners) listener(event);
   };
@@ -216,8 +243,7 @@ async function buildEmit(config: DaemonConfig, report: Report, ending: Ending): 
 function endWhenSettled(event: AgentEvent, ending: Ending): void {
   if (event.kind !== "turn") return;
   const verdict = judgeTurn(event.turn);
-  if (verdict === "settled") ending.end(EXIT.ok, "everything has settled");
-  if (verdict === "refused") ending.end(EXIT.failed, "something was refused");
+  if (verdict !== "pending") ending.end({ kind: verdict });
 }
 
 /** What a running agent is made of, for what happens to it. */
@@ -260,14 +286,12 @@ function watchHost(running: Running): () => void {
   const stopWatching = watchFiles(files, reload);
   const end = (signal: NodeJS.Signals): void => {
     systemd.stopping();
-    ending.end(EXIT.ok, signal);
+    ending.end({ kind: "told", signal });
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, end);
   process.on("SIGHUP", reload);
   const timer =
-    config.once === undefined
-      ? undefined
-      : setTimeout(() => ending.end(EXIT.notHealthy, "time is up"), config.once.timeoutMs);
+    config.once === undefined ? undefined : setTimeout(() => ending.end({ kind: "too-late" }), config.once.timeoutMs);
   return () => {
     clearTimeout(timer);
     unsubscribe();
@@ -278,8 +302,8 @@ function watchHost(running: Running): () => void {
 
 /** The end of a run: whoever calls first says how. */
 class Ending {
-  readonly reached: Promise<{ code: number; reason: string }>;
-  #resolve: (end: { code: number; reason: string }) => void = () => undefined;
+  readonly reached: Promise<DaemonEnd>;
+  #resolve: (end: DaemonEnd) => void = () => undefined;
 
   constructor() {
     this.reached = new Promise((resolve) => {
@@ -287,7 +311,7 @@ class Ending {
     });
   }
 
-  end(code: number, reason: string): void {
-    this.#resolve({ code, reason });
+  end(end: DaemonEnd): void {
+    this.#resolve(end);
   }
 }

@@ -6,7 +6,7 @@ import type { HealthView } from "../../shared/state/observed-state.ts";
 import type { DockerExec } from "../docker/reader.ts";
 import type { CancelTimer, Clock } from "../host/os/clock.ts";
 import { type AddressJudge, probeContainer, probeEndpoint } from "./probes.ts";
-import type { ContainerTarget } from "./targets.ts";
+import type { ContainerTarget } from "../plan/targets.ts";
 import { beginHealth, gatherProbe, nextHealth, nextProbeDelayMs, type ProbeResult } from "./thresholds.ts";
 
 /** What the monitor needs. `probe` and `probeUrl` are the real ones unless a test holds them. */

@@ -23,7 +23,7 @@ import { Observer } from "../observed/observer.ts";
 import { fixPeers, type PeerPort } from "../gossip/peer-port.ts";
 import type { PeerHealth, PlanSettings } from "../plan/world.ts";
 import { Reconciler } from "./reconciler.ts";
-import type { Request } from "./requests.ts";
+import type { Request } from "../../shared/state/request.ts";
 import { SecretKeeper } from "../secrets/keeper/keeper.ts";
 import type { AgentSecrets } from "../secrets/open-secrets.ts";
 import { redactExec, redactReader } from "../secrets/redacted-engine.ts";

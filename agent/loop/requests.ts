@@ -1,17 +1,7 @@
-// What people ask the agent for through its socket, as data, and what that does to its memory. Pure.
+// What people ask the agent for through its socket, and what that does to its memory. Pure.
 
-import type { Actor } from "../../shared/state/event.ts";
 import type { NodeMemory, ServiceMemory } from "../../shared/state/memory.ts";
-
-/** One thing a person asked for. `service` is left out for the whole node. */
-export type Request =
-  | { kind: "pause"; service: string | undefined; actor: Actor }
-  | { kind: "resume"; service: string | undefined; actor: Actor }
-  | { kind: "restart"; service: string; actor: Actor }
-  | { kind: "stop"; service: string; actor: Actor }
-  | { kind: "start"; service: string; ignoreRequires: boolean; empty?: boolean; actor: Actor }
-  | { kind: "rollback"; service: string; release: { fingerprint: string; revision: string }; actor: Actor }
-  | { kind: "sync"; retry: string | undefined; allowRemoval: number | undefined; actor: Actor };
+import type { Request } from "../../shared/state/request.ts";
 
 /** Changes memory as asked. */
 export function applyRequest(memory: NodeMemory, request: Request, nowMs: number): NodeMemory {

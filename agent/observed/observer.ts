@@ -11,7 +11,7 @@ import {
   EngineError,
   type NetworkRow,
 } from "../docker/reader.ts";
-import { type Probed, selectNotRunning } from "../health/targets.ts";
+import { type Probed, selectNotRunning } from "../plan/targets.ts";
 import { readMemory } from "../host/os/cgroup.ts";
 import type { Clock } from "../host/os/clock.ts";
 import { type EventNews, EventWatcher } from "./event-watcher.ts";

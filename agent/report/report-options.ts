@@ -8,8 +8,7 @@ import type { PlanPreview } from "../../shared/document/plan-preview.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
 import type { Clock } from "../host/os/clock.ts";
 import type { Store } from "../host/store/store.ts";
-import type { Request } from "../loop/requests.ts";
-import type { ActParts } from "../serve/acts.ts";
+import type { Request } from "../../shared/state/request.ts";
 import type { AlertOptions } from "./notify/alerts.ts";
 import type { FleetReader } from "./status/fleet-builder.ts";
 import type { ReportLogger } from "./log/log-events.ts";
@@ -29,18 +28,19 @@ export interface ReportOptions {
   stateDir: string;
   clock: Clock;
   logger: ReportLogger;
-  /** `host:port` on loopback; the first is bound at once, the others after the first turn. */
-  listen: readonly string[];
-  /** The unix socket; undefined for none. */
-  socketPath: string | undefined;
   startedMs: number;
   /** Said in every status, such as that there is no policy file. */
   notes?: readonly string[];
   alerts?: AlertOptions;
   /** Others that hear every event after the report did, and tell it elsewhere. */
   sinks?: readonly Sink[];
-  /** Only for tests: the kernel's word on who is on the other end of the socket. */
-  credentials?: NonNullable<ActParts["credentials"]>;
+}
+
+/** Where people and programs reach the node, and what could not be bound. */
+export interface Served {
+  addresses: readonly string[];
+  socket: string | undefined;
+  troubles: readonly string[];
 }
 
 /** The parts of the running agent that a report reads from and hands requests to. Never the Docker writer. */

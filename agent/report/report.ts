@@ -1,57 +1,56 @@
-// The sink that the rest of the agent talks to: takes events, keeps what is known of the node, and serves, records, logs and
-// tells it. Made by daemon.ts. Nothing it does may hold up or break the loop: `emit` never throws and never waits.
+// The sink that the rest of the agent talks to: takes events, keeps what is known of the node, and records, logs and tells it.
+// What serves it to people and acts for them stands above, in serve/. Made by daemon.ts. Nothing it does may hold up or break the loop: `emit` never throws and never waits.
 
 import { join } from "node:path";
 
 import { wrapColdStarts } from "../../shared/state/cold-start.ts";
 import type { AgentEvent, Emit, TurnSummary } from "../../shared/state/event.ts";
 import type { ReleaseRecord } from "../../shared/state/memory.ts";
+import type { AuditEntry, AuditLine } from "./audit/audit-chain.ts";
 import type { StatusDocument } from "../../shared/document/status-document.ts";
 import type { WhyDocument } from "../../shared/document/why-document.ts";
-import type { ActParts } from "../serve/acts.ts";
 import { Alerts } from "./notify/alerts.ts";
-import { type Answer, answerError, answerJson, type Call } from "../serve/http-answer.ts";
 import { AuditLog } from "./audit/audit-log.ts";
 import { buildStepEntry } from "./audit/audit-entry.ts";
 import { buildFleet } from "./status/fleet-builder.ts";
 import { scrapeFleet } from "./metrics/gossip-metrics.ts";
 import { HistoryFile, pickHistory, readHistory } from "./status/history-file.ts";
-import { LiveEvents } from "../serve/live-events.ts";
 import { judgeLiveness } from "./status/liveness.ts";
 import { logChange, logEvent, logSource } from "./log/log-events.ts";
-import { Loopback } from "../serve/loopback.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { nameNote } from "./text/public-text.ts";
-import type { ReadView } from "../serve/read-routes.ts";
-import { auditPath, type ReportOptions, type ReportParts, type Sink } from "./report-options.ts";
+import type { ReadView } from "./read-view.ts";
+import { auditPath, type ReportOptions, type ReportParts, type Served, type Sink } from "./report-options.ts";
 import { chooseRelease } from "./status/release-choice.ts";
+import type { StatusChange } from "./status/report-state.ts";
 import { beginState, type ReportState, type Sampled } from "./status/report-state.ts";
 import { Sampler } from "./status/sampler.ts";
-import { SocketServer } from "../serve/socket-server.ts";
 import { buildStatus } from "./status/status-builder.ts";
 import { reduceStatus } from "./status/status-reducer.ts";
-import { selectTakenPorts } from "./status/taken-ports.ts";
 import { buildWhy } from "./status/why-builder.ts";
 
+/** What is served while nobody serves. */
+const NOWHERE: Served = { addresses: [], socket: undefined, troubles: [] };
 const SHOWN_EXITS = 20;
 const SHOWN_RELEASES = 5;
 /** As many as the store keeps. */
 const KEPT_RELEASES = 10;
 
-/** Everything that shows, and everything that people act through, for one agent. */
+/** Everything that is known and told of one agent. */
 export class Report {
   readonly #options: ReportOptions;
   readonly #audit: AuditLog;
   readonly #history: HistoryFile;
-  readonly #live: LiveEvents;
-  readonly #loopback: Loopback;
-  readonly #socket: SocketServer | undefined;
   readonly #sampler: Sampler;
   readonly #alerts: Alerts | undefined;
   readonly #sinks: readonly Sink[];
   readonly #metrics = new Metrics();
   readonly #steps: Record<string, { done: number; failed: number }> = {};
   readonly #onTurn = new Set<(turn: TurnSummary) => void>();
+  readonly #onChange = new Set<(change: StatusChange) => void>();
+  /** What can be read of the node. */
+  readonly view: ReadView;
+  #readServed: () => Served = () => NOWHERE;
   #loggedNotes = new Set<string>();
   #parts: ReportParts | undefined;
   #state: ReportState;
@@ -59,7 +58,6 @@ export class Report {
   /** By the clock that never jumps. */
   #turnedMs: number | undefined;
 
-  /** Throws when an address to listen on is not on loopback. */
   constructor(options: ReportOptions) {
     const { stateDir, clock, logger, node, version } = options;
     this.#options = options;
@@ -75,12 +73,7 @@ export class Report {
     this.#history = new HistoryFile(historyPath, clock, () => ({
       ...{ version: 1, services: pickHistory(this.#state), alerts: this.#alerts?.memory ?? alerts },
     }));
-    this.#live = new LiveEvents(clock);
-    const view = this.#buildView();
-    this.#loopback = new Loopback({ listen: options.listen, clock, view, live: this.#live });
-    const acts = this.#buildActs(view);
-    const path = options.socketPath;
-    this.#socket = path === undefined ? undefined : new SocketServer({ path, clock, view, live: this.#live, acts });
+    this.view = this.#buildView();
     this.#sampler = new Sampler({
       clock,
       stateDir,
@@ -110,18 +103,32 @@ export class Report {
     this.#parts = parts;
   }
 
-  /** Begins to serve. What cannot be bound is a note in the status and no failure. */
+  /** The parts of the agent; undefined while it starts. */
+  get parts(): ReportParts | undefined {
+    return this.#parts;
+  }
+
+  /** Says where the node is reached: asked anew for each status. */
+  showServed(read: () => Served): void {
+    this.#readServed = read;
+  }
+
+  /** Opens the audit log and begins to read what nobody tells. */
   async start(): Promise<void> {
-    await Promise.all([this.#audit.open(), this.#loopback.start(), this.#socket?.start()]);
+    await this.#audit.open();
     this.#sampler.start();
   }
 
-  /** Ends serving; what the audit log still holds is written. */
+  /** Ends; what the audit log still holds is written. */
   async close(): Promise<void> {
-    this.#live.close();
     const sinks = [this.#alerts, ...this.#sinks].map((sink) => sink?.close());
-    await Promise.all([this.#loopback.close(), this.#socket?.close(), this.#sampler.close(), ...sinks]);
+    await Promise.all([this.#sampler.close(), ...sinks]);
     await Promise.all([this.#audit.close(), this.#history.close()]);
+  }
+
+  /** Writes what somebody asked for into the audit log; resolves when the line is on disk. */
+  record(entry: AuditEntry): Promise<AuditLine> {
+    return this.#audit.record(entry);
   }
 
   /** The status as `orca status --json` prints it. */
@@ -129,7 +136,7 @@ export class Report {
     const { node, version, startedMs, clock } = this.#options;
     return buildStatus(this.#state, {
       ...{ node, version, startedMs, nowMs: clock.nowMs(), notes: this.#listNotes() },
-      socket: this.#socket?.servedPath,
+      socket: this.#readServed().socket,
     });
   }
 
@@ -139,15 +146,10 @@ export class Report {
     return () => this.#onTurn.delete(callback);
   }
 
-  /** Where status is served now. */
-  get addresses(): string[] {
-    return this.#loopback.addresses;
-  }
-
-  /** Where people and programs reach it, and what could not be bound. */
-  get served(): { addresses: readonly string[]; socket: string | undefined; troubles: readonly string[] } {
-    const troubles = [...this.#loopback.notes, this.#socket?.trouble].filter((trouble) => trouble !== undefined);
-    return { addresses: this.addresses, socket: this.#socket?.servedPath, troubles };
+  /** Calls back for each change of a service's state; answers a function that ends that. */
+  onChange(callback: (change: StatusChange) => void): () => void {
+    this.#onChange.add(callback);
+    return () => this.#onChange.delete(callback);
   }
 
   /** The newest line of the audit log, to be kept elsewhere too. */
@@ -171,7 +173,7 @@ export class Report {
     logSource(this.#options.logger, before, this.#state);
     for (const change of this.#state.changes) {
       logChange(this.#options.logger, change);
-      this.#live.publish(change);
+      for (const callback of this.#onChange) callback(change);
     }
     this.#alerts?.look(this.#state, this.#auditTrouble);
   }
@@ -187,11 +189,6 @@ export class Report {
   #followTurn(turn: TurnSummary): void {
     this.#turnedMs = this.#options.clock.monotonicMs();
     if (!turn.observed.engine.reachable) this.#sampler.forgetEngine();
-    const { desired } = turn;
-    const taken = desired === undefined ? new Map<number, string>() : selectTakenPorts(desired, this.#options.listen);
-    this.#loopback
-      .leavePorts(taken)
-      .catch((error: unknown) => this.#options.logger.error({ error: String(error) }, "status could not be served"));
     this.#logNotes();
     for (const callback of this.#onTurn) callback(turn);
   }
@@ -216,7 +213,7 @@ export class Report {
 
   #listNotes(): string[] {
     const told = [this.#alerts, ...this.#sinks].map((sink) => sink?.trouble);
-    const own = [...(this.#options.notes ?? []), ...this.served.troubles, ...(this.#parts?.fleet?.notes ?? [])];
+    const own = [...(this.#options.notes ?? []), ...this.#readServed().troubles, ...(this.#parts?.fleet?.notes ?? [])];
     return [...own, this.#sampler.trouble, this.#auditTrouble, ...told].filter((trouble) => trouble !== undefined);
   }
 
@@ -247,22 +244,8 @@ export class Report {
     };
   }
 
-  #buildActs(view: ReadView): ActParts {
-    const { credentials, clock } = this.#options;
-    return {
-      ...{ clock, view, emit: this.emit },
-      record: (entry) => this.#audit.record(entry),
-      request: () => this.#parts?.request.bind(this.#parts),
-      reader: () => this.#parts?.reader,
-      exec: () => this.#parts?.exec,
-      redact: (text) => this.#parts?.redact?.(text) ?? text,
-      planNow: (call) => this.#planNow(call),
-      findRelease: (service, to) => this.#findRelease(service, to),
-      ...(credentials === undefined ? {} : { credentials }),
-    };
-  }
-
-  #findRelease(service: string, to: string | undefined): ReleaseRecord | string {
+  /** The good release that a rollback of a service goes to, or why there is none. */
+  findRelease(service: string, to: string | undefined): ReleaseRecord | string {
     const releases = this.#parts?.store.listReleases(service, KEPT_RELEASES) ?? [];
     return chooseRelease(releases, { service, to, current: this.#state.services.get(service)?.fingerprint });
   }
@@ -282,15 +265,5 @@ export class Report {
       exits: read(() => this.#parts?.store.listExits(service, SHOWN_EXITS)),
       releases: read(() => this.#parts?.store.listReleases(service, SHOWN_RELEASES)),
     });
-  }
-
-  async #planNow(call: Call): Promise<Answer> {
-    const planNow = this.#parts?.planNow?.bind(this.#parts);
-    if (planNow === undefined) return answerError(call, 503, "the agent cannot plan just now: try again in a moment");
-    try {
-      return answerJson(200, await planNow());
-    } catch (error) {
-      return answerError(call, 503, error instanceof Error ? error.message : String(error));
-    }
   }
 }

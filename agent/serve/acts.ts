@@ -8,10 +8,11 @@ import type { Actor, AgentEvent } from "../../shared/state/event.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
 import type { Clock } from "../host/os/clock.ts";
 import { findUserName, type PeerCredentials, readPeerCredentials } from "../host/os/peer-credentials.ts";
-import type { Request } from "../loop/requests.ts";
+import type { Request } from "../../shared/state/request.ts";
 import { type Answer, answerError, answerJson, type Call } from "./http-answer.ts";
 import type { AuditEntry, AuditLine } from "../report/audit/audit-chain.ts";
-import { answerUnknownService, type ReadView } from "./read-routes.ts";
+import type { ReadView } from "../report/read-view.ts";
+import { answerUnknownService } from "./read-routes.ts";
 
 /** What acts work with. */
 export interface ActParts {

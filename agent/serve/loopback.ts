@@ -12,7 +12,8 @@ import { limitConnections } from "../host/os/connection-limit.ts";
 import { answerError, answerText, readCall, sendAnswer } from "./http-answer.ts";
 import { isAllowedHost, type ListenAddress, parseListenAddress } from "./host-header.ts";
 import type { LiveEvents } from "./live-events.ts";
-import { answerRead, type ReadView } from "./read-routes.ts";
+import type { ReadView } from "../report/read-view.ts";
+import { answerRead } from "./read-routes.ts";
 
 /** What loopback needs. */
 export interface LoopbackOptions {

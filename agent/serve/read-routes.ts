@@ -2,10 +2,8 @@
 // containers printed; nobody on loopback ever does.
 
 import { suggestWord } from "../../shared/text/problem.ts";
-import type { ColdStartDocument } from "../../shared/state/cold-start.ts";
-import type { FleetDocument } from "../../shared/document/fleet-document.ts";
 import type { StatusDocument } from "../../shared/document/status-document.ts";
-import type { WhyDocument } from "../../shared/document/why-document.ts";
+import type { ReadView } from "../report/read-view.ts";
 import { type Answer, answerError, answerJson, answerText, type Call, chooseForm } from "./http-answer.ts";
 import { printColdStart } from "../report/text/cold-start-text.ts";
 import { printFleet } from "../report/text/fleet-text.ts";
@@ -14,20 +12,6 @@ import { cleanLines } from "../report/text/public-text.ts";
 import { selectTroubled } from "../report/status/status-builder.ts";
 import { DEFAULT_WIDTH, printStatus } from "../report/text/status-text.ts";
 import { printWhy } from "../report/text/why-text.ts";
-
-/** What the routes read from. */
-export interface ReadView {
-  readonly node: string;
-  /** Sees to it that memory, load and disks are fresh. */
-  refresh(): Promise<void>;
-  status(): StatusDocument;
-  fleet(): FleetDocument;
-  coldStarts(): ColdStartDocument;
-  why(service: string, trusted: boolean): WhyDocument | undefined;
-  /** Is the loop alive? */
-  liveness(): { ok: boolean; message: string };
-  metrics(): Promise<{ type: string; body: string }>;
-}
 
 const WIDEST = 500;
 

@@ -16,7 +16,8 @@ import { refuseUpgrade, serveExec } from "./exec-stream.ts";
 import type { LiveEvents } from "./live-events.ts";
 import { streamLogs } from "./log-stream.ts";
 import { SERVER_LIMITS, serveEvents } from "./loopback.ts";
-import { answerRead, type ReadView } from "./read-routes.ts";
+import type { ReadView } from "../report/read-view.ts";
+import { answerRead } from "./read-routes.ts";
 
 /** What the socket needs. */
 export interface SocketOptions {

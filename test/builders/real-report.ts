@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { systemClock } from "../../agent/host/os/clock.ts";
 import { createLogger } from "../../agent/report/log/logger.ts";
 import { Report } from "../../agent/report/report.ts";
+import { Serving } from "../../agent/serve/serving.ts";
 import type { AgentEvent } from "../../shared/state/event.ts";
 import { openLaneStream } from "../../scripts/lab/canary/canary-lane.ts";
 import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
@@ -28,6 +29,7 @@ export class RealReport {
   readonly socketPath: string;
   readonly stateDir: string;
   readonly report: Report;
+  readonly serving: Serving;
   log = "";
   readonly #journal = openLaneStream("orca");
 
@@ -40,7 +42,13 @@ export class RealReport {
     this.report = new Report({
       ...{ node: this.node.node, version: "1.2.3", stateDir: this.stateDir, clock: systemClock },
       logger: createLogger("info", { write: (line) => this.#log(line) }),
-      ...{ listen: ["127.0.0.1:0"], socketPath: this.socketPath, startedMs: systemClock.nowMs() },
+      startedMs: systemClock.nowMs(),
+    });
+    this.serving = new Serving(this.report, {
+      listen: ["127.0.0.1:0"],
+      socketPath: this.socketPath,
+      clock: systemClock,
+      onTrouble: (message) => this.#log(message),
     });
     // Whatever the agent tells, the report hears first.
     const { events } = this.node;
@@ -52,6 +60,7 @@ export class RealReport {
 
   async start(): Promise<void> {
     await this.report.start();
+    await this.serving.start();
     const agent = await this.node.start();
     const { engine } = this.node;
     this.report.attach({
@@ -65,10 +74,11 @@ export class RealReport {
 
   async dispose(): Promise<void> {
     const { node, stateDir, socketPath } = this;
-    const [listen] = this.report.addresses;
+    const [listen] = this.serving.addresses;
     const places = { node: node.node, stateDir, socketPath, listen, texts: { "the log": this.log } };
     await expectNoSecretLeft(places, async () => {
       await node.stop();
+      await this.serving.close();
       await this.report.close();
       this.#journal?.end();
       await node.dispose({ texts: { "the log": this.log } });

@@ -12,7 +12,8 @@ import { systemClock } from "../../agent/host/os/clock.ts";
 import { createLogger } from "../../agent/report/log/logger.ts";
 import { Report } from "../../agent/report/report.ts";
 import type { ReportOptions, ReportParts } from "../../agent/report/report-options.ts";
-import type { Request } from "../../agent/loop/requests.ts";
+import { Serving, type ServingOptions } from "../../agent/serve/serving.ts";
+import type { Request } from "../../shared/state/request.ts";
 import type { TurnSummary } from "../../shared/state/event.ts";
 import type { ExitRecord, ReleaseRecord } from "../../shared/state/memory.ts";
 import { FakeEngine } from "../fakes/fake-engine.ts";
@@ -22,6 +23,7 @@ import { buildTurn, type TurnParts } from "./turns.ts";
 export interface ReportChoices {
   clock?: Clock;
   options?: Partial<ReportOptions>;
+  serving?: Partial<ServingOptions>;
   parts?: Partial<ReportParts>;
   exits?: readonly ExitRecord[];
   /** Good releases of every service, newest first. */
@@ -58,11 +60,18 @@ export class TestReport {
   readonly requests: Request[] = [];
   readonly opened: { container: string; options: ExecOptions }[] = [];
   readonly report: Report;
+  readonly serving: Serving;
   log = "";
 
   constructor(choices: ReportChoices = {}) {
     const { clock = systemClock, exits = [], releases = [] } = choices;
-    this.report = this.#build(choices, clock);
+    try {
+      this.report = this.#buildReport(choices, clock);
+      this.serving = this.#buildServing(choices, clock);
+    } catch (error) {
+      rmSync(this.directory, { recursive: true });
+      throw error;
+    }
     if (choices.detached === true) return;
     const engine = new FakeEngine(clock);
     this.report.attach({
@@ -79,6 +88,7 @@ export class TestReport {
 
   async start(): Promise<this> {
     await this.report.start();
+    await this.serving.start();
     return this;
   }
 
@@ -90,13 +100,14 @@ export class TestReport {
   }
 
   async dispose(): Promise<void> {
+    await this.serving.close();
     await this.report.close();
     rmSync(this.directory, { recursive: true, force: true });
   }
 
   /** Asks on loopback. */
   get(question: HttpQuestion | string, at = 0): Promise<HttpAnswer> {
-    const [host = "", port = ""] = (this.report.addresses[at] ?? "").split(":");
+    const [host = "", port = ""] = (this.serving.addresses[at] ?? "").split(":");
     return ask({ host, port }, typeof question === "string" ? { path: question } : question);
   }
 
@@ -105,20 +116,27 @@ export class TestReport {
     return ask({ socketPath: this.socketPath }, typeof question === "string" ? { path: question } : question);
   }
 
-  #build(choices: ReportChoices, clock: Clock): Report {
-    try {
-      return new Report({
-        ...{ node: "vm1", version: "1.2.3", stateDir: this.stateDir, clock, startedMs: clock.nowMs() },
-        logger: createLogger("debug", { write: (line) => void (this.log += line) }),
-        listen: ["127.0.0.1:0"],
-        socketPath: this.socketPath,
-        credentials: () => Promise.resolve({ pid: 1, uid: UID, gid: UID }),
-        ...choices.options,
-      });
-    } catch (error) {
-      rmSync(this.directory, { recursive: true });
-      throw error;
-    }
+  #buildReport(choices: ReportChoices, clock: Clock): Report {
+    return new Report({
+      node: "vm1",
+      version: "1.2.3",
+      stateDir: this.stateDir,
+      clock,
+      startedMs: clock.nowMs(),
+      logger: createLogger("debug", { write: (line) => void (this.log += line) }),
+      ...choices.options,
+    });
+  }
+
+  #buildServing(choices: ReportChoices, clock: Clock): Serving {
+    return new Serving(this.report, {
+      listen: ["127.0.0.1:0"],
+      socketPath: this.socketPath,
+      clock,
+      onTrouble: (message) => (this.log += message),
+      credentials: () => Promise.resolve({ pid: 1, uid: UID, gid: UID }),
+      ...choices.serving,
+    });
   }
 
   /** An exec that says what it was given, echoes its input and ends with 7 when that ends. */

@@ -102,7 +102,7 @@ describe("a restart by a person", () => {
 
 describe("the status of a real node", () => {
   const get = async <T>(path: string): Promise<T> => {
-    const [host, port] = (agent.report.addresses[0] ?? "").split(":");
+    const [host, port] = (agent.serving.addresses[0] ?? "").split(":");
     return JSON.parse((await ask({ host, port }, { path })).body) as T;
   };
 

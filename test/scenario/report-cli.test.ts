@@ -267,16 +267,16 @@ describe("orca audit", () => {
 
 describe("finding the agent", () => {
   const elsewhere = (): { socket: string; loopback: string; list: () => string[]; say: (line: string) => void } => ({
-    ...{ socket: "/nonexistent/agent.sock", loopback: `http://${report.report.addresses[0]}` },
+    ...{ socket: "/nonexistent/agent.sock", loopback: `http://${report.serving.addresses[0]}` },
     ...{ list: () => [], say: () => undefined },
   });
 
   test("reading finds the socket that the agent says on loopback, and goes on without one", async () => {
     const answer = await new AgentClient({}, elsewhere()).read("/v1/status", "application/json");
     expect([answer.status, answer.via]).toEqual([200, "socket"]);
-    const bare = new TestReport({ options: { socketPath: undefined } });
+    const bare = new TestReport({ serving: { socketPath: undefined } });
     await bare.start();
-    const places = { ...elsewhere(), loopback: `http://${bare.report.addresses[0]}` };
+    const places = { ...elsewhere(), loopback: `http://${bare.serving.addresses[0]}` };
     const without = await new AgentClient({}, places).read("/v1/status", "application/json");
     expect([without.status, without.via]).toEqual([200, "loopback"]);
     await expect(new AgentClient({}, places).act("/v1/pause")).rejects.toMatchObject({ exitCode: 4 });
@@ -318,7 +318,7 @@ describe("where several agents run", () => {
     const said: string[] = [];
     const list = (): string[] => [demo, edge];
     const say = (line: string): void => void said.push(line);
-    const loopback = `http://${agents[0]?.report.addresses[0]}`;
+    const loopback = `http://${agents[0]?.serving.addresses[0]}`;
     const client = new AgentClient({}, { socket: "/nonexistent/agent.sock", loopback, list, say });
     const answers = [await client.read("/v1/status", "application/json"), await client.readTrusted("/v1/status")];
     expect(answers.map(({ body }) => (JSON.parse(body) as StatusDocument).node)).toEqual(["vm-edge", "vm-edge"]);
@@ -331,7 +331,7 @@ describe("where several agents run", () => {
     const [edge, demo] = agents.map(({ socketPath }) => socketPath) as [string, string];
     const said: string[] = [];
     const say = (line: string): void => void said.push(line);
-    const loopback = `http://${agents[0]?.report.addresses[0]}`;
+    const loopback = `http://${agents[0]?.serving.addresses[0]}`;
     const own = new AgentClient({}, { socket: demo, loopback, list: () => [demo, edge], say });
     expect(await own.findSocket()).toBe(demo);
     expect(said).toHaveLength(1);

@@ -52,7 +52,7 @@ describe("who is answered", () => {
     "a report does not listen on %s",
     (listen) => {
       expect(parseListenAddress(listen)).toBeTypeOf("string");
-      expect(() => new TestReport({ options: { listen: [listen] } })).toThrow("serve status");
+      expect(() => new TestReport({ serving: { listen: [listen] } })).toThrow("serve status");
     },
   );
 
@@ -116,7 +116,7 @@ describe("who is answered", () => {
 
   test("a request that never ends and one that is too large are cut off", async () => {
     const report = await start();
-    const [host = "", port = ""] = (report.report.addresses[0] ?? "").split(":");
+    const [host = "", port = ""] = (report.serving.addresses[0] ?? "").split(":");
     const cut = await new Promise<string>((resolve) => {
       const socket = connect(Number(port), host, () =>
         socket.write(`GET / HTTP/1.1\r\nHost: localhost\r\nX: ${"x".repeat(20_000)}\r\n\r\n`),

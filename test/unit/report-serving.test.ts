@@ -115,24 +115,24 @@ describe("the ports", () => {
   test("one that is taken is a note, and is tried again", async () => {
     const clock = new FakeClock(NOW_MS);
     const { port, free } = await holdPort();
-    const report = await start({ clock, options: { listen: [`127.0.0.1:${port}`] } });
-    expect(report.report.addresses).toEqual([]);
+    const report = await start({ clock, serving: { listen: [`127.0.0.1:${port}`] } });
+    expect(report.serving.addresses).toEqual([]);
     expect(report.report.status().notes).toEqual([
       `status is not served on 127.0.0.1:${port}: the port is taken, perhaps by another agent; tried again every 30 s`,
     ]);
     await clock.advance(30_000);
-    expect(report.report.addresses).toEqual([]);
+    expect(report.serving.addresses).toEqual([]);
     await free();
     await clock.advance(30_000);
-    await expect.poll(() => report.report.addresses).toEqual([`127.0.0.1:${port}`]);
+    await expect.poll(() => report.serving.addresses).toEqual([`127.0.0.1:${port}`]);
     expect(report.report.status().notes).toEqual([]);
   });
 
   test("a second port waits for the first turn, and is left to a service that publishes it on every address", async () => {
     const { port, free } = await holdPort();
     await free();
-    const report = await start({ options: { listen: ["127.0.0.1:0", `127.0.0.1:${port}`] } });
-    expect(report.report.addresses).toHaveLength(1);
+    const report = await start({ serving: { listen: ["127.0.0.1:0", `127.0.0.1:${port}`] } });
+    expect(report.serving.addresses).toHaveLength(1);
     const ports = { spec: { image: "app:1", ports: [`0.0.0.0:${port}:80`] } };
     report.turn({ views: [buildView("proxy")], desired: [buildDesired("proxy", ports)] });
     await expect
@@ -142,18 +142,18 @@ describe("the ports", () => {
     const holder = await holdPort(port, "0.0.0.0");
     await holder.free();
     report.turn({ views: [buildView("proxy")], desired: [buildDesired("proxy")] });
-    await expect.poll(() => report.report.addresses).toHaveLength(2);
+    await expect.poll(() => report.serving.addresses).toHaveLength(2);
     expect((await report.get("/healthz", 1)).status).toBe(200);
     // It comes back while somebody reads: the listener goes at once.
     report.turn({ views: [buildView("proxy")], desired: [buildDesired("proxy", ports)] });
-    await expect.poll(() => report.report.addresses).toHaveLength(1);
+    await expect.poll(() => report.serving.addresses).toHaveLength(1);
     await holdPort(port, "0.0.0.0");
   });
 
   test("a port published on another address, over udp, or by a stopped service is nobody's", async () => {
     const { port, free } = await holdPort();
     await free();
-    const report = await start({ options: { listen: ["127.0.0.1:0", `127.0.0.1:${port}`] } });
+    const report = await start({ serving: { listen: ["127.0.0.1:0", `127.0.0.1:${port}`] } });
     const published = [
       `10.0.0.10:${port}:80`,
       `0.0.0.0:${port}:80/udp`,
@@ -162,7 +162,7 @@ describe("the ports", () => {
     const stopped = buildDesired("old", { running: false, spec: { image: "app:1", ports: [`0.0.0.0:${port}:80`] } });
     const desired = [buildDesired("proxy", { spec: { image: "app:1", ports: published } }), stopped];
     report.turn({ views: [buildView("proxy"), buildView("old", { state: "stopped" })], desired });
-    await expect.poll(() => report.report.addresses).toContain(`127.0.0.1:${port}`);
+    await expect.poll(() => report.serving.addresses).toContain(`127.0.0.1:${port}`);
   });
 });
 

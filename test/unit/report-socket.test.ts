@@ -46,7 +46,7 @@ function readAudit(report: TestReport): AuditEntry[] {
   }
 }
 
-const noUid: ReportChoices = { options: { credentials: () => Promise.resolve(undefined) } };
+const noUid: ReportChoices = { serving: { credentials: () => Promise.resolve(undefined) } };
 const ACTS = [
   ["/v1/services/web/restart", { kind: "restart", service: "web" }],
   ["/v1/services/web/pause", { kind: "pause", service: "web" }],
@@ -233,7 +233,7 @@ describe("the socket itself", () => {
       const report = await start();
       expect(statSync(report.socketPath).mode & 0o777).toBe(0o660);
       expect(process.umask()).toBe(0);
-      await report.report.close();
+      await report.serving.close();
       expect(statSync(report.socketPath, { throwIfNoEntry: false })).toBeUndefined();
     } finally {
       process.umask(before);

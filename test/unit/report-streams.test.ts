@@ -50,7 +50,7 @@ function readAudit(report: TestReport): AuditEntry[] {
   }
 }
 
-const noUid: ReportChoices = { options: { credentials: () => Promise.resolve(undefined) } };
+const noUid: ReportChoices = { serving: { credentials: () => Promise.resolve(undefined) } };
 
 describe("logs", () => {
   const reader = (followLogs: DockerReader["followLogs"]): ReportChoices => ({

@@ -100,7 +100,7 @@ test.each([
   const report = await new TestReport().start();
   cleanups.push(() => report.dispose());
   report.turn({ views: [buildView("web")] });
-  await hold(portOf(report.report.addresses[0] ?? ""), 200, text);
+  await hold(portOf(report.serving.addresses[0] ?? ""), 200, text);
   for (let index = 0; index < 3; index += 1) expect((await report.get("/")).status).toBe(200);
 });
 
@@ -108,7 +108,7 @@ test("whoever listens to changes stays while others come and go", async () => {
   const report = await new TestReport().start();
   cleanups.push(() => report.dispose());
   report.turn({ views: [buildView("web")] });
-  const port = portOf(report.report.addresses[0] ?? "");
+  const port = portOf(report.serving.addresses[0] ?? "");
   const [listener] = await hold(port, 1, "GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n");
   await new Promise((resolve) => listener?.once("data", resolve));
   await hold(port, 300, "GET / HTTP/1.1\r\nhost: localhost\r\nx: ");

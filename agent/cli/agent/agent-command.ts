@@ -1,12 +1,12 @@
 // `orca agent`: the daemon, as systemd runs it.
 
-import { runDaemon } from "../../daemon/daemon.ts";
 import type { DaemonConfig } from "../../daemon/daemon-config.ts";
 import { readHostFile } from "../../host/files/host-files.ts";
 import { DEFAULT_MAX_STALE_MS, type SecretsConfig } from "../../secrets/open-secrets.ts";
 import { nameIdentityFile } from "../../secrets/providers/secret-store-file.ts";
 import { createKeyReader } from "../../host/files/trusted-keys.ts";
 import { type AgentConfig, agentConfigSchema } from "../../../shared/config/agent-config.ts";
+import { runToEnd } from "./run-to-end.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
@@ -60,7 +60,7 @@ export function describeProvider(secrets: AgentConfig["secrets"]): SecretsConfig
 
 /** Runs `orca agent`; answers the exit code. */
 export async function agent(options: AgentCommandOptions): Promise<number> {
-  return runDaemon(await readConfig(options));
+  return runToEnd(await readConfig(options));
 }
 
 /** The unit's RuntimeDirectory, as systemd tells it (systemd.exec(5)); the first where there are several. */

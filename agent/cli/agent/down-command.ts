@@ -8,6 +8,7 @@ import { openEngine } from "../../docker/engine.ts";
 import { chooseSecretDirectory } from "../../host/os/memory-directory.ts";
 import { lockNode } from "../../host/files/node-lock.ts";
 import { printText } from "../frame/terminal.ts";
+import { wordRefusal } from "./run-to-end.ts";
 
 /** What to take down. */
 export interface DownRequest {
@@ -34,7 +35,7 @@ async function removeState({ stateDir, runDir }: DownRequest): Promise<void> {
 
 /** Takes a node down; answers the exit code. An agent that runs would bring everything up again: it must be ended first. */
 export async function takeDown(request: DownRequest): Promise<number> {
-  const unlock = lockNode({ ...request, command: "orca up --down" });
+  const unlock = holdNode(request);
   const engine = openEngine(request.socket);
   try {
     const { containers, network } = await tearDown(engine, request.node);
@@ -45,5 +46,13 @@ export async function takeDown(request: DownRequest): Promise<number> {
   } finally {
     engine.close();
     unlock();
+  }
+}
+
+function holdNode(request: DownRequest): () => void {
+  try {
+    return lockNode({ ...request, command: "orca up --down" });
+  } catch (error) {
+    throw wordRefusal(error);
   }
 }

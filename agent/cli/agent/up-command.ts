@@ -3,15 +3,17 @@
 import { isIP } from "node:net";
 import { join, resolve } from "node:path";
 
-import { runDaemon } from "../../daemon/daemon.ts";
 import type { DaemonConfig } from "../../daemon/daemon-config.ts";
 import { FRONT_IMAGE } from "../../../shared/state/front.ts";
 import { DEFAULT_MAX_STALE_MS, type SecretsConfig } from "../../secrets/open-secrets.ts";
 import { nameIdentityFile } from "../../secrets/providers/secret-store-file.ts";
+import type { AgentEvent } from "../../../shared/state/event.ts";
 import { parseDuration } from "../../../shared/text/duration.ts";
 import { chooseNode } from "../frame/choose-node.ts";
 import { choosePlaces } from "./up-directories.ts";
 import { takeDown } from "./down-command.ts";
+import { runToEnd } from "./run-to-end.ts";
+import { UpProgress } from "./up-progress.ts";
 import { CommandError } from "../frame/exit-codes.ts";
 
 /** The options of `orca up` as commander hands them over. */
@@ -69,8 +71,14 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     peers: options.peers === "assume" ? { kind: "assume" } : { kind: "known", services: {} },
     gossip: undefined,
     alerts: undefined,
-    output: { kind: "progress" },
+    output: { kind: "progress", watch: watchProgress },
     once: options.once === true ? { timeoutMs } : undefined,
   };
-  return runDaemon(config);
+  return runToEnd(config);
+}
+
+/** What a person at the terminal hears of the agent. */
+function watchProgress(listTroubles: () => readonly string[]): (event: AgentEvent) => void {
+  const progress = new UpProgress(process.stdout, listTroubles);
+  return (event) => progress.hear(event);
 }

@@ -3,8 +3,7 @@
 import { realpathSync } from "node:fs";
 
 import { sha256 } from "../../../shared/state/identity.ts";
-import { CommandError, EXIT } from "../../cli/frame/exit-codes.ts";
-import { LockHeldError, takeLock } from "./lock.ts";
+import { takeLock } from "./lock.ts";
 
 /** Whose lock to take. */
 export interface NodeLockRequest {
@@ -16,20 +15,15 @@ export interface NodeLockRequest {
 
 /**
  * Takes the lock of a node on an engine; answers a function that lets it go.
- * Throws with exit code 4 and the holder's name when someone else has it.
+ * Throws a `LockHeldError` that names the holder when someone else has it.
  */
 export function lockNode({ node, socket, lockDir, command }: NodeLockRequest): () => void {
-  try {
-    return takeLock({
-      directory: lockDir,
-      name: `${node}-${sha256(resolveSocket(socket)).slice(0, 12)}`,
-      what: `node ${node} on the engine ${socket}`,
-      holder: { pid: process.pid, command, since: new Date().toISOString() },
-    });
-  } catch (error) {
-    if (error instanceof LockHeldError) throw new CommandError(error.message, EXIT.unreachable);
-    throw error;
-  }
+  return takeLock({
+    directory: lockDir,
+    name: `${node}-${sha256(resolveSocket(socket)).slice(0, 12)}`,
+    what: `node ${node} on the engine ${socket}`,
+    holder: { pid: process.pid, command, since: new Date().toISOString() },
+  });
 }
 
 /** `/var/run/docker.sock` and `/run/docker.sock` are one engine. */

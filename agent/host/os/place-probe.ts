@@ -10,7 +10,7 @@ import { setTimeout } from "node:timers/promises";
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
 import type { HostFacts, ObservedEngine, PlaceFault } from "../../../shared/state/observed-state.ts";
 import { parsePublishedPort, type PublishedPort, portsClash } from "../../../shared/manifest/published-port.ts";
-import { selectNotRunning } from "../../health/targets.ts";
+import { selectNotRunning } from "../../plan/targets.ts";
 
 /** Tries what a container needs of the host. */
 export interface PlaceProbe {

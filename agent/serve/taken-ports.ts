@@ -1,8 +1,8 @@
 // Which of the agent's own ports the services of this node publish: such a port is theirs. Pure.
 
-import type { DesiredState } from "../../../shared/state/desired-state.ts";
-import { parsePublishedPort, portsClash } from "../../../shared/manifest/published-port.ts";
-import { type ListenAddress, parseListenAddress } from "../../serve/host-header.ts";
+import type { DesiredState } from "../../shared/state/desired-state.ts";
+import { parsePublishedPort, portsClash } from "../../shared/manifest/published-port.ts";
+import { type ListenAddress, parseListenAddress } from "./host-header.ts";
 
 /** Selects the listening ports that a wanted service publishes, with its name. */
 export function selectTakenPorts(desired: DesiredState, listen: readonly string[]): Map<number, string> {

@@ -1,6 +1,6 @@
 // Which containers and endpoints are to be probed now. Pure: from desired and observed state to a list.
 
-import { readBegunMs } from "../plan/memory/run.ts";
+import { readBegunMs } from "./memory/run.ts";
 import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
 import type { HealthCheck } from "../../shared/manifest/manifest.ts";
 import type { NodeMemory, ServiceMemory } from "../../shared/state/memory.ts";

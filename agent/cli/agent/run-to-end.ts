@@ -1,0 +1,31 @@
+// Runs an agent for `orca up` and `orca agent`: how it ended, and why it could not begin, become exit codes and words here.
+
+import type { DaemonConfig } from "../../daemon/daemon-config.ts";
+import { type DaemonEnd, runDaemon } from "../../daemon/daemon.ts";
+import { LockHeldError } from "../../host/files/lock.ts";
+import { StateTooNewError } from "../../host/store/store-schema.ts";
+import { CommandError, EXIT } from "../frame/exit-codes.ts";
+
+const CODES: Readonly<Record<DaemonEnd["kind"], number>> = {
+  told: EXIT.ok,
+  settled: EXIT.ok,
+  refused: EXIT.failed,
+  "too-late": EXIT.notHealthy,
+};
+
+/** Runs an agent until it ends; answers the exit code. */
+export async function runToEnd(config: DaemonConfig): Promise<number> {
+  try {
+    const { kind } = await runDaemon(config);
+    return CODES[kind];
+  } catch (error) {
+    throw wordRefusal(error);
+  }
+}
+
+/** A node that is held, or a state that a later version kept, is no fault of the program: it is said in one line. */
+export function wordRefusal(error: unknown): unknown {
+  if (error instanceof LockHeldError) return new CommandError(error.message, EXIT.unreachable);
+  if (error instanceof StateTooNewError) return new CommandError(error.message);
+  return error;
+}
