@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { Agent, type AgentOptions } from "../loop/agent.ts";
 import { judgeTurn } from "./exit-when-settled.ts";
 import type { DaemonConfig } from "./daemon-config.ts";
-import { explainFullDisk } from "./full-disk.ts";
 import type { DesiredSettings } from "../desired/build/desired-settings.ts";
 import { type Engine, openEngine } from "../docker/engine.ts";
 import type { OpenGossip } from "../gossip/open-gossip.ts";
@@ -43,14 +42,6 @@ export type DaemonEnd =
  * Throws a `LockHeldError` where another agent holds the node, and a `StateTooNewError` where a later version kept the state.
  */
 export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
-  try {
-    return await runAgent(config);
-  } catch (error) {
-    throw explainFullDisk(error, config.stateDir) ?? error;
-  }
-}
-
-async function runAgent(config: DaemonConfig): Promise<DaemonEnd> {
   const settings = await readSettings(config);
   const reportOptions = await buildReportOptions(config);
   const unlock = lockNode({ ...config, socket: config.docker.socket });

@@ -5,7 +5,7 @@ import { join } from "node:path";
 
 import { CanaryLane } from "../../scripts/lab/canary/canary-lane.ts";
 import { expectCleanLane } from "../../scripts/lab/canary/canary-sweep.ts";
-import { Journal } from "../../scripts/lab/canary/journal.ts";
+import { Journal } from "../../scripts/lab/canary/real-journal.ts";
 
 let lane: CanaryLane | undefined;
 let journal: Journal | undefined;

@@ -17,7 +17,7 @@ import { CanaryLane, MARK_FINDER, openLane } from "../../scripts/lab/canary/cana
 import { searchCores, searchDatabase, searchFiles, searchText } from "../../scripts/lab/canary/canary-places.ts";
 import { expectCleanLane, expectNoSecretLeft, sweepNode } from "../../scripts/lab/canary/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
-import { Journal, openJournalStream, readJournal } from "../../scripts/lab/canary/journal.ts";
+import { Journal, openJournalStream, readJournal } from "../../scripts/lab/canary/real-journal.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd, IMAGE } from "../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";

@@ -5,6 +5,7 @@ import { type DaemonEnd, runDaemon } from "../../daemon/daemon.ts";
 import { LockHeldError } from "../../host/files/lock.ts";
 import { StateTooNewError } from "../../host/store/store-schema.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
+import { explainFullDisk } from "./full-disk.ts";
 
 const CODES: Readonly<Record<DaemonEnd["kind"], number>> = {
   told: EXIT.ok,
@@ -19,7 +20,7 @@ export async function runToEnd(config: DaemonConfig): Promise<number> {
     const { kind } = await runDaemon(config);
     return CODES[kind];
   } catch (error) {
-    throw wordRefusal(error);
+    throw explainFullDisk(error, config.stateDir) ?? wordRefusal(error);
   }
 }
 

@@ -12,7 +12,7 @@ import {
   writeSecretTable,
 } from "../../../agent/secrets/providers/secret-store-file.ts";
 import { CanaryFinder, MARKS } from "./canary.ts";
-import { type JournalPlace, openJournalStream } from "./journal.ts";
+import { type JournalPlace, openJournalStream } from "./real-journal.ts";
 
 /** Says to every process of a lane where its things are. */
 const VARIABLE = "ORCA_TEST_LANE";

@@ -18,7 +18,7 @@ import {
   searchProcesses,
   searchText,
 } from "./canary-places.ts";
-import { readJournal } from "./journal.ts";
+import { readJournal } from "./real-journal.ts";
 
 /** Where one agent could have left something. */
 export interface NodePlaces extends EngineSearch {

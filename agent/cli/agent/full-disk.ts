@@ -1,10 +1,10 @@
-// What a person reads where the agent cannot begin because its disk is full: the path, and what to do. Called by daemon.ts alone.
+// What a person reads where the agent cannot begin because its disk is full: the path, and what to do. Called by run-to-end.ts alone.
 
 import { statfsSync } from "node:fs";
 import { dirname } from "node:path";
 
-import { describeSize } from "../../shared/text/size.ts";
-import { CommandError } from "../cli/frame/exit-codes.ts";
+import { describeSize } from "../../../shared/text/size.ts";
+import { CommandError } from "../frame/exit-codes.ts";
 
 const FULL = /ENOSPC|EDQUOT|no space left on device|disk quota exceeded|database or disk is full/i;
 
