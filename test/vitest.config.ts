@@ -1,4 +1,4 @@
-// The five test projects; see "Tests" in the README. No retries anywhere: a flake is a bug. A limit ends what hangs and says nothing of
+// The five test projects; see test/README.md. No retries anywhere: a flake is a bug. A limit ends what hangs and says nothing of
 // speed: each leaves room for a machine that is several times slower, beside other work.
 
 import { defineConfig } from "vitest/config";

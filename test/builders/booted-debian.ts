@@ -1,5 +1,5 @@
 // A Debian 12 with systemd as its first process, booted as a container of the local engine with an engine of its own inside; no
-// network. For the vm lane, which does in it what the README tells an administrator to do.
+// network. For the vm lane, which does in it what the page install tells an administrator to do.
 
 import { execFile, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";

@@ -12,7 +12,7 @@ import { nkeys } from "@nats-io/transport-node";
 import type { NatsSettings } from "../../agent/gossip/nats/nats-settings.ts";
 import { findPort } from "./free-port.ts";
 
-/** What an agent of a node may do on the server, as the README says. */
+/** What an agent of a node may do on the server, as the page gossip says. */
 export function describeRights(realm: string, node: string): { publish: string[]; subscribe: string[] } {
   const stream = `KV_orca-${realm}`;
   return {

@@ -1,7 +1,7 @@
-// The README as data: its blocks and the file each one is, its command lines, code in its text, its tables. For the tests
-// that hold it to the program.
+// What people read as data: README, topic pages, the two maps for developers. Blocks and the file each one is, command lines, code in
+// the text, tables. For the tests that hold them to the program.
 
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -29,9 +29,43 @@ export interface Readme {
 
 const FILE = /^<!-- file: (\S+) -->$/;
 
-/** Reads the README. */
-export function readReadme(): Readme {
-  return parseReadme(readFileSync(join(ROOT, "README.md"), "utf8"));
+/** Where the topic pages are, below the root. */
+export const PAGES = "agent/help";
+
+/** The names of the topic pages. */
+function listPages(): string[] {
+  return readdirSync(join(ROOT, PAGES))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => name.slice(0, -".md".length))
+    .toSorted();
+}
+
+/** Reads one file of the tree. */
+function readDocument(path: string): Readme {
+  return parseReadme(readFileSync(join(ROOT, path), "utf8"));
+}
+
+/** Reads one topic page. */
+export function readPage(name: string): Readme {
+  return readDocument(`${PAGES}/${name}.md`);
+}
+
+/** Every file that people read, by its path. */
+export function readDocuments(): ReadonlyMap<string, Readme> {
+  const paths = ["README.md", "agent/README.md", "test/README.md", ...listPages().map((name) => `${PAGES}/${name}.md`)];
+  return new Map(paths.map((path) => [path, readDocument(path)]));
+}
+
+/** Several as one. */
+export function joinDocuments(documents: Iterable<Readme>): Readme {
+  const all = [...documents];
+  return {
+    text: all.map(({ text }) => text).join("\n"),
+    blocks: all.flatMap(({ blocks }) => blocks),
+    codes: all.flatMap(({ codes }) => codes),
+    rows: all.flatMap(({ rows }) => rows),
+    links: all.flatMap(({ links }) => links),
+  };
 }
 
 /** Takes a Markdown text apart. */
@@ -53,7 +87,7 @@ export function parseReadme(text: string): Readme {
       before = line;
     }
   }
-  if (open !== undefined) throw new Error("a block of the README has no end");
+  if (open !== undefined) throw new Error("a block has no end");
   const flow = prose.join("\n");
   return {
     text,
@@ -68,10 +102,10 @@ function trim(cell: string): string {
   return cell.trim();
 }
 
-/** The lines of the shell blocks, without comments; of one section where a heading is given. */
-export function listShellLines({ blocks }: Readme, heading?: string): string[] {
+/** The lines of the shell blocks, without comments. */
+export function listShellLines({ blocks }: Readme): string[] {
   return blocks
-    .filter((block) => block.language === "sh" && (heading === undefined || block.heading === heading))
+    .filter((block) => block.language === "sh")
     .flatMap((block) => block.text.split("\n"))
     .map((line) => line.replace(/(^|\s)#.*$/, "").trim())
     .filter((line) => line !== "");

@@ -1,4 +1,4 @@
-// The README's first manifest, run as a newcomer runs it: its files, its commands in their order, on the real engine with
+// The first node of the page start, run as a newcomer runs it: its files, its commands in their order, on the real engine with
 // the local image. Only the node's name, the ports and the state directory are the test's own.
 
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -11,7 +11,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
-import { listShellLines, readOrcaWords, readReadme, selectFiles, writeFiles } from "../builders/readme.ts";
+import { listShellLines, readOrcaWords, readPage, selectFiles, writeFiles } from "../builders/readme.ts";
 import { eventually } from "../contract/docker-port.ts";
 
 const NODE = "t-docs";
@@ -19,7 +19,7 @@ const STATUS = "127.0.0.1:17072";
 /** 8080, shifted. */
 const WEB = "http://127.0.0.1:28080/";
 
-const readme = readReadme();
+const page = readPage("start");
 const directory = mkdtempSync(join(tmpdir(), "orca-docs-"));
 const repository = join(directory, "platform");
 const state = join(directory, "state");
@@ -49,7 +49,7 @@ function fetchText(url: string): Promise<string> {
 }
 
 beforeAll(() => {
-  const files = [...selectFiles(readme, "platform")].map(
+  const files = [...selectFiles(page, "platform")].map(
     ([path, text]) => [path.replace("/demo/", `/${NODE}/`), text.replace("[nodes.demo]", `[nodes.${NODE}]`)] as const,
   );
   writeFiles(repository, new Map(files));
@@ -57,7 +57,7 @@ beforeAll(() => {
 
 afterAll(async () => {
   const texts = { "its output": agent?.output ?? "" };
-  const unread = "the README's first manifest takes no secret";
+  const unread = "the first node takes no secret";
   const places = { node: NODE, stateDir: state, listen: STATUS, socketPath: join(state, "agent.sock"), texts, unread };
   await expectNoSecretLeft(places, clear);
 });
@@ -68,10 +68,10 @@ async function clear(): Promise<void> {
   rmSync(directory, { recursive: true, force: true });
 }
 
-test("the commands of the first manifest end as the README says, and web answers", async () => {
+test("the commands of the first manifest end as the page says, and web answers", async () => {
   const codes: Record<string, number | null> = {};
   const outputs: Record<string, string> = {};
-  for (const line of listShellLines(readme, "Your first manifest")) {
+  for (const line of listShellLines(page)) {
     const words = readOrcaWords(line);
     if (words === undefined) continue;
     const [name = ""] = words;
@@ -85,7 +85,7 @@ test("the commands of the first manifest end as the README says, and web answers
   }
   expect(codes).toEqual({ lint: 0, plan: 2, status: 0, why: 0 });
   expect(outputs["lint"]).toBe("0 errors, 0 warnings in 2 manifests of 1 node: valid\n");
-  expect(readme.text).toContain(`# ${outputs["lint"]?.trim()}\n`);
+  expect(page.text).toContain(`# ${outputs["lint"]?.trim()}\n`);
   expect(outputs["plan"]).toMatch(/\+ store +create[^]*\+ web +create[^]*wave 1: store\n[^]*wave 2: web\n/);
   for (const title of ["cause", "last actions", "last probe"]) expect(outputs["why"]).toContain(title);
   expect((await fetchText(WEB)).trim()).toBe(`<h1>web on ${NODE}</h1>`);
@@ -93,7 +93,7 @@ test("the commands of the first manifest end as the README says, and web answers
   expect(await fetchText(`http://${STATUS}/why/web`)).toContain("web on");
 });
 
-test("what the README says of changes: in place, anew, and a mistake that changes nothing", async () => {
+test("what the page says of changes: in place, anew, and a mistake that changes nothing", async () => {
   const container = (): Promise<string> =>
     docker("ps", "-q", "--no-trunc", "--filter", `label=orca.node=${NODE}`, "--filter", "label=orca.service=web");
   const text = readFileSync(web, "utf8");

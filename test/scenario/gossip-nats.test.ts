@@ -172,7 +172,7 @@ test("a watch that is lost without a word: what it missed is asked for, one new 
 });
 
 describe("who may do what", () => {
-  test("with keys and the rights of the README each node speaks for itself, and may not put another's record", async () => {
+  test("with keys and the rights of the page gossip each node speaks for itself, and may not put another's record", async () => {
     const users = ["vm-a", "vm-b"].map((name) => [name, server.addUser(name)] as const);
     await server.start();
     for (const [name, { seedFile }] of users) await open(name, { nkeyFile: seedFile });

