@@ -1,6 +1,7 @@
 // plan(world): the whole decision of one turn, as a pure function from what should be and what is to operations.
 // The same world in any order gives the same plan, and a world that is as it should be gives none.
 
+import { tellAt } from "../../shared/text/moment.ts";
 import { keepAsItIs } from "./as-it-is.ts";
 import { placeBinds } from "./rules/bind-sources.ts";
 import type { DesiredService } from "../../shared/state/desired-state.ts";
@@ -230,7 +231,8 @@ function record(draft: Draft, scene: Scene, decision: Decision): void {
   const shown = { state: view.state, sinceMs: view.sinceMs };
   draft.memory[desired.name] = { ...decision.memory, shown };
   draft.views.push(view);
-  draft.standings.set(desired.name, describeStanding(scene, decision));
+  const told = { ...decision, reason: tellAt(decision.reason, world.nowMs) };
+  draft.standings.set(desired.name, describeStanding(scene, told));
   if (decision.operation !== undefined) draft.operations.push(decision.operation);
   if (decision.cancel === true) draft.cancel.push(desired.name);
   if (decision.release !== undefined) {

@@ -1,5 +1,6 @@
 // From a decision to what status shows. Pure.
 
+import { tellAt } from "../../shared/text/moment.ts";
 import type { DesiredService } from "../../shared/state/desired-state.ts";
 import { findCycles } from "../../shared/fleet/graph.ts";
 import type { ObservedContainer } from "../../shared/state/observed-state.ts";
@@ -25,7 +26,7 @@ export function buildView(
   return {
     name: desired.name,
     state,
-    reason,
+    ...tellReason(reason, world.nowMs),
     sinceMs: shown?.state === state ? shown.sinceMs : world.nowMs,
     waitingFor: decision.waitingFor ?? [],
     ...describeStart(decision),
@@ -50,6 +51,12 @@ export function buildView(
       ...desired.notes,
     ],
   };
+}
+
+/** A reason as it reads now, and as it can be read later. */
+export function tellReason(reason: string, nowMs: number): Pick<ServiceView, "reason" | "timed"> {
+  const now = tellAt(reason, nowMs);
+  return now === reason ? { reason } : { reason: now, timed: reason };
 }
 
 function describeStart({ start, memory: { took } }: Decision): Pick<ServiceView, "start" | "tookMs"> {
@@ -106,7 +113,8 @@ export function nameCycles(world: World, views: readonly ServiceView[]): { views
     if (cycle === undefined) return view;
     const names = cycle.map((name) => (name.startsWith(local) ? name.slice(local.length) : name));
     const ring = [...names, names[0]].join(" → ");
-    return { ...view, reason: `${view.reason}; they wait for each other: ${ring}` };
+    const reason = `${view.timed ?? view.reason}; they wait for each other: ${ring}`;
+    return { ...view, ...tellReason(reason, world.nowMs) };
   });
   const notes = cycles.map(
     (cycle) => `starts wait for each other, and none will come: ${[...cycle, cycle[0]].join(" → ")}`,

@@ -38,6 +38,8 @@ export interface ServiceView {
   state: ServiceState;
   /** Why it is in this state, in words. */
   reason: string;
+  /** The same with its moments marked (moment.ts), for who reads it later; left out where there are none. */
+  timed?: string;
   sinceMs: number;
   /** Names of what it waits for, as the manifest writes them. */
   waitingFor: readonly string[];

@@ -2,6 +2,9 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
+import { buildStatus } from "../../agent/report/status/status-builder.ts";
+import { beginState } from "../../agent/report/status/report-state.ts";
 import { policySchema } from "../../shared/policy/policy.ts";
 import { printPreview } from "../../agent/cli/plan/plan-agent.ts";
 import { readStoredMemory } from "../../agent/host/store/store.ts";
@@ -159,4 +162,16 @@ describe("a hostname that is another service's name", () => {
     await node.clock.advance(60_000);
     expect([node.view("web").state, node.engine.running("db")]).toEqual(["healthy", undefined]);
   });
+});
+
+test("ages and waits in a reason are counted when status is read, not when it was planned", async () => {
+  node.source.set({ app: buildManifest({ image: "app:2", tables: '[update]\nsettle = "10m"\n' }) });
+  await node.clock.advanceUntil(() => node.view("app").reason.startsWith("healthy for "), 60_000, "app:2 healthy");
+  const state = reduceStatus(beginState(0, {}), { kind: "turn", atMs: node.clock.nowMs(), turn: node.turn });
+  const context = { node: "vm1", version: "1", startedMs: 0, socket: undefined, notes: [] };
+  const read = (afterMs: number): string | undefined =>
+    buildStatus(state, { ...context, nowMs: node.clock.nowMs() + afterMs }).services[0]?.reason;
+  expect(read(0)).toBe(node.view("app").reason);
+  expect(read(60_000)).toMatch(/^healthy for 1m(?: \ds)?, settled in 8m 59s$/);
+  expect(read(3_600_000)).toMatch(/^healthy for 1h, settled in 0ms$/);
 });

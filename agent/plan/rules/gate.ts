@@ -2,6 +2,7 @@
 // the same engine run, so that a gossip cut never turns a crash into an outage (behaviour, section 3). Pure.
 
 import { describeDuration } from "../../../shared/text/duration.ts";
+import { waitFor } from "../../../shared/text/moment.ts";
 import { describeTarget, type Requirement, type RequirementTarget } from "../../../shared/manifest/requirement.ts";
 import { findHealth, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { isServed } from "../front/traffic.ts";
@@ -142,7 +143,7 @@ function buildWaiting(
   const softly =
     left.soft === undefined
       ? ""
-      : `; starts without in ${describeDuration(left.soft)}, since it was healthy before it crashed`;
+      : `; starts without in ${waitFor(world.nowMs + left.soft)}, since it was healthy before it crashed`;
   const reason = `waiting for ${describeMissing(world, targets)}${softly}`;
   return { open: false, failed: false, waitingFor: targets.map(describeTarget), reason, nextMs };
 }

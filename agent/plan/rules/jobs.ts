@@ -2,6 +2,7 @@
 // The container of a run stays until the next one, for its log.
 
 import { describeDuration } from "../../../shared/text/duration.ts";
+import { ageOf } from "../../../shared/text/moment.ts";
 import { findNextDue } from "../../../shared/manifest/schedule.ts";
 import type { Cause, Step } from "../../../shared/state/step.ts";
 import { beginJob, hasCompleted } from "../memory/job-memory.ts";
@@ -20,7 +21,7 @@ export function tendJob(scene: Scene): Decision | undefined {
   const passed = nextMs !== undefined && nextMs <= world.nowMs;
   const known = passed ? { ...job, accountedMs: world.nowMs, skipped: job.skipped + 1 } : job;
   const notes = known.skipped > 0 ? [`${known.skipped} times were skipped: the run before was still going on`] : [];
-  const reason = `running for ${describeDuration(world.nowMs - readBegunMs(memory, running, world.nowMs))}`;
+  const reason = `running for ${ageOf(readBegunMs(memory, running, world.nowMs))}`;
   const { stopping: _stopping, startAsked: _start, ...rest } = memory;
   const decision = { state: "healthy" as const, reason, memory: { ...rest, job: known }, notes };
   return nextMs === undefined || passed ? decision : { ...decision, nextMs };

@@ -1,7 +1,7 @@
 // What to do about containers whose service is no longer in Git: stopped, kept for the undo window, then removed.
 // Their volumes stay. Pure.
 
-import { describeDuration } from "../../../shared/text/duration.ts";
+import { waitFor } from "../../../shared/text/moment.ts";
 import { findFronted } from "../../../shared/state/front.ts";
 import type { NodeMemory, RemovalMemory } from "../../../shared/state/memory.ts";
 import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
@@ -10,6 +10,7 @@ import type { Operation } from "../../../shared/state/step.ts";
 import { findSuccessor } from "./move.ts";
 import { rememberLane } from "../memory/remember.ts";
 import { buildRemoval } from "../steps.ts";
+import { tellReason } from "../view.ts";
 import type { World } from "../world.ts";
 
 /** What a plan does about removed services. */
@@ -44,7 +45,7 @@ export function planRemovals(world: World, containers: readonly ObservedContaine
     const { view, operation } = planOne(world, list, sinceMs);
     const waits = failure !== undefined && world.nowMs < failure.nextMs;
     const shown = waits ? { ...view, reason: `${view.reason}; ${failure.message}`, nextMs: failure.nextMs } : view;
-    result.views.push(shown);
+    result.views.push({ ...shown, ...tellReason(shown.reason, world.nowMs) });
     if (operation !== undefined && !busy && !waits) result.operations.push(operation);
     if (shown.nextMs !== undefined) result.nextMs = Math.min(result.nextMs ?? shown.nextMs, shown.nextMs);
   }
@@ -75,7 +76,7 @@ function planOne(
   const over = world.nowMs >= endMs;
   const reason = over
     ? "it is no longer in Git and its undo window has ended; its volumes stay"
-    : `it is no longer in Git; its container is kept for ${describeDuration(endMs - world.nowMs)}, its volumes for good`;
+    : `it is no longer in Git; its container is kept for ${waitFor(endMs)}, its volumes for good`;
   const shown = buildRemovedView(first, running, reason);
   const view: ServiceView = { ...shown, sinceMs, nextMs: over ? undefined : endMs };
   const build = (steps: Operation["steps"]): Operation => ({

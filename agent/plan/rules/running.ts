@@ -1,7 +1,7 @@
 // A container that runs, and what is shown of it while nothing is to be done: its health, and whether it has settled. Pure; used by
 // the rules that tend it.
 
-import { describeDuration } from "../../../shared/text/duration.ts";
+import { ageOf, waitFor } from "../../../shared/text/moment.ts";
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
 import type { HealthView, ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { Step } from "../../../shared/state/step.ts";
@@ -62,7 +62,7 @@ function settle({ desired, world, memory, current }: Running, health: HealthView
   const healthyMs = world.nowMs - Math.max(findHealthySince(memory, current) ?? health.sinceMs, intentMs);
   const left = desired.update.settle - healthyMs;
   if (left > 0) {
-    const reason = `healthy for ${describeDuration(healthyMs)}, settled in ${describeDuration(left)}`;
+    const reason = `healthy for ${ageOf(world.nowMs - healthyMs)}, settled in ${waitFor(world.nowMs + left)}`;
     return { state, reason, memory, notes, nextMs: world.nowMs + left, settled: false };
   }
   const good = { state, reason: health.message, notes, settled: true } as const;

@@ -1,6 +1,6 @@
 // May this service's container start now, and why does it start? Asked before anything is created, stopped or started. Pure.
 
-import { describeDuration } from "../../../shared/text/duration.ts";
+import { waitFor } from "../../../shared/text/moment.ts";
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
 import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { StartStage } from "../../../shared/state/status.ts";
@@ -147,8 +147,7 @@ function checkBackoff({ world, memory }: Scene): Decision | undefined {
   if (memory.nextStartMs === undefined || isAsked(memory)) return undefined;
   const retryMs = memory.nextStartMs;
   if (world.nowMs >= retryMs) return undefined;
-  const wait = describeDuration(retryMs - world.nowMs);
-  const reason = `${describeLastEnd(memory)}; restart ${memory.attempt} in ${wait}`;
+  const reason = `${describeLastEnd(memory)}; restart ${memory.attempt} in ${waitFor(retryMs)}`;
   return { state: "backoff", reason, memory, retryMs };
 }
 

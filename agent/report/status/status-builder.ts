@@ -1,6 +1,7 @@
 // From what is known to the document that `orca status --json` prints. Pure; the reducer made the state, the server,
 // the CLI and the metrics read the document.
 
+import { tellAt } from "../../../shared/text/moment.ts";
 import {
   type DiskDocument,
   type HostDocument,
@@ -41,7 +42,7 @@ export function buildStatus(state: ReportState, context: StatusContext): StatusD
   const { node, nowMs, startedMs } = context;
   const services = [...state.services.values()]
     .toSorted((left, right) => compareText(left.view.name, right.view.name))
-    .map(buildService);
+    .map((record) => buildService(record, nowMs));
   return {
     schema: STATUS_SCHEMA,
     node,
@@ -99,12 +100,12 @@ export function selectTroubled(status: StatusDocument): ServiceDocument[] {
 }
 
 /** Builds the part of one service. */
-export function buildService(record: ServiceRecord): ServiceDocument {
+export function buildService(record: ServiceRecord, nowMs: number): ServiceDocument {
   const { view } = record;
   return {
     name: view.name,
     state: view.state,
-    reason: view.reason,
+    reason: tellAt(view.timed ?? view.reason, nowMs),
     since: toIso(view.sinceMs),
     health: record.health ?? null,
     settled: view.settled,

@@ -131,6 +131,7 @@ function cutView(view: ServiceView): ServiceView {
   return {
     ...view,
     reason: cutCommandOutput(view.reason),
+    ...(view.timed === undefined ? {} : { timed: cutCommandOutput(view.timed) }),
     notes: view.notes.map(cutCommandOutput),
     ...cutWayBack(view),
     ...(view.startBlocked === undefined ? {} : { startBlocked: cutCommandOutput(view.startBlocked) }),
