@@ -8,12 +8,9 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 
-import {
-  describeNetwork,
-  describeStatus,
-  GitFailure,
-  parseRetryAfter,
-} from "../../agent/sources/git/wire/git-failure.ts";
+import { describeNetwork } from "../../agent/http/exchange-failure.ts";
+import { parseRetryAfter } from "../../agent/http/retry-after.ts";
+import { describeStatus, GitFailure } from "../../agent/sources/git/wire/git-failure.ts";
 import { parseCommit, parseTrailers, parseTree } from "../../agent/sources/git/store/git-objects.ts";
 import { PackReceiver } from "../../agent/sources/git/wire/git-pack.ts";
 import {
@@ -255,7 +252,7 @@ describe("commits and trees", () => {
 });
 
 describe("words", () => {
-  const place = { host: "git.example.com", tokenFile: "/etc/orca/git-token", caFile: undefined };
+  const place = { host: "git.example.com", tokenFile: "/etc/orca/git-token" };
 
   test.each([
     [401, /refuses the token in \/etc\/orca\/git-token \(401\)/],
@@ -276,11 +273,13 @@ describe("words", () => {
     ["EHOSTUNREACH", /cannot be reached/],
     ["SELF_SIGNED_CERT_IN_CHAIN", /is not trusted .*source.git.ca_file/],
     ["CERT_HAS_EXPIRED", /has run out .*renew it/],
-    ["ERR_TLS_CERT_ALTNAME_INVALID", /is not trusted/],
+    ["ERR_TLS_CERT_ALTNAME_INVALID", /is for another name/],
     ["EPROTO", /does not speak TLS/],
     ["EWHATEVER", /failed \(EWHATEVER\)/],
   ])("%s says what it means", (code, said) => {
-    expect(describeNetwork(Object.assign(new Error("secret"), { code }), place)).toMatch(said);
+    const keys = { urlKey: "source.git.url", caKey: "source.git.ca_file", caFile: undefined };
+    const redirect = { who: "Git", redirectHint: "correct source.git.url" };
+    expect(describeNetwork(code, { host: "git.example.com", ...keys, ...redirect })).toMatch(said);
   });
 
   test("Retry-After is seconds or a date, and at most a quarter of an hour, however large", () => {

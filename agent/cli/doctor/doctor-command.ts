@@ -16,10 +16,11 @@ import type {
 import { type Finding, isWeak, type Severity } from "../../doctor/finding.ts";
 import { isPlainFile, readFileFact, readSealedFact, readSystemFacts } from "./read-host.ts";
 import { readFirewall } from "./read-firewall.ts";
+import { ask } from "../../http/exchange.ts";
 import { mayExist, readHostFile, readPolicy } from "../../host/files/host-files.ts";
 import { readStoredInForce } from "../../host/store/store.ts";
 import { askChild } from "../../secrets/providers/file-provider.ts";
-import { describeNetworkError, trustOnly } from "../../secrets/providers/infisical-http.ts";
+import { describeExchangeError, trustOnly } from "../../secrets/providers/infisical-http.ts";
 import { type AgentConfig, agentConfigSchema } from "../../../shared/config/agent-config.ts";
 import { fleetSchema } from "../../../shared/fleet/fleet.ts";
 import type { InForce } from "../../../shared/state/in-force.ts";
@@ -41,6 +42,8 @@ export interface DoctorOptions {
 const RUN_DIR = "/run/orca";
 const ANSWER_MS = 5_000;
 const FILE_MS = 15_000;
+/** More than this no status is. */
+const STATUS_BYTES = 16 * 1024 ** 2;
 
 /** Examines this host; answers 0 where nothing is wrong, 3 where something is. */
 export async function doctor({ config: path, json = false }: DoctorOptions): Promise<number> {
@@ -109,8 +112,13 @@ async function readWebhookFact({ source, status, node }: AgentConfig): Promise<W
   if (listen === undefined) return undefined;
   try {
     const url = `http://${status.listen[0]}/v1/status`;
-    const response = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS), redirect: "manual" });
-    const document = (await response.json()) as StatusDocument;
+    const { content } = await ask({
+      url: new URL(url),
+      deadlineMs: ANSWER_MS,
+      keepRedirect: true,
+      judge: () => ({ limitBytes: STATUS_BYTES }),
+    });
+    const document = JSON.parse(content.toString("utf8")) as StatusDocument;
     const { accepted = 0, ignored = 0, refused = 0, polled = 0, last } = document.webhook ?? {};
     if (document.node !== node || document.webhook === null) return { listen, answers: undefined };
     return { listen, answers: { signed: accepted + ignored, refused, polled, last: `${last?.status}, ${last?.said}` } };
@@ -152,14 +160,18 @@ async function askServer(url: string, caFile: string | undefined): Promise<Pick<
     // Nothing else that this command asks goes through TLS.
     await trustOnly(caFile);
     const askedMs = Date.now();
-    const response = await fetch(`${url}/api/status`, { signal: AbortSignal.timeout(ANSWER_MS), redirect: "manual" });
-    await response.body?.cancel();
-    const toldMs = Date.parse(response.headers.get("date") ?? "");
+    const { status, headers } = await ask({
+      url: new URL(`${url}/api/status`),
+      deadlineMs: ANSWER_MS,
+      keepRedirect: true,
+      judge: () => ({ limitBytes: 0, cut: true }),
+    });
+    const toldMs = Date.parse(headers.date ?? "");
     // It tells whole seconds, of a moment between the question and the answer.
     const skewMs = Number.isNaN(toldMs) ? undefined : toldMs + 500 - (askedMs + Date.now()) / 2;
-    return { trouble: response.ok ? undefined : `it answered ${response.status}`, skewMs };
+    return { trouble: status >= 200 && status < 300 ? undefined : `it answered ${status}`, skewMs };
   } catch (error) {
-    return { trouble: describeNetworkError(error, { url, caFile }), skewMs: undefined };
+    return { trouble: describeExchangeError(error, { url, caFile }), skewMs: undefined };
   }
 }
 

@@ -1,7 +1,8 @@
 // Delivers alerts to one webhook, one after the other. The URL is a secret: it is in no message, error or log line.
-// got is loaded with the first alert and not before.
 
-import { parseRetryAfter } from "../../sources/git/wire/git-failure.ts";
+import { ask } from "../../http/exchange.ts";
+import { ExchangeFailure } from "../../http/exchange-failure.ts";
+import { parseRetryAfter } from "../../http/retry-after.ts";
 import type { Secret } from "../../../shared/secret/secret.ts";
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
 
@@ -58,32 +59,22 @@ export class Webhook {
       if (status >= 500 || LATER.has(status)) return { kind: "failed", reason: `it answered ${status}`, retryAfterMs };
       return { kind: "refused", status };
     } catch (error) {
-      // The text of such an error may hold the URL; its code never does.
-      const { code, name } = error as { code?: string; name?: string };
-      return { kind: "failed", reason: code ?? name ?? "no answer", retryAfterMs: 0 };
+      return { kind: "failed", reason: describeReason(error), retryAfterMs: 0 };
     }
   }
 
   async #send(body: object): Promise<{ status: number; retryAfterMs: number }> {
-    const { default: got } = await import("got");
-    return new Promise((resolve, reject) => {
-      // As a stream, so that the answer's body is never read: only its status matters.
-      const stream = got.stream.post(this.#options.url.expose(), {
-        json: body,
-        timeout: { request: this.#options.timeoutMs ?? TIMEOUT_MS },
-        retry: { limit: 0 },
-        followRedirect: false,
-        throwHttpErrors: false,
-        headers: { "user-agent": this.#options.userAgent },
-      });
-      stream.on("error", reject);
-      stream.once("response", (response: { statusCode: number; headers: Record<string, string | undefined> }) => {
-        const retryAfterMs = parseRetryAfter(response.headers["retry-after"], this.#options.clock.nowMs()) ?? 0;
-        resolve({ status: response.statusCode, retryAfterMs });
-        stream.destroy();
-      });
-      stream.resume();
+    const { url, timeoutMs = TIMEOUT_MS, userAgent, clock } = this.#options;
+    const { status, headers } = await ask({
+      url: new URL(url.expose()),
+      body: Buffer.from(JSON.stringify(body)),
+      headers: { "content-type": "application/json", accept: "application/json", "user-agent": userAgent },
+      deadlineMs: timeoutMs,
+      keepRedirect: true,
+      // Only the status matters.
+      judge: () => ({ limitBytes: 0, cut: true }),
     });
+    return { status, retryAfterMs: parseRetryAfter(headers["retry-after"], clock.nowMs()) ?? 0 };
   }
 
   #sleep(delayMs: number): Promise<void> {
@@ -102,4 +93,12 @@ interface Failed {
   kind: "failed";
   reason: string;
   retryAfterMs: number;
+}
+
+/** The text of an error may hold the URL; its code never does. */
+function describeReason(error: unknown): string {
+  if (!(error instanceof ExchangeFailure)) return (error as { code?: string }).code ?? "no answer";
+  const { fault } = error;
+  if (fault.kind === "network") return fault.code;
+  return fault.kind === "late" ? `no answer within ${fault.deadlineMs / 1_000} s` : fault.kind;
 }

@@ -2,7 +2,13 @@
 // the first such answer ends the whole round here. Only the child uses it; it replaces `fetch` in that process alone.
 
 import { readFile } from "node:fs/promises";
+import { Agent } from "node:http";
+import { Agent as HttpsAgent } from "node:https";
 import { setDefaultCACertificates } from "node:tls";
+
+import { ask, type WholeAnswer } from "../../http/exchange.ts";
+import { describeCertificate, describeFault, ExchangeFailure } from "../../http/exchange-failure.ts";
+import { parseRetryAfter } from "../../http/retry-after.ts";
 
 /** Ends a round: nothing more is asked of the server now. */
 export class RoundEnded extends Error {
@@ -49,6 +55,8 @@ export async function trustOnly(caFile: string | undefined): Promise<void> {
 /** How long a server that gave no number is left alone after a 429. */
 const DEFAULT_WAIT_MS = 60_000;
 const LONGEST_WAIT_MS = 3_600_000;
+/** The largest answer that is read: a folder of secrets is far less. */
+const LIMIT_BYTES = 16 * 1024 ** 2;
 
 /** Watches every request of this process. */
 export class WatchedFetch {
@@ -62,12 +70,16 @@ export class WatchedFetch {
   readonly #refusals = new Map<string, Refusal>();
   #end: (error: RoundEnded) => void = () => undefined;
   #hasEnded = false;
-  readonly #fetch = globalThis.fetch;
+  /** A round asks several times: its connections stay for the next question. */
+  readonly #agent: Agent;
+  readonly #deadlineMs: number;
   readonly #signal: AbortSignal;
   readonly #place: ServerPlace;
 
   constructor(deadlineMs: number, place: ServerPlace) {
     this.#place = place;
+    this.#deadlineMs = deadlineMs;
+    this.#agent = new (place.url.startsWith("https:") ? HttpsAgent : Agent)({ keepAlive: true });
     this.ended = new Promise((_resolve, reject) => {
       this.#end = (error) => {
         this.#hasEnded = true;
@@ -104,37 +116,48 @@ export class WatchedFetch {
     const isLogin = url.endsWith("/auth/universal-auth/login");
     if (isLogin) this.logins += 1;
     else this.requests += 1;
-    const response = await this.#send(url, init);
-    const text = await response.text().catch((error: unknown) => this.#give(describeNetworkError(error, this.#place)));
+    const { status, headers, content } = await this.#send(url, init);
+    const isGood = status >= 200 && status < 300;
+    const text = content.toString("utf8");
     const body = parseJson(text);
+    const retryAfter = headers["retry-after"];
     // A self-hosted server's limiter was seen to say it with 500.
-    if (response.status === 429 || (!response.ok && response.headers.has("retry-after")))
-      this.#give(`it asks for fewer requests (${response.status})`, readRetryAfter(response));
-    if (response.status >= 500)
-      this.#give(`it answered ${response.status}: ${readText(body, "message") ?? "no reason"}`);
-    if (body === undefined)
-      this.#give(`it answered ${response.status} with something that is no JSON: is it Infisical?`);
-    if (response.status === 404 && readText(body, "error") === "Not Found")
+    if (status === 429 || (!isGood && retryAfter !== undefined))
+      this.#give(`it asks for fewer requests (${status})`, readRetryAfter(retryAfter));
+    // A server that sends us elsewhere gets no credentials there.
+    if (status >= 300 && status < 400) this.#give(`it redirects (${status}): check secrets.infisical.url`);
+    if (status >= 500) this.#give(`it answered ${status}: ${readText(body, "message") ?? "no reason"}`);
+    if (body === undefined) this.#give(`it answered ${status} with something that is no JSON: is it Infisical?`);
+    if (status === 404 && readText(body, "error") === "Not Found")
       this.#give("it does not know what it was asked for: is it Infisical?");
-    if (!response.ok) {
+    if (!isGood) {
       const message = readMessage(body);
-      this.#refusals.set(url, { status: response.status, error: readText(body, "error") ?? "", message });
+      this.#refusals.set(url, { status, error: readText(body, "error") ?? "", message });
       // The SDK names the URL of a refusal whose message is a text, and of no other.
-      return answerJson(JSON.stringify({ message }), response.status);
+      return answerJson(JSON.stringify({ message }), status);
     }
     if (isLogin) {
       this.token = readToken(body);
       if (this.token === undefined) this.#give("its answer to the login holds no token: is it Infisical?");
     }
-    return answerJson(text, response.status);
+    return answerJson(text, status);
   }
 
-  async #send(url: string, init: RequestInit | undefined): Promise<Response> {
+  async #send(url: string, { method, headers, body }: RequestInit = {}): Promise<WholeAnswer> {
     try {
-      // A server that sends us elsewhere gets no credentials there.
-      return await this.#fetch(url, { ...init, redirect: "error", signal: this.#signal });
+      return await ask({
+        url: new URL(url),
+        method: method ?? "GET",
+        headers: Object.fromEntries(new Headers(headers)),
+        body: typeof body === "string" ? Buffer.from(body) : undefined,
+        agent: this.#agent,
+        signal: this.#signal,
+        deadlineMs: this.#deadlineMs,
+        keepRedirect: true,
+        judge: () => ({ limitBytes: LIMIT_BYTES }),
+      });
     } catch (error) {
-      return this.#give(describeNetworkError(error, this.#place));
+      return this.#give(describeExchangeError(error, this.#place));
     }
   }
 
@@ -150,27 +173,19 @@ function answerJson(text: string, status: number): Response {
   return new Response(text, { status, headers: { "content-type": "application/json" } });
 }
 
-const CERTIFICATE =
-  /^(CERT_|ERR_TLS_CERT|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|HOSTNAME_MISMATCH)/;
-
-/** Says what an error of the network means, and for a certificate what to do. */
-export function describeNetworkError(error: unknown, { url, caFile }: ServerPlace): string {
-  const cause = error instanceof Error ? (error.cause as NodeJS.ErrnoException | undefined) : undefined;
-  const code = cause?.code ?? cause?.message ?? (error instanceof Error ? error.message : "the connection failed");
-  if (!CERTIFICATE.test(code)) return code;
-  if (code === "CERT_HAS_EXPIRED") return `the certificate of ${new URL(url).host} has run out (${code}): renew it`;
-  if (code.startsWith("ERR_TLS_CERT"))
-    return `the certificate of ${new URL(url).host} is for another name (${code}): check secrets.infisical.url`;
-  const why =
-    caFile === undefined ? "name its CA's certificate in secrets.infisical.ca_file" : `it is not from ${caFile}`;
-  return `the certificate of ${new URL(url).host} is not trusted (${code}): ${why}`;
+/** Says what an exchange came to, and for a certificate what to do. */
+export function describeExchangeError(error: unknown, { url, caFile }: ServerPlace): string {
+  if (!(error instanceof ExchangeFailure)) return error instanceof Error ? error.message : String(error);
+  const { fault } = error;
+  const { host } = new URL(url);
+  const place = { host, urlKey: "secrets.infisical.url", caKey: "secrets.infisical.ca_file", caFile };
+  if (fault.kind === "network") return describeCertificate(fault.code, place) ?? fault.code;
+  if (fault.kind === "too-large") return "its answer is larger than 16 MiB: is it Infisical?";
+  return describeFault(fault, { ...place, who: "secrets", redirectHint: "correct secrets.infisical.url" });
 }
 
-function readRetryAfter(response: Response): number {
-  const text = response.headers.get("retry-after") ?? "";
-  const seconds = /^\d{1,6}$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1_000;
-  const waitMs = Number.isNaN(seconds) ? DEFAULT_WAIT_MS : seconds * 1_000;
-  return Math.min(LONGEST_WAIT_MS, Math.max(0, waitMs));
+function readRetryAfter(value: string | undefined): number {
+  return parseRetryAfter(value, Date.now(), LONGEST_WAIT_MS) ?? DEFAULT_WAIT_MS;
 }
 
 function parseJson(text: string): unknown {

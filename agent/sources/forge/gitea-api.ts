@@ -1,11 +1,7 @@
 // The forge's API, as far as Orca needs it: says the status of a commit, and reads it. Gitea's paths, which are GitHub's
 // too. Token and CA are read anew for every request. Who calls it decides when, how often and what a failure means.
 
-import { readFile } from "node:fs/promises";
-import type { Agent } from "node:http";
-
-import { readSecretFile } from "../../host/files/secret-file.ts";
-import { openAgent } from "../git/wire/git-http.ts";
+import { Origin } from "../../http/origin.ts";
 import { ApiFailure } from "./gitea-failure.ts";
 import { type ApiAccess, askApi } from "./gitea-http.ts";
 
@@ -50,12 +46,13 @@ export class GiteaApi {
   readonly #options: GiteaApiOptions;
   /** The repository's URL in the API. */
   readonly #base: URL;
-  #agent: { ca: string | undefined; agent: Agent | undefined } | undefined;
+  readonly #origin: Origin;
 
   /** Throws where the URL names no repository. */
   constructor(options: GiteaApiOptions) {
     this.#options = options;
     this.#base = buildApiBase(options.url, options.apiUrl);
+    this.#origin = new Origin(this.#base, options);
   }
 
   /** Where it is, for messages. */
@@ -100,15 +97,10 @@ export class GiteaApi {
   }
 
   async #openAccess(right: string): Promise<ApiAccess> {
-    const { tokenFile, tokenKey, caFile } = this.#options;
-    const token = tokenFile === undefined ? undefined : await readSecretFile(tokenFile).catch(refuseFile);
-    if (token?.expose() === "") throw new ApiFailure(`the token file ${tokenFile} is empty`);
-    const ca = caFile === undefined ? undefined : await readFile(caFile, "utf8").catch(refuseFile);
-    if (this.#agent === undefined || this.#agent.ca !== ca) {
-      this.#agent?.agent?.destroy();
-      this.#agent = { ca, agent: openAgent(this.#base, ca) };
-    }
-    return { token, agent: this.#agent.agent, host: this.host, tokenFile, tokenKey, caFile, right };
+    const { tokenFile, tokenKey, caFile, apiUrl } = this.#options;
+    const opened = await this.#origin.open().catch(refuseFile);
+    const urlKey = apiUrl === undefined ? "source.git.url" : "source.api_url";
+    return { ...opened, host: this.host, tokenFile, tokenKey, caFile, urlKey, right };
   }
 }
 

@@ -1,8 +1,6 @@
 // Why the forge's API could not be used, in words that say what to do about it. Made by gitea-http.ts and gitea-api.ts,
 // shown in status. Never holds a token: nothing that the server sent is quoted, it is only told apart.
 
-import { describeNetwork } from "../git/wire/git-failure.ts";
-
 /** What is known of a failure besides its words. */
 export interface ApiFailureTraits {
   /** The HTTP status; undefined where there was no answer. */
@@ -31,6 +29,8 @@ export interface ApiPlace {
   /** The key of agent.toml that names the token's file. */
   tokenKey: string;
   caFile: string | undefined;
+  /** The key of agent.toml that names the API's server. */
+  urlKey: string;
   /** The right that the request needs, in words: `write the repository`. */
   right: string;
 }
@@ -71,9 +71,4 @@ function describeForbidden(sent: string, { host, tokenFile, tokenKey, right }: A
   if (sent.includes("permission"))
     return `${host} forbids it (403): the user of ${token} may not ${right}; give that user the right`;
   return `${host} forbids it (403): ${token} must ${right}`;
-}
-
-/** Says what an error of the network means. */
-export function describeApiNetwork(error: NodeJS.ErrnoException, { host, caFile, tokenFile }: ApiPlace): string {
-  return describeNetwork(error, { host, caFile, tokenFile });
 }

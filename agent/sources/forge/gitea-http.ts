@@ -1,12 +1,14 @@
-// One JSON exchange with a forge's API: a deadline, a size limit, redirects within the same origin alone (a renamed
-// repository is a 307). The token goes to that origin in a header and nowhere else. Used by gitea-api.ts alone.
+// One question to a forge's API, in JSON: what its answers mean. A redirect is followed within the origin (a renamed repository is
+// a 307); the token goes to that origin in a header and nowhere else. Used by gitea-api.ts alone.
 
-import { type Agent, type IncomingMessage, request as requestHttp } from "node:http";
-import { request as requestHttps } from "node:https";
+import type { Agent } from "node:http";
 
 import type { Secret } from "../../../shared/secret/secret.ts";
-import { parseRetryAfter } from "../git/wire/git-failure.ts";
-import { ApiFailure, type ApiPlace, describeApiNetwork, describeApiStatus } from "./gitea-failure.ts";
+import { ask, type WholeAnswer } from "../../http/exchange.ts";
+import { describeFault, ExchangeFailure } from "../../http/exchange-failure.ts";
+import { buildAuthorization } from "../../http/origin.ts";
+import { parseRetryAfter } from "../../http/retry-after.ts";
+import { ApiFailure, type ApiPlace, describeApiStatus } from "./gitea-failure.ts";
 
 /** One request. */
 export interface ApiQuestion {
@@ -25,84 +27,53 @@ export interface ApiAccess extends ApiPlace {
 
 /** The largest answer that is read. */
 const LIMIT_BYTES = 1024 ** 2;
-const MOST_REDIRECTS = 3;
+/** What is read of an answer that refuses: enough for its words. */
+const REFUSAL_BYTES = LIMIT_BYTES / 64;
+const GOOD: ReadonlySet<number> = new Set([200, 201]);
 
 /** Asks once; answers the JSON of a 200 or 201, or throws an `ApiFailure`. */
-export async function askApi(question: ApiQuestion, access: ApiAccess): Promise<unknown> {
-  const late = AbortSignal.timeout(question.deadlineMs);
-  const signal = question.signal === undefined ? late : AbortSignal.any([late, question.signal]);
+export async function askApi({ url, body, ...limits }: ApiQuestion, access: ApiAccess): Promise<unknown> {
+  const { token, agent } = access;
+  const json = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
+  const type = json === undefined ? {} : { "content-type": "application/json" };
   try {
-    let { url } = question;
-    for (let hop = 0; ; hop += 1) {
-      const response = await send({ ...question, url, signal }, access);
-      const status = response.statusCode ?? 0;
-      if (![301, 302, 303, 307, 308].includes(status)) return await readJson(response, access);
-      response.destroy();
-      if (hop === MOST_REDIRECTS) throw new ApiFailure(`${access.host} redirects in circles: check source.api_url`);
-      url = followRedirect(url, response, { host: access.host, isGet: question.body === undefined });
-    }
+    const answer = await ask({
+      ...limits,
+      url,
+      body: json,
+      headers: { accept: "application/json", "user-agent": "orca", ...type },
+      authorization: token === undefined ? undefined : buildAuthorization(token, (text) => `token ${text}`),
+      agent,
+      judge: ({ status }) =>
+        GOOD.has(status) ? { limitBytes: LIMIT_BYTES } : { limitBytes: REFUSAL_BYTES, cut: true },
+    });
+    return parseJson(answer, access);
   } catch (error) {
-    if (late.aborted)
-      throw new ApiFailure(`${access.host} gave no whole answer within ${question.deadlineMs / 1_000} s`);
-    if (error instanceof ApiFailure) throw error;
-    throw new ApiFailure(describeApiNetwork(error as NodeJS.ErrnoException, access), { cause: error });
+    throw error instanceof ExchangeFailure ? describeFailure(error, access) : error;
   }
 }
 
-function send({ url, body, signal }: ApiQuestion, access: ApiAccess): Promise<IncomingMessage> {
-  const text = body === undefined ? undefined : Buffer.from(JSON.stringify(body));
-  return new Promise((resolve, reject) => {
-    const request = (url.protocol === "https:" ? requestHttps : requestHttp)(url, {
-      method: text === undefined ? "GET" : "POST",
-      agent: access.agent ?? false,
-      ...(signal === undefined ? {} : { signal }),
-      headers: {
-        accept: "application/json",
-        "user-agent": "orca",
-        ...(access.token === undefined ? {} : { authorization: buildAuthorization(access.token) }),
-        ...(text === undefined ? {} : { "content-type": "application/json", "content-length": text.length }),
-      },
-    });
-    request.once("response", resolve);
-    request.on("error", reject);
-    request.end(text);
-  });
+function describeFailure(error: ExchangeFailure, { host, caFile, urlKey }: ApiAccess): ApiFailure {
+  const { fault } = error;
+  if (fault.kind === "too-large")
+    return new ApiFailure(`${host} sends an answer larger than 1 MiB: check source.api_url`);
+  const place = {
+    host,
+    who: "the API",
+    urlKey,
+    redirectHint: "write it into source.api_url",
+    caKey: "source.git.ca_file",
+    caFile,
+  };
+  return new ApiFailure(describeFault(fault, place), { cause: error });
 }
 
-/** A token alone is sent as Gitea and GitHub know it; `user:token` as Basic authentication. */
-function buildAuthorization(token: Secret): string {
-  const text = token.expose();
-  return text.includes(":") ? `Basic ${Buffer.from(text).toString("base64")}` : `token ${text}`;
-}
-
-function followRedirect(
-  from: URL,
-  { statusCode, headers }: IncomingMessage,
-  { host, isGet }: { host: string; isGet: boolean },
-): URL {
-  const { location } = headers;
-  if (location === undefined || !URL.canParse(location, from.href))
-    throw new ApiFailure(`${host} redirects (${statusCode}) without saying where to`);
-  const target = new URL(location, from);
-  if (target.origin !== from.origin)
-    throw new ApiFailure(
-      `${host} redirects to ${target.origin}, another origin, where the token does not go: write it into source.api_url`,
-    );
-  // Any other redirect would make a GET of a POST, and look like success.
-  if (!isGet && statusCode !== 307 && statusCode !== 308)
-    throw new ApiFailure(`${host} redirects a request of the API (${statusCode}): check source.api_url`);
-  return target;
-}
-
-async function readJson(response: IncomingMessage, access: ApiAccess): Promise<unknown> {
-  const status = response.statusCode ?? 0;
-  const isGood = status === 200 || status === 201;
-  const text = await readText(response, isGood ? LIMIT_BYTES : LIMIT_BYTES / 64, isGood ? access.host : undefined);
-  if (!isGood) {
-    const retryAfterMs = parseRetryAfter(response.headers["retry-after"], Date.now());
+function parseJson({ status, type, headers, content }: WholeAnswer, access: ApiAccess): unknown {
+  const text = content.toString("utf8");
+  if (!GOOD.has(status)) {
+    const retryAfterMs = parseRetryAfter(headers["retry-after"], Date.now());
     throw new ApiFailure(describeApiStatus(status, text, access), { status, retryAfterMs });
   }
-  const type = (response.headers["content-type"] ?? "").split(";")[0]?.trim().toLowerCase();
   if (type === "text/html")
     throw new ApiFailure(`${access.host} answers with a web page in place of the API's JSON: check source.api_url`);
   try {
@@ -110,20 +81,4 @@ async function readJson(response: IncomingMessage, access: ApiAccess): Promise<u
   } catch {
     throw new ApiFailure(`${access.host} does not answer with JSON, as the API does: check source.api_url`);
   }
-}
-
-/** @param host set where an answer that is too large is a failure; else it is cut */
-async function readText(response: IncomingMessage, limitBytes: number, host: string | undefined): Promise<string> {
-  const pieces: Buffer[] = [];
-  let sizeBytes = 0;
-  for await (const piece of response as AsyncIterable<Buffer>) {
-    sizeBytes += piece.length;
-    if (sizeBytes > limitBytes) {
-      response.destroy();
-      if (host === undefined) break;
-      throw new ApiFailure(`${host} sends an answer larger than 1 MiB: check source.api_url`);
-    }
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces).toString("utf8");
 }

@@ -30,7 +30,6 @@ export class GitFailure extends Error {
 export interface FailurePlace {
   host: string;
   tokenFile: string | undefined;
-  caFile: string | undefined;
 }
 
 /** Says what an HTTP status other than 200 means and what to do about it. */
@@ -56,50 +55,4 @@ export function describeStatus(status: number, { host, tokenFile }: FailurePlace
         ? `${host} failed (${status}): look at the server`
         : `${host} answers with ${status}, which is none of Git's answers: check source.git.url`;
   }
-}
-
-const CERTIFICATE =
-  /^(CERT_|ERR_TLS_CERT|DEPTH_ZERO_SELF_SIGNED_CERT|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_|HOSTNAME_MISMATCH)/;
-
-/** Says what an error of the network means. */
-export function describeNetwork(error: NodeJS.ErrnoException, place: FailurePlace): string {
-  const { host, caFile } = place;
-  const code = error.code ?? error.message;
-  if (code.startsWith("HPE_")) return `${host} does not speak HTTP there (${code}): check source.git.url`;
-  if (CERTIFICATE.test(code)) {
-    const trusted =
-      caFile === undefined ? "name the CA's certificate in source.git.ca_file" : `it is not from ${caFile}`;
-    const why = code === "CERT_HAS_EXPIRED" ? "has run out" : "is not trusted";
-    return `the certificate of ${host} ${why} (${code}): ${code === "CERT_HAS_EXPIRED" ? "renew it" : trusted}`;
-  }
-  switch (code) {
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-      return `the name ${host} cannot be looked up (${code}): check DNS and source.git.url`;
-    case "ECONNREFUSED":
-      return `nothing listens at ${host} (${code})`;
-    case "ECONNRESET":
-    case "EPIPE":
-      return `the connection to ${host} was cut before the answer was whole (${code})`;
-    case "EHOSTUNREACH":
-    case "ENETUNREACH":
-    case "ETIMEDOUT":
-      return `${host} cannot be reached (${code}): check the network`;
-    case "EPROTO":
-    case "ERR_SSL_WRONG_VERSION_NUMBER":
-      return `${host} does not speak TLS there (${code}): check source.git.url`;
-    default:
-      return `the connection to ${host} failed (${code})`;
-  }
-}
-
-/** The longest wait a server can ask for: whatever it says, nobody keeps a node from its source for longer. */
-const LONGEST_WAIT_MS = 900_000;
-
-/** Reads Retry-After: seconds, or a date. Undefined where it says neither. */
-export function parseRetryAfter(value: string | undefined, nowMs: number): number | undefined {
-  if (value === undefined) return undefined;
-  const isDate = /[A-Za-z]/.test(value);
-  const waitMs = isDate ? Date.parse(value) - nowMs : /^\d+$/.test(value.trim()) ? Number(value) * 1_000 : Number.NaN;
-  return Number.isFinite(waitMs) ? Math.min(LONGEST_WAIT_MS, Math.max(0, waitMs)) : undefined;
 }

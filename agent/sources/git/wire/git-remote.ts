@@ -1,13 +1,11 @@
 // One branch of one repository on a Git server: asks for its tip with one small request, and for its pack. Token and CA are
 // read anew for every request, so that both can be changed while the agent runs. Used by the poll and by the child.
 
-import { readFile } from "node:fs/promises";
-import type { Agent } from "node:http";
-
-import { readSecretFile } from "../../../host/files/secret-file.ts";
+import type { WholeAnswer } from "../../../http/exchange.ts";
+import { Origin } from "../../../http/origin.ts";
 import type { GitLocation, TagRef } from "../poll/git-exchange.ts";
 import { GitFailure } from "./git-failure.ts";
-import { askGit, type GitAccess, type GitAnswer, type GitQuestion, openAgent } from "./git-http.ts";
+import { askGit, type GitAccess, type GitQuestion } from "./git-http.ts";
 import { type Advertisement, encodePacket, parseAdvertisement, parseLsRefs } from "./git-packets.ts";
 
 /** Where a branch stands. */
@@ -66,7 +64,7 @@ interface Discovery {
 export class GitRemote {
   readonly #location: GitLocation;
   readonly #url: URL;
-  #agent: { ca: string | undefined; agent: Agent | undefined } | undefined;
+  readonly #origin: Origin;
   /** Known from an earlier answer: then the first request is saved. */
   #speaksV2 = false;
   /** What the server said of itself, for whoever fetches: a child asks once. */
@@ -75,6 +73,7 @@ export class GitRemote {
   constructor(location: GitLocation) {
     this.#location = location;
     this.#url = new URL(location.url.replace(/\/+$/, ""));
+    this.#origin = new Origin(this.#url, location);
   }
 
   /** Asks where the branch stands, and for the tags below a prefix such as `orca/`. Throws a `GitFailure`. */
@@ -160,14 +159,8 @@ export class GitRemote {
 
   async #openAccess({ signal }: RequestLimits): Promise<GitAccess> {
     const { tokenFile, caFile } = this.#location;
-    const token = tokenFile === undefined ? undefined : await readSecretFile(tokenFile).catch(refuseFile);
-    if (token?.expose() === "") throw new GitFailure(`the token file ${tokenFile} is empty`);
-    const ca = caFile === undefined ? undefined : await readFile(caFile, "utf8").catch(refuseFile);
-    if (this.#agent === undefined || this.#agent.ca !== ca) {
-      this.#agent?.agent?.destroy();
-      this.#agent = { ca, agent: openAgent(this.#url, ca) };
-    }
-    return { token, agent: this.#agent.agent, signal, host: this.#url.host, tokenFile, caFile };
+    const opened = await this.#origin.open().catch(refuseFile);
+    return { ...opened, signal, host: this.#url.host, tokenFile, caFile };
   }
 }
 
@@ -180,7 +173,7 @@ function appendPath(base: URL, path: string): URL {
 }
 
 /** The repository's URL behind the URL that answered. */
-function findBase({ url }: GitAnswer): URL {
+function findBase({ url }: WholeAnswer): URL {
   return new URL(url.href.replace(/\/(info\/refs\?.*|git-upload-pack)$/, ""));
 }
 
