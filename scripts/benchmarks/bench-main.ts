@@ -6,71 +6,91 @@ import { parseArgs } from "node:util";
 import { initSwarm, measureApply } from "./apply.ts";
 import { measureCalibration } from "./calibration.ts";
 import { measureCold } from "./cold.ts";
+import type { Extent } from "./extent.ts";
 import { measureFleet } from "./fleet-bench.ts";
 import { measureCrash, measureDrift } from "./heal.ts";
 import { measureIdle, measureNoop, measureStart } from "./idle.ts";
 import { Lab } from "./lab.ts";
 import { measureLint } from "./lint-bench.ts";
 import { measureMerge } from "./merge.ts";
+import { measureSimulation } from "./simulation.ts";
 import { printTable, type Row } from "./table.ts";
 
-const USAGE =
-  "usage: scripts/bench [--rounds 5] [--only apply,noop,idle,crash,start,drift,lint,merge,fleet,cold,calibration] [--json]";
-const values = readOptions();
-const rounds = Number(values.rounds);
-
-const lab = new Lab();
-await lab.open();
-const rows: Row[] = [];
-
-const suites: Record<string, () => Promise<Row[]>> = {
-  apply: async () => {
-    const swarm = new Lab();
-    await swarm.open();
-    try {
-      await initSwarm(swarm);
-      return await measureApply(lab, swarm, rounds);
-    } finally {
-      await swarm.close();
-    }
-  },
-  noop: () => measureNoop(lab),
-  idle: () => measureIdle(lab, 60_000),
-  crash: () => measureCrash(lab, rounds),
-  start: () => measureStart(lab, rounds),
-  drift: () => measureDrift(lab, rounds),
-  lint: () => measureLint(rounds),
-  merge: () => measureMerge(lab, rounds),
-  fleet: () => measureFleet(),
-  cold: () => measureCold(rounds),
-  calibration: () => measureCalibration(),
+const SUITES: Record<string, (lab: Lab, extent: Extent) => Row[] | Promise<Row[]>> = {
+  apply: measureApplies,
+  noop: measureNoop,
+  idle: measureIdle,
+  crash: measureCrash,
+  start: measureStart,
+  drift: measureDrift,
+  lint: (_lab, extent) => measureLint(extent),
+  merge: measureMerge,
+  fleet: (_lab, extent) => measureFleet(extent),
+  cold: (_lab, extent) => measureCold(extent),
+  calibration: (_lab, extent) => measureCalibration(extent),
+  simulation: (_lab, extent) => measureSimulation(extent),
 };
+const USAGE = `usage: scripts/bench [--rounds 5] [--only ${Object.keys(SUITES).join(",")}] [--smoke] [--json]`;
 
+const { extent, only, json } = readOptions();
+const rows: Row[] = [];
+const lab = new Lab();
 try {
-  for (const [name, measure] of Object.entries(suites)) {
-    if (values.only !== undefined && !values.only.split(",").includes(name)) continue;
+  await lab.open();
+  for (const name of only) {
     console.error(`bench: ${name} …`);
-    const measured = await measure();
+    const measured = await measure(name);
     rows.push(...measured);
     console.error(printTable(measured));
   }
 } finally {
   await lab.close();
 }
-console.log(values.json ? JSON.stringify(rows, undefined, 2) : printTable(rows));
+console.log(json ? JSON.stringify(rows, undefined, 2) : printTable(rows));
+
+/** One suite. A failure is a row of the table and the exit code, and keeps no other suite from being measured. */
+async function measure(name: string): Promise<Row[]> {
+  try {
+    return (await SUITES[name]?.(lab, extent)) ?? [];
+  } catch (error) {
+    console.error(error);
+    process.exitCode = 1;
+    const message = error instanceof Error ? error.message : String(error);
+    return [{ question: name, orca: "FAILED", beside: message }];
+  } finally {
+    await lab.endChildren();
+  }
+}
+
+/** Swarm changes an engine for good: it has one of its own. */
+async function measureApplies(own: Lab, measured: Extent): Promise<Row[]> {
+  const swarm = new Lab();
+  try {
+    await swarm.open();
+    await initSwarm(swarm);
+    return await measureApply(own, swarm, measured);
+  } finally {
+    await swarm.close();
+  }
+}
 
 /** A mistake in the options costs one line, and no run. */
-function readOptions(): { rounds: string; only?: string | undefined; json: boolean } {
+function readOptions(): { extent: Extent; only: readonly string[]; json: boolean } {
   try {
-    const { values: given } = parseArgs({
+    const { values } = parseArgs({
       options: {
-        rounds: { type: "string", default: "5" },
+        rounds: { type: "string" },
         only: { type: "string" },
+        smoke: { type: "boolean", default: false },
         json: { type: "boolean", default: false },
       },
     });
-    if (/^[1-9]\d*$/.test(given.rounds)) return given;
-    throw new Error(`--rounds ${given.rounds} is no number of rounds`);
+    const { rounds = values.smoke ? "1" : "5", smoke: isSmoke, json: isJson } = values;
+    if (!/^[1-9]\d*$/.test(rounds)) throw new Error(`--rounds ${rounds} is no number of rounds`);
+    const chosen = values.only?.split(",") ?? Object.keys(SUITES);
+    const unknown = chosen.find((name) => !Object.hasOwn(SUITES, name));
+    if (unknown !== undefined) throw new Error(`--only ${unknown}: there is no such suite`);
+    return { extent: { rounds: Number(rounds), isSmoke }, only: chosen, json: isJson };
   } catch (error) {
     console.error(`bench: ${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
     return process.exit(2);

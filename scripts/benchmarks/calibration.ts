@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { type ScenarioTimes, simulateScenario } from "../lab/gossip/gossip-calibration.ts";
 import type { CpuModel } from "../lab/gossip/gossip-cores.ts";
+import type { Extent } from "./extent.ts";
 import { measureChanges, measureFreezes, measureHeals, measureKills } from "./fleet-scenario.ts";
 import { median } from "./lab.ts";
 import { MemberFleet, now } from "./members.ts";
@@ -15,6 +16,7 @@ import type { Row } from "./table.ts";
 const SIZES = (process.env["ORCA_FLEET_SIZES"] ?? "3,10,30").split(",").map(Number);
 /** When a mended wire is used again is drawn by the hour of the next dial: a median of it wants many. */
 const ROUNDS = { changes: 30, kills: 6, freezes: 6, heals: 12 };
+const SMOKE_ROUNDS: Rounds = { changes: 3, kills: 1, freezes: 1, heals: 1 };
 const SEEDS = 40;
 
 /** How often each thing is done to the real members. */
@@ -30,10 +32,10 @@ export interface Calibration {
 }
 
 /** Measures every size; one row for each part of the scenario. */
-export async function measureCalibration(): Promise<Row[]> {
+export async function measureCalibration({ isSmoke }: Extent): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const count of SIZES) {
-    const { real, simulated } = await calibrate(count, ROUNDS);
+  for (const count of isSmoke ? [3] : SIZES) {
+    const { real, simulated } = await calibrate(count, isSmoke ? SMOKE_ROUNDS : ROUNDS);
     for (const part of Object.keys(real) as (keyof ScenarioTimes)[])
       rows.push({
         question: `${count} nodes: ${WORDS[part]}, medians`,

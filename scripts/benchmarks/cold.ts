@@ -3,17 +3,19 @@
 
 import { buildColdFleet } from "../lab/cold/cold-fleet.ts";
 import { type ColdStartOutcome, measureColdStart, openColdLab } from "../lab/cold/cold-measure.ts";
+import type { Extent } from "./extent.ts";
 import { median } from "./lab.ts";
 import type { Row } from "./table.ts";
 
 /** 1 for realistic times: a longest chain of 72 s. */
 const SCALE = Number(process.env["ORCA_COLD_SCALE"] ?? "1");
+const SMOKE_SCALE = 0.1;
 const BAR = 1.1;
 const LAST = "vm-edge/orca-proxy";
 
 /** Measures some cold starts of one lab. */
-export async function measureCold(rounds: number): Promise<Row[]> {
-  const cold = await buildColdFleet("breakpilot", "prod", SCALE);
+export async function measureCold({ rounds, isSmoke }: Extent): Promise<Row[]> {
+  const cold = await buildColdFleet("breakpilot", "prod", isSmoke ? SMOKE_SCALE : SCALE);
   const lab = await openColdLab(cold);
   const outcomes: ColdStartOutcome[] = [];
   try {

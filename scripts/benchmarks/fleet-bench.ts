@@ -7,16 +7,15 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import type { Extent } from "./extent.ts";
 import { measureChanges, measureFreezes, measureKills } from "./fleet-scenario.ts";
 import { MemberFleet, now } from "./members.ts";
 import type { Row } from "./table.ts";
 
 const SIZES = (process.env["ORCA_FLEET_SIZES"] ?? "3,10,30").split(",").map(Number);
-const CHANGES = 40;
-const KILLS = 5;
-const FREEZES = 4;
-const IDLE_MS = 30_000;
-const SERF_ROUNDS = ["--kills", String(KILLS), "--stops", String(FREEZES), "--tags", "0"];
+const ROUNDS = { changes: 40, kills: 5, freezes: 4, idleMs: 30_000 };
+const SMOKE_ROUNDS: typeof ROUNDS = { changes: 3, kills: 1, freezes: 1, idleMs: 2_000 };
+const SERF_ROUNDS = ["--kills", String(ROUNDS.kills), "--stops", String(ROUNDS.freezes), "--tags", "0"];
 
 /** What was measured of one fleet. Times in milliseconds. */
 interface Measured {
@@ -33,16 +32,16 @@ interface Measured {
 }
 
 /** Measures every size; one row for each question. */
-export async function measureFleet(): Promise<Row[]> {
+export async function measureFleet({ isSmoke }: Extent): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const count of SIZES) {
-    const measured = await measureOne(count);
-    rows.push(...describeRows(count, measured, measureSerf(count)));
+  for (const count of isSmoke ? [3] : SIZES) {
+    const measured = await measureOne(count, isSmoke ? SMOKE_ROUNDS : ROUNDS);
+    rows.push(...describeRows(count, measured, isSmoke ? undefined : measureSerf(count)));
   }
   return rows;
 }
 
-async function measureOne(count: number): Promise<Measured> {
+async function measureOne(count: number, rounds: typeof ROUNDS): Promise<Measured> {
   const fleet = new MemberFleet();
   try {
     await fleet.create(count);
@@ -50,10 +49,10 @@ async function measureOne(count: number): Promise<Measured> {
     for (const member of fleet.members) fleet.start(member);
     await fleet.times(({ what }) => what === "all", { sinceMs: from });
     await sleep(3_000);
-    const idle = await measureIdleCost(fleet);
-    const { one, last } = await measureChanges(fleet, CHANGES);
-    const losses = await measureKills(fleet, KILLS);
-    const frozen = await measureFreezes(fleet, FREEZES);
+    const idle = await measureIdleCost(fleet, rounds.idleMs);
+    const { one, last } = await measureChanges(fleet, rounds.changes);
+    const losses = await measureKills(fleet, rounds.kills);
+    const frozen = await measureFreezes(fleet, rounds.freezes);
     return { changeOne: one, changeLast: last, ...losses, frozen, ...idle };
   } finally {
     await fleet.destroy();
@@ -62,12 +61,13 @@ async function measureOne(count: number): Promise<Measured> {
 
 async function measureIdleCost(
   fleet: MemberFleet,
+  idleMs: number,
 ): Promise<Pick<Measured, "idleBytes" | "idlePackets" | "cpuPercent" | "residentMiB">> {
   const [sent, costs] = [fleet.readSent(), fleet.readCosts()];
-  await sleep(IDLE_MS);
+  await sleep(idleMs);
   const [sentAfter, costsAfter] = [fleet.readSent(), fleet.readCosts()];
   const perSecond = (read: (index: number) => number): number =>
-    mean(fleet.members.map((_, index) => read(index))) / (IDLE_MS / 1_000);
+    mean(fleet.members.map((_, index) => read(index))) / (idleMs / 1_000);
   return {
     idleBytes: perSecond((index) => (sentAfter[index]?.bytes ?? 0) - (sent[index]?.bytes ?? 0)),
     idlePackets: perSecond((index) => (sentAfter[index]?.packets ?? 0) - (sent[index]?.packets ?? 0)),

@@ -9,6 +9,7 @@ import Docker from "dockerode";
 
 import { LABEL } from "../../shared/state/identity.ts";
 import { EngineProxy } from "../lab/engine/engine-proxy.ts";
+import type { Extent } from "./extent.ts";
 import { HTTPD, IMAGE, type Lab, median } from "./lab.ts";
 import type { Row } from "./table.ts";
 
@@ -16,7 +17,7 @@ const run = promisify(execFile);
 const INITIAL_MS = 1_000;
 
 /** Crashes, each of a service without any history. */
-export async function measureCrash(lab: Lab, rounds: number): Promise<Row[]> {
+export async function measureCrash(lab: Lab, { rounds }: Extent): Promise<Row[]> {
   await lab.clear();
   const names = Array.from({ length: rounds }, (_, index) => `c${index + 10}`);
   const proxy = new EngineProxy(join(lab.engine.root, "bench.sock"), lab.engine.socketPath);
@@ -132,7 +133,7 @@ async function measureRestartPolicy(lab: Lab, rounds: number): Promise<number> {
 }
 
 /** Things changed by hand, until they are as declared again. */
-export async function measureDrift(lab: Lab, rounds: number): Promise<Row[]> {
+export async function measureDrift(lab: Lab, { rounds }: Extent): Promise<Row[]> {
   await lab.clear();
   const agent = lab.startAgent(lab.writeRepository("drift", ["app"]));
   await agent.untilLine(/^\S+ \S+ +settled /);

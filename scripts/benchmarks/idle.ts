@@ -1,9 +1,9 @@
 // What the agent costs while nothing happens: memory and CPU with thirty probed services beside bare Node, the price of a
 // turn that changes nothing, and how long it takes from its start to its first plan.
 
-import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import type { Extent } from "./extent.ts";
 import { type Lab, median, readCpuMs, readMemoryMiB, readUnitFlags, type RunningAgent } from "./lab.ts";
 import type { Row } from "./table.ts";
 
@@ -18,11 +18,16 @@ async function bringUp(lab: Lab, node: string, count: number): Promise<RunningAg
   return agent;
 }
 
+/** How long it is left alone before it is looked at, and for how long it is looked at then. */
+const IDLE = { settleMs: 10_000, windowMs: 60_000 };
+const SMOKE_IDLE: typeof IDLE = { settleMs: 500, windowMs: 1_000 };
+
 /** Idle memory and CPU. */
-export async function measureIdle(lab: Lab, windowMs: number): Promise<Row[]> {
+export async function measureIdle(lab: Lab, { isSmoke }: Extent): Promise<Row[]> {
+  const { settleMs, windowMs } = isSmoke ? SMOKE_IDLE : IDLE;
   const agent = await bringUp(lab, "idle", 30);
-  const bare = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
-  await sleep(10_000);
+  const bare = lab.spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"]);
+  await sleep(settleMs);
   const before = [agent.cpuMs, readCpuMs(bare.pid ?? 0)] as const;
   await sleep(windowMs);
   const share = (agent.cpuMs - before[0]) / windowMs;
@@ -64,9 +69,9 @@ const SPACING_MS = 250;
  * A turn that changes nothing, from the request to its end: engine calls and CPU, by the number of services. What probes
  * cost in the same time without any turn is taken off.
  */
-export async function measureNoop(lab: Lab): Promise<Row[]> {
+export async function measureNoop(lab: Lab, { isSmoke }: Extent): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const count of [10, 50, 100]) {
+  for (const count of isSmoke ? [10] : [10, 50, 100]) {
     const agent = await bringUp(lab, `noop${count}`, count);
     await sleep(3_000);
     await syncOften(agent, 5);
@@ -114,7 +119,7 @@ async function readCounters(agent: RunningAgent): Promise<{ turns: number; calls
 }
 
 /** From the start of the process to its first plan. */
-export async function measureStart(lab: Lab, rounds: number): Promise<Row[]> {
+export async function measureStart(lab: Lab, { rounds }: Extent): Promise<Row[]> {
   const first = await bringUp(lab, "start", 30);
   await first.stop();
   const times: number[] = [];
@@ -126,7 +131,7 @@ export async function measureStart(lab: Lab, rounds: number): Promise<Row[]> {
   const bare: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
     const startMs = performance.now();
-    const child = spawn(process.execPath, [...readUnitFlags().flags, "-e", "0"]);
+    const child = lab.spawn(process.execPath, [...readUnitFlags().flags, "-e", "0"]);
     await new Promise((resolve) => child.once("exit", resolve));
     bare.push(performance.now() - startMs);
   }

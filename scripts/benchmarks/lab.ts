@@ -1,6 +1,6 @@
 // What the benchmarks stand on: an engine of their own, the production bundle as its unit runs it, and clocks.
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, type SpawnOptions } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
@@ -40,6 +40,7 @@ export class Lab {
   readonly root = mkdtempSync(join(tmpdir(), "orca-bench-"));
   readonly events: (EngineEvent & { heardMs: number })[] = [];
   readonly #abort = new AbortController();
+  readonly #children = new Set<ChildProcess>();
 
   constructor(options: readonly string[] = []) {
     this.engine = new PrivateEngine(options);
@@ -57,7 +58,21 @@ export class Lab {
     });
   }
 
+  /** Starts a process that ends with the lab at the latest. */
+  spawn(program: string, words: readonly string[], options: SpawnOptions = {}): ChildProcess {
+    const child = spawn(program, words, options);
+    this.#children.add(child);
+    child.once("exit", () => this.#children.delete(child));
+    return child;
+  }
+
+  /** Ends what a suite has left running, which it does where it has failed. */
+  async endChildren(): Promise<void> {
+    await Promise.all([...this.#children].map(endChild));
+  }
+
   async close(): Promise<void> {
+    await this.endChildren();
     this.#abort.abort();
     await this.engine.destroy();
     rmSync(this.root, { recursive: true, force: true });
@@ -111,6 +126,13 @@ export class Lab {
   }
 }
 
+/** Ends a process at once, and waits until it has ended. */
+async function endChild(child: ChildProcess): Promise<void> {
+  const exited = new Promise((resolve) => child.once("exit", resolve));
+  child.kill("SIGKILL");
+  await exited;
+}
+
 /** Waits until something is there. */
 export async function until<T>(
   look: () => T | undefined | Promise<T | undefined>,
@@ -139,7 +161,7 @@ export class RunningAgent {
     const { flags, environment } = readUnitFlags();
     const command = [process.execPath, ...flags, join(ROOT, "dist", "orca.mjs"), ...words];
     // nsenter replaces itself with the agent: its process id is the agent's.
-    this.#child = spawn("nsenter", [`--net=${lab.engine.namespace}`, ...command], {
+    this.#child = lab.spawn("nsenter", [`--net=${lab.engine.namespace}`, ...command], {
       env: { ...process.env, ...environment, NO_COLOR: "1" },
     });
     this.#exited = new Promise((resolve) => this.#child.once("exit", resolve));

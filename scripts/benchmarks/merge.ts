@@ -12,6 +12,7 @@ import Docker from "dockerode";
 
 import { GitServer } from "../lab/git/git-server.ts";
 import { buildPush, postPush } from "../lab/git/push.ts";
+import type { Extent } from "./extent.ts";
 import { HTTPD, IMAGE, type Lab, median, readMemoryMiB, type RunningAgent, until } from "./lab.ts";
 import type { Row } from "./table.ts";
 
@@ -21,17 +22,18 @@ const SECRET = "bench-secret";
 const [HOST, PEER] = ["203.0.113.1", "203.0.113.2"];
 const [GIT_PORT, HOOK_PORT, ORCA_PORT, FLOOR_PORT] = [18_410, 18_411, 18_412, 18_413];
 /** A push soon after another fetch waits for it; this measures one alone. */
-const APART_MS = 8_000;
-const POLLS_MS = 20_000;
+const WAITS = { apartMs: 8_000, pollsMs: 20_000 };
+const SMOKE_WAITS: typeof WAITS = { apartMs: 6_000, pollsMs: 3_000 };
 
 /** Measures; answers the rows. */
-export async function measureMerge(lab: Lab, rounds: number): Promise<Row[]> {
+export async function measureMerge(lab: Lab, { rounds, isSmoke }: Extent): Promise<Row[]> {
+  const waits = { rounds, ...(isSmoke ? SMOKE_WAITS : WAITS) };
   await lab.clear();
   const unlink = openLink(lab);
   const server = await new GitServer().start();
   const relay = await Relay.open(Number(new URL(server.url).port));
   try {
-    return [...(await measureCommits(lab, server, rounds)), await measurePolls(lab, server, relay)];
+    return [...(await measureCommits(lab, server, waits)), await measurePolls(lab, server, { relay, ...waits })];
   } finally {
     await relay.close();
     await server.dispose();
@@ -39,7 +41,11 @@ export async function measureMerge(lab: Lab, rounds: number): Promise<Row[]> {
   }
 }
 
-async function measureCommits(lab: Lab, server: GitServer, rounds: number): Promise<Row[]> {
+async function measureCommits(
+  lab: Lab,
+  server: GitServer,
+  { rounds, apartMs }: { rounds: number; apartMs: number },
+): Promise<Row[]> {
   commit(server, 0);
   const agent = startAgent(lab, { url: relayed(server), poll: "1h" });
   await agent.untilLine(HEALTHY);
@@ -47,14 +53,14 @@ async function measureCommits(lab: Lab, server: GitServer, rounds: number): Prom
   await floor.change(0);
   const [orcaMs, floorMs]: [number[], number[]] = [[], []];
   for (let round = 1; round <= rounds; round += 1) {
-    await sleep(APART_MS);
+    await sleep(apartMs);
     floorMs.push(await floor.change(round));
     const tip = commit(server, round);
     const startMs = performance.now();
     await postPush(`${PEER}:${HOOK_PORT}`, { body: buildPush({ after: tip }), secret: SECRET });
     orcaMs.push((await agent.untilLine(HEALTHY, round + 1)) - startMs);
   }
-  await sleep(APART_MS);
+  await sleep(apartMs);
   const memory = readMemoryMiB(agent.pid);
   await agent.stop();
   await lab.clear();
@@ -76,13 +82,17 @@ async function measureCommits(lab: Lab, server: GitServer, rounds: number): Prom
   ];
 }
 
-async function measurePolls(lab: Lab, server: GitServer, relay: Relay): Promise<Row> {
+async function measurePolls(
+  lab: Lab,
+  server: GitServer,
+  { relay, pollsMs }: { relay: Relay; pollsMs: number },
+): Promise<Row> {
   const agent = startAgent(lab, { url: relayed(server), poll: "1s" });
   await agent.untilLine(HEALTHY);
   await sleep(3_000);
   const [before, bytes] = [server.seen.length, relay.bytes];
   const children = watchChildren(agent.pid);
-  await sleep(POLLS_MS);
+  await sleep(pollsMs);
   const seen = server.seen.slice(before);
   const spent = relay.bytes - bytes;
   const born = children();
@@ -123,10 +133,11 @@ function relayed(server: GitServer): string {
 function startAgent(lab: Lab, { url, poll }: { url: string; poll: string }): RunningAgent {
   const file = (name: string): string => join(lab.root, name);
   writeFileSync(file("secret"), SECRET, { mode: 0o600 });
+  writeFileSync(file("policy.toml"), `[ports]\npublic = [${ORCA_PORT}]\n`);
   const stateDir = file(`agent-${poll}`);
   const lines = [
     `node = "${NODE}"\nstatus = { listen = ["127.0.0.1:18419"] }\nstate = { dir = "${stateDir}" }`,
-    `docker = { socket = "${lab.engine.socketPath}" }\npolicy = { file = "${file("none.toml")}" }\n[source]`,
+    `docker = { socket = "${lab.engine.socketPath}" }\npolicy = { file = "${file("policy.toml")}" }\n[source]`,
     `git = { url = "${url}", poll = "${poll}" }`,
     `webhook = { listen = "${PEER}:${HOOK_PORT}", secret_file = "${file("secret")}" }`,
   ];

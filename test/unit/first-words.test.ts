@@ -84,6 +84,14 @@ describe("scripts", () => {
     },
   );
 
+  test.each([["--rounds", "3", "--help"], ["-h"]])(
+    "bench %s %s %s prints the options, and does nothing",
+    (...words) => {
+      const text = execFileSync(place("bench"), words, { encoding: "utf8" });
+      expect(text).toMatch(/--only .*\n.*\n.*--rounds .*\n.*--json .*\n.*--smoke /);
+    },
+  );
+
   test("bench names the options that it has, in one line and without a stack", () => {
     const main = place("benchmarks/bench-main.ts");
     const { status, stderr } = spawnSync(process.execPath, [main, "--no-such-option"], { encoding: "utf8" });
