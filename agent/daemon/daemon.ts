@@ -10,6 +10,7 @@ import type { DesiredSettings } from "../desired/build/desired-settings.ts";
 import { type Engine, openEngine } from "../docker/engine.ts";
 import type { OpenGossip } from "../gossip/open-gossip.ts";
 import { systemClock } from "../host/os/clock.ts";
+import { readBootId } from "../host/files/host-facts.ts";
 import { readPolicy, readStandIns } from "../host/files/host-files.ts";
 import { isJournal } from "../host/os/journal.ts";
 import { defaultAuthFile } from "../docker/registry-auth.ts";
@@ -194,6 +195,7 @@ async function buildReportOptions(config: DaemonConfig): Promise<ReportOptions> 
     clock: systemClock,
     logger: await buildLogger(config),
     startedMs: systemClock.nowMs(),
+    bootId: readBootId(),
     notes,
     ...(alerts === undefined
       ? {}

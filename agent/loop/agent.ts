@@ -141,7 +141,7 @@ export class Agent {
     this.#monitor = new Monitor({ ...watched, ...options.probes });
     this.#peers = "kind" in options.peers ? fixPeers(options.peers) : options.peers;
     const memory = this.store.loadColdStarts();
-    this.coldStarts = new ColdStarts({ node, clock, emit, memory, peers: this.#peers });
+    this.coldStarts = new ColdStarts({ node, clock, bootId, emit, memory, peers: this.#peers });
     this.#builder = new DesiredBuilder({
       source,
       settings: options.settings,

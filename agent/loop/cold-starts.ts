@@ -2,11 +2,11 @@
 // reports. Called by the loop on each turn and by the gossip when words have come in. It only watches: no start depends on it.
 
 import { buildColdStartReport } from "../desired/cold-start/cold-start-report.ts";
-import type { Clock } from "../host/os/clock.ts";
+import { type Clock, nameMoment } from "../host/os/clock.ts";
 import type { PeerCold, PeerPort } from "../gossip/peer-port.ts";
 import { watchColdStart } from "../plan/memory/cold-watch.ts";
 import type { Plan, World } from "../plan/world.ts";
-import type { ColdStartMemory, ColdStartReport, ColdWord } from "../../shared/state/cold-start.ts";
+import type { ColdStartMemory, ColdStartReport, ColdWord, OwnColdStart } from "../../shared/state/cold-start.ts";
 import type { Emit } from "../../shared/state/event.ts";
 import { sha256 } from "../../shared/state/identity.ts";
 
@@ -14,6 +14,7 @@ import { sha256 } from "../../shared/state/identity.ts";
 export interface ColdStartOptions {
   node: string;
   clock: Clock;
+  bootId: string;
   emit: Emit;
   memory: ColdStartMemory | undefined;
   peers: Pick<PeerPort, "coldWords">;
@@ -31,6 +32,7 @@ const SAID_MS = 900_000;
 const SEEN_STEP_MS = 20;
 
 interface Session {
+  /** By the clock that never jumps. */
   beganMs: number;
   words: Map<string, ColdWord>;
   /** When everything that was reached had come up, by the clock that never jumps. */
@@ -58,7 +60,7 @@ export class ColdStarts {
     this.#startedMs = options.clock.monotonicMs();
     this.#memory = options.memory ?? { reports: [], known: [] };
     const { own } = this.#memory;
-    if (own !== undefined) this.#beganMs = this.#startedMs - Math.max(0, options.clock.nowMs() - own.beganMs);
+    if (own !== undefined) this.#beganMs = findBegin(own, options);
   }
 
   /** To be stored with each turn. */
@@ -117,14 +119,15 @@ export class ColdStarts {
   }
 
   #follow(run: string, world: World, planned: Plan): void {
-    const { clock } = this.#options;
+    const { clock, bootId } = this.#options;
     const { lastRun, own: before } = this.#memory;
     if (lastRun !== run) {
       // Seen at this agent's first look, it began when the agent did; else at this turn. On a new installation nothing came back.
       this.#beganMs = this.#looked ? clock.monotonicMs() : this.#startedMs;
       this.#seen.clear();
       this.#heard.clear();
-      const own = { run, beganMs: clock.nowMs() - this.#elapsedMs, services: {} };
+      const begin = { boot: bootId, beganMs: this.#beganMs };
+      const own = { run, beganMs: nameMoment(clock, this.#beganMs), clock: begin, services: {} };
       this.#memory = { ...this.#memory, lastRun: run, own: lastRun === undefined ? undefined : own };
     } else if (before?.doneMs !== undefined) return;
     const { own } = this.#memory;
@@ -180,7 +183,7 @@ export class ColdStarts {
     const ages = present
       .filter(({ node, word }) => !this.#memory.known.includes(nameStart(node, word)))
       .map(({ word }) => word.ageMs);
-    return { beganMs: clock.nowMs() - Math.max(...ages), words: new Map(), quietMs: undefined };
+    return { beganMs: nowMs - Math.max(...ages), words: new Map(), quietMs: undefined };
   }
 
   #end(session: Session): void {
@@ -199,8 +202,15 @@ export class ColdStarts {
 
   #build(session: Session, endedMs: number | undefined): ColdStartReport {
     const missing = listAway(session, this.#options.peers.coldWords());
-    return buildColdStartReport(session.words, { beganMs: session.beganMs, endedMs, missing });
+    const beganMs = nameMoment(this.#options.clock, session.beganMs);
+    return buildColdStartReport(session.words, { beganMs, endedMs, missing });
   }
+}
+
+/** When a cold start began that the agent before this one has seen, by the clock that never jumps. */
+function findBegin({ clock: begin, beganMs }: OwnColdStart, { clock, bootId }: ColdStartOptions): number {
+  if (begin?.boot === bootId) return Math.min(begin.beganMs, clock.monotonicMs());
+  return clock.monotonicMs() - Math.max(0, clock.nowMs() - beganMs);
 }
 
 function nameStart(node: string, { run }: ColdWord): string {

@@ -6,7 +6,7 @@ import { hashInputs } from "../desired/repository/inputs.ts";
 import { buildKnownGood } from "../desired/build/known-good.ts";
 import { ParseCache } from "../desired/repository/repository.ts";
 import type { DesiredSettings } from "../desired/build/desired-settings.ts";
-import type { Clock } from "../host/os/clock.ts";
+import { type Clock, nameMoment } from "../host/os/clock.ts";
 import { RotationTurns } from "./rotation-deadlines.ts";
 import type { SecretKeeper } from "../secrets/keeper/keeper.ts";
 import { TemplateCache } from "./template-cache.ts";
@@ -57,7 +57,8 @@ export class DesiredBuilder {
   #built: { built: Built; key: string; facts: SecretFacts; snapshot: Snapshot; nextMs: number | undefined } | undefined;
   #gates: Pick<DesiredInput, "approvals" | "rollout"> = {};
   #newest: { snapshot: Snapshot; inputs: string } | undefined;
-  #readMs: number | undefined;
+  /** When the source was last read well, by the clock that never jumps. */
+  #readAtMs: number | undefined;
   #standings: ReadonlyMap<string, ServiceStanding> = new Map();
   readonly #turns = new RotationTurns();
   #allowed: { revision: string | undefined; count: number } = { revision: undefined, count: 0 };
@@ -110,10 +111,11 @@ export class DesiredBuilder {
 
   /** Builds what the newest readable inputs say. */
   async build(engine: ObservedEngine): Promise<BuiltState> {
-    const reading = await this.#options.source.read();
+    const { source, clock } = this.#options;
+    const reading = await source.read();
     const snapshot = reading.kind === "read" ? reading.snapshot : this.#lastKnownGood(reading.distrusted === true);
     if (reading.kind === "read") this.#gates = { approvals: reading.approvals, rollout: reading.rollout };
-    this.#readMs = reading.readMs ?? this.#readMs;
+    if (reading.readMs !== undefined) this.#readAtMs = clock.monotonicMs() + reading.readMs - clock.nowMs();
     // Without a memory of what ran here, a change cannot be judged until the engine has said what runs.
     if (snapshot === undefined || (this.needsAdoption && !engine.reachable)) {
       return {
@@ -271,7 +273,7 @@ export class DesiredBuilder {
   }
 
   #describeSource(reading: SourceReading, desired: DesiredState | undefined): SourceState {
-    const { source } = this.#options;
+    const { source, clock } = this.#options;
     const snapshot = this.#built?.snapshot;
     const held = desired?.held?.holds;
     const isDistrusted = reading.kind === "failed" && reading.distrusted === true;
@@ -281,7 +283,7 @@ export class DesiredBuilder {
       kind: source.kind,
       location: source.location,
       revision: desired?.revision,
-      readMs: this.#readMs,
+      readMs: this.#readAtMs === undefined ? undefined : nameMoment(clock, this.#readAtMs),
       ...this.#describeTrouble(reading, held),
       holds: [...(distrust === undefined ? [] : [distrust]), ...(held ?? [])],
       retryMs: reading.kind === "failed" ? reading.retryMs : undefined,

@@ -29,6 +29,8 @@ export interface ReportOptions {
   clock: Clock;
   logger: ReportLogger;
   startedMs: number;
+  /** This boot of the host; left out, what is kept is not known to be by the same clock. */
+  bootId?: string;
   /** Said in every status, such as that there is no policy file. */
   notes?: readonly string[];
   alerts?: AlertOptions;

@@ -9,6 +9,8 @@ import type { ReleaseRecord } from "../../shared/state/memory.ts";
 import type { AuditEntry, AuditLine } from "./audit/audit-chain.ts";
 import type { StatusDocument } from "../../shared/document/status-document.ts";
 import type { WhyDocument } from "../../shared/document/why-document.ts";
+import { ClockSteps } from "../host/os/clock.ts";
+import type { ClockReading } from "../plan/memory/clock-step.ts";
 import { Alerts } from "./notify/alerts.ts";
 import { AuditLog } from "./audit/audit-log.ts";
 import { buildStepEntry } from "./audit/audit-entry.ts";
@@ -18,7 +20,7 @@ import { HistoryFile, pickHistory, readHistory } from "./status/history-file.ts"
 import { judgeLiveness } from "./status/liveness.ts";
 import { logChange, logEvent, logSource } from "./log/log-events.ts";
 import { Metrics } from "./metrics/metrics.ts";
-import { nameNote } from "./text/public-text.ts";
+import { NoteLog } from "./log/note-log.ts";
 import type { ReadView } from "./read-view.ts";
 import { auditPath, type ReportOptions, type ReportParts, type Served, type Sink } from "./report-options.ts";
 import { chooseRelease } from "./status/release-choice.ts";
@@ -26,8 +28,9 @@ import type { StatusChange } from "./status/report-state.ts";
 import { beginState, type ReportState, type Sampled } from "./status/report-state.ts";
 import { Sampler } from "./status/sampler.ts";
 import { buildStatus } from "./status/status-builder.ts";
+import { moveState } from "./status/moved-state.ts";
 import { reduceStatus } from "./status/status-reducer.ts";
-import { buildWhy } from "./status/why-builder.ts";
+import { buildWhy, readKept } from "./status/why-builder.ts";
 
 /** What is served while nobody serves. */
 const NOWHERE: Served = { addresses: [], socket: undefined, troubles: [] };
@@ -45,13 +48,14 @@ export class Report {
   readonly #alerts: Alerts | undefined;
   readonly #sinks: readonly Sink[];
   readonly #metrics = new Metrics();
-  readonly #steps: Record<string, { done: number; failed: number }> = {};
+  readonly #steps: ClockSteps;
+  readonly #counts: Record<string, { done: number; failed: number }> = {};
   readonly #onTurn = new Set<(turn: TurnSummary) => void>();
   readonly #onChange = new Set<(change: StatusChange) => void>();
   /** What can be read of the node. */
   readonly view: ReadView;
   #readServed: () => Served = () => NOWHERE;
-  #loggedNotes = new Set<string>();
+  readonly #notes: NoteLog;
   #parts: ReportParts | undefined;
   #state: ReportState;
   #auditTrouble: string | undefined;
@@ -62,9 +66,11 @@ export class Report {
     const { stateDir, clock, logger, node, version } = options;
     this.#options = options;
     this.#sinks = options.sinks ?? [];
+    this.#notes = new NoteLog(logger);
     const historyPath = join(stateDir, "report.json");
-    const { services, alerts } = readHistory(historyPath);
-    this.#state = beginState(clock.nowMs(), services);
+    this.#steps = new ClockSteps(clock);
+    const { services, alerts } = readHistory(historyPath, this.#readClock());
+    this.#state = beginState(options.startedMs, services);
     this.#audit = new AuditLog({
       path: auditPath(stateDir),
       clock,
@@ -72,6 +78,7 @@ export class Report {
     });
     this.#history = new HistoryFile(historyPath, clock, () => ({
       ...{ version: 1, services: pickHistory(this.#state), alerts: this.#alerts?.memory ?? alerts },
+      clock: this.#readClock(),
     }));
     this.view = this.#buildView();
     this.#sampler = new Sampler({
@@ -133,9 +140,10 @@ export class Report {
 
   /** The status as `orca status --json` prints it. */
   status(): StatusDocument {
-    const { node, version, startedMs, clock } = this.#options;
+    const { node, version, clock } = this.#options;
+    this.#followClock();
     return buildStatus(this.#state, {
-      ...{ node, version, startedMs, nowMs: clock.nowMs(), notes: this.#listNotes() },
+      ...{ node, version, nowMs: clock.nowMs(), notes: this.#listNotes() },
       socket: this.#readServed().socket,
     });
   }
@@ -166,8 +174,22 @@ export class Report {
     for (const sink of this.#sinks) sink.hear(event);
   }
 
+  /** Where somebody has set the wall clock, what is known is as old as it was. */
+  #followClock(): void {
+    const stepMs = this.#steps.take();
+    if (stepMs === 0) return;
+    this.#state = moveState(this.#state, stepMs);
+    this.#alerts?.move(stepMs);
+  }
+
+  #readClock(): ClockReading | undefined {
+    const { bootId } = this.#options;
+    return bootId === undefined ? undefined : { boot: bootId, offsetMs: this.#steps.offsetMs };
+  }
+
   /** Takes over what is known, and tells whoever wants to know what changed. */
   #hear(event: AgentEvent | Sampled): void {
+    this.#followClock();
     const before = this.#state;
     this.#state = reduceStatus(before, event);
     logSource(this.#options.logger, before, this.#state);
@@ -181,7 +203,7 @@ export class Report {
   #recordStep(event: Extract<AgentEvent, { kind: "step-done" | "step-failed" }>): void {
     const entry = buildStepEntry(event, this.#state);
     if (entry !== undefined) this.#audit.append(entry);
-    const count = (this.#steps[event.step.kind] ??= { done: 0, failed: 0 });
+    const count = (this.#counts[event.step.kind] ??= { done: 0, failed: 0 });
     if (event.kind === "step-failed") count.failed += 1;
     else if (event.changed) count.done += 1;
   }
@@ -189,22 +211,13 @@ export class Report {
   #followTurn(turn: TurnSummary): void {
     this.#turnedMs = this.#options.clock.monotonicMs();
     if (!turn.observed.engine.reachable) this.#sampler.forgetEngine();
-    this.#logNotes();
+    this.#notes.look(this.status().notes);
     for (const callback of this.#onTurn) callback(turn);
-  }
-
-  /** Each note is logged when it comes, not on every turn; times in it count down and make it no new one. */
-  #logNotes(): void {
-    const notes = this.status().notes;
-    const keys = notes.map(nameNote);
-    for (const [index, note] of notes.entries()) {
-      if (!this.#loggedNotes.has(keys[index] ?? "")) this.#options.logger.warn({ note }, "note");
-    }
-    this.#loggedNotes = new Set(keys);
   }
 
   #hearAudit(message: string | undefined): void {
     this.#auditTrouble = message;
+    this.#followClock();
     const { logger } = this.#options;
     if (message === undefined) logger.info({}, "the audit log is written again");
     else logger.error({ error: message }, "audit log");
@@ -237,7 +250,7 @@ export class Report {
           audit: { lines: this.#audit.head.seq, ok: this.#auditTrouble === undefined },
           alertsOk: this.#alerts === undefined ? undefined : this.#alerts.trouble === undefined,
           dockerCalls: this.#parts?.dockerCalls?.(),
-          steps: this.#steps,
+          steps: this.#counts,
           residentBytes: process.memoryUsage.rss(),
           ...scrapeFleet(this.#parts, this.status()),
         }),
@@ -252,18 +265,11 @@ export class Report {
 
   #why(service: string, trusted: boolean): WhyDocument | undefined {
     const { node, clock } = this.#options;
-    const read = <T>(list: () => T[] | undefined): T[] => {
-      try {
-        return list() ?? [];
-      } catch {
-        // The state cannot be read just now: the rest of the answer still helps.
-        return [];
-      }
-    };
+    this.#followClock();
     return buildWhy(this.#state, service, {
       ...{ node, nowMs: clock.nowMs(), trusted },
-      exits: read(() => this.#parts?.store.listExits(service, SHOWN_EXITS)),
-      releases: read(() => this.#parts?.store.listReleases(service, SHOWN_RELEASES)),
+      exits: readKept(() => this.#parts?.store.listExits(service, SHOWN_EXITS)),
+      releases: readKept(() => this.#parts?.store.listReleases(service, SHOWN_RELEASES)),
     });
   }
 }

@@ -106,8 +106,10 @@ export interface WatchedStart {
 /** A node's own cold start. Plain data: it is kept over a restart of the agent. */
 export interface OwnColdStart {
   run: string;
-  /** When it began, by the wall clock: only to go on after a restart of the agent. */
+  /** When it began, by the wall clock: only to go on after a restart of the agent where `clock` does not say it. */
   beganMs: number;
+  /** The same by the clock that never jumps, which goes on through restarts of the agent until the host boots again. */
+  clock?: { boot: string; beganMs: number };
   /** When it was over, in milliseconds after it began. */
   doneMs?: number;
   services: Readonly<Record<string, WatchedStart>>;

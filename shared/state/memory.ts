@@ -9,6 +9,8 @@ export interface ExitRecord {
   container: string;
   startedMs: number | undefined;
   finishedMs: number;
+  /** How long it ran, where the agent saw its start: the engine names both ends by a wall clock that may have been set between them. */
+  ranMs?: number;
   exitCode: number;
   /** Signal that ended it, told from an exit code above 128. */
   signal: number | undefined;

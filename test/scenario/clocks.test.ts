@@ -98,6 +98,19 @@ describe.each(STEPS)("%s", (_name, byMs) => {
     expect(node.engine.running("app")?.run).toBe(1);
   });
 
+  test("while it runs: how long it ran is told when it ends", async () => {
+    await bringUp(buildManifest());
+    await node.untilSettled(["app"]);
+    await node.clock.advance(100_000);
+    node.clock.jump(byMs);
+    await node.clock.advance(100_000);
+    crash(node, "app");
+    await node.clock.advance(5_000);
+    const exit = node.events.find((event) => event.kind === "exited")?.exit;
+    expect(exit?.ranMs).toBeGreaterThan(199_000);
+    expect(exit?.ranMs).toBeLessThan(300_000);
+  });
+
   test("while the provider of secrets is away: what was read before is as old as it was", async () => {
     const open = openSecretNode({ maxStaleMs: 86_400_000 });
     node = open.node;

@@ -23,7 +23,6 @@ function status(): StatusDocument {
   return buildStatus(state, {
     node: "vm1",
     version: "1",
-    startedMs: NOW_MS,
     socket: undefined,
     nowMs: NOW_MS,
     notes: [],

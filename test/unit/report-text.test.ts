@@ -24,11 +24,11 @@ const HOST: HostSample = {
 };
 
 function reduceTurn(parts: TurnParts): ReportState {
-  return reduceStatus(beginState(NOW_MS), { kind: "turn", atMs: NOW_MS, turn: buildTurn(parts) });
+  return reduceStatus(beginState(NOW_MS - 7_200_000), { kind: "turn", atMs: NOW_MS, turn: buildTurn(parts) });
 }
 
 function build(state: ReportState, notes: readonly string[] = []): StatusDocument {
-  const context = { node: "vm1", version: "1.2.3", startedMs: NOW_MS - 7_200_000, socket: "/run/orca/agent.sock" };
+  const context = { node: "vm1", version: "1.2.3", socket: "/run/orca/agent.sock" };
   return buildStatus(state, { ...context, nowMs: NOW_MS, notes });
 }
 

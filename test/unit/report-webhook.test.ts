@@ -122,7 +122,7 @@ describe("commits that come by polling", () => {
   beforeEach(async () => {
     await report.dispose();
     nowMs = NOW_MS;
-    report = await new TestReport({ clock: { ...systemClock, nowMs: () => nowMs } }).start();
+    report = await new TestReport({ clock: { ...systemClock, nowMs: () => nowMs, monotonicMs: () => nowMs } }).start();
   });
   const newest = (letter: string, readMs: number): void => {
     const revision = letter.repeat(40);

@@ -13,6 +13,40 @@ export interface Clock {
   after(delayMs: number, callback: () => void): CancelTimer;
 }
 
+/** Less than this is the reading's own noise. */
+const LEAST_STEP_MS = 50;
+
+/** What a moment of the monotonic clock is called by the wall clock as it stands now. */
+export function nameMoment(clock: Pick<Clock, "nowMs" | "monotonicMs">, atMs: number): number {
+  return Math.round(clock.nowMs() - clock.monotonicMs() + atMs);
+}
+
+/** Notices that somebody has set the wall clock. */
+export class ClockSteps {
+  readonly #clock: Pick<Clock, "nowMs" | "monotonicMs">;
+  #offsetMs: number;
+
+  /** @param offsetMs how far the wall clock stood before the monotonic one when times were last named; by default now */
+  constructor(clock: Pick<Clock, "nowMs" | "monotonicMs">, offsetMs?: number) {
+    this.#clock = clock;
+    this.#offsetMs = offsetMs ?? clock.nowMs() - clock.monotonicMs();
+  }
+
+  /** How far the wall clock stands before the monotonic one by the names that are in use. */
+  get offsetMs(): number {
+    return this.#offsetMs;
+  }
+
+  /** By how much every name is to be moved now; 0 where the clock was not set. */
+  take(): number {
+    const offsetMs = this.#clock.nowMs() - this.#clock.monotonicMs();
+    const stepMs = Math.round(offsetMs - this.#offsetMs);
+    if (Math.abs(stepMs) < LEAST_STEP_MS) return 0;
+    this.#offsetMs += stepMs;
+    return stepMs;
+  }
+}
+
 /** The longest delay a Node timer takes; longer ones would fire at once. */
 const LONGEST_TIMER_MS = 2_147_483_647;
 

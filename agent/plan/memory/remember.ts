@@ -198,12 +198,13 @@ export function rememberExit(
   const engineStopped = ranIn === undefined ? ranBefore(container, engine) : ranIn !== engine.run;
   if (known) return { memory: forgiveAfterEngineStop(memory, engineStopped), exit: undefined };
   const byAgent = memory.stopping === container.id || findStop(world, container) !== undefined;
-  const exit = buildExit(container, byAgent, engineStopped && !byAgent);
+  const ended = buildExit(container, byAgent, engineStopped && !byAgent);
   const { stopping: _stopping, healthy, ...rest } = memory;
   const { sinceMs: _sinceMs, ...wasHealthy } = healthy ?? {};
   const sinceMs = findHealthySince(memory, container);
   // The engine names the end by the wall clock, which may have been set since: it lies after its health, and not ahead.
-  const exitMs = Math.min(world.nowMs, Math.max(exit.finishedMs, sinceMs ?? exit.finishedMs));
+  const exitMs = Math.min(world.nowMs, Math.max(ended.finishedMs, sinceMs ?? ended.finishedMs));
+  const exit = { ...ended, ...measureRun(memory, container, exitMs) };
   const kept = "container" in wasHealthy ? { healthy: wasHealthy } : {};
   const base: ServiceMemory = { ...rest, ...kept, lastExit: exit, exitMs };
   if (desired.kind === "job") return { memory: rememberJobRun(base, exit, desired, container.specHash), exit };
@@ -214,6 +215,10 @@ export function rememberExit(
   const delayMs = backoffDelayMs({ initialMs: initial, maxMs: max }, attempt, `${desired.name}\n${container.id}`);
   const nextStartMs = exitMs + delayMs;
   return { memory: { ...base, attempt: attempt + 1, restarts: memory.restarts + 1, nextStartMs }, exit };
+}
+
+function measureRun({ run }: ServiceMemory, container: ObservedContainer, exitMs: number): Pick<ExitRecord, "ranMs"> {
+  return run?.name === nameRun(container) ? { ranMs: Math.max(0, exitMs - run.begunMs) } : {};
 }
 
 /** Nobody here saw it run: it went down with the engine where it had been started before that last came up. */

@@ -194,6 +194,15 @@ export function judgeAlerts(
 
 const GONE = { state: "gone", severity: undefined, reason: "it is no longer there", revision: undefined };
 
+/** The wall clock was set: what was told is as long ago as it was. */
+export function moveAlerts(memory: AlertMemory, byMs: number): AlertMemory {
+  if (byMs === 0) return memory;
+  const move = (times: Readonly<Record<string, number>>): Record<string, number> =>
+    Object.fromEntries(Object.entries(times).map(([key, atMs]) => [key, atMs + byMs]));
+  const { told, sent, since, recent } = memory;
+  return { ...memory, told, sent: move(sent), since: move(since), recent: recent.map((atMs) => atMs + byMs) };
+}
+
 /** Takes back what could not be delivered: the next look tells it anew. */
 export function forgetAlert(memory: AlertMemory, alert: Alert): AlertMemory {
   const { subject, state, resolved } = alert;

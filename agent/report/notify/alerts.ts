@@ -10,6 +10,7 @@ import {
   forgetAlert,
   judgeAlerts,
   listConditions,
+  moveAlerts,
   type Severity,
 } from "./alert-judge.ts";
 import type { ReportLogger } from "../log/log-events.ts";
@@ -88,6 +89,11 @@ export class Alerts {
   /** What was told so far, to be kept over a restart. */
   get memory(): AlertMemory {
     return this.#memory;
+  }
+
+  /** The wall clock was set by so much. */
+  move(stepMs: number): void {
+    this.#memory = moveAlerts(this.#memory, stepMs);
   }
 
   /** Looks at what is known, and tells what is new. */

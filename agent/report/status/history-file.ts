@@ -7,8 +7,9 @@ import { dirname } from "node:path";
 
 import { sha256 } from "../../../shared/state/identity.ts";
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
-import type { AlertMemory } from "../notify/alert-judge.ts";
-import { alertMemory, parseKept, serviceHistory } from "./history-schema.ts";
+import type { ClockReading } from "../../plan/memory/clock-step.ts";
+import { type AlertMemory, moveAlerts } from "../notify/alert-judge.ts";
+import { alertMemory, clockReading, parseKept, serviceHistory } from "./history-schema.ts";
 import type { ReportState, ServiceHistory, ServiceRecord } from "./report-state.ts";
 
 /** What the file holds. */
@@ -16,6 +17,8 @@ export interface History {
   version: 1;
   services: Record<string, ServiceHistory>;
   alerts: AlertMemory | undefined;
+  /** By which clock its times are named; undefined where the host's boot is not known. */
+  clock: ClockReading | undefined;
 }
 
 const EVERY_MS = 10_000;
@@ -32,14 +35,20 @@ function pickOne(record: ServiceRecord): ServiceHistory {
   return rotation === undefined ? base : { ...base, rotation };
 }
 
-/** Reads what the agent before this one has left, of whichever version it was; what cannot be used is left out. */
-export function readHistory(path: string): Pick<History, "services" | "alerts"> {
-  const { services, alerts } = parseKept(readText(path));
+/**
+ * Reads what the agent before this one has left, of whichever version it was; what cannot be used is left out.
+ * @param now how the clocks stand: where the wall clock was set since then and the host has not booted, what was told is as old as it was
+ */
+export function readHistory(path: string, now: ClockReading | undefined): Pick<History, "services" | "alerts"> {
+  const { services, alerts, clock } = parseKept(readText(path));
+  const before = clockReading.safeParse(clock).data;
+  const stepMs = now !== undefined && before?.boot === now.boot ? now.offsetMs - before.offsetMs : 0;
   const usable = Object.entries(typeof services === "object" ? (services ?? {}) : {}).flatMap(([name, entry]) => {
     const { data } = serviceHistory.safeParse(entry);
     return data === undefined ? [] : [[name, data] as const];
   });
-  return { services: Object.fromEntries(usable), alerts: alertMemory.safeParse(alerts).data };
+  const told = alertMemory.safeParse(alerts).data;
+  return { services: Object.fromEntries(usable), alerts: told && moveAlerts(told, stepMs) };
 }
 
 function readText(path: string): string {

@@ -4,6 +4,7 @@
 import * as z from "zod";
 
 import type { ServiceState } from "../../../shared/state/status.ts";
+import type { ClockReading } from "../../plan/memory/clock-step.ts";
 import type { AlertMemory } from "../notify/alert-judge.ts";
 import type { CommitMemory } from "../notify/commit-status-judge.ts";
 import type { ServiceHistory } from "./report-state.ts";
@@ -64,6 +65,8 @@ export const alertMemory: z.ZodType<AlertMemory> = z.looseObject({
   since: z.record(text, number),
   recent: z.array(number),
 });
+
+export const clockReading: z.ZodType<ClockReading> = z.looseObject({ boot: text, offsetMs: number });
 
 export const commitMemory: z.ZodType<CommitMemory> = z.looseObject({
   inputs: maybe(text),

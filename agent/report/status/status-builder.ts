@@ -24,7 +24,6 @@ import type { DiskSample, HostSample, ReportState, ServiceRecord, WebhookRecord 
 export interface StatusContext {
   node: string;
   version: string;
-  startedMs: number;
   socket: string | undefined;
   nowMs: number;
   /** What report/ itself has to say: a port that is taken, an audit log that cannot be written. */
@@ -39,7 +38,7 @@ const LOW_DISK_PERCENT = 20;
 
 /** Builds the document. */
 export function buildStatus(state: ReportState, context: StatusContext): StatusDocument {
-  const { node, nowMs, startedMs } = context;
+  const { node, nowMs } = context;
   const services = [...state.services.values()]
     .toSorted((left, right) => compareText(left.view.name, right.view.name))
     .map((record) => buildService(record, nowMs));
@@ -49,8 +48,8 @@ export function buildStatus(state: ReportState, context: StatusContext): StatusD
     at: toIso(nowMs),
     agent: {
       version: context.version,
-      started: toIso(startedMs),
-      uptimeSeconds: seconds(nowMs - startedMs),
+      started: toIso(state.beganMs),
+      uptimeSeconds: seconds(nowMs - state.beganMs),
       socket: context.socket ?? null,
     },
     revision: state.source?.revision ?? null,

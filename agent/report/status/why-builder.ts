@@ -31,6 +31,15 @@ export interface WhyContext {
 /** A chain longer than this is cut: it says enough. */
 const DEEPEST_CHAIN = 8;
 
+/** Reads what the store keeps; where it cannot be read just now, the rest of the answer still helps. */
+export function readKept<T>(list: () => T[] | undefined): T[] {
+  try {
+    return list() ?? [];
+  } catch {
+    return [];
+  }
+}
+
 /** Builds the document; undefined when there is no such service. */
 export function buildWhy(state: ReportState, name: string, context: WhyContext): WhyDocument | undefined {
   const record = state.services.get(name);
@@ -117,10 +126,10 @@ function buildAction(action: Action): ActionDocument {
 }
 
 function buildExit(exit: ExitRecord): ExitDocument {
+  const { ranMs = exit.startedMs === undefined ? undefined : exit.finishedMs - exit.startedMs } = exit;
   return {
     at: toIso(exit.finishedMs),
-    ranSeconds:
-      exit.startedMs === undefined ? null : Math.max(0, Math.round((exit.finishedMs - exit.startedMs) / 1_000)),
+    ranSeconds: ranMs === undefined ? null : Math.max(0, Math.round(ranMs / 1_000)),
     exitCode: exit.exitCode,
     signal: exit.signal === undefined ? null : nameSignal(exit.signal),
     oom: exit.oom,

@@ -8,14 +8,14 @@ import type { Redactor } from "../../../shared/secret/redactor.ts";
 import type { Secret } from "../../../shared/secret/secret.ts";
 import type { SecretFacts, SecretTrouble } from "../../../shared/secret/secret-facts.ts";
 import type { SecretAnswer, SecretProvider, SecretRefused } from "../../../shared/secret/secret-provider.ts";
-import type { Clock } from "../../host/os/clock.ts";
+import { type Clock, ClockSteps } from "../../host/os/clock.ts";
 import { isBootstrap, readBootstrap } from "../bootstrap-file.ts";
 import { buildFacts, describeFact, type Known } from "./fact-view.ts";
 import type { HostKey } from "./host-key.ts";
 import { KeptValues } from "./kept-values.ts";
 import { REFUSAL_POLL_MS, Refusals } from "./refusals.ts";
 import { chooseDelayMs } from "./rhythm.ts";
-import { judgeRound, type RoundVerdict } from "./round.ts";
+import { findRest, judgeRound, type Rest, type RoundVerdict } from "./round.ts";
 import type { SealedFile } from "./seal.ts";
 
 /** What a keeper needs. */
@@ -35,13 +35,6 @@ export interface KeeperOptions {
 
 const DIGEST_DIGITS = 16;
 
-/** What a round that was cut off has still to ask for, whether it has read a value yet, and until when it is tried. */
-interface Rest {
-  paths: ReadonlySet<string>;
-  answered: boolean;
-  untilMs: number;
-}
-
 /** The secrets of one node. */
 export class SecretKeeper {
   readonly #options: KeeperOptions;
@@ -57,6 +50,7 @@ export class SecretKeeper {
   #facts: SecretFacts;
   #reading: Promise<void> | undefined;
   #again = false;
+  readonly #steps: ClockSteps;
   #failures = 0;
   #trouble: SecretTrouble | undefined;
   #faults: string[] = [];
@@ -69,11 +63,13 @@ export class SecretKeeper {
     this.#options = options;
     this.#digestKey = options.key.derive("secret digest");
     this.#refusals = new Refusals(options.clock);
+    this.#steps = new ClockSteps(options.clock);
     this.#facts = this.#buildFacts();
   }
 
   /** What is known now; the same object as long as nothing has changed. */
   get facts(): SecretFacts {
+    this.#followClock();
     return this.#facts;
   }
 
@@ -89,6 +85,7 @@ export class SecretKeeper {
 
   /** Why the provider gives nothing, and since when. */
   get trouble(): SecretTrouble | undefined {
+    this.#followClock();
     return this.#trouble;
   }
 
@@ -177,14 +174,16 @@ export class SecretKeeper {
       away: new Set(paths.filter((path) => this.#answers.get(path)?.kind === "unavailable")),
     });
     for (const [path, answer] of given ?? []) answers.set(path, answer);
-    const nowMs = this.#kept.followClock(clock);
+    this.#followClock();
+    const nowMs = clock.nowMs();
     let news = false;
     for (const [path, answer] of answers) news = this.#take(path, answer, { round, nowMs }) || news;
     this.#forget();
     const wasDown = this.#trouble !== undefined;
     this.#noteTrouble(round, nowMs);
     // A reading that was asked for meanwhile begins anew.
-    if (this.#rest === rest) this.#rest = this.#findRest(round, rest);
+    const forMs = provider?.pollMs ?? REFUSAL_POLL_MS;
+    if (this.#rest === rest) this.#rest = findRest(round, rest, { nowMs: clock.monotonicMs(), forMs });
     this.#learn();
     await this.#save([...answers.values()].some(({ kind }) => kind !== "unavailable"));
     this.#schedule(round);
@@ -193,11 +192,14 @@ export class SecretKeeper {
     this.#options.onChange();
   }
 
-  /** What to ask for next; once it has been tried for long, everything, since the others are to be asked for too. */
-  #findRest({ left, answered }: RoundVerdict, before: Rest | undefined): Rest | undefined {
-    const nowMs = this.#options.clock.monotonicMs();
-    const untilMs = before?.untilMs ?? nowMs + (this.#options.provider?.pollMs ?? REFUSAL_POLL_MS);
-    return left.length === 0 || nowMs >= untilMs ? undefined : { paths: new Set(left), answered, untilMs };
+  /** Where somebody has set the wall clock, all that was named by it moves along. */
+  #followClock(): void {
+    const stepMs = this.#steps.take();
+    if (stepMs === 0) return;
+    this.#kept.move(stepMs);
+    this.#refusals.move(stepMs);
+    if (this.#trouble !== undefined) this.#trouble = { ...this.#trouble, sinceMs: this.#trouble.sinceMs + stepMs };
+    this.#facts = this.#buildFacts();
   }
 
   /** Takes one answer over; true when it says something else than the one before. */
@@ -248,9 +250,8 @@ export class SecretKeeper {
     const isNews = down !== undefined || !this.#kept.isEmpty;
     if (reason === undefined || provider === undefined || !isNews) this.#trouble = undefined;
     else {
-      const { location } = provider;
       const refused = down?.refused === true || (down === undefined && refusesAll !== undefined);
-      this.#trouble = { location, reason, refused, sinceMs: this.#trouble?.sinceMs ?? nowMs };
+      this.#trouble = { location: provider.location, reason, refused, sinceMs: this.#trouble?.sinceMs ?? nowMs };
     }
   }
 

@@ -1,7 +1,6 @@
 // The values that are at hand, by path and version, and those that are gone but may still be printed by what runs with them. Only the
 // keeper has one.
 
-import type { Clock } from "../../host/os/clock.ts";
 import type { Secret } from "../../../shared/secret/secret.ts";
 import { nameVersion } from "../../../shared/secret/secret-facts.ts";
 import { isBootstrap, readBootstrapVariables } from "../bootstrap-file.ts";
@@ -9,8 +8,6 @@ import type { KeptSecret } from "./seal.ts";
 
 /** Older values of one path that are kept although nothing names them: a change may be taken back. */
 const KEPT_VERSIONS = 3;
-/** Less than this is no setting of the clock. */
-const LEAST_STEP_MS = 1_000;
 
 /** What a program could print of a value: of a bootstrap file its single variables. */
 function listShowable({ path, value }: KeptSecret): string[] {
@@ -23,8 +20,6 @@ export class KeptValues {
   #kept = new Map<string, KeptSecret[]>();
   /** Those that were read since this agent began; what was sealed before has its time from another clock. */
   readonly #readHere = new WeakSet<KeptSecret>();
-  /** How far the wall clock stood before the monotonic one when times were last named. */
-  #offsetMs: number | undefined;
   readonly #spent = new Map<string, readonly string[]>();
 
   /** Takes over what was sealed. */
@@ -58,17 +53,8 @@ export class KeptValues {
     this.#spent.delete(path);
   }
 
-  /**
-   * What was read is as old as it was, also where the wall clock was set since the last round: its time moves along.
-   * @returns the time now, by the wall clock
-   */
-  followClock(clock: Clock): number {
-    const nowMs = clock.nowMs();
-    const offsetMs = nowMs - clock.monotonicMs();
-    const stepMs = Math.round(offsetMs - (this.#offsetMs ?? offsetMs));
-    this.#offsetMs ??= offsetMs;
-    if (Math.abs(stepMs) < LEAST_STEP_MS) return nowMs;
-    this.#offsetMs = offsetMs;
+  /** What was read is as old as it was, also where the wall clock was set since: its time moves along. */
+  move(stepMs: number): void {
     for (const [path, entries] of this.#kept) {
       const moved = entries.map((entry) =>
         this.#readHere.has(entry) ? { ...entry, readMs: entry.readMs + stepMs } : entry,
@@ -77,7 +63,6 @@ export class KeptValues {
         if (this.#readHere.has(entry)) this.#readHere.add(moved[index] ?? entry);
       this.#kept.set(path, moved);
     }
-    return nowMs;
   }
 
   /** Its values are gone: what was revoked must not come back. */

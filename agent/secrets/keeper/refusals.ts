@@ -16,6 +16,8 @@ interface Standing {
   /** On the monotonic clock. */
   beganMs: number;
   rounds: number;
+  /** It stood before this agent started: since when, and how old its value is, has its time from another clock. */
+  isOld: boolean;
 }
 
 /** The refusals of one node. */
@@ -32,7 +34,17 @@ export class Refusals {
     const untilMs = this.#clock.nowMs() + REFUSAL_STANDS_MS;
     for (const refusal of stored) {
       const kept = refusal.ended ? refusal : { ...refusal, untilMs };
-      this.#standing.set(refusal.path, { refusal: kept, beganMs: this.#clock.monotonicMs(), rounds: 0 });
+      this.#standing.set(refusal.path, { refusal: kept, beganMs: this.#clock.monotonicMs(), rounds: 0, isOld: true });
+    }
+  }
+
+  /** The wall clock was set: what was named by it moves along. */
+  move(stepMs: number): void {
+    for (const [path, standing] of this.#standing) {
+      const { sinceMs, readMs, untilMs, ...rest } = standing.refusal;
+      const by = standing.isOld ? 0 : stepMs;
+      const refusal = { ...rest, sinceMs: sinceMs + by, readMs: readMs + by, untilMs: untilMs + stepMs };
+      this.#standing.set(path, { ...standing, refusal });
     }
   }
 
@@ -58,7 +70,9 @@ export class Refusals {
   note(path: string, { kind, reason }: SecretRefused, readMs: number): SecretRefusal {
     const nowMs = this.#clock.nowMs();
     const begun = { path, kind, reason, sinceMs: nowMs, readMs, untilMs: nowMs + REFUSAL_STANDS_MS, ended: false };
-    const before = this.#standing.get(path) ?? { refusal: begun, beganMs: this.#clock.monotonicMs(), rounds: 0 };
+    const before = this.#standing.get(path) ?? {
+      ...{ refusal: begun, beganMs: this.#clock.monotonicMs(), rounds: 0, isOld: false },
+    };
     const rounds = before.rounds + 1;
     const isOver = rounds >= LEAST_ROUNDS && this.#clock.monotonicMs() - before.beganMs >= REFUSAL_STANDS_MS;
     const refusal = { ...before.refusal, kind, reason, ended: before.refusal.ended || isOver };

@@ -31,6 +31,24 @@ export interface RoundVerdict {
   waitMs: number;
 }
 
+/** What a round that was cut off has still to ask for, whether it has read a value yet, and until when it is tried. */
+export interface Rest {
+  paths: ReadonlySet<string>;
+  answered: boolean;
+  /** By the clock that never jumps. */
+  untilMs: number;
+}
+
+/** What to ask for next; once it has been tried for long, everything, since the others are to be asked for too. */
+export function findRest(
+  { left, answered }: RoundVerdict,
+  before: Rest | undefined,
+  { nowMs, forMs }: { nowMs: number; forMs: number },
+): Rest | undefined {
+  const untilMs = before?.untilMs ?? nowMs + forMs;
+  return left.length === 0 || nowMs >= untilMs ? undefined : { paths: new Set(left), answered, untilMs };
+}
+
 /** Judges a round. */
 export function judgeRound({ answers, size, answeredBefore, away: awayBefore }: RoundAnswers): RoundVerdict {
   const all = [...answers.values()];

@@ -10,7 +10,7 @@ import { setImmediate as nextTick } from "node:timers/promises";
 import type { FileFaults } from "../../../shared/manifest/file-fault.ts";
 import { describeFault } from "../../../shared/text/problem.ts";
 import type { Snapshot, Source, SourceReading } from "../../../shared/state/snapshot.ts";
-import type { Clock } from "../../host/os/clock.ts";
+import { type Clock, nameMoment } from "../../host/os/clock.ts";
 import { readPlainText } from "../../host/files/plain-file.ts";
 import { type NodeTexts, readFiles, readManifests } from "./directory-tree.ts";
 import { findLayout, type Layout, listNodes } from "../tree/repository-layout.ts";
@@ -58,7 +58,7 @@ export class DirectorySource implements Source {
       const before = this.#last?.kind === "read" ? this.#last.snapshot : undefined;
       // The same content is the same object, so that what was built from it need not be built again.
       const same = before !== undefined && contentKey(before) === contentKey(snapshot);
-      this.#last = { kind: "read", snapshot: same ? before : snapshot, readMs: clock.nowMs() };
+      this.#last = { kind: "read", snapshot: same ? before : snapshot, readMs: 0 };
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       this.#last = { kind: "failed", reason, retryMs: undefined };
@@ -66,11 +66,11 @@ export class DirectorySource implements Source {
     return this.#name(this.#last);
   }
 
-  /** When it is tried again is named by the wall clock as it stands now: it may have been set since. */
+  /** When it was read, and is tried again, is named by the wall clock as it stands now: it may have been set since. */
   #name(reading: SourceReading): SourceReading {
-    if (reading.kind !== "failed") return reading;
     const { clock } = this.#options;
-    return { ...reading, retryMs: clock.nowMs() + this.#readMs + RETRY_MS - clock.monotonicMs() };
+    if (reading.kind !== "failed") return { ...reading, readMs: nameMoment(clock, this.#readMs) };
+    return { ...reading, retryMs: nameMoment(clock, this.#readMs + RETRY_MS) };
   }
 
   async watch(onHint: () => void): Promise<void> {

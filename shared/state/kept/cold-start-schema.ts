@@ -22,6 +22,7 @@ const coldService: z.ZodType<ColdService> = z.looseObject({
 const ownColdStart: z.ZodType<OwnColdStart> = z.looseObject({
   run: text,
   beganMs: number,
+  clock: z.exactOptional(z.looseObject({ boot: text, beganMs: number })),
   doneMs: z.exactOptional(number),
   services: z.record(
     text,

@@ -19,6 +19,7 @@ export const exitRecord: z.ZodType<ExitRecord> = z.looseObject({
   container: text,
   startedMs: maybe(number),
   finishedMs: number,
+  ranMs: z.exactOptional(number),
   exitCode: number,
   signal: maybe(number),
   oom: z.boolean(),

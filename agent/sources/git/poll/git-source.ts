@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { InForce } from "../../../../shared/state/in-force.ts";
 import type { Approvals, Snapshot, Source, SourceReading } from "../../../../shared/state/snapshot.ts";
 import type { ReadKeys, TrustedKey } from "../../../../shared/config/trusted-key.ts";
-import type { CancelTimer, Clock } from "../../../host/os/clock.ts";
+import { type CancelTimer, type Clock, nameMoment } from "../../../host/os/clock.ts";
 import { approvalPrefix } from "../trust/git-approval.ts";
 import { buildBase, isSameInputs, isSameJudgement, type Judged } from "./git-basis.ts";
 import { fetchByChild } from "./git-child.ts";
@@ -72,7 +72,6 @@ export class GitSource implements Source {
   #failure: GitFailure | undefined;
   /** A commit that cannot be used is not fetched again. */
   #refused: (Judged & { tip: string; base: string | undefined; failure: GitFailure }) | undefined;
-  #readMs: number | undefined;
   readonly #mark: ReadMark;
   #failures = 0;
   #polls = 0;
@@ -90,7 +89,7 @@ export class GitSource implements Source {
     this.location = `${options.location.url} (${options.location.branch})`;
     this.#key = `${options.node}\n${options.location.url}`;
     this.#remote = new GitRemote(options.location);
-    this.#mark = new ReadMark(options.directory);
+    this.#mark = new ReadMark(options.directory, options.clock);
     this.#rollouts = new RolloutWatch(options);
     this.#rollouts.watch(() => this.#onHint());
   }
@@ -107,7 +106,7 @@ export class GitSource implements Source {
 
   async read(): Promise<SourceReading> {
     const { clock } = this.#options;
-    const readMs = this.#readMs;
+    const { readMs } = this.#mark;
     const refreshing = this.#asked;
     if (this.#failure === undefined && this.#result !== undefined) {
       const { snapshot, approvals } = this.#result;
@@ -116,7 +115,7 @@ export class GitSource implements Source {
       const { verdict: rollout } = this.#rollouts;
       return { ...read, ...(approvals && { approvals }), ...(rollout && { rollout }) };
     }
-    const retryMs = clock.nowMs() + Math.max(LEAST_WAIT_MS, this.#nextMs - clock.monotonicMs());
+    const retryMs = nameMoment(clock, Math.max(clock.monotonicMs() + LEAST_WAIT_MS, this.#nextMs));
     const { message: reason = FIRST_READING, distrusted = false, lasting = false } = this.#failure ?? {};
     const revision = distrusted ? this.#refused?.tip : undefined;
     const failed = { kind: "failed" as const, reason, distrusted, retryMs: lasting ? undefined : retryMs, refreshing };
@@ -128,7 +127,7 @@ export class GitSource implements Source {
     this.#onHint = onHint;
     // A disk that takes nothing is told by the fetch, and does not keep the agent from starting.
     await mkdir(directory, { recursive: true, mode: 0o700 }).catch(() => undefined);
-    this.#readMs = await this.#mark.read();
+    await this.#mark.load();
     this.#begin();
     // The first turn had better know the newest commit; a server that is slow keeps no container waiting for that.
     await Promise.race([this.#polling, sleep(FIRST_READ_MS, undefined, { ref: false })]);
@@ -150,7 +149,7 @@ export class GitSource implements Source {
     this.#cancel();
     this.#ending.abort();
     await Promise.all([this.#polling, this.#rollouts.close()]);
-    await this.#mark.write(this.#readMs);
+    await this.#mark.write();
   }
 
   #schedule(delayMs: number): void {
@@ -186,14 +185,14 @@ export class GitSource implements Source {
       if (this.#awaitsApproval && this.#judged?.tags === undefined) delayMs = LEAST_WAIT_MS;
       this.#failure = undefined;
       this.#failures = 0;
-      this.#readMs = clock.nowMs();
-      await this.#mark.write(this.#readMs, MARK_EVERY_MS);
+      this.#mark.note();
+      await this.#mark.write(MARK_EVERY_MS);
     } catch (error) {
       if (this.#ending.signal.aborted) return;
       const failure = error instanceof GitFailure ? error : new GitFailure(`it failed unexpectedly: ${String(error)}`);
       this.#failure = new GitFailure(`read ${this.location}: ${failure.message}${describeWait(failure)}`, failure);
       if (!failure.lasting) delayMs = this.#backOff(failure);
-      await this.#mark.write(this.#readMs);
+      await this.#mark.write();
     }
     this.#schedule(delayMs);
     // A turn is worth making when there is something to see, and not for each poll.
