@@ -2,7 +2,7 @@
 // would make it: a FIFO by mkfifo, a name by its bytes.
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 
 /** What can stand where a plain file is expected. */
 export const KINDS = {
@@ -21,3 +21,22 @@ export const KINDS = {
 } as const;
 
 export type Kind = keyof typeof KINDS;
+
+/**
+ * Puts an entry somewhere below a directory, in place of what had its name. Never through a link, which may lead to the root
+ * of this host: where no directory is on its way, nothing is put.
+ * @param name Latin-1: each character is a byte
+ */
+export function plantEntry(directory: string, name: string, make: (path: Buffer) => void): void {
+  const parts = name.split("/");
+  const pathOf = (depth: number): Buffer =>
+    Buffer.concat([Buffer.from(`${directory}/`), Buffer.from(parts.slice(0, depth).join("/"), "latin1")]);
+  for (let depth = 1; depth < parts.length; depth += 1) {
+    const found = lstatSync(pathOf(depth), { throwIfNoEntry: false });
+    if (found === undefined) mkdirSync(pathOf(depth));
+    else if (!found.isDirectory()) return;
+  }
+  const path = pathOf(parts.length);
+  rmSync(path, { recursive: true, force: true });
+  make(path);
+}

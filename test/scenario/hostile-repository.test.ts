@@ -2,7 +2,7 @@
 // Git, in this node's directory and in another's. Whatever they are, only the services of bad files are touched, the reading
 // and building of a turn stays short, and good services are read as they were. 150 seeds of each here, 10,000 with ORCA_SLOW=1.
 
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -19,7 +19,7 @@ import { buildStrictPolicy } from "../../shared/policy/policy.ts";
 import { STAND_IN_FACTS } from "../../shared/secret/secret-facts.ts";
 import type { Snapshot } from "../../shared/state/snapshot.ts";
 import { templates } from "../../shared/text/template.ts";
-import { type Kind, KINDS } from "../builders/hostile-directory.ts";
+import { type Kind, KINDS, plantEntry } from "../builders/hostile-directory.ts";
 import { MemoryObjects } from "../builders/memory-objects.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { Draw } from "../builders/draw.ts";
@@ -152,18 +152,27 @@ beforeAll(() => {
 
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** Puts a plant on disk; where a file stands in the way of its directory, nothing is put. */
 function plantOnDisk(directory: string, { node, name, kind, text }: Plant): void {
-  const path = Buffer.from(`${directory}/orca/manifests/${node}/${name}`, "latin1");
-  try {
-    mkdirSync(Buffer.from(dirname(path.toString("latin1")), "latin1"), { recursive: true });
-    if (name === "files") rmSync(path, { recursive: true, force: true });
-    if (kind === "text") writeFileSync(path, text);
-    else KINDS[kind](path);
-  } catch (error) {
-    if (!["EEXIST", "ENOTDIR", "EISDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
-  }
+  const make = kind === "text" ? (path: Buffer) => writeFileSync(path, text, { flag: "wx" }) : KINDS[kind];
+  plantEntry(`${directory}/orca/manifests/${node}`, name, make);
 }
+
+test("what is planted is never written through a link that was planted before", () => {
+  const directory = join(root, "links");
+  const at = join(directory, "orca/manifests/vm1");
+  mkdirSync(at, { recursive: true });
+  const link: Plant = { node: "vm1", name: "x.toml", kind: "dangling", text: "" };
+  const plants: Plant[] = [
+    link,
+    { ...link, kind: "text" },
+    { ...link, name: "files" },
+    { ...link, name: "files/evil" },
+  ];
+  for (const plant of plants) plantOnDisk(directory, plant);
+  expect(lstatSync(join(at, "x.toml")).isFile()).toBe(true);
+  expect(lstatSync(join(at, "files")).isSymbolicLink()).toBe(true);
+  expect(existsSync(join(at, "nowhere"))).toBe(false);
+});
 
 describe("a hostile repository", () => {
   test(
