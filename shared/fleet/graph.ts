@@ -1,4 +1,5 @@
-// Cycles in a graph of names. Used by lint, by the checks of a snapshot and to show who waits for whom.
+// A graph of names: its cycles, and the one order in which what is needed comes first. Used by lint, by the checks of a snapshot, by
+// every plan that tells what starts when, and to show who waits for whom.
 
 import { compareText } from "../text/problem.ts";
 
@@ -16,6 +17,48 @@ export function findCycles(edges: ReadonlyMap<string, readonly string[]>): strin
     if (component.length > 1 || selfLoop) cycles.push(shortestRing(edges, members, start));
   }
   return cycles.toSorted((left, right) => compareText(left[0] ?? "", right[0] ?? ""));
+}
+
+/** Names by when they can begin. */
+export interface Waves {
+  /** Whatever a name needs is in an earlier wave; within a wave names are in their order. */
+  waves: string[][];
+  /** What needs itself by some way, and what needs that. */
+  circular: string[];
+}
+
+/**
+ * Puts names into waves (Kahn, 1962): each comes as early as it can. What is needed and is no name of the graph holds nobody up.
+ * @param needs name → names that have to come before it
+ */
+export function layerByNeed(needs: ReadonlyMap<string, readonly string[]>): Waves {
+  const missing = new Map<string, number>();
+  const neededBy = new Map<string, string[]>();
+  for (const [name, all] of needs) {
+    const known = [...new Set(all)].filter((need) => needs.has(need));
+    missing.set(name, known.length);
+    for (const need of known) {
+      const list = neededBy.get(need);
+      if (list === undefined) neededBy.set(need, [name]);
+      else list.push(name);
+    }
+  }
+  const waves: string[][] = [];
+  let wave = [...needs.keys()].filter((name) => missing.get(name) === 0);
+  while (wave.length > 0) {
+    waves.push(wave.toSorted(compareText));
+    const next: string[] = [];
+    for (const name of wave) {
+      missing.delete(name);
+      for (const waiting of neededBy.get(name) ?? []) {
+        const left = (missing.get(waiting) ?? 0) - 1;
+        missing.set(waiting, left);
+        if (left === 0) next.push(waiting);
+      }
+    }
+    wave = next;
+  }
+  return { waves, circular: [...missing.keys()].toSorted(compareText) };
 }
 
 interface Visit {

@@ -5,6 +5,7 @@ import { styleText } from "node:util";
 
 import { describeCaps } from "../../plan/steps.ts";
 import { nameNote } from "../../report/text/public-text.ts";
+import { layerByNeed } from "../../../shared/fleet/graph.ts";
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
 import type { AgentEvent, TurnSummary } from "../../../shared/state/event.ts";
 import type { ServiceState, ServiceView } from "../../../shared/state/status.ts";
@@ -171,26 +172,13 @@ function describeUnused(desired: DesiredState): string[] {
 
 /** The waves of a start on this node: each holds what can start once the ones before it are healthy. */
 export function listWaves(desired: DesiredState): string[][] {
-  const waves: string[][] = [];
-  const done = new Set<string>();
-  const left = new Map(desired.services);
-  while (left.size > 0) {
-    const wave = [...left.values()].filter((service) =>
-      [...service.requires.map((entry) => entry.target), ...service.wants].every(
-        (target) =>
-          target.kind === "endpoint" ||
-          (target.node ?? desired.node) !== desired.node ||
-          done.has(target.service) ||
-          !left.has(target.service),
-      ),
+  const needs = [...desired.services.values()].map(({ name, requires, wants }) => {
+    const own = [...requires.map((entry) => entry.target), ...wants].flatMap((target) =>
+      target.kind === "service" && (target.node ?? desired.node) === desired.node ? [target.service] : [],
     );
-    // Whatever is left waits in a circle, or for something that is not here: status says so.
-    const names = (wave.length > 0 ? wave : [...left.values()]).map((service) => service.name).toSorted();
-    waves.push(names);
-    for (const name of names) {
-      done.add(name);
-      left.delete(name);
-    }
-  }
-  return waves;
+    return [name, own] as const;
+  });
+  const { waves, circular } = layerByNeed(new Map(needs));
+  // What waits in a circle comes last: status says so.
+  return circular.length > 0 ? [...waves, circular] : waves;
 }

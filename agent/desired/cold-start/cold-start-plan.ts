@@ -1,6 +1,7 @@
 // How a whole realm comes up after a power loss: in which waves, along which critical path, and when at the earliest, with so
 // many starts at once on each node. Pure; for `orca fleet plan` and for measuring real cold starts against it.
 
+import { layerByNeed } from "../../../shared/fleet/graph.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 import { placeName, type RemoteService } from "../build/constraints.ts";
 
@@ -47,11 +48,11 @@ export function planColdStart(services: readonly RemoteService[], times: StartTi
   const known = new Map(
     [...drafts].map(([name, draft]) => [name, { ...draft, waitsFor: draft.waitsFor.filter((one) => drafts.has(one)) }]),
   );
-  const order = sortByNeed(known);
-  const waves = new Map<string, number>();
+  const { waves } = layerByNeed(new Map([...known].map(([name, { waitsFor }]) => [name, waitsFor])));
+  const waveOf = new Map(waves.flatMap((names, wave) => names.map((name) => [name, wave] as const)));
+  const order = waves.flat().flatMap((name) => known.get(name) ?? []);
   const path = new Map<string, { endMs: number; before: string | undefined }>();
   for (const { name, waitsFor, takesMs } of order) {
-    waves.set(name, Math.max(0, ...waitsFor.map((one) => (waves.get(one) ?? 0) + 1)));
     const before = latest(waitsFor, (one) => path.get(one)?.endMs ?? 0);
     path.set(name, { endMs: (before === undefined ? 0 : (path.get(before)?.endMs ?? 0)) + takesMs, before });
   }
@@ -61,7 +62,7 @@ export function planColdStart(services: readonly RemoteService[], times: StartTi
   for (let name = last; name !== undefined; name = path.get(name)?.before) criticalPath.unshift(name);
   return {
     services: order
-      .map((draft) => ({ ...draft, wave: waves.get(draft.name) ?? 0, ...(scheduled.get(draft.name) ?? NEVER) }))
+      .map((draft) => ({ ...draft, wave: waveOf.get(draft.name) ?? 0, ...(scheduled.get(draft.name) ?? NEVER) }))
       .toSorted((left, right) => left.startMs - right.startMs || compareText(left.name, right.name)),
     criticalPath,
     criticalMs: last === undefined ? 0 : (path.get(last)?.endMs ?? 0),
@@ -88,23 +89,6 @@ function buildDraft(service: RemoteService, { known, defaultMs }: StartTimes): D
   );
   const takesMs = known.get(name);
   return { name, node, waitsFor, takesMs: takesMs ?? defaultMs, isAssumed: takesMs === undefined };
-}
-
-/** What is waited for comes first; of equals, the smaller name. */
-function sortByNeed(drafts: ReadonlyMap<string, Draft>): Draft[] {
-  const order: Draft[] = [];
-  const placed = new Set<string>();
-  const names = [...drafts.keys()].toSorted(compareText);
-  for (let before = -1; before !== order.length;) {
-    before = order.length;
-    for (const name of names) {
-      const draft = drafts.get(name);
-      if (draft === undefined || placed.has(name) || !draft.waitsFor.every((one) => placed.has(one))) continue;
-      placed.add(name);
-      order.push(draft);
-    }
-  }
-  return order;
 }
 
 function latest(names: readonly string[], endOf: (name: string) => number): string | undefined {
