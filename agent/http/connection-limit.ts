@@ -1,5 +1,5 @@
 // How many connections a server holds, so that nobody who keeps some open keeps others out: a new one is always taken, and for it
-// one is ended of whoever holds most, first of those that ask nothing. Used by what listens for people and for pushes.
+// one is ended of whoever holds most, first of those that ask nothing. Used by the shell of every HTTP server.
 
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
@@ -10,7 +10,7 @@ interface Held {
   open: number;
 }
 
-/** Limits a server's connections. Must be called before it listens. */
+/** Limits a server's connections. Must be called before it listens, and after it was said who takes connections over. */
 export function limitConnections(server: Server, most: number): void {
   // In the order in which they came.
   const held = new Map<Socket, Held>();
@@ -28,6 +28,12 @@ export function limitConnections(server: Server, most: number): void {
     if (entry === undefined) return;
     entry.open += 1;
     response.once("close", () => (entry.open -= 1));
+  });
+  // Where nobody takes one over, a listener would keep such a request from being answered.
+  if (server.listenerCount("upgrade") === 0) return;
+  server.on("upgrade", ({ socket }: IncomingMessage) => {
+    const entry = held.get(socket);
+    if (entry !== undefined) entry.open += 1;
   });
 }
 

@@ -4,6 +4,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 
+import { readBody } from "../http/request-body.ts";
 import type { Actor, AgentEvent } from "../../shared/state/event.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
 import type { Clock } from "../host/os/clock.ts";
@@ -42,7 +43,7 @@ type ServiceAct = (typeof ACTS)[number];
 export async function answerAct(parts: ActParts, call: Call, http: IncomingMessage): Promise<Answer> {
   const actor = await identify(parts, http.socket);
   if (actor === undefined) return answerError(call, 403, NO_UID);
-  const body = await readBody(http);
+  const body = await readObject(http);
   if (typeof body === "string") return answerError(call, 400, body);
   const request = parseAct(parts, call, { body, actor });
   if (request === undefined) return answerError(call, 404, "there is no such act");
@@ -208,16 +209,11 @@ function describeAccepted(parts: ActParts, request: Request): string {
 }
 
 /** Reads a small JSON object; nothing at all counts as an empty one. A text says what is wrong. */
-async function readBody(http: IncomingMessage): Promise<object | string> {
-  const chunks: Buffer[] = [];
-  let sizeBytes = 0;
+async function readObject(http: IncomingMessage): Promise<object | string> {
   try {
-    for await (const chunk of http as AsyncIterable<Buffer>) {
-      sizeBytes += chunk.length;
-      if (sizeBytes > LARGEST_BODY_BYTES) return "the request is too large";
-      chunks.push(chunk);
-    }
-    const text = Buffer.concat(chunks).toString("utf8");
+    const read = await readBody(http, { limitBytes: LARGEST_BODY_BYTES });
+    if (read?.content === undefined) return "the request is too large";
+    const text = read.content.toString("utf8");
     const body = (text.trim() === "" ? {} : JSON.parse(text)) as unknown;
     return typeof body === "object" && body !== null && !Array.isArray(body) ? body : "the request is no JSON object";
   } catch {

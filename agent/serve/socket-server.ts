@@ -3,19 +3,21 @@
 
 import { lstatSync } from "node:fs";
 import { chown, mkdir, rm } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { connect, type Socket } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { connect, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import type { Duplex } from "node:stream";
 
-import type { CancelTimer, Clock } from "../host/os/clock.ts";
+import type { Clock } from "../host/os/clock.ts";
 import { findGroupId } from "../host/os/peer-credentials.ts";
+import { BoundServer } from "../http/bound-server.ts";
+import { makeServer } from "../http/server-shell.ts";
 import { type ActParts, answerAct } from "./acts.ts";
 import { answerError, answerText, readCall, sendAnswer } from "./http-answer.ts";
 import { refuseUpgrade, serveExec } from "./exec-stream.ts";
 import type { LiveEvents } from "./live-events.ts";
 import { streamLogs } from "./log-stream.ts";
-import { SERVER_LIMITS, serveEvents } from "./loopback.ts";
+import { serveEvents } from "./loopback.ts";
 import type { ReadView } from "../report/read-view.ts";
 import { answerRead } from "./read-routes.ts";
 
@@ -32,20 +34,31 @@ const GROUP = "orca";
 /** Makes the socket 0660 from its first moment, whatever the umask was. */
 const SOCKET_UMASK = 0o117;
 const RETRY_MS = 30_000;
+/** Callers at once, each of them root's equal: only one whose program has run wild comes here. */
+const MOST_CONNECTIONS = 256;
 const ANSWERS_WITHIN_MS = 1_000;
 
 /** Serves the unix socket. */
 export class SocketServer {
   readonly #options: SocketOptions;
   readonly #upgraded = new Set<Duplex>();
-  #server: Server | undefined;
-  #cancelRetry: CancelTimer | undefined;
-  #closed = false;
+  readonly #server: BoundServer;
   /** Why it is not served, in words. */
   trouble: string | undefined;
 
   constructor(options: SocketOptions) {
     this.#options = options;
+    const { path, clock } = options;
+    this.#server = new BoundServer({
+      clock,
+      retryMs: RETRY_MS,
+      make: () => this.#make(),
+      listen: (server, done) => listen(server, path, done),
+      finish: () => giveToGroup(path),
+      onTried: (error) => {
+        this.trouble = error && `the socket ${path} is not served: ${error.message}; tried again every 30 s`;
+      },
+    });
   }
 
   /** Where it answers; undefined while it does not. */
@@ -54,49 +67,26 @@ export class SocketServer {
   }
 
   /** Binds the socket; what is in the way is said and tried again. */
-  async start(): Promise<void> {
-    const { path, clock } = this.#options;
-    try {
-      this.#server = await this.#bind();
-      this.trouble = undefined;
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      this.trouble = `the socket ${path} is not served: ${reason}; tried again every 30 s`;
-      if (!this.#closed) this.#cancelRetry = clock.after(RETRY_MS, () => void this.start());
-    }
+  start(): Promise<void> {
+    return this.#server.open();
   }
 
   /** Ends every connection and removes the socket. */
   async close(): Promise<void> {
-    this.#closed = true;
-    this.#cancelRetry?.();
-    const server = this.#server;
-    this.#server = undefined;
     for (const socket of this.#upgraded) socket.destroy();
-    if (server === undefined) return;
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeAllConnections();
-    await closed;
+    await this.#server.close();
   }
 
-  async #bind(): Promise<Server> {
+  async #make(): Promise<Server> {
     const { path } = this.#options;
     await mkdir(dirname(path), { recursive: true, mode: 0o755 });
     await removeStale(path);
-    const server = createServer(SERVER_LIMITS, (request, response) => {
-      this.#handle(request, response).catch(() => sendAnswer(response, answerText(500, "this could not be answered")));
+    return makeServer({
+      mostConnections: MOST_CONNECTIONS,
+      answer: (request, response) => this.#handle(request, response),
+      refuse: (response, status, message) => sendAnswer(response, answerText(status, message)),
+      upgrade: (request, socket, head) => this.#upgrade(request, socket, head),
     });
-    server.on("upgrade", (request, socket, head) => void this.#upgrade(request, socket, head));
-    await listen(server, path);
-    if (this.#closed) {
-      server.close();
-      return server;
-    }
-    server.on("error", () => undefined);
-    const gid = await findGroupId(GROUP);
-    // Without root only the user's own groups can be given; the socket is then the user's alone.
-    if (gid !== undefined && process.getuid?.() === 0) await chown(path, 0, gid);
-    return server;
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -131,16 +121,19 @@ export class SocketServer {
   }
 }
 
-function listen(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    const before = process.umask(SOCKET_UMASK);
-    try {
-      server.listen(path, resolve);
-    } finally {
-      process.umask(before);
-    }
-  });
+function listen(server: Server, path: string, done: () => void): void {
+  const before = process.umask(SOCKET_UMASK);
+  try {
+    server.listen(path, done);
+  } finally {
+    process.umask(before);
+  }
+}
+
+/** Without root only the user's own groups can be given; the socket is then the user's alone. */
+async function giveToGroup(path: string): Promise<void> {
+  const gid = await findGroupId(GROUP);
+  if (gid !== undefined && process.getuid?.() === 0) await chown(path, 0, gid);
 }
 
 /** A socket that a killed agent left is removed; one that somebody answers on, or that is no socket, is left alone. */

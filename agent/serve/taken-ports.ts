@@ -2,7 +2,7 @@
 
 import type { DesiredState } from "../../shared/state/desired-state.ts";
 import { parsePublishedPort, portsClash } from "../../shared/manifest/published-port.ts";
-import { type ListenAddress, parseListenAddress } from "./host-header.ts";
+import { type ListenAddress, parseListenAddress } from "../http/host-header.ts";
 
 /** Selects the listening ports that a wanted service publishes, with its name. */
 export function selectTakenPorts(desired: DesiredState, listen: readonly string[]): Map<number, string> {

@@ -5,7 +5,7 @@ import { connect } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 
 import { chooseForm } from "../../agent/serve/http-answer.ts";
-import { isAllowedHost, parseListenAddress } from "../../agent/serve/host-header.ts";
+import { isAllowedHost, parseListenAddress } from "../../agent/http/host-header.ts";
 import { escapeHtml } from "../../agent/serve/text-page.ts";
 import { type ReportChoices, TestReport } from "../builders/report.ts";
 import { buildHealth, buildView, NOW_MS } from "../builders/turns.ts";

@@ -15,7 +15,8 @@ import {
 
 import type { RefusalKind } from "../../../shared/fleet/gossip-stats.ts";
 import { isEveryAddress } from "../../../shared/manifest/published-port.ts";
-import type { CancelTimer, Clock } from "../../host/os/clock.ts";
+import type { Clock } from "../../host/os/clock.ts";
+import { BoundServer } from "../../http/bound-server.ts";
 import { encodeMessage, type Message, MessageReader } from "../core/message.ts";
 import { HANDSHAKE_MS, Handshakes } from "./handshakes.ts";
 import { describeKey, type Identity } from "../node-identity.ts";
@@ -64,7 +65,7 @@ export class Transport {
   readonly #context: SecureContext;
   readonly #connections = new Map<number, Connection>();
   readonly #dialling = new Set<TLSSocket>();
-  #server: Server | undefined;
+  readonly #server: BoundServer;
   readonly #handshakes: Handshakes;
   /** The message that was sent last. */
   #encoded: { message: Message; frame: Buffer } | undefined;
@@ -73,7 +74,6 @@ export class Transport {
   readonly #ended = { sent: 0, received: 0 };
   #ids = 0;
   #closed = false;
-  #cancelRetry: CancelTimer = () => undefined;
   /** Why nothing can come in, in words. */
   trouble: string | undefined;
 
@@ -89,19 +89,23 @@ export class Transport {
       secureOptions: constants.SSL_OP_NO_TICKET,
     };
     this.#context = createSecureContext(this.#secrets);
+    const { host, port, clock } = options;
+    this.#server = new BoundServer({
+      clock,
+      retryMs: RETRY_MS,
+      make: () => this.#makeServer(),
+      listen: (server, done) => void server.listen(port, host, done),
+      onTried: (error) => {
+        const reason = error?.code ?? String(error);
+        this.trouble =
+          error && `peers cannot reach this node: ${host}:${port} cannot be bound (${reason}); tried again every 5 s`;
+      },
+    });
   }
 
   /** Listens; an address that cannot be bound is said and tried again. */
-  async start(): Promise<void> {
-    const { host, port, clock } = this.#options;
-    try {
-      await this.#listen();
-      this.trouble = undefined;
-    } catch (error) {
-      const reason = (error as NodeJS.ErrnoException).code ?? String(error);
-      this.trouble = `peers cannot reach this node: ${host}:${port} cannot be bound (${reason}); tried again every 5 s`;
-      if (!this.#closed) this.#cancelRetry = clock.after(RETRY_MS, () => void this.start());
-    }
+  start(): Promise<void> {
+    return this.#server.open();
   }
 
   /** The links that stand, and what went over all there ever were. */
@@ -117,7 +121,6 @@ export class Transport {
   /** Ends every stream. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#cancelRetry();
     this.#handshakes.close();
     for (const socket of this.#dialling) socket.destroy();
     const sockets = [...this.#connections.values()].map(({ socket }) => socket);
@@ -129,9 +132,7 @@ export class Transport {
     const ends = sockets.filter(({ closed }) => !closed);
     await Promise.all(ends.map((socket) => new Promise((resolve) => socket.once("close", resolve))));
     cancel();
-    const server = this.#server;
-    if (server === undefined) return;
-    await new Promise<void>((resolve) => server.close(() => resolve()));
+    await this.#server.close();
   }
 
   /** Opens a stream to a peer; `onUp` or `onDialFailed` is called, once. */
@@ -203,8 +204,7 @@ export class Transport {
     connection.socket.destroySoon();
   }
 
-  async #listen(): Promise<void> {
-    const { host, port } = this.#options;
+  #makeServer(): Server {
     const server = createServer({
       ...{ ...this.#secrets, requestCert: true, rejectUnauthorized: false },
       ...{ handshakeTimeout: HANDSHAKE_MS, noDelay: true },
@@ -223,13 +223,7 @@ export class Transport {
       this.#options.onRefused("handshake-failed", `the handshake failed (${code})`, socket.remoteAddress ?? "");
     });
     server.on("secureConnection", (socket) => this.#welcome(socket));
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(port, host, resolve);
-    });
-    if (this.#closed) server.close();
-    server.on("error", () => undefined);
-    this.#server = server;
+    return server;
   }
 
   #count(socket: Socket): void {

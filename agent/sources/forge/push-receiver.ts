@@ -1,14 +1,16 @@
 // The webhook: listens on an address of its own for pushes that a forge tells of, checks their signature and answers what
 // is true. A push only makes the agent look at its source; nothing in it is believed. Made by daemon.ts.
 
-import { createHmac, type Hmac, randomUUID, timingSafeEqual } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createHmac, randomUUID, timingSafeEqual } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
 
 import type { Emit } from "../../../shared/state/event.ts";
 import type { Secret } from "../../../shared/secret/secret.ts";
-import type { CancelTimer, Clock } from "../../host/os/clock.ts";
-import { limitConnections } from "../../host/os/connection-limit.ts";
+import type { Clock } from "../../host/os/clock.ts";
 import { readSecretFile } from "../../host/files/secret-file.ts";
+import { BoundServer, describeBindError } from "../../http/bound-server.ts";
+import { readBody } from "../../http/request-body.ts";
+import { makeServer } from "../../http/server-shell.ts";
 import { judgePush, type PushInterest } from "./push-payload.ts";
 
 /** What the receiver needs. */
@@ -40,17 +42,8 @@ const QUIET_MS = 60_000;
 /** Refusals that were told before are counted together in so long. */
 const COUNT_EVERY_MS = 1_000;
 /** What is kept of a body; signed bodies up to the second limit are taken as a push that may concern this node. */
-const KEPT_BYTES = 256 * 1024;
-const LIMIT_BYTES = 32 * 1024 ** 2;
+const BODY = { keptBytes: 256 * 1024, limitBytes: 32 * 1024 ** 2 };
 const MOST_CONNECTIONS = 32;
-/** A caller who is slow or silent is cut off. */
-const SERVER_LIMITS = {
-  maxHeaderSize: 8 * 1024,
-  headersTimeout: 5_000,
-  requestTimeout: 10_000,
-  keepAliveTimeout: 5_000,
-  connectionsCheckingInterval: 5_000,
-} as const;
 const DIGEST = /^[0-9a-f]{64}$/i;
 /** Delivery ids as Gitea and GitHub make them. */
 const DELIVERY = /^[0-9A-Za-z-]{8,64}$/;
@@ -62,41 +55,39 @@ export class PushReceiver {
   /** Refusals that were not told yet, and when the last ones were. */
   #uncounted = 0;
   #countedMs = Number.NEGATIVE_INFINITY;
-  #server: Server | undefined;
-  #cancelRetry: CancelTimer = () => undefined;
-  #closed = false;
+  readonly #server: BoundServer;
   /** What was told last; null before anything was. */
   #trouble: string | undefined | null = null;
 
   constructor(options: PushReceiverOptions) {
     this.#options = options;
+    const { listen, clock } = options;
+    this.#server = new BoundServer({
+      clock,
+      retryMs: RETRY_MS,
+      make: () =>
+        makeServer({
+          mostConnections: MOST_CONNECTIONS,
+          answer: (request, response) => this.#handle(request, response),
+          refuse: (response, status, message) => sendPushAnswer(response, { status, message }),
+        }),
+      listen: (server, done) => void server.listen({ ...splitAddress(listen), exclusive: true }, done),
+      onTried: (error) => {
+        if (error === undefined) return;
+        this.#tell(`pushes are not received on ${listen}: ${describeBindError(error)}; tried again every 30 s`);
+      },
+      finish: () => this.check(),
+    });
   }
 
   /** Where it listens now, with the real port number. */
   get address(): string | undefined {
-    const bound = this.#server?.address();
-    if (bound === null || typeof bound !== "object") return undefined;
-    return bound.family === "IPv6" ? `[${bound.address}]:${bound.port}` : `${bound.address}:${bound.port}`;
+    return this.#server.address;
   }
 
   /** Binds the address; one that cannot be bound is said and tried again. */
-  async start(): Promise<void> {
-    if (this.#closed) return;
-    const { listen, clock } = this.#options;
-    const server = createServer(SERVER_LIMITS, (request, response) => {
-      this.#handle(request, response).catch(() => response.destroy());
-    });
-    limitConnections(server, MOST_CONNECTIONS);
-    const error = await bind(server, listen);
-    server.on("error", () => undefined);
-    if (this.#closed) return void server.close();
-    if (error !== undefined) {
-      this.#tell(`pushes are not received on ${listen}: ${describeBindError(error)}; tried again every 30 s`);
-      this.#cancelRetry = clock.after(RETRY_MS, () => void this.start());
-      return;
-    }
-    this.#server = server;
-    await this.check();
+  start(): Promise<void> {
+    return this.#server.open();
   }
 
   /** Looks at the secret's file, so that what is wrong with it is said before a push is refused for it. */
@@ -106,15 +97,8 @@ export class PushReceiver {
   }
 
   /** Ends listening and every connection. */
-  async close(): Promise<void> {
-    this.#closed = true;
-    this.#cancelRetry();
-    const server = this.#server;
-    this.#server = undefined;
-    if (server === undefined) return;
-    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-    server.closeAllConnections();
-    await closed;
+  close(): Promise<void> {
+    return this.#server.close();
   }
 
   #tell(trouble: string | undefined): void {
@@ -127,33 +111,28 @@ export class PushReceiver {
   async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const delivery = readHeader(request, "x-gitea-delivery", "x-github-delivery");
     const id = delivery !== undefined && DELIVERY.test(delivery) ? delivery : randomUUID();
-    response.on("error", () => undefined);
     const answer = await this.#answer(request, id);
-    const { status, message, headers } = answer;
-    const body = `${JSON.stringify(status === 202 ? { id, message } : { message })}\n`;
-    response.writeHead(status, {
-      ...{ "content-type": "application/json; charset=utf-8", "content-length": Buffer.byteLength(body) },
-      ...{ "cache-control": "no-store", "x-content-type-options": "nosniff", ...headers },
-    });
-    response.end(body);
+    const body = answer.status === 202 ? { id } : {};
+    sendPushAnswer(response, answer, body);
     this.#record(id, answer);
-    if (status === 202) this.#options.onPush();
+    if (answer.status === 202) this.#options.onPush();
   }
 
   async #answer(request: IncomingMessage, id: string): Promise<PushAnswer> {
     const refusal = refuseRequest(request);
-    if (refusal !== undefined) return (await readBody(request, undefined)) === undefined ? TOO_LARGE : refusal;
+    if (refusal !== undefined) return (await readBody(request, BODY)) === undefined ? TOO_LARGE : refusal;
     const secret = await this.#readSecret();
     const hmac = typeof secret === "string" ? undefined : createHmac("sha256", secret.expose());
     this.#tell(typeof secret === "string" ? `pushes are refused: ${secret}` : undefined);
-    const body = await readBody(request, hmac);
+    const body = await readBody(request, { ...BODY, onPiece: (piece) => void hmac?.update(piece) });
     if (body === undefined) return TOO_LARGE;
     if (hmac === undefined)
       return { status: 503, message: "signatures cannot be checked at present: see the agent's status" };
     if (!isSignedBy(request, hmac.digest())) return UNSIGNED;
-    if (body.text === undefined) return accept("a push that is too large to be read", id);
+    const text = body.content?.toString("utf8");
+    if (text === undefined) return accept("a push that is too large to be read", id);
     const event = readHeader(request, "x-gitea-event", "x-github-event", "x-gogs-event");
-    const verdict = judgePush(event, body.text, this.#options.interest);
+    const verdict = judgePush(event, text, this.#options.interest);
     if (verdict.kind === "malformed") return { status: 400, message: verdict.why };
     if (verdict.kind === "nothing") return { status: 200, message: `nothing for this node: ${verdict.why}` };
     return accept(verdict.why, id, verdict.doubt);
@@ -229,36 +208,19 @@ function readHeader({ headers }: IncomingMessage, ...names: readonly string[]): 
   return undefined;
 }
 
-/** Reads a body to its end, also where it is refused: else the caller may not see the answer. Undefined: too large. */
-async function readBody(
-  request: IncomingMessage,
-  hmac: Hmac | undefined,
-): Promise<{ text: string | undefined } | undefined> {
-  if (Number(request.headers["content-length"] ?? 0) > LIMIT_BYTES) return undefined;
-  const pieces: Buffer[] = [];
-  let sizeBytes = 0;
-  for await (const piece of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-    sizeBytes += piece.length;
-    if (sizeBytes > LIMIT_BYTES) return undefined;
-    hmac?.update(piece);
-    if (sizeBytes <= KEPT_BYTES) pieces.push(piece);
-    else pieces.length = 0;
-  }
-  return { text: sizeBytes > KEPT_BYTES ? undefined : Buffer.concat(pieces).toString("utf8") };
-}
-
-function bind(server: Server, listen: string): Promise<NodeJS.ErrnoException | undefined> {
+function splitAddress(listen: string): { host: string; port: number } {
   const colon = listen.lastIndexOf(":");
-  const host = listen.slice(0, colon).replaceAll(/[[\]]/g, "");
-  return new Promise((resolve) => {
-    server.once("error", resolve);
-    server.listen({ host, port: Number(listen.slice(colon + 1)), exclusive: true }, () => resolve(undefined));
-  });
+  return { host: listen.slice(0, colon).replaceAll(/[[\]]/g, ""), port: Number(listen.slice(colon + 1)) };
 }
 
-function describeBindError(error: NodeJS.ErrnoException): string {
-  if (error.code === "EADDRINUSE") return "the port is taken";
-  if (error.code === "EACCES") return "this user may not bind it";
-  if (error.code === "EADDRNOTAVAIL") return "this host does not have that address";
-  return error.code ?? error.message;
+function sendPushAnswer(response: ServerResponse, { status, message, headers }: PushAnswer, more: object = {}): void {
+  const body = `${JSON.stringify({ ...more, message })}\n`;
+  response.writeHead(status, {
+    "content-type": "application/json; charset=utf-8",
+    "content-length": Buffer.byteLength(body),
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+    ...headers,
+  });
+  response.end(body);
 }
