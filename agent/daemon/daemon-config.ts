@@ -55,6 +55,8 @@ export interface DaemonConfig {
   /** Loopback addresses where status is served. */
   listen: readonly string[];
   socketPath: string;
+  /** The directory of the backup repository `local`. */
+  backupDir: string;
   policyFile: string | undefined;
   standInFile: string | undefined;
   /** Where ports are published; undefined for the node's own address. */

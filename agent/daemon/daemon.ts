@@ -4,11 +4,14 @@
 import { join } from "node:path";
 
 import { Agent, type AgentOptions } from "../loop/agent.ts";
+import { BackupKeeper } from "../backup/backup-keeper.ts";
 import { judgeTurn } from "./exit-when-settled.ts";
 import type { DaemonConfig } from "./daemon-config.ts";
 import type { DesiredSettings } from "../desired/build/desired-settings.ts";
 import { type Engine, openEngine } from "../docker/engine.ts";
 import type { OpenGossip } from "../gossip/open-gossip.ts";
+import { runChild } from "../host/os/child-process.ts";
+import { ChildSlots } from "../host/os/child-slots.ts";
 import { systemClock } from "../host/os/clock.ts";
 import { readBootId } from "../host/files/host-facts.ts";
 import { readPolicy, readStandIns } from "../host/files/host-files.ts";
@@ -75,6 +78,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   };
   const agent = new Agent(options);
   attachReport(report, { agent, engine, fleet });
+  const backups = openBackups(config, { report, serving, emit });
   const live = new LiveParts({ agent, commitStatus, clock: systemClock, emit });
   const release = watchHost({ config, agent, ending, report, live });
   emit({
@@ -92,6 +96,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   const end = await ending.reached;
   release();
   await live.close();
+  backups.close();
   await agent.stop(describeEnd(end));
   await serving.close();
   await report.close();
@@ -145,6 +150,27 @@ async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Sou
   const program = process.argv[1] ?? "";
   const parts = { node, directory: join(stateDir, "git"), program, clock: systemClock };
   return new GitSource({ ...source.git, ...parts, readStatus: createStatusReader(source.git) });
+}
+
+/** Dumps run in children of their own: a place of their own too, since one may take an hour. */
+function openBackups(
+  { node, stateDir, backupDir, docker }: DaemonConfig,
+  { report, serving, emit }: { report: Report; serving: Serving; emit: Emit },
+): BackupKeeper {
+  const slots = new ChildSlots(1);
+  const backups = new BackupKeeper({
+    node,
+    clock: systemClock,
+    statePath: join(stateDir, "backups.json"),
+    localDirectory: backupDir,
+    socket: docker.socket,
+    program: process.argv[1] ?? "",
+    runChild: (run) => runChild(run, slots),
+    emit,
+  });
+  report.onTurn(({ desired, observed }) => backups.follow(desired?.backups ?? [], observed.engine));
+  serving.offerBackups(backups);
+  return backups;
 }
 
 /** The gossip is loaded only where it is used. */

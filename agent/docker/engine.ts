@@ -9,6 +9,7 @@ import Docker from "dockerode";
 import { LABEL, type OwnContainerId } from "../../shared/state/identity.ts";
 import { call, callUnless } from "./call.ts";
 import { createExec } from "./container-exec.ts";
+import { createOneShots, type OneShots } from "./one-shot.ts";
 import {
   buildCaps,
   buildCreateBody,
@@ -30,6 +31,7 @@ export interface Engine {
   reader: DockerReader;
   writer: DockerWriter;
   exec: DockerExec;
+  oneShots: OneShots;
   /** Calls made so far, by what they do. */
   calls(): Readonly<Record<string, number>>;
   close(): void;
@@ -67,6 +69,7 @@ export function openEngine(socketPath: string): Engine {
     reader: count({ ...createReader(docker), accepts: () => acceptsCalls(socketPath) }, calls),
     writer: count(createWriter(docker), calls),
     exec: count(createExec(docker), calls),
+    oneShots: count(createOneShots(docker as unknown as Parameters<typeof createOneShots>[0]), calls),
     calls: () => calls,
     close: () => agent.destroy(),
   };

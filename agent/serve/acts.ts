@@ -13,6 +13,7 @@ import type { Request } from "../../shared/state/request.ts";
 import { type Answer, answerError, answerJson, type Call } from "./http-answer.ts";
 import type { AuditEntry, AuditLine } from "../report/audit/audit-chain.ts";
 import type { ReadView } from "../report/read-view.ts";
+import { answerBackupAct, type BackupDesk } from "./backup-routes.ts";
 import { answerUnknownService } from "./read-routes.ts";
 
 /** What acts work with. */
@@ -29,6 +30,8 @@ export interface ActParts {
   /** Takes values of secrets out of a text that is recorded. */
   redact(text: string): string;
   planNow(call: Call): Promise<Answer>;
+  /** Who answers for backups; undefined while the agent is still starting. */
+  backups: () => BackupDesk | undefined;
   /** The release that a rollback of a service goes to, or why there is none. */
   findRelease(service: string, to: string | undefined): { fingerprint: string; revision: string } | string;
   /** The kernel's word on who is on the other end; a test may hold it. */
@@ -45,6 +48,7 @@ export async function answerAct(parts: ActParts, call: Call, http: IncomingMessa
   if (actor === undefined) return answerError(call, 403, NO_UID);
   const body = await readObject(http);
   if (typeof body === "string") return answerError(call, 400, body);
+  if (call.path[1] === "backups") return answerBackupAct(parts, call, actor);
   const request = parseAct(parts, call, { body, actor });
   if (request === undefined) return answerError(call, 404, "there is no such act");
   if ("status" in request) return request;

@@ -5,6 +5,7 @@ import type { Clock } from "../host/os/clock.ts";
 import type { Report } from "../report/report.ts";
 import type { Served } from "../report/report-options.ts";
 import type { ActParts } from "./acts.ts";
+import type { BackupDesk } from "./backup-routes.ts";
 import { type Answer, answerError, answerJson, type Call } from "./http-answer.ts";
 import { LiveEvents } from "./live-events.ts";
 import { Loopback } from "./loopback.ts";
@@ -29,13 +30,14 @@ export class Serving {
   readonly #live: LiveEvents;
   readonly #loopback: Loopback;
   readonly #socket: SocketServer | undefined;
+  #backups: BackupDesk | undefined;
 
   /** Throws when an address to listen on is not on loopback. */
   constructor(report: Report, options: ServingOptions) {
     const { listen, socketPath: path, clock } = options;
     const { view } = report;
     const live = new LiveEvents(clock);
-    const acts = buildActs(report, options);
+    const acts = { ...buildActs(report, options), backups: () => this.#backups };
     this.#live = live;
     this.#loopback = new Loopback({ listen, clock, view, live });
     this.#socket = path === undefined ? undefined : new SocketServer({ path, clock, view, live, acts });
@@ -45,6 +47,11 @@ export class Serving {
       const taken = desired === undefined ? new Map<number, string>() : selectTakenPorts(desired, listen);
       this.#loopback.leavePorts(taken).catch((error: unknown) => options.onTrouble(String(error)));
     });
+  }
+
+  /** What answers for backups; until then nobody does. */
+  offerBackups(backups: BackupDesk): void {
+    this.#backups = backups;
   }
 
   /** Begins to serve. What cannot be bound is a note in the status and no failure. */
@@ -70,7 +77,7 @@ export class Serving {
   }
 }
 
-function buildActs(report: Report, { clock, credentials }: ServingOptions): ActParts {
+function buildActs(report: Report, { clock, credentials }: ServingOptions): Omit<ActParts, "backups"> {
   return {
     clock,
     view: report.view,

@@ -13,6 +13,7 @@ import { findGroupId } from "../host/os/peer-credentials.ts";
 import { BoundServer } from "../http/bound-server.ts";
 import { makeServer } from "../http/server-shell.ts";
 import { type ActParts, answerAct } from "./acts.ts";
+import { answerBackupList } from "./backup-routes.ts";
 import { answerError, answerText, readCall, sendAnswer } from "./http-answer.ts";
 import { refuseUpgrade, serveExec } from "./exec-stream.ts";
 import type { LiveEvents } from "./live-events.ts";
@@ -102,6 +103,8 @@ export class SocketServer {
     if (call.path.length === 1 && version === "events") return serveEvents({ live, view, call, response });
     if (version === "v1" && kind === "services" && what === "logs" && call.path.length === 4)
       return streamLogs(acts, { call, service: service ?? "", request, response });
+    if (version === "v1" && kind === "backups" && call.path.length === 2)
+      return sendAnswer(response, await answerBackupList(acts, call));
     const answer =
       version === "v1" && kind === "plan" && call.path.length === 2
         ? await acts.planNow(call)

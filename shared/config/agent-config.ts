@@ -208,6 +208,13 @@ export const agentConfigSchema = z
       })
       .prefault({}),
     state: z.strictObject({ dir: absolutePath.default("/var/lib/orca") }).prefault({}),
+    backups: z
+      .strictObject({
+        dir: absolutePath
+          .default("/var/lib/orca/backups")
+          .describe("The directory of the repository local; best on another file system than Docker's."),
+      })
+      .prefault({}),
     policy: z.strictObject({ file: absolutePath.default("/etc/orca/policy.toml") }).prefault({}),
     alerts: alerts.optional(),
     log: z

@@ -1,5 +1,6 @@
 // What should be, as one immutable value: built by desired/ from a snapshot, read by plan/, apply/ and report/.
 
+import type { StorePlan } from "./backup.ts";
 import type { Caps, ContainerSpec } from "./container-spec.ts";
 import type { Hold } from "./hold.ts";
 import type { HealthCheck, Manifest } from "../manifest/manifest.ts";
@@ -126,6 +127,8 @@ export interface DesiredState {
   foreignVolumes?: readonly string[];
   /** Content of delivered files by hash. */
   contents: ReadonlyMap<string, Uint8Array>;
+  /** What is backed up here. */
+  backups?: readonly StorePlan[];
   /** What is said of the node as a whole and keeps nothing from running. */
   notes: readonly string[];
   /** Set when the whole input change is held. */

@@ -44,6 +44,9 @@ const UNSHOWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "orca/manifests/vm-data/postgres.toml": service(),
     "orca/manifests/vm-edge/keycloak.toml": service(),
   },
+  backed: {
+    "orca/fleet.toml": '[nodes.vm-data]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "2GiB"\n',
+  },
   reference: {
     "orca/manifests/vm-edge/postgres.toml": service(),
     "orca/manifests/vm-edge/files/keycloak.conf": "spi-email-password={{ secrets.SMTP_PASSWORD }}\n",

@@ -287,8 +287,9 @@ describe("what the commands print", () => {
       /console\.|std(?:out|err)\.write\(/.test(readFileSync(join("agent", file), "utf8")),
     );
     expect(printing.toSorted()).toEqual([
+      // The children answer their parent, and never a person.
+      "backup/backup-child.ts",
       "cli/frame/terminal.ts",
-      // Children that answer their parent, and never a person.
       "gossip/open-gossip.ts",
       // The log, whose fields are clean when they come in.
       "report/log/logger.ts",

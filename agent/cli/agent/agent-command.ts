@@ -87,6 +87,7 @@ async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
     docker: { socket: config.docker.socket, authFile: config.docker.auth_file, frontImage: config.docker.front_image },
     listen: config.status.listen,
     socketPath: join(runDir, "agent.sock"),
+    backupDir: config.backups.dir,
     policyFile,
     standInFile: undefined,
     address: undefined,

@@ -21,7 +21,7 @@ export interface DownRequest {
 
 /** What the agent keeps in its state directory; whatever else is in there is not Orca's to remove. */
 const STATE_ENTRIES =
-  /^(orca\.db(-wal|-shm|\.damaged-\d+(-wal|-shm)?)?|files|report\.json(\.new)?|hosts(\.new)?|audit.*|agent\.sock|run|host\.key|secrets\.sealed(\.new)?|fronts)$/;
+  /^(orca\.db(-wal|-shm|\.damaged-\d+(-wal|-shm)?)?|files|report\.json(\.new)?|backups\.json(\.new)?|hosts(\.new)?|audit.*|agent\.sock|run|host\.key|secrets\.sealed(\.new)?|fronts)$/;
 
 async function removeState({ stateDir, runDir }: DownRequest): Promise<void> {
   for (const entry of await readdir(stateDir).catch(() => [])) {

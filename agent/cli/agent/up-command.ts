@@ -61,6 +61,7 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     docker: { socket: options.docker, authFile: undefined, frontImage: FRONT_IMAGE },
     listen: options.listen,
     socketPath: join(places.stateDir, "agent.sock"),
+    backupDir: join(places.stateDir, "backups"),
     policyFile: options.policy,
     standInFile: options.standIn,
     address: options.address,

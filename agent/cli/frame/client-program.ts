@@ -2,6 +2,8 @@
 
 import type { Command } from "commander";
 
+import type { BackupListOptions } from "../backup/backup-command.ts";
+import type { ClientOptions } from "./client.ts";
 import { run } from "./run-action.ts";
 
 const SOCKET = ["--socket <path>", "the agent's unix socket (also ORCA_SOCKET; default /run/orca/agent.sock)"] as const;
@@ -12,6 +14,7 @@ export function addClientCommands(program: Command): void {
   addContainers(program);
   addActs(program);
   addNodeActs(program);
+  addBackups(program);
   addAudit(program);
 }
 
@@ -171,6 +174,45 @@ function addAudit(program: Command): void {
     .action(
       run(async (_options: object, command: Command) =>
         (await import("../services/audit-command.ts")).verifyAudit(command.optsWithGlobals()),
+      ),
+    );
+}
+
+function addBackups(program: Command): void {
+  const backup = program
+    .command("backup")
+    .description("the backups of this node: makes one now, lists what there is")
+    .addHelpText("after", "\nExample:\n  orca backup run postgres-keycloak\n  orca backup list");
+  backup
+    .command("run")
+    .description("makes a backup now and waits for its end; audited")
+    .argument("<service>")
+    .argument("[name]", "the name of its [[backups]] table; may be left out where there is only one")
+    .option(...SOCKET)
+    .addHelpText(
+      "after",
+      "\nEnds with 0 when it was made, 1 when not.\n\nExample:\n  orca backup run postgres-keycloak db",
+    )
+    .action(
+      run(async (service: string, name: string | undefined, options: ClientOptions) =>
+        (await import("../backup/backup-command.ts")).runBackup(service, name, options),
+      ),
+    );
+  backup
+    .command("list")
+    .description(
+      "every backup, its age and size, when the next one is made, and how the newest is restored without Orca",
+    )
+    .argument("[service]", "all services when left out")
+    .option(...SOCKET)
+    .option("--json", "prints JSON")
+    .addHelpText(
+      "after",
+      "\nEnds with 0 when each store has a backup, 3 when one has none.\n\nExample:\n  orca backup list\n  orca backup list postgres-keycloak --json",
+    )
+    .action(
+      run(async (service: string | undefined, options: BackupListOptions) =>
+        (await import("../backup/backup-command.ts")).listBackups(service, options),
       ),
     );
 }

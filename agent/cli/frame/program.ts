@@ -13,6 +13,7 @@ import { addDrill, addSecrets } from "../secrets/secrets-program.ts";
 import { run } from "./run-action.ts";
 import type { LintOptions } from "../lint/lint-command.ts";
 import type { SchemaName } from "../lint/schema-command.ts";
+import { BACKUP_COMMAND } from "../../backup/backup-exchange.ts";
 import { READ_COMMAND } from "../../secrets/providers/read-exchange.ts";
 import type { UpOptions } from "../agent/up-command.ts";
 import { VERSION } from "../../../shared/version.ts";
@@ -34,6 +35,9 @@ export function buildProgram(): Command {
   program
     .command("git-fetch", { hidden: true })
     .action(run(async () => (await import("../../sources/git/store/git-fetch.ts")).runFetch()));
+  program
+    .command(BACKUP_COMMAND, { hidden: true })
+    .action(run(async () => (await import("../../backup/backup-child.ts")).runBackupChild()));
   program
     .command(READ_COMMAND, { hidden: true })
     .action(run(async () => (await import("../../secrets/providers/read-child.ts")).runRead()));

@@ -28,6 +28,7 @@ import { checkPolicy } from "../policy/policy-check.ts";
 import { listMoved, listStateful } from "../repository/moves.ts";
 import { listSecretPaths } from "../secrets/secret-choice.ts";
 import type { DesiredSettings } from "./desired-settings.ts";
+import { listStorePlans } from "./store-plans.ts";
 import { describeUnusedFleet } from "../repository/unused-parts.ts";
 
 /** Everything desired state is built from. */
@@ -194,7 +195,8 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   );
   const said = { rotating, rotationNotes: rotation.notes, refusedSecrets: new Map(refused), notes };
   const parts = { services, objections, ...said, contents, held: why, interests };
-  const desired = buildState(input, fleet.fleet, parts);
+  const backups = listStorePlans(accepted.filter(({ service }) => kept[service] !== undefined));
+  const desired = { ...buildState(input, fleet.fleet, parts), ...(backups.length === 0 ? {} : { backups }) };
   const {
     revision,
     fleet: fleetText,

@@ -19,9 +19,23 @@ export interface UnusedPart {
 export function listUnused(manifest: Manifest): UnusedPart[] {
   const { backups, slo } = manifest;
   const parts: UnusedPart[] = [];
-  if (backups.length > 0) {
-    const detail = backups.map((backup) => backup.name).join(", ");
-    parts.push({ kind: "backups", path: ["backups"], summary: "backups are not run by this version", detail });
+  const idle = backups.filter(({ engine, repositories }) => engine !== "postgres" || repositories.join() !== "local");
+  if (idle.length > 0) {
+    const detail = idle.map((backup) => backup.name).join(", ");
+    const summary = "backups are not run by this version but for PostgreSQL into the repository local";
+    parts.push({ kind: "backups", path: ["backups"], summary, detail });
+  }
+  const unproven = backups.filter(
+    (backup) => !idle.includes(backup) && (backup.verify !== undefined || backup.before_update),
+  );
+  if (unproven.length > 0) {
+    const detail = unproven.map((backup) => backup.name).join(", ");
+    parts.push({
+      kind: "verify",
+      path: ["backups"],
+      summary: "verify and before_update are not carried out by this version",
+      detail,
+    });
   }
   if (slo !== undefined) parts.push({ kind: "slo", path: ["slo"], summary: "slo is not measured by this version" });
   return parts;

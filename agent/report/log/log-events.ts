@@ -4,6 +4,7 @@
 import type { Logger } from "pino";
 
 import { type ColdStartReport, isWhole } from "../../../shared/state/cold-start.ts";
+import type { ExitRecord } from "../../../shared/state/memory.ts";
 import type { AgentEvent } from "../../../shared/state/event.ts";
 import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
 import { describeCause } from "../status/actions.ts";
@@ -42,18 +43,16 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
       return logWebhook(logger, event);
     case "push":
       return logPush(logger, event);
-    case "exited": {
-      const { service, container, exitCode, oom, requested } = event.exit;
-      const fields = { service, container: container.slice(0, 12), exitCode, oom, reason: describeExit(event.exit) };
-      return requested === "agent" ? logger.info(fields, "container ended") : logger.warn(fields, "container ended");
-    }
+    case "exited":
+      return logExit(logger, event.exit);
     case "acted": {
       const { actor, action, service } = event;
       return logger.info({ uid: actor.uid, user: actor.user, action, service }, "a person asked");
     }
     case "step-done":
     case "step-failed":
-      return logStep(logger, event);
+    case "backup-ended":
+      return logWork(logger, event);
     case "turn":
     case "operation-ended":
       return undefined;
@@ -62,16 +61,40 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
   }
 }
 
+function logExit(logger: ReportLogger, exit: ExitRecord): void {
+  const { service, container, exitCode, oom, requested } = exit;
+  const fields = { service, container: container.slice(0, 12), exitCode, oom, reason: describeExit(exit) };
+  if (requested === "agent") logger.info(fields, "container ended");
+  else logger.warn(fields, "container ended");
+}
+
 function logColdStart(logger: ReportLogger, report: ColdStartReport): void {
   const text = summarizeColdStart(report);
   if (isWhole(report)) logger.info({}, text);
   else logger.warn({}, `${text}; not all of it, or not with all it needs: see orca fleet report`);
 }
 
+function logBackup(
+  logger: ReportLogger,
+  { service, store, run, bytes }: Extract<AgentEvent, { kind: "backup-ended" }>,
+): void {
+  const fields = { service, store, trigger: run.trigger, tookMs: Math.round(run.endedMs - run.startedMs) };
+  if (run.reason === undefined) logger.info({ ...fields, backup: run.made, bytes }, "a backup was made");
+  else logger.error({ ...fields, error: run.reason }, "no backup was made");
+}
+
 function logWebhook(logger: ReportLogger, { listen, trouble }: Extract<AgentEvent, { kind: "webhook" }>): void {
   if (listen === undefined) logger.info({}, "the webhook is turned off");
   else if (trouble === undefined) logger.info({ listen }, "pushes are received");
   else logger.warn({ listen }, trouble);
+}
+
+function logWork(
+  logger: ReportLogger,
+  event: Extract<AgentEvent, { kind: "step-done" | "step-failed" | "backup-ended" }>,
+): void {
+  if (event.kind === "backup-ended") logBackup(logger, event);
+  else logStep(logger, event);
 }
 
 function logStep(logger: ReportLogger, event: Extract<AgentEvent, { kind: "step-done" | "step-failed" }>): void {

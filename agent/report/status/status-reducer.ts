@@ -55,6 +55,7 @@ export function reduceStatus(before: ReportState, event: AgentEvent | Sampled): 
     default:
       // These change nothing that status shows by itself.
       event.kind satisfies
+        | "backup-ended"
         | "cold-start"
         | "gossip"
         | "agent-started"

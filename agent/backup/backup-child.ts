@@ -1,0 +1,72 @@
+// The short-lived child behind `orca run-backup`: makes one backup, so that the memory it takes is the system's again when it ends.
+// The agent starts it and nobody else.
+
+import { stdin, stdout } from "node:process";
+
+import { openEngine } from "../docker/engine.ts";
+import type { OneShots } from "../docker/one-shot.ts";
+import type { BackupAnswer, BackupRequest } from "./backup-exchange.ts";
+import type { BackupRecord } from "./core/backup-record.ts";
+import { describePostgresRestore, listPostgresParts } from "./engines/postgres-dump.ts";
+import { makeBackup } from "./pipeline.ts";
+import { openLocalRepository } from "./repository/local-repository.ts";
+
+/** Runs the child and ends the process. A failure is an answer like any other. */
+export async function runBackupChild(): Promise<never> {
+  const answer = await answerRequest(await readRequest());
+  await new Promise<void>((resolve) => stdout.write(JSON.stringify(answer), () => resolve()));
+  process.exit(0);
+}
+
+async function readRequest(): Promise<BackupRequest> {
+  const text = await new Promise<string>((resolve, reject) => {
+    let received = "";
+    stdin.setEncoding("utf8");
+    stdin.on("data", (piece: string) => {
+      received += piece;
+      if (received.includes("\n")) resolve(received);
+    });
+    stdin.once("end", () => reject(new Error("there is no request on stdin; the agent asks this, not people")));
+  });
+  // The agent is gone when stdin ends: nobody would hear of the backup. The next run sweeps what is left.
+  stdin.once("end", () => process.exit(1));
+  return JSON.parse(text) as BackupRequest;
+}
+
+async function answerRequest(request: BackupRequest): Promise<BackupAnswer> {
+  const engine = openEngine(request.socket);
+  try {
+    await engine.oneShots.sweep(request.folder.node);
+    return { kind: "made", record: await carryOut(request, engine.oneShots) };
+  } catch (error) {
+    return { kind: "failed", reason: error instanceof Error ? error.message : String(error) };
+  } finally {
+    engine.close();
+  }
+}
+
+async function carryOut(request: BackupRequest, oneShots: OneShots): Promise<BackupRecord> {
+  const image = await oneShots.findImage(request.container);
+  const { folder, engine, trigger, recipients, repository, container, user, memoryBytes } = request;
+  const run = (argv: readonly string[]): ReturnType<OneShots["run"]> =>
+    oneShots.run({
+      job: `backup:${folder.service}/${folder.store}`,
+      node: folder.node,
+      image,
+      argv,
+      env: {},
+      user: undefined,
+      // The server's own network: 127.0.0.1 is the database, and no port is published for the dump.
+      network: `container:${container}`,
+      memoryBytes,
+      binds: [],
+    });
+  return makeBackup(
+    { folder, engine, trigger, image, recipients, keepUntilMs: undefined, describeRestore: describePostgresRestore },
+    {
+      repository: openLocalRepository(repository.name, repository.directory),
+      nowMs: () => Date.now(),
+      listParts: () => listPostgresParts({ user, databases: undefined, run }),
+    },
+  );
+}

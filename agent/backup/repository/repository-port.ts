@@ -1,0 +1,46 @@
+// Where backups lie: what every kind of repository does, one contract for all of them (test/contract/repository.ts). Types only.
+
+/** The folder of one store in a repository. */
+export interface StoreFolder {
+  node: string;
+  service: string;
+  store: string;
+}
+
+/** A file that is being written. Nothing is seen under its name before `publish`. */
+export interface PendingFile {
+  /** Resolves once more may be written. The first error is the last: nothing is published after one. */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Makes it seen under its name, whole and on disk. Fails where something has that name: nothing is overwritten. */
+  publish(): Promise<void>;
+  /** Leaves nothing behind; fine at any time, and again. */
+  abandon(): Promise<void>;
+}
+
+/** One repository. Each call throws a `RepositoryError` that says which place, what, and why. */
+export interface Repository {
+  readonly name: string;
+  /** The names of all that is published in a folder; empty for one that is not there yet. */
+  list(folder: StoreFolder): Promise<string[]>;
+  create(folder: StoreFolder, name: string): Promise<PendingFile>;
+  read(folder: StoreFolder, name: string): AsyncIterable<Uint8Array>;
+  /** A small text, whole. */
+  readText(folder: StoreFolder, name: string): Promise<string>;
+  /** Writes a small text in one step, in place of what was there: for records alone. */
+  replaceText(folder: StoreFolder, name: string, text: string): Promise<void>;
+  /** One that is gone is fine. */
+  remove(folder: StoreFolder, name: string): Promise<void>;
+  /** Takes away what a run that was killed has left: files that were never published. */
+  sweep(folder: StoreFolder): Promise<void>;
+  /** What can still be written, in bytes; undefined where nobody can say. */
+  freeBytes(): Promise<number | undefined>;
+}
+
+/** A repository could not do what was asked. */
+export class RepositoryError extends Error {
+  constructor(what: string, options?: { cause?: unknown }) {
+    const cause = options?.cause instanceof Error ? `: ${options.cause.message}` : "";
+    super(`${what}${cause}`, options);
+    this.name = "RepositoryError";
+  }
+}

@@ -1,0 +1,109 @@
+// `orca backup run` and `orca backup list`: asks the agent, which makes the backups and knows the repositories.
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
+import type { StoreStatus } from "../../../shared/state/backup.ts";
+import { describeDuration } from "../../../shared/text/duration.ts";
+import { describeSize } from "../../../shared/text/size.ts";
+import { layOutTable } from "../../report/text/text-table.ts";
+import { AgentClient, type ClientOptions, expectJson } from "../frame/client.ts";
+import { CommandError, EXIT } from "../frame/exit-codes.ts";
+import { describeOutput, printDocument, printText } from "../frame/terminal.ts";
+
+/** The options of `orca backup list`. */
+export interface BackupListOptions extends ClientOptions {
+  json?: boolean;
+}
+
+const LOOK_MS = 500;
+
+/** Makes a backup now and waits for its end: 0 when it was made, 1 when not. */
+export async function runBackup(service: string, name: string | undefined, options: ClientOptions): Promise<number> {
+  const client = new AgentClient(options);
+  const store = name ?? chooseStore(service, await readStores(client));
+  const before = findStore(await readStores(client), service, store)?.lastRun?.endedMs;
+  const path = `/v1/backups/${encodeURIComponent(service)}/${encodeURIComponent(store)}/run`;
+  const { message } = expectJson<{ message: string }>(await client.act(path));
+  printText(message);
+  for (;;) {
+    await sleep(LOOK_MS);
+    const status = findStore(await readStores(client), service, store);
+    if (status === undefined) throw new CommandError(`${service}/${store} is not in force here any more`);
+    const { lastRun } = status;
+    if (lastRun === undefined || lastRun.endedMs === before) continue;
+    if (lastRun.made === undefined) throw new CommandError(`no backup was made: ${lastRun.reason}`, EXIT.failed);
+    const made = status.backups.find((backup) => backup.name === lastRun.made);
+    const size = made === undefined ? "" : `, ${describeSize(made.storedBytes)}`;
+    printText(`${lastRun.made}: made in ${describeDuration(lastRun.endedMs - lastRun.startedMs)}${size}`);
+    return EXIT.ok;
+  }
+}
+
+/** Prints every backup of a service, or of all: 0, or 3 where a store has none. */
+export async function listBackups(service: string | undefined, options: BackupListOptions): Promise<number> {
+  const client = new AgentClient(options);
+  const document = expectJson<BackupListDocument>(await client.readTrusted("/v1/backups"));
+  const stores = document.stores.filter((entry) => service === undefined || entry.service === service);
+  if (service !== undefined && stores.length === 0)
+    throw new CommandError(`${service} has no backups that are in force here`);
+  if (options.json === true) printDocument({ ...document, stores });
+  else printText(printStores(stores, document.nowMs));
+  return stores.every(({ backups }) => backups.length > 0) ? EXIT.ok : EXIT.notHealthy;
+}
+
+async function readStores(client: AgentClient): Promise<readonly StoreStatus[]> {
+  return expectJson<BackupListDocument>(await client.readTrusted("/v1/backups")).stores;
+}
+
+function findStore(stores: readonly StoreStatus[], service: string, store: string): StoreStatus | undefined {
+  return stores.find((entry) => entry.service === service && entry.store === store);
+}
+
+/** A service with one backup needs no name of it. */
+function chooseStore(service: string, stores: readonly StoreStatus[]): string {
+  const own = stores.filter((entry) => entry.service === service).map(({ store }) => store);
+  const [only] = own;
+  if (only === undefined) throw new CommandError(`${service} has no backups that are in force here`);
+  if (own.length > 1)
+    throw new CommandError(`${service} has ${own.length} backups: write one of ${own.join(", ")} after it`);
+  return only;
+}
+
+function printStores(stores: readonly StoreStatus[], nowMs: number): string {
+  if (stores.length === 0) return "no service of this node has a backup in its manifest";
+  return stores.map((store) => printStore(store, nowMs)).join("\n\n");
+}
+
+function printStore(store: StoreStatus, nowMs: number): string {
+  const head = `${store.service}/${store.store}: ${store.engine}, ${store.schedule}, to ${store.repository}`;
+  const rows = store.backups.map((backup) => [
+    backup.name,
+    describeDuration(nowMs - backup.startedMs),
+    describeSize(backup.storedBytes),
+    backup.verified ? "yes" : "no",
+  ]);
+  const columns = [
+    { heading: "BACKUP" },
+    { heading: "AGE", align: "right" as const },
+    { heading: "SIZE", align: "right" as const },
+    { heading: "VERIFIED" },
+  ];
+  const table =
+    rows.length === 0 ? "no backup yet" : layOutTable(columns, rows, { width: describeOutput().width }).join("\n");
+  const [newest] = store.backups;
+  const restore =
+    newest === undefined ? [] : ["restore the newest without Orca:", ...newest.restoreWith.map((line) => `  ${line}`)];
+  return [head, ...describeTrouble(store, nowMs), table, ...restore].join("\n");
+}
+
+function describeTrouble({ trouble, lastRun, runningSinceMs, nextMs, strange }: StoreStatus, nowMs: number): string[] {
+  const lines: string[] = [];
+  if (trouble !== undefined) lines.push(trouble);
+  if (lastRun?.reason !== undefined)
+    lines.push(`the last run, ${describeDuration(nowMs - lastRun.endedMs)} ago, made none: ${lastRun.reason}`);
+  if (runningSinceMs !== undefined) lines.push(`a run goes on since ${describeDuration(nowMs - runningSinceMs)}`);
+  else if (nextMs !== undefined) lines.push(`the next one begins in ${describeDuration(Math.max(0, nextMs - nowMs))}`);
+  if (strange.length > 0) lines.push(`no backups, and left alone: ${strange.join(", ")}`);
+  return lines;
+}

@@ -1,0 +1,173 @@
+// One-shot containers beside the services: dumps, and later restores and checks. Each is capped, without privileges, and carries a
+// label of its own; only what carries it is ever removed here. Given a dockerode instance by engine.ts; handed to backup/ alone.
+
+import type { Duplex } from "node:stream";
+
+import { call, callUnless } from "./call.ts";
+import { Demultiplexer } from "./streams.ts";
+
+/** What tells such a container from a service's: the job that it belongs to. */
+const JOB_LABEL = "orca.job";
+/** The node whose agent made it. */
+const JOB_NODE_LABEL = "orca.job.node";
+
+/** A one-shot container. */
+interface OneShotRequest {
+  /** Names the job: `backup:SERVICE/STORE`. */
+  job: string;
+  node: string;
+  /** The image's id or reference; it must be on this host. */
+  image: string;
+  /** The program and its arguments, without a shell; the image's entrypoint is not used. */
+  argv: readonly string[];
+  env: Readonly<Record<string, string>>;
+  user: string | undefined;
+  /** `container:ID` shares that one's network, `none` has none. */
+  network: string;
+  memoryBytes: number;
+  binds: readonly { source: string; target: string; readOnly: boolean }[];
+}
+
+/** A one-shot container that runs. */
+interface OneShotRun {
+  output: AsyncIterable<Uint8Array>;
+  ended: Promise<{ exitCode: number; stderr: string; outOfMemory: boolean }>;
+  cancel(): Promise<void>;
+}
+
+/** Runs them. Every call may throw an `EngineError`. */
+export interface OneShots {
+  /** The id of the image that a container was made from: its reference may name another one by now. */
+  findImage(container: string): Promise<string>;
+  run(request: OneShotRequest): Promise<OneShotRun>;
+  /** Removes what an agent that was killed has left of a node's jobs; answers how many. */
+  sweep(node: string): Promise<number>;
+}
+
+interface JobContainer {
+  id: string;
+  attach(options: object): Promise<Duplex>;
+  start(): Promise<unknown>;
+  wait(): Promise<{ StatusCode: number }>;
+  inspect(): Promise<{ Image: string; State: { OOMKilled?: boolean } }>;
+  remove(options: object): Promise<unknown>;
+}
+
+/** The corner of dockerode that is needed here; only engine.ts knows the rest. */
+interface JobDocker {
+  createContainer(options: object): Promise<JobContainer>;
+  listContainers(options: object): Promise<{ Id: string; Labels: Record<string, string> }[]>;
+  getContainer(id: string): JobContainer;
+}
+
+/** Such programs need few processes; one that forks without end is held. */
+const PIDS = 64;
+const STDERR_BYTES = 4_096;
+
+/** Builds the one-shot half of the port. */
+export function createOneShots(docker: JobDocker): OneShots {
+  return {
+    findImage: (id) => call("inspect container", async () => (await docker.getContainer(id).inspect()).Image),
+    run: (request) => call(`run ${request.job}`, () => runOneShot(docker, request)),
+    sweep: (node) =>
+      call("sweep jobs", async () => {
+        const filters = { label: [`${JOB_NODE_LABEL}=${node}`, JOB_LABEL] };
+        const left = await docker.listContainers({ all: true, filters });
+        for (const { Id } of left) await removeJob(docker.getContainer(Id));
+        return left.length;
+      }),
+  };
+}
+
+async function runOneShot(docker: JobDocker, request: OneShotRequest): Promise<OneShotRun> {
+  const container = await docker.createContainer(buildBody(request));
+  try {
+    // Before the start, so that not a byte is missed; no TTY, which would change what is written.
+    const stream = await container.attach({ stream: true, stdout: true, stderr: true });
+    const waited = container.wait();
+    waited.catch(() => undefined);
+    await container.start();
+    return follow(container, stream, waited);
+  } catch (error) {
+    await removeJob(container).catch(() => undefined);
+    throw error;
+  }
+}
+
+function buildBody({ job, node, image, argv, env, user, network, memoryBytes, binds }: OneShotRequest): object {
+  const [program = "", ...parameters] = argv;
+  return {
+    Image: image,
+    Entrypoint: [program],
+    Cmd: parameters,
+    Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    ...(user === undefined ? {} : { User: user }),
+    Labels: { [JOB_LABEL]: job, [JOB_NODE_LABEL]: node },
+    AttachStdout: true,
+    AttachStderr: true,
+    HostConfig: {
+      NetworkMode: network,
+      Memory: memoryBytes,
+      MemorySwap: memoryBytes,
+      PidsLimit: PIDS,
+      ReadonlyRootfs: true,
+      CapDrop: ["ALL"],
+      SecurityOpt: ["no-new-privileges"],
+      // A dump on standard output would be written to disk a second time by any other driver.
+      LogConfig: { Type: "none", Config: {} },
+      RestartPolicy: { Name: "no" },
+      Mounts: binds.map(({ source, target, readOnly }) => ({
+        Type: "bind",
+        Source: source,
+        Target: target,
+        ReadOnly: readOnly,
+      })),
+    },
+  };
+}
+
+function follow(container: JobContainer, stream: Duplex, waited: Promise<{ StatusCode: number }>): OneShotRun {
+  const frames = new Demultiplexer();
+  let stderr = "";
+  let drained: () => void = () => undefined;
+  const read = new Promise<void>((resolve) => (drained = resolve));
+  async function* output(): AsyncIterable<Uint8Array> {
+    try {
+      for await (const piece of stream as AsyncIterable<Buffer>) {
+        for (const { stream: from, chunk } of frames.push(piece)) {
+          if (from === "stdout") yield chunk;
+          else stderr = (stderr + chunk.toString("utf8")).slice(-STDERR_BYTES);
+        }
+      }
+    } finally {
+      drained();
+    }
+  }
+  const cancel = async (): Promise<void> => {
+    stream.destroy();
+    drained();
+    await removeJob(container);
+  };
+  const ended = (async () => {
+    const { StatusCode: exitCode } = await waited;
+    await read;
+    const { State } = await container.inspect();
+    const outOfMemory = State.OOMKilled === true;
+    await removeJob(container);
+    return { exitCode, stderr, outOfMemory };
+  })();
+  // Whoever cancels does not wait for it.
+  ended.catch(() => undefined);
+  return { output: output(), ended, cancel };
+}
+
+/** With the volumes that it was given without a name; one that is gone is fine. */
+async function removeJob(container: JobContainer): Promise<void> {
+  await callUnless("remove job", [404], async () => {
+    await container.remove({ force: true, v: true }).catch((error: unknown) => {
+      // Somebody else removes it at this moment.
+      if (!(error instanceof Error) || !/already in progress/.test(error.message)) throw error;
+    });
+    return true;
+  });
+}
