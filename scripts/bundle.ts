@@ -75,6 +75,7 @@ const result = await build({
   logLevel: "warning",
 });
 
+shipPages();
 const beside = shipKoffi();
 const held = Object.values(result.metafile.outputs).flatMap(({ inputs }) =>
   Object.entries(inputs).flatMap(([file, { bytesInOutput }]) => (bytesInOutput > 0 ? [file] : [])),
@@ -87,6 +88,12 @@ console.log(`dist/orca.mjs: ${Object.keys(result.metafile.outputs).length} files
 
 function isDirectory(path: string): boolean {
   return statSync(path).isDirectory();
+}
+
+/** The pages of `orca help`: read from beside the program, and by people with any pager. */
+function shipPages(): void {
+  const from = join(root, "agent", "help");
+  cpSync(from, join(out, "help"), { recursive: true, filter: (path) => path === from || path.endsWith(".md") });
 }
 
 /** koffi is loaded from beside the bundle: its JavaScript and the one native module of this platform. */

@@ -1,6 +1,8 @@
 // What `orca doctor` says: the words every group of checks uses. Pure; a later group is one more file beside this one and one
 // more line in checks.ts.
 
+import type { HelpTopic } from "../../shared/text/help-topic.ts";
+
 /** `fail`: it is broken or open. `warn`: it is weaker than it should be. `info`: a choice that is listed. `fine`: as it should be. */
 export type Severity = "fail" | "warn" | "info" | "fine";
 
@@ -14,6 +16,8 @@ export interface Finding {
   why: string;
   /** What to do: a command where there is one. */
   fix: string;
+  /** The topic page about it: examine() names it. */
+  page?: HelpTopic;
 }
 
 /** Says that a check found nothing. */

@@ -1,6 +1,7 @@
 // What may be read: the same routes on loopback and on the unix socket. A trusted reader, on the socket, also gets what
 // containers printed; nobody on loopback ever does.
 
+import { HELP_TOPICS, isHelpTopic, listHelpTopics } from "../../shared/text/help-topic.ts";
 import { suggestWord } from "../../shared/text/problem.ts";
 import type { StatusDocument } from "../../shared/document/status-document.ts";
 import type { ReadView } from "../report/read-view.ts";
@@ -22,9 +23,9 @@ export async function answerRead(view: ReadView, call: Call, trusted: boolean): 
     case 0:
       return answerStatus(view, call);
     case 1:
-      if (first === "fleet") return answerFleet(view, call);
-      return first === "cold-start" ? answerColdStart(view, call) : answerSingle(view, first ?? "");
+      return answerSingle(view, call, first ?? "");
     case 2:
+      if (first === "help") return answerHelp(call, second ?? "");
       if (first === "why") return answerWhy(view, call, { service: second ?? "", trusted });
       if (first === "v1" && second === "fleet") return answerJson(200, view.fleet());
       if (first === "v1" && second === "cold-start") return answerJson(200, view.coldStarts());
@@ -39,8 +40,14 @@ export async function answerRead(view: ReadView, call: Call, trusted: boolean): 
   }
 }
 
-async function answerSingle(view: ReadView, name: string): Promise<Answer | undefined> {
+async function answerSingle(view: ReadView, call: Call, name: string): Promise<Answer | undefined> {
   switch (name) {
+    case "fleet":
+      return answerFleet(view, call);
+    case "cold-start":
+      return answerColdStart(view, call);
+    case "help":
+      return answerTopics(call);
     case "healthz": {
       const { ok, message } = view.liveness();
       return answerText(ok ? 200 : 503, message);
@@ -84,6 +91,31 @@ function answerColdStart(view: ReadView, call: Call): Answer {
   if (form === "json") return vary(answerJson(200, view.coldStarts()));
   const text = printColdStart(view.coldStarts(), { width: readWidth(call) });
   return vary(form === "html" ? answerPage(`${view.node}: cold start`, text) : answerText(200, text));
+}
+
+/** The pages that there are. */
+function answerTopics(call: Call): Answer {
+  return answerStill(call, "help", `pages of help, each at /help/TOPIC\n\n${listHelpTopics().join("\n")}\n`);
+}
+
+/** One page: read and laid out for whoever asks, so that neither the pages nor what lays them out stay in memory unasked. */
+async function answerHelp(call: Call, topic: string): Promise<Answer> {
+  if (!isHelpTopic(topic)) {
+    const meant = suggestWord(topic, Object.keys(HELP_TOPICS));
+    const hint = meant === undefined ? "/help lists them" : `did you mean /help/${meant}?`;
+    return answerError(call, 404, `there is no page ${JSON.stringify(topic.slice(0, 63))}; ${hint}`);
+  }
+  const [{ readPage }, { renderPage }] = await Promise.all([
+    import("../help/read-page.ts"),
+    import("../help/render-page.ts"),
+  ]);
+  return answerStill(call, topic, renderPage(await readPage(topic), { width: readWidth(call) }));
+}
+
+/** Text that does not change while somebody reads it. */
+function answerStill(call: Call, title: string, text: string): Answer {
+  const isPage = chooseForm(call.accept) === "html";
+  return vary(isPage ? answerPage(`orca: ${title}`, text, { refresh: false }) : answerText(200, text));
 }
 
 /** Caches must not mix the forms up. */

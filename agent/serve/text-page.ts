@@ -10,10 +10,11 @@ const STYLE_HASH = createHash("sha256").update(STYLE).digest("base64");
 const REFRESH_SECONDS = 5;
 
 /** Puts a text into a page. */
-export function answerPage(title: string, text: string): Answer {
+export function answerPage(title: string, text: string, { refresh = true }: { refresh?: boolean } = {}): Answer {
+  const again = refresh ? `<meta http-equiv="refresh" content="${REFRESH_SECONDS}">` : "";
   const body =
     `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${escapeHtml(title)}</title>` +
-    `<meta http-equiv="refresh" content="${REFRESH_SECONDS}"><style>${STYLE}</style></head>` +
+    `${again}<style>${STYLE}</style></head>` +
     `<body><pre>${escapeHtml(text)}</pre></body></html>\n`;
   const policy =
     `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; ` +

@@ -33,7 +33,7 @@ const FILE = /^<!-- file: (\S+) -->$/;
 export const PAGES = "agent/help";
 
 /** The names of the topic pages. */
-function listPages(): string[] {
+export function listPages(): string[] {
   return readdirSync(join(ROOT, PAGES))
     .filter((name) => name.endsWith(".md"))
     .map((name) => name.slice(0, -".md".length))

@@ -16,7 +16,7 @@ export const FLOORS: readonly (readonly string[])[] = [
   ["report"],
   ["sources", "secrets", "gossip", "backup", "edge", "apply", "observed", "health"],
   ["docker"],
-  ["http"],
+  ["http", "help"],
   ["host"],
   ["plan", "doctor"],
   ["desired"],

@@ -139,7 +139,7 @@ function listCommands(): { name: string; command: Command }[] {
     command
       .createHelp()
       .visibleCommands(command)
-      .filter((inner) => inner.name() !== "help")
+      .filter((inner) => inner.name() !== "help" || name === "orca")
       .flatMap((inner) => {
         const full = `${name} ${inner.name()}`;
         const below = list(inner, full);
@@ -240,7 +240,7 @@ describe("endpoints", () => {
       ? [...paths.matchAll(/`([^`]+)`/g)].map(([, path = ""]) => ({
           where,
           method,
-          path: path.replace("SERVICE", "web"),
+          path: path.replace("SERVICE", "web").replace("TOPIC", "runbook"),
         }))
       : [],
   );

@@ -89,7 +89,8 @@ describe("a message", () => {
       at: "2026-11-21T12:00:00.000Z",
       revision: "a".repeat(40),
       resolved: false,
-      text: "[critical] vm1/web is failed: it ended with exit code 1",
+      help: "orca help runbook",
+      text: "[critical] vm1/web is failed: it ended with exit code 1 (orca help runbook)",
     });
   });
 
@@ -102,6 +103,7 @@ describe("a message", () => {
       state: "healthy",
       previous: "failed",
       resolved: true,
+      help: null,
       text: "[resolved] vm1/web is healthy: GET: 200",
     });
   });

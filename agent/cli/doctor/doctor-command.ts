@@ -25,6 +25,7 @@ import { type AgentConfig, agentConfigSchema } from "../../../shared/config/agen
 import { fleetSchema } from "../../../shared/fleet/fleet.ts";
 import type { InForce } from "../../../shared/state/in-force.ts";
 import { parseManifest } from "../../../shared/manifest/parse-manifest.ts";
+import { nameHelp } from "../../../shared/text/help-topic.ts";
 import { parseToml } from "../../../shared/text/parse-toml.ts";
 import type { StatusDocument } from "../../../shared/document/status-document.ts";
 import { describeProvider } from "../agent/agent-command.ts";
@@ -50,7 +51,7 @@ export async function doctor({ config: path, json = false }: DoctorOptions): Pro
   const config = await readHostFile(agentConfigSchema, path).catch((error: unknown) => {
     if (mayExist(path)) throw error;
     const hint =
-      "on a host with an agent name its file: orca doctor --config FILE; for a first one see host-config/agent.toml. " +
+      "on a host with an agent name its file: orca doctor --config FILE; for a first one: orca help install. " +
       "A trial with orca up has none, and is not examined";
     throw new Error(`${describeError(error)}: ${hint}`, { cause: error });
   });
@@ -183,9 +184,13 @@ const ORDER: readonly Severity[] = ["fail", "warn", "info"];
 
 function print(node: string, findings: readonly Finding[]): void {
   for (const severity of ORDER) {
-    for (const { check, what, why, fix } of findings.filter((finding) => finding.severity === severity))
+    for (const { check, what, why, fix, page } of findings.filter((finding) => finding.severity === severity))
       printText(
-        [`${severity.toUpperCase()} ${check}: ${what}`, `  why: ${why}`, `  fix: ${fix}`]
+        [
+          `${severity.toUpperCase()} ${check}: ${what}`,
+          `  why: ${why}`,
+          `  fix: ${fix}${page === undefined ? "" : ` (${nameHelp(page)})`}`,
+        ]
           .map(cutControlCharacters)
           .join("\n"),
       );

@@ -195,7 +195,7 @@ function describeUnreachable(where: string, code: string | undefined): string {
 
 function hintFor(code: string | undefined): string {
   if (code === "EACCES" || code === "EPERM") return ": use sudo, or join the group orca";
-  return ": is it running? (systemctl status orca-agent, or orca up DIR; another socket: --socket PATH)";
+  return ": is it running? (systemctl status orca-agent, or orca up DIR; another socket: --socket PATH; orca help runbook)";
 }
 
 function simplify(response: Response<string>): Omit<Answer, "via"> {

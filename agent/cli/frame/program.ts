@@ -16,6 +16,7 @@ import type { SchemaName } from "../lint/schema-command.ts";
 import { BACKUP_COMMAND } from "../../backup/backup-exchange.ts";
 import { READ_COMMAND } from "../../secrets/providers/read-exchange.ts";
 import type { UpOptions } from "../agent/up-command.ts";
+import { listHelpTopics } from "../../../shared/text/help-topic.ts";
 import { VERSION } from "../../../shared/version.ts";
 
 /** Builds the command line. */
@@ -29,7 +30,9 @@ export function buildProgram(): Command {
       // Long words on the left must not keep the right from being wrapped: 80 columns hold both.
       minWidthToWrap: 20,
       subcommandTerm: (command) => [command.name(), ...command.registeredArguments.map(describeArgument)].join(" "),
-    });
+    })
+    .helpCommand(false)
+    .addHelpText("after", `\nTopics (orca help TOPIC):\n${listHelpTopics().join("\n")}`);
   addAgent(program);
   // What the agent runs to fetch; not for people.
   program
@@ -54,7 +57,17 @@ export function buildProgram(): Command {
   addDrill(program);
   addDoctor(program);
   addClientCommands(program);
+  addHelp(program);
   return program;
+}
+
+function addHelp(program: Command): void {
+  program
+    .command("help")
+    .description("prints a topic page, or a command's options; lists both when nothing is named")
+    .argument("[topic...]", "a topic or a command")
+    .addHelpText("after", "\nExample:\n  orca help runbook\n  orca help fleet plan")
+    .action(run(async (words: string[]) => (await import("./help-command.ts")).showHelp(program, words)));
 }
 
 /** `<dir>`, `[service]`, `<command...>`: that there are options is said by `orca help COMMAND`, and would only widen the list. */

@@ -2,6 +2,7 @@
 
 import { addTo } from "../../desired/checks/view/repository-view.ts";
 import { showControls } from "../../report/text/public-text.ts";
+import { nameHelp } from "../../../shared/text/help-topic.ts";
 import {
   compareProblems,
   compareText,
@@ -28,12 +29,17 @@ export function describeReport(report: LintReport, format: LintFormat, locate: (
   const light = summariseInfos(sorted.problems);
   const lines =
     format === "text"
-      ? [...heavy.map(describeProblem), ...light.map((line) => `info: ${line}`)]
+      ? [...heavy.map(describeProblem), ...light.map((line) => `info: ${line}`), ...listPages(heavy)]
       : [
           ...heavy.map((problem) => describeCommand(problem, locate(problem.file))),
           ...light.map((line) => `::notice title=lint::${escapeData(line)}`),
         ];
   return [...lines.map(showControls), describeSummary(sorted)].join("\n");
+}
+
+/** The page about the host's law, where a manifest breaks it: a finding names the rule, and not how the law is written. */
+function listPages(problems: readonly Problem[]): string[] {
+  return problems.some(({ code }) => code === "policy") ? [`info: about the host's policy: ${nameHelp("policy")}`] : [];
 }
 
 /** How many problems there are of each severity. */

@@ -7,8 +7,10 @@
 //   info:     paused; a freeze, or another node's turn; resolved (told to whoever was told of the trouble)
 
 import type { Hold } from "../../../shared/state/hold.ts";
+import type { HelpTopic } from "../../../shared/text/help-topic.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 import type { ServiceState } from "../../../shared/state/status.ts";
+import { findServicePage, findSourcePage } from "../status/trouble-pages.ts";
 import type { DiskSample, ReportState, ServiceRecord } from "../status/report-state.ts";
 
 /** How much it matters. */
@@ -24,6 +26,8 @@ export interface Condition {
   severity: Severity | undefined | "undecided";
   reason: string;
   revision: string | undefined;
+  /** The page that says what to do. */
+  page: HelpTopic | undefined;
 }
 
 /** What was told, kept over a restart of the agent. */
@@ -97,14 +101,25 @@ function judgeService({ view }: ServiceRecord, nowMs: number): Condition {
   const slow = (state === "waiting" || state === "starting") && nowMs - view.sinceMs >= SLOW_MS;
   const unsettled = state === "healthy" && !view.settled;
   const severity = slow ? "warning" : unsettled ? "undecided" : SEVERITIES[state];
-  return { subject: name, service: name, state, severity, reason, revision };
+  const page = findServicePage(view);
+  return { subject: name, service: name, state, severity, reason, revision, page };
 }
 
 function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | undefined): Condition[] {
   const revision = state.source?.revision;
-  const build = (subject: string, bad: string, trouble: [Condition["severity"], string] | undefined): Condition => ({
-    ...{ subject, service: undefined, revision, state: trouble === undefined ? "ok" : bad },
-    ...{ severity: trouble?.[0], reason: trouble?.[1] ?? "" },
+  const build = (
+    subject: string,
+    bad: string,
+    trouble: [Condition["severity"], string] | undefined,
+    page: HelpTopic = "runbook",
+  ): Condition => ({
+    subject,
+    service: undefined,
+    revision,
+    state: trouble === undefined ? "ok" : bad,
+    severity: trouble?.[0],
+    reason: trouble?.[1] ?? "",
+    page,
   });
   const since = (atMs: number | undefined, graceMs: number, severity: Severity): Condition["severity"] =>
     nowMs - (atMs ?? 0) >= graceMs ? severity : "undecided";
@@ -122,6 +137,7 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
       source?.trouble === undefined
         ? undefined
         : [judgeHolds(holds) ?? since(source.readMs ?? state.beganMs, SOURCE_MS, "warning"), source.trouble],
+      findSourcePage(holds),
     ),
     build(
       "@agent",
@@ -132,6 +148,7 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
       "@secrets",
       secrets?.refused === true ? "refused" : "unreadable",
       secrets && [since(secrets.sinceMs, SECRETS_MS, secrets.refused ? "critical" : "warning"), secrets.reason],
+      "secrets",
     ),
     build("@audit", "not-written", auditTrouble === undefined ? undefined : ["critical", auditTrouble]),
     ...(state.host?.disks ?? []).map((disk) => build(`@disk:${disk.path}`, "full", judgeDisk(disk))),
@@ -192,7 +209,13 @@ export function judgeAlerts(
   return { memory: { told, sent, since, recent: [...recent, ...alerts.map(() => nowMs)] }, alerts };
 }
 
-const GONE = { state: "gone", severity: undefined, reason: "it is no longer there", revision: undefined };
+const GONE = {
+  state: "gone",
+  severity: undefined,
+  reason: "it is no longer there",
+  revision: undefined,
+  page: undefined,
+};
 
 /** The wall clock was set: what was told is as long ago as it was. */
 export function moveAlerts(memory: AlertMemory, byMs: number): AlertMemory {

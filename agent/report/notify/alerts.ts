@@ -1,6 +1,7 @@
 // Tells somebody outside of changes that matter, through a webhook. What is told is for alert-judge.ts to say, and how it
 // gets there for alert-webhook.ts; this keeps the two going. Never logs the URL.
 
+import { nameHelp } from "../../../shared/text/help-topic.ts";
 import type { Secret } from "../../../shared/secret/secret.ts";
 import type { Clock } from "../../host/os/clock.ts";
 import {
@@ -52,6 +53,8 @@ export interface AlertMessage {
   at: string;
   revision: string | null;
   resolved: boolean;
+  /** The command that prints the page about it; null where there is nothing to do. */
+  help: string | null;
   text: string;
 }
 
@@ -156,7 +159,8 @@ export class Alerts {
 
   #buildMessage(alert: Alert): AlertMessage {
     const { node } = this.#parts;
-    const { service, subject, state, previous, reason, severity, atMs, revision, resolved } = alert;
+    const { service, subject, state, previous, reason, severity, atMs, revision, resolved, page } = alert;
+    const help = page === undefined || resolved ? null : nameHelp(page);
     const who = service === undefined ? `${node} ${subject.slice(1)}` : `${node}/${service}`;
     const word = resolved ? "resolved" : severity;
     return {
@@ -171,7 +175,8 @@ export class Alerts {
       at: toIso(atMs),
       revision: revision ?? null,
       resolved,
-      text: `[${word}] ${who} is ${state}${reason === "" ? "" : `: ${reason}`}`,
+      help,
+      text: `[${word}] ${who} is ${state}${reason === "" ? "" : `: ${reason}`}${help === null ? "" : ` (${help})`}`,
     };
   }
 }

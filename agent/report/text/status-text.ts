@@ -4,6 +4,7 @@ import { describeDuration } from "../../../shared/text/duration.ts";
 import { describeSize } from "../../../shared/text/size.ts";
 import { SERVICE_STATES, type ServiceState } from "../../../shared/state/status.ts";
 import type { HostDocument, ServiceDocument, StatusDocument } from "../../../shared/document/status-document.ts";
+import { listTroublePages } from "../status/trouble-pages.ts";
 import { cutControlCharacters } from "./public-text.ts";
 import { cutText, layOutSentences } from "./text-table.ts";
 
@@ -51,6 +52,8 @@ export function printStatus(status: StatusDocument, options: TextOptions): strin
   );
   if (serviceNotes.length > 0) lines.push("", "notes on services", ...serviceNotes);
   lines.push(...printUnmanaged(status, width));
+  const pages = listTroublePages(status);
+  if (pages.length > 0) lines.push("", `what to do: orca help ${pages.join(" | ")}`);
   return `${lines.join("\n")}\n`;
 }
 

@@ -10,7 +10,9 @@ import type {
   WaitDocument,
   WhyDocument,
 } from "../../../shared/document/why-document.ts";
+import { nameHelp } from "../../../shared/text/help-topic.ts";
 import { describeFieldChange } from "../status/manifest-fields.ts";
+import { findServicePage } from "../status/trouble-pages.ts";
 import { cutControlCharacters } from "./public-text.ts";
 import { colourOf, shortRevision, type TextOptions } from "./status-text.ts";
 
@@ -29,6 +31,7 @@ export function printWhy(why: WhyDocument, options: Pick<TextOptions, "paint">):
     ...printRefused(why),
     ...service.notes.map((note) => `${INDENT}note: ${note}`),
     ...printNext(why),
+    ...printPage(why),
     "",
     ...printFacts(why),
     ...section(
@@ -74,6 +77,11 @@ function printNext({ service, at }: WhyDocument): string[] {
   return waitMs <= 0
     ? [`${INDENT}next: now`]
     : [`${INDENT}next: in ${describeDuration(waitMs)}, at ${clock(service.nextRetry)}`];
+}
+
+function printPage({ service }: WhyDocument): string[] {
+  const page = findServicePage(service);
+  return page === undefined ? [] : [`${INDENT}what to do: ${nameHelp(page)}`];
 }
 
 function printFacts({ service, cause, releases }: WhyDocument): string[] {
