@@ -12,6 +12,7 @@ export const HELP_TOPICS = {
   policy: "what no commit can loosen, /etc/orca/policy.toml",
   fleet: "several VMs, fleet.toml, order across them, cold start",
   gossip: "how nodes of a realm hear of each other",
+  backup: "dumps of databases, and how they come back",
   secrets: "where values come from, where they go, what is refused",
   git: "how commits are read, pushes heard, results told",
   trust: "whose signature a commit needs before it counts",
