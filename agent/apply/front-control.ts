@@ -5,6 +5,7 @@ import { chmod, mkdir } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 
+import { statePath } from "../host/state-layout.ts";
 import { FRONT_CONTROL, nameBackend, type ToldFront } from "../../shared/state/front.ts";
 import type { Clock } from "../host/os/clock.ts";
 
@@ -73,7 +74,7 @@ export class FrontControl implements FrontPort {
 
   /** @param stateDir the agent's state directory */
   constructor(stateDir: string, clock: Clock) {
-    this.#root = join(stateDir, "fronts");
+    this.#root = statePath(stateDir, "fronts");
     this.#clock = clock;
   }
 

@@ -7,6 +7,7 @@ import { basename, dirname, join } from "node:path";
 
 import * as z from "zod";
 
+import { runPath } from "../host/state-layout.ts";
 import { parseBootstrap } from "../../shared/secret/bootstrap.ts";
 import type { ContainerSpec } from "../../shared/state/container-spec.ts";
 import { fileKey } from "../../shared/state/observed-state.ts";
@@ -65,7 +66,7 @@ export class SecretDelivery {
   readonly #left = new Map<string, { path: string; stamp: string | undefined }>();
 
   constructor({ runDir, find }: DeliveryOptions) {
-    this.#root = join(runDir, "secrets");
+    this.#root = runPath(runDir, "secrets");
     this.#find = find;
   }
 

@@ -1,8 +1,7 @@
 // One running agent with everything around it: host files, lock, engine, report, signals. `orca up` and `orca agent` are
 // two ways to call it.
 
-import { join } from "node:path";
-
+import { statePath } from "../host/state-layout.ts";
 import { Agent, type AgentOptions } from "../loop/agent.ts";
 import { BackupKeeper } from "../backup/backup-keeper.ts";
 import { judgeTurn } from "./exit-when-settled.ts";
@@ -148,7 +147,7 @@ async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Sou
   const { GitSource } = await import("../sources/git/poll/git-source.ts");
   const { createStatusReader } = await import("../sources/forge/status-reader.ts");
   const program = process.argv[1] ?? "";
-  const parts = { node, directory: join(stateDir, "git"), program, clock: systemClock };
+  const parts = { node, directory: statePath(stateDir, "git"), program, clock: systemClock };
   return new GitSource({ ...source.git, ...parts, readStatus: createStatusReader(source.git) });
 }
 
@@ -161,7 +160,7 @@ function openBackups(
   const backups = new BackupKeeper({
     node,
     clock: systemClock,
-    statePath: join(stateDir, "backups.json"),
+    statePath: statePath(stateDir, "backupRecord"),
     localDirectory: backupDir,
     socket: docker.socket,
     program: process.argv[1] ?? "",

@@ -2,8 +2,8 @@
 // Losing it costs a moment: peers say how far it had come, and the protocol goes above that.
 
 import { mkdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
 
+import { statePath } from "../host/state-layout.ts";
 import { writeWhole } from "./node-identity.ts";
 
 /** The counter in a state directory. */
@@ -58,6 +58,6 @@ export class BootCounter {
   }
 
   get #path(): string {
-    return join(this.#directory, "gossip-boot");
+    return statePath(this.#directory, "gossipBoot");
   }
 }

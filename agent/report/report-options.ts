@@ -1,7 +1,5 @@
 // What a report is told when it is made and when it is attached to its agent. Types, and where the audit log is.
 
-import { join } from "node:path";
-
 import type { ColdStartReport } from "../../shared/state/cold-start.ts";
 import type { AgentEvent } from "../../shared/state/event.ts";
 import type { PlanPreview } from "../../shared/document/plan-preview.ts";
@@ -61,9 +59,4 @@ export interface ReportParts {
   coldStarts?(): readonly ColdStartReport[];
   /** Calls to the engine so far, by name; for the metrics. */
   dockerCalls?(): Readonly<Record<string, number>>;
-}
-
-/** Where a node's audit log is. */
-export function auditPath(stateDir: string): string {
-  return join(stateDir, "audit.jsonl");
 }

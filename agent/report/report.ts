@@ -1,8 +1,7 @@
 // The sink that the rest of the agent talks to: takes events, keeps what is known of the node, and records, logs and tells it.
 // What serves it to people and acts for them stands above, in serve/. Made by daemon.ts. Nothing it does may hold up or break the loop: `emit` never throws and never waits.
 
-import { join } from "node:path";
-
+import { statePath } from "../host/state-layout.ts";
 import { wrapColdStarts } from "../../shared/state/cold-start.ts";
 import type { AgentEvent, Emit, TurnSummary } from "../../shared/state/event.ts";
 import type { ReleaseRecord } from "../../shared/state/memory.ts";
@@ -22,7 +21,7 @@ import { logChange, logEvent, logSource } from "./log/log-events.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { NoteLog } from "./log/note-log.ts";
 import type { ReadView } from "./read-view.ts";
-import { auditPath, type ReportOptions, type ReportParts, type Served, type Sink } from "./report-options.ts";
+import { type ReportOptions, type ReportParts, type Served, type Sink } from "./report-options.ts";
 import { chooseRelease } from "./status/release-choice.ts";
 import type { StatusChange } from "./status/report-state.ts";
 import { beginState, type ReportState, type Sampled } from "./status/report-state.ts";
@@ -67,12 +66,12 @@ export class Report {
     this.#options = options;
     this.#sinks = options.sinks ?? [];
     this.#notes = new NoteLog(logger);
-    const historyPath = join(stateDir, "report.json");
+    const historyPath = statePath(stateDir, "history");
     this.#steps = new ClockSteps(clock);
     const { services, alerts } = readHistory(historyPath, this.#readClock());
     this.#state = beginState(options.startedMs, services);
     this.#audit = new AuditLog({
-      path: auditPath(stateDir),
+      path: statePath(stateDir, "audit"),
       clock,
       onTrouble: (message) => this.#hearAudit(message),
     });

@@ -1,7 +1,6 @@
 // From what the host's configuration says to a provider, a key and a sealed file. Called when an agent is built.
 
-import { join } from "node:path";
-
+import { statePath } from "../host/state-layout.ts";
 import type { SecretProvider } from "../../shared/secret/secret-provider.ts";
 import { FileProvider } from "./providers/file-provider.ts";
 import { type HostKey, readHostKey } from "./keeper/host-key.ts";
@@ -45,7 +44,7 @@ export async function openSecrets(config: SecretsConfig, { node, stateDir, progr
   const { maxStaleMs } = config;
   if (provider === undefined) return { provider, sealed: undefined, key, maxStaleMs };
   const place = { node, provider: `${provider.kind}:${provider.location}` };
-  return { provider, sealed: new SealedFile(join(stateDir, "secrets.sealed"), key, place), key, maxStaleMs };
+  return { provider, sealed: new SealedFile(statePath(stateDir, "sealed"), key, place), key, maxStaleMs };
 }
 
 async function openProvider(config: SecretsConfig["provider"], program: string): Promise<SecretProvider | undefined> {

@@ -10,6 +10,7 @@ import type { DesiredSettings } from "../../agent/desired/build/desired-settings
 import type { PeerPort } from "../../agent/gossip/peer-port.ts";
 import { DEFAULT_PLAN_SETTINGS, type PeerHealth, type PlanSettings } from "../../agent/plan/world.ts";
 import type { Sink } from "../../agent/report/report-options.ts";
+import { listUnknownEntries } from "../../agent/host/state-layout.ts";
 import type { AgentEvent, TurnSummary } from "../../shared/state/event.ts";
 import { HostKey } from "../../agent/secrets/keeper/host-key.ts";
 import { SealedFile } from "../../agent/secrets/keeper/seal.ts";
@@ -218,8 +219,11 @@ export class TestNode {
   /** Ends everything and removes the state. */
   async dispose(): Promise<void> {
     if (this.#agent !== undefined && !this.engine.dead) await this.stop();
+    const unknown = listUnknownEntries(this.stateDir, this.runDir);
     rmSync(this.stateDir, { recursive: true, force: true });
     rmSync(this.runDir, { recursive: true, force: true });
+    if (unknown.length > 0)
+      throw new Error(`state-layout.ts does not know what the agent has left: ${unknown.join(", ")}`);
   }
 
   #findRun(service: string): string | undefined {

@@ -1,5 +1,6 @@
 // `orca agent`: the daemon, as systemd runs it.
 
+import { runPath } from "../../host/state-layout.ts";
 import type { DaemonConfig } from "../../daemon/daemon-config.ts";
 import { readHostFile } from "../../host/files/host-files.ts";
 import { DEFAULT_MAX_STALE_MS, type SecretsConfig } from "../../secrets/open-secrets.ts";
@@ -8,7 +9,6 @@ import { createKeyReader } from "../../host/files/trusted-keys.ts";
 import { type AgentConfig, agentConfigSchema } from "../../../shared/config/agent-config.ts";
 import { runToEnd } from "./run-to-end.ts";
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 
 /** The options of `orca agent`. */
 export interface AgentCommandOptions {
@@ -83,10 +83,10 @@ async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
     file: { path: options.config, read: () => readConfig(options) },
     stateDir: config.state.dir,
     runDir,
-    lockDir: join(runDir, "locks"),
+    lockDir: runPath(runDir, "locks"),
     docker: { socket: config.docker.socket, authFile: config.docker.auth_file, frontImage: config.docker.front_image },
     listen: config.status.listen,
-    socketPath: join(runDir, "agent.sock"),
+    socketPath: runPath(runDir, "socket"),
     backupDir: config.backups.dir,
     policyFile,
     standInFile: undefined,

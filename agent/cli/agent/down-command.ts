@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { tearDown } from "../../apply/teardown.ts";
 import { openEngine } from "../../docker/engine.ts";
 import { chooseSecretDirectory } from "../../host/os/memory-directory.ts";
+import { isOfUp } from "../../host/state-layout.ts";
 import { lockNode } from "../../host/files/node-lock.ts";
 import { printText } from "../frame/terminal.ts";
 import { wordRefusal } from "./run-to-end.ts";
@@ -19,13 +20,9 @@ export interface DownRequest {
   socket: string;
 }
 
-/** What the agent keeps in its state directory; whatever else is in there is not Orca's to remove. */
-const STATE_ENTRIES =
-  /^(orca\.db(-wal|-shm|\.damaged-\d+(-wal|-shm)?)?|files|report\.json(\.new)?|backups\.json(\.new)?|hosts(\.new)?|audit.*|agent\.sock|run|host\.key|secrets\.sealed(\.new)?|fronts)$/;
-
 async function removeState({ stateDir, runDir }: DownRequest): Promise<void> {
   for (const entry of await readdir(stateDir).catch(() => [])) {
-    if (STATE_ENTRIES.test(entry)) await rm(join(stateDir, entry), { recursive: true, force: true });
+    if (isOfUp(entry)) await rm(join(stateDir, entry), { recursive: true, force: true });
   }
   // Only what is empty by now.
   await rmdir(stateDir).catch(() => undefined);

@@ -1,8 +1,9 @@
 // `orca up`: the agent in the foreground on a local directory, without any config file.
 
 import { isIP } from "node:net";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 
+import { statePath } from "../../host/state-layout.ts";
 import type { DaemonConfig } from "../../daemon/daemon-config.ts";
 import { FRONT_IMAGE } from "../../../shared/state/front.ts";
 import { DEFAULT_MAX_STALE_MS, type SecretsConfig } from "../../secrets/open-secrets.ts";
@@ -60,8 +61,8 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     file: undefined,
     docker: { socket: options.docker, authFile: undefined, frontImage: FRONT_IMAGE },
     listen: options.listen,
-    socketPath: join(places.stateDir, "agent.sock"),
-    backupDir: join(places.stateDir, "backups"),
+    socketPath: statePath(places.stateDir, "socket"),
+    backupDir: statePath(places.stateDir, "backups"),
     policyFile: options.policy,
     standInFile: options.standIn,
     address: options.address,

@@ -2,8 +2,8 @@
 // come from host/, the judgement from doctor/; here they are put together and printed.
 
 import { existsSync } from "node:fs";
-import { join } from "node:path";
 
+import { statePath } from "../../host/state-layout.ts";
 import { examine } from "../../doctor/checks.ts";
 import type {
   FileFact,
@@ -77,7 +77,7 @@ async function readHost(config: AgentConfig, path: string): Promise<HostView> {
     files: await Promise.all(listKeyFiles(config, stateDir)),
     services,
     provider: await readProvider(secrets.provider),
-    sealed: await readSealedFact(join(stateDir, "secrets.sealed"), secrets.maxStaleMs),
+    sealed: await readSealedFact(statePath(stateDir, "sealed"), secrets.maxStaleMs),
     policy,
     bootstrapFiles: await Promise.all(bootstrap.map((file) => readFileFact(file, "a bootstrap file"))),
     ...(await readSystemFacts(RUN_DIR)),

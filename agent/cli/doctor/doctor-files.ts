@@ -1,7 +1,6 @@
 // Which files of this host `orca doctor` looks at, and how each that must be there is made. Only cli/doctor.ts asks.
 
-import { join } from "node:path";
-
+import { statePath } from "../../host/state-layout.ts";
 import type { FileFact } from "../../doctor/doctor-facts.ts";
 import { readFileFact } from "./read-host.ts";
 import type { AgentConfig } from "../../../shared/config/agent-config.ts";
@@ -42,10 +41,10 @@ function listPromised({ source, secrets, alerts }: AgentConfig): Promise<FileFac
 
 /** What the agent makes when it needs it, and what may be missing. */
 function listOptional({ secrets, gossip, docker }: AgentConfig, stateDir: string): Promise<FileFact>[] {
-  const own = secrets?.key_file === undefined ? join(stateDir, "host.key") : undefined;
+  const own = secrets?.key_file === undefined ? statePath(stateDir, "hostKey") : undefined;
   const made: [path: string | undefined, role: string][] = [
     [own, "the key of this host"],
-    [join(stateDir, "secrets.sealed"), "the last known secrets, sealed"],
+    [statePath(stateDir, "sealed"), "the last known secrets, sealed"],
     [gossip?.identity_file, "this node's identity"],
   ];
   const absent = "images are pulled without credentials; docker login makes such a file";

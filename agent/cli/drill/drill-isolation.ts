@@ -2,8 +2,8 @@
 // what they publish; and what must be, the routes that its own manifests name. Writes what it found beside the agent's state.
 
 import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 
+import { statePath } from "../../host/state-layout.ts";
 import { type AgentCalls, listIsolationTargets } from "../../desired/checks/isolation.ts";
 import { readHostFile } from "../../host/files/host-files.ts";
 import { openSecrets } from "../../secrets/open-secrets.ts";
@@ -45,7 +45,7 @@ export async function drillIsolation(directory: string, options: DrillOptions): 
   const atIso = new Date().toISOString();
   const record = { version: 1, at: atIso, node, realm: targets.realm, probes };
   await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  const file = join(stateDir, "drill-isolation.json");
+  const file = statePath(stateDir, "drill");
   await writeFile(file, `${JSON.stringify(record, undefined, 2)}\n`, { mode: 0o600 });
   print(record, file, options.json === true);
   if (probes.some(({ result }) => result === "broken" || result === "unguarded")) return EXIT.notHealthy;

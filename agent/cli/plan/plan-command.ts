@@ -1,8 +1,9 @@
 // `orca plan`: what would change against what runs. With a directory it compares by itself; without one it asks the agent.
 
 import { existsSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 
+import { statePath } from "../../host/state-layout.ts";
 import { buildDesired } from "../../desired/build/build.ts";
 import { ParseCache } from "../../desired/repository/repository.ts";
 import { openEngine } from "../../docker/engine.ts";
@@ -160,7 +161,7 @@ async function compareWithEngine(desired: DesiredState, options: PlanOptions): P
 
 /** What the agent of `orca up` has delivered; undefined where there never was one, or its state may not be read. */
 async function readDelivered(stateDir: string): Promise<ReadonlyMap<string, string> | undefined> {
-  if (!existsSync(join(stateDir, "files"))) return undefined;
+  if (!existsSync(statePath(stateDir, "files"))) return undefined;
   const files = new FileStore(stateDir);
   await files.load();
   return files.hashes;

@@ -3,10 +3,10 @@
 import { createReadStream } from "node:fs";
 import { access, constants } from "node:fs/promises";
 
+import { statePath } from "../../host/state-layout.ts";
 import { type AuditHead, type AuditLine, ChainWalk } from "../../report/audit/audit-chain.ts";
 import { readHead } from "../../report/audit/audit-recover.ts";
 import { cutControlCharacters } from "../../report/text/public-text.ts";
-import { auditPath } from "../../report/report-options.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { endQuietlyOnClosedOutput, printFault, printText } from "../frame/terminal.ts";
 
@@ -72,7 +72,7 @@ function tellBreak(path: string, line: number, message: string): number {
 }
 
 async function findLog(options: AuditOptions): Promise<string> {
-  const path = options.file ?? auditPath(options.state ?? DEFAULT_STATE);
+  const path = options.file ?? statePath(options.state ?? DEFAULT_STATE, "audit");
   try {
     await access(path, constants.R_OK);
     return path;

@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { chmod, chown, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
+import { statePath } from "../state-layout.ts";
 import { fileKey } from "../../../shared/state/observed-state.ts";
 import { isPlainWord } from "../../../shared/text/plain-word.ts";
 import type { FileReference } from "../../../shared/state/step.ts";
@@ -30,8 +31,8 @@ export class FileStore {
 
   /** @param stateDir the agent's state directory */
   constructor(stateDir: string) {
-    this.#root = join(stateDir, "files");
-    this.#hostsPath = join(stateDir, "hosts");
+    this.#root = statePath(stateDir, "files");
+    this.#hostsPath = statePath(stateDir, "hosts");
   }
 
   /** Reads what is on disk, so that a restarted agent compares with the truth and not with its memory. */

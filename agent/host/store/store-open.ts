@@ -2,9 +2,9 @@
 // A damaged file is moved aside and begun anew; a disk that takes nothing leaves what it holds readable.
 
 import { mkdirSync, renameSync } from "node:fs";
-import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
+import { statePath } from "../state-layout.ts";
 import { exitRecord } from "../../../shared/state/kept/memory-schema.ts";
 import { readRelease } from "../../../shared/state/kept/release-schema.ts";
 import type { Lost } from "../../../shared/state/kept/salvage.ts";
@@ -27,7 +27,7 @@ const KEPT_ASIDE = { rows: 200, characters: 65_536 };
  */
 export function openDatabase(stateDir: string, nowMs: number): OpenedDatabase {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-  const path = join(stateDir, "orca.db");
+  const path = statePath(stateDir, "store");
   try {
     return { path, database: openChecked(path), trouble: undefined };
   } catch (error) {

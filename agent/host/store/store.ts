@@ -2,9 +2,9 @@
 // container. A damaged file is moved aside and begun anew; a full disk is reported and the agent goes on in memory.
 
 import { existsSync, rmSync } from "node:fs";
-import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
+import { statePath } from "../state-layout.ts";
 import type { ColdStartMemory } from "../../../shared/state/cold-start.ts";
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
 import type { InForce } from "../../../shared/state/in-force.ts";
@@ -279,7 +279,7 @@ function readBeside<T>(
   name: string,
   read: (value: unknown, lost: Lost[]) => T | undefined,
 ): T | undefined {
-  const path = join(stateDir, "orca.db");
+  const path = statePath(stateDir, "store");
   if (!existsSync(path)) return undefined;
   try {
     const database = new DatabaseSync(path, { readOnly: true });

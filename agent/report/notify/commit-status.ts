@@ -3,8 +3,8 @@
 
 import { readFileSync } from "node:fs";
 import { mkdir, rename, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 
+import { statePath } from "../../host/state-layout.ts";
 import { backoffDelayMs } from "../../../shared/state/backoff.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import type { AgentEvent } from "../../../shared/state/event.ts";
@@ -74,7 +74,7 @@ export class CommitStatus {
 
   constructor(options: CommitStatusOptions) {
     this.#options = options;
-    this.#file = join(options.stateDir, "commit-status.json");
+    this.#file = statePath(options.stateDir, "commitStatus");
     this.#memory = readMemory(this.#file);
   }
 

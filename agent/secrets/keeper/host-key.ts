@@ -5,6 +5,8 @@ import { hkdfSync, randomBytes } from "node:crypto";
 import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
+import { statePath } from "../../host/state-layout.ts";
+
 /** The name of the systemd credential. */
 const CREDENTIAL = "orca-host-key";
 const LEAST_BYTES = 32;
@@ -38,7 +40,7 @@ export function readHostKey(keyFile: string | undefined, stateDir: string, crede
   if (keyFile !== undefined) return new HostKey(readOwn(keyFile), keyFile);
   const credential = credentials === undefined ? undefined : readIfThere(join(credentials, CREDENTIAL));
   if (credential !== undefined) return new HostKey(credential, `the systemd credential ${CREDENTIAL}`);
-  const file = join(stateDir, "host.key");
+  const file = statePath(stateDir, "hostKey");
   // An empty file is what a full disk has left of a key: nothing can have been sealed with it.
   if ((readIfThere(file)?.length ?? 0) === 0) {
     mkdirSync(stateDir, { recursive: true, mode: 0o700 });

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 
+import { listUnknownEntries } from "../../../agent/host/state-layout.ts";
 import { Agent } from "../../../agent/loop/agent.ts";
 import { tearDown } from "../../../agent/apply/teardown.ts";
 import type { DesiredSettings } from "../../../agent/desired/build/desired-settings.ts";
@@ -188,6 +189,8 @@ export class RealNode {
         ...more,
         texts: { ...texts, ...more.texts },
       });
+      const unknown = listUnknownEntries(stateDir, this.runDir);
+      if (unknown.length > 0) throw new Error(`state-layout.ts does not know ${unknown.join(", ")}`);
     } finally {
       await tearDown(this.engine, this.node);
       this.engine.close();

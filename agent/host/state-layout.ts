@@ -1,0 +1,115 @@
+// Every name below the agent's state directory and below its run directory: who keeps what there, under which name, and what
+// `orca up --down` may remove. Whatever else is in these directories is not Orca's.
+
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+
+/** One thing in the state directory. */
+interface StateEntry {
+  name: string;
+  /** What stands beside it under a name that begins with its own, as a regular expression. */
+  beside?: string;
+  /** An agent that `orca up` runs keeps it too; `orca up --down` removes it. */
+  ofUp: boolean;
+}
+
+/** A file that is written beside, and then renamed. */
+const WRITTEN_BESIDE = String.raw`\.new`;
+
+const STATE = {
+  /** What the agent remembers of services, and what is in force: SQLite. A damaged one is moved aside. */
+  store: {
+    name: "orca.db",
+    beside: String.raw`-wal|-shm|-journal|\.damaged-\d+(-wal|-shm)?`,
+    ofUp: true,
+  },
+  /** The files that services get, by service and spec. */
+  files: { name: "files", ofUp: true },
+  /** The hosts file that every container gets. */
+  hosts: { name: "hosts", beside: WRITTEN_BESIDE, ofUp: true },
+  /** The control sockets of fronts, one directory each. */
+  fronts: { name: "fronts", ofUp: true },
+  /** What status shows of the past: actions, rotations, exits. */
+  history: { name: "report.json", beside: WRITTEN_BESIDE, ofUp: true },
+  /** The audit log, the head that it ends with, and lines that a crash has torn. */
+  audit: { name: "audit.jsonl", beside: String.raw`\.head(\.new)?|\.torn-\d+`, ofUp: true },
+  /** The key that seals secrets, where the host gives none. */
+  hostKey: { name: "host.key", beside: WRITTEN_BESIDE, ofUp: true },
+  /** The last known secrets, sealed. */
+  sealed: { name: "secrets.sealed", beside: WRITTEN_BESIDE, ofUp: true },
+  /** The socket of an agent that `orca up` runs; a host's own is in the run directory. */
+  socket: { name: "agent.sock", ofUp: true },
+  /** The run directory of an agent that runs without root. */
+  run: { name: "run", ofUp: true },
+  /** When which backup was made, and how it ended. */
+  backupRecord: { name: "backups.json", beside: WRITTEN_BESIDE, ofUp: true },
+  /** The backups themselves, where no other directory is named: nothing removes them. */
+  backups: { name: "backups", ofUp: false },
+  /** Objects of the Git repository, and what was last read of it. */
+  git: { name: "git", ofUp: false },
+  /** Which commit statuses were told. */
+  commitStatus: { name: "commit-status.json", beside: WRITTEN_BESIDE, ofUp: false },
+  /** The node's key among its peers, which fleet.toml names: nothing removes it. */
+  identity: { name: "identity.key", beside: String.raw`\.new|\.crt(\.new)?`, ofUp: false },
+  /** How often the agent was started, for its peers. */
+  gossipBoot: { name: "gossip-boot", beside: WRITTEN_BESIDE, ofUp: false },
+  /** The last `orca drill isolation`. */
+  drill: { name: "drill-isolation.json", beside: WRITTEN_BESIDE, ofUp: false },
+} as const satisfies Record<string, StateEntry>;
+
+/** What the agent keeps in its state directory. */
+export type StatePart = keyof typeof STATE;
+
+/** Where a part of the state is. */
+export function statePath(stateDir: string, part: StatePart): string {
+  return join(stateDir, STATE[part].name);
+}
+
+const RUN = {
+  /** The agent's unix socket. */
+  socket: "agent.sock",
+  /** Who runs which node of this host. */
+  locks: "locks",
+  /** Secrets as containers get them; in memory alone. */
+  secrets: "secrets",
+} as const;
+
+/** What the agent keeps in its run directory. */
+export type RunPart = keyof typeof RUN;
+
+/** Where a part of what a reboot may take is. */
+export function runPath(runDir: string, part: RunPart): string {
+  return join(runDir, RUN[part]);
+}
+
+/** Which part of the state an entry of the state directory belongs to; undefined for what is not Orca's. */
+export function findStatePart(entry: string): StatePart | undefined {
+  return (Object.keys(STATE) as StatePart[]).find((part) => {
+    const { name, beside }: StateEntry = STATE[part];
+    const rest = entry.startsWith(name) ? entry.slice(name.length) : undefined;
+    return rest === "" || (rest !== undefined && beside !== undefined && new RegExp(`^(?:${beside})$`).test(rest));
+  });
+}
+
+/** True for an entry of the state directory that an agent which `orca up` ran has left there. */
+export function isOfUp(entry: string): boolean {
+  const part = findStatePart(entry);
+  return part !== undefined && STATE[part].ofUp;
+}
+
+/** The entries of both directories that this file does not know; a directory that is not there has none. */
+export function listUnknownEntries(stateDir: string, runDir: string): string[] {
+  const parts = new Set<string>(Object.values(RUN));
+  return [
+    ...listEntries(stateDir).filter((entry) => findStatePart(entry) === undefined),
+    ...listEntries(runDir).filter((entry) => !parts.has(entry)),
+  ];
+}
+
+function listEntries(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
