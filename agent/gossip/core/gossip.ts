@@ -91,6 +91,7 @@ export class Gossip {
         roster: new Map(),
         interests: new Set(),
         linked: new Set(),
+        linkedPeers: [],
         ring: new Set(),
       },
       ...{ held: new Map(), sum: [0, 0], peers: new Map(), links: new Map(), relayed: [] },
@@ -111,6 +112,7 @@ export class Gossip {
       state.interests = interests;
       Object.assign(state, selectLinked(roster, node, { interests, meshLimit }));
       for (const name of state.linked) if (!state.peers.has(name)) state.peers.set(name, beginPeer(name, nowMs));
+      state.linkedPeers = [...state.linked].flatMap((name) => state.peers.get(name) ?? []);
       state.effects.push({ kind: "changed", node: undefined });
       dialWhereDue(state);
     });
@@ -235,7 +237,8 @@ export class Gossip {
     const sleptMs = Math.max(0, passedMs - LONGEST_STEP_MS);
     state.nowMs = Math.max(nowMs, state.nowMs);
     state.awakeMs += passedMs - sleptMs;
-    const relaxed = 1 + (state.strain - 1) * 0.5 ** (passedMs / 1_000);
+    // As nearly always, there is nothing to relax from.
+    const relaxed = state.strain === 1 ? 1 : 1 + (state.strain - 1) * 0.5 ** (passedMs / 1_000);
     state.strain = Math.min(MOST_STRAIN, sleptMs > 0 ? relaxed + sleptMs / LONGEST_STEP_MS : relaxed);
     act(state);
     const { effects } = state;

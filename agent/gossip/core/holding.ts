@@ -1,8 +1,16 @@
 // Which records are held: one for each node of the roster at most, each newer than the one before, each with its owner's
 // signature. Also the own record, and what is done when another life of this node turns up. Pure.
 
-import { compareRecords, compareVersions, isSigned, readRecord, type SignedRecord, signRecord } from "./record.ts";
-import { type Held, type Link, refuse, send, type State } from "./state.ts";
+import {
+  compareRecords,
+  compareVersions,
+  isSigned,
+  readRecord,
+  type RecordBody,
+  type SignedRecord,
+  signRecord,
+} from "./record.ts";
+import { type KeptRecord, type Link, refuse, send, type State } from "./state.ts";
 
 /** At most so many own records a second in the long run, and so many at once. */
 const RECORDS_PER_SECOND = 5;
@@ -34,13 +42,13 @@ export function takeRecord(state: State, from: Link, record: SignedRecord): bool
     if (direct) noteSaid(state, record);
     return false;
   }
-  const body = readRecord(record);
-  if (body === undefined || body.realm !== realm || !isSigned(record, member.publicKey, signer)) {
+  const read = keep(record);
+  if (read === undefined || read.body.realm !== realm || !isSigned(record, member.publicKey, signer)) {
     state.counts.recordsForged += 1;
     refuse(state, from.node, "forged-record", `a record of ${record.node} that it has not signed`);
     return false;
   }
-  hold(state, { record, body });
+  hold(state, read);
   state.counts.recordsAccepted += 1;
   if (direct) noteSaid(state, record);
   state.effects.push({ kind: "changed", node: record.node });
@@ -57,11 +65,30 @@ function noteSaid(state: State, { node, boot, seq }: SignedRecord): void {
   }
 }
 
+/** What was read once of a record that travels by reference inside one process. */
+const kept = new WeakMap<SignedRecord, KeptRecord>();
+
+/** Reads a record once, whoever else of this process holds it; undefined where it is none. */
+function keep(record: SignedRecord): KeptRecord | undefined {
+  const known = kept.get(record);
+  if (known !== undefined) return known;
+  const body = readRecord(record);
+  if (body === undefined) return undefined;
+  const read = buildKept(record, body);
+  kept.set(record, read);
+  return read;
+}
+
+function buildKept(record: SignedRecord, body: RecordBody): KeptRecord {
+  const { node, boot, seq, signature } = record;
+  return { record, body, have: [node, boot, seq], mark: hashText(`${node}\n${boot}\n${seq}\n${signature}`) };
+}
+
 /** Puts a record in place of the one before. */
-function hold(state: State, held: Held): void {
+function hold(state: State, held: KeptRecord): void {
   const before = state.held.get(held.record.node);
-  if (before !== undefined) mix(state, before.record);
-  mix(state, held.record);
+  if (before !== undefined) mix(state, before);
+  mix(state, held);
   state.held.set(held.record.node, held);
 }
 
@@ -69,13 +96,12 @@ function hold(state: State, held: Held): void {
 export function forget(state: State, node: string): void {
   const before = state.held.get(node);
   if (before === undefined) return;
-  mix(state, before.record);
+  mix(state, before);
   state.held.delete(node);
 }
 
 /** Adds a record to the sum, or takes it out again. */
-function mix({ sum }: State, { node, boot, seq, signature }: SignedRecord): void {
-  const [high, low] = hashText(`${node}\n${boot}\n${seq}\n${signature}`);
+function mix({ sum }: State, { mark: [high, low] }: KeptRecord): void {
   sum[0] = (sum[0] ^ high) >>> 0;
   sum[1] = (sum[1] ^ low) >>> 0;
 }
@@ -149,7 +175,7 @@ export function publishNow(state: State): void {
     services: own.services,
   };
   const record = signRecord(words, signer);
-  hold(state, { record, body: words });
+  hold(state, buildKept(record, words));
   // One message for all: whoever sends it need not encode it again for each.
   const message = { t: "record" as const, record };
   for (const { link } of state.peers.values()) if (link !== undefined) send(state, link, message);

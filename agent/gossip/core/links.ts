@@ -26,9 +26,8 @@ const GIVE_UP_MS = 8_000;
 
 /** Dials every node that should have a link and has none, or a silent one, when it is due. */
 export function dialWhereDue(state: State): void {
-  for (const node of state.linked) {
-    const peer = state.peers.get(node);
-    if (peer === undefined || peer.dial.busy || state.nowMs < peer.dial.dueMs) continue;
+  for (const peer of state.linkedPeers) {
+    if (peer.dial.busy || state.nowMs < peer.dial.dueMs) continue;
     // After an outage a stream waits ever longer before it tries again; a new one gets through at once.
     if (peer.link === undefined || state.awakeMs - peer.link.heardMs > STALLED_MS * state.strain) dial(state, peer);
   }
@@ -69,6 +68,7 @@ export function addLink(state: State, { id, node, dialler }: Pick<Link, "id" | "
   const link: Link = {
     id,
     node,
+    peer,
     dialler,
     upMs: nowMs,
     heardMs: awakeMs,
@@ -99,8 +99,7 @@ export function endLink(state: State, id: number): void {
   const link = state.links.get(id);
   if (link === undefined) return;
   state.links.delete(id);
-  const peer = state.peers.get(link.node);
-  if (peer === undefined) return;
+  const { peer } = link;
   peer.spares = peer.spares.filter((spare) => spare !== link);
   if (peer.link !== link) return;
   peer.link = peer.spares.pop();
@@ -116,8 +115,7 @@ export function endLink(state: State, id: number): void {
 /** Ends surplus links, and sends the heartbeats that are due. */
 export function tendLinks(state: State): void {
   for (const link of state.links.values()) {
-    const peer = state.peers.get(link.node);
-    if (peer === undefined) continue;
+    const { peer } = link;
     if (peer.link === link) {
       if (state.awakeMs - link.heardMs > GIVE_UP_MS * state.strain) drop(state, link, "nothing was heard on it");
       else if (state.awakeMs - link.sentMs >= BEAT_MS) sendBeat(state, link);
@@ -137,8 +135,7 @@ export function drop(state: State, link: Link, reason: string): void {
 
 /** Something came in on a link; false when the peer says more than it may. */
 export function hearOn(state: State, link: Link): boolean {
-  const peer = state.peers.get(link.node);
-  if (peer === undefined) return false;
+  const { peer } = link;
   const passedMs = Math.max(0, state.awakeMs - link.heardMs);
   link.allowance = Math.min(FRAMES_AT_ONCE, link.allowance + (passedMs / 1_000) * FRAMES_PER_SECOND) - 1;
   link.heardMs = state.awakeMs;

@@ -201,9 +201,7 @@ function describeAway({ state, why }: Peer, node: string): string {
 
 /** Reports nodes that are away for long: once, by the reachable node with the lowest name. */
 export function reportAway(state: State): void {
-  for (const name of state.linked) {
-    const peer = state.peers.get(name);
-    if (peer === undefined) continue;
+  for (const peer of state.linkedPeers) {
     const away = peer.state === "dead" || peer.state === "unknown";
     const forMs = state.nowMs - peer.sinceMs;
     if (!away || peer.reported || forMs < REPORT_AFTER_MS) continue;

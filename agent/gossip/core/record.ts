@@ -133,13 +133,8 @@ function shorten(words: RecordBody): RecordBody {
   return { ...rest, services: Object.fromEntries(services) };
 }
 
-/** A record is relayed by reference inside one process, and read once. */
-const read = new WeakMap<SignedRecord, RecordBody>();
-
 /** Reads a record's body; undefined when it is none, or says something else than its header. Checks no signature. */
 export function readRecord(record: SignedRecord): RecordBody | undefined {
-  const known = read.get(record);
-  if (known !== undefined) return known;
   let json: unknown;
   try {
     json = JSON.parse(record.body);
@@ -150,7 +145,6 @@ export function readRecord(record: SignedRecord): RecordBody | undefined {
   if (!parsed.success) return undefined;
   const { node, boot, seq } = parsed.data;
   if (node !== record.node || boot !== record.boot || seq !== record.seq) return undefined;
-  read.set(record, parsed.data);
   return parsed.data;
 }
 

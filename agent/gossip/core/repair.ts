@@ -57,11 +57,7 @@ export function compareSum(state: State, link: Link, sum: string): void {
 
 /** Says what is held. */
 export function sendDigest(state: State, link: Link, reply: boolean): void {
-  const have = [...state.held.values()].map(({ record }): [string, number, number] => [
-    record.node,
-    record.boot,
-    record.seq,
-  ]);
+  const have = Array.from(state.held.values(), (kept) => kept.have);
   state.counts.digestsSent += 1;
   send(state, link, { t: "digest", have, sum: describeSum(state), reply });
 }

@@ -18,6 +18,7 @@ export interface Member {
 export interface Link {
   id: number;
   node: string;
+  peer: Peer;
   /** Who opened it. */
   dialler: string;
   upMs: number;
@@ -68,6 +69,14 @@ export interface Peer {
 export interface Held {
   record: SignedRecord;
   body: RecordBody;
+}
+
+/** The same with what it is compared by. One object for each record, however many nodes of one process hold it. */
+export interface KeptRecord extends Held {
+  /** As a digest names it. */
+  have: [node: string, boot: number, seq: number];
+  /** Its part in the sum over everything held. */
+  mark: readonly [high: number, low: number];
 }
 
 /** What the shell is asked to do. */
@@ -124,9 +133,11 @@ export interface State {
   roster: ReadonlyMap<string, Member>;
   interests: ReadonlySet<string>;
   linked: ReadonlySet<string>;
+  /** The same as peers, in the same order. */
+  linkedPeers: readonly Peer[];
   /** Those of them with whom views are compared. */
   ring: ReadonlySet<string>;
-  held: Map<string, Held>;
+  held: Map<string, KeptRecord>;
   /** XOR over what is held. */
   sum: [high: number, low: number];
   peers: Map<string, Peer>;
