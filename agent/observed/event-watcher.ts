@@ -16,6 +16,15 @@ export interface EventNews {
   oom: Set<string>;
   /** Containers that someone other than the agent sent an ending signal, and when. */
   killedByHand: Map<string, number>;
+  /** Containers whose run has ended, and how; undefined where one was started again since. */
+  ended: Map<string, ContainerEnd | undefined>;
+}
+
+/** The end of a run, as its event tells it. */
+export interface ContainerEnd {
+  exitCode: number;
+  /** By the engine's clock. */
+  atMs: number;
 }
 
 /** What the watcher needs. */
@@ -73,6 +82,7 @@ export class EventWatcher {
     this.#news.all ||= news.all;
     for (const key of ["touched", "oom"] as const) for (const id of news[key]) this.#news[key].add(id);
     for (const [id, atMs] of news.killedByHand) this.#news.killedByHand.set(id, atMs);
+    for (const [id, end] of news.ended) if (!this.#news.ended.has(id)) this.#news.ended.set(id, end);
   }
 
   async #follow(): Promise<void> {
@@ -118,14 +128,22 @@ export class EventWatcher {
     if (event.type === "container" && event.labels[LABEL.node] !== this.#options.node) return;
     this.#news.touched.add(event.id);
     if (event.action === "oom") this.#news.oom.add(event.id);
+    if (event.type === "container") this.#hearRun(event);
     const busy = this.#options.isBusy(service ?? "", event.id);
     if (event.action === "kill" && ENDING_SIGNALS.has(event.labels["signal"] ?? "") && !busy) {
       this.#news.killedByHand.set(event.id, event.atMs);
     }
     this.#options.onChange(!busy);
   }
+
+  #hearRun({ action, id, atMs, labels }: EngineEvent): void {
+    if (action === "start") this.#news.ended.set(id, undefined);
+    const exitCode = Number(labels["exitCode"] ?? Number.NaN);
+    if (action === "die" && Number.isInteger(exitCode)) this.#news.ended.set(id, { exitCode, atMs });
+  }
 }
 
-function emptyNews(): EventNews {
-  return { all: false, touched: new Set(), oom: new Set(), killedByHand: new Map() };
+/** Nothing was said. */
+export function emptyNews(): EventNews {
+  return { all: false, touched: new Set(), oom: new Set(), killedByHand: new Map(), ended: new Map() };
 }

@@ -14,7 +14,9 @@ import {
 import { type Probed, selectNotRunning } from "../plan/targets.ts";
 import { readMemory } from "../host/os/cgroup.ts";
 import type { Clock } from "../host/os/clock.ts";
-import { type EventNews, EventWatcher } from "./event-watcher.ts";
+import { emptyNews, type EventNews, EventWatcher } from "./event-watcher.ts";
+import { addWorkingSet, buildForeign } from "./observed-rows.ts";
+import { ToldEnds } from "./told-ends.ts";
 import { readVolumes } from "./volumes.ts";
 
 /** What the observer needs. */
@@ -58,7 +60,7 @@ const UNKNOWN_DETAIL = {
   ownVolumes: [],
 } as const;
 
-const NO_NEWS: EventNews = { all: false, touched: new Set(), oom: new Set(), killedByHand: new Map() };
+const NO_NEWS: EventNews = emptyNews();
 
 /** Reads one engine for one node. */
 export class Observer {
@@ -66,6 +68,7 @@ export class Observer {
   readonly #events: EventWatcher;
   readonly #known = new Map<string, Known>();
   readonly #deferred = new Set<string>();
+  readonly #ends = new ToldEnds();
   #resyncs = 0;
   #reads = 0;
 
@@ -97,6 +100,7 @@ export class Observer {
   ): Promise<ObservedEngine> {
     const news = this.#events.takeNews();
     const begun = (this.#reads += 1);
+    this.#ends.hear(news);
     try {
       const [rows, networks] = await Promise.all([
         this.#options.reader.listContainers(),
@@ -166,7 +170,10 @@ export class Observer {
   /** Inspects what an event named, what is new or changed its status, and on a resync a share of the rest. */
   async #refresh(own: readonly ContainerRow[], { news, resync, begun }: Read): Promise<void> {
     const share = this.#resyncs % RESYNC_SHARE;
+    const ending = new Set(own.filter((row) => this.#isEnding(row)));
+    for (const { id } of ending) this.#askOfEnd(id, news);
     const stale = own.filter((row, index) => {
+      if (ending.has(row)) return false;
       const known = this.#known.get(row.id);
       // What was looked at since this read began is newer than its list and than most news.
       const told = news.oom.has(row.id) || news.killedByHand.has(row.id);
@@ -180,6 +187,29 @@ export class Observer {
     for (const row of stale) this.#deferred.add(row.id);
     for (const row of free) this.#deferred.delete(row.id);
     await Promise.all(free.map((row) => this.#inspect(row.id, row.status, news)));
+  }
+
+  /** The engine has told how it ended, still lists it as running, and would hold an inspection back. */
+  #isEnding(row: ContainerRow): boolean {
+    return (
+      this.#ends.find(row) !== undefined &&
+      this.#known.has(row.id) &&
+      !this.#options.isBusy(row.labels[LABEL.service] ?? "", row.id)
+    );
+  }
+
+  /** No turn waits for this: the answer wakes the loop. */
+  #askOfEnd(id: string, news: EventNews): void {
+    this.#ends.ask(
+      id,
+      () => this.#inspect(id, undefined, news),
+      ({ oomKilled }, failed) => {
+        const known = this.#known.get(id);
+        if (failed) this.#deferred.add(id);
+        else if (known !== undefined) known.oomKilled ||= oomKilled;
+        this.#options.onChange(true);
+      },
+    );
   }
 
   /** `listed` is the status that the list of this turn gave, which must be what is remembered. */
@@ -216,6 +246,9 @@ export class Observer {
     if (id === undefined) return undefined;
     const known = this.#known.get(row.id);
     const detail = known?.detail ?? { ...UNKNOWN_DETAIL, image: row.image };
+    const end = this.#isEnding(row) ? this.#ends.find(row) : undefined;
+    const finishedMs = end?.atMs ?? detail.finishedMs;
+    const killedMs = end?.killedMs ?? known?.killedMs;
     return {
       id,
       name: row.name,
@@ -223,12 +256,13 @@ export class Observer {
       specHash: row.labels[LABEL.spec] ?? "",
       revision: row.labels[LABEL.revision] ?? "",
       image: detail.image,
-      status: row.status,
+      status: end === undefined ? row.status : "exited",
       startedMs: detail.startedMs,
-      finishedMs: detail.finishedMs,
-      exitCode: detail.exitCode,
-      oomKilled: known?.oomKilled ?? false,
-      stoppedByHand: known?.killedMs !== undefined && (detail.finishedMs ?? 0) - known.killedMs < KILL_MEANS_END_MS,
+      finishedMs,
+      exitCode: end?.exitCode ?? detail.exitCode,
+      ...(end === undefined ? {} : { endIsTold: true }),
+      oomKilled: known?.oomKilled === true || end?.oomKilled === true,
+      stoppedByHand: killedMs !== undefined && (finishedMs ?? 0) - killedMs < KILL_MEANS_END_MS,
       caps: detail.caps,
       networks: row.networks,
       ports: row.ports,
@@ -261,26 +295,4 @@ interface Read {
   resync: boolean;
   /** Its place in the order of reads. */
   begun: number;
-}
-
-function buildForeign(row: ContainerRow): ForeignContainer {
-  return {
-    name: row.name,
-    image: row.image,
-    running: row.status === "running",
-    ports: row.ports,
-    node: row.labels[LABEL.node],
-  };
-}
-
-/** Only a cap that is to be lowered needs to know what is in use. */
-async function addWorkingSet(
-  container: ObservedContainer,
-  desired: DesiredState | undefined,
-): Promise<ObservedContainer> {
-  const wanted = desired?.services.get(container.service)?.caps.memoryBytes;
-  if (container.status !== "running" || wanted === undefined) return container;
-  if (wanted >= container.caps.memoryBytes && container.caps.memoryBytes !== 0) return container;
-  const reading = await readMemory(container.pid);
-  return reading === undefined ? container : { ...container, workingSetBytes: reading.workingSetBytes };
 }

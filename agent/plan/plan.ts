@@ -145,9 +145,10 @@ function buildScene(
   }
   if (current !== undefined) memory = rememberRun(memory, world, { desired, container: current });
   const watched = current ?? newest(others);
+  const uncertain = watched?.endIsTold === true ? { uncertain: memory } : {};
   if (watched !== undefined) {
     const ended = rememberExit(memory, watched, desired, { world, engine });
-    if (ended.exit !== undefined) shared.draft.newExits.push(ended.exit);
+    if (ended.exit !== undefined && watched.endIsTold !== true) shared.draft.newExits.push(ended.exit);
     memory = rememberContainer(ended.memory, world, watched);
   }
   memory = rememberOwnData(memory, mine, wanted);
@@ -155,7 +156,20 @@ function buildScene(
   const inFlight = world.observed.operations.find((operation) => operation.lane === desired.name);
   const health = current === undefined ? undefined : readHealth(world, engine, { container: current, memory });
   const { takeSlot, takeMemory } = shared;
-  return { world, engine, desired, wanted, memory, current, others, inFlight, health, takeSlot, takeMemory };
+  return {
+    world,
+    engine,
+    desired,
+    wanted,
+    memory,
+    ...uncertain,
+    current,
+    others,
+    inFlight,
+    health,
+    takeSlot,
+    takeMemory,
+  };
 }
 
 /**
@@ -225,14 +239,17 @@ function countMemory(world: World, engine: Reachable): (bytes: number) => number
   };
 }
 
-function record(draft: Draft, scene: Scene, decision: Decision): void {
+function record(draft: Draft, scene: Scene, decided: Decision): void {
   const { world, desired } = scene;
+  const decision = scene.uncertain === undefined ? decided : waitForCertainty(scene, decided);
   const view = buildView(world, desired, decision, selectShown(scene));
   const shown = { state: view.state, sinceMs: view.sinceMs };
-  draft.memory[desired.name] = { ...decision.memory, shown };
+  draft.memory[desired.name] = { ...(scene.uncertain ?? decision.memory), shown };
   draft.views.push(view);
   const told = { ...decision, reason: tellAt(decision.reason, world.nowMs) };
   draft.standings.set(desired.name, describeStanding(scene, told));
+  // The answer that makes it certain is on its way, and wakes the loop.
+  if (scene.uncertain !== undefined) return;
   if (decision.operation !== undefined) draft.operations.push(decision.operation);
   if (decision.cancel === true) draft.cancel.push(desired.name);
   if (decision.release !== undefined) {
@@ -245,6 +262,14 @@ function record(draft: Draft, scene: Scene, decision: Decision): void {
   const begunMs = scene.current === undefined ? 0 : readBegunMs(decision.memory, scene.current, world.nowMs);
   const slotEndMs = begunMs + world.settings.slotMs;
   if (view.state === "starting" && slotEndMs > world.nowMs) draft.nextMs.push(slotEndMs);
+}
+
+/** Nothing is begun on a container that the engine still takes apart. */
+function waitForCertainty({ current }: Scene, decided: Decision): Decision {
+  if (decided.operation === undefined) return decided;
+  const { operation: _operation, start: _start, ...rest } = decided;
+  const reason = `it ended with exit code ${current?.exitCode ?? "unknown"}, and the engine still takes its container apart`;
+  return { ...rest, state: "backoff", reason };
 }
 
 /** Memory of services that are neither wanted nor removed just now (their manifest is invalid) is kept. */

@@ -88,6 +88,8 @@ export interface Scene {
   /** What Git wants; the same as `desired` unless an earlier release runs in its place. */
   wanted: DesiredService;
   memory: ServiceMemory;
+  /** An end is told and not yet certain: this is what stays remembered, and nothing is done. */
+  uncertain?: ServiceMemory;
   /** The container of the wanted spec. */
   current: ObservedContainer | undefined;
   /** Containers of this service with another spec. */

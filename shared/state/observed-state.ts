@@ -18,6 +18,8 @@ export interface ObservedContainer {
   startedMs: number | undefined;
   finishedMs: number | undefined;
   exitCode: number | undefined;
+  /** Its end is known from the engine's event alone: enough to be shown, too little to be remembered. */
+  endIsTold?: true;
   /** The kernel killed a process of this run for memory, by the kernel's or the engine's own record. */
   oomKilled: boolean;
   /** Someone outside asked the engine to stop or kill it. */

@@ -58,6 +58,9 @@ export class FakeEngine {
   refuses: (seen: FakeContainer["seen"]) => boolean = () => false;
   reachable = true;
   goingDown = false;
+  /** So long after its end a container is still listed as running, and no inspection of it is answered. */
+  tearDownMs = 0;
+  readonly #ending = new Map<string, Promise<void>>();
   /** Freezes the engine before its n-th writing call from now: nothing that comes after it ever answers. */
   dieBeforeCall: number | undefined;
   dead = false;
@@ -80,8 +83,16 @@ export class FakeEngine {
       })),
     accepts: async () => this.reachable && !this.goingDown,
     listContainers: () =>
-      this.#read("listContainers", () => [...this.containers.values()].map((entry) => buildRow(entry))),
-    inspectContainer: (id) => this.#read("inspectContainer", () => inspect(this.find(id))),
+      this.#read("listContainers", () =>
+        [...this.containers.values()].map((entry) =>
+          this.#ending.has(entry.id) ? { ...buildRow(entry), status: "running" } : buildRow(entry),
+        ),
+      ),
+    inspectContainer: (id) =>
+      this.#read("inspectContainer", async () => {
+        await this.#ending.get(id);
+        return inspect(this.find(id));
+      }),
     listNetworks: () => this.#read("listNetworks", () => [...this.networks.values()]),
     inspectVolume: (name) =>
       this.#read("inspectVolume", () => {
@@ -198,6 +209,15 @@ export class FakeEngine {
     Object.assign(container.detail, ended);
     for (const network of container.networks.keys()) container.networks.set(network, "");
     this.#emit("die", container, { exitCode: String(exitCode) });
+    if (this.tearDownMs > 0) this.#tearDown(container.id);
+  }
+
+  #tearDown(id: string): void {
+    const over = new Promise<void>((resolve) => this.clock.after(this.tearDownMs, resolve));
+    this.#ending.set(
+      id,
+      over.then(() => void this.#ending.delete(id)),
+    );
   }
 
   /** Removes a container as `docker rm -f` does. */
