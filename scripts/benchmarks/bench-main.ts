@@ -15,11 +15,13 @@ import { measureLint } from "./lint-bench.ts";
 import { measureMerge } from "./merge.ts";
 import { measureSimulation } from "./simulation.ts";
 import { printTable, type Row } from "./table.ts";
+import { measureWhole } from "./whole-idle.ts";
 
 const SUITES: Record<string, (lab: Lab, extent: Extent) => Row[] | Promise<Row[]>> = {
   apply: measureApplies,
   noop: measureNoop,
   idle: measureIdle,
+  whole: measureWhole,
   crash: measureCrash,
   start: measureStart,
   drift: measureDrift,

@@ -35,19 +35,7 @@ export class MemberFleet {
   readonly #name = `orca-m${process.pid}`;
 
   async create(count: number): Promise<void> {
-    // As the bundle runs: V8's lite mode has no WebAssembly, which reading TypeScript as it is needs.
-    await build({
-      ...{
-        entryPoints: [MEMBER],
-        outfile: this.#program,
-        bundle: true,
-        minify: true,
-        platform: "node",
-        target: "node24",
-      },
-      ...{ format: "esm", logLevel: "warning" },
-      banner: { js: 'import { createRequire as r } from "node:module"; const require = r(import.meta.url);' },
-    });
+    await buildMember(this.#program);
     execFileSync("ip", ["netns", "add", `${this.#name}-sw`]);
     this.#inSwitch("link", "add", "br0", "type", "bridge");
     this.#inSwitch("link", "set", "br0", "up");
@@ -184,6 +172,21 @@ function findFirst(notices: readonly Notice[], what: (notice: Notice) => boolean
     if (what(notice)) ({ atMs } = notice);
   }
   return atMs;
+}
+
+/** Bundles the program of a member: V8's lite mode has no WebAssembly, which reading TypeScript as it is needs. */
+export async function buildMember(outfile: string): Promise<void> {
+  await build({
+    entryPoints: [MEMBER],
+    outfile,
+    bundle: true,
+    minify: true,
+    platform: "node",
+    target: "node24",
+    format: "esm",
+    logLevel: "warning",
+    banner: { js: 'import { createRequire as r } from "node:module"; const require = r(import.meta.url);' },
+  });
 }
 
 /** The machine's monotonic clock, which every process shares. */

@@ -1,10 +1,8 @@
 // From a commit to a healthy container through the webhook, beside raw engine calls for the same change; and what a poll costs
 // while nothing changes. The Git server is git's own http-backend, the agent the bundle with an agent.toml.
 
-import { execFileSync } from "node:child_process";
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { get } from "node:http";
-import { createServer, connect, type Server } from "node:net";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
@@ -14,13 +12,12 @@ import { GitServer } from "../lab/git/git-server.ts";
 import { buildPush, postPush } from "../lab/git/push.ts";
 import type { Extent } from "./extent.ts";
 import { HTTPD, IMAGE, type Lab, median, readMemoryMiB, type RunningAgent, until } from "./lab.ts";
+import { openLink, PEER, Relay } from "./link.ts";
 import type { Row } from "./table.ts";
 
 const NODE = "bench";
 const SECRET = "bench-secret";
-/** A link between this host and the engine's namespace, in a range that no network uses (RFC 5737). */
-const [HOST, PEER] = ["203.0.113.1", "203.0.113.2"];
-const [GIT_PORT, HOOK_PORT, ORCA_PORT, FLOOR_PORT] = [18_410, 18_411, 18_412, 18_413];
+const [HOOK_PORT, ORCA_PORT, FLOOR_PORT] = [18_411, 18_412, 18_413];
 /** A push soon after another fetch waits for it; this measures one alone. */
 const WAITS = { apartMs: 8_000, pollsMs: 20_000 };
 const SMOKE_WAITS: typeof WAITS = { apartMs: 6_000, pollsMs: 3_000 };
@@ -33,7 +30,10 @@ export async function measureMerge(lab: Lab, { rounds, isSmoke }: Extent): Promi
   const server = await new GitServer().start();
   const relay = await Relay.open(Number(new URL(server.url).port));
   try {
-    return [...(await measureCommits(lab, server, waits)), await measurePolls(lab, server, { relay, ...waits })];
+    return [
+      ...(await measureCommits(lab, server, { relay, ...waits })),
+      await measurePolls(lab, server, { relay, ...waits }),
+    ];
   } finally {
     await relay.close();
     await server.dispose();
@@ -44,10 +44,10 @@ export async function measureMerge(lab: Lab, { rounds, isSmoke }: Extent): Promi
 async function measureCommits(
   lab: Lab,
   server: GitServer,
-  { rounds, apartMs }: { rounds: number; apartMs: number },
+  { relay, rounds, apartMs }: { relay: Relay; rounds: number; apartMs: number },
 ): Promise<Row[]> {
   commit(server, 0);
-  const agent = startAgent(lab, { url: relayed(server), poll: "1h" });
+  const agent = startAgent(lab, { url: relay.lead(server.url), poll: "1h" });
   await agent.untilLine(HEALTHY);
   const floor = new Floor(lab);
   await floor.change(0);
@@ -87,7 +87,7 @@ async function measurePolls(
   server: GitServer,
   { relay, pollsMs }: { relay: Relay; pollsMs: number },
 ): Promise<Row> {
-  const agent = startAgent(lab, { url: relayed(server), poll: "1s" });
+  const agent = startAgent(lab, { url: relay.lead(server.url), poll: "1s" });
   await agent.untilLine(HEALTHY);
   await sleep(3_000);
   const [before, bytes] = [server.seen.length, relay.bytes];
@@ -124,10 +124,6 @@ function commit(server: GitServer, round: number): string {
       [`orca/manifests/${NODE}/app.toml`]: manifest,
     },
   });
-}
-
-function relayed(server: GitServer): string {
-  return `http://${HOST}:${GIT_PORT}${new URL(server.url).pathname}`;
 }
 
 function startAgent(lab: Lab, { url, poll }: { url: string; poll: string }): RunningAgent {
@@ -183,50 +179,6 @@ function probe(url: string): Promise<true | undefined> {
     request.on("error", () => resolve(undefined));
     request.on("timeout", () => request.destroy());
   });
-}
-
-/** Joins this host and the engine's namespace; answers how to part them. */
-function openLink(lab: Lab): () => void {
-  const name = lab.engine.namespace.split("/").at(-1) ?? "";
-  const inside = (...words: string[]): void =>
-    void execFileSync("nsenter", [`--net=${lab.engine.namespace}`, ...words]);
-  execFileSync("ip", ["link", "add", "orca-bench", "type", "veth", "peer", "name", "orca-peer", "netns", name]);
-  execFileSync("ip", ["address", "add", `${HOST}/30`, "dev", "orca-bench"]);
-  execFileSync("ip", ["link", "set", "orca-bench", "up"]);
-  inside("ip", "address", "add", `${PEER}/30`, "dev", "orca-peer");
-  inside("ip", "link", "set", "orca-peer", "up");
-  return () => void execFileSync("ip", ["link", "delete", "orca-bench"]);
-}
-
-/** Passes the Git server on to the link, and counts what goes over it. */
-class Relay {
-  bytes = 0;
-  readonly #server: Server;
-
-  private constructor(server: Server) {
-    this.#server = server;
-  }
-
-  static async open(port: number): Promise<Relay> {
-    const server = createServer((from) => {
-      const to = connect(port, "127.0.0.1");
-      for (const [one, other] of [
-        [from, to],
-        [to, from],
-      ] as const) {
-        one.on("data", (piece: Buffer) => (relay.bytes += piece.length));
-        one.on("error", () => other.destroy());
-        one.pipe(other);
-      }
-    });
-    const relay = new Relay(server);
-    await new Promise<void>((resolve) => server.listen(GIT_PORT, HOST, resolve));
-    return relay;
-  }
-
-  async close(): Promise<void> {
-    await new Promise((resolve) => this.#server.close(resolve));
-  }
 }
 
 /** Counts the processes that a process starts, by looking often; answers how to end that. */
