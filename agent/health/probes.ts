@@ -2,12 +2,12 @@
 // container only, no redirects followed. Each answers within its timeout and never throws.
 
 import { lookup as lookupName } from "node:dns";
-import { type ClientRequest, request as requestHttp } from "node:http";
 import { Agent as HttpsAgent, request as requestHttps } from "node:https";
 import { connect, isIP, type LookupFunction } from "node:net";
 
 import type { HealthCheck } from "../../shared/manifest/manifest.ts";
 import { type DockerExec, EngineError } from "../docker/reader.ts";
+import { getStatus, type GotStatus } from "./plain-get.ts";
 import type { ProbeResult } from "./thresholds.ts";
 
 /** What to probe. */
@@ -117,35 +117,39 @@ interface HttpProbe {
 // making one for each probe cost more than the probe.
 const httpsAgent = new HttpsAgent({ keepAlive: false, maxCachedSessions: 0 });
 
-/** Without TLS a probe needs no agent: it opens its connection itself, which is a third of the probe's price less. */
-function openRequest({ url, checkCertificate, lookup }: HttpProbe): ClientRequest {
-  const { protocol, hostname, port, host, pathname, search } = new URL(url);
+/** Asks; answers how to end it. */
+function openRequest({ url, checkCertificate, lookup }: HttpProbe, got: GotStatus): () => void {
+  const { protocol, hostname, port, host: authority, pathname, search } = new URL(url);
   const resolving = lookup === undefined ? {} : { lookup };
-  const headers = ["host", host, "user-agent", "orca-probe", "connection", "close"];
-  if (protocol === "https:")
-    return requestHttps(url, { agent: httpsAgent, headers, rejectUnauthorized: checkCertificate, ...resolving });
-  const at = { host: hostname.replace(/^\[|\]$/g, ""), port: port === "" ? 80 : Number(port), ...resolving };
-  return requestHttp({ path: `${pathname}${search}`, headers, createConnection: () => connect(at) });
+  if (protocol === "https:") {
+    const headers = ["host", authority, "user-agent", "orca-probe", "connection", "close"];
+    const tls = { agent: httpsAgent, headers, rejectUnauthorized: checkCertificate, ...resolving };
+    const request = requestHttps(url, tls);
+    request.once("response", (response) => {
+      response.resume();
+      got(response.statusCode ?? 0, "");
+    });
+    request.on("error", (error: NodeJS.ErrnoException) => got(undefined, error.code ?? error.message));
+    request.end();
+    return () => request.destroy();
+  }
+  const host = hostname.replace(/^\[|\]$/g, "");
+  const at = { host, port: port === "" ? 80 : Number(port), ...resolving };
+  return getStatus({ ...at, path: `${pathname}${search}`, authority }, got);
 }
 
 function probeHttp(probe: HttpProbe): Promise<ProbeResult> {
   const { url, timeoutMs } = probe;
   return new Promise((resolve) => {
-    const request = openRequest(probe);
     const settle = (result: ProbeResult): void => {
       clearTimeout(timer);
-      request.destroy();
+      end();
       resolve(result);
     };
     const timer = setTimeout(() => settle({ kind: "failed", message: `GET ${url}: no answer in time` }), timeoutMs);
-    request.once("response", (response) => {
-      const code = response.statusCode ?? 0;
-      response.resume();
-      settle({ kind: probe.accept(code) ? "ok" : "failed", message: `GET ${url}: ${code}` });
+    const end = openRequest(probe, (status, fault) => {
+      const isOk = status !== undefined && probe.accept(status);
+      settle({ kind: isOk ? "ok" : "failed", message: `GET ${url}: ${status ?? fault}` });
     });
-    request.on("error", (error: NodeJS.ErrnoException) =>
-      settle({ kind: "failed", message: `GET ${url}: ${error.code ?? error.message}` }),
-    );
-    request.end();
   });
 }

@@ -18,13 +18,10 @@ export function buildForeign(row: ContainerRow): ForeignContainer {
 }
 
 /** Only a cap that is to be lowered needs to know what is in use. */
-export async function addWorkingSet(
-  container: ObservedContainer,
-  desired: DesiredState | undefined,
-): Promise<ObservedContainer> {
+export function addWorkingSet(container: ObservedContainer, desired: DesiredState | undefined): ObservedContainer {
   const wanted = desired?.services.get(container.service)?.caps.memoryBytes;
   if (container.status !== "running" || wanted === undefined) return container;
   if (wanted >= container.caps.memoryBytes && container.caps.memoryBytes !== 0) return container;
-  const reading = await readMemory(container.pid);
+  const reading = readMemory(container.pid);
   return reading === undefined ? container : { ...container, workingSetBytes: reading.workingSetBytes };
 }

@@ -145,7 +145,7 @@ export class Observer {
     for (const row of rows) {
       const container = this.#buildContainer(row);
       if (container === undefined) foreign.push(buildForeign(row));
-      else containers.push(await addWorkingSet(container, desired));
+      else containers.push(addWorkingSet(container, desired));
     }
     const ids = new Set(own.map((row) => row.id));
     for (const id of this.#known.keys()) if (!ids.has(id)) this.#known.delete(id);
@@ -226,7 +226,7 @@ export class Observer {
     const known = this.#known.get(id);
     const before = known?.detail.startedMs === detail.startedMs ? known : undefined;
     // What has just been started has no record of the kernel yet.
-    const kernel = listed === "running" ? await readMemory(detail.pid) : undefined;
+    const kernel = listed === "running" ? readMemory(detail.pid) : undefined;
     const oomSaid = detail.oomKilled || news.oom.has(id) || before?.oomKilled === true;
     const ended = status === "exited" || status === "dead";
     const isNew = ended && before?.status !== status;

@@ -137,13 +137,11 @@ export class Sampler {
   }
 }
 
-async function readContainers(pids: readonly number[]): Promise<Sampled["memory"]> {
+function readContainers(pids: readonly number[]): Sampled["memory"] {
   const memory = new Map<number, { workingSetBytes: number }>();
-  await Promise.all(
-    pids.map(async (pid) => {
-      const reading = await readMemory(pid);
-      if (reading !== undefined) memory.set(pid, reading);
-    }),
-  );
+  for (const pid of pids) {
+    const reading = readMemory(pid);
+    if (reading !== undefined) memory.set(pid, reading);
+  }
   return memory;
 }
