@@ -16,7 +16,7 @@ import { readMemory } from "../host/os/cgroup.ts";
 import type { Clock } from "../host/os/clock.ts";
 import { emptyNews, type EventNews, EventWatcher } from "./event-watcher.ts";
 import { addWorkingSet, buildForeign } from "./observed-rows.ts";
-import { ToldEnds } from "./told-ends.ts";
+import { type ToldEnd, ToldEnds } from "./told-ends.ts";
 import { readVolumes } from "./volumes.ts";
 
 /** What the observer needs. */
@@ -247,8 +247,6 @@ export class Observer {
     const known = this.#known.get(row.id);
     const detail = known?.detail ?? { ...UNKNOWN_DETAIL, image: row.image };
     const end = this.#isEnding(row) ? this.#ends.find(row) : undefined;
-    const finishedMs = end?.atMs ?? detail.finishedMs;
-    const killedMs = end?.killedMs ?? known?.killedMs;
     return {
       id,
       name: row.name,
@@ -258,11 +256,7 @@ export class Observer {
       image: detail.image,
       status: end === undefined ? row.status : "exited",
       startedMs: detail.startedMs,
-      finishedMs,
-      exitCode: end?.exitCode ?? detail.exitCode,
-      ...(end === undefined ? {} : { endIsTold: true }),
-      oomKilled: known?.oomKilled === true || end?.oomKilled === true,
-      stoppedByHand: killedMs !== undefined && (finishedMs ?? 0) - killedMs < KILL_MEANS_END_MS,
+      ...describeEnd(detail, known, end),
       caps: detail.caps,
       networks: row.networks,
       ports: row.ports,
@@ -284,6 +278,23 @@ export class Observer {
     const run = sha256(`${this.#options.bootId}\n${bridge?.id ?? ""}`).slice(0, 16);
     return bridge?.createdMs === undefined ? { run } : { run, sinceMs: bridge.createdMs };
   }
+}
+
+/** How its run has ended: as the inspection says, or the event while there is none. */
+function describeEnd(
+  detail: Pick<ContainerDetail, "finishedMs" | "exitCode">,
+  known: Known | undefined,
+  told: ToldEnd | undefined,
+): Pick<ObservedContainer, "finishedMs" | "exitCode" | "endIsTold" | "oomKilled" | "stoppedByHand"> {
+  const finishedMs = told?.atMs ?? detail.finishedMs;
+  const killedMs = told?.killedMs ?? known?.killedMs;
+  return {
+    finishedMs,
+    exitCode: told?.exitCode ?? detail.exitCode,
+    ...(told === undefined ? {} : { endIsTold: true }),
+    oomKilled: known?.oomKilled === true || told?.oomKilled === true,
+    stoppedByHand: killedMs !== undefined && (finishedMs ?? 0) - killedMs < KILL_MEANS_END_MS,
+  };
 }
 
 interface Read {

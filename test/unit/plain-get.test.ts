@@ -62,7 +62,7 @@ test("what is asked is one GET that names the host, the path and that the connec
 test("an answer that comes byte by byte is put together", async () => {
   const answer = await ask((socket) => {
     socket.setNoDelay(true);
-    const bytes = [..."HTTP/1.1 302 Found\r\nlocation: /x\r\n\r\n"];
+    const bytes = "HTTP/1.1 302 Found\r\nlocation: /x\r\n\r\n".split("");
     const next = (): void => {
       const byte = bytes.shift();
       if (byte !== undefined) socket.write(byte, () => setImmediate(next));

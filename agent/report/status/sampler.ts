@@ -108,7 +108,8 @@ export class Sampler {
   async #take(): Promise<void> {
     const { clock, listPids, onSample } = this.#options;
     try {
-      const [host, memory] = await Promise.all([this.#readHost(), readContainers(listPids())]);
+      const memory = readContainers(listPids());
+      const host = await this.#readHost();
       this.trouble = undefined;
       onSample({ kind: "sampled", atMs: clock.nowMs(), host, engineVersion: this.#engine?.version, memory });
     } catch (error) {
