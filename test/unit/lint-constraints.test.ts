@@ -171,6 +171,8 @@ describe("networks", () => {
       "error ports-without-network vm-a/host-ports:2:1 ports",
       "error ports-without-network vm-a/none-all:2:1 ports",
       "error route-unreachable vm-a/none-all:6:3 routes",
+      "warning host-policy vm-a/host-ports:1:1 network",
+      "warning host-policy vm-a/host:1:1 network",
     ]);
   });
 
@@ -185,6 +187,7 @@ describe("networks", () => {
     expect(await lintShort(files)).toEqual([
       "error start-first vm-a/host:6:1 update.order",
       "error start-first vm-a/udp:6:1 update.order",
+      "warning host-policy vm-a/host:1:1 network",
     ]);
   });
 

@@ -42,7 +42,7 @@ describe("container paths", () => {
       ),
       "manifests/vm-a/files/x": "x",
     };
-    expect(await lintShort(files)).toEqual([]);
+    expect(await lintShort(files)).toEqual(["warning host-policy vm-a/app:1:1 network"]);
   });
 
   it("are not the whole container", async () => {

@@ -173,3 +173,23 @@ allowed_prefixes = ["/prod"]`;
     await expect(judge("[securty]\n", {})).rejects.toThrow(/policy\.toml:1:2: securty: there is no such key/);
   });
 });
+
+describe("without a policy", () => {
+  it("what the shipped one refuses is warned of, and with one that allows it nothing is", async () => {
+    const socket = '[[volumes]]\nsource = "/var/run/docker.sock"\ntarget = "/var/run/docker.sock"';
+    const top = 'privileged = true\nnetwork = "host"\ncap_add = ["NET_ADMIN"]\nbackup = { none = "nothing" }';
+    const files = { "manifests/vm-a/a.toml": service(top, socket) };
+    const said = await lintFiles(files);
+    expect(said.map(({ severity, key }) => `${severity} ${key}`).toSorted()).toEqual([
+      ...["warning cap_add[0]", "warning network", "warning privileged", "warning volumes[0].source"],
+    ]);
+    expect(said.find(({ key }) => key === "privileged")).toMatchObject({
+      code: "host-policy",
+      message: "a may not run privileged unless the host's policy allows it, and the shipped one does not",
+      hint: expect.stringMatching(/rule security\.privileged.*orca lint --policy FILE/) as string,
+    });
+    const allowed =
+      '[security]\nprivileged = ["a"]\nhost_network = ["a"]\ncap_add = ["NET_ADMIN"]\n[mounts]\ndocker_socket = true';
+    expect(await judge(allowed, files)).toEqual([]);
+  });
+});

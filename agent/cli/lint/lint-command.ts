@@ -5,7 +5,7 @@ import { join, relative } from "node:path";
 
 import { checkRepository } from "../../desired/checks/all.ts";
 import { checkImageVolumes } from "../../desired/checks/image-volumes.ts";
-import { checkByPolicy } from "../../desired/checks/host-law-check.ts";
+import { checkByDefault, checkByPolicy } from "../../desired/checks/host-law-check.ts";
 import { addTo, type FileFinding, type RepositoryView } from "../../desired/checks/view/repository-view.ts";
 import { readPolicy } from "../../host/files/host-files.ts";
 import { describePath, type Problem } from "../../../shared/text/problem.ts";
@@ -54,7 +54,7 @@ export async function checkView(view: RepositoryView, options: LintOptions): Pro
   const findings = [
     ...checkRepository(view),
     ...checkImageVolumes(view, volumes),
-    ...(policy === undefined ? [] : checkByPolicy(view, policy, node)),
+    ...(policy === undefined ? checkByDefault(view) : checkByPolicy(view, policy, node)),
   ];
   const concerns = (nodes: readonly string[]): boolean =>
     node === undefined || nodes.length === 0 || nodes.includes(node);

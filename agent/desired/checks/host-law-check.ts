@@ -1,6 +1,6 @@
 // The host's law against every service of the repository, and against what fleet.toml says of its nodes and repositories.
 
-import type { Policy } from "../../../shared/policy/policy.ts";
+import { buildStrictPolicy, type Policy } from "../../../shared/policy/policy.ts";
 import { describeSize } from "../../../shared/text/size.ts";
 import { checkPolicy } from "../policy/policy-check.ts";
 import { checkRepositoryPolicy } from "../policy/policy-repositories.ts";
@@ -29,6 +29,28 @@ export function checkByPolicy(view: RepositoryView, policy: Policy, host: string
     ...judgeTotals(view, policy),
     ...judgeRepositories(view, policy),
   ];
+}
+
+/** Rules whose refusal nobody expects who does not know that a host has a law of its own. */
+const DANGEROUS = /^(?:security\.|mounts\.docker_socket|mounts \(Orca's own)/;
+
+/** Without a policy at hand: what every host refuses until its own policy allows it, as the shipped one does not. */
+export function checkByDefault(view: RepositoryView): FileFinding[] {
+  const policy = buildStrictPolicy();
+  return view.services.flatMap((service) =>
+    checkPolicy({ ...service, realPaths: {}, address: undefined }, policy)
+      .filter(({ rule }) => DANGEROUS.test(rule))
+      .map(({ rule, path, message }) =>
+        blame(service, path, {
+          severity: "warning",
+          code: "host-policy",
+          message: `${message} unless the host's policy allows it, and the shipped one does not`,
+          hint: /^\w+\.\w+$/.test(rule)
+            ? `leave it out, or allow it there (/etc/orca/policy.toml, rule ${rule}) and judge by that: orca lint --policy FILE`
+            : `leave it out: no policy can allow it (rule ${rule})`,
+        }),
+      ),
+  );
 }
 
 function isSubject(view: RepositoryView, policy: Policy, node: string): boolean {
