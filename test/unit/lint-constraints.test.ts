@@ -233,3 +233,21 @@ describe("a hostname", () => {
     expect(problems[0]?.hint).toContain("this service is reached as api");
   });
 });
+
+it("a schema's fault hides no cycle, no clash and no missing file", async () => {
+  const bad = (top: string, tables = ""): string => service(`stop_timeout = 5\n${top}`, tables);
+  const files = {
+    "manifests/vm-a/self.toml": bad('requires = ["self"]'),
+    "manifests/vm-a/a.toml": bad('ports = ["8081:80"]\nhostname = "b"'),
+    "manifests/vm-a/b.toml": service('ports = ["8081:80"]'),
+    "manifests/vm-a/c.toml": bad("", '[[files]]\nsource = "files/none"\ntarget = "/etc/none"'),
+  };
+  const said = await lintShort(files);
+  expect(said.filter((line) => !line.endsWith("stop_timeout"))).toEqual([
+    "error cycle vm-a/self:2:13 requires[0]",
+    "error file-source vm-a/c:7:1 files[0].source",
+    "error name-clash vm-a/a:3:1 hostname",
+    "error port-clash vm-a/b:1:10 ports[0]",
+  ]);
+  expect(said).toHaveLength(7);
+});

@@ -1,8 +1,8 @@
 // Every check there is, in one list. Used by lint; pure, so that the agent could ask the same.
 
 import { checkBootstrap } from "./bootstrap-check.ts";
-import { checkConstraints } from "./constraints-check.ts";
-import { checkFiles } from "./files.ts";
+import { checkConstraints, checkRivals } from "./constraints-check.ts";
+import { checkFiles, checkSources } from "./files.ts";
 import { checkIdleKeys } from "./idle-keys.ts";
 import { checkImages } from "./images.ts";
 import { checkMembership } from "./membership-check.ts";
@@ -31,6 +31,9 @@ const PART_CHECKS: readonly Check[] = [
   checkIdleKeys,
 ];
 
+/** The same, of which the whole view knows a part by its other checks. */
+const MORE_PART_CHECKS: readonly Check[] = [checkSources, checkRivals];
+
 const CHECKS: readonly Check[] = [
   ...PART_CHECKS,
   checkMembership,
@@ -53,6 +56,16 @@ const CHECKS: readonly Check[] = [
  */
 export function checkRepository(view: RepositoryView): FileFinding[] {
   const { whole, partial, partialFiles } = completeView(view);
-  const ofParts = partialFiles.size === 0 ? [] : PART_CHECKS.flatMap((check) => check(partial));
-  return [...CHECKS.flatMap((check) => check(whole)), ...ofParts.filter(({ file }) => partialFiles.has(file))];
+  const found = CHECKS.flatMap((check) => check(whole));
+  if (partialFiles.size === 0) return found;
+  const ofParts = [...PART_CHECKS, ...MORE_PART_CHECKS].flatMap((check) => check(partial));
+  // A clash between a manifest that can be read whole and one that cannot stands in either.
+  const known = new Set(found.map(nameFinding));
+  const isNew = (finding: FileFinding): boolean => !known.has(nameFinding(finding));
+  const rivals = checkRivals(partial).filter(({ file }) => !partialFiles.has(file));
+  return [...found, ...ofParts.filter(({ file }) => partialFiles.has(file)), ...rivals.filter(isNew)];
+}
+
+function nameFinding({ file, path, code, message }: FileFinding): string {
+  return JSON.stringify([file, path, code, message]);
 }

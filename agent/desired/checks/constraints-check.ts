@@ -18,11 +18,18 @@ const AGENT_PORTS: readonly PublishedPort[] = [
 
 /** Checks what must hold between services. */
 export function checkConstraints(view: RepositoryView): FileFinding[] {
+  const budgets = [...view.servicesOf].flatMap(([name, services]) => {
+    const budget = checkBudget(services, findNode(view.fleet.fleet, name));
+    return budget.map((violation) => locate(view, violation, ["nodes", name, "memory"]));
+  });
+  return [...checkRivals(view), ...budgets];
+}
+
+/** Cycles and clashes: each is told by two keys, whatever else is wrong with the manifests that they stand in. */
+export function checkRivals(view: RepositoryView): FileFinding[] {
   const findings = findDependencyCycles(view.services).map((cycle) => locate(view, cycle, []));
   for (const [name, services] of view.servicesOf) {
     const node = findNode(view.fleet.fleet, name);
-    const budget = checkBudget(services, node);
-    findings.push(...budget.map((violation) => locate(view, violation, ["nodes", name, "memory"])));
     const clashes = findPortClashes(services, node?.address ?? LOOPBACK, AGENT_PORTS);
     const names = findNameClashes(services);
     findings.push(...[...clashes, ...names].map((violation) => locate(view, violation, [])));

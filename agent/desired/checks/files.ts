@@ -25,7 +25,8 @@ export function checkFiles(view: RepositoryView): FileFinding[] {
   return [...checkSources(view), ...checkSizes(view), ...checkTemplates(view)];
 }
 
-function checkSources(view: RepositoryView): FileFinding[] {
+/** Checks that the sources are there, and files. */
+export function checkSources(view: RepositoryView): FileFinding[] {
   const near = new NearNames();
   return view.services.flatMap((service) => {
     const { files, backups } = service.manifest;
