@@ -107,8 +107,10 @@ describe("orca status", () => {
 
   test("--fleet shows the realm as this node sees it; without gossip that is this node, and why is said", async () => {
     const shown = await run(["status", "--fleet"]);
-    expect(shown.stdout).toMatch(/^1 node of no realm, as vm1 sees them\n/);
-    expect(shown.stdout).toContain("no [gossip] in agent.toml");
+    expect(shown.stdout).toMatch(/^1 node, as vm1 sees it\n/);
+    expect(shown.stdout).toContain(
+      "this agent runs without peers and knows nothing of other nodes: orca up always does",
+    );
     const json = await run(["status", "--fleet", "--json"]);
     expect(JSON.parse(json.stdout)).toMatchObject({ schema: "orca.fleet/1", nodes: [{ reachability: "self" }] });
     expect([0, 3]).toContain(shown.code);

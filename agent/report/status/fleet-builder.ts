@@ -21,7 +21,8 @@ export interface FleetReader {
   view(): PeerView[];
 }
 
-const ALONE = "there is no [gossip] in agent.toml: nothing is known of other nodes";
+const ALONE =
+  "this agent runs without peers and knows nothing of other nodes: orca up always does, orca agent without [gossip] in agent.toml";
 const GOOD = new Set(["healthy", "completed", "stopped"]);
 
 /** Builds the document. */

@@ -31,7 +31,8 @@ const QUIET = new Set(["healthy", "completed", "stopped", "unknown"]);
 export function printFleet(fleet: FleetDocument, options: TextOptions): string {
   const width = Math.max(NARROWEST, options.width);
   const { nodes, node, realm } = fleet;
-  const head = `${nodes.length} node${nodes.length === 1 ? "" : "s"} of ${realm ?? "no realm"}, as ${node} sees them`;
+  const of = realm === null ? "" : ` of ${realm}`;
+  const head = `${nodes.length} node${nodes.length === 1 ? "" : "s"}${of}, as ${node} sees ${nodes.length === 1 ? "it" : "them"}`;
   const lines = [cutControlCharacters(head), "", ...printNodes(fleet, { ...options, width })];
   const troubled = nodes.flatMap((one) =>
     one.services.filter(({ state }) => !QUIET.has(state)).map((service) => [one.node, service] as const),

@@ -56,7 +56,9 @@ export class FileProvider implements SecretProvider {
     if (answer?.kind === "value") return { kind: "value", value: new Secret(answer.value) };
     // A file with nothing in it says nothing of one path.
     const listed = Object.keys(answers).length > 0;
-    return { kind: "not-found", reason: `${this.#place.file} has no such secret: orca secrets set ${path}`, listed };
+    const { file } = this.#place;
+    const reason = `${file} has no such secret: orca secrets set ${path} --file ${file} < VALUE`;
+    return { kind: "not-found", reason, listed };
   }
 }
 
