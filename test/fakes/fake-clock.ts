@@ -1,7 +1,7 @@
 // Time in a test's hand: timers fire only when the test moves the clock. Wall time and monotonic time move together
 // unless the test makes the wall clock jump.
 
-import { setTimeout as sleepReally } from "node:timers/promises";
+import { setImmediate as passReally, setTimeout as sleepReally } from "node:timers/promises";
 
 import type { CancelTimer, Clock } from "../../agent/host/os/clock.ts";
 
@@ -9,6 +9,23 @@ interface Timer {
   atMs: number;
   order: number;
   callback: () => void;
+}
+
+/** What is open without anybody waiting for it: vitest's own pipes, its limit for the test, and servers that nobody has called. */
+const PASSIVE = new Set(["Timeout", "TCPServerWrap", "TTYWrap"]);
+const PIPES_OF_VITEST = countPipes();
+
+function countPipes(): number {
+  return process.getActiveResourcesInfo().filter((name) => name === "PipeWrap").length;
+}
+
+function waitsForOutside(): boolean {
+  const open = process.getActiveResourcesInfo().filter((name) => !PASSIVE.has(name));
+  return open.length > PIPES_OF_VITEST || open.some((name) => name !== "PipeWrap");
+}
+
+function waitsForDisk(): boolean {
+  return process.getActiveResourcesInfo().some((name) => name.startsWith("FSReq"));
 }
 
 /** A clock that stands still until told. */
@@ -46,10 +63,13 @@ export class FakeClock implements Clock {
     this.#wallOffsetMs += byMs;
   }
 
-  /** Lets real work that is under way come to rest. */
+  /**
+   * Lets real work that is under way come to rest. Where the process waits for nothing outside, what is left to do is promises: two
+   * rounds of the event loop end them. Else a millisecond passes, so that an answer can come.
+   */
   async settle(): Promise<void> {
-    do await sleepReally(1);
-    while (this.isBusy());
+    do await (waitsForOutside() ? sleepReally(1) : passReally().then(() => passReally()));
+    while (this.isBusy() || waitsForDisk());
   }
 
   /** Moves time forward, firing what is due in order. */
