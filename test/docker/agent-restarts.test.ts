@@ -16,12 +16,14 @@ import { Load } from "../builders/load.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { eventually } from "../contract/docker-port.ts";
 import { buildHttpd, SOCKET } from "../../scripts/lab/engine/real-node.ts";
+import { findPort } from "../builders/free-port.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
 
-const NODE = "t-agent-restarts";
+const NODE = nameForRun("agent-restarts");
 const ALL = "a a.front b b.front";
 const ROUNDS = process.env["ORCA_SLOW"] === undefined ? 4 : 50;
-const LISTEN = "127.0.0.1:17078";
-const PORTS = { a: 28491, b: 28492 };
+const LISTEN = `127.0.0.1:${await findPort()}`;
+const PORTS = { a: await findPort(), b: await findPort() };
 const root = mkdtempSync(join(tmpdir(), "orca-restarts-"));
 const runDir = mkdtempSync("/dev/shm/orca-restarts-");
 const config = join(root, "agent.toml");

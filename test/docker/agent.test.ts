@@ -26,6 +26,8 @@ import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
+import { findPort } from "../builders/free-port.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
 
 const UNITS = fileURLToPath(new URL("../../systemd/", import.meta.url));
 
@@ -55,8 +57,10 @@ test.each([
 
 describe("the daemon", () => {
   const root = mkdtempSync(join(tmpdir(), "orca-agent-"));
-  const node = "t-agent";
-  const socket = "/run/orca/agent.sock";
+  const node = nameForRun("agent");
+  const runDir = mkdtempSync("/dev/shm/orca-agent-");
+  const socket = join(runDir, "agent.sock");
+  let listen = "";
   const messages: { service: string | null; state: string }[] = [];
   let server: Server;
   let agent: OrcaProcess;
@@ -84,13 +88,14 @@ describe("the daemon", () => {
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;
+    listen = `127.0.0.1:${await findPort()}`;
     write("webhook", `http://127.0.0.1:${port}/hook`, 0o600);
     policy("");
     write(
       "repo/orca/fleet.toml",
       `[nodes.${node}]\naddress = "127.0.0.1"\nenv = "test"\nmemory = "1GiB"\nreserve = "256MiB"\n`,
     );
-    write(`repo/orca/manifests/${node}/app.toml`, buildHttpd({ top: 'ports = ["18090:8080"]' }));
+    write(`repo/orca/manifests/${node}/app.toml`, buildHttpd({ top: `ports = ["${await findPort()}:8080"]` }));
     write(
       `repo/orca/manifests/${node}/bound.toml`,
       buildHttpd({
@@ -104,7 +109,7 @@ describe("the daemon", () => {
       [
         `node = "${node}"`,
         `source = { dir = "${root}/repo" }`,
-        'status = { listen = ["127.0.0.1:17090"] }',
+        `status = { listen = ["${listen}"] }`,
         `state = { dir = "${root}/state" }`,
         describeMarkedSecrets(),
         `policy = { file = "${root}/policy.toml" }`,
@@ -115,6 +120,7 @@ describe("the daemon", () => {
     write("bin/systemd-notify", `#!/bin/sh\necho "$@" >> ${root}/notified\n`);
     chmodSync(join(root, "bin/systemd-notify"), 0o755);
     agent = new OrcaProcess(["agent", "--config", join(root, "agent.toml")], {
+      runDir,
       environment: { NOTIFY_SOCKET: "/nowhere", PATH: `${join(root, "bin")}:${process.env["PATH"] ?? ""}` },
     });
     await eventually(async () => (await orca("status", "--json")).output.includes('"state": "healthy"'), 30_000);
@@ -122,7 +128,7 @@ describe("the daemon", () => {
 
   afterAll(async () => {
     const texts = { "its output": agent.output, "the webhook's messages": JSON.stringify(messages) };
-    const places = { node, stateDir: join(root, "state"), directories: [root], listen: "127.0.0.1:17090", texts };
+    const places = { node, stateDir: join(root, "state"), directories: [root], listen, texts };
     await expectNoSecretLeft({ ...places, socketPath: socket }, clear);
   });
 
@@ -133,6 +139,7 @@ describe("the daemon", () => {
     await docker("network", "rm", `orca-${node}`).catch(() => undefined);
     await new Promise((resolve) => server.close(resolve));
     rmSync(root, { recursive: true, force: true });
+    rmSync(runDir, { recursive: true, force: true });
   }
 
   test("tells systemd that it is ready after its first turn", async () => {
@@ -164,7 +171,7 @@ describe("the daemon", () => {
   });
 
   test("a second agent for the same node is refused with exit code 4 and the holder's name", async () => {
-    const second = new OrcaProcess(["agent", "--config", join(root, "agent.toml")]);
+    const second = new OrcaProcess(["agent", "--config", join(root, "agent.toml")], { runDir });
     expect(await second.exited).toBe(4);
     expect(second.output).toContain(`process ${agent.child.pid}`);
   });

@@ -13,9 +13,13 @@ import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";
+import { findPort } from "../builders/free-port.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const NODE = "t-bundle";
+const NODE = nameForRun("bundle");
+const OTHER = nameForRun("bundle-other");
+const LISTEN = `127.0.0.1:${await findPort()}`;
 const root = mkdtempSync(join(tmpdir(), "orca-bundle-"));
 const repository = join(root, "platform");
 let state = join(root, "state");
@@ -44,7 +48,7 @@ beforeAll(async () => {
   writeFileSync(manifest, buildHttpd());
   const fleet = `[nodes.${NODE}]\naddress = "127.0.0.1"\nenv = "trial"\nmemory = "2GiB"\n`;
   writeFileSync(join(repository, "orca", "fleet.toml"), fleet);
-  agent = new OrcaProcess(["up", repository, "--state", state, "--listen", "127.0.0.1:17073"], { entry, flags });
+  agent = new OrcaProcess(["up", repository, "--state", state, "--listen", LISTEN], { entry, flags });
   await untilHealthy();
 });
 
@@ -57,7 +61,7 @@ async function untilHealthy(): Promise<void> {
 /** Of one agent, while it runs. */
 async function search(after?: () => Promise<void>): Promise<void> {
   const texts = { "its output": agent.output };
-  const listen = "127.0.0.1:17073";
+  const listen = LISTEN;
   const places = { node: NODE, stateDir: state, listen, socketPath: join(state, "agent.sock"), texts };
   await expectNoSecretLeft(places, after);
 }
@@ -135,7 +139,7 @@ test("with another state directory the containers are taken over, and made anew 
   const [container] = docker("ps", "-q", "--filter", `label=orca.node=${NODE}`);
   docker("stop", "-t", "0", container ?? "");
   state = join(root, "elsewhere");
-  agent = new OrcaProcess(["up", repository, "--state", state, "--listen", "127.0.0.1:17073"], { entry, flags });
+  agent = new OrcaProcess(["up", repository, "--state", state, "--listen", LISTEN], { entry, flags });
   await untilHealthy();
 });
 
@@ -143,8 +147,8 @@ test("taking it down leaves what is not Orca's", async () => {
   const copy = join(root, "copy");
   cpSync(state, copy, { recursive: true, filter: (path) => !path.endsWith(".sock") });
   writeFileSync(join(copy, "diary.txt"), "mine");
-  mkdirSync(join(repository, "orca", "manifests", "t-bundle-other"), { recursive: true });
-  const { code, output } = run("up", repository, "--node", "t-bundle-other", "--state", copy, "--down");
+  mkdirSync(join(repository, "orca", "manifests", OTHER), { recursive: true });
+  const { code, output } = run("up", repository, "--node", OTHER, "--state", copy, "--down");
   expect([code, output]).toEqual([0, expect.stringContaining("nothing was running")]);
   expect(readFileSync(join(copy, "diary.txt"), "utf8")).toBe("mine");
   expect(existsSync(join(copy, "orca.db"))).toBe(false);

@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
 import { CanaryFinder, MARKS } from "../../scripts/lab/canary/canary.ts";
-import { CanaryLane, MARK_FINDER, openLane } from "../../scripts/lab/canary/canary-lane.ts";
+import { CanaryLane, openLane } from "../../scripts/lab/canary/canary-lane.ts";
 import { searchCores, searchDatabase, searchFiles, searchText } from "../../scripts/lab/canary/canary-places.ts";
 import { expectCleanLane, expectNoSecretLeft, sweepNode } from "../../scripts/lab/canary/canary-sweep.ts";
 import { docker } from "../builders/docker-cli.ts";
@@ -21,10 +21,13 @@ import { Journal, openJournalStream, readJournal } from "../../scripts/lab/canar
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd, IMAGE } from "../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";
+import { findPort } from "../builders/free-port.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
+import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/providers/secret-store-file.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 const UNIT = fileURLToPath(new URL("../../systemd/orca-agent.service", import.meta.url));
-const NODE = "t-canary";
+const NODE = nameForRun("canary");
 const root = mkdtempSync(join(tmpdir(), "orca-canary-"));
 
 /** Not the lane's own, since it is left on purpose; of each test another one, since the engine remembers what happened. */
@@ -40,7 +43,7 @@ afterAll(() => rmSync(root, { recursive: true, force: true }));
 
 describe("a planted value is found", () => {
   const state = join(root, "planted");
-  const name = "orca-t-canary-planted";
+  const name = nameForRun("canary-planted");
 
   const label = ["--label", `orca.node=${NODE}-planted`];
 
@@ -233,9 +236,17 @@ describe("a core file of a real agent that has delivered marked secrets", () => 
   const repository = join(root, "platform");
   const manifests = join(repository, "orca", "manifests", NODE);
   const state = join(root, "state");
+  // Values of its own: whoever searches after another agent meanwhile finds none of the lane's in the core that is left here.
+  const values = Object.fromEntries(
+    Object.entries(MARKS).map(([path, text]) => [path, Array.from(text).toReversed().join("")]),
+  );
+  const own = new CanaryFinder(values);
+  const secretPath = join(root, "own.age");
+  const OWN = { file: secretPath, identityFile: nameIdentityFile(secretPath), plain: false };
   let agent: OrcaProcess;
 
-  beforeAll(() => {
+  beforeAll(async () => {
+    await writeSecretTable(OWN, new Map(Object.entries(values)));
     mkdirSync(manifests, { recursive: true });
     writeFileSync(join(manifests, "web.toml"), buildHttpd());
   });
@@ -243,13 +254,19 @@ describe("a core file of a real agent that has delivered marked secrets", () => 
   afterAll(async () => {
     const takeDown = async (): Promise<unknown> =>
       spawnSync(process.execPath, [MAIN, "up", repository, "--state", state, "--down"]);
-    await expectNoSecretLeft({ node: NODE, stateDir: state, texts: { "its output": agent.output } }, takeDown);
+    await expectNoSecretLeft(
+      { node: NODE, stateDir: state, texts: { "its output": agent.output }, finder: own },
+      takeDown,
+    );
   });
 
   /** An agent whose core may be as large as it likes, in a directory of its own, as far as this limit goes. */
   async function crash(limit: string, before = (_pid: number): void => undefined): Promise<string> {
     const directory = mkdtempSync(join(root, "cores-"));
-    agent = new OrcaProcess(["up", repository, "--state", state, "--listen", "127.0.0.1:17076"], { directory });
+    const listen = `127.0.0.1:${await findPort()}`;
+    agent = new OrcaProcess(["up", repository, "--state", state, "--listen", listen, "--secrets", OWN.file], {
+      directory,
+    });
     const { pid = 0 } = agent.child;
     execFileSync("prlimit", ["--pid", String(pid), `--core=${limit}`]);
     const container = (): Promise<string> => docker("ps", "-q", "--filter", `label=orca.node=${NODE}`);
@@ -266,7 +283,7 @@ describe("a core file of a real agent that has delivered marked secrets", () => 
       "/run/secrets/mark.password",
       "/run/secrets/mark.token",
     );
-    expect(read).toBe(`${MARKS["/canary/lane/PASSWORD"]}${MARKS["/canary/lane/TOKEN"]}`);
+    expect(read).toBe(`${values["/canary/lane/PASSWORD"]}${values["/canary/lane/TOKEN"]}`);
     before(pid);
     agent.child.kill("SIGSEGV");
     await agent.exited;
@@ -285,15 +302,15 @@ describe("a core file of a real agent that has delivered marked secrets", () => 
     const directory = await crash("unlimited:unlimited");
     const [core = ""] = listCores(directory);
     expect(statSync(join(directory, core)).size).toBeGreaterThan(0);
-    expect(searchCores(MARK_FINDER, directory)).toMatchObject({ hits: [] });
+    expect(searchCores(own, directory)).toMatchObject({ hits: [] });
   });
 
   test("would hold them without that, and the search finds them", async () => {
     const directory = await crash("unlimited:unlimited", (pid) =>
       writeFileSync(`/proc/${pid}/coredump_filter`, "0x33"),
     );
-    const found = searchCores(MARK_FINDER, directory).hits.map(({ what }) => what);
-    for (const path of Object.keys(MARKS)) expect(found).toContain(`${path} as plain text`);
+    const found = searchCores(own, directory).hits.map(({ what }) => what);
+    for (const path of Object.keys(values)) expect(found).toContain(`${path} as plain text`);
     rmSync(directory, { recursive: true });
   });
 });

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
 import { buildHttpd, RealNode } from "../../scripts/lab/engine/real-node.ts";
+import { findPort } from "../builders/free-port.ts";
 
 const node = new RealNode("delivery");
 const volume = `orca-test-delivery-${process.pid}`;
@@ -181,9 +182,10 @@ test("memory is what the cap says: a directory in memory without a size is as la
 });
 
 test("ports are published on the address that is written out, else on the node's own; UDP too", async () => {
+  const [own, other, udp] = [await findPort(), await findPort(), await findPort()];
   node.set({
     ports: buildHttpd({
-      top: 'ports = ["18080:8080", "127.0.0.2:18081:8080", "18053:5353/udp"]',
+      top: `ports = ["${own}:8080", "127.0.0.2:${other}:8080", "${udp}:5353/udp"]`,
     }),
   });
   await node.untilSettled(["ports"]);
@@ -193,13 +195,13 @@ test("ports are published on the address that is written out, else on the node's
       socket.once("connect", () => (socket.destroy(), resolve(true)));
       socket.once("error", () => resolve(false));
     });
-  expect(await reach("127.0.0.1", 18_080)).toBe(true);
-  expect(await reach("127.0.0.2", 18_081)).toBe(true);
-  expect(await reach("127.0.0.2", 18_080)).toBe(false);
+  expect(await reach("127.0.0.1", own)).toBe(true);
+  expect(await reach("127.0.0.2", other)).toBe(true);
+  expect(await reach("127.0.0.2", own)).toBe(false);
   // Nothing in this image answers UDP: what the engine has bound is what is checked.
-  expect(await docker("port", await node.idOf("ports"), "5353/udp")).toBe("127.0.0.1:18053");
+  expect(await docker("port", await node.idOf("ports"), "5353/udp")).toBe(`127.0.0.1:${udp}`);
   const bound = readFileSync("/proc/net/udp", "utf8");
-  expect(bound).toContain(`0100007F:${(18_053).toString(16).toUpperCase()}`);
+  expect(bound).toContain(`0100007F:${udp.toString(16).toUpperCase()}`);
 });
 
 test('state = "stopped" stops it and keeps it; running again starts the same container', async () => {

@@ -13,11 +13,15 @@ import { docker } from "../builders/docker-cli.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { listShellLines, readOrcaWords, readPage, selectFiles, writeFiles } from "../builders/readme.ts";
 import { eventually } from "../contract/docker-port.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
+import { findPort } from "../builders/free-port.ts";
 
-const NODE = "t-docs";
-const STATUS = "127.0.0.1:17072";
-/** 8080, shifted. */
-const WEB = "http://127.0.0.1:28080/";
+const NODE = nameForRun("docs");
+const STATUS = `127.0.0.1:${await findPort()}`;
+/** Where the port that web publishes is shifted to. */
+const PORT = await findPort();
+const WEB = `http://127.0.0.1:${PORT}/`;
+const SHIFT = 20_000;
 
 const page = readPage("start");
 const directory = mkdtempSync(join(tmpdir(), "orca-docs-"));
@@ -50,7 +54,11 @@ function fetchText(url: string): Promise<string> {
 
 beforeAll(() => {
   const files = [...selectFiles(page, "platform")].map(
-    ([path, text]) => [path.replace("/demo/", `/${NODE}/`), text.replace("[nodes.demo]", `[nodes.${NODE}]`)] as const,
+    ([path, text]) =>
+      [
+        path.replace("/demo/", `/${NODE}/`),
+        text.replace("[nodes.demo]", `[nodes.${NODE}]`).replace('"8080:8080"', `"${PORT - SHIFT}:8080"`),
+      ] as const,
   );
   writeFiles(repository, new Map(files));
 });

@@ -13,10 +13,13 @@ import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { PrivateEngine } from "../../scripts/lab/engine/private-engine.ts";
 import { buildHttpd, IMAGE } from "../../scripts/lab/engine/real-node.ts";
 import { LABEL } from "../../shared/state/identity.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
+import { findPort } from "../builders/free-port.ts";
 
 const root = mkdtempSync(join(tmpdir(), "orca-restart-"));
-const NODE = "t-restart";
+const NODE = nameForRun("restart");
 const NAMES = ["db", "api", "web"];
+const LISTEN = `127.0.0.1:${await findPort()}`;
 
 beforeAll(() => {
   const directory = join(root, "orca", "manifests", NODE);
@@ -45,7 +48,7 @@ async function begin(options: readonly string[] = []): Promise<void> {
 }
 
 async function startAgent(): Promise<void> {
-  const options = ["--state", join(engine.root, "state"), "--docker", proxy.socketPath, "--listen", "127.0.0.1:17072"];
+  const options = ["--state", join(engine.root, "state"), "--docker", proxy.socketPath, "--listen", LISTEN];
   agent = new OrcaProcess(["up", root, ...options], { namespace: engine.namespace });
   await sleep(500);
 }

@@ -16,15 +16,17 @@ import { docker } from "../builders/docker-cli.ts";
 import { describeFrontPort, type FrontLab } from "../contract/front-port.ts";
 import { buildDesired } from "../builders/turns.ts";
 import { IMAGE } from "../../scripts/lab/engine/real-node.ts";
+import { findPort } from "../builders/free-port.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
 
-const LABEL = "orca.node=t-front-port";
+const LABEL = `orca.node=${nameForRun("front-port")}`;
 const PORTS = [7000, 8080];
 const servers: string[] = [];
 const roots: string[] = [];
 
 const MANIFEST = manifestSchema.parse({
   image: IMAGE,
-  ports: ["127.0.0.1:27000:7000"],
+  ports: [`127.0.0.1:${await findPort()}:7000`],
   resources: { memory: "16MiB" },
   health: { http: { port: 8080 } },
 });

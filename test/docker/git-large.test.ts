@@ -13,11 +13,13 @@ import { GitServer } from "../../scripts/lab/git/git-server.ts";
 import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { eventually } from "../contract/docker-port.ts";
+import { findPort } from "../builders/free-port.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const [NODES, SERVICES, COMMITS] = [1_000, 20, 10_000];
 const MIB = 1024 ** 2;
-const STATUS = "http://127.0.0.1:17075/v1/status";
+const LISTEN = `127.0.0.1:${await findPort()}`;
+const STATUS = `http://${LISTEN}/v1/status`;
 
 /** A figure of /proc/<pid>/status in bytes; 0 for a process that has ended. */
 function readMemory(pid: number | string, key: "VmRSS" | "VmHWM" | "RssAnon"): number {
@@ -103,12 +105,14 @@ describe.skipIf(process.env["ORCA_SLOW"] === undefined)("in the slow lane (ORCA_
         `source = { git = { url = "${server.url}", poll = "1s" } }`,
         `state = { dir = "${join(root, node)}" }`,
         `policy = { file = "${join(root, "none.toml")}" }`,
-        'status = { listen = ["127.0.0.1:17075"] }',
+        `status = { listen = ["${LISTEN}"] }`,
       ];
       writeFileSync(join(root, "agent.toml"), lines.join("\n"));
       const entry = join(root, "dist", "orca.mjs");
       const begunMs = Date.now();
-      const agent = new OrcaProcess(["agent", "--config", join(root, "agent.toml")], { entry, flags: ["--lite-mode"] });
+      const agent = new OrcaProcess(["agent", "--config", join(root, "agent.toml")], {
+        ...{ entry, flags: ["--lite-mode"], runDir: join(root, "run") },
+      });
       const pid = agent.child.pid ?? 0;
       const read = async (): Promise<string> => {
         const answer = await fetch(STATUS).then(

@@ -17,10 +17,14 @@ import { commitSigned, makeKey } from "../builders/git-signing.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
+import { findPort } from "../builders/free-port.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const NODE = "t-git";
-const SOCKET = "/run/orca/agent.sock";
+const NODE = nameForRun("git");
+const LISTEN = `127.0.0.1:${await findPort()}`;
+const runDir = mkdtempSync("/dev/shm/orca-git-");
+const SOCKET = join(runDir, "agent.sock");
 const root = mkdtempSync(join(tmpdir(), "orca-git-daemon-"));
 const entry = join(root, "dist", "orca.mjs");
 const unit = readFileSync(join(ROOT, "systemd", "orca-agent.service"), "utf8");
@@ -40,7 +44,7 @@ async function orcaAudit(): Promise<{ output: string }> {
 }
 
 function startAgent(): OrcaProcess {
-  return new OrcaProcess(["agent", "--config", join(root, "agent.toml")], { entry, flags });
+  return new OrcaProcess(["agent", "--config", join(root, "agent.toml")], { entry, flags, runDir });
 }
 
 function buildFiles(page: string): Record<string, string> {
@@ -91,7 +95,7 @@ beforeAll(async () => {
     'log = { format = "text" }',
     `policy = { file = "${join(root, "none.toml")}" }`,
     describeMarkedSecrets(),
-    'status = { listen = ["127.0.0.1:17074"] }',
+    `status = { listen = ["${LISTEN}"] }`,
   ];
   writeFileSync(join(root, "agent.toml"), lines.join("\n"));
   agent = startAgent();
@@ -101,7 +105,7 @@ beforeAll(async () => {
 afterAll(async () => {
   const texts = { "its output": agent.output };
   const places = { node: NODE, stateDir: join(root, "state"), directories: [root], texts };
-  await expectNoSecretLeft({ ...places, listen: "127.0.0.1:17074", socketPath: SOCKET }, clear);
+  await expectNoSecretLeft({ ...places, listen: LISTEN, socketPath: SOCKET }, clear);
 });
 
 async function clear(): Promise<void> {
@@ -110,6 +114,7 @@ async function clear(): Promise<void> {
   if (ids !== "") await docker("rm", "-f", ...ids.split("\n"));
   await docker("network", "rm", `orca-${NODE}`).catch(() => undefined);
   await server.dispose();
+  rmSync(runDir, { recursive: true, force: true });
   rmSync(root, { recursive: true, force: true });
 }
 

@@ -5,8 +5,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { docker } from "../builders/docker-cli.ts";
 import { buildHttpd, IMAGE, RealNode } from "../../scripts/lab/engine/real-node.ts";
 import { LABEL } from "../../shared/state/identity.ts";
+import { nameForRun, RUN } from "../../scripts/lab/engine/run-name.ts";
 
 const node = new RealNode("healing");
+const OTHER = `orca-test/other-${RUN}:1`;
 
 beforeAll(async () => {
   node.set({ app: buildHttpd(), neighbour: buildHttpd() });
@@ -168,15 +170,15 @@ test("docker pause: unpaused", async () => {
 test("a container made by hand with our labels and another image: made anew from the right one", async () => {
   const [row] = await node.of("app");
   if (row === undefined) throw new Error("there is no container");
-  await docker("tag", IMAGE, "orca-test/other:1");
+  await docker("tag", IMAGE, OTHER);
   await docker("rm", "-f", row.id);
   const labels = Object.entries(row.labels).flatMap(([key, value]) => ["--label", `${key}=${value}`]);
-  await docker("run", "-d", "--name", "by-hand", ...labels, "orca-test/other:1", "sleep", "600").catch(() => undefined);
+  await docker("run", "-d", "--name", nameForRun("by-hand"), ...labels, OTHER, "sleep", "600").catch(() => undefined);
   await node.until("the right image runs alone", async () => {
     const rows = (await node.of("app")).filter((entry) => entry.status === "running");
     return rows.length === 1 && rows[0]?.image === IMAGE;
   });
-  await docker("rmi", "orca-test/other:1");
+  await docker("rmi", OTHER);
 });
 
 test("after all that, ten reconciles make no call that changes anything", async () => {

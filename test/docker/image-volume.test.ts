@@ -5,14 +5,24 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { docker } from "../builders/docker-cli.ts";
 import { buildHttpd, IMAGE, RealNode } from "../../scripts/lab/engine/real-node.ts";
+import { nameForRun, RUN } from "../../scripts/lab/engine/run-name.ts";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 
-const DATA_IMAGE = "orca-test/with-volume:1";
+const DATA_IMAGE = `orca-test/with-volume-${RUN}:1`;
 const node = new RealNode("image-volume");
-const before = new Set<string>();
+/** Every volume that the engine makes for the image begins with this file. */
+const MARK = nameForRun("image-volume");
+const NAMED = nameForRun("app-data");
 
 async function listVolumes(): Promise<string[]> {
   const all = (await docker("volume", "ls", "-q")).split("\n").filter(Boolean);
-  return all.filter((name) => !before.has(name));
+  const places = all.map(async (name) => {
+    // Another test may have removed it meanwhile.
+    const place = await docker("volume", "inspect", "-f", "{{.Mountpoint}}", name).catch(() => undefined);
+    return place !== undefined && existsSync(join(place, MARK)) ? [name] : [];
+  });
+  return (await Promise.all(places)).flat();
 }
 
 function manifest(value: string, parts: { top?: string; tables?: string } = {}): string {
@@ -32,10 +42,20 @@ async function hasValue(service: string, value: string): Promise<boolean> {
 }
 
 beforeAll(async () => {
-  const made = await docker("create", "--label", "orca.node=t-image-volume-made", IMAGE, "true");
+  const made = nameForRun("image-volume-made");
+  await docker(
+    "run",
+    "--name",
+    made,
+    "--label",
+    `orca.node=${made}`,
+    IMAGE,
+    "sh",
+    "-c",
+    `mkdir /data; touch /data/${MARK}`,
+  );
   await docker("commit", "--change", "VOLUME /data", made, DATA_IMAGE);
   await docker("rm", made);
-  for (const name of (await docker("volume", "ls", "-q")).split("\n").filter(Boolean)) before.add(name);
   node.set({ app: manifest("0") });
   await node.start();
   await node.untilSettled(["app"]);
@@ -83,24 +103,23 @@ test("with a reason for no backup changes are made, with the data and without a 
 test("the way out: a volume of its manifest, into which a person has brought the data", async () => {
   node.set({ app: manifest("3") });
   await node.until("without its reason", () => node.view("app")?.notes.join().includes("is in no volume") === true);
-  const tables =
-    '[[volumes]]\nname = "t-app-data"\ntarget = "/data"\n[[backups]]\nname = "all"\nengine = "files"\nschedule = "every 5h"\n';
+  const tables = `[[volumes]]\nname = "${NAMED}"\ntarget = "/data"\n[[backups]]\nname = "all"\nengine = "files"\nschedule = "every 5h"\n`;
   node.set({ app: manifest("4", { tables }) });
   await node.until("held", () => node.view("app")?.state === "held");
   const from = /the engine's volume ([0-9a-f]{64})/.exec(node.view("app")?.reason ?? "")?.[1] ?? "";
   const actor = { uid: 0, user: "root" };
   node.agent.request({ kind: "stop", service: "app", actor });
   await node.until("stopped", async () => (await node.of("app")).every((row) => row.status !== "running"));
-  await docker("volume", "create", "--label", `orca.node=${node.node}`, "--label", "orca.service=app", "t-app-data");
+  await docker("volume", "create", "--label", `orca.node=${node.node}`, "--label", "orca.service=app", NAMED);
   await docker(
     ...["run", "--rm", "--label", `orca.node=${node.node}-copy`, "-v", `${from}:/from:ro`],
-    ...["-v", "t-app-data:/to", IMAGE, "cp", "-a", "/from/.", "/to/"],
+    ...["-v", `${NAMED}:/to`, IMAGE, "cp", "-a", "/from/.", "/to/"],
   );
   node.agent.request({ kind: "start", service: "app", ignoreRequires: false, actor });
   await node.until("it has 4, alone", () => hasValue("app", "4"));
   expect(await read("app")).toBe("precious");
   // What it had before is left to a person: no volume is ever removed.
-  expect((await listVolumes()).toSorted()).toEqual([from, "t-app-data"].toSorted());
+  expect((await listVolumes()).toSorted()).toEqual([from, NAMED].toSorted());
   await node.untilSettled(["app"]);
   expect(node.view("app")?.notes.join()).not.toContain("is in no volume");
 });

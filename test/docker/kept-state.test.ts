@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { StatusDocument } from "../../shared/document/status-document.ts";
-import { findPort } from "../builders/free-port.ts";
+import { findPort, holdAlone } from "../builders/free-port.ts";
 import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { KeptState } from "../builders/kept-state.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
@@ -15,6 +15,8 @@ let agent: OrcaProcess | undefined;
 
 beforeAll(async () => {
   listen = `127.0.0.1:${await findPort()}`;
+  // Its containers bear the names that they had when it was kept.
+  await holdAlone("kept-state");
   await kept.put(listen);
 });
 

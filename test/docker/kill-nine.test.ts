@@ -12,9 +12,12 @@ import { docker } from "../builders/docker-cli.ts";
 import { EngineProxy } from "../../scripts/lab/engine/engine-proxy.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd, SOCKET } from "../../scripts/lab/engine/real-node.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
+import { findPort } from "../builders/free-port.ts";
 
 const root = mkdtempSync(join(tmpdir(), "orca-kill-"));
-const NODE = "t-kill-nine";
+const NODE = nameForRun("kill-nine");
+const LISTEN = `127.0.0.1:${await findPort()}`;
 const NAMES = Array.from({ length: 10 }, (_, index) => `s${index}`);
 const proxy = new EngineProxy(join(root, "engine.sock"), SOCKET);
 
@@ -58,7 +61,7 @@ function up(): OrcaProcess {
     "--docker",
     proxy.socketPath,
     "--listen",
-    "127.0.0.1:17071",
+    LISTEN,
   ]);
 }
 

@@ -21,22 +21,27 @@ import { EngineProxy } from "../../scripts/lab/engine/engine-proxy.ts";
 import { NatsServer } from "../builders/nats-server.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd, SOCKET } from "../../scripts/lab/engine/real-node.ts";
+import { findPort } from "../builders/free-port.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const root = mkdtempSync(join(tmpdir(), "orca-nats-docker-"));
 const memory = mkdtempSync("/dev/shm/orca-nats-docker-");
 const server = new NatsServer();
-const NODES = { "t-nats-data": 17_081, "t-nats-web": 17_082 } as const;
-type Node = keyof typeof NODES;
+const DATA = nameForRun("nats-data");
+const WEB = nameForRun("nats-web");
+/** Where each answers. */
+const NODES: Readonly<Record<string, number>> = { [DATA]: await findPort(), [WEB]: await findPort() };
+type Node = string;
 
 const SLOW = '["/bin/sh", "-c", "sleep 4; exec /bin/httpd -f -p 8080 -h /etc"]';
 const MANIFESTS: Readonly<Record<Node, Readonly<Record<string, string>>>> = {
-  "t-nats-data": {
+  [DATA]: {
     db: buildHttpd({ command: SLOW, health: 'http = { port = 8080, path = "/passwd" }\nstart_period = "60s"' }),
   },
-  "t-nats-web": {
-    web: buildHttpd({ top: 'requires = ["t-nats-data/db"]' }),
-    late: buildHttpd({ top: 'requires = [{ on = "t-nats-data/nothing-yet", expires = "8s", then = "start" }]' }),
+  [WEB]: {
+    web: buildHttpd({ top: `requires = ["${DATA}/db"]` }),
+    late: buildHttpd({ top: `requires = [{ on = "${DATA}/nothing-yet", expires = "8s", then = "start" }]` }),
   },
 };
 
@@ -67,7 +72,8 @@ async function prepare(node: Node): Promise<string[]> {
   );
   const directory = join(root, "repository", "orca", "manifests", node);
   mkdirSync(directory, { recursive: true });
-  for (const [name, text] of Object.entries(MANIFESTS[node])) writeFileSync(join(directory, `${name}.toml`), text);
+  for (const [name, text] of Object.entries(MANIFESTS[node] ?? {}))
+    writeFileSync(join(directory, `${name}.toml`), text);
   const address = `127.0.0.${Object.keys(NODES).indexOf(node) + 2}`;
   return [
     `[nodes.${node}]`,
@@ -82,11 +88,11 @@ beforeAll(async () => {
   execFileSync(process.execPath, [join(ROOT, "scripts", "bundle.ts"), "--out", join(root, "dist")], {
     stdio: "ignore",
   });
-  server.port = 17_083;
-  const fleet = await Promise.all((Object.keys(NODES) as Node[]).map(prepare));
+  server.port = await findPort();
+  const fleet = await Promise.all(Object.keys(NODES).map(prepare));
   // A requirement that lint would refuse if it named nothing: the service is there, stopped.
   writeFileSync(
-    join(root, "repository/orca/manifests/t-nats-data/nothing-yet.toml"),
+    join(root, "repository/orca/manifests", DATA, "nothing-yet.toml"),
     buildHttpd({ top: 'state = "stopped"' }),
   );
   writeFileSync(join(root, "repository/orca/fleet.toml"), fleet.flat().join("\n"));
@@ -148,28 +154,28 @@ async function until(what: string, holds: () => Promise<boolean>, withinMs = 160
 }
 
 test("with the server down a start waits and says why, and one that expires comes all the same", async () => {
-  start("t-nats-web");
-  await until("waiting", async () => (await service("t-nats-web", "web"))?.state === "waiting");
-  await until("late", async () => (await service("t-nats-web", "late"))?.state === "healthy");
-  expect((await service("t-nats-web", "late"))?.notes).toEqual(["started without t-nats-data/nothing-yet"]);
-  expect((await service("t-nats-web", "web"))?.reason).toMatch(
-    /the NATS server nats:\/\/127\.0\.0\.1:17083 cannot be used/,
+  start(WEB);
+  await until("waiting", async () => (await service(WEB, "web"))?.state === "waiting");
+  await until("late", async () => (await service(WEB, "late"))?.state === "healthy");
+  expect((await service(WEB, "late"))?.notes).toEqual([`started without ${DATA}/nothing-yet`]);
+  expect((await service(WEB, "web"))?.reason).toMatch(
+    new RegExp(`the NATS server nats://127\\.0\\.0\\.1:${server.port} cannot be used`),
   );
 });
 
 test("the server comes, the other node too: the start comes when the other's service is healthy there", async () => {
   await server.start();
   await until("the connection", async () => {
-    const { notes = ["no answer"] } = (await read<StatusDocument>("t-nats-web", "/v1/status")) ?? {};
+    const { notes = ["no answer"] } = (await read<StatusDocument>(WEB, "/v1/status")) ?? {};
     return !notes.some((note) => note.includes("cannot be used"));
   });
-  start("t-nats-data");
-  await until("starting", async () => (await service("t-nats-data", "db"))?.state === "starting");
-  await until("its word", async () => /it is starting/.test((await service("t-nats-web", "web"))?.reason ?? ""));
-  await until("web", async () => (await service("t-nats-web", "web"))?.state === "healthy");
+  start(DATA);
+  await until("starting", async () => (await service(DATA, "db"))?.state === "starting");
+  await until("its word", async () => /it is starting/.test((await service(WEB, "web"))?.reason ?? ""));
+  await until("web", async () => (await service(WEB, "web"))?.state === "healthy");
   const since = async (node: Node, name: string): Promise<number> =>
     Date.parse((await service(node, name))?.since ?? "");
-  const lateMs = (await since("t-nats-web", "web")) - (await since("t-nats-data", "db"));
+  const lateMs = (await since(WEB, "web")) - (await since(DATA, "db"));
   expect(lateMs).toBeGreaterThanOrEqual(0);
   expect(lateMs).toBeLessThan(3_000);
 });
@@ -181,17 +187,17 @@ test(
     for (const proxy of proxies.values()) proxy.reset();
     await server.kill();
     await until("the loss", async () => {
-      const fleet = await read<FleetDocument>("t-nats-web", "/v1/fleet");
-      return fleet?.nodes.find(({ node }) => node === "t-nats-data")?.reachability === "unknown";
+      const fleet = await read<FleetDocument>(WEB, "/v1/fleet");
+      return fleet?.nodes.find(({ node }) => node === DATA)?.reachability === "unknown";
     });
     await sleep(3_000);
-    expect((await service("t-nats-web", "web"))?.state).toBe("healthy");
+    expect((await service(WEB, "web"))?.state).toBe("healthy");
     await server.start();
-    await agents.get("t-nats-data")?.kill();
+    await agents.get(DATA)?.kill();
     await sleep(8_000);
-    start("t-nats-data");
+    start(DATA);
     await until("all", async () => {
-      const fleet = await read<FleetDocument>("t-nats-web", "/v1/fleet");
+      const fleet = await read<FleetDocument>(WEB, "/v1/fleet");
       return fleet?.nodes.every(({ unknown }) => unknown === null) === true;
     });
     for (const proxy of proxies.values()) expect(proxy.calls).toEqual([]);

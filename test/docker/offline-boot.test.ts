@@ -22,8 +22,9 @@ import { PrivateEngine } from "../../scripts/lab/engine/private-engine.ts";
 import { IMAGE } from "../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";
 import { FakeInfisical } from "../fakes/fake-infisical.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
 
-const NODE = "t-offline";
+const NODE = nameForRun("offline");
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
 const NAMES = ["db", "api", "web"];
 const engine = new PrivateEngine();

@@ -9,8 +9,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { docker } from "../builders/docker-cli.ts";
 import { buildHttpd, IMAGE, RealNode } from "../../scripts/lab/engine/real-node.ts";
 import { REGISTRY_PASSWORD, REGISTRY_USER, TestRegistry } from "../builders/registry.ts";
+import { findPort } from "../builders/free-port.ts";
 
-const registry = new TestRegistry(15_001);
+const registry = new TestRegistry(await findPort());
 const image = `${registry.host}/team/app`;
 const config = mkdtempSync(join(tmpdir(), "orca-docker-config-"));
 let digest = "";

@@ -17,10 +17,12 @@ import { docker } from "../builders/docker-cli.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../contract/docker-port.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
+import { findPort } from "../builders/free-port.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
-const NODE = "t-secrets";
-const STATUS = "127.0.0.1:17075";
+const NODE = nameForRun("secrets");
+const STATUS = `127.0.0.1:${await findPort()}`;
 const root = mkdtempSync(join(tmpdir(), "orca-secrets-"));
 const state = join(root, "state");
 const file = join(root, "secrets.age");

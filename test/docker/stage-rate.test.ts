@@ -16,12 +16,14 @@ import { nameIdentityFile, writeSecretTable } from "../../agent/secrets/provider
 import { MARKS } from "../../scripts/lab/canary/canary.ts";
 import { docker } from "../builders/docker-cli.ts";
 import { buildHttpd, RealNode } from "../../scripts/lab/engine/real-node.ts";
+import { findSubnet } from "../builders/free-port.ts";
 
 const EDGE = fileURLToPath(new URL("../topologies/breakpilot/orca/manifests/vm-edge/", import.meta.url));
 const IMAGE = "orca-test/haproxy:1";
 const HOST = "auth.breakpilot.com";
-const STAGE = "172.31.77.200";
-const PRODUCTION = "172.31.77.100";
+const SUBNET = await findSubnet();
+const STAGE = `${SUBNET}.200`;
+const PRODUCTION = `${SUBNET}.100`;
 const RATE = 60;
 const directory = mkdtempSync(join(tmpdir(), "orca-stage-rate-"));
 const file = join(directory, "secrets.age");
@@ -64,8 +66,8 @@ beforeAll(async () => {
     new Map(Object.entries(secrets)),
   );
   const fleet = [
-    ...[`[nodes.${node.node}]`, 'address = "172.31.77.1"', 'env = "prod"', 'memory = "4GiB"'],
-    'network = { subnet = "172.31.77.0/24" }',
+    ...[`[nodes.${node.node}]`, `address = "${SUBNET}.1"`, 'env = "prod"', 'memory = "4GiB"'],
+    `network = { subnet = "${SUBNET}.0/24" }`,
     ...["[nodes.stage]", `address = "${STAGE}"`, 'env = "stage"', 'memory = "4GiB"'],
   ];
   node.setFile("../../fleet.toml", `${fleet.join("\n")}\n`);
@@ -119,7 +121,7 @@ function buildKeycloak(): string {
   const [route = ""] = /^\[\[routes\]\][^]*?(?=^\[)/m.exec(text) ?? [];
   expect(route).toContain(`rate  = "${RATE}/s"`);
   // What the proxy has beside auth: for the office's and the machines' addresses, stage's among them; and for everybody.
-  const others = ['host = "git.breakpilot.com"\nallow = ["172.31.77.0/24"]', 'host = "*.breakpilot.com"'];
+  const others = [`host = "git.breakpilot.com"\nallow = ["${SUBNET}.0/24"]`, 'host = "*.breakpilot.com"'];
   const routes = others.map((other) => `[[routes]]\nport = 8000\n${other}\n`).join("");
   return buildHttpd({
     image: IMAGE,

@@ -15,16 +15,20 @@ import { Load } from "../builders/load.ts";
 import { IMAGE, RealNode } from "../../scripts/lab/engine/real-node.ts";
 import { REGISTRY_PASSWORD, REGISTRY_USER, TestRegistry } from "../builders/registry.ts";
 import { RegistryProxy } from "../builders/registry-proxy.ts";
+import { findPort } from "../builders/free-port.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
 
 const PROXY = "orca-test/haproxy:1";
-const TARGET = "127.0.0.1:28480";
+const PORT = await findPort();
+const TARGET = `127.0.0.1:${PORT}`;
 const SLOW = process.env["ORCA_SLOW"] !== undefined;
 const ROLLOUTS = SLOW ? 20 : 8;
 const ROUNDS = SLOW ? 4 : 1;
 
-const registry = new TestRegistry(15_002);
-const moody = new RegistryProxy(15_003, registry.host);
-const image = "127.0.0.1:15003/team/app";
+const registry = new TestRegistry(await findPort());
+const moodyPort = await findPort();
+const moody = new RegistryProxy(moodyPort, registry.host);
+const image = `127.0.0.1:${moodyPort}/team/app`;
 const config = mkdtempSync(join(tmpdir(), "orca-docker-config-"));
 const secretPath = join(config, "secrets.age");
 const secretFile = { file: secretPath, identityFile: nameIdentityFile(secretPath), plain: false };
@@ -61,7 +65,7 @@ function buildManifest(parts: { image?: string; program?: string; settle?: strin
   return [
     `image = "${parts.image ?? PROXY}"`,
     program,
-    'ports = ["28480:9000"]',
+    `ports = ["${PORT}:9000"]`,
     'stop_timeout = "2s"',
     "[resources]",
     'memory = "48MiB"',
@@ -87,7 +91,7 @@ function buildManifest(parts: { image?: string; program?: string; settle?: strin
 
 /** Puts an image into the registry whose newest layer is not on this host. */
 async function push(name: string): Promise<void> {
-  const made = await docker("create", "--label", "orca.node=t-start-first-layer", PROXY, "true");
+  const made = await docker("create", "--label", `orca.node=${nameForRun("start-first-layer")}`, PROXY, "true");
   const file = join(config, "layer");
   writeFileSync(file, randomBytes(1 << 20));
   await docker("cp", file, `${made}:/layer`);
@@ -120,9 +124,12 @@ async function release(parts: Parameters<typeof buildManifest>[0] = {}): Promise
 beforeAll(async () => {
   await registry.start();
   await moody.start();
-  await docker("--config", config, "login", "-u", REGISTRY_USER, "-p", REGISTRY_PASSWORD, "127.0.0.1:15003");
+  await docker("--config", config, "login", "-u", REGISTRY_USER, "-p", REGISTRY_PASSWORD, `127.0.0.1:${moodyPort}`);
   await holdSecret("the-first-value");
-  writeFileSync(registry.authFile, readFileSync(registry.authFile, "utf8").replaceAll("15002", "15003"));
+  writeFileSync(
+    registry.authFile,
+    readFileSync(registry.authFile, "utf8").replaceAll(String(registry.port), String(moodyPort)),
+  );
   await node.start();
   await release();
   await node.untilSettled(["app", "app.front"]);

@@ -16,14 +16,16 @@ import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
 import { buildUserImage, USER_IMAGE } from "../builders/user-image.ts";
 import { eventually } from "../contract/docker-port.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
+import { findPort } from "../builders/free-port.ts";
 
 const MAIN = fileURLToPath(new URL("../../agent/main.ts", import.meta.url));
-const NODE = "t-templates";
+const NODE = nameForRun("templates");
 const root = mkdtempSync(join(tmpdir(), "orca-templates-"));
 const state = join(root, "state");
 const file = join(root, "secrets.age");
 const manifests = join(root, "platform", "orca", "manifests", NODE);
-const STATUS = "127.0.0.1:17079";
+const STATUS = `127.0.0.1:${await findPort()}`;
 let agent: OrcaProcess;
 
 const PASSWORD = 'canary-91"x&y/z=q';

@@ -17,16 +17,21 @@ import { buildPush, postPush } from "../../scripts/lab/git/push.ts";
 import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
 import { FakeGitea } from "../fakes/fake-gitea.ts";
 import { eventually } from "../contract/docker-port.ts";
+import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
+import { findPort } from "../builders/free-port.ts";
 
-const NODE = "t-webhook";
-const [FIRST, SECOND] = ["127.0.0.1:17192", "127.0.0.1:17193"];
+const NODE = nameForRun("webhook");
+const [FIRST, SECOND, STATUS, OTHER_STATUS] = (await Promise.all(
+  Array.from({ length: 4 }, async () => `127.0.0.1:${await findPort()}` as const),
+)) as [string, string, string, string];
+const runDir = mkdtempSync("/dev/shm/orca-webhook-");
 const SECRET = "correct horse battery staple";
 const root = mkdtempSync(join(tmpdir(), "orca-webhook-daemon-"));
 const server = new GitServer();
 const forge = new FakeGitea();
 let agent: OrcaProcess;
 
-function configure(listen: string, listenStatus = "127.0.0.1:17191"): void {
+function configure(listen: string, listenStatus = STATUS): void {
   const lines = [
     `node = "${NODE}"`,
     `state = { dir = "${root}/state" }`,
@@ -53,7 +58,7 @@ function commit(env: string): string {
 }
 
 async function readStatus(): Promise<StatusDocument> {
-  const response = await fetch("http://127.0.0.1:17191/v1/status");
+  const response = await fetch(`http://${STATUS}/v1/status`);
   return (await response.json()) as StatusDocument;
 }
 
@@ -72,14 +77,14 @@ beforeAll(async () => {
   writeFileSync(join(root, "policy.toml"), "");
   configure(FIRST);
   commit("first");
-  agent = new OrcaProcess(["agent", "--config", join(root, "agent.toml")]);
+  agent = new OrcaProcess(["agent", "--config", join(root, "agent.toml")], { runDir });
   await eventually(isUp, 30_000);
 });
 
 afterAll(async () => {
   const texts = { "its output": agent.output, "what the forge was told": JSON.stringify(forge.rows) };
   const places = { node: NODE, stateDir: join(root, "state"), directories: [root], texts };
-  await expectNoSecretLeft({ ...places, listen: "127.0.0.1:17191", socketPath: "/run/orca/agent.sock" }, clear);
+  await expectNoSecretLeft({ ...places, listen: STATUS, socketPath: join(runDir, "agent.sock") }, clear);
 });
 
 async function clear(): Promise<void> {
@@ -88,6 +93,7 @@ async function clear(): Promise<void> {
   if (ids !== "") await docker("rm", "-f", ...ids.split("\n"));
   await docker("network", "rm", `orca-${NODE}`).catch(() => undefined);
   await Promise.all([server.dispose(), forge.stop()]);
+  rmSync(runDir, { recursive: true, force: true });
   rmSync(root, { recursive: true, force: true });
 }
 
@@ -125,7 +131,7 @@ test("agent.toml is read again: the webhook moves, and what needs a restart is s
   await eventually(async () => (await readStatus()).webhook?.listen === SECOND, 10_000);
   expect((await postPush(SECOND, { body: buildPush(), secret: SECRET })).status).toBe(202);
   await expect(postPush(FIRST, { body: buildPush(), secret: SECRET })).rejects.toThrow(/ECONNREFUSED/);
-  configure(SECOND, "127.0.0.1:17199");
+  configure(SECOND, OTHER_STATUS);
   await eventually(async () => (await readStatus()).notes.some((note) => note.includes("status.listen")), 10_000);
   writeFileSync(join(root, "agent.toml"), "node = \n");
   await eventually(async () => (await readStatus()).notes.some((note) => note.includes("agent.toml:1")), 10_000);

@@ -15,6 +15,7 @@ import {
   searchFiles,
   searchText,
 } from "./canary-places.ts";
+import { readRun, RUN } from "../engine/run-name.ts";
 
 /** An environment variable whose value `docker inspect` shows because its manifest asks for that. */
 interface VisibleVariable {
@@ -34,6 +35,17 @@ export const MACHINE_ENGINE: EnginePlace = {
   dataRoot: "/var/lib/docker",
   execRoot: "/run/docker",
 };
+
+interface Row {
+  Id: string;
+  Labels: Readonly<Record<string, string>>;
+}
+
+/** What another run on this machine has made is still at work, and is searched by that run. */
+function isOfAnotherRun(labels: Row["Labels"]): boolean {
+  const run = readRun(labels["orca.node"] ?? "");
+  return run !== undefined && run !== RUN;
+}
 
 interface Inspected {
   Id: string;
@@ -74,11 +86,12 @@ export async function searchEngine(finder: CanaryFinder, engine: EnginePlace, se
   const { node } = search;
   const filters =
     node === undefined ? "" : `&filters=${encodeURIComponent(JSON.stringify({ label: [`orca.node=${node}`] }))}`;
-  const rows = await askEngine<{ Id: string }[]>(engine, `/containers/json?all=1${filters}`);
+  const rows = await askEngine<Row[]>(engine, `/containers/json?all=1${filters}`);
   if (rows === undefined)
     throw new Error(`the engine at ${engine.socketPath} does not answer: nothing can be searched`);
   const looked: Looked[] = [];
-  for (const { Id } of rows) looked.push(await searchContainer({ finder, engine }, Id, search));
+  for (const { Id, Labels } of rows)
+    if (!isOfAnotherRun(Labels)) looked.push(await searchContainer({ finder, engine }, Id, search));
   for (const path of [`/networks?x${filters}`, `/volumes?x${filters}`, "/images/json?all=1", "/info"])
     looked.push(searchText(finder, `the engine's ${path}`, (await ask(engine, path)) ?? ""));
   const until = (Date.now() / 1_000).toFixed(3);

@@ -24,6 +24,7 @@ import type { ServiceView } from "../../../shared/state/status.ts";
 import { MARKED_FILES } from "../canary/canary.ts";
 import { openLane } from "../canary/canary-lane.ts";
 import { expectNoSecretLeft, type NodePlaces } from "../canary/canary-sweep.ts";
+import { nameForRun } from "./run-name.ts";
 
 export const SOCKET = "/var/run/docker.sock";
 const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
@@ -93,7 +94,7 @@ export class RealNode {
     const { authFiles = [], secretFile = openLane().secrets, ...settings } = choices;
     const secrets = { kind: "file", place: secretFile } as const;
     this.#secrets = { provider: secrets, keyFile: undefined, maxStaleMs: 7 * 86_400_000 };
-    this.node = `t-${node}`;
+    this.node = nameForRun(node);
     this.#settings = settings;
     this.#authFiles = authFiles;
     this.root = mkdtempSync(join(tmpdir(), "orca-docker-"));
