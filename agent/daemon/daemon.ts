@@ -116,6 +116,7 @@ function attachReport(
     exec: engine.exec,
     request: (request) => agent.request(request),
     planNow: () => agent.preview(),
+    printWorlds: () => agent.printWorlds(),
     coldStarts: () => agent.coldStarts.list(),
     dockerCalls: () => engine.calls(),
     ...(fleet === undefined ? {} : { fleet: fleet.shell }),

@@ -207,6 +207,11 @@ export class Agent {
     return preview;
   }
 
+  /** The last turns that planned something, as JSON without values of secrets: what plan() was given and what it answered. */
+  printWorlds(): string {
+    return this.redact(this.#reconciler.printWorlds());
+  }
+
   /** Asks the source at once, as after a push or a peer's hint: it wakes the loop once it was read. Many calls in a row make few readings. */
   lookAtSource(): void {
     this.#builder.invalidate();

@@ -21,6 +21,7 @@ import { plan } from "../plan/plan.ts";
 import { applyRollbacks, carryWords } from "../plan/rules/rollout.ts";
 import type { PeerPort } from "../gossip/peer-port.ts";
 import type { Plan, PlanSettings, World } from "../plan/world.ts";
+import { KeptWorlds } from "./kept-worlds.ts";
 import { previewPlan } from "./preview.ts";
 import type { Request } from "../../shared/state/request.ts";
 import { applyRequest } from "./requests.ts";
@@ -69,6 +70,7 @@ export class Reconciler {
   #unsaved: { newExits: ExitRecord[]; newReleases: Plan["newReleases"][number][] } = { newExits: [], newReleases: [] };
   #engine: ObservedEngine = { reachable: false, reason: "it was not asked yet" };
   #world: World | undefined;
+  readonly #worlds = new KeptWorlds();
   #resyncedMs = Number.NEGATIVE_INFINITY;
 
   constructor(parts: ReconcilerParts) {
@@ -103,6 +105,22 @@ export class Reconciler {
     return previewPlan(world, later && { ...world, ...this.#chooseReleases(later) });
   }
 
+  /** The last turns that planned something, as JSON. */
+  printWorlds(): string {
+    return this.#worlds.print();
+  }
+
+  #plan(world: World): Plan {
+    try {
+      const planned = plan(world);
+      this.#worlds.keep(world, planned);
+      return planned;
+    } catch (error) {
+      this.#worlds.keepThrown(world, error);
+      throw error;
+    }
+  }
+
   /**
    * One turn of the loop.
    * @returns how many milliseconds the next turn may wait
@@ -129,7 +147,7 @@ export class Reconciler {
       settings,
       nowMs: this.#nowMs,
     };
-    const planned = plan(this.#world);
+    const planned = this.#plan(this.#world);
     builder.noteStandings(planned.standings);
     const cold = coldStarts.look(this.#world, planned);
     this.#remember(planned, built);

@@ -18,6 +18,8 @@ export interface Draft {
   standings: Map<string, ServiceStanding>;
   memory: Record<string, ServiceMemory>;
   nextMs: number[];
+  /** Services of which planning failed. */
+  faults: string[];
 }
 
 /** Nothing yet. */
@@ -31,6 +33,7 @@ export function beginDraft(): Draft {
     standings: new Map(),
     memory: {},
     nextMs: [],
+    faults: [],
   };
 }
 
@@ -44,11 +47,13 @@ export function addDraft(to: Draft, own: Draft): void {
   for (const [name, standing] of own.standings) to.standings.set(name, standing);
   Object.assign(to.memory, own.memory);
   to.nextMs.push(...own.nextMs);
+  to.faults.push(...own.faults);
 }
 
 /** A service whose planning threw: nothing is done about it, nothing of it is forgotten, and the others go on. */
 export function draftFault(world: World, desired: DesiredService, fault: string): Draft {
   const draft = beginDraft();
+  draft.faults.push(desired.name);
   const known = world.memory.services[desired.name];
   if (known !== undefined) draft.memory[desired.name] = known;
   draft.views.push({

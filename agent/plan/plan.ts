@@ -54,7 +54,7 @@ function planUnreachable(world: World, reason: string): Plan {
     return view;
   });
   return {
-    ...{ operations: [], cancel: [], newExits: [], newReleases: [] },
+    ...{ operations: [], cancel: [], newExits: [], newReleases: [], faults: [] },
     memory: world.memory,
     services,
     standings: new Map(),
@@ -109,6 +109,7 @@ function planReachable(world: World, answered: Reachable): Plan {
     standings: draft.standings,
     newExits: draft.newExits,
     newReleases: draft.newReleases,
+    faults: draft.faults,
     notes: [...world.desired.notes, ...node.notes, ...fronts.notes, ...named.notes],
     nextMs: nextMs.length === 0 ? undefined : Math.min(...nextMs),
   };

@@ -71,6 +71,8 @@ export interface Plan {
   standings: ReadonlyMap<string, ServiceStanding>;
   newExits: readonly ExitRecord[];
   newReleases: readonly (ReleaseRecord & { service: string; desired: DesiredService })[];
+  /** Services of which planning itself failed. */
+  faults: readonly string[];
   /** Faults of the node itself, in words. */
   notes: readonly string[];
   /** When to look again although nothing happened. */

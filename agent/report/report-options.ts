@@ -53,6 +53,8 @@ export interface ReportParts {
   request(request: Request): void;
   /** What the loop would do now; answers `orca plan` without a directory. */
   planNow?(): Promise<PlanPreview>;
+  /** The last turns that planned something, as JSON; answers `orca debug world`. */
+  printWorlds?(): string;
   /** The gossip, where there is one. */
   fleet?: FleetReader;
   /** The last cold starts, newest first. */

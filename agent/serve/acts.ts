@@ -32,6 +32,7 @@ export interface ActParts {
   planNow(call: Call): Promise<Answer>;
   /** Who answers for backups; undefined while the agent is still starting. */
   backups: () => BackupDesk | undefined;
+  worlds(call: Call): Answer;
   /** The release that a rollback of a service goes to, or why there is none. */
   findRelease(service: string, to: string | undefined): { fingerprint: string; revision: string } | string;
   /** The kernel's word on who is on the other end; a test may hold it. */

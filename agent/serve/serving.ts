@@ -88,6 +88,7 @@ function buildActs(report: Report, { clock, credentials }: ServingOptions): Omit
     exec: () => report.parts?.exec,
     redact: (text) => report.parts?.redact?.(text) ?? text,
     planNow: (call) => planNow(report, call),
+    worlds: (call) => answerWorlds(report, call),
     findRelease: (service, to) => report.findRelease(service, to),
     ...(credentials === undefined ? {} : { credentials }),
   };
@@ -101,4 +102,9 @@ async function planNow(report: Report, call: Call): Promise<Answer> {
   } catch (error) {
     return answerError(call, 503, error instanceof Error ? error.message : String(error));
   }
+}
+
+function answerWorlds({ parts }: Report, call: Call): Answer {
+  if (parts?.printWorlds === undefined) return answerError(call, 503, "no agent has planned here yet");
+  return { status: 200, type: "application/json; charset=utf-8", body: parts.printWorlds() };
 }

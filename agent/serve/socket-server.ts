@@ -14,7 +14,7 @@ import { BoundServer } from "../http/bound-server.ts";
 import { makeServer } from "../http/server-shell.ts";
 import { type ActParts, answerAct } from "./acts.ts";
 import { answerBackupList } from "./backup-routes.ts";
-import { answerError, answerText, readCall, sendAnswer } from "./http-answer.ts";
+import { type Answer, answerError, answerText, type Call, readCall, sendAnswer } from "./http-answer.ts";
 import { refuseUpgrade, serveExec } from "./exec-stream.ts";
 import type { LiveEvents } from "./live-events.ts";
 import { streamLogs } from "./log-stream.ts";
@@ -103,13 +103,17 @@ export class SocketServer {
     if (call.path.length === 1 && version === "events") return serveEvents({ live, view, call, response });
     if (version === "v1" && kind === "services" && what === "logs" && call.path.length === 4)
       return streamLogs(acts, { call, service: service ?? "", request, response });
-    if (version === "v1" && kind === "backups" && call.path.length === 2)
-      return sendAnswer(response, await answerBackupList(acts, call));
-    const answer =
-      version === "v1" && kind === "plan" && call.path.length === 2
-        ? await acts.planNow(call)
-        : await answerRead(view, call, true);
+    const answer = (await this.#answerTrusted(call)) ?? (await answerRead(view, call, true));
     return sendAnswer(response, answer ?? answerError(call, 404, "there is nothing here: try /v1/status"));
+  }
+
+  /** What is told on the socket alone. */
+  async #answerTrusted(call: Call): Promise<Answer | undefined> {
+    const { acts } = this.#options;
+    const route = call.path.join("/");
+    if (route === "v1/plan") return acts.planNow(call);
+    if (route === "v1/backups") return answerBackupList(acts, call);
+    return route === "v1/debug/worlds" ? acts.worlds(call) : undefined;
   }
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {

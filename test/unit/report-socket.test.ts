@@ -216,6 +216,14 @@ describe("reads", () => {
     expect((await report.onSocket({ path: "/v1/status", method: "DELETE" })).status).toBe(405);
   });
 
+  test("the last turns are told on the socket alone", async () => {
+    const turns = '{"version":1,"leftOut":0,"turns":[]}\n';
+    const report = await start({ parts: { printWorlds: () => turns } });
+    expect(await report.onSocket("/v1/debug/worlds")).toMatchObject({ status: 200, body: turns });
+    expect((await report.get("/v1/debug/worlds")).status).toBe(404);
+    expect((await (await start()).onSocket("/v1/debug/worlds")).status).toBe(503);
+  });
+
   test("an agent that cannot plan says so", async () => {
     const broken = await start({ parts: { planNow: () => Promise.reject(new Error("the engine does not answer")) } });
     expect(await broken.onSocket("/v1/plan")).toMatchObject({

@@ -16,6 +16,7 @@ export function addClientCommands(program: Command): void {
   addNodeActs(program);
   addBackups(program);
   addAudit(program);
+  addDebug(program);
 }
 
 function addReading(program: Command): void {
@@ -155,6 +156,19 @@ function addNodeActs(program: Command): void {
     .option(...SOCKET)
     .addHelpText("after", "\nExample:\n  orca sync\n  orca sync --retry keycloak\n  orca sync --allow-removal 3")
     .action(run(async (options: object) => (await import("../services/act-commands.ts")).sync(options)));
+}
+
+function addDebug(program: Command): void {
+  program
+    .command("debug")
+    .description("what the agent thought, for whoever looks into its code")
+    .command("world")
+    .description(
+      "prints the last turns that planned something as JSON: what was seen, what was wanted, what was planned",
+    )
+    .option(...SOCKET)
+    .addHelpText("after", "\nExample:\n  orca debug world > turns.json")
+    .action(run(async (options: object) => (await import("../services/debug-command.ts")).showWorlds(options)));
 }
 
 function addAudit(program: Command): void {
