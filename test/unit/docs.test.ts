@@ -248,7 +248,10 @@ describe("endpoints", () => {
   beforeAll(async () => {
     const preview = { node: "vm1", revision: "abc", operations: [], services: [], notes: [] };
     const releases = [buildRelease("4f1c2d9")];
-    report = await new TestReport({ releases, parts: { planNow: () => Promise.resolve(preview) } }).start();
+    report = await new TestReport({
+      releases,
+      parts: { planNow: () => Promise.resolve(preview), printWorlds: () => "{}" },
+    }).start();
     report.turn({ views: [buildView("web", { container: undefined })] });
   });
   afterAll(() => report.dispose());
