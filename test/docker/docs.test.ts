@@ -112,7 +112,9 @@ test("what the page says of changes: in place, anew, and a mistake that changes 
 
   writeFileSync(web, text.replace("memory", "memroy"));
   await eventually(async () => (await run(["status"])).code === 3);
-  expect((await run(["why", "web"])).output).toMatch(/web on t-docs is invalid[^]*web\.toml:\d+:\d+: [^]*its release/);
+  expect((await run(["why", "web"])).output).toMatch(
+    new RegExp(`web on ${NODE} is invalid[^]*web\\.toml:\\d+:\\d+: [^]*its release`),
+  );
   expect(await container()).toBe(first);
 
   writeFileSync(web, `${text}\n[env]\nGREETING = "hello"\n`);

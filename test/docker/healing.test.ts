@@ -64,23 +64,23 @@ test("services reach each other by name", async () => {
   expect(output).toMatch(/^root:/);
 });
 
-test("docker kill: noticed in under 100 ms, started at 0.8 to 1.0 of the initial backoff, and not an OOM", async () => {
+test("docker kill: noticed, started at 0.8 to 1.0 of the initial backoff, and not an OOM", async () => {
   const id = await node.idOf("app");
-  const killedMs = Date.now();
+  const from = node.events.length;
   await docker("kill", id);
-  await node.until("it is seen", () => node.view("app")?.state === "backoff", 2_000);
-  const noticedMs = node.turn.endedMs - killedMs;
   const exit = await lastExit(1);
   expect(exit).toMatchObject({ exitCode: 137, signal: 9, requested: "by-hand", oom: false });
   await healed(id);
-  const started = node.events.findLast((event) => event.kind === "step-done" && event.step.kind === "start-container");
+  const later = node.events.slice(from);
+  const views = later.flatMap((event) => (event.kind === "turn" ? event.turn.services : []));
+  const backoff = views.find(({ name, state }) => name === "app" && state === "backoff");
+  // When it is to be started again; a busy machine comes to it later, never sooner. scripts/bench measures how soon.
+  const waitMs = (backoff?.nextMs ?? 0) - (exit?.finishedMs ?? 0);
+  expect(waitMs).toBeGreaterThanOrEqual(795);
+  expect(waitMs).toBeLessThanOrEqual(1_005);
+  const started = later.findLast((event) => event.kind === "step-done" && event.step.kind === "start-container");
   if (started?.kind !== "step-done") throw new Error("it was not started");
-  const issuedMs = started.atMs - started.tookMs - (exit?.finishedMs ?? 0);
-  expect(issuedMs).toBeGreaterThanOrEqual(795);
-  // Anything else that a busy machine does may come before the step; what is bounded is the wait.
-  expect(issuedMs).toBeLessThanOrEqual(1_500);
-  // The command itself takes part of this time; the bar of 100 ms is measured by scripts/bench.
-  expect(noticedMs).toBeLessThan(1_000);
+  expect(started.atMs - started.tookMs - (exit?.finishedMs ?? 0)).toBeGreaterThanOrEqual(795);
 });
 
 test("a process that ends by itself: its exit code and last words are kept", async () => {

@@ -18,7 +18,7 @@ const directory = mkdtempSync(join(tmpdir(), "orca-answers-"));
 
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-async function classify(row: ProviderAnswer, generation: 2024 | 2026): Promise<void> {
+async function expectClass(row: ProviderAnswer, generation: 2024 | 2026): Promise<void> {
   const server = new FakeInfisical(generation);
   await server.listen();
   server.secrets.set(PATH, "canary-of-the-table");
@@ -55,14 +55,14 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
   const rows = PROVIDER_ANSWERS.filter((row) => row.only === undefined || row.only === generation);
   const isSlow = ({ name }: ProviderAnswer): boolean => name === "a hang" || name === "a timeout";
 
-  test.each(rows.filter((row) => !isSlow(row)))("$name is $class", (row) => classify(row, generation));
+  test.each(rows.filter((row) => !isSlow(row)))("$name is $class", (row) => expectClass(row, generation));
 });
 
 // Each takes the whole time that a round may take: they are waited for together.
 describe.concurrent("a server that does not answer in time", () => {
   test.concurrent.each(PROVIDER_ANSWERS.filter(({ name }) => name === "a hang" || name === "a timeout"))(
     "$name is $class",
-    (row) => classify(row, 2026),
+    (row) => expectClass(row, 2026),
     60_000,
   );
 });

@@ -33,10 +33,11 @@ const node = new RealNode("stage-rate", {
 const agents: Agent[] = [];
 let proxy = "";
 
-/** What one kind of client saw: how often each status came, and how long the slowest twentieth took. */
+/** What one kind of client saw: how often each status came, how long the slowest twentieth took, and all together. */
 interface Seen {
   statuses: Record<number, number>;
   p95Ms: number;
+  tookSeconds: number;
 }
 
 function openssl(...words: string[]): void {
@@ -161,22 +162,33 @@ function ask(
   });
 }
 
-/** Asks so many times a second, evenly, for some seconds, whatever the answers are. */
+/**
+ * Asks so many times a second for some seconds, whatever the answers are. Never sooner after each other than that: what a busy machine
+ * has let pass is not made up for, which would be another rate.
+ */
 async function press(client: Client, perSecond: number, seconds: number): Promise<Seen> {
   const agent = new Agent({ keepAlive: true, maxSockets: 16 });
   agents.push(agent);
-  const seen: Seen = { statuses: {}, p95Ms: 0 };
+  const seen: Seen = { statuses: {}, p95Ms: 0, tookSeconds: 0 };
   const tookMs: number[] = [];
   const begunMs = performance.now();
   const calls: Promise<void>[] = [];
+  let nextMs = begunMs;
   for (let index = 0; index < perSecond * seconds; index += 1) {
-    const waitMs = begunMs + (index * 1_000) / perSecond - performance.now();
+    const waitMs = nextMs - performance.now();
     if (waitMs > 1) await sleep(waitMs);
+    nextMs = Math.max(nextMs, performance.now()) + 1_000 / perSecond;
     calls.push(note(seen, tookMs, ask(client, agent)));
   }
   await Promise.all(calls);
+  seen.tookSeconds = (performance.now() - begunMs) / 1_000;
   seen.p95Ms = tookMs.toSorted((left, right) => left - right)[Math.floor(tookMs.length * 0.95)] ?? 0;
   return seen;
+}
+
+/** What the rate lets through: the first second has its whole budget at once, and the count slides. */
+function mostIn(seconds: number): number {
+  return RATE * (seconds + 1) + 10;
 }
 
 async function note(seen: Seen, tookMs: number[], answer: Promise<number>): Promise<void> {
@@ -187,14 +199,15 @@ async function note(seen: Seen, tookMs: number[], answer: Promise<number>): Prom
 }
 
 test("stage has its 60 a second, and what is beyond gets 429, for as long as it floods", async () => {
-  expect((await press({ from: STAGE }, RATE - 3, 4)).statuses).toEqual({ 200: (RATE - 3) * 4 });
+  // Far enough below it that requests which a busy machine hands on together are not too many for one second.
+  const below = RATE - 15;
+  expect((await press({ from: STAGE }, below, 4)).statuses).toEqual({ 200: below * 4 });
   await sleep(1_100);
-  const { statuses } = await press({ from: STAGE }, 240, 5);
+  const { statuses, tookSeconds } = await press({ from: STAGE }, 240, 5);
   const [passed = 0, refused = 0] = [statuses[200], statuses[429]];
-  console.log(`stage at 240/s for 5 s: ${passed} passed, ${refused} got 429`);
+  console.log(`stage at 240/s for ${tookSeconds.toFixed(1)} s: ${passed} passed, ${refused} got 429`);
   expect(passed + refused).toBe(240 * 5);
-  // The first second has its whole budget at once; the count slides.
-  expect(passed).toBeLessThanOrEqual(RATE * 6 + 10);
+  expect(passed).toBeLessThanOrEqual(mostIn(tookSeconds));
   // A flood does not lose what is its own.
   expect(passed).toBeGreaterThanOrEqual(RATE * 4);
 });
@@ -266,7 +279,7 @@ test("its machine's own door has the routes that list its address, under the sam
   await sleep(1_100);
   const [one, other] = await Promise.all([press(door, 120, 2), press({ from: STAGE }, 120, 2)]);
   const passed = (one.statuses[200] ?? 0) + (other.statuses[200] ?? 0);
-  expect(passed).toBeLessThanOrEqual(RATE * 3 + 10);
+  expect(passed).toBeLessThanOrEqual(mostIn(Math.max(one.tookSeconds, other.tookSeconds)));
   expect(passed).toBeGreaterThanOrEqual(RATE);
   await sleep(1_100);
 });
@@ -301,10 +314,10 @@ test.each<[string, Client]>([
   ["nowhere that can be read: its machine", { from: STAGE, path: token, body: assert({ sub: "opaque" }) }],
 ])("stage's client is limited wherever it asks from: its id %s", async (_where, client) => {
   await sleep(2_100);
-  const { statuses } = await press(client, 240, 2);
+  const { statuses, tookSeconds } = await press(client, 240, 2);
   const [passed = 0, refused = 0] = [statuses[200], statuses[429]];
   expect(passed + refused).toBe(480);
-  expect(passed).toBeLessThanOrEqual(RATE * 3 + 10);
+  expect(passed).toBeLessThanOrEqual(mostIn(tookSeconds));
   expect(passed).toBeGreaterThanOrEqual(RATE);
 });
 

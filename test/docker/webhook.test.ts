@@ -106,7 +106,7 @@ test("a signed push is followed at once, and its id is in the log with the commi
     const ids = (await docker("ps", "-q", ...own)).split("\n").filter((id) => id !== "");
     return ids.length === 0 ? "" : docker("inspect", "--format", "{{.Config.Env}}", ...ids);
   };
-  await eventually(async () => (await readEnv()).includes("PUSH=second"), 10_000);
+  await eventually(async () => (await readEnv()).includes("PUSH=second"), 60_000);
   const line = agent.output.split("\n").find((text) => text.includes("a revision is in force") && text.includes(tip));
   expect(line).toContain(body.id);
   expect((await readStatus()).webhook).toMatchObject({

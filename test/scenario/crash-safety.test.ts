@@ -45,7 +45,12 @@ test("an agent that is ended in the middle of an apply leaves nothing running in
     node.source.set(TEN);
     await node.start();
     await node.clock.advance(afterMs);
+    // Which throws where the agent has left a timer.
     await node.stop();
+    const before = { calls: node.engine.calls.length, events: node.events.length };
+    await node.clock.advance(600_000);
+    const after = { calls: node.engine.calls.length, events: node.events.length };
+    expect(after, `ended after ${afterMs} ms`).toEqual(before);
     await node.dispose();
   }
 });

@@ -126,7 +126,7 @@ function build(snapshot: Snapshot): Promise<Built> {
 }
 
 /** Reads, builds, and looks at what became of the good services; the time is this thread's own. */
-async function check(seed: number, read: () => Promise<Snapshot>, plants: readonly Plant[]): Promise<void> {
+async function expectUntouched(seed: number, read: () => Promise<Snapshot>, plants: readonly Plant[]): Promise<void> {
   const before = process.cpuUsage();
   const { desired } = await build(await read());
   const { user, system } = process.cpuUsage(before);
@@ -192,7 +192,7 @@ describe("a hostile repository", () => {
           if (reading.kind === "failed") throw new Error(`seed ${seed}: ${reading.reason}`);
           return reading.snapshot;
         };
-        await check(seed, read, plants);
+        await expectUntouched(seed, read, plants);
         rmSync(directory, { recursive: true, force: true });
       }
     },
@@ -218,7 +218,7 @@ describe("a hostile repository", () => {
           const parts = await readTree(objects, question, cache);
           return decodeAnswer(encodeRead({ ...parts, notes: [], rewritten: false }), "vm1").snapshot;
         };
-        await check(seed, read, plants);
+        await expectUntouched(seed, read, plants);
       }
     },
     SEEDS * 1_000,

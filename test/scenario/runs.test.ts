@@ -15,7 +15,7 @@ async function bringUp(times?: ConstructorParameters<typeof RunModel>[1]): Promi
 }
 
 /** Waits until nothing more comes, and expects that the newest run has the newest content. */
-async function rest(): Promise<void> {
+async function expectRest(): Promise<void> {
   await model.node.clock.advance(120_000);
   expect(model.listFaults()).toEqual([]);
   expect(model.early).toEqual([]);
@@ -40,7 +40,7 @@ test("new content that comes while the engine's start call is open goes to the n
   expect(countRuns()).toBe(2);
   expect(model.node.engine.running("app")?.seen["/file"]).toBe("file-1");
   model.change("app", "file");
-  await rest();
+  await expectRest();
   expect(countRuns()).toBe(3);
   const causes = listCauses(model.node, "app", since);
   expect(causes.filter((cause) => !cause.startsWith("config: new content in /file"))).toEqual([]);
@@ -52,7 +52,7 @@ test("a secret that comes while the engine's start call is open goes to the next
   await model.node.clock.advance(4_000);
   expect(model.node.engine.running("app")?.seen["/run/secrets/pw"]).toBe("secret-1");
   model.change("app", "secret");
-  await rest();
+  await expectRest();
   expect(countRuns()).toBe(3);
 });
 
@@ -61,7 +61,7 @@ test.each(["file", "secret", "spec"] as const)(
   async (change) => {
     await bringUp({ stopMs: 45_000, startMs: 0, answerMs: 0 });
     model.change("app", change);
-    await rest();
+    await expectRest();
     expect(listStates()).not.toContain("rolled-back");
   },
 );
@@ -76,7 +76,7 @@ test("the health of the run before, which took long to end, records nothing as g
   expect(settled()).toBe(false);
   await node.clock.advance(2_500);
   expect(settled()).toBe(false);
-  await rest();
+  await expectRest();
   expect(settled()).toBe(true);
 });
 
@@ -84,7 +84,7 @@ test("content that goes back restarts the process that has read it", async () =>
   await bringUp();
   model.change("app", "bad");
   await model.node.until("rolled-back", ["app"], 60_000);
-  await rest();
+  await expectRest();
   expect(countRuns()).toBeGreaterThan(2);
   expect(model.node.engine.running("app")?.seen["/file"]).toBe("first");
 });
@@ -97,7 +97,7 @@ test("taken back while its process is being told of it: it is told again", async
   await clock.advance(1_000);
   expect(engine.running("app")?.seen["/signalled"]).toBe("signalled-1");
   model.change("app", "back");
-  await rest();
+  await expectRest();
   expect(engine.running("app")?.seen["/signalled"]).toBe("first");
   expect(countRuns()).toBe(1);
 });
@@ -112,7 +112,7 @@ test("an agent killed while its process is told, and the content taken back mean
   expect(node.engine.running("app")?.seen["/signalled"]).toBe("signalled-1");
   model.change("app", "back");
   await node.start();
-  await rest();
+  await expectRest();
   expect(node.engine.running("app")?.seen["/signalled"]).toBe("first");
 });
 
@@ -124,7 +124,7 @@ test("told, and settling begins with that: a signal that takes long is no time o
   model.change("app", "signalled");
   await clock.advance(31_000);
   expect(events.slice(since).some(({ kind }) => kind === "settled")).toBe(false);
-  await rest();
+  await expectRest();
 });
 
 test.each([1, 2, 3, 4])(
@@ -138,7 +138,7 @@ test.each([1, 2, 3, 4])(
     node.kill();
     model.change("app", "file");
     await node.start();
-    await rest();
+    await expectRest();
   },
 );
 
@@ -148,6 +148,6 @@ test("a lost memory restarts nothing: a run is taken at its word, and what lies 
   const runs = countRuns();
   await node.stop();
   await node.start();
-  await rest();
+  await expectRest();
   expect(countRuns()).toBe(runs);
 });

@@ -194,7 +194,7 @@ function isClosed({ class: kind, ofAll }: ProviderAnswer): boolean {
 describe.each(PROVIDER_ANSWERS)("$name, which is $class", (row) => {
   test("its sample is one that the docker lane would see", () => expect(row.sample).toMatch(row.says));
 
-  test.each(Object.entries(SITUATIONS))("%s", async (_what, situation) => {
-    await situation(row);
+  test.each(Object.entries(SITUATIONS))("%s", async (_what, expectSituation) => {
+    await expectSituation(row);
   });
 });

@@ -303,4 +303,5 @@ test("nothing is forgotten before anybody has said what is needed", async () => 
   crash(one.node, "app");
   await one.node.clock.advance(MINUTE_MS);
   await one.node.untilSettled(["app"]);
+  expect(deliveredTo(one.node)).toEqual({ "db.password": "correct horse" });
 });

@@ -32,7 +32,7 @@ function linesOf(heading: string): string[][] {
 }
 
 /** Types lines one after the other; `orca status` may say that not all is healthy yet. */
-async function type(lines: readonly string[]): Promise<void> {
+async function expectTyped(lines: readonly string[]): Promise<void> {
   for (const line of lines) {
     const { code, stdout, stderr } = await machine.sh(line);
     const isLook = /^orca (status|doctor)/.test(line);
@@ -60,14 +60,14 @@ afterAll(async () => {
 });
 
 test("what the page says, typed as it stands there, ends with healthy services and nothing for doctor to tell", async () => {
-  await type(linesOf("Put it in place").flat());
+  await expectTyped(linesOf("Put it in place").flat());
   // Configure it: the node's name, the repository, and what of the shipped policy is an example.
   await machine.give(directory, ["platform"], "/srv/orca");
-  await type(["sed -i 's/^node = .*/node = \"demo\"/' /etc/orca/agent.toml"]);
+  await expectTyped(["sed -i 's/^node = .*/node = \"demo\"/' /etc/orca/agent.toml"]);
   expect(await read("cd /srv/orca && orca lint platform --policy /etc/orca/policy.toml")).toContain(
     "0 errors, 0 warnings",
   );
-  await type(linesOf("Start it").flat());
+  await expectTyped(linesOf("Start it").flat());
   await machine.until("orca status", 60_000);
   expect(await read("curl -s localhost")).toContain("2 services: 2 healthy");
   const { code, stdout } = await machine.sh("orca doctor");
@@ -76,7 +76,7 @@ test("what the page says, typed as it stands there, ends with healthy services a
 
 test("every file that a unit names for its documentation is installed", async () => {
   const named = await read("sed -n 's/^Documentation=file://p' systemd/orca-agent.service");
-  await type([`test -s ${named}`]);
+  await expectTyped([`test -s ${named}`]);
 });
 
 test("somebody who is not root is told what to do, and may look", async () => {
@@ -94,7 +94,7 @@ test("somebody who is not root is told what to do, and may look", async () => {
 
 test("the journal knows who speaks and how grave it is, in words", async () => {
   expect(await read("journalctl -t orca -o cat --no-pager")).toMatch(/^agent started \(node demo, /m);
-  await type(["docker kill $(docker ps -q --filter label=orca.service=store)"]);
+  await expectTyped(["docker kill $(docker ps -q --filter label=orca.service=store)"]);
   await machine.until("journalctl -t orca -p warning -o cat --no-pager | grep -q '^store: container ended: '", 30_000);
   expect(await read("journalctl -t orca -p warning -o cat --no-pager")).not.toMatch(/^[<{]|settled: recorded/m);
   await machine.until("orca status", 60_000);
@@ -103,11 +103,11 @@ test("the journal knows who speaks and how grave it is, in words", async () => {
 test("kill -9 of the agent and an upgrade touch no container; a reboot brings all back", async () => {
   const list = (): Promise<string> => read("docker ps -q --no-trunc --filter label=orca.node | sort");
   const before = await list();
-  await type(["systemctl kill -s KILL orca-agent"]);
+  await expectTyped(["systemctl kill -s KILL orca-agent"]);
   await machine.until("systemctl is-active orca-agent && orca status", 60_000);
   expect(await list()).toBe(before);
   const pid = await read("systemctl show -p MainPID --value orca-agent");
-  await type(linesOf("Upgrade it").flat());
+  await expectTyped(linesOf("Upgrade it").flat());
   await machine.until("orca status", 60_000);
   expect(await read("systemctl show -p MainPID --value orca-agent")).not.toBe(pid);
   expect(await list()).toBe(before);
@@ -117,7 +117,7 @@ test("kill -9 of the agent and an upgrade touch no container; a reboot brings al
 });
 
 test("uninstalling leaves nothing of it but the host's own configuration and the volumes", async () => {
-  await type(linesOf("Uninstall it").flat());
+  await expectTyped(linesOf("Uninstall it").flat());
   expect(await read("docker ps -aq --filter label=orca.node")).toBe("");
   expect(await read("docker network ls -q --filter label=orca.node")).toBe("");
   expect(await read("ls -d /usr/lib/orca* /var/lib/orca /run/orca /usr/local/bin/orca 2>/dev/null || true")).toBe("");

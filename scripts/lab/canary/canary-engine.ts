@@ -26,13 +26,13 @@ interface VisibleVariable {
 /** Where an engine's things are. */
 export interface EnginePlace {
   socketPath: string;
-  dataRoot: string;
+  /** The engine is asked where it is not said. */
+  dataRoot?: string;
   execRoot: string;
 }
 
 export const MACHINE_ENGINE: EnginePlace = {
   socketPath: "/var/run/docker.sock",
-  dataRoot: "/var/lib/docker",
   execRoot: "/run/docker",
 };
 
@@ -78,12 +78,13 @@ export interface EngineSearch {
 /** Who looks for what, and where. */
 interface Place {
   finder: CanaryFinder;
-  engine: EnginePlace;
+  engine: EnginePlace & { dataRoot: string };
 }
 
 /** Looks at everything an engine shows of a node, and at what it keeps of it on its disk. */
-export async function searchEngine(finder: CanaryFinder, engine: EnginePlace, search: EngineSearch): Promise<Looked> {
+export async function searchEngine(finder: CanaryFinder, place: EnginePlace, search: EngineSearch): Promise<Looked> {
   const { node } = search;
+  const engine = { ...place, dataRoot: place.dataRoot ?? (await findDataRoot(place)) };
   const filters =
     node === undefined ? "" : `&filters=${encodeURIComponent(JSON.stringify({ label: [`orca.node=${node}`] }))}`;
   const rows = await askEngine<Row[]>(engine, `/containers/json?all=1${filters}`);
@@ -99,6 +100,13 @@ export async function searchEngine(finder: CanaryFinder, engine: EnginePlace, se
     searchText(finder, "docker events", (await ask(engine, `/events?since=1&until=${until}${filters}`)) ?? ""),
   );
   return joinLooked(looked);
+}
+
+/** Where the engine keeps what it keeps. */
+async function findDataRoot(place: EnginePlace): Promise<string> {
+  const root = (await askEngine<{ DockerRootDir?: string }>(place, "/info"))?.DockerRootDir;
+  if (root === undefined) throw new Error(`the engine at ${place.socketPath} does not answer: nothing can be searched`);
+  return root;
 }
 
 async function searchContainer(
