@@ -19,8 +19,8 @@ export default defineConfig({
           include: ["test/scenario/**/*.test.ts"],
           root: ".",
           testTimeout: 240_000,
-          // Files wait for servers and processes more than they compute.
-          maxWorkers: 2,
+          // Some files wait for servers and processes most of their time.
+          maxWorkers: 3,
         },
       },
       {
