@@ -45,7 +45,8 @@ export default defineConfig({
           root: ".",
           testTimeout: 900_000,
           hookTimeout: 900_000,
-          fileParallelism: false,
+          // Each lab has engines and namespaces of its own, and waits for declared times more than it computes.
+          maxWorkers: 2,
         },
       },
       {

@@ -1,5 +1,6 @@
 // The start gate: may this container start now? Hard for a release's first start and after a boot; soft after a crash in
 // the same engine run, so that a gossip cut never turns a crash into an outage (behaviour, section 3). Pure.
+// Held by test/scenario/order.test.ts.
 
 import { describeDuration } from "../../../shared/text/duration.ts";
 import { waitFor } from "../../../shared/text/moment.ts";

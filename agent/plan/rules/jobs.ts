@@ -1,5 +1,6 @@
 // Jobs: one-shot containers on a schedule, never two runs at once, a missed time made up exactly once. Pure.
 // The container of a run stays until the next one, for its log.
+// Held by test/scenario/jobs.test.ts.
 
 import { describeDuration } from "../../../shared/text/duration.ts";
 import { ageOf } from "../../../shared/text/moment.ts";

@@ -1,5 +1,6 @@
 // Containers of ours that cannot be used as they are: another image, dead, or one that the engine can never start again. They are
 // removed and made anew. Pure; rules of service.ts.
+// Held by test/scenario/stuck-containers.test.ts.
 
 import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { FaultCode, Step } from "../../../shared/state/step.ts";
