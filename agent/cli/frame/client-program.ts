@@ -162,6 +162,7 @@ function addDebug(program: Command): void {
   program
     .command("debug")
     .description("what the agent thought, for whoever looks into its code")
+    .addHelpText("after", "\nExample:\n  orca debug world > turns.json")
     .command("world")
     .description(
       "prints the last turns that planned something as JSON: what was seen, what was wanted, what was planned",
