@@ -18,6 +18,9 @@ import { findPort } from "../builders/free-port.ts";
 const root = mkdtempSync(join(tmpdir(), "orca-kill-"));
 const NODE = nameForRun("kill-nine");
 const LISTEN = `127.0.0.1:${await findPort()}`;
+const SLOW = process.env["ORCA_SLOW"] !== undefined;
+/** Odd, so that calls are cut off before and after they are done. */
+const STEP = 3;
 const NAMES = Array.from({ length: 10 }, (_, index) => `s${index}`);
 const proxy = new EngineProxy(join(root, "engine.sock"), SOCKET);
 
@@ -88,6 +91,7 @@ test("always the same end state, nothing twice", { timeout: 900_000 }, async () 
   // One network, ten containers made, ten started.
   expect(calls, JSON.stringify(proxy.calls)).toBe(21);
   for (let at = 1; at <= calls; at += 1) {
+    if (!SLOW && at % STEP !== 1 && at !== calls) continue;
     await clear();
     let killed: OrcaProcess | undefined;
     // Odd boundaries lose the answer of a call that was done, even ones the call itself.
