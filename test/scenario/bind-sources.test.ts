@@ -1,7 +1,7 @@
 // A service that ran with a bind source which is refused now, since users of the host can change a directory above it: what ran goes
 // on, nothing new is made with it, and all of that is told at once and not first when it crashes.
 
-import { chmodSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, realpathSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -132,4 +132,25 @@ test("a service that is refused and runs on holds its ports: nobody is stopped f
   expect(node.view("other").reason).toMatch(
     /host port 127\.0\.0\.1:8080\/tcp is held by the service app of this node.*: publish another port/,
   );
+});
+
+test("a source that is exchanged for a link after it was judged is not mounted by the start that was planned before", async () => {
+  node.source.set({ app: mounting(data) });
+  await node.start();
+  await node.untilSettled(["app"]);
+  const judged = node.events.flatMap((event) =>
+    event.kind === "step-done" && (event.step.kind === "create-container" || event.step.kind === "start-container")
+      ? [event.step.binds]
+      : [],
+  );
+  const bind = { source: data, target: "/data", real: realpathSync(data) };
+  expect(judged).toEqual([[bind], [bind]]);
+  crash(node, "app");
+  await node.clock.advance(100);
+  renameSync(data, join(root, "was"));
+  symlinkSync("/etc", data);
+  node.engine.calls.length = 0;
+  await node.clock.advance(20_000);
+  expect(calls()).not.toContain("startContainer");
+  expect(node.engine.running("app")).toBeUndefined();
 });
