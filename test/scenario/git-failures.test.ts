@@ -8,6 +8,7 @@ import { join } from "node:path";
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
+import { GitRemote } from "../../agent/sources/git/wire/git-remote.ts";
 import { beginState } from "../../agent/report/status/report-state.ts";
 import { buildStatus } from "../../agent/report/status/status-builder.ts";
 import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
@@ -173,6 +174,12 @@ describe("a server that cannot be reached, or does not want us, changes nothing"
     // With a limit again that a busy machine keeps to.
     await restart({ requestMs: 20_000, fetchMs: 20_000 });
     await expectHealed();
+  });
+
+  test("a time that earlier questions have used up is told as it was set", async () => {
+    server.fault = { kind: "hang" };
+    const remote = new GitRemote({ url: server.url, branch: "main", tokenFile: undefined, caFile: undefined });
+    await expect(remote.readTip({ deadlineMs: 30, ofMs: 4_000 })).rejects.toThrow(/gave no whole answer within 4 s/);
   });
 
   test("a server that is gone", async () => {

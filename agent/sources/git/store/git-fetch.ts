@@ -83,16 +83,19 @@ async function fetchAndRead(request: FetchRequest): Promise<ReadParts> {
 class Remote {
   readonly git: GitRemote;
   readonly #limitBytes: number;
+  readonly #ofMs: number;
   readonly #endMs: number;
 
   constructor({ location, limitBytes, deadlineMs }: FetchRequest) {
     this.git = new GitRemote(location);
     this.#limitBytes = limitBytes;
+    this.#ofMs = deadlineMs;
     this.#endMs = performance.now() + deadlineMs;
   }
 
-  get limits(): { deadlineMs: number; limitBytes: number } {
-    return { deadlineMs: Math.max(1, Math.round(this.#endMs - performance.now())), limitBytes: this.#limitBytes };
+  get limits(): { deadlineMs: number; ofMs: number; limitBytes: number } {
+    const deadlineMs = Math.max(1, Math.round(this.#endMs - performance.now()));
+    return { deadlineMs, ofMs: this.#ofMs, limitBytes: this.#limitBytes };
   }
 }
 

@@ -20,6 +20,8 @@ export interface GitQuestion {
   /** The media type that an answer of Git has. */
   expect: string;
   deadlineMs: number;
+  /** The whole time that the deadline is the rest of, where other questions have taken their share. */
+  ofMs?: number | undefined;
   limitBytes: number;
   /** What the limit is for, in words. */
   limitOf: string;
@@ -72,7 +74,8 @@ function judgeAnswer({ status, type, headers }: AnswerHead, question: GitQuestio
 }
 
 function describeFailure(error: ExchangeFailure, question: GitQuestion, { host, caFile }: GitAccess): GitFailure {
-  const { fault } = error;
+  const { deadlineMs, ofMs = deadlineMs } = question;
+  const fault = error.fault.kind === "late" ? { ...error.fault, deadlineMs: ofMs } : error.fault;
   if (fault.kind === "too-large")
     return new GitFailure(describeExcess(question, fault.announcedBytes), { lasting: true });
   const place = {

@@ -20,6 +20,8 @@ export interface GitTip {
 /** What bounds one request. */
 export interface RequestLimits {
   deadlineMs: number;
+  /** The whole time that the deadline is the rest of: people are told this. */
+  ofMs?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -190,7 +192,8 @@ interface FetchWords {
 }
 
 function shortenDeadline<T extends RequestLimits>(limits: T): T {
-  return { ...limits, deadlineMs: Math.min(limits.deadlineMs, SMALL_MS) };
+  const { deadlineMs, ofMs = deadlineMs } = limits;
+  return { ...limits, deadlineMs: Math.min(deadlineMs, SMALL_MS), ofMs: Math.min(ofMs, SMALL_MS) };
 }
 
 /**
