@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 import { IMAGE } from "../../scripts/lab/engine/real-node.ts";
+import { holdAlone } from "../builders/free-port.ts";
 import { docker, readFirewall } from "../builders/wall-lab.ts";
 import {
   buildWallScene,
@@ -266,6 +267,8 @@ test.each<Side>(["stage", "production"])(
 
 test("what is refused is counted, and a few lines of it are in the kernel's log", async () => {
   const { stage } = scene;
+  // There is one kernel's log.
+  await holdAlone("kernel-log");
   // Namespaces but the first are silent unless this says otherwise.
   const sysctl = "/proc/sys/net/netfilter/nf_log_all_netns";
   const before = readFileSync(sysctl, "utf8");

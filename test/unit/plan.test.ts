@@ -194,6 +194,24 @@ test("what runs as wanted, healthy and on its network, needs nothing", () => {
   );
 });
 
+test("what is wanted, is not there and waits for nobody is started, as many at once as there are slots", () => {
+  fc.assert(
+    fc.property(services, fc.integer({ min: 1, max: 8 }), (entries, startSlots) => {
+      const missing = entries.map((entry) => ({
+        ...entry,
+        actual: "none" as const,
+        running: true,
+        requires: [],
+      }));
+      const { operations } = plan({ ...buildWorld(missing), settings: { ...DEFAULT_PLAN_SETTINGS, startSlots } });
+      const begun = operations.filter(({ steps }) => steps.some(({ kind }) => kind === "start-container"));
+      const wanted = missing.filter((entry) => entry.wanted).map(({ name }) => name);
+      expect(begun.map(({ lane }) => lane).toSorted()).toEqual(wanted.toSorted().slice(0, startSlots));
+    }),
+    { numRuns: RUNS },
+  );
+});
+
 test("nothing is stopped for a start that its gate does not allow", () => {
   let held = 0;
   fc.assert(
