@@ -12,6 +12,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { expectNoSecretLeft } from "../../scripts/lab/canary/canary-sweep.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd } from "../../scripts/lab/engine/real-node.ts";
+import { listPages } from "../builders/readme.ts";
+import { ask } from "../builders/report.ts";
 import { eventually } from "../contract/docker-port.ts";
 import { findPort } from "../builders/free-port.ts";
 import { nameForRun } from "../../scripts/lab/engine/run-name.ts";
@@ -87,6 +89,15 @@ test("it runs a service, and every command that loads something of its own works
   expect(run("schema").output).toContain('"$schema"');
   expect(run("logs", "web").code).toBe(0);
   expect(run("exec", "web", "--", "/bin/echo", "from the container").output).toContain("from the container");
+});
+
+test("the pages of help are in it, printed and served", async () => {
+  const pages = readdirSync(join(root, "dist", "help"));
+  expect(pages).toEqual(listPages().map((name) => `${name}.md`));
+  const { code, output } = run("help", "runbook");
+  expect([code, output]).toEqual([0, expect.stringMatching(/^runbook: /)]);
+  const answer = await ask({ host: "127.0.0.1", port: "17073" }, { path: "/help/runbook" });
+  expect([answer.status, answer.body]).toEqual([200, output]);
 });
 
 test("the licences of all that is in it lie beside it", () => {

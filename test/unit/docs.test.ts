@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
 import type { Command } from "commander";
+import { parse as parseYaml } from "yaml";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { EXIT } from "../../agent/cli/frame/exit-codes.ts";
@@ -304,6 +305,13 @@ describe("places", () => {
 
   test("figures have their place", () => {
     expect(documents.get(`${PAGES}/measured.md`)?.text).toMatch(/\n<!-- measured -->\n\n\|/);
+  });
+
+  test("the forge's workflow runs what CI runs by hand, and nothing else", () => {
+    const { jobs } = parseYaml(readFileSync(join(ROOT, ".gitea/workflows/ci.yml"), "utf8")) as {
+      jobs: { test: { steps: { run?: string }[] } };
+    };
+    expect(jobs.test.steps.flatMap(({ run }) => run ?? [])).toEqual(["./.ci/run"]);
   });
 
   test("the README sells in two minutes, and leads to every page", () => {

@@ -79,6 +79,11 @@ test("every file that a unit names for its documentation is installed", async ()
   await expectTyped([`test -s ${named}`]);
 });
 
+test("the pages of help are on the machine, for everybody and without the agent", async () => {
+  expect(await read("runuser -u nobody -- orca help runbook")).toMatch(/^runbook: /);
+  expect(await read("curl -s localhost/help/runbook")).toMatch(/^runbook: /);
+});
+
 test("somebody who is not root is told what to do, and may look", async () => {
   const as = (words: string): string => `runuser -u nobody -- ${words}`;
   for (const words of ["orca doctor", "orca secrets list"]) {
