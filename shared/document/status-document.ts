@@ -130,7 +130,7 @@ export interface StatusDocument {
   revision: string | null;
   source: SourceDocument | null;
   /** Why the provider of secrets gives none; null while it does. */
-  secrets: { location: string; reason: string; since: string; refused: boolean } | null;
+  secrets: { location: string; reason: string; since: string; refused: boolean; retry: string | null } | null;
   /** Null where none is set up. */
   webhook: WebhookDocument | null;
   engine: { reachable: boolean; reason: string | null; version: string | null };

@@ -38,6 +38,8 @@ export interface SecretTrouble {
   sinceMs: number;
   /** It answers, and refuses the login or everything: only a person can change that. */
   refused: boolean;
+  /** When it is asked again; left out where only a change of what is wanted leads to that. */
+  retryMs?: number;
 }
 
 /** Everything that desired state needs to know of secrets. Another object means that something has changed. */

@@ -16,9 +16,11 @@ function describeRefusal({ path, kind, reason, sinceMs, readMs, untilMs, ended }
 }
 
 /** What is said while the provider gives nothing, with the age of that. */
-export function describeSecretTrouble({ location, reason, sinceMs }: SecretTrouble, nowMs: number): string {
+export function describeSecretTrouble(trouble: SecretTrouble, nowMs: number): string {
+  const { location, reason, sinceMs, retryMs } = trouble;
+  const next = retryMs === undefined ? "" : `; next try in ${describeDuration(Math.max(0, retryMs - nowMs))}`;
   const age = describeDuration(Math.max(0, nowMs - sinceMs));
-  return `secrets: ${location} cannot be asked for ${age}: ${reason}; what was known before is used`;
+  return `secrets: ${location} cannot be asked for ${age}: ${reason}; what was known before is used${next}`;
 }
 
 /** A moment in UTC, to the second; one that no calendar has (a damaged record) is the epoch. */

@@ -21,3 +21,10 @@ export function tellAt(sentence: string, nowMs: number): string {
     describeDuration(kind === "since" ? nowMs - Number(at) : Number(at) - nowMs),
   );
 }
+
+/** The same sentence where the wall clock was set, so that it says the same as before. */
+export function moveMoments(sentence: string, byMs: number): string {
+  return sentence.replaceAll(MARK, (_mark, kind: string, at: string) =>
+    kind === "since" ? ageOf(Number(at) + byMs) : waitFor(Number(at) + byMs),
+  );
+}

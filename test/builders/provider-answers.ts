@@ -111,6 +111,17 @@ export const PROVIDER_ANSWERS: readonly ProviderAnswer[] = [
     },
   },
   {
+    ...{ name: "a value with blanks at both ends and a final CRLF", class: "value", says: /^$/, sample: "" },
+    apply: (server, path) => void server.secrets.set(path, "  canary of the table\r\n"),
+  },
+  {
+    ...{ name: "500 secrets in the folder", class: "value", says: /^$/, sample: "" },
+    apply: (server, path) => {
+      const folder = path.slice(0, path.lastIndexOf("/"));
+      for (let index = 0; index < 500; index += 1) server.secrets.set(`${folder}/MORE_${index}`, "canary");
+    },
+  },
+  {
     ...{ name: "403, an address that is not trusted", class: "unavailable" },
     ...{
       says: /^it refuses everything: .*current IP address/,

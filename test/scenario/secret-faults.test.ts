@@ -3,6 +3,10 @@
 
 import { afterEach, describe, expect, test } from "vitest";
 
+import { listConditions } from "../../agent/report/notify/alert-judge.ts";
+import { beginState } from "../../agent/report/status/report-state.ts";
+import { buildStatus } from "../../agent/report/status/status-builder.ts";
+import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
 import { type ProviderAnswer, PROVIDER_ANSWERS } from "../builders/provider-answers.ts";
 import {
   crash,
@@ -50,6 +54,36 @@ async function expectKept({ node }: SecretNode, row: ProviderAnswer, forMs: numb
   expect(node.view("app")).toMatchObject({ state: isClosed(row) ? "refused" : "healthy", settled: true });
   expect(node.engine.calls.length).toBe(calls);
   expect(deliveredTo(node)).toEqual({ "db.password": "correct horse" });
+  expectSaid(node, row);
+}
+
+/** The cause and the next try, and an alert: of the provider that gives nothing, or of the service whose secret is refused. */
+function expectSaid(node: SecretNode["node"], row: ProviderAnswer): void {
+  const state = node.events.reduce(reduceStatus, beginState(0));
+  const [nowMs, context] = [node.clock.nowMs(), { node: "vm1", version: "0", socket: undefined, notes: [] }];
+  const status = buildStatus(state, { ...context, nowMs });
+  const alerts = listConditions(state, nowMs, undefined).filter(({ severity }) => severity !== undefined);
+  if (row.class === "value") {
+    expect([status.secrets, alerts]).toEqual([null, []]);
+    return;
+  }
+  const [alert] = alerts;
+  expect(alert?.reason).toContain(row.sample);
+  if (isClosed(row)) {
+    expect(alert).toMatchObject({ subject: "app", severity: "critical" });
+    return;
+  }
+  expect(alert).toMatchObject({ subject: "@secrets", severity: row.ofAll === true ? "critical" : "warning" });
+  expect(status.notes.join()).toMatch(/what was known before is used; next try in \d/);
+  expect(Date.parse(status.secrets?.retry ?? "")).toBeGreaterThan(nowMs);
+}
+
+/** The provider answers well: nothing is said any more, and what ran was never touched. */
+async function expectWell({ node, secrets }: SecretNode): Promise<void> {
+  secrets.fail("*", undefined);
+  await node.clock.advance(400_000);
+  expect(node.view("app")).toMatchObject({ state: "healthy", settled: true });
+  expect(node.turn.secrets).toBeUndefined();
 }
 
 async function expectNotStarted({ node }: SecretNode, row: ProviderAnswer): Promise<void> {
@@ -77,6 +111,8 @@ const SITUATIONS: Record<string, Situation> = {
     const one = await bringUp();
     answerWith(one, row);
     await expectKept(one, row, 3_600_000);
+    await expectWell(one);
+    expect(one.node.engine.running("app")?.run).toBe(1);
   },
 
   "one that crashes": async (row) => {

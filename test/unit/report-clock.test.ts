@@ -13,6 +13,7 @@ import { moveAlerts } from "../../agent/report/notify/alert-judge.ts";
 import { ReadMark } from "../../agent/sources/git/poll/last-read-file.ts";
 import type { ColdStartMemory } from "../../shared/state/cold-start.ts";
 import { Secret } from "../../shared/secret/secret.ts";
+import { waitFor } from "../../shared/text/moment.ts";
 import { TestReport } from "../builders/report.ts";
 import { buildView, NOW_MS } from "../builders/turns.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
@@ -24,6 +25,8 @@ const STEPS: readonly (readonly [string, number])[] = [
   ["ten minutes ahead", 600_000],
   ["ten minutes back", -600_000],
 ];
+
+const WAITS = { state: "waiting", reason: "again in 30s" } as const;
 
 let hook: Server;
 let told: string[];
@@ -64,7 +67,7 @@ function turn(): void {
   const endedMs = clock.nowMs();
   report.turn({
     endedMs,
-    views: [buildView("web", { state: "waiting", reason: "for a slot", sinceMs: endedMs - 20_000 })],
+    views: [buildView("web", { ...WAITS, sinceMs: endedMs - 20_000, timed: `again in ${waitFor(endedMs + 30_000)}` })],
     source: { readMs: endedMs - 60_000, trouble: "nothing listens", retryMs: endedMs + 10_000 },
   });
 }
@@ -87,6 +90,7 @@ describe.each(STEPS)("%s", (_name, byMs) => {
     expect(after.notes).toEqual(before.notes);
     const age = (status: typeof before): number => Date.parse(status.at) - Date.parse(status.services[0]?.since ?? "");
     expect(age(after)).toBe(20_000);
+    expect(after.services[0]?.reason).toBe("again in 30s");
   });
 
   test("nobody is told of a wait or a source that only looks long", async () => {

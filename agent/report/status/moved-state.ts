@@ -2,6 +2,7 @@
 // younger, and nothing is told for it. Moments of the past (actions, transitions, exits) keep the names that they had. Pure; report.ts.
 
 import type { ServiceView } from "../../../shared/state/status.ts";
+import { moveMoments } from "../../../shared/text/moment.ts";
 import type { ReportState, ServiceRecord, WebhookRecord } from "./report-state.ts";
 
 /** Moves every time from which a duration is taken. */
@@ -14,7 +15,7 @@ export function moveState(state: ReportState, byMs: number): ReportState {
     beganMs: state.beganMs + byMs,
     engine: { ...engine, sinceMs: engine.sinceMs + byMs },
     source: source && { ...source, readMs: later(source.readMs), retryMs: later(source.retryMs) },
-    secrets: secrets && { ...secrets, sinceMs: secrets.sinceMs + byMs },
+    secrets: secrets && { ...secrets, sinceMs: secrets.sinceMs + byMs, ...moveRetry(secrets.retryMs, byMs) },
     services: new Map([...state.services].map(([name, record]) => [name, moveRecord(record, byMs)])),
     turn: {
       ...turn,
@@ -26,12 +27,17 @@ export function moveState(state: ReportState, byMs: number): ReportState {
   };
 }
 
+function moveRetry(retryMs: number | undefined, byMs: number): { retryMs?: number } {
+  return retryMs === undefined ? {} : { retryMs: retryMs + byMs };
+}
+
 function moveRecord(record: ServiceRecord, byMs: number): ServiceRecord {
-  const { sinceMs, nextMs, refusedSecrets, ...rest } = record.view;
+  const { sinceMs, nextMs, timed, refusedSecrets, ...rest } = record.view;
   const view: ServiceView = {
     ...rest,
     sinceMs: sinceMs + byMs,
     nextMs: nextMs === undefined ? undefined : nextMs + byMs,
+    ...(timed === undefined ? {} : { timed: moveMoments(timed, byMs) }),
     ...(refusedSecrets && {
       refusedSecrets: refusedSecrets.map((refusal) => ({
         ...refusal,

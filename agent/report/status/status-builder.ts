@@ -127,8 +127,8 @@ export function buildService(record: ServiceRecord, nowMs: number): ServiceDocum
   };
 }
 
-function buildSecretTrouble({ sinceMs, ...trouble }: SecretTrouble): StatusDocument["secrets"] {
-  return { ...trouble, since: toIso(sinceMs) };
+function buildSecretTrouble({ sinceMs, retryMs, ...trouble }: SecretTrouble): StatusDocument["secrets"] {
+  return { ...trouble, since: toIso(sinceMs), retry: isoOrNull(retryMs) };
 }
 
 function buildRefused({ path, kind, reason, sinceMs, readMs, untilMs, ended }: SecretRefusal): RefusedSecretDocument {

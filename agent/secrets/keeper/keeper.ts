@@ -1,18 +1,16 @@
 // Knows the secrets of this node: asks the provider, keeps what it said last sealed on disk, and says what is known without
 // a value. The only place that holds values between their reading and their delivery.
 
-import { createHmac } from "node:crypto";
-
 import { jitterFraction } from "../../../shared/state/identity.ts";
 import type { Redactor } from "../../../shared/secret/redactor.ts";
 import type { Secret } from "../../../shared/secret/secret.ts";
 import type { SecretFacts, SecretTrouble } from "../../../shared/secret/secret-facts.ts";
 import type { SecretAnswer, SecretProvider, SecretRefused } from "../../../shared/secret/secret-provider.ts";
-import { type Clock, ClockSteps } from "../../host/os/clock.ts";
+import { type Clock, ClockSteps, nameMoment } from "../../host/os/clock.ts";
 import { isBootstrap, readBootstrap } from "../bootstrap-file.ts";
 import { buildFacts, describeFact, type Known } from "./fact-view.ts";
 import type { HostKey } from "./host-key.ts";
-import { KeptValues } from "./kept-values.ts";
+import { digestValue, KeptValues } from "./kept-values.ts";
 import { REFUSAL_POLL_MS, Refusals } from "./refusals.ts";
 import { chooseDelayMs } from "./rhythm.ts";
 import { findRest, judgeRound, type Rest, type RoundVerdict } from "./round.ts";
@@ -33,8 +31,6 @@ export interface KeeperOptions {
   onChange: () => void;
 }
 
-const DIGEST_DIGITS = 16;
-
 /** The secrets of one node. */
 export class SecretKeeper {
   readonly #options: KeeperOptions;
@@ -53,6 +49,8 @@ export class SecretKeeper {
   readonly #steps: ClockSteps;
   #failures = 0;
   #trouble: SecretTrouble | undefined;
+  /** When the provider is asked next, by the clock that never jumps. */
+  #nextAtMs: number | undefined;
   #faults: string[] = [];
   #cancelTimer = (): void => undefined;
   #closed = false;
@@ -86,7 +84,9 @@ export class SecretKeeper {
   /** Why the provider gives nothing, and since when. */
   get trouble(): SecretTrouble | undefined {
     this.#followClock();
-    return this.#trouble;
+    const { clock } = this.#options;
+    const retry = this.#nextAtMs === undefined ? {} : { retryMs: nameMoment(clock, this.#nextAtMs) };
+    return this.#trouble && { ...this.#trouble, ...retry };
   }
 
   /** Opens what is sealed on disk, and begins to watch the provider. */
@@ -212,7 +212,7 @@ export class SecretKeeper {
       return before?.kind !== answer.kind;
     }
     if (answer.kind !== "value") return this.#takeRefusal(path, answer, round);
-    const version = this.#digest(path, answer.value);
+    const version = digestValue(this.#digestKey, path, answer.value);
     this.#kept.put({ path, version, readMs: nowMs, value: answer.value }, this.#inUse);
     this.#answers.set(path, { kind: "value", version });
     this.#refusals.clear(path);
@@ -260,6 +260,7 @@ export class SecretKeeper {
     const spread = jitterFraction(`${key.derive("secret spread").toString("hex")}\n${clock.nowMs()}`);
     const rhythm = { failures: this.#failures, pollMs: provider?.pollMs, isOpen: this.#refusals.isOpen, spread };
     const delayMs = chooseDelayMs(round, rhythm);
+    this.#nextAtMs = delayMs === undefined ? undefined : clock.monotonicMs() + delayMs;
     if (delayMs === undefined || this.#closed) return;
     this.#cancelTimer = clock.after(delayMs, () => this.#begin());
   }
@@ -279,11 +280,6 @@ export class SecretKeeper {
 
   #learn(): void {
     this.#options.redactor.learn(this.#kept.listHidden());
-  }
-
-  #digest(path: string, value: Secret): string {
-    const digest = createHmac("sha256", this.#digestKey).update(`${path}\0${value.expose()}`).digest("hex");
-    return digest.slice(0, DIGEST_DIGITS);
   }
 
   #buildFacts(): SecretFacts {

@@ -1,6 +1,8 @@
 // The values that are at hand, by path and version, and those that are gone but may still be printed by what runs with them. Only the
 // keeper has one.
 
+import { createHmac } from "node:crypto";
+
 import type { Secret } from "../../../shared/secret/secret.ts";
 import { nameVersion } from "../../../shared/secret/secret-facts.ts";
 import { isBootstrap, readBootstrapVariables } from "../bootstrap-file.ts";
@@ -12,6 +14,13 @@ const KEPT_VERSIONS = 3;
 /** What a program could print of a value: of a bootstrap file its single variables. */
 function listShowable({ path, value }: KeptSecret): string[] {
   return isBootstrap(path) ? Object.values(readBootstrapVariables(value)) : [value.expose()];
+}
+
+const DIGEST_DIGITS = 16;
+
+/** The version of a value: a keyed digest, which says nothing of it. */
+export function digestValue(key: Buffer, path: string, value: Secret): string {
+  return createHmac("sha256", key).update(`${path}\0${value.expose()}`).digest("hex").slice(0, DIGEST_DIGITS);
 }
 
 /** The values of one node. */
