@@ -10,6 +10,7 @@ import { LivePeers } from "./live-peers.ts";
 import type { NatsSettings } from "./nats/nats-settings.ts";
 import type { NatsShell } from "./nats/nats-shell.ts";
 import type { GossipShell, ShellOptions } from "./mesh/mesh-shell.ts";
+import { MAKE_BYTES, MAKE_MS } from "./settings.ts";
 
 /** What the gossip needs. */
 export interface GossipParts {
@@ -30,9 +31,6 @@ export interface OpenGossip {
   shell: GossipShell | NatsShell;
   peers: LivePeers;
 }
-
-const MAKE_MS = 60_000;
-const MAKE_BYTES = 256 * 1024 ** 2;
 
 /** Opens the gossip; it begins once the loop knows the fleet. Throws when the key cannot be read or made. */
 export async function openGossip(parts: GossipParts): Promise<OpenGossip> {

@@ -6,9 +6,7 @@ import type { ServiceMemory } from "../../shared/state/memory.ts";
 import type { ObservedContainer } from "../../shared/state/observed-state.ts";
 import type { ServiceView } from "../../shared/state/status.ts";
 import type { ServiceWord } from "./core/record.ts";
-
-const LONGEST_WHY = 200;
-const MOST_WAITING = 16;
+import { LONGEST_WHY_SAID, MOST_WAITING_SAID } from "./settings.ts";
 
 /** Describes every service of this node; an explanation in which only numbers changed stays as it was said before. */
 export function describeWords(
@@ -36,8 +34,8 @@ interface Known {
 
 function describeWord(world: World, view: ServiceView, { container, before, took }: Known): ServiceWord {
   const { healthy: ready } = checkTarget(world, { kind: "service", node: undefined, service: view.name });
-  const why = view.reason.slice(0, LONGEST_WHY);
-  const waiting = view.waitingFor.slice(0, MOST_WAITING).map((name) => {
+  const why = view.reason.slice(0, LONGEST_WHY_SAID);
+  const waiting = view.waitingFor.slice(0, MOST_WAITING_SAID).map((name) => {
     return name.includes("/") ? name : `${world.desired.node}/${name}`;
   });
   return {

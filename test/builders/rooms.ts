@@ -29,6 +29,7 @@ export const PURE: readonly string[] = [
   "agent/plan/",
   "agent/doctor/",
   "agent/gossip/core/",
+  "agent/gossip/settings.ts",
   "shared/",
 ];
 

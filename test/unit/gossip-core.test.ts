@@ -3,20 +3,14 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { Gossip, TICK_MS } from "../../agent/gossip/core/gossip.ts";
+import { Gossip } from "../../agent/gossip/core/gossip.ts";
 import { selectLinked } from "../../agent/gossip/core/links.ts";
-import { encodeMessage, LARGEST_FRAME_BYTES, type Message, MessageReader } from "../../agent/gossip/core/message.ts";
+import { encodeMessage, type Message, MessageReader } from "../../agent/gossip/core/message.ts";
 import { judge } from "../../agent/gossip/core/reachability.ts";
-import {
-  compareRecords,
-  isSigned,
-  LARGEST_BODY,
-  readRecord,
-  type RecordBody,
-  signRecord,
-} from "../../agent/gossip/core/record.ts";
+import { compareRecords, isSigned, readRecord, type RecordBody, signRecord } from "../../agent/gossip/core/record.ts";
 import type { Effect } from "../../agent/gossip/core/state.ts";
 import { tagSigner } from "../../scripts/lab/gossip/gossip-wire.ts";
+import { LARGEST_BODY, LARGEST_FRAME_BYTES, TICK_MS } from "../../agent/gossip/settings.ts";
 
 const words: RecordBody = {
   v: 1,

@@ -35,24 +35,10 @@ import {
   takeProof,
 } from "./reachability.ts";
 import type { RecordBody, ServiceWord } from "./record.ts";
+import { refuse } from "./gossip-refusals.ts";
 import { compareSum, repairIfDue, sendDigest, takeDigest } from "./repair.ts";
-import {
-  beginPeer,
-  type Effect,
-  type GossipOptions,
-  type Link,
-  type Member,
-  type Peer,
-  refuse,
-  type State,
-} from "./state.ts";
-
-/** How often `tick` is to be called. */
-export const TICK_MS = 250;
-/** More time than this between two ticks was spent asleep: the process was stopped, or its loop was blocked. */
-const LONGEST_STEP_MS = 600;
-const MOST_STRAIN = 8;
-const MESH_LIMIT = 64;
+import { beginPeer, type Effect, type GossipOptions, type Link, type Member, type Peer, type State } from "./state.ts";
+import { LONGEST_STEP_MS, MESH_LIMIT, MOST_STRAIN } from "../settings.ts";
 
 type Services = Readonly<Record<string, ServiceWord>>;
 
@@ -96,7 +82,7 @@ export class Gossip {
       },
       ...{ held: new Map(), sum: [0, 0], peers: new Map(), links: new Map(), relayed: [] },
       ...{ counts: beginCounts(), refused: beginRefusals() },
-      ...{ repairMs: 0, repairQueue: [], hints: [], refusals: new Map(), effects: [] },
+      ...{ repairMs: 0, repairQueue: [], hints: [], told: new Map(), effects: [] },
     };
     publishNow(this.#state);
     this.#state.effects = [];

@@ -2,13 +2,7 @@
 // and acted on at slightly different times. Pure.
 
 import { type Link, sendTo, type State } from "./state.ts";
-
-/** A hint is acted on within this time, spread over a large fleet so that Git is not asked by all at once. */
-const HINT_SPREAD_MS = 150;
-const HINT_SPREAD_PER_NODE_MS = 3;
-/** Hints of one peer are heard this often. */
-const HINT_EVERY_MS = 500;
-const HINTS_KEPT = 32;
+import { HINTS_KEPT, HINT_EVERY_MS, HINT_SPREAD_MS, HINT_SPREAD_PER_NODE_MS } from "../settings.ts";
 
 /** When a hint is to be acted on. */
 export function spreadHint(nodes: number, rng: () => number): number {

@@ -4,21 +4,17 @@
 import {
   compareRecords,
   compareVersions,
-  isSigned,
+  buildBody,
+  isOwners,
   readRecord,
+  readSigned,
   type RecordBody,
   type SignedRecord,
   signRecord,
 } from "./record.ts";
-import { type KeptRecord, type Link, refuse, send, type State } from "./state.ts";
-
-/** At most so many own records a second in the long run, and so many at once. */
-const RECORDS_PER_SECOND = 5;
-const RECORDS_AT_ONCE = 5;
-/** Against another life of this node the boot is raised at most this often: two clones must not outbid each other for ever. */
-const REFUTE_EVERY_MS = 5_000;
-/** A restored disk needs one; more means that somebody else signs with this key. */
-const REFUTES_OF_A_RESTORED_DISK = 2;
+import { refuse } from "./gossip-refusals.ts";
+import { type KeptRecord, type Link, send, type State } from "./state.ts";
+import { OWN_RECORDS, REFUTES_OF_A_RESTORED_DISK, REFUTE_EVERY_MS } from "../settings.ts";
 
 /**
  * Takes a record from a peer: its own, or one that it relays.
@@ -43,7 +39,7 @@ export function takeRecord(state: State, from: Link, record: SignedRecord): bool
     return false;
   }
   const read = keep(record);
-  if (read === undefined || read.body.realm !== realm || !isSigned(record, member.publicKey, signer)) {
+  if (read === undefined || !isOwners(record, read.body, { realm, publicKey: member.publicKey, signer })) {
     state.counts.recordsForged += 1;
     refuse(state, from.node, "forged-record", `a record of ${record.node} that it has not signed`);
     return false;
@@ -131,8 +127,7 @@ function meetOwnRecord(state: State, from: Link, record: SignedRecord): boolean 
   const { realm, publicKey, signer } = state.options;
   const own = state.held.get(record.node)?.record;
   if (own !== undefined && compareRecords(record, own) <= 0) return false;
-  const body = readRecord(record);
-  if (body === undefined || body.realm !== realm || !isSigned(record, publicKey, signer)) {
+  if (readSigned(record, { realm, publicKey, signer }) === undefined) {
     state.counts.recordsForged += 1;
     refuse(state, from.node, "forged-record", `a record of ${record.node} that it has not signed`);
     return false;
@@ -153,8 +148,8 @@ function meetOwnRecord(state: State, from: Link, record: SignedRecord): boolean 
 export function publishIfDue(state: State): void {
   const { publishing } = state;
   if (!publishing.dirty) return;
-  const refill = ((state.nowMs - publishing.filledMs) / 1_000) * RECORDS_PER_SECOND;
-  publishing.tokens = Math.min(RECORDS_AT_ONCE, publishing.tokens + Math.max(0, refill));
+  const refill = ((state.nowMs - publishing.filledMs) / 1_000) * OWN_RECORDS.perSecond;
+  publishing.tokens = Math.min(OWN_RECORDS.atOnce, publishing.tokens + Math.max(0, refill));
   publishing.filledMs = state.nowMs;
   if (publishing.tokens < 1) return;
   publishing.tokens -= 1;
@@ -167,13 +162,7 @@ export function publishNow(state: State): void {
   const { boot, own } = state;
   state.publishing.dirty = false;
   state.seq += 1;
-  const words = {
-    ...{ v: 1 as const, realm, node, boot, seq: state.seq },
-    ...(own.revision === undefined ? {} : { revision: own.revision }),
-    ...(own.left ? { left: true as const } : {}),
-    ...(own.cold === undefined ? {} : { cold: own.cold }),
-    services: own.services,
-  };
+  const words = buildBody({ realm, node, boot, seq: state.seq }, own);
   const record = signRecord(words, signer);
   hold(state, buildKept(record, words));
   // One message for all: whoever sends it need not encode it again for each.

@@ -3,26 +3,19 @@
 import { endRelays, lookAt, noteHeard } from "./reachability.ts";
 import { sendBeat } from "./repair.ts";
 import { beginPeer, type Link, type Peer, send, type State } from "./state.ts";
-
-/** A heartbeat is due when nothing was sent for so long. */
-const BEAT_MS = 1_000;
-/** A heartbeat that comes is answered at once when nothing was sent for so long: one packet carries it and the acknowledgement. */
-const ANSWER_AFTER_MS = 450;
-/** A surplus link is read for so long: what was on its way arrives. */
-const SPARE_MS = 2_000;
-/** A link on which something was heard lately is not given up for a crossing one. */
-const LIVELY_MS = 1_500;
-const DIAL_FIRST_MS = 50;
-const DIAL_MOST_MS = 1_500;
-const PROMPT_DIALS = 3;
-/** Frames a peer may send at once, and each second in the long run. */
-const FRAMES_AT_ONCE = 2_000;
-const FRAMES_PER_SECOND = 200;
-
-/** A link on which nothing was heard for so long is dialled beside: soon enough to be heard again before a suspicion ends. */
-const STALLED_MS = 1_700;
-/** A link on which nothing was heard for so long is given up: what TCP still holds back on it would come too late. */
-const GIVE_UP_MS = 8_000;
+import {
+  ANSWER_AFTER_MS,
+  BEAT_MS,
+  DIAL_FIRST_MS,
+  DIAL_MOST_MS,
+  FRAMES_AT_ONCE,
+  FRAMES_PER_SECOND,
+  GIVE_UP_MS,
+  LIVELY_MS,
+  PROMPT_DIALS,
+  SPARE_MS,
+  STALLED_MS,
+} from "../settings.ts";
 
 /** Dials every node that should have a link and has none, or a silent one, when it is due. */
 export function dialWhereDue(state: State): void {

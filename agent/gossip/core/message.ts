@@ -5,9 +5,8 @@ import * as z from "zod";
 
 import { name } from "../../../shared/text/schema-leaf.ts";
 import { signedRecord } from "./record.ts";
+import { LARGEST_FRAME_BYTES } from "../settings.ts";
 
-/** The largest frame, in bytes: the digest of 1,000 nodes, or a record. */
-export const LARGEST_FRAME_BYTES = 64 * 1024;
 const HEADER_BYTES = 4;
 const SUM_BYTES = 8;
 

@@ -5,21 +5,19 @@ import type { Reachability } from "../../../shared/fleet/gossip-event.ts";
 import { compareVersions, describeProof } from "./record.ts";
 import type { Message } from "./message.ts";
 import { directSilenceMs, type Peer, sendTo, silenceMs, type State } from "./state.ts";
-
-/** A heartbeat is due each second; three missed ones raise a suspicion. */
-const SUSPECT_MS = 2_800;
-/** A relay that has not heard of the target for so long has no better opinion than the asker. */
-const RELAY_SILENCE_MS = 2_200;
-/** While a peer is not heard directly, others are asked this often. */
-const ASK_EVERY_MS = 700;
-const RELAYS_ASKED = 3;
-const MOST_NONCES = 16;
-/** How old a proof through others may be and still count as life. */
-const PROVEN_MS = 3_000;
-/** Relayed knowledge older than this is stale, whatever it says (behaviour, section 4). */
-const RELAYED_FRESH_MS = 10_000;
-/** A node that is away for so long is reported. */
-const REPORT_AFTER_MS = 60_000;
+import {
+  ASK_EVERY_MS,
+  DEATH_AFTER_MS,
+  MOST_NONCES,
+  MOST_RELAYED,
+  PROVEN_MS,
+  RELAYED_FRESH_MS,
+  RELAYED_MS,
+  RELAYS_ASKED,
+  RELAY_SILENCE_MS,
+  REPORT_AFTER_MS,
+  SUSPECT_MS,
+} from "../settings.ts";
 
 /** What an opinion is made from. Times in milliseconds. */
 export interface Evidence {
@@ -34,9 +32,6 @@ export interface Evidence {
   /** 1, or more while the own loop lags. */
   strain: number;
 }
-
-/** How long a silence must last, by the number of peers that confirm it (SWIM's suspicion, shortened as Lifeguard does). */
-const DEATH_AFTER_MS = [6_500, 3_900, 3_400, 3_000] as const;
 
 /** Judges one peer. A closed port needs no silence: with one confirmation, where one can be had, its process has ended. */
 export function judge({ heard, silenceMs: silence, refused, noes, candidates, strain }: Evidence): Reachability {
@@ -211,10 +206,6 @@ export function reportAway(state: State): void {
     if (!lower) state.effects.push({ kind: "event", event: { kind: "unreachable", node, forMs, why } });
   }
 }
-
-/** Asks that this node answers for others: at most so many at once, and for so long. */
-const MOST_RELAYED = 256;
-const RELAYED_MS = 3_000;
 
 /** Another node asks for an opinion on a third. */
 export function relayAsk(state: State, asker: string, { target, nonce }: Extract<Message, { t: "ask" }>): void {

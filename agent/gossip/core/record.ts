@@ -6,6 +6,7 @@ import * as z from "zod";
 import type { ColdWord } from "../../../shared/state/cold-start.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 import { name } from "../../../shared/text/schema-leaf.ts";
+import { LARGEST_BODY, LONGEST_WHY_TAKEN, MOST_SERVICES, MOST_WAITING_TAKEN } from "../settings.ts";
 
 /** Signs as this node, and checks what others signed. */
 export interface Signer {
@@ -14,11 +15,6 @@ export interface Signer {
   verify(publicKey: string, text: string, signature: string): boolean;
 }
 
-/** The largest body that is sent or taken, in characters. */
-export const LARGEST_BODY = 48 * 1024;
-const MOST_SERVICES = 512;
-const LONGEST_WHY = 300;
-const MOST_WAITING = 64;
 const DOMAIN = "orca-gossip-record-v1";
 
 const counter = z.int().min(0);
@@ -28,7 +24,7 @@ const serviceWord = z.object({
   ready: z.boolean(),
   state: z.string().max(20),
   /** Why it is not ready. */
-  why: z.string().max(LONGEST_WHY).optional(),
+  why: z.string().max(LONGEST_WHY_TAKEN).optional(),
   /** The run of the container that this is said of; health of an earlier run says nothing of this one. */
   start: z.string().max(80).optional(),
   revision: z.string().max(80).optional(),
@@ -37,7 +33,7 @@ const serviceWord = z.object({
   /** What its last start took, from the start of its container until it was healthy. */
   tookMs: z.number().min(0).optional(),
   /** What its start waits for: `node/service` or an endpoint. */
-  waiting: z.array(z.string().max(200)).max(MOST_WAITING).optional(),
+  waiting: z.array(z.string().max(200)).max(MOST_WAITING_TAKEN).optional(),
 });
 
 const durationMs = z.int().min(0);
@@ -48,7 +44,7 @@ const coldService = z.object({
   by: z.string().max(200).optional(),
   forMs: durationMs.optional(),
   slotMs: durationMs.optional(),
-  without: z.array(z.string().max(200)).max(MOST_WAITING).optional(),
+  without: z.array(z.string().max(200)).max(MOST_WAITING_TAKEN).optional(),
 });
 
 const coldWord: z.ZodType<ColdWord> = z.object({
@@ -117,6 +113,28 @@ export function compareRecords(left: SignedRecord, right: SignedRecord): number 
   return compareVersions(left, right) || compareText(left.body, right.body);
 }
 
+/** What a record says, of which life and which word of it. */
+export function buildBody(
+  life: { realm: string; node: string; boot: number; seq: number },
+  { services, revision, cold, left }: Pick<RecordBody, "services"> & Unsaid,
+): RecordBody {
+  return {
+    v: 1,
+    ...life,
+    ...(revision === undefined ? {} : { revision }),
+    ...(left ? { left } : {}),
+    ...(cold === undefined ? {} : { cold }),
+    services,
+  };
+}
+
+/** What is left out of a record where there is nothing to say of it. */
+interface Unsaid {
+  revision: RecordBody["revision"] | undefined;
+  cold?: RecordBody["cold"] | undefined;
+  left: boolean;
+}
+
 /** Signs what this node says; what is too long to be sent loses its explanations, never a service. */
 export function signRecord(words: RecordBody, signer: Signer): SignedRecord {
   const whole = JSON.stringify(words);
@@ -148,9 +166,27 @@ export function readRecord(record: SignedRecord): RecordBody | undefined {
   return parsed.data;
 }
 
-/** Is this record its owner's own word? */
+/** True for what that key has signed. */
 export function isSigned(record: SignedRecord, publicKey: string, signer: Signer): boolean {
   return signer.verify(publicKey, `${DOMAIN}\n${record.body}`, record.signature);
+}
+
+/** Whose word counts: a node's key, in one realm. */
+interface Owner {
+  realm: string;
+  publicKey: string;
+  signer: Signer;
+}
+
+/** True for what its owner has signed, for this realm. */
+export function isOwners(record: SignedRecord, read: RecordBody, { realm, publicKey, signer }: Owner): boolean {
+  return read.realm === realm && isSigned(record, publicKey, signer);
+}
+
+/** Reads a record that its owner has signed, for this realm; undefined for every other. */
+export function readSigned(record: SignedRecord, owner: Owner): RecordBody | undefined {
+  const read = readRecord(record);
+  return read !== undefined && isOwners(record, read, owner) ? read : undefined;
 }
 
 /** What a node signs to prove to another that it is alive and what its newest record is. */

@@ -2,16 +2,12 @@
 // it was said before. Pure; part of relay.ts.
 
 import { isKnownHint, spreadHint } from "./hints.ts";
-import { compareRecords, isSigned, readRecord, type SignedRecord } from "./record.ts";
+import { compareRecords, readSigned, type SignedRecord } from "./record.ts";
 import { isOwnWord, type RelayMessage } from "./relay-message.ts";
 import { mayListen, type RelayPeer, takeAnchor, takeStanding as takeBeat } from "./relay-peer.ts";
-import { judge, put, refuse, type RelayState, sayBeat } from "./relay-state.ts";
-
-/** Clocks run apart: the moment that heartbeats are counted from is found anew so often. */
-const PROVE_EVERY_MS = 600_000;
-const HINT_EVERY_MS = 500;
-/** A node of which more must be known is asked after this. */
-const ASK_SOON_MS = 1_000;
+import { refuse } from "./gossip-refusals.ts";
+import { judge, put, type RelayState, sayBeat } from "./relay-state.ts";
+import { ASK_SOON_MS, HINT_EVERY_MS, PROVE_EVERY_MS } from "../settings.ts";
 
 /** Somebody asks whether this node lives. */
 export function answer(state: RelayState, { asker, target, nonce }: Extract<RelayMessage, { t: "ask" }>): void {
@@ -73,9 +69,8 @@ export function take(state: RelayState, record: SignedRecord): void {
   }
   const { realm, signer } = state.options;
   if (!mayListen(peer, state.nowMs)) return refuse(state, record.node, "too-many-frames", "too many records");
-  const body = readRecord(record);
-  if (body === undefined || body.realm !== realm || !isSigned(record, member.publicKey, signer))
-    return refuseRecord(state, record.node);
+  const body = readSigned(record, { realm, publicKey: member.publicKey, signer });
+  if (body === undefined) return refuseRecord(state, record.node);
   peer.held = { record, body };
   state.counts.recordsAccepted += 1;
   judge(state, peer);

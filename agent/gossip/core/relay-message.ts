@@ -27,9 +27,6 @@ export type RelayMessage = z.output<typeof message>;
 /** What a heartbeat and a proof say of their owner. */
 export type Standing = Pick<Extract<RelayMessage, { t: "beat" }>, keyof typeof standing>;
 
-/** The largest message that is read. */
-export const LARGEST_RELAYED_BYTES = 2_048;
-
 /** Reads a message; undefined when it is none. */
 export function readRelayed(text: string): RelayMessage | undefined {
   try {

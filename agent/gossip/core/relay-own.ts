@@ -2,17 +2,10 @@
 // relay.ts.
 
 import type { ColdWord } from "../../../shared/state/cold-start.ts";
-import { compareRecords, isSigned, readRecord, type ServiceWord, type SignedRecord, signRecord } from "./record.ts";
+import { compareRecords, buildBody, readSigned, type ServiceWord, type SignedRecord, signRecord } from "./record.ts";
 import { type RelayMessage, signRelayed, type Standing } from "./relay-message.ts";
 import type { GossipOptions } from "./state.ts";
-
-/** Against another life of this node the boot is raised at most this often. */
-const REFUTE_EVERY_MS = 5_000;
-const REFUTES_OF_A_RESTORED_DISK = 2;
-/** At most so many own records a second in the long run, and so many at once. */
-const RECORDS = { atOnce: 5, perSecond: 5 };
-/** Questions that are answered. */
-const ANSWERS = { atOnce: 1_000, perSecond: 200 };
+import { ANSWERS, OWN_RECORDS, REFUTES_OF_A_RESTORED_DISK, REFUTE_EVERY_MS } from "../settings.ts";
 
 /** Everything there is to say. */
 export interface Words {
@@ -33,7 +26,7 @@ export class OwnVoice {
   #beat = 0;
   #left = false;
   #refutes = { atMs: -Infinity, count: 0 };
-  #tokens = { records: RECORDS.atOnce, answers: ANSWERS.atOnce };
+  #tokens: { records: number; answers: number } = { records: OWN_RECORDS.atOnce, answers: ANSWERS.atOnce };
   words: Words = { services: {}, revision: undefined, cold: undefined };
   /** There is something that the record does not say yet, or that the server has not taken. */
   dirty = false;
@@ -65,15 +58,9 @@ export class OwnVoice {
   /** Makes the next record. */
   sign(): SignedRecord {
     const { node, realm, signer } = this.#options;
-    const { services, revision, cold } = this.words;
     this.dirty = false;
     this.#seq += 1;
-    const words = {
-      ...{ v: 1 as const, realm, node, boot: this.#boot, seq: this.#seq, services },
-      ...(revision === undefined ? {} : { revision }),
-      ...(this.#left ? { left: true as const } : {}),
-      ...(cold === undefined ? {} : { cold }),
-    };
+    const words = buildBody({ realm, node, boot: this.#boot, seq: this.#seq }, { ...this.words, left: this.#left });
     this.record = signRecord(words, signer);
     return this.record;
   }
@@ -104,15 +91,14 @@ export class OwnVoice {
   refill(passedMs: number): void {
     const fill = (kind: { atOnce: number; perSecond: number }, left: number): number =>
       Math.min(kind.atOnce, left + (passedMs / 1_000) * kind.perSecond);
-    this.#tokens = { records: fill(RECORDS, this.#tokens.records), answers: fill(ANSWERS, this.#tokens.answers) };
+    this.#tokens = { records: fill(OWN_RECORDS, this.#tokens.records), answers: fill(ANSWERS, this.#tokens.answers) };
   }
 
   /** A record of this node that this life has not written: of a restored disk's future, or of a clone. This life goes above it. */
   meet(record: SignedRecord, nowMs: number): Meeting {
     if (compareRecords(record, this.record) <= 0 || nowMs - this.#refutes.atMs < REFUTE_EVERY_MS) return "known";
     const { realm, publicKey, signer } = this.#options;
-    const body = readRecord(record);
-    if (body === undefined || body.realm !== realm || !isSigned(record, publicKey, signer)) return "forged";
+    if (readSigned(record, { realm, publicKey, signer }) === undefined) return "forged";
     this.#refutes = { atMs: nowMs, count: this.#refutes.count + 1 };
     this.#boot = Math.max(this.#boot, record.boot) + 1;
     this.#seq = 0;

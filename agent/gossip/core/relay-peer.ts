@@ -5,6 +5,7 @@ import type { GossipEvent, Reachability } from "../../../shared/fleet/gossip-eve
 import { compareVersions } from "./record.ts";
 import type { Standing } from "./relay-message.ts";
 import type { Held } from "./state.ts";
+import { FETCH_AFTER_MS, FETCH_AGAIN_MS, HEARD, MOST_RELAY_NONCES, REPORT_AFTER_MS } from "../settings.ts";
 
 /** What is known of one node. Times are this node's own. */
 export interface RelayPeer {
@@ -27,16 +28,12 @@ export interface RelayPeer {
   allowance: { left: number; atMs: number };
 }
 
-const AT_ONCE = 60;
-const PER_SECOND = 10;
-const MOST_NONCES = 8;
-
 /** A node that nothing is known of. */
 export function beginRelayPeer(node: string, nowMs: number): RelayPeer {
   return {
     ...{ node, held: undefined, anchor: undefined, last: undefined, nonces: new Map() },
     ...{ asked: { dueMs: nowMs, times: 0 }, fetchDueMs: undefined, state: "unknown", sinceMs: nowMs },
-    ...{ why: NEVER, reported: false, hintMs: -Infinity, allowance: { left: AT_ONCE, atMs: nowMs } },
+    ...{ why: NEVER, reported: false, hintMs: -Infinity, allowance: { left: HEARD.atOnce, atMs: nowMs } },
   };
 }
 
@@ -45,14 +42,14 @@ const NEVER = "not reached since this agent's start";
 /** May another message in its name be looked at? Checking a signature costs, whoever sent it. */
 export function mayListen(peer: RelayPeer, nowMs: number): boolean {
   const { left, atMs } = peer.allowance;
-  const filled = Math.min(AT_ONCE, left + (Math.max(0, nowMs - atMs) / 1_000) * PER_SECOND);
+  const filled = Math.min(HEARD.atOnce, left + (Math.max(0, nowMs - atMs) / 1_000) * HEARD.perSecond);
   peer.allowance = { left: Math.max(0, filled - 1), atMs: nowMs };
   return filled >= 1;
 }
 
 /** Keeps a nonce that is being sent. */
 export function askWith(peer: RelayPeer, nonce: string, nowMs: number): void {
-  if (peer.nonces.size >= MOST_NONCES) peer.nonces.delete(peer.nonces.keys().next().value ?? "");
+  if (peer.nonces.size >= MOST_RELAY_NONCES) peer.nonces.delete(peer.nonces.keys().next().value ?? "");
   peer.nonces.set(nonce, nowMs);
 }
 
@@ -107,10 +104,6 @@ export function judgeRelayPeer(peer: RelayPeer, hearing: Hearing): { state: Reac
   return { state: silenceMs <= 2 * freshMs ? "suspect" : "dead", why: "it is not heard through the server" };
 }
 
-/** What the owner said last comes by itself, and nearly at once; when it has not for so long, the bucket is asked for it. */
-const FETCH_AFTER_MS = 1_500;
-const FETCH_AGAIN_MS = 3_000;
-
 /** Is the bucket to be asked for a node's record now? */
 export function isFetchDue(peer: RelayPeer, nowMs: number): boolean {
   if (peer.state !== "alive" || isNewest(peer)) {
@@ -138,9 +131,6 @@ export function findRelayStaleness(peer: RelayPeer | undefined, node: string, he
   if (peer.held === undefined) return `${node} has said nothing yet`;
   return isNewest(peer) ? undefined : `what ${node} said last has not arrived yet`;
 }
-
-/** A node that is away for so long is reported. */
-const REPORT_AFTER_MS = 60_000;
 
 /** Nodes that have been away for long: each once, said by the reachable node with the lowest name. */
 export function listLongAway(

@@ -8,6 +8,16 @@ import type { RelayMessage } from "./relay-message.ts";
 import type { OwnVoice } from "./relay-own.ts";
 import { type Hearing, judgeRelayPeer, type RelayPeer } from "./relay-peer.ts";
 import type { GossipOptions, Member } from "./state.ts";
+import {
+  BEATS_MISSED,
+  LONGEST_RELAY_BEAT_MS,
+  MOMENT_MS,
+  PUT_AGAIN_MS,
+  PUT_ELSE_MS,
+  PUT_FAILED_MS,
+  RELAY_BEAT_MS,
+  RELAY_BEAT_PER_NODE_MS,
+} from "../settings.ts";
 
 /** What the shell is asked to do. */
 export type RelayEffect =
@@ -19,22 +29,6 @@ export type RelayEffect =
   | { kind: "hint"; revision: string; delayMs: number }
   | { kind: "event"; event: GossipEvent }
   | { kind: "changed"; node: string | undefined };
-
-/** A heartbeat each five seconds; in a larger realm more seldom, so that what a server passes on stays bearable. */
-const BEAT_MS = 5_000;
-const BEAT_PER_NODE_MS = 20;
-const LONGEST_BEAT_MS = 30_000;
-/** What a node says counts as present for three heartbeats and a moment. */
-const BEATS_MISSED = 3;
-const MOMENT_MS = 2_000;
-/** The own record is put again so often: the bucket forgets what nobody puts, and a server may have lost it. */
-const PUT_AGAIN_MS = 240_000;
-/** And after this, where something else stands in its place, or nothing. */
-const PUT_ELSE_MS = 2_000;
-/** And after this, where the server did not take it. */
-const PUT_FAILED_MS = 500;
-const REFUSAL_EVERY_MS = 60_000;
-const MOST_REFUSALS = 1_000;
 
 /** Everything one node knows. */
 export interface RelayState {
@@ -56,7 +50,7 @@ export interface RelayState {
   interests: ReadonlySet<string>;
   readonly hints: string[];
   /** Refusals that were told, and when. */
-  readonly said: Map<string, number>;
+  readonly told: Map<string, number>;
   effects: RelayEffect[];
 }
 
@@ -68,7 +62,7 @@ export function readHearing(state: RelayState): Hearing {
 
 /** How often a heartbeat is due. */
 export function beatEveryMs(state: RelayState): number {
-  return Math.min(LONGEST_BEAT_MS, Math.max(BEAT_MS, state.roster.size * BEAT_PER_NODE_MS));
+  return Math.min(LONGEST_RELAY_BEAT_MS, Math.max(RELAY_BEAT_MS, state.roster.size * RELAY_BEAT_PER_NODE_MS));
 }
 
 /** Looks at one node again. */
@@ -108,15 +102,4 @@ export function putAgainSoon(state: RelayState): void {
 export function sayBeat(state: RelayState): void {
   state.beatMs = state.nowMs;
   state.effects.push({ kind: "say", message: state.own.beat(state.nowMs) });
-}
-
-/** Counts what was refused, and says so at most once a minute for each node and reason. */
-export function refuse(state: RelayState, node: string, kind: RefusalKind, reason: string): void {
-  state.refused[kind] += 1;
-  const key = `${node}\n${reason}`;
-  const saidMs = state.said.get(key);
-  if (saidMs !== undefined && state.nowMs - saidMs < REFUSAL_EVERY_MS) return;
-  if (state.said.size >= MOST_REFUSALS) state.said.clear();
-  state.said.set(key, state.nowMs);
-  state.effects.push({ kind: "event", event: { kind: "refused", node, reason } });
 }

@@ -22,22 +22,13 @@ import {
   putAgainSoon,
   putIfDue,
   readHearing,
-  refuse,
   type RelayEffect,
   type RelayState,
   sayBeat,
 } from "./relay-state.ts";
+import { refuse } from "./gossip-refusals.ts";
 import type { GossipOptions, Member } from "./state.ts";
-
-/** A question is asked again after this, doubling. */
-const ASK_MS = 1_000;
-const LONGEST_ASK_MS = 30_000;
-/** Questions at a tick to nodes that nothing here waits for. */
-const ASKED_AT_ONCE = 4;
-/** Records at a tick that the bucket is asked for. */
-const FETCHED_AT_ONCE = 8;
-/** More time than this between two calls was spent asleep: who has been silent meanwhile is not known. */
-const ASLEEP_MS = 3_000;
+import { ASKED_AT_ONCE, ASK_MS, ASLEEP_MS, FETCHED_AT_ONCE, LONGEST_ASK_MS } from "../settings.ts";
 
 /** Whom noise is told of: its sender is not known, and names no name here. */
 const SERVER = "the server";
@@ -53,7 +44,7 @@ export class Relay {
       ...{ options, nowMs, own: new OwnVoice(options, nowMs), peers: new Map() },
       ...{ counts: beginCounts(), refused: beginRefusals(), putMs: -Infinity, beatMs: -Infinity, echo: undefined },
       ...{ connectedMs: undefined, trouble: "the server was not reached yet" },
-      ...{ roster: new Map(), interests: new Set(), hints: [], said: new Map(), effects: [] },
+      ...{ roster: new Map(), interests: new Set(), hints: [], told: new Map(), effects: [] },
     };
   }
 

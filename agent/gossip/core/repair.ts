@@ -4,15 +4,7 @@ import { describeSum } from "./holding.ts";
 import type { Message } from "./message.ts";
 import type { SignedRecord } from "./record.ts";
 import { type Link, send, type State } from "./state.ts";
-
-const REPAIR_EVERY_MS = 1_000;
-/**
- * Where not everyone has a link to everyone, repair is what brings a record to those who do not wait for its owner. They get it
- * later and less often in a larger fleet, so that what a node sends stays about the same.
- */
-const NODES_PER_SECOND = 128;
-/** As many records as one digest may cause, so that no reply is without bound. */
-const RECORDS_PER_DIGEST = 64;
+import { NODES_PER_SECOND, RECORDS_PER_DIGEST, REPAIR_EVERY_MS } from "../settings.ts";
 
 /** Lets the next heartbeat to the next peer carry the sum, when it is time. */
 export function repairIfDue(state: State): void {

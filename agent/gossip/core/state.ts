@@ -147,7 +147,7 @@ export interface State {
   repairMs: number;
   repairQueue: string[];
   hints: string[];
-  refusals: Map<string, number>;
+  told: Map<string, number>;
   refused: Record<RefusalKind, number>;
   counts: ProtocolCounts;
   effects: Effect[];
@@ -182,20 +182,6 @@ export function sendTo(state: State, node: string, message: Message): boolean {
   send(state, link, message);
   return true;
 }
-
-/** Counts what was refused, and says so at most once a minute for each peer and reason. */
-export function refuse(state: State, node: string, kind: RefusalKind, reason: string): void {
-  state.refused[kind] += 1;
-  const key = `${node}\n${reason}`;
-  const saidMs = state.refusals.get(key);
-  if (saidMs !== undefined && state.nowMs - saidMs < REFUSAL_EVERY_MS) return;
-  if (state.refusals.size >= MOST_REFUSALS) state.refusals.clear();
-  state.refusals.set(key, state.nowMs);
-  state.effects.push({ kind: "event", event: { kind: "refused", node, reason } });
-}
-
-const REFUSAL_EVERY_MS = 60_000;
-const MOST_REFUSALS = 1_000;
 
 /** How long nothing was heard of a peer, on any way, while this process was awake. */
 export function silenceMs(state: State, peer: Peer): number {

@@ -3,12 +3,8 @@
 import type { Socket } from "node:net";
 
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
+import { HANDSHAKE_MS, MOST_HANDSHAKES, MOST_HANDSHAKES_OF_A_PEER } from "../settings.ts";
 
-/** A handshake has so long. */
-export const HANDSHAKE_MS = 5_000;
-/** So many from strangers, and so many from each peer's address. */
-const MOST_HANDSHAKES = 64;
-const MOST_HANDSHAKES_OF_A_PEER = 8;
 const STRANGERS = "strangers";
 
 /** Those of one node. */

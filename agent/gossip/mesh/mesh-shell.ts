@@ -14,12 +14,13 @@ import {
 } from "../../../shared/fleet/gossip-stats.ts";
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
 import { BootCounter } from "../boot-counter.ts";
-import { Gossip, type PeerLook, type PeerView, TICK_MS } from "../core/gossip.ts";
+import { Gossip, type PeerLook, type PeerView } from "../core/gossip.ts";
 import type { ServiceWord } from "../core/record.ts";
 import type { Effect } from "../core/state.ts";
 import { createSigner, type Identity } from "../node-identity.ts";
 import { buildRoster, describeUnbegun, isPeerAddress, judgeKey, type Roster, type RosterSource } from "../roster.ts";
 import { Transport } from "./transport.ts";
+import { MOST_REASONS, REFUSAL_EVERY_MS, TICK_MS } from "../settings.ts";
 
 /** What the shell is made from. */
 export interface ShellOptions {
@@ -35,10 +36,6 @@ export interface ShellOptions {
 
 /** How many refusals of each kind there were. */
 type Refusals = Readonly<Record<string, number>>;
-
-/** A refusal is told once a minute for each reason, with how many there were. */
-const REFUSAL_EVERY_MS = 60_000;
-const MOST_REASONS = 200;
 
 /** One node's gossip. */
 export class GossipShell {

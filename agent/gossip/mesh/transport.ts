@@ -18,8 +18,16 @@ import { isEveryAddress } from "../../../shared/manifest/published-port.ts";
 import type { Clock } from "../../host/os/clock.ts";
 import { BoundServer } from "../../http/bound-server.ts";
 import { encodeMessage, type Message, MessageReader } from "../core/message.ts";
-import { HANDSHAKE_MS, Handshakes } from "./handshakes.ts";
+import { Handshakes } from "./handshakes.ts";
 import { describeKey, type Identity } from "../node-identity.ts";
+import {
+  BIND_RETRY_MS,
+  DIAL_MS,
+  HANDSHAKE_MS,
+  LAST_WORD_MS,
+  MOST_CONNECTIONS,
+  MOST_WAITING_BYTES,
+} from "../settings.ts";
 
 /** Who a key belongs to, by fleet.toml: a peer, or why it is refused. */
 export type KeyVerdict = { node: string } | { refused: string; kind: RefusalKind };
@@ -48,15 +56,6 @@ interface Connection {
   node: string;
   socket: TLSSocket;
 }
-
-/** Everything from the first packet of a dial to the first frame. */
-const DIAL_MS = 2_500;
-/** Streams that others may open, known or not. */
-const MOST_CONNECTIONS = 1_200;
-/** What a peer that reads nothing may keep waiting here. */
-const MOST_WAITING_BYTES = 1024 * 1024;
-const RETRY_MS = 5_000;
-const LAST_WORD_MS = 500;
 
 /** The streams of one node. */
 export class Transport {
@@ -92,7 +91,7 @@ export class Transport {
     const { host, port, clock } = options;
     this.#server = new BoundServer({
       clock,
-      retryMs: RETRY_MS,
+      retryMs: BIND_RETRY_MS,
       make: () => this.#makeServer(),
       listen: (server, done) => void server.listen(port, host, done),
       onTried: (error) => {

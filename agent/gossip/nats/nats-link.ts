@@ -7,9 +7,20 @@ import type { KV, KvWatchEntry } from "@nats-io/kv";
 import type { NatsConnection, QueuedIterator } from "@nats-io/transport-node";
 
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
-import { LARGEST_BODY, type SignedRecord, signedRecord } from "../core/record.ts";
-import { LARGEST_RELAYED_BYTES, readRelayed, type RelayMessage } from "../core/relay-message.ts";
+import { type SignedRecord, signedRecord } from "../core/record.ts";
+import { readRelayed, type RelayMessage } from "../core/relay-message.ts";
 import { buildConnection, type NatsSettings } from "./nats-settings.ts";
+import {
+  BUCKET_TTL_MS,
+  LARGEST_RELAYED_BYTES,
+  LARGEST_VALUE_BYTES,
+  LAST_WORD_MS,
+  NATS_JITTER,
+  NATS_RETRY_FIRST_MS,
+  NATS_RETRY_MOST_MS,
+  OPEN_MS,
+  PUT_MS,
+} from "../settings.ts";
 
 /** What the link needs. */
 export interface NatsLinkOptions {
@@ -26,18 +37,6 @@ export interface NatsLinkOptions {
   onNoise(): void;
   onPutFailed(): void;
 }
-
-const RETRY_FIRST_MS = 500;
-const RETRY_MOST_MS = 5_000;
-/** Not all nodes come at one moment when a server is back. */
-const JITTER = 0.3;
-/** What nobody puts again is forgotten; owners put theirs every four minutes. */
-const BUCKET_TTL_MS = 600_000;
-const LARGEST_VALUE_BYTES = 4 * LARGEST_BODY;
-const PUT_MS = 5_000;
-/** A first connection that did not come to a bucket for so long is given up. */
-const OPEN_MS = 10_000;
-const LAST_WORD_MS = 500;
 
 /** One node's way to the server. */
 export class NatsLink {
@@ -184,10 +183,10 @@ export class NatsLink {
     this.#reason = undefined;
     if (this.#closed) return;
     const { clock } = this.#options;
-    const jitter = 1 - JITTER * (randomBytes(1).readUInt8() / 256);
-    const delayMs = Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** Math.min(this.#attempts, 10)) * jitter;
+    const jitter = 1 - NATS_JITTER * (randomBytes(1).readUInt8() / 256);
+    const delayMs = Math.min(NATS_RETRY_MOST_MS, NATS_RETRY_FIRST_MS * 2 ** Math.min(this.#attempts, 10)) * jitter;
     this.#attempts += 1;
-    this.trouble = `the NATS server ${this.#server} cannot be used: ${why}; tried again within ${RETRY_MOST_MS / 1_000} s`;
+    this.trouble = `the NATS server ${this.#server} cannot be used: ${why}; tried again within ${NATS_RETRY_MOST_MS / 1_000} s`;
     this.#options.onDown(this.trouble);
     this.#cancelRetry = clock.after(delayMs, () => void this.#connect());
   }

@@ -7,6 +7,7 @@ import { checkServerIdentity, type ConnectionOptions } from "node:tls";
 import type { NodeConnectionOptions } from "@nats-io/transport-node";
 
 import { readSecretFile } from "../../host/files/secret-file.ts";
+import { CONNECT_MS, PINGS_OUT, PING_MS } from "../settings.ts";
 
 /** What agent.toml says. */
 export interface NatsSettings {
@@ -18,11 +19,6 @@ export interface NatsSettings {
   keyFile: string | undefined;
   replicas: number;
 }
-
-/** A server that does not answer a ping for so long is given up. */
-const PING_MS = 5_000;
-const PINGS_OUT = 2;
-const CONNECT_MS = 5_000;
 
 /** What TLS is given beside what the client's type names: it hands all of it on. */
 type Tls = NonNullable<NodeConnectionOptions["tls"]> & Pick<ConnectionOptions, "checkServerIdentity">;

@@ -7,7 +7,7 @@ import type { ColdWord } from "../../../shared/state/cold-start.ts";
 import { beginCounts, beginRefusals, type GossipStats } from "../../../shared/fleet/gossip-stats.ts";
 import type { CancelTimer } from "../../host/os/clock.ts";
 import { BootCounter } from "../boot-counter.ts";
-import { type PeerLook, type PeerView, TICK_MS } from "../core/gossip.ts";
+import { type PeerLook, type PeerView } from "../core/gossip.ts";
 import type { ServiceWord } from "../core/record.ts";
 import { Relay } from "../core/relay.ts";
 import type { RelayEffect } from "../core/relay-state.ts";
@@ -16,6 +16,7 @@ import { buildRoster, describeUnbegun, type Roster, type RosterSource } from "..
 import type { ShellOptions } from "../mesh/mesh-shell.ts";
 import { NatsLink } from "./nats-link.ts";
 import type { NatsSettings } from "./nats-settings.ts";
+import { TICK_MS } from "../settings.ts";
 
 /** What the shell is made from. */
 export type NatsShellOptions = Omit<ShellOptions, "listen"> & { nats: NatsSettings };

@@ -1,7 +1,7 @@
 // A whole fleet's gossip in one thread: a virtual clock, streams that lose and delay, hosts that freeze, crash and come back.
 // The same seed is the same run. Streams are modelled as TCP behaves: what is lost comes later, and holds up what is behind it.
 
-import { Gossip, TICK_MS } from "../../../agent/gossip/core/gossip.ts";
+import { Gossip } from "../../../agent/gossip/core/gossip.ts";
 import type { Message } from "../../../agent/gossip/core/message.ts";
 import type { ServiceWord } from "../../../agent/gossip/core/record.ts";
 import type { Effect, Member } from "../../../agent/gossip/core/state.ts";
@@ -11,6 +11,7 @@ import { Cores, type CpuModel } from "./gossip-cores.ts";
 import { dialOver } from "./gossip-dial.ts";
 import { Streams } from "./gossip-streams.ts";
 import { countBytes, countPacket, countPayload, tagSigner } from "./gossip-wire.ts";
+import { TICK_MS } from "../../../agent/gossip/settings.ts";
 
 /** What a simulation is made with. */
 export interface FleetOptions {
