@@ -1,7 +1,7 @@
 // Containers of ours that the engine holds on to in a way that no further start gets over: made anew, asked for again with a backoff, and
 // said; never the release's fault, and never a spin.
 
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { EngineError } from "../../agent/docker/reader.ts";
 import { buildManifest } from "../builders/manifest.ts";
@@ -132,4 +132,44 @@ test("a restart policy that somebody gave it makes the engine restart it: that i
   node.engine.touch(container, "update", () => undefined);
   await node.clock.advanceUntil(() => node.engine.running("app") !== undefined, 30_000, "it runs");
   expect(container.detail.restartPolicy).toBe("no");
+});
+
+describe("a store that a dying engine cannot write any more is the engine's trouble", () => {
+  const STORE = new EngineError(
+    "failed to update store for object type *libnetwork.endpointCnt: open /var/lib/docker/network/files/local-kv.db: bad file descriptor",
+    500,
+  );
+
+  test("of a start after a crash: the same container is started when the engine is well", async () => {
+    const own = only();
+    node.engine.host.leftOver.set(own.id, { start: STORE });
+    node.engine.end(own, 1);
+    await node.clock.advanceUntil(
+      () => node.view("app").reason.includes("failed to update store"),
+      20_000,
+      "its reason",
+    );
+    await node.clock.advance(120_000);
+    // Neither a spin nor the release's fault, and nothing is thrown away for it.
+    expect(count("startContainer")).toBeLessThan(12);
+    expect(count("removeContainer")).toBe(0);
+    expect(node.view("app").nextMs).toBeGreaterThan(node.clock.nowMs());
+    node.engine.host.leftOver.clear();
+    await node.untilSettled(["app"], 400_000);
+    expect(only().id).toBe(own.id);
+  });
+
+  test("of a new release: its time stands still, and it is not rolled back", async () => {
+    node.engine.images.set("app:2", {});
+    node.source.set({ app: buildManifest({ image: "app:2", tables: UPDATE }) });
+    const made = (): FakeContainer | undefined => node.engine.of("app").find((entry) => entry.image === "app:2");
+    node.engine.latencyMs.startContainer = 500;
+    await node.clock.advanceUntil(() => made() !== undefined, 20_000, "the new container");
+    node.engine.host.leftOver.set(made()?.id ?? "", { start: STORE });
+    await node.clock.advance(300_000);
+    expect(node.view("app").state).not.toBe("rolled-back");
+    node.engine.host.leftOver.clear();
+    await node.untilSettled(["app"], 400_000);
+    expect(node.engine.running("app")?.image).toBe("app:2");
+  });
 });

@@ -110,6 +110,8 @@ test.each([
   [400, "Minimum memory limit allowed is 6MB", "spec-refused"],
   [500, "write /var/lib/docker/x: no space left on device", "disk-full"],
   [503, "starting up", "engine-away"],
+  [500, "failed to update store for object type *libnetwork.endpointCnt: bad file descriptor", "engine-away"],
+  [500, "failed to get store: database not open", "engine-away"],
   [undefined, "connect ENOENT /run/docker.sock", "engine-away"],
   [404, "No such container: 12", "gone"],
   [500, "something", "other"],
