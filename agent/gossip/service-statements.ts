@@ -3,7 +3,7 @@
 import { checkTarget, describeStart } from "../plan/rules/gate.ts";
 import type { Plan, World } from "../plan/world.ts";
 import type { ServiceMemory } from "../../shared/state/memory.ts";
-import type { ObservedContainer } from "../../shared/state/observed-state.ts";
+import { isAlive, type ObservedContainer } from "../../shared/state/observed-state.ts";
 import type { ServiceView } from "../../shared/state/status.ts";
 import type { ServiceWord } from "./core/record.ts";
 import { LONGEST_WHY_SAID, MOST_WAITING_SAID } from "./settings.ts";
@@ -41,9 +41,7 @@ function describeWord(world: World, view: ServiceView, { container, before, took
   return {
     ...{ ready, state: view.state, sinceMs: view.sinceMs },
     ...(ready ? {} : { why: before?.why !== undefined && blur(before.why) === blur(why) ? before.why : why }),
-    ...(container?.startedMs === undefined || container.status !== "running"
-      ? {}
-      : { start: describeStart(container) }),
+    ...(container?.startedMs === undefined || !isAlive(container) ? {} : { start: describeStart(container) }),
     ...(view.revision === undefined ? {} : { revision: view.revision }),
     ...(waiting.length === 0 ? {} : { waiting }),
     ...((took?.ms ?? before?.tookMs) === undefined ? {} : { tookMs: took?.ms ?? before?.tookMs }),

@@ -2,7 +2,7 @@
 
 import type { DesiredState } from "../../shared/state/desired-state.ts";
 import { LABEL } from "../../shared/state/identity.ts";
-import type { ForeignContainer, ObservedContainer } from "../../shared/state/observed-state.ts";
+import { type ForeignContainer, isAlive, type ObservedContainer } from "../../shared/state/observed-state.ts";
 import type { ContainerRow } from "../docker/reader.ts";
 import { readMemory } from "../host/os/cgroup.ts";
 
@@ -11,7 +11,7 @@ export function buildForeign(row: ContainerRow): ForeignContainer {
   return {
     name: row.name,
     image: row.image,
-    running: row.status === "running",
+    running: isAlive(row),
     ports: row.ports,
     node: row.labels[LABEL.node],
   };

@@ -10,6 +10,7 @@ import { compareText } from "../../shared/text/problem.ts";
 import type { NodeMemory, ServiceMemory } from "../../shared/state/memory.ts";
 import {
   findHealth,
+  isAlive,
   type HealthView,
   isBetweenRuns,
   type ObservedContainer,
@@ -199,8 +200,8 @@ function newest(containers: readonly ObservedContainer[]): ObservedContainer | u
 
 /** The container that people ask about: the wanted one, or the one that serves while that does not run. */
 function selectShown({ current, others }: Scene): ObservedContainer | undefined {
-  const serving = current?.status === "running" ? current : others.find(({ status }) => status === "running");
-  return serving ?? current ?? newest(others);
+  const all = current === undefined ? others : [current, ...others];
+  return all.find(({ status }) => status === "running") ?? all.find(isAlive) ?? current ?? newest(others);
 }
 
 /** A slot is held from the start until healthy, exit, or its time; a pull holds none. */
@@ -225,7 +226,7 @@ function countSlots(world: World, engine: Reachable): () => boolean {
 /** What runs and what is about to run has its memory; a second copy gets what is left. */
 function countMemory(world: World, engine: Reachable): (bytes: number) => number {
   const { memoryBudgetBytes = Number.POSITIVE_INFINITY } = world.desired;
-  const running = engine.containers.filter((container) => container.status === "running");
+  const running = engine.containers.filter(isAlive);
   const starting = world.observed.operations.flatMap(({ lane, starts }) => {
     const desired = starts ? world.desired.services.get(lane) : undefined;
     const runs = running.some((entry) => entry.service === lane && entry.specHash === desired?.specHash);

@@ -3,7 +3,7 @@
 import type { Caps } from "../../shared/state/container-spec.ts";
 import type { DesiredFile, DesiredService } from "../../shared/state/desired-state.ts";
 import { nameContainer, type OwnContainerId } from "../../shared/state/identity.ts";
-import { fileKey, type ObservedContainer, type ObservedState } from "../../shared/state/observed-state.ts";
+import { fileKey, isAlive, type ObservedContainer, type ObservedState } from "../../shared/state/observed-state.ts";
 import { holdsSecret } from "../../shared/secret/secret-facts.ts";
 import type { Cause, FileReference, Operation, Step, StepContainer } from "../../shared/state/step.ts";
 import { listPredecessors } from "./rules/move.ts";
@@ -99,10 +99,10 @@ export function buildStartSteps(scene: Scene, container: OwnContainerId | "creat
   return [...stops, ...caps, ...files, { kind: "start-container", service, container }];
 }
 
-/** The running containers that end for its start. */
+/** The containers that end for its start: what is paused writes on once it goes on. */
 export function listEnded({ desired, world, engine, others }: Scene): ObservedContainer[] {
   const before = listPredecessors(world, engine, desired);
-  return [...others.filter((other) => other.status === "running" && !standsBehind(desired, other)), ...before];
+  return [...others.filter((other) => isAlive(other) && !standsBehind(desired, other)), ...before];
 }
 
 /** Asks one container to end. */

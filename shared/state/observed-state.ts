@@ -125,6 +125,14 @@ export interface ObservedState {
 }
 
 /**
+ * True while a container is one that the engine runs: it has its ports, its memory and its data, also where a person has paused it,
+ * and where the engine is about to start it again. Only what runs is also at work.
+ */
+export function isAlive({ status }: Pick<ObservedContainer, "status">): boolean {
+  return status === "running" || status === "paused" || status === "restarting";
+}
+
+/**
  * One run: one start of one container. The engine's time of the start only names it; it is compared and never counted with.
  */
 export function nameRun({ id, startedMs }: Pick<ObservedContainer, "id" | "startedMs">): string {

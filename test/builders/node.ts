@@ -15,12 +15,13 @@ import type { AgentEvent, TurnSummary } from "../../shared/state/event.ts";
 import { HostKey } from "../../agent/secrets/keeper/host-key.ts";
 import { SealedFile } from "../../agent/secrets/keeper/seal.ts";
 import type { SecretProvider } from "../../shared/secret/secret-provider.ts";
-import type { OwnContainerId } from "../../shared/state/identity.ts";
+import { LABEL, type OwnContainerId } from "../../shared/state/identity.ts";
 import { nameRun } from "../../shared/state/observed-state.ts";
 import { buildStrictPolicy } from "../../shared/policy/policy.ts";
 import type { ServiceView } from "../../shared/state/status.ts";
 import type { Source } from "../../shared/state/snapshot.ts";
 import type { CancelTimer, Clock } from "../../agent/host/os/clock.ts";
+import { LIVE } from "../fakes/fake-container.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
 import { FakeEngine } from "../fakes/fake-engine.ts";
 import { FakeFronts, FakeFrontWorld } from "../fakes/fake-fronts.ts";
@@ -230,6 +231,27 @@ export class TestNode {
     const container = this.engine.running(service);
     if (container === undefined) return undefined;
     return nameRun({ id: container.id as OwnContainerId, startedMs: container.detail.startedMs });
+  }
+
+  /**
+   * Looks at each start whether two containers of one service live, of which one is no copy behind a front: both would write to
+   * the same data.
+   * @returns the services of which that was seen, as it comes
+   */
+  watchDoubles(): string[] {
+    const { writer, containers } = this.engine;
+    const doubles: string[] = [];
+    const start = writer.startContainer.bind(writer);
+    writer.startContainer = async (id) => {
+      await start(id);
+      const service = this.engine.find(id)?.labels[LABEL.service] ?? "";
+      const alive = [...containers.values()].filter(
+        (entry) => LIVE.has(entry.status) && entry.labels[LABEL.service] === service,
+      );
+      const copies = alive.filter((entry) => entry.labels[LABEL.front] !== undefined);
+      if (alive.length > 1 && copies.length < alive.length) doubles.push(service);
+    };
+    return doubles;
   }
 
   /** The newest turn. */

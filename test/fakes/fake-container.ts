@@ -89,7 +89,7 @@ export function buildContainer(
 /** A port of it that another container which runs holds, in Docker's form. */
 export function findClash(container: FakeContainer, others: Iterable<FakeContainer>): string | undefined {
   for (const other of others) {
-    if (other.status !== "running" || other === container) continue;
+    if (!LIVE.has(other.status) || other === container) continue;
     const clash = container.ports.find((port) => other.ports.some((held) => portsClash(port, held)));
     if (clash !== undefined) return describePort(clash);
   }

@@ -248,7 +248,7 @@ export class FakeEngine {
   goDown(): void {
     this.reachable = false;
     for (const container of this.containers.values()) {
-      if (container.status !== "running") continue;
+      if (!LIVE.has(container.status)) continue;
       container.status = "exited";
       container.detail.exitCode = 137;
       container.detail.finishedMs = this.clock.nowMs();

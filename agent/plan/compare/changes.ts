@@ -2,7 +2,7 @@
 // itself goes by operations (plan.ts), which take several turns.
 
 import type { DesiredFile, DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";
-import { fileKey, type HostFacts, type ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { fileKey, type HostFacts, isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 import { holdsSecret } from "../../../shared/secret/secret-facts.ts";
 import { listObstacles, type Obstacle } from "../rules/start-place.ts";
@@ -103,7 +103,7 @@ function compare(
     reasons,
   });
   const current = containers.find((container) => container.specHash === service.specHash);
-  const running = containers.find((container) => container.status === "running");
+  const running = containers.find(isAlive);
   if (service.kind === "job") return change("none", `it is a job and runs on its schedule, ${service.schedule}`);
   if (!service.running)
     return running === undefined ? change("none") : change("stop", 'its manifest says state = "stopped"');

@@ -8,6 +8,7 @@ import { findLaneService, nameFrontLanes, type ToldFront } from "../../../shared
 import type { NodeMemory, ServiceMemory } from "../../../shared/state/memory.ts";
 import {
   findHealth,
+  isAlive,
   nameRun,
   type ObservedContainer,
   type ObservedEngine,
@@ -33,12 +34,20 @@ interface Fronted {
   world: World;
   desired: DesiredService & { front: NonNullable<DesiredService["front"]> };
   memory: ServiceMemory | undefined;
-  /** Its running containers behind the front. */
+  /** Its containers behind the front that live, and those of them that are at work. */
+  alive: readonly ObservedContainer[];
   running: readonly ObservedContainer[];
   /** The front's running container, once it answers. */
   front: ObservedContainer | undefined;
   /** Who gets its traffic; undefined while that is not known. */
   told: ToldFront | undefined;
+}
+
+/** How the last good one is healed while a new release is tried. */
+interface Revival {
+  what: string;
+  step: "start-container" | "unpause-container";
+  cause: "crash" | "drift";
 }
 
 /** A front that did not say who gets its traffic is asked again after so long. */
@@ -89,13 +98,15 @@ export function planFronts(world: World, engine: Reachable, memory: NodeMemory["
     if (desired.front === undefined) continue;
     const name = desired.front.service.name;
     const front = findFront(world, engine, name);
+    const alive = engine.containers.filter(
+      (entry) => entry.service === desired.name && isAlive(entry) && entry.behind === name,
+    );
     const fronted: Fronted = {
       world,
       desired: { ...desired, front: desired.front },
       memory: memory[desired.name],
-      running: engine.containers.filter(
-        (entry) => entry.service === desired.name && entry.status === "running" && entry.behind === name,
-      ),
+      alive,
+      running: alive.filter(({ status }) => status === "running"),
       front,
       told: findTold(world, name, front),
     };
@@ -195,19 +206,19 @@ function describeRevision({ world, running }: Fronted, address: string): string 
 
 /** Ends containers that are not wanted and get no traffic any more, each after its open connections had their time. */
 function planRetirement(fronted: Fronted, result: FrontPlan): void {
-  const { world, desired, running, told, front } = fronted;
+  const { world, desired, alive, told, front } = fronted;
   const { retire: lane } = nameFrontLanes(desired.name);
   const serving = selectServing(fronted);
   const isNeeded = (entry: ObservedContainer): boolean =>
     entry === serving || entry.specHash === desired.specHash || addressOf(world, entry) === told?.address;
   const busy = world.observed.operations.find((operation) => operation.lane === lane);
   // What is being ended may be what is wanted again: a rollback, or a commit that takes the last one back.
-  if (busy !== undefined && running.some((entry) => entry.id === busy.fingerprint && isNeeded(entry)))
+  if (busy !== undefined && alive.some((entry) => entry.id === busy.fingerprint && isNeeded(entry)))
     result.cancel.push(lane);
   // Nobody ends while the traffic is not where it should be.
   if (front === undefined || told?.address === undefined || told.uneven === true) return;
   if (told.address !== addressOf(world, serving)) return;
-  const old = running.find((entry) => !isNeeded(entry));
+  const old = alive.find((entry) => !isNeeded(entry));
   if (old === undefined) return;
   const address = addressOf(world, old);
   const { drainMs: timeoutMs, ports } = desired.front;
@@ -247,17 +258,24 @@ function planRevival({ world, desired, memory, running }: Fronted, engine: Reach
   const before = world.memory.lanes?.[lane];
   const known = before?.about === about ? before : undefined;
   if (known !== undefined) result.lanes = { ...result.lanes, [lane]: known };
-  const isEnded = old.status === "exited" && !old.stoppedByHand;
-  if (!isEnded || running.some((entry) => findHealth(world.observed, entry)?.status === "healthy")) return;
+  const revival = findRevival(old);
+  if (revival === undefined || running.some((entry) => findHealth(world.observed, entry)?.status === "healthy")) return;
   if (world.observed.operations.some((busy) => busy.lane === lane)) return;
   if (known !== undefined && world.nowMs < known.nextMs) return void result.nextMs.push(known.nextMs);
   const { initial, max } = desired.restart.backoff;
   const attempt = (known?.attempt ?? -1) + 1;
   const nextMs = world.nowMs + backoffDelayMs({ initialMs: initial, maxMs: max }, attempt, about);
-  const detail = `${old.revision} ended while ${desired.revision} is tried`;
+  const detail = `${old.revision} ${revival.what} while ${desired.revision} is tried`;
   result.lanes = { ...result.lanes, [lane]: { message: detail, attempt, nextMs, about } };
-  const steps: Step[] = [{ kind: "start-container", service: desired.name, container: old.id }];
-  result.operations.push({ lane, cause: { kind: "crash", detail }, fingerprint: old.id, steps });
+  const steps: Step[] = [{ kind: revival.step, service: desired.name, container: old.id }];
+  result.operations.push({ lane, cause: { kind: revival.cause, detail }, fingerprint: old.id, steps });
+}
+
+/** What became of the last good one, and what puts that right; undefined where nothing has to be. */
+function findRevival({ status, stoppedByHand }: ObservedContainer): Revival | undefined {
+  if (status === "paused") return { what: "was paused by hand", step: "unpause-container", cause: "drift" };
+  const isEnded = status === "exited" && !stoppedByHand;
+  return isEnded ? { what: "ended", step: "start-container", cause: "crash" } : undefined;
 }
 
 /** Adds an operation, unless its lane is busy or the last try of the same has just failed. */

@@ -4,7 +4,13 @@
 import { backoffDelayMs } from "../../../shared/state/backoff.ts";
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
 import type { ExitRecord, ServiceMemory } from "../../../shared/state/memory.ts";
-import { findHealth, isBetweenRuns, nameRun, type ObservedContainer } from "../../../shared/state/observed-state.ts";
+import {
+  findHealth,
+  isAlive,
+  isBetweenRuns,
+  nameRun,
+  type ObservedContainer,
+} from "../../../shared/state/observed-state.ts";
 import type { FaultCode, OperationOutcome, Step } from "../../../shared/state/step.ts";
 import { rememberJobRun } from "./job-memory.ts";
 import { countRepetition } from "../rules/repeat-guard.ts";
@@ -147,7 +153,7 @@ export function rememberLane(
 export function rememberContainer(memory: ServiceMemory, world: World, container: ObservedContainer): ServiceMemory {
   const engine = world.observed.engine as Reachable;
   let next = rememberStart(memory, world, container);
-  const running = container.status === "running" || container.status === "paused";
+  const running = isAlive(container);
   const ranIn = running ? engine.run : next.seen?.container === container.id ? next.seen.engineRun : undefined;
   if (next.seen?.container !== container.id || next.seen.engineRun !== ranIn) {
     next = { ...next, seen: { container: container.id, engineRun: ranIn } };

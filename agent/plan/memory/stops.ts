@@ -3,7 +3,7 @@
 
 import { findLaneService } from "../../../shared/state/front.ts";
 import type { NodeMemory } from "../../../shared/state/memory.ts";
-import { nameRun, type ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { isAlive, nameRun, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { Cause, Operation } from "../../../shared/state/step.ts";
 import type { Reachable, World } from "../world.ts";
 
@@ -25,7 +25,7 @@ export function rememberStops(
   const kept = engine.containers.flatMap((container) => {
     const run = nameRun(container);
     const kind = planned.get(container.id) ?? findStop(world, container);
-    const runsOn = container.status === "running" && !planned.has(container.id) && !busy.has(container.service);
+    const runsOn = isAlive(container) && !planned.has(container.id) && !busy.has(container.service);
     return kind === undefined || runsOn ? [] : [[run, kind] as const];
   });
   return Object.fromEntries(kept);

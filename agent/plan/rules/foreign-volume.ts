@@ -2,12 +2,13 @@
 // anybody could then read who may write a manifest. Asked before anything is made or stopped. Pure.
 // Held by test/scenario/foreign-volumes.test.ts.
 
+import { isAlive } from "../../../shared/state/observed-state.ts";
 import type { Decision, Scene } from "../world.ts";
 
 /** Refuses a start with a volume that is not Orca's on this node; one that the host's policy names is taken. */
 export function refuseForeignVolume(scene: Scene): Decision | undefined {
   const { current, desired, memory } = scene;
-  if (current?.status === "running") return undefined;
+  if (current !== undefined && isAlive(current)) return undefined;
   for (const { name } of desired.spec.volumes ?? []) {
     const fault = name === undefined ? undefined : findFault(scene, name);
     if (fault !== undefined) return { state: "refused", reason: fault, memory };

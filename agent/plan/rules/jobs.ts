@@ -5,6 +5,7 @@
 import { describeDuration } from "../../../shared/text/duration.ts";
 import { ageOf } from "../../../shared/text/moment.ts";
 import { findNextDue } from "../../../shared/manifest/schedule.ts";
+import { isAlive } from "../../../shared/state/observed-state.ts";
 import type { Cause, Step } from "../../../shared/state/step.ts";
 import { beginJob, hasCompleted } from "../memory/job-memory.ts";
 import { readBegunMs } from "../memory/run.ts";
@@ -15,7 +16,7 @@ import type { Decision, Scene } from "../world.ts";
 /** A job that runs is left alone; times that pass meanwhile are skipped, and counted. */
 export function tendJob(scene: Scene): Decision | undefined {
   const { current, others, desired, world, memory } = scene;
-  const running = [current, ...others].find((entry) => entry?.status === "running" || entry?.status === "paused");
+  const running = [current, ...others].find((entry) => entry !== undefined && isAlive(entry));
   if (running === undefined) return undefined;
   const job = beginJob(memory, world.nowMs);
   const nextMs = desired.schedule === "@once" ? undefined : findNextDue(desired.schedule ?? "", job.accountedMs);

@@ -4,7 +4,7 @@
 
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
 import { findFronted, nameFront } from "../../../shared/state/front.ts";
-import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { Decision, Reachable, Scene, World } from "../world.ts";
 
 /** The name that a service had on this node before; undefined where it had none. */
@@ -12,7 +12,7 @@ function findOldName({ movedFrom }: DesiredService, node: string): string | unde
   return movedFrom?.node === node ? movedFrom.service : undefined;
 }
 
-/** Running containers under the name that this service had on this node before, and their front. */
+/** Containers that live under the name that this service had on this node before, and their front. */
 export function listPredecessors(
   world: World,
   engine: Reachable,
@@ -21,7 +21,7 @@ export function listPredecessors(
   const old = desired === undefined ? undefined : findOldName(desired, world.desired.node);
   if (old === undefined || world.desired.services.has(old)) return [];
   const names = new Set([old, nameFront(old)]);
-  return engine.containers.filter((entry) => names.has(entry.service) && entry.status === "running");
+  return engine.containers.filter((entry) => names.has(entry.service) && isAlive(entry));
 }
 
 /**

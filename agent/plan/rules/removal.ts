@@ -5,7 +5,7 @@
 import { waitFor } from "../../../shared/text/moment.ts";
 import { findFronted } from "../../../shared/state/front.ts";
 import type { NodeMemory, RemovalMemory } from "../../../shared/state/memory.ts";
-import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { ServiceView } from "../../../shared/state/status.ts";
 import type { Operation } from "../../../shared/state/step.ts";
 import { findSuccessor } from "./move.ts";
@@ -34,7 +34,7 @@ export function planRemovals(world: World, containers: readonly ObservedContaine
     if (successor !== undefined) {
       const [first] = list as [ObservedContainer];
       const reason = `it is now ${successor.name} and serves until that one is ready to start`;
-      result.views.push({ ...buildRemovedView(first, list, reason), sinceMs: world.nowMs });
+      result.views.push({ ...buildRemovedView(first, list.filter(isAlive), reason), sinceMs: world.nowMs });
       continue;
     }
     const known = world.memory.removals[service];
@@ -62,7 +62,7 @@ function isKept(world: World, containers: readonly ObservedContainer[], name: st
   // Of a service that cannot be used as it is in Git, its front goes on as its container does.
   if (world.desired.objections.has(fronted)) return true;
   if (!world.desired.services.has(fronted)) return false;
-  return containers.some((entry) => entry.behind === name && entry.status === "running");
+  return containers.some((entry) => entry.behind === name && isAlive(entry));
 }
 
 function planOne(
@@ -73,7 +73,7 @@ function planOne(
   const [first] = list as [ObservedContainer];
   const endMs = sinceMs + world.settings.undoWindowMs;
   const cause = { kind: "removal", detail: "it is no longer in Git", revision: world.desired.revision } as const;
-  const running = list.filter((container) => container.status === "running" || container.status === "paused");
+  const running = list.filter(isAlive);
   const over = world.nowMs >= endMs;
   const reason = over
     ? "it is no longer in Git and its undo window has ended; its volumes stay"
@@ -104,6 +104,8 @@ function buildRemovedView(
   running: readonly ObservedContainer[],
   reason: string,
 ): Omit<ServiceView, "sinceMs"> {
+  // Other nodes wait for the end of what still runs.
+  const shown = running[0] ?? first;
   return {
     name: first.service,
     state: "removing",
@@ -112,10 +114,10 @@ function buildRemovedView(
     nextMs: undefined,
     settled: false,
     restarts: 0,
-    revision: first.revision,
+    revision: shown.revision,
     desiredRevision: undefined,
-    container: first.id,
-    image: first.image,
+    container: shown.id,
+    image: shown.image,
     owner: undefined,
     memoryCapBytes: running[0]?.caps.memoryBytes,
     notes: [],

@@ -4,7 +4,7 @@
 import { listAliases } from "../../../shared/state/container-spec.ts";
 import { nameContainer } from "../../../shared/state/identity.ts";
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
-import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { Cause, Step } from "../../../shared/state/step.ts";
 import { deliverFiles } from "./deliver.ts";
 import { rememberUnhealthy } from "../memory/remember.ts";
@@ -97,9 +97,7 @@ function replaceOtherImage(scene: Running): Decision | undefined {
 
 function stopOthers(scene: Running): Decision | undefined {
   const { others, desired, memory } = scene;
-  const running = others.filter(
-    (other) => (other.status === "running" || other.status === "paused") && !standsBehind(desired, other),
-  );
+  const running = others.filter((other) => isAlive(other) && !standsBehind(desired, other));
   if (running.length === 0) return undefined;
   const detail = "a container with another spec runs beside it";
   const steps = running.map((other) => buildStop(desired, other));
@@ -196,8 +194,7 @@ function removeOld(scene: Running): Decision | undefined {
   const release = running.release?.specHash ?? running.memory.release?.specHash;
   const old = others.filter(
     (other) =>
-      (running.settled === true || other.specHash !== release) &&
-      !(other.status === "running" && standsBehind(desired, other)),
+      (running.settled === true || other.specHash !== release) && !(isAlive(other) && standsBehind(desired, other)),
   );
   if (old.length === 0) return undefined;
   const cause = explainRemoval(explainReplacement(scene), running.settled === true);

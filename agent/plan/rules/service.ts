@@ -4,7 +4,7 @@
 // Held by test/unit/plan.test.ts.
 
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
-import { findHealth, type ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { findHealth, isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { Cause, Operation } from "../../../shared/state/step.ts";
 import { refuseForeignVolume } from "./foreign-volume.ts";
 import { restJob, startJob, tendJob } from "./jobs.ts";
@@ -134,7 +134,7 @@ function keepStopped(scene: Scene): Decision | undefined {
   const { desired, current, others, memory } = scene;
   const { stoppedBy } = memory;
   if (desired.running && stoppedBy === undefined) return undefined;
-  const running = [current, ...others].filter((entry) => entry?.status === "running" || entry?.status === "paused");
+  const running = [current, ...others].filter((entry) => entry !== undefined && isAlive(entry));
   const reason =
     stoppedBy === undefined
       ? 'its manifest says state = "stopped"'
@@ -216,7 +216,7 @@ function waitForHolder(scene: Scene): Decision | undefined {
   const holder =
     before ??
     engine.containers.find(
-      (entry) => entry.service === desired.frontOf && entry.status === "running" && entry.behind === undefined,
+      (entry) => entry.service === desired.frontOf && isAlive(entry) && entry.behind === undefined,
     );
   if (holder === undefined) return undefined;
   const reason = `waiting until ${holder.name} gives up its ports for it`;
@@ -232,7 +232,7 @@ function createMissing(scene: Scene): Decision | undefined {
   const cause = explainCreation(scene);
   const prepare = buildPrepareSteps(scene);
   const before = listPredecessors(world, scene.engine, scene.desired);
-  if (before.length > 0 || others.some((other) => other.status === "running")) {
+  if (before.length > 0 || others.some(isAlive)) {
     const [obstacle] = listObstacles(scene.desired, scene.engine, lookAround(world));
     if (obstacle !== undefined) return waitForPlace(scene, obstacle, buildOperation(scene, cause, prepare));
     const reason = `${cause.detail}${describeServing(world, [...others, ...before])}`;

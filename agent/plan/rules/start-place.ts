@@ -3,7 +3,7 @@
 // Held by test/scenario/start-failures.test.ts.
 
 import type { DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";
-import type { HostFacts } from "../../../shared/state/observed-state.ts";
+import { type HostFacts, isAlive } from "../../../shared/state/observed-state.ts";
 import { parsePublishedPort, type PublishedPort, portsClash } from "../../../shared/manifest/published-port.ts";
 import type { FaultCode } from "../../../shared/state/step.ts";
 import type { Reachable, World } from "../world.ts";
@@ -75,8 +75,9 @@ function findOwnHolder(
   { containers }: Reachable,
   { services, objections }: Surroundings["wanted"],
 ): string | undefined {
-  const holder = containers.find(({ service, specHash, status, ports }) => {
-    if (service === name || status !== "running" || !ports.some((held) => clashes(port, held))) return false;
+  const holder = containers.find((entry) => {
+    const { service, specHash, ports } = entry;
+    if (service === name || !isAlive(entry) || !ports.some((held) => clashes(port, held))) return false;
     const other = services.get(service);
     if (other === undefined) return objections.has(service);
     return other.running && other.specHash === specHash;

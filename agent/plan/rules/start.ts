@@ -3,7 +3,7 @@
 
 import { waitFor } from "../../../shared/text/moment.ts";
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
-import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { StartStage } from "../../../shared/state/status.ts";
 import type { Cause } from "../../../shared/state/step.ts";
 import { describeSize } from "../../../shared/text/size.ts";
@@ -108,7 +108,7 @@ function checkPlace(scene: Scene): Decision | undefined {
 /** Before a container that holds its own ports ends for one behind a front, that front is ready to take them over. */
 function checkFront({ desired, others, engine, memory }: Scene): Decision | undefined {
   const front = desired.front?.service;
-  const holder = others.find((other) => other.status === "running" && !standsBehind(desired, other));
+  const holder = others.find((other) => isAlive(other) && !standsBehind(desired, other));
   if (front === undefined || holder === undefined) return undefined;
   if (engine.containers.some((entry) => entry.service === front.name && entry.specHash === front.specHash))
     return undefined;
@@ -119,7 +119,7 @@ function checkFront({ desired, others, engine, memory }: Scene): Decision | unde
 function checkSecondCopy(scene: Scene): Decision | undefined {
   const { desired, others, memory } = scene;
   const needBytes = desired.caps.memoryBytes;
-  if (!others.some((other) => other.status === "running" && standsBehind(desired, other))) return undefined;
+  if (!others.some((other) => isAlive(other) && standsBehind(desired, other))) return undefined;
   const leftBytes = scene.takeMemory(needBytes);
   if (leftBytes >= needBytes) return undefined;
   const reason =
