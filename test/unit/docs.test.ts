@@ -1,7 +1,7 @@
 // What people read against the program, README, topic pages and the maps for developers: examples pass lint, commands and options
 // parse, exit codes, endpoints, paths and links exist, and nothing that the program has is missing.
 
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
@@ -305,6 +305,24 @@ describe("places", () => {
 
   test("figures have their place", () => {
     expect(documents.get(`${PAGES}/measured.md`)?.text).toMatch(/\n<!-- measured -->\n\n\|/);
+  });
+
+  test("the map names every room, and the ten files of a service's way", () => {
+    const { text = "", rows = [] } = documents.get("agent/README.md") ?? {};
+    const rooms = readdirSync(join(ROOT, "agent"), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    expect(rooms.map(({ name }) => name).filter((name) => !text.includes(`\`agent/${name}/\``))).toEqual([]);
+    const way = rows.filter(([number = ""]) => /^\d+$/.test(number));
+    expect(way.map(([number, file = ""]) => [number, /^`agent\/[\w/-]+\.ts`$/.test(file)])).toEqual(
+      Array.from({ length: 10 }, (_, index) => [`${index + 1}`, true]),
+    );
+  });
+
+  test("the map of the tests names every lane", () => {
+    const { text = "" } = documents.get("test/README.md") ?? {};
+    const config = readFileSync(join(ROOT, "test/vitest.config.ts"), "utf8");
+    const lanes = [...config.matchAll(/name: "(\w+)"/g)].map(([, lane = ""]) => lane);
+    expect(lanes.length).toBeGreaterThan(4);
+    expect(lanes.filter((lane) => !text.includes(`| \`test/${lane}/\` |`))).toEqual([]);
   });
 
   test("the forge's workflow runs what CI runs by hand, and nothing else", () => {
