@@ -1,11 +1,11 @@
-// The short-lived child behind `orca run-backup`: makes one backup, so that the memory it takes is the system's again when it ends.
+// The short-lived child behind `orca run-backup`: makes one backup, or proves one by a restore, so that the memory it takes is the system's again when it ends.
 // The agent starts it and nobody else.
 
 import { stdin, stdout } from "node:process";
 
 import { openEngine } from "../docker/engine.ts";
 import type { OneShots } from "../docker/one-shot.ts";
-import type { BackupAnswer, BackupRequest } from "./backup-exchange.ts";
+import type { BackupRequest, ChildAnswer, ChildRequest } from "./backup-exchange.ts";
 import type { BackupRecord } from "./core/backup-record.ts";
 import { describePostgresRestore, listPostgresParts } from "./engines/postgres-dump.ts";
 import { makeBackup } from "./pipeline.ts";
@@ -18,7 +18,7 @@ export async function runBackupChild(): Promise<never> {
   process.exit(0);
 }
 
-async function readRequest(): Promise<BackupRequest> {
+async function readRequest(): Promise<ChildRequest> {
   const text = await new Promise<string>((resolve, reject) => {
     let received = "";
     stdin.setEncoding("utf8");
@@ -30,14 +30,16 @@ async function readRequest(): Promise<BackupRequest> {
   });
   // The agent is gone when stdin ends: nobody would hear of the backup. The next run sweeps what is left.
   stdin.once("end", () => process.exit(1));
-  return JSON.parse(text) as BackupRequest;
+  return JSON.parse(text) as ChildRequest;
 }
 
-async function answerRequest(request: BackupRequest): Promise<BackupAnswer> {
+async function answerRequest(request: ChildRequest): Promise<ChildAnswer> {
   const engine = openEngine(request.socket);
   try {
     await engine.oneShots.sweep(request.folder.node);
-    return { kind: "made", record: await carryOut(request, engine.oneShots) };
+    if (request.kind === "make") return { kind: "made", record: await carryOut(request, engine.oneShots) };
+    const { verifyBackup } = await import("./verify/verify-backup.ts");
+    return { kind: "judged", verdict: await verifyBackup(request, engine) };
   } catch (error) {
     return { kind: "failed", reason: error instanceof Error ? error.message : String(error) };
   } finally {

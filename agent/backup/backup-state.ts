@@ -14,7 +14,21 @@ const run = z.looseObject({
   made: z.string().optional(),
   reason: z.string().optional(),
 });
-const store = z.looseObject({ accountedMs: z.number(), lastRun: run.optional() });
+const proof = z.looseObject({
+  backup: z.string(),
+  endedMs: z.number(),
+  verdict: z.enum(["good", "bad", "unknown"]),
+  detail: z.string(),
+});
+const store = z.looseObject({
+  /** Until when due times are answered; the moment the store was first seen where none was. */
+  accountedMs: z.number(),
+  proofAccountedMs: z.number().optional(),
+  lastRun: run.optional(),
+  lastVerify: proof.optional(),
+  /** How many records the repository had after the last run. */
+  expected: z.number().optional(),
+});
 const state = z.looseObject({ version: z.literal(1), stores: z.record(z.string(), z.unknown()) });
 
 /** What is remembered of one store. */

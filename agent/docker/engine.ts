@@ -65,11 +65,12 @@ export function openEngine(socketPath: string): Engine {
   // The types of dockerode leave `agent` out; its transport takes one and keeps connections open with it.
   const docker = new Docker({ socketPath, agent } as Docker.DockerOptions);
   const calls: Record<string, number> = {};
+  const exec = createExec(docker);
   return {
     reader: count({ ...createReader(docker), accepts: () => acceptsCalls(socketPath) }, calls),
     writer: count(createWriter(docker), calls),
-    exec: count(createExec(docker), calls),
-    oneShots: count(createOneShots(docker as unknown as Parameters<typeof createOneShots>[0]), calls),
+    exec: count(exec, calls),
+    oneShots: count(createOneShots(docker as unknown as Parameters<typeof createOneShots>[0], exec), calls),
     calls: () => calls,
     close: () => agent.destroy(),
   };

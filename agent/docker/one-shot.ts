@@ -4,6 +4,7 @@
 import type { Duplex } from "node:stream";
 
 import { call, callUnless } from "./call.ts";
+import type { DockerExec } from "./reader.ts";
 import { Demultiplexer } from "./streams.ts";
 
 /** What tells such a container from a service's: the job that it belongs to. */
@@ -35,11 +36,35 @@ interface OneShotRun {
   cancel(): Promise<void>;
 }
 
+/** A throw-away server: a container that runs until it is removed. */
+interface BoxRequest {
+  job: string;
+  node: string;
+  image: string;
+  /** Given to the image's own entrypoint. */
+  argv: readonly string[];
+  env: Readonly<Record<string, string>>;
+  memoryBytes: number;
+  binds: readonly { source: string; target: string }[];
+  /** Where it keeps what it writes: a volume without a name that goes with it. */
+  scratch: string;
+}
+
+/** One that runs. */
+interface Box {
+  run(argv: readonly string[], timeoutMs: number): Promise<{ exitCode: number; output: string }>;
+  ranOutOfMemory(): Promise<boolean>;
+  isRunning(): Promise<boolean>;
+  remove(): Promise<void>;
+}
+
 /** Runs them. Every call may throw an `EngineError`. */
 export interface OneShots {
   /** The id of the image that a container was made from: its reference may name another one by now. */
   findImage(container: string): Promise<string>;
   run(request: OneShotRequest): Promise<OneShotRun>;
+  /** Starts a throw-away server without any network. */
+  openBox(request: BoxRequest): Promise<Box>;
   /** Removes what an agent that was killed has left of a node's jobs; answers how many. */
   sweep(node: string): Promise<number>;
 }
@@ -48,8 +73,8 @@ interface JobContainer {
   id: string;
   attach(options: object): Promise<Duplex>;
   start(): Promise<unknown>;
-  wait(): Promise<{ StatusCode: number }>;
-  inspect(): Promise<{ Image: string; State: { OOMKilled?: boolean } }>;
+  wait(options: { condition: "next-exit" }): Promise<{ StatusCode: number }>;
+  inspect(): Promise<{ Image: string; State: { ExitCode: number; OOMKilled?: boolean; Running?: boolean } }>;
   remove(options: object): Promise<unknown>;
 }
 
@@ -65,10 +90,11 @@ const PIDS = 64;
 const STDERR_BYTES = 4_096;
 
 /** Builds the one-shot half of the port. */
-export function createOneShots(docker: JobDocker): OneShots {
+export function createOneShots(docker: JobDocker, exec: Pick<DockerExec, "run">): OneShots {
   return {
     findImage: (id) => call("inspect container", async () => (await docker.getContainer(id).inspect()).Image),
     run: (request) => call(`run ${request.job}`, () => runOneShot(docker, request)),
+    openBox: (request) => call(`open ${request.job}`, () => openBox(docker, exec, request)),
     sweep: (node) =>
       call("sweep jobs", async () => {
         const filters = { label: [`${JOB_NODE_LABEL}=${node}`, JOB_LABEL] };
@@ -79,12 +105,54 @@ export function createOneShots(docker: JobDocker): OneShots {
   };
 }
 
+/** What an entrypoint that hands its server to another user needs, and no more. */
+const SERVER_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"];
+const SERVER_PIDS = 256;
+
+async function openBox(docker: JobDocker, exec: Pick<DockerExec, "run">, request: BoxRequest): Promise<Box> {
+  const { job, node, image, argv, env, memoryBytes, binds, scratch } = request;
+  const container = await docker.createContainer({
+    Image: image,
+    Cmd: [...argv],
+    Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    Labels: { [JOB_LABEL]: job, [JOB_NODE_LABEL]: node },
+    HostConfig: {
+      NetworkMode: "none",
+      Memory: memoryBytes,
+      MemorySwap: memoryBytes,
+      PidsLimit: SERVER_PIDS,
+      CapDrop: ["ALL"],
+      CapAdd: SERVER_CAPABILITIES,
+      SecurityOpt: ["no-new-privileges"],
+      LogConfig: { Type: "none", Config: {} },
+      RestartPolicy: { Name: "no" },
+      Mounts: [
+        ...binds.map(({ source, target }) => ({ Type: "bind", Source: source, Target: target, ReadOnly: true })),
+        { Type: "volume", Target: scratch },
+      ],
+    },
+  });
+  try {
+    await container.start();
+  } catch (error) {
+    await removeJob(container).catch(() => undefined);
+    throw error;
+  }
+  return {
+    run: (words, timeoutMs) => exec.run(container.id, words, timeoutMs),
+    ranOutOfMemory: async () => (await container.inspect()).State.OOMKilled === true,
+    isRunning: async () => (await container.inspect()).State.Running === true,
+    remove: () => removeJob(container),
+  };
+}
+
 async function runOneShot(docker: JobDocker, request: OneShotRequest): Promise<OneShotRun> {
   const container = await docker.createContainer(buildBody(request));
   try {
     // Before the start, so that not a byte is missed; no TTY, which would change what is written.
     const stream = await container.attach({ stream: true, stdout: true, stderr: true });
-    const waited = container.wait();
+    // Asked for what is running, the engine answers at once for a container that is only made: with 0.
+    const waited = container.wait({ condition: "next-exit" });
     waited.catch(() => undefined);
     await container.start();
     return follow(container, stream, waited);
@@ -149,9 +217,11 @@ function follow(container: JobContainer, stream: Duplex, waited: Promise<{ Statu
     await removeJob(container);
   };
   const ended = (async () => {
-    const { StatusCode: exitCode } = await waited;
+    const { StatusCode } = await waited;
     await read;
+    // The engine's own record of it: what decides whether this is a backup is asked twice.
     const { State } = await container.inspect();
+    const exitCode = State.ExitCode === 0 ? StatusCode : State.ExitCode;
     const outOfMemory = State.OOMKilled === true;
     await removeJob(container);
     return { exitCode, stderr, outOfMemory };

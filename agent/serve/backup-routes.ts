@@ -11,8 +11,8 @@ import { type Answer, answerError, answerJson, type Call } from "./http-answer.t
 /** Who knows the backups of this node and makes them. */
 export interface BackupDesk {
   list(): Promise<StoreStatus[]>;
-  /** Asks for a run now; answers why there is none, or undefined once it is queued. */
-  ask(service: string, store: string): string | undefined;
+  /** Asks for a run or a proof now; answers why there is none, or undefined once it is queued. */
+  ask(kind: "make" | "verify", service: string, store: string): string | undefined;
 }
 
 /** What these routes work with: a part of what all acts do. */
@@ -41,20 +41,33 @@ export async function answerBackupList(parts: BackupParts, call: Call): Promise<
   return answerJson(200, document);
 }
 
-/** Answers `POST /v1/backups/SERVICE/STORE/run`. */
+/** What can be asked for, and how it is told. */
+const ACTS = {
+  run: { kind: "make", action: "backup", says: "a backup is made now" },
+  verify: {
+    kind: "verify",
+    action: "backup-verify",
+    says: "the newest backup is restored into a throw-away server now",
+  },
+} as const;
+
+/** Answers `POST /v1/backups/SERVICE/STORE/run` and `/verify`. */
 export async function answerBackupAct(parts: BackupParts, call: Call, actor: Actor): Promise<Answer> {
-  const [, , service, store, act] = call.path;
-  if (call.path.length !== 5 || act !== "run" || service === undefined || store === undefined)
+  const [, , service, store, name] = call.path;
+  const act = name === "run" || name === "verify" ? ACTS[name] : undefined;
+  if (call.path.length !== 5 || act === undefined || service === undefined || store === undefined)
     return answerError(call, 404, "there is no such act");
   const desk = parts.backups();
   if (desk === undefined) return answerError(call, 503, STARTING);
   const known = (await desk.list()).find((entry) => entry.service === service && entry.store === store);
   if (known === undefined) return answerError(call, 404, `${service} has no backup ${store} that is in force here`);
   if (known.trouble !== undefined) return answerError(call, 409, known.trouble);
+  if (name === "verify" && known.backups.length === 0)
+    return answerError(call, 409, `${service}/${store} has no backup yet: orca backup run ${service}`);
   try {
     await parts.record({
       actor: { kind: "user", uid: actor.uid, ...(actor.user === undefined ? {} : { user: actor.user }) },
-      action: "backup",
+      action: act.action,
       what: { service, store },
       cause: "asked on the socket",
       result: "ok",
@@ -62,15 +75,15 @@ export async function answerBackupAct(parts: BackupParts, call: Call, actor: Act
   } catch (error) {
     return answerError(call, 503, `nothing was done: ${error instanceof Error ? error.message : String(error)}`);
   }
-  const refusal = desk.ask(service, store);
+  const refusal = desk.ask(act.kind, service, store);
   if (refusal !== undefined) return answerError(call, 409, refusal);
   parts.emit({
     kind: "acted",
     atMs: parts.clock.nowMs(),
     actor,
-    action: "backup",
+    action: act.action,
     service,
     detail: JSON.stringify({ store }),
   });
-  return answerJson(202, { accepted: true, message: `a backup of ${service}/${store} is made now` });
+  return answerJson(202, { accepted: true, message: `${service}/${store}: ${act.says}` });
 }

@@ -1,6 +1,6 @@
 // What the agent tells report/: plain data, never a secret value. The rest of the agent gets `emit` and nothing else.
 
-import type { BackupRun } from "./backup.ts";
+import type { BackupRun, VerifyRun } from "./backup.ts";
 import type { ColdStartReport } from "./cold-start.ts";
 import type { DesiredState } from "./desired-state.ts";
 import type { GossipEvent } from "../fleet/gossip-event.ts";
@@ -87,6 +87,10 @@ export type AgentEvent =
   | { kind: "cold-start"; atMs: number; report: ColdStartReport }
   /** A run of a backup ended: `run.made` names the backup, else `run.reason` says why there is none. */
   | { kind: "backup-ended"; atMs: number; service: string; store: string; run: BackupRun; bytes: number }
+  /** Retention has removed a backup. */
+  | { kind: "backup-removed"; atMs: number; service: string; store: string; backup: string }
+  /** A backup was restored to prove it, or could not be judged. */
+  | { kind: "backup-judged"; atMs: number; service: string; store: string; run: VerifyRun }
   /** The webhook listens, or why it does not take pushes; without an address it was turned off. */
   | { kind: "webhook"; atMs: number; listen: string | undefined; trouble: string | undefined }
   /**

@@ -2,6 +2,7 @@
 // anybody takes for a backup is left.
 
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -111,7 +112,7 @@ test("a backup is made when somebody asks, and listed with what restores it", as
     output: expect.stringContaining("no backup yet") as string,
   });
   const run = await orca("backup", "run", SERVICE);
-  expect(run.output).toMatch(/pg_dump_\d{8}_\d{4}: made in /);
+  expect(run.output).toMatch(/pg_dump_\d{8}_\d{4}, made in /);
   expect(run.code).toBe(0);
   const store = await readList();
   expect(store.backups).toHaveLength(1);
@@ -155,6 +156,109 @@ test("what is listed restores it with stock programs, without Orca", async () =>
   } finally {
     docker("rm", "-fv", restored);
   }
+});
+
+/** The last line but one says what came of it: the last one is empty. */
+async function verify(): Promise<{ code: number | null; said: string }> {
+  const { code, output } = await orca("backup", "verify", SERVICE);
+  return { code, said: output.trim().split("\n").at(-1) ?? "" };
+}
+
+/** The newest backup's record and its dump, to be damaged. */
+function findNewest(): { record: string; dump: string } {
+  const names = readdirSync(folder)
+    .filter((name) => name.endsWith(".manifest.json"))
+    .toSorted();
+  const record = join(folder, names.at(-1) ?? "");
+  return { record, dump: record.replace(".manifest.json", ".dump") };
+}
+
+/** A damaged dump whose digest is right, so that only a restore can find it. */
+function damage(change: (bytes: Buffer) => Buffer): void {
+  const { record, dump } = findNewest();
+  const bytes = change(readFileSync(dump));
+  writeFileSync(dump, bytes);
+  const { files, ...rest } = JSON.parse(readFileSync(record, "utf8")) as { files: { content: string }[] };
+  const measured = { bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
+  const changed = files.map((file) => (file.content === "app" ? { ...file, plain: measured, stored: measured } : file));
+  writeFileSync(record, JSON.stringify({ ...rest, files: changed }));
+}
+
+test("a good backup is proved by a restore, and nothing of that is left", async () => {
+  expect(await verify()).toMatchObject({
+    code: 0,
+    said: expect.stringMatching(/: good: restored app with 1 tables in /) as string,
+  });
+  expect((await readList()).backups[0]).toMatchObject({ verified: true });
+  expect(listJobs()).toBe("");
+});
+
+test.each<[string, (bytes: Buffer) => Buffer, RegExp]>([
+  ["cut at 60 %", (bytes) => bytes.subarray(0, bytes.length * 0.6), /: bad: app: restore (?:data|pre-data): /],
+  [
+    "changed by a bit in the middle",
+    (bytes) => {
+      const at = Math.floor(bytes.length / 2);
+      bytes[at] = (bytes[at] ?? 0) ^ 1;
+      return bytes;
+    },
+    /: bad: app: restore data: /,
+  ],
+  ["nearly empty", () => Buffer.from("PGDMP"), /: bad: app: its table of contents: .*too short/],
+  ["of another kind", () => Buffer.from("<html>not a dump</html>".repeat(100)), /: bad: app: its table of contents: /],
+])("a dump that is %s is found out, although its digest is right", async (_name, change, words) => {
+  await orca("backup", "run", SERVICE);
+  damage(change);
+  const { code, said } = await verify();
+  expect(said).toMatch(words);
+  expect(code).toBe(1);
+  const { backups } = await readList();
+  expect(backups[0]).toMatchObject({ verified: false, verdict: { verdict: "bad" } });
+  const { record, dump } = findNewest();
+  for (const path of [record, dump, dump.replace(".dump", ".globals.sql")]) rmSync(path);
+});
+
+test("one that is not what was written is found out before anything is restored", async () => {
+  await orca("backup", "run", SERVICE);
+  const { record, dump } = findNewest();
+  writeFileSync(dump, readFileSync(dump).subarray(0, 1_000));
+  const { code, said } = await verify();
+  expect(said).toMatch(/: bad: pg_dump_\S+\.dump has 1000 of \d+ bytes/);
+  expect(code).toBe(1);
+  for (const path of [record, dump, dump.replace(".dump", ".globals.sql")]) rmSync(path);
+});
+
+test("rows without their parent are found out, by a foreign key that is checked and by one that never was", async () => {
+  const container = findContainer();
+  psql(container, "create table p (id int primary key); create table c (p int references p)");
+  psql(container, "set session_replication_role = replica; insert into c values (7)");
+  await orca("backup", "run", SERVICE);
+  expect(await verify()).toMatchObject({
+    code: 1,
+    said: expect.stringMatching(/: bad: app: restore post-data: .*violates foreign key/) as string,
+  });
+  psql(
+    container,
+    "drop table c; create table c (p int); insert into c values (7); alter table c add constraint late foreign key (p) references p not valid",
+  );
+  await orca("backup", "run", SERVICE);
+  expect(await verify()).toMatchObject({
+    code: 1,
+    said: expect.stringContaining("1 rows have no parent by the foreign key late") as string,
+  });
+  psql(container, "drop table c, p");
+});
+
+test("what the machine lacks makes no backup bad: it cannot be judged", async () => {
+  await orca("backup", "run", SERVICE);
+  const { record } = findNewest();
+  const text = readFileSync(record, "utf8");
+  writeFileSync(record, text.replace(/"image": "[^"]+"/, `"image": "sha256:${"0".repeat(64)}"`));
+  const { code, said } = await verify();
+  expect(said).toMatch(/cannot be judged: the image sha256:0+ that made it is not on this host any more/);
+  expect(code).toBe(3);
+  writeFileSync(record, text);
+  expect(await verify()).toMatchObject({ code: 0 });
 });
 
 test("kill -9 of the agent in the middle of a dump leaves no backup of it, and the next run sweeps what is left", async () => {

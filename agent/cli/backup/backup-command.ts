@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
-import type { StoreStatus } from "../../../shared/state/backup.ts";
+import type { KnownBackup, StoreStatus } from "../../../shared/state/backup.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import { describeSize } from "../../../shared/text/size.ts";
 import { layOutTable } from "../../report/text/text-table.ts";
@@ -20,23 +20,51 @@ const LOOK_MS = 500;
 
 /** Makes a backup now and waits for its end: 0 when it was made, 1 when not. */
 export async function runBackup(service: string, name: string | undefined, options: ClientOptions): Promise<number> {
+  const { store, after } = await askFor("run", { service, name, options }, (status) => status.lastRun?.endedMs);
+  const { lastRun, backups } = after;
+  if (lastRun?.made === undefined) throw new CommandError(`no backup was made: ${lastRun?.reason}`, EXIT.failed);
+  const made = backups.find((backup) => backup.name === lastRun.made);
+  const size = made === undefined ? "" : `, ${describeSize(made.storedBytes)}`;
+  printText(
+    `${service}/${store}: ${lastRun.made}, made in ${describeDuration(lastRun.endedMs - lastRun.startedMs)}${size}`,
+  );
+  return EXIT.ok;
+}
+
+/** Restores the newest backup into a throw-away server: 0 when it is good, 1 when it is bad, 3 when it cannot be judged. */
+export async function verifyBackup(service: string, name: string | undefined, options: ClientOptions): Promise<number> {
+  const { after } = await askFor("verify", { service, name, options }, (status) => status.lastVerify?.endedMs);
+  const { backup, verdict, detail } = after.lastVerify ?? { backup: "", verdict: "unknown", detail: "no answer" };
+  printText(`${backup}: ${verdict === "unknown" ? "cannot be judged" : verdict}: ${detail}`);
+  return verdict === "good" ? EXIT.ok : verdict === "bad" ? EXIT.failed : EXIT.notHealthy;
+}
+
+interface Asked {
+  service: string;
+  name: string | undefined;
+  options: ClientOptions;
+}
+
+/** Asks the agent for one thing and waits until it has ended, which the time that `read` gives tells. */
+async function askFor(
+  act: "run" | "verify",
+  { service, name, options }: Asked,
+  read: (status: StoreStatus) => number | undefined,
+): Promise<{ store: string; after: StoreStatus }> {
   const client = new AgentClient(options);
-  const store = name ?? chooseStore(service, await readStores(client));
-  const before = findStore(await readStores(client), service, store)?.lastRun?.endedMs;
-  const path = `/v1/backups/${encodeURIComponent(service)}/${encodeURIComponent(store)}/run`;
+  const stores = await readStores(client);
+  const store = name ?? chooseStore(service, stores);
+  const found = findStore(stores, service, store);
+  const before = found === undefined ? undefined : read(found);
+  const path = `/v1/backups/${encodeURIComponent(service)}/${encodeURIComponent(store)}/${act}`;
   const { message } = expectJson<{ message: string }>(await client.act(path));
   printText(message);
   for (;;) {
     await sleep(LOOK_MS);
-    const status = findStore(await readStores(client), service, store);
-    if (status === undefined) throw new CommandError(`${service}/${store} is not in force here any more`);
-    const { lastRun } = status;
-    if (lastRun === undefined || lastRun.endedMs === before) continue;
-    if (lastRun.made === undefined) throw new CommandError(`no backup was made: ${lastRun.reason}`, EXIT.failed);
-    const made = status.backups.find((backup) => backup.name === lastRun.made);
-    const size = made === undefined ? "" : `, ${describeSize(made.storedBytes)}`;
-    printText(`${lastRun.made}: made in ${describeDuration(lastRun.endedMs - lastRun.startedMs)}${size}`);
-    return EXIT.ok;
+    const after = findStore(await readStores(client), service, store);
+    if (after === undefined) throw new CommandError(`${service}/${store} is not in force here any more`);
+    const endedMs = read(after);
+    if (endedMs !== undefined && endedMs !== before && after.runningSinceMs === undefined) return { store, after };
   }
 }
 
@@ -81,7 +109,7 @@ function printStore(store: StoreStatus, nowMs: number): string {
     backup.name,
     describeDuration(nowMs - backup.startedMs),
     describeSize(backup.storedBytes),
-    backup.verified ? "yes" : "no",
+    describeVerdict(backup),
   ]);
   const columns = [
     { heading: "BACKUP" },
@@ -97,11 +125,23 @@ function printStore(store: StoreStatus, nowMs: number): string {
   return [head, ...describeTrouble(store, nowMs), table, ...restore].join("\n");
 }
 
-function describeTrouble({ trouble, lastRun, runningSinceMs, nextMs, strange }: StoreStatus, nowMs: number): string[] {
+function describeVerdict({ verdict }: KnownBackup): string {
+  if (verdict === undefined) return "no";
+  return verdict.verdict === "good" ? "good" : verdict.verdict === "bad" ? "BAD" : "cannot be judged";
+}
+
+function describeTrouble(
+  { trouble, lastRun, lastVerify, runningSinceMs, nextMs, strange }: StoreStatus,
+  nowMs: number,
+): string[] {
   const lines: string[] = [];
   if (trouble !== undefined) lines.push(trouble);
   if (lastRun?.reason !== undefined)
     lines.push(`the last run, ${describeDuration(nowMs - lastRun.endedMs)} ago, made none: ${lastRun.reason}`);
+  if (lastVerify !== undefined && lastVerify.verdict !== "good")
+    lines.push(
+      `${lastVerify.backup} ${lastVerify.verdict === "bad" ? "cannot be restored" : "could not be judged"}: ${lastVerify.detail}`,
+    );
   if (runningSinceMs !== undefined) lines.push(`a run goes on since ${describeDuration(nowMs - runningSinceMs)}`);
   else if (nextMs !== undefined) lines.push(`the next one begins in ${describeDuration(Math.max(0, nextMs - nowMs))}`);
   if (strange.length > 0) lines.push(`no backups, and left alone: ${strange.join(", ")}`);

@@ -214,6 +214,23 @@ function addBackups(program: Command): void {
       ),
     );
   backup
+    .command("verify")
+    .description(
+      "restores the newest backup into a throw-away server without any network, and says what came of it; audited",
+    )
+    .argument("<service>")
+    .argument("[name]", "the name of its [[backups]] table; may be left out where there is only one")
+    .option(...SOCKET)
+    .addHelpText(
+      "after",
+      "\nEnds with 0 when it is good, 1 when it is bad, 3 when it cannot be judged.\n\nExample:\n  orca backup verify postgres-keycloak",
+    )
+    .action(
+      run(async (service: string, name: string | undefined, options: ClientOptions) =>
+        (await import("../backup/backup-command.ts")).verifyBackup(service, name, options),
+      ),
+    );
+  backup
     .command("list")
     .description(
       "every backup, its age and size, when the next one is made, and how the newest is restored without Orca",

@@ -2,14 +2,13 @@
 
 import { AgentClient, type ClientOptions, expectJson } from "../frame/client.ts";
 import { EXIT } from "../frame/exit-codes.ts";
-import { endQuietlyOnClosedOutput } from "../frame/terminal.ts";
+import { endQuietlyOnClosedOutput, printJsonText } from "../frame/terminal.ts";
 
 /** Prints what plan() was given and what it answered. */
 export async function showWorlds(options: ClientOptions): Promise<number> {
   endQuietlyOnClosedOutput();
   const answer = await new AgentClient(options).readTrusted("/v1/debug/worlds");
   expectJson<object>(answer);
-  // Unchanged, whatever it is printed on: a program reads it.
-  process.stdout.write(answer.body);
+  printJsonText(answer.body);
   return EXIT.ok;
 }

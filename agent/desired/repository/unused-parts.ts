@@ -26,14 +26,14 @@ export function listUnused(manifest: Manifest): UnusedPart[] {
     parts.push({ kind: "backups", path: ["backups"], summary, detail });
   }
   const unproven = backups.filter(
-    (backup) => !idle.includes(backup) && (backup.verify !== undefined || backup.before_update),
+    (backup) => !idle.includes(backup) && (backup.verify?.fk_allowlist !== undefined || backup.before_update),
   );
   if (unproven.length > 0) {
     const detail = unproven.map((backup) => backup.name).join(", ");
     parts.push({
       kind: "verify",
       path: ["backups"],
-      summary: "verify and before_update are not carried out by this version",
+      summary: "verify.fk_allowlist and before_update are not carried out by this version",
       detail,
     });
   }

@@ -51,13 +51,12 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
     }
     case "step-done":
     case "step-failed":
-    case "backup-ended":
-      return logWork(logger, event);
+      return logStep(logger, event);
     case "turn":
     case "operation-ended":
       return undefined;
     default:
-      return event satisfies never;
+      return logStore(logger, event);
   }
 }
 
@@ -83,18 +82,39 @@ function logBackup(
   else logger.error({ ...fields, error: run.reason }, "no backup was made");
 }
 
+function logVerdict(
+  logger: ReportLogger,
+  { service, store, run }: Extract<AgentEvent, { kind: "backup-judged" }>,
+): void {
+  const fields = { service, store, backup: run.backup, detail: run.detail };
+  if (run.verdict === "good") logger.info(fields, "a backup was restored and is good");
+  else if (run.verdict === "bad") logger.error(fields, "a backup cannot be restored");
+  else logger.warn(fields, "a backup could not be judged");
+}
+
 function logWebhook(logger: ReportLogger, { listen, trouble }: Extract<AgentEvent, { kind: "webhook" }>): void {
   if (listen === undefined) logger.info({}, "the webhook is turned off");
   else if (trouble === undefined) logger.info({ listen }, "pushes are received");
   else logger.warn({ listen }, trouble);
 }
 
-function logWork(
+/** What became of backups. */
+function logStore(
   logger: ReportLogger,
-  event: Extract<AgentEvent, { kind: "step-done" | "step-failed" | "backup-ended" }>,
+  event: Extract<AgentEvent, { kind: "backup-ended" | "backup-judged" | "backup-removed" }>,
 ): void {
-  if (event.kind === "backup-ended") logBackup(logger, event);
-  else logStep(logger, event);
+  switch (event.kind) {
+    case "backup-ended":
+      return logBackup(logger, event);
+    case "backup-judged":
+      return logVerdict(logger, event);
+    case "backup-removed": {
+      const { service, store, backup } = event;
+      return logger.info({ service, store, backup }, "retention has removed a backup");
+    }
+    default:
+      return event satisfies never;
+  }
 }
 
 function logStep(logger: ReportLogger, event: Extract<AgentEvent, { kind: "step-done" | "step-failed" }>): void {

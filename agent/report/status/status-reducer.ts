@@ -56,6 +56,8 @@ export function reduceStatus(before: ReportState, event: AgentEvent | Sampled): 
       // These change nothing that status shows by itself.
       event.kind satisfies
         | "backup-ended"
+        | "backup-judged"
+        | "backup-removed"
         | "cold-start"
         | "gossip"
         | "agent-started"
