@@ -6,7 +6,7 @@ import { nameFrontLanes } from "../../shared/state/front.ts";
 import type { OwnContainerId } from "../../shared/state/identity.ts";
 import type { Operation, OperationInFlight, OperationOutcome, Step } from "../../shared/state/step.ts";
 import type { Clock } from "../host/os/clock.ts";
-import { classifyFailure, describeError } from "./failure.ts";
+import { classifyFailure, describeFailure } from "./failure.ts";
 import { resolveContainer, type Run, runStep, type StepResult, type Tools } from "./handlers.ts";
 
 /** What the executor needs besides the tools of its handlers. */
@@ -198,9 +198,9 @@ export class Executor {
       return result === "replan" ? { kind: "replan", after: step.kind } : undefined;
     } catch (error) {
       if (run.signal.aborted) return { kind: "cancelled", before: step.kind };
-      const message = this.#tools.redact(describeError(error));
-      emit({ kind: "step-failed", atMs: clock.nowMs(), lane: name, step, cause, message });
-      return { kind: "failed", step: step.kind, ...classifyFailure(step.kind, error), message };
+      const said = describeFailure(error, (text) => this.#tools.redact(text));
+      emit({ kind: "step-failed", atMs: clock.nowMs(), lane: name, step, cause, ...said });
+      return { kind: "failed", step: step.kind, ...classifyFailure(step.kind, error), ...said };
     }
   }
 }

@@ -1,6 +1,7 @@
 // What the loop must do about a failed step: one place that tells what the release is to blame for from what it is not. Pure.
 
 import type { FailureClass, FaultCode, Step } from "../../shared/state/step.ts";
+import type { Said } from "../../shared/state/reason.ts";
 import { readFault } from "../docker/engine-answer.ts";
 import { EngineError } from "../docker/reader.ts";
 
@@ -43,8 +44,29 @@ function readOwnFault(message: string): FaultCode {
   return fault === "disk-full" || fault === "host-exhausted" ? fault : "other";
 }
 
+/** Of what a failed command printed, so much is kept. */
+const LONGEST_OUTPUT = 200;
+
+/** A command that failed in a container; what it printed stands beside the message, since not everybody may read that. */
+export class CommandFailure extends Error {
+  override name = "CommandFailure";
+  readonly output: string;
+
+  constructor(message: string, output: string) {
+    super(message);
+    this.output = output.slice(0, LONGEST_OUTPUT).trim();
+  }
+}
+
+/** What is said of an error: its message, and what a container printed with it. */
+export function describeFailure(error: unknown, redact: (text: string) => string): Said {
+  const message = redact(describeError(error));
+  const output = error instanceof CommandFailure ? redact(error.output) : "";
+  return output === "" ? { message } : { message, output };
+}
+
 /** The message of an error and of what caused it, once each. */
-export function describeError(error: unknown): string {
+function describeError(error: unknown): string {
   const messages: string[] = [];
   for (let at: unknown = error; at instanceof Error; at = at.cause) {
     if (!messages.some((known) => known.includes(at instanceof Error ? at.message : ""))) messages.push(at.message);

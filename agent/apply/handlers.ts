@@ -2,6 +2,7 @@
 // Docker writer. Every handler may run twice for the same step and then changes nothing more.
 
 import type { OwnContainerId } from "../../shared/state/identity.ts";
+import { CommandFailure } from "./failure.ts";
 import { holdsSecret, nameContent, type TemplateRecipe } from "../../shared/secret/secret-facts.ts";
 import { describeSize } from "../../shared/text/size.ts";
 import type { FileReference, Step, StepContainer } from "../../shared/state/step.ts";
@@ -126,8 +127,7 @@ const HANDLERS: Handlers = {
   },
   "exec-in-container": async (step, _run, tools) => {
     const { exitCode, output } = await tools.exec.run(step.container, step.command, NOTIFY_TIMEOUT_MS);
-    if (exitCode !== 0)
-      throw new Error(`run ${step.command[0]} in container: exit code ${exitCode}: ${output.slice(0, 200).trim()}`);
+    if (exitCode !== 0) throw new CommandFailure(`run ${step.command[0]} in container: exit code ${exitCode}`, output);
     return "changed";
   },
   "switch-traffic": async ({ front, run, address, ports }, _run, tools) =>

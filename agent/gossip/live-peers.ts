@@ -6,9 +6,9 @@ import type { PeerHealth, Plan, World } from "../plan/world.ts";
 import type { ColdWord } from "../../shared/state/cold-start.ts";
 import type { DesiredState } from "../../shared/state/desired-state.ts";
 import type { PeerLook } from "./core/gossip.ts";
-import type { ServiceWord } from "./core/record.ts";
+
 import type { GossipShell } from "./mesh/mesh-shell.ts";
-import { describeWords } from "./service-statements.ts";
+import { describeWords, type SaidWord } from "./service-statements.ts";
 
 type Known = Extract<PeerHealth, { kind: "known" }>;
 
@@ -41,7 +41,7 @@ export class LivePeers implements PeerPort {
   /** The summaries that the last answer was made from, and the nodes that have another one by now. */
   #answered: ReadonlyMap<string, string> = new Map();
   readonly #different = new Set<string>();
-  #words: Readonly<Record<string, ServiceWord>> = {};
+  #said: Readonly<Record<string, SaidWord>> = {};
   #revision: string | undefined;
 
   constructor(shell: Shell) {
@@ -66,9 +66,10 @@ export class LivePeers implements PeerPort {
   }
 
   tell(world: World, planned: Plan, cold: ColdWord | undefined): void {
-    this.#words = describeWords(world, planned, this.#words);
+    this.#said = describeWords(world, planned, this.#said);
     const { revision, held } = world.desired;
-    this.#shell.say(this.#words, revision, cold);
+    const words = Object.fromEntries(Object.entries(this.#said).map(([name, { word }]) => [name, word]));
+    this.#shell.say(words, revision, cold);
     // What is held here may be in force elsewhere: the hint says only that there is something to look at.
     const isNew = held === undefined && revision !== this.#revision;
     if (isNew && this.#revision !== undefined && !revision.startsWith("dir:")) this.#shell.hint(revision);
@@ -143,10 +144,8 @@ function buildNote(
   );
   const word = cold?.word;
   const isBare = services.length === 0 && waits.length === 0 && word === undefined;
-  // Times in explanations count down and change no plan.
-  const summary = isBare
-    ? ""
-    : JSON.stringify([services, waits, word?.run, word?.done]).replaceAll(/\d+(ms|[smhd])/g, "#");
+  // Whoever says it tells it again only where its reason is another one: figures that move wake nobody.
+  const summary = isBare ? "" : JSON.stringify([services, waits, word?.run, word?.done]);
   return { cold, services, waits, summary };
 }
 

@@ -4,16 +4,23 @@ import { checkTarget, describeStart } from "../plan/rules/gate.ts";
 import type { Plan, World } from "../plan/world.ts";
 import type { ServiceMemory } from "../../shared/state/memory.ts";
 import { isAlive, type ObservedContainer } from "../../shared/state/observed-state.ts";
+import { nameReason } from "../../shared/state/reason.ts";
 import type { ServiceView } from "../../shared/state/status.ts";
 import type { ServiceWord } from "./core/record.ts";
 import { LONGEST_WHY_SAID, MOST_WAITING_SAID } from "./settings.ts";
 
-/** Describes every service of this node; an explanation in which only numbers changed stays as it was said before. */
+/** What was said of a service, and of which reason: told again only where that is another one. */
+export interface SaidWord {
+  word: ServiceWord;
+  reason: string;
+}
+
+/** Describes every service of this node; an explanation in which only figures moved stays as it was said before. */
 export function describeWords(
   world: World,
   { services: views, memory }: Pick<Plan, "services" | "memory">,
-  before: Readonly<Record<string, ServiceWord>>,
-): Record<string, ServiceWord> {
+  before: Readonly<Record<string, SaidWord>>,
+): Record<string, SaidWord> {
   const { engine } = world.observed;
   const containers = engine.reachable ? engine.containers : [];
   const words = views.map((view) => {
@@ -28,26 +35,28 @@ export function describeWords(
 
 interface Known {
   container: ObservedContainer | undefined;
-  before: ServiceWord | undefined;
+  before: SaidWord | undefined;
   took: ServiceMemory["took"];
 }
 
-function describeWord(world: World, view: ServiceView, { container, before, took }: Known): ServiceWord {
+function describeWord(world: World, view: ServiceView, { container, before, took }: Known): SaidWord {
   const { healthy: ready } = checkTarget(world, { kind: "service", node: undefined, service: view.name });
-  const why = view.reason.slice(0, LONGEST_WHY_SAID);
+  const reason = nameReason(view.fact);
+  const same = before?.reason === reason ? before.word.why : undefined;
+  const why = same ?? view.reason.slice(0, LONGEST_WHY_SAID);
+  const tookMs = took?.ms ?? before?.word.tookMs;
   const waiting = view.waitingFor.slice(0, MOST_WAITING_SAID).map((name) => {
     return name.includes("/") ? name : `${world.desired.node}/${name}`;
   });
-  return {
-    ...{ ready, state: view.state, sinceMs: view.sinceMs },
-    ...(ready ? {} : { why: before?.why !== undefined && blur(before.why) === blur(why) ? before.why : why }),
+  const word = {
+    ready,
+    state: view.state,
+    sinceMs: view.sinceMs,
+    ...(ready ? {} : { why }),
     ...(container?.startedMs === undefined || !isAlive(container) ? {} : { start: describeStart(container) }),
     ...(view.revision === undefined ? {} : { revision: view.revision }),
     ...(waiting.length === 0 ? {} : { waiting }),
-    ...((took?.ms ?? before?.tookMs) === undefined ? {} : { tookMs: took?.ms ?? before?.tookMs }),
+    ...(tookMs === undefined ? {} : { tookMs }),
   };
-}
-
-function blur(text: string): string {
-  return text.replaceAll(/\d+/g, "#");
+  return { word, reason };
 }

@@ -18,6 +18,9 @@ export interface ProbeTarget {
   check: HealthCheck;
 }
 
+/** Of what a failed command printed, so much is kept. */
+const LONGEST_OUTPUT = 200;
+
 /** Runs one probe of a container. */
 export async function probeContainer(target: ProbeTarget, exec: DockerExec): Promise<ProbeResult> {
   const { check, address } = target;
@@ -71,8 +74,9 @@ async function probeExec(target: ProbeTarget, command: readonly string[], exec: 
   try {
     const { exitCode, output } = await exec.run(target.container, command, target.check.timeout);
     if (exitCode === 0) return { kind: "ok", message: `${command[0]} ended with 0` };
-    const said = output.trim() === "" ? "" : `: ${output.trim().slice(0, 200)}`;
-    return { kind: "failed", message: `${command[0]} ended with ${exitCode}${said}` };
+    const failed = { kind: "failed", message: `${command[0]} ended with ${exitCode}` } as const;
+    const printed = output.trim().slice(0, LONGEST_OUTPUT);
+    return printed === "" ? failed : { ...failed, output: printed };
   } catch (error) {
     const timedOut = error instanceof EngineError && error.status === 408;
     return { kind: timedOut ? "failed" : "not-made", message: error instanceof Error ? error.message : String(error) };

@@ -2,12 +2,15 @@
 // `start_period` and, while starting, no faster than `interval`, although probes come more often then.
 
 import type { HealthCheck } from "../../shared/manifest/manifest.ts";
+import { pickSaid } from "../../shared/state/reason.ts";
 import type { HealthView } from "../../shared/state/observed-state.ts";
 
 /** What one probe found. `not-made` says that the check itself could not be made: that is no failure. */
 export interface ProbeResult {
   kind: "ok" | "failed" | "not-made";
   message: string;
+  /** What its command printed, where it failed. */
+  output?: string;
 }
 
 /**
@@ -32,8 +35,8 @@ interface ProbeClock {
 
 /** The view after one more probe. */
 export function nextHealth(view: HealthView, result: ProbeResult, check: HealthCheck, at: ProbeClock): HealthView {
-  const { message } = result;
-  const probed = { ...view, message, notMade: false, probedMs: at.nowMs };
+  const { output: _output, ...before } = view;
+  const probed = { ...before, ...pickSaid(result), notMade: false, probedMs: at.nowMs };
   if (result.kind === "not-made") return { ...probed, notMade: true };
   const { found: _found, ...decided } = probed;
   if (result.kind === "ok") {

@@ -8,7 +8,7 @@ import type { PlanPreview } from "../../shared/document/plan-preview.ts";
 export function previewPlan(world: World, later: World | undefined): PlanPreview {
   const { node, revision, held } = world.desired;
   const { operations, services, notes } = plan(withoutPauses(world));
-  const preview = { node, revision, operations, services, notes };
+  const preview = { node, revision, operations, services, notes: notes.map(({ text }) => text) };
   if (held === undefined) return preview;
   const { revision: heldRevision, holds } = held;
   const planned = later === undefined ? [] : plan(withoutPauses(later)).operations;

@@ -30,6 +30,7 @@ import type { SecretKeeper } from "../secrets/keeper/keeper.ts";
 import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
 import type { Emit, TurnSummary } from "../../shared/state/event.ts";
 import type { ExitRecord, NodeMemory } from "../../shared/state/memory.ts";
+import { noteSilentEngine } from "../../shared/state/note.ts";
 import type { ObservedEngine, ObservedState } from "../../shared/state/observed-state.ts";
 import type { PlanPreview } from "../../shared/document/plan-preview.ts";
 import type { OperationOutcome } from "../../shared/state/step.ts";
@@ -289,7 +290,7 @@ export class Reconciler {
   /** Nothing was ever read here: nothing can be wanted, and nothing is touched. */
   #reportNothing(startedMs: number, { source }: BuiltState): number {
     const { emit } = this.#parts;
-    const notes = this.#engine.reachable ? [] : [`the engine does not answer: ${this.#engine.reason}`];
+    const notes = this.#engine.reachable ? [] : [noteSilentEngine(this.#engine.reason)];
     const observed: ObservedState = {
       engine: this.#engine,
       operations: [],

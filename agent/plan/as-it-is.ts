@@ -20,9 +20,9 @@ export function keepAsItIs(scene: Scene, decision: Decision): Decision {
   };
   if (!decision.operation.steps.some(isRefused)) return decision;
   const { operation: _operation, start: _start, ...held } = decision;
-  const what = current === undefined ? "no container of it is made" : "its container is left as it is";
+  const code = current === undefined ? "not-made-again" : "left-as-it-is";
   const state = current?.status === "running" ? (health?.status ?? "starting") : "refused";
-  return { ...held, memory, state, reason: `${what}: ${decision.reason}`, settled: false };
+  return { ...held, memory, state, reason: { code, why: decision.reason }, settled: false };
 }
 
 /** An earlier release that stands in for such a service is no more free than it is: its sources must be what they are called. */

@@ -3,9 +3,11 @@
 
 import type { DesiredService } from "../../shared/state/desired-state.ts";
 import type { ExitRecord, ServiceMemory } from "../../shared/state/memory.ts";
+import type { Reason } from "../../shared/state/reason.ts";
 import type { ServiceStanding } from "../../shared/state/rotation.ts";
 import type { ServiceView } from "../../shared/state/status.ts";
 import type { Operation } from "../../shared/state/step.ts";
+import { describeReason } from "../../shared/text/describe-reason.ts";
 import type { Plan, World } from "./world.ts";
 
 /** What collects while the services are gone through. */
@@ -51,7 +53,7 @@ export function addDraft(to: Draft, own: Draft): void {
 }
 
 /** A service whose planning threw: nothing is done about it, nothing of it is forgotten, and the others go on. */
-export function draftFault(world: World, desired: DesiredService, fault: string): Draft {
+export function draftFault(world: World, desired: DesiredService, fault: Reason): Draft {
   const draft = beginDraft();
   draft.faults.push(desired.name);
   const known = world.memory.services[desired.name];
@@ -67,12 +69,14 @@ export function draftFault(world: World, desired: DesiredService, fault: string)
 export function viewUnplanned(
   world: World,
   name: string,
-  { state, reason }: Pick<ServiceView, "state" | "reason">,
+  { state, reason: fact }: { state: ServiceView["state"]; reason: Reason },
 ): ServiceView {
+  const reason = describeReason(fact, world.nowMs);
   return {
     name,
     state,
     reason,
+    fact,
     sinceMs: world.nowMs,
     waitingFor: [],
     nextMs: undefined,

@@ -1,22 +1,23 @@
 // What belongs to the node and to no service: its network and its hosts file. Pure.
 
-import { describeDuration } from "../../shared/text/duration.ts";
 import { canonicalJson } from "../../shared/state/identity.ts";
+import { type Note, noteText } from "../../shared/state/note.ts";
 import { NODE_LANE, type Operation, type Step } from "../../shared/state/step.ts";
-import { type LaneFailure, rememberLane } from "./memory/remember.ts";
+import { buildCause } from "./cause.ts";
+import { type LaneFailure, noteRetry, rememberLane } from "./memory/remember.ts";
 import type { Reachable, World } from "./world.ts";
 
 /** What the node itself needs. */
 export interface NodePlan {
   operations: Operation[];
-  notes: string[];
+  notes: Note[];
   failure: LaneFailure | undefined;
 }
 
 /** Plans the node's own operations. */
 export function planNode(world: World, engine: Reachable): NodePlan {
   const { network, peers, revision } = world.desired;
-  const notes = [...describeNetworkFaults(world, engine)];
+  const notes = describeNetworkFaults(world, engine).map(noteText);
   const steps: Step[] = [];
   if (world.desired.services.size > 0 && engine.networks[network.name] === undefined) {
     const subnet = network.subnet === undefined ? {} : { subnet: network.subnet };
@@ -27,10 +28,10 @@ export function planNode(world: World, engine: Reachable): NodePlan {
   }
   const failure = rememberLane(world.memory.nodeFailure, world, NODE_LANE);
   const waits = failure !== undefined && world.nowMs < failure.nextMs;
-  if (waits) notes.push(`${failure.message}; tried again in ${describeDuration(failure.nextMs - world.nowMs)}`);
+  if (waits) notes.push(noteRetry("", failure, world.nowMs));
   const busy = world.observed.operations.some((operation) => operation.lane === NODE_LANE);
   if (steps.length === 0 || busy || waits) return { operations: [], notes, failure };
-  const cause = { kind: "drift", detail: "the node's network or hosts file was not as declared", revision } as const;
+  const cause = buildCause("drift", { code: "node-drift" }, { revision });
   return { operations: [{ lane: NODE_LANE, cause, fingerprint: "node", steps }], notes, failure };
 }
 

@@ -1,7 +1,6 @@
 // plan(world): the whole decision of one turn, as a pure function from what should be and what is to operations.
 // The same world in any order gives the same plan, and a world that is as it should be gives none.
 
-import { tellAt } from "../../shared/text/moment.ts";
 import { keepAsItIs } from "./as-it-is.ts";
 import { placeBinds } from "./rules/bind-sources.ts";
 import type { DesiredService } from "../../shared/state/desired-state.ts";
@@ -15,6 +14,8 @@ import {
   isBetweenRuns,
   type ObservedContainer,
 } from "../../shared/state/observed-state.ts";
+import { noteReason, noteText } from "../../shared/state/note.ts";
+import { pickSaid, type Reason } from "../../shared/state/reason.ts";
 import type { ServiceView } from "../../shared/state/status.ts";
 import { NODE_LANE } from "../../shared/state/step.ts";
 import { addDraft, beginDraft, type Draft, draftFault, viewUnplanned } from "./draft.ts";
@@ -40,17 +41,15 @@ export function plan(world: World): Plan {
 }
 
 /** With no engine there is nothing to do and nothing to forget. */
-function planUnreachable(world: World, reason: string): Plan {
+function planUnreachable(world: World, message: string): Plan {
+  const silent: Reason = { code: "engine-silent", said: { message } };
   const services = sortedServices(world).map((desired) => {
     const { nowMs, wanted } = world;
     const known = world.memory.services[desired.name];
-    let view = viewUnplanned(world, desired.name, {
-      state: "unknown",
-      reason: `the engine does not answer: ${reason}`,
-    });
+    let view = viewUnplanned(world, desired.name, { state: "unknown", reason: silent });
     findPlanFault(() => {
       const memory = beginMemory(desired, known, { wanted: wanted.get(desired.name), nowMs });
-      view = buildView(world, desired, { state: "unknown", reason: view.reason, memory }, undefined);
+      view = buildView(world, desired, { state: "unknown", reason: silent, memory }, undefined);
     });
     return view;
   });
@@ -59,7 +58,7 @@ function planUnreachable(world: World, reason: string): Plan {
     memory: world.memory,
     services,
     standings: new Map(),
-    notes: [`the engine does not answer: ${reason}`],
+    notes: [noteReason(silent)],
     nextMs: undefined,
   };
 }
@@ -111,7 +110,7 @@ function planReachable(world: World, answered: Reachable): Plan {
     newExits: draft.newExits,
     newReleases: draft.newReleases,
     faults: draft.faults,
-    notes: [...world.desired.notes, ...node.notes, ...fronts.notes, ...named.notes],
+    notes: [...world.desired.notes.map(noteText), ...node.notes, ...fronts.notes, ...named.notes],
     nextMs: nextMs.length === 0 ? undefined : Math.min(...nextMs),
   };
 }
@@ -189,9 +188,9 @@ function readHealth(
   if (isDecided || sinceMs === undefined || container.status !== "running") return view;
   if (container.startedMs === undefined || isBetweenRuns(observed.operations, container.id)) return view;
   const { failures = 0, message = "not probed yet", notMade = false, probedMs } = view ?? {};
-  const words = `healthy when this agent started; since then: ${message}`;
+  const said = { ...(view && pickSaid(view)), message: `healthy when this agent started; since then: ${message}` };
   const { startedMs } = container;
-  return { startedMs, status: "healthy", sinceMs, probedMs, failures, message: words, notMade, found: true };
+  return { startedMs, status: "healthy", sinceMs, probedMs, failures, ...said, notMade, found: true };
 }
 
 function newest(containers: readonly ObservedContainer[]): ObservedContainer | undefined {
@@ -248,8 +247,7 @@ function record(draft: Draft, scene: Scene, decided: Decision): void {
   const shown = { state: view.state, sinceMs: view.sinceMs };
   draft.memory[desired.name] = { ...(scene.uncertain ?? decision.memory), shown };
   draft.views.push(view);
-  const told = { ...decision, reason: tellAt(decision.reason, world.nowMs) };
-  draft.standings.set(desired.name, describeStanding(scene, told));
+  draft.standings.set(desired.name, describeStanding(scene, decision));
   // The answer that makes it certain is on its way, and wakes the loop.
   if (scene.uncertain !== undefined) return;
   if (decision.operation !== undefined) draft.operations.push(decision.operation);
@@ -270,7 +268,7 @@ function record(draft: Draft, scene: Scene, decided: Decision): void {
 function waitForCertainty({ current }: Scene, decided: Decision): Decision {
   if (decided.operation === undefined) return decided;
   const { operation: _operation, start: _start, ...rest } = decided;
-  const reason = `it ended with exit code ${current?.exitCode ?? "unknown"}, and the engine still takes its container apart`;
+  const reason: Reason = { code: "still-taken-apart", exitCode: current?.exitCode };
   return { ...rest, state: "backoff", reason };
 }
 
@@ -290,10 +288,11 @@ function viewObjections(world: World, engine: Reachable, views: readonly Service
     .toSorted(([left], [right]) => compareText(left, right))
     .map(([name, objection]) => {
       const running = engine.containers.find((entry) => entry.service === name && entry.status === "running");
-      if (running === undefined) return viewUnplanned(world, name, objection);
+      const { state } = objection;
+      const why: Reason = { code: "objected", message: objection.reason };
+      if (running === undefined) return viewUnplanned(world, name, { state, reason: why });
       const { id: container, image, revision, caps } = running;
-      const reason = `${objection.reason}; its container runs on, and is not started again once it has ended`;
-      const view = viewUnplanned(world, name, { state: objection.state, reason });
+      const view = viewUnplanned(world, name, { state, reason: { code: "not-started-again", why } });
       return { ...view, container, image, revision, memoryCapBytes: caps.memoryBytes };
     });
 }

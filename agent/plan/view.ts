@@ -1,13 +1,14 @@
 // From a decision to what status shows. Pure.
 
-import { tellAt } from "../../shared/text/moment.ts";
 import type { DesiredService } from "../../shared/state/desired-state.ts";
 import { findCycles } from "../../shared/fleet/graph.ts";
 import type { ObservedContainer } from "../../shared/state/observed-state.ts";
-import { describeRefusals } from "../../shared/secret/secret-refusal.ts";
+import { type Note, noteText } from "../../shared/state/note.ts";
+import type { Reason } from "../../shared/state/reason.ts";
 import type { ServiceState, ServiceView } from "../../shared/state/status.ts";
-import { describeOwnData } from "./rules/own-data.ts";
-import { describeRolledBack } from "./rules/rollout.ts";
+import { describeReason } from "../../shared/text/describe-reason.ts";
+import { noteOwnData } from "./rules/own-data.ts";
+import { nameRolledBack } from "./rules/rollout.ts";
 import type { Decision, World } from "./world.ts";
 
 /** States in which nothing that a person did not ask for can come of a refused secret. */
@@ -20,13 +21,15 @@ export function buildView(
   decision: Decision,
   container: ObservedContainer | undefined,
 ): ServiceView {
-  const { state, reason } = describeShown(world, desired, decision);
+  const { state, reason: fact } = findShown(world, desired, decision);
   const shown = decision.memory.shown ?? world.memory.services[desired.name]?.shown;
   const nextMs = decision.retryMs ?? decision.nextMs;
+  const ownData = world.desired.objections.has(desired.name) ? [] : noteOwnData(desired, decision.memory);
   return {
     name: desired.name,
     state,
-    ...tellReason(reason, world.nowMs),
+    fact,
+    reason: describeReason(fact, world.nowMs),
     sinceMs: shown?.state === state ? shown.sinceMs : world.nowMs,
     waitingFor: decision.waitingFor ?? [],
     ...describeStart(decision),
@@ -45,18 +48,11 @@ export function buildView(
     owner: desired.owner,
     memoryCapBytes: container?.caps.memoryBytes ?? desired.caps.memoryBytes,
     notes: [
-      ...(decision.notes ?? []),
-      ...(world.desired.objections.has(desired.name) ? [] : describeOwnData(desired, decision.memory)),
+      ...[...(decision.notes ?? []), ...ownData].map((note) => describeReason(note, world.nowMs)),
       ...(world.desired.rotationNotes.get(desired.name) ?? []),
       ...desired.notes,
     ],
   };
-}
-
-/** A reason as it reads now, and as it can be read later. */
-export function tellReason(reason: string, nowMs: number): Pick<ServiceView, "reason" | "timed"> {
-  const now = tellAt(reason, nowMs);
-  return now === reason ? { reason } : { reason: now, timed: reason };
 }
 
 function describeStart({ start, memory: { took } }: Decision): Pick<ServiceView, "start" | "tookMs"> {
@@ -78,30 +74,30 @@ function describeRefused({ desired: { refusedSecrets } }: World, { name }: Desir
 }
 
 /** An objection to the newest manifest shows over what runs, and so does a secret that is refused; an earlier release that runs well is not what Git wants. */
-function describeShown(
+function findShown(
   world: World,
   desired: DesiredService,
   { state, reason, memory }: Decision,
-): Pick<ServiceView, "state" | "reason"> {
+): Pick<Decision, "state" | "reason"> {
   const objection = world.desired.objections.get(desired.name);
   const back = memory.rolledBack;
-  const why = back === undefined ? reason : `${describeRolledBack(back, objection !== undefined)}; ${reason}`;
+  const why = back === undefined ? reason : nameRolledBack(back, objection !== undefined, reason);
   if (objection !== undefined)
     return {
       state: objection.state,
-      reason: `${objection.reason}; its release ${desired.revision} is ${state}: ${why}`,
+      reason: { code: "objection", message: objection.reason, revision: desired.revision, state, why },
     };
   const shown = back !== undefined && state === "healthy" ? "rolled-back" : state;
   const refused = world.desired.refusedSecrets.get(desired.name);
   if (refused === undefined || AT_REST.has(shown)) return { state: shown, reason: why };
-  return { state: "refused", reason: `${describeRefusals(refused)}; it is ${shown}: ${why}` };
+  return { state: "refused", reason: { code: "secrets-refused", refusals: refused, state: shown, why } };
 }
 
 /**
  * Says of services that wait for each other in a circle, across nodes too, that they do: no start will ever come of it. A note
  * says so on every node that hears of it, also where nothing here waits in it.
  */
-export function nameCycles(world: World, views: readonly ServiceView[]): { views: ServiceView[]; notes: string[] } {
+export function nameCycles(world: World, views: readonly ServiceView[]): { views: ServiceView[]; notes: Note[] } {
   const { node } = world.desired;
   const place = (name: string): string => (name.includes("/") ? name : placeName(node, name));
   const elsewhere = world.peers.kind === "known" ? Object.entries(world.peers.waits ?? {}) : [];
@@ -112,12 +108,11 @@ export function nameCycles(world: World, views: readonly ServiceView[]): { views
     const cycle = cycles.find((entry) => entry.includes(place(view.name)));
     if (cycle === undefined) return view;
     const names = cycle.map((name) => (name.startsWith(local) ? name.slice(local.length) : name));
-    const ring = [...names, names[0]].join(" → ");
-    const reason = `${view.timed ?? view.reason}; they wait for each other: ${ring}`;
-    return { ...view, ...tellReason(reason, world.nowMs) };
+    const fact: Reason = { code: "beside", why: view.fact, ring: [...names, names[0] ?? ""] };
+    return { ...view, fact, reason: describeReason(fact, world.nowMs) };
   });
-  const notes = cycles.map(
-    (cycle) => `starts wait for each other, and none will come: ${[...cycle, cycle[0]].join(" → ")}`,
+  const notes = cycles.map((cycle) =>
+    noteText(`starts wait for each other, and none will come: ${[...cycle, cycle[0]].join(" → ")}`),
   );
   return { views: named, notes };
 }

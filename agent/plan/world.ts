@@ -8,6 +8,8 @@ import type {
   ObservedEngine,
   ObservedState,
 } from "../../shared/state/observed-state.ts";
+import type { Note } from "../../shared/state/note.ts";
+import type { Reason } from "../../shared/state/reason.ts";
 import type { ServiceStanding } from "../../shared/state/rotation.ts";
 import type { ServiceView, StartStage } from "../../shared/state/status.ts";
 import type { Operation, OperationInFlight } from "../../shared/state/step.ts";
@@ -73,8 +75,8 @@ export interface Plan {
   newReleases: readonly (ReleaseRecord & { service: string; desired: DesiredService })[];
   /** Services of which planning itself failed. */
   faults: readonly string[];
-  /** Faults of the node itself, in words. */
-  notes: readonly string[];
+  /** Faults of the node itself. */
+  notes: readonly Note[];
   /** When to look again although nothing happened. */
   nextMs: number | undefined;
 }
@@ -107,7 +109,7 @@ export interface Scene {
 /** What a rule answers. */
 export interface Decision {
   state: ServiceView["state"];
-  reason: string;
+  reason: Reason;
   memory: ServiceMemory;
   operation?: Operation;
   cancel?: true;
@@ -117,7 +119,7 @@ export interface Decision {
   nextMs?: number;
   /** When something is tried again, for people; counts as `nextMs` too. */
   retryMs?: number;
-  notes?: readonly string[];
+  notes?: readonly Reason[];
   settled?: boolean;
   release?: ReleaseRecord;
 }

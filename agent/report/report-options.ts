@@ -1,5 +1,6 @@
 // What a report is told when it is made and when it is attached to its agent. Types, and where the audit log is.
 
+import type { Note } from "../../shared/state/note.ts";
 import type { ColdStartReport } from "../../shared/state/cold-start.ts";
 import type { AgentEvent } from "../../shared/state/event.ts";
 import type { PlanPreview } from "../../shared/document/plan-preview.ts";
@@ -14,8 +15,8 @@ import type { ReportLogger } from "./log/log-events.ts";
 /** Something that tells what happens to somebody else. Never throws, never waits. */
 export interface Sink {
   hear(event: AgentEvent): void;
-  /** What is wrong with telling it, in words; a note in the status. */
-  readonly trouble: string | undefined;
+  /** What is wrong with telling it; a note in the status. */
+  readonly note: Note | undefined;
   close(): Promise<void>;
 }
 

@@ -21,12 +21,13 @@ import { logChange, logEvent, logSource } from "./log/log-events.ts";
 import { Metrics } from "./metrics/metrics.ts";
 import { NoteLog } from "./log/note-log.ts";
 import type { ReadView } from "./read-view.ts";
+import { type Note, noteText } from "../../shared/state/note.ts";
 import { type ReportOptions, type ReportParts, type Served, type Sink } from "./report-options.ts";
 import { chooseRelease } from "./status/release-choice.ts";
 import type { StatusChange } from "./status/report-state.ts";
 import { beginState, type ReportState, type Sampled } from "./status/report-state.ts";
 import { Sampler } from "./status/sampler.ts";
-import { buildStatus } from "./status/status-builder.ts";
+import { buildStatus, listNotes } from "./status/status-builder.ts";
 import { moveState } from "./status/moved-state.ts";
 import { reduceStatus } from "./status/status-reducer.ts";
 import { buildWhy, readKept } from "./status/why-builder.ts";
@@ -142,7 +143,7 @@ export class Report {
     const { node, version, clock } = this.#options;
     this.#followClock();
     return buildStatus(this.#state, {
-      ...{ node, version, nowMs: clock.nowMs(), notes: this.#listNotes() },
+      ...{ node, version, nowMs: clock.nowMs(), notes: this.#listOwnNotes() },
       socket: this.#readServed().socket,
     });
   }
@@ -210,7 +211,8 @@ export class Report {
   #followTurn(turn: TurnSummary): void {
     this.#turnedMs = this.#options.clock.monotonicMs();
     if (!turn.observed.engine.reachable) this.#sampler.forgetEngine();
-    this.#notes.look(this.status().notes);
+    this.#followClock();
+    this.#notes.look(listNotes(this.#state, this.#options.clock.nowMs(), this.#listOwnNotes()));
     for (const callback of this.#onTurn) callback(turn);
   }
 
@@ -223,10 +225,11 @@ export class Report {
     this.#alerts?.look(this.#state, message);
   }
 
-  #listNotes(): string[] {
-    const told = [this.#alerts, ...this.#sinks].map((sink) => sink?.trouble);
+  #listOwnNotes(): Note[] {
     const own = [...(this.#options.notes ?? []), ...this.#readServed().troubles, ...(this.#parts?.fleet?.notes ?? [])];
-    return [...own, this.#sampler.trouble, this.#auditTrouble, ...told].filter((trouble) => trouble !== undefined);
+    const troubles = [...own, this.#sampler.trouble, this.#auditTrouble, this.#alerts?.trouble];
+    const known = troubles.filter((trouble) => trouble !== undefined);
+    return [...known.map(noteText), ...this.#sinks.flatMap(({ note }) => note ?? [])];
   }
 
   #buildView(): ReadView {

@@ -93,7 +93,11 @@ export interface RefusedSecretDocument {
 export interface ServiceDocument {
   name: string;
   state: ServiceState;
+  /** What the reason is: a word that stays the same while its sentence may be worded anew. */
+  code: string;
   reason: string;
+  /** What the table says of it: whom it waits for, else the reason; and its revision where that is not the node's. */
+  summary: string;
   since: string;
   /** What its probes say of the container that runs. */
   health: "starting" | "healthy" | "unhealthy" | null;

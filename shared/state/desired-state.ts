@@ -65,7 +65,9 @@ export interface DesiredService {
   onlyAsItIs?: string;
   /** Why it must not be started now, where that is so; what runs goes on. */
   blocked?: string;
-  /** Parts of the manifest that this version reads but does not act on, in plain words. */
+  /** Parts of the manifest that this version reads but does not act on: what is not done, the same words for all that have them. */
+  unused?: readonly string[];
+  /** What people should know of it, in plain words; also of each unused part, with its details. */
   notes: readonly string[];
 }
 

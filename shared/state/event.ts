@@ -6,6 +6,7 @@ import type { DesiredState } from "./desired-state.ts";
 import type { GossipEvent } from "../fleet/gossip-event.ts";
 import type { Hold } from "./hold.ts";
 import type { ExitRecord } from "./memory.ts";
+import type { Note } from "./note.ts";
 import type { ObservedState } from "./observed-state.ts";
 import type { SecretTrouble } from "../secret/secret-facts.ts";
 import type { CommitInfo } from "./snapshot.ts";
@@ -19,7 +20,7 @@ export interface TurnSummary {
   desired: DesiredState | undefined;
   observed: ObservedState;
   services: readonly ServiceView[];
-  notes: readonly string[];
+  notes: readonly Note[];
   source: SourceState;
   /** Why the provider of secrets gives none; left out while it does. */
   secrets?: SecretTrouble | undefined;
@@ -73,7 +74,7 @@ export type AgentEvent =
   | { kind: "turn"; atMs: number; turn: TurnSummary }
   | { kind: "turn-failed"; atMs: number; message: string; nextMs: number }
   | { kind: "step-done"; atMs: number; lane: string; step: Step; cause: Cause; tookMs: number; changed: boolean }
-  | { kind: "step-failed"; atMs: number; lane: string; step: Step; cause: Cause; message: string }
+  | { kind: "step-failed"; atMs: number; lane: string; step: Step; cause: Cause; message: string; output?: string }
   | { kind: "operation-ended"; atMs: number; outcome: OperationOutcome }
   | { kind: "exited"; atMs: number; exit: ExitRecord }
   | { kind: "settled"; atMs: number; service: string; revision: string }

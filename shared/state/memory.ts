@@ -39,6 +39,10 @@ interface FailureMemory {
   /** Left out by older versions. */
   fault?: FaultCode;
   message: string;
+  /** What a container printed with it. */
+  output?: string;
+  /** A look at the host told that it would fail: it was not tried. */
+  foreseen?: true;
   attempt: number;
   nextMs: number;
 }

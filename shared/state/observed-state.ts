@@ -64,6 +64,8 @@ export interface HealthView {
   failures: number;
   /** What the last probe said, for people. */
   message: string;
+  /** What its command printed, where it failed. */
+  output?: string;
   /** Set when the check itself could not be made (no address, exec refused): that is not "unhealthy". */
   notMade: boolean;
   /** It ran before this agent looked at it, and the probes since have not decided yet whether it is healthy. */

@@ -1,5 +1,6 @@
 // What status, `/why` and the exit codes are made from. The states are the contract's (section 3); each has a reason.
 
+import type { Reason } from "./reason.ts";
 import type { SecretRefusal } from "../secret/secret-facts.ts";
 
 /** The states a service can be in. */
@@ -36,10 +37,10 @@ export type StartStage = { at: "gate" } | { at: "slot" } | { at: "begun"; withou
 export interface ServiceView {
   name: string;
   state: ServiceState;
-  /** Why it is in this state, in words. */
+  /** Why it is in this state. */
+  fact: Reason;
+  /** The same in words as they read now, without what a container printed. */
   reason: string;
-  /** The same with its moments marked (moment.ts), for who reads it later; left out where there are none. */
-  timed?: string;
   sinceMs: number;
   /** Names of what it waits for, as the manifest writes them. */
   waitingFor: readonly string[];

@@ -3,6 +3,7 @@
 
 import type { Caps, ContainerSpec } from "./container-spec.ts";
 import type { OwnContainerId } from "./identity.ts";
+import type { Reason } from "./reason.ts";
 
 /** Why a step is taken; shown in status, `/why` and the audit log. */
 export interface Cause {
@@ -20,7 +21,9 @@ export interface Cause {
     | "rotation"
     | "dependency"
     | "schedule";
-  /** What happened, in words. */
+  /** What happened. */
+  why: Reason;
+  /** The same in words, without what a container printed. */
   detail: string;
   /** The revision that asked for it, where Git did. */
   revision?: string;
@@ -185,5 +188,5 @@ export interface OperationOutcome {
     | { kind: "cancelled"; before: Step["kind"] }
     /** The world moved while a step took long (a pull): what remains is planned anew. */
     | { kind: "replan"; after: Step["kind"] }
-    | { kind: "failed"; step: Step["kind"]; failure: FailureClass; fault: FaultCode; message: string };
+    | { kind: "failed"; step: Step["kind"]; failure: FailureClass; fault: FaultCode; message: string; output?: string };
 }

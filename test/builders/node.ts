@@ -260,6 +260,11 @@ export class TestNode {
     return this.#turn;
   }
 
+  /** What the newest turn says of the node as a whole. */
+  get notes(): string[] {
+    return this.turn.notes.map(({ text }) => text);
+  }
+
   /** What status shows of a service now. */
   view(service: string): ServiceView {
     const view = this.#turn?.services.find((entry) => entry.name === service);

@@ -43,7 +43,7 @@ export class RunModel {
 
   constructor(services: readonly string[], { stopMs, startMs, answerMs }: EngineTimes = SLOW) {
     const hear = (event: AgentEvent): void => this.#hear(event);
-    const sink = { hear, close: async () => undefined, isBusy: false, trouble: undefined };
+    const sink = { hear, close: async () => undefined, isBusy: false, note: undefined };
     this.node = new TestNode({ secrets: this.#secrets, planSettings: { startSlots: 100 }, openSink: () => sink });
     const { engine } = this.node;
     engine.images.set("app:1", { healthyAfterMs: HEALTHY_AFTER_MS });

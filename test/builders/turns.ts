@@ -1,5 +1,7 @@
 // Turns of the loop as plain data, for tests of what shows them: a few services in the states a test wants.
 
+import { noteText } from "../../shared/state/note.ts";
+import { describeReason } from "../../shared/text/describe-reason.ts";
 import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
 import type { SourceState, TurnSummary } from "../../shared/state/event.ts";
 import type { OwnContainerId } from "../../shared/state/identity.ts";
@@ -24,10 +26,13 @@ export function containerOf(name: string): OwnContainerId {
 
 /** A view of a service; healthy and settled unless a test says otherwise. */
 export function buildView(name: string, parts: Partial<ServiceView> = {}): ServiceView {
+  const reason = parts.reason ?? (parts.fact && describeReason(parts.fact, NOW_MS)) ?? "GET http://10.0.0.2:80/: 200";
+  const { fact: _fact, reason: _reason, ...rest } = parts;
   return {
     name,
     state: "healthy",
-    reason: "GET http://10.0.0.2:80/: 200",
+    fact: parts.fact ?? { code: "said", said: { message: reason } },
+    reason,
     sinceMs: NOW_MS - 60_000,
     waitingFor: [],
     nextMs: undefined,
@@ -40,7 +45,7 @@ export function buildView(name: string, parts: Partial<ServiceView> = {}): Servi
     owner: undefined,
     memoryCapBytes: 64 * 2 ** 20,
     notes: [],
-    ...parts,
+    ...rest,
   };
 }
 
@@ -141,7 +146,7 @@ export function buildTurn(parts: TurnParts): TurnSummary {
       fronts: new Map(),
     },
     services: views,
-    notes: parts.notes ?? [],
+    notes: (parts.notes ?? []).map(noteText),
     source: {
       kind: "directory",
       location: "/srv/manifests",

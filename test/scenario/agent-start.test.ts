@@ -151,12 +151,12 @@ test("a front that does not answer the new agent keeps what it serves, and statu
   node.fronts.mute.add(FRONT);
   await restart();
   await node.clock.advance(30_000);
-  expect(node.turn.notes).toContainEqual(
+  expect(node.notes).toContainEqual(
     "app: its front does not say who gets its traffic, which stays as it is: ask app.front: connect ENOENT; asked again in 1s",
   );
   node.fronts.mute.clear();
   await node.clock.advance(5_000);
-  expect(node.turn.notes).toEqual([]);
+  expect(node.notes).toEqual([]);
   expect([node.fronts.switches, served().id]).toEqual([[], app.id]);
 });
 

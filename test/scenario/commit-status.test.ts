@@ -179,7 +179,7 @@ test("a superseded commit that the forge has lost is given up, and keeps no othe
   await node.clock.advance(300_000);
   const before = forge.seen.length;
   await node.clock.advance(1_200_000);
-  expect([forge.seen.length, node.sink?.trouble]).toEqual([before, undefined]);
+  expect([forge.seen.length, node.sink?.note?.text]).toEqual([before, undefined]);
 });
 
 test("a restart repeats nothing, and a commit that came meanwhile is told", async () => {
@@ -219,14 +219,16 @@ test("a forge that is away costs the loop nothing; the newest word alone is told
   commit(good);
   await node.start();
   await node.untilSettled(["a", "b"]);
-  expect(node.sink?.trouble).toMatch(/^the status of commit \w{12} is not told: nothing listens at .*; next try in /);
+  expect(node.sink?.note?.text).toMatch(
+    /^the status of commit \w{12} is not told: nothing listens at .*; next try in /,
+  );
   const second = commit({ ...good, a: buildManifest({ image: "app:2" }) });
   await node.clock.advanceUntil(() => node.engine.running("a")?.image === "app:2", 60_000, "the change");
   await node.untilSettled(["a", "b"]);
   await forge.start();
   await untilTold(second, "success", 700_000);
   expect(forge.rows).toHaveLength(1);
-  expect(node.sink?.trouble).toBe(undefined);
+  expect(node.sink?.note?.text).toBe(undefined);
   // Said once, although it was tried several times.
   expect(log.match(/could not be told/g)).toHaveLength(1);
 });
@@ -237,7 +239,7 @@ test("429 is waited for as long as the forge asks", async () => {
   await node.start();
   await node.clock.advance(110_000);
   expect(forge.seen).toHaveLength(1);
-  expect(node.sink?.trouble).toMatch(/limits the rate of requests \(429\); next try in/);
+  expect(node.sink?.note?.text).toMatch(/limits the rate of requests \(429\); next try in/);
   forge.fault = undefined;
   await node.clock.advance(15_000);
   expect(forge.rows).toHaveLength(1);
@@ -256,7 +258,7 @@ test.each([
   await node.start();
   await node.untilSettled(["a", "b"]);
   await node.clock.advance(1_500_000);
-  expect(node.sink?.trouble).toMatch(words);
+  expect(node.sink?.note?.text).toMatch(words);
   expect(forge.rows).toEqual([]);
   // From ten seconds to ten minutes.
   expect(forge.seen.length).toBeLessThan(12);
@@ -279,7 +281,7 @@ test("a web page, a hang and a commit that is gone hold up nothing and break not
   forge.fault = undefined;
   forge.commits = new Set();
   await node.clock.advance(700_000);
-  expect(node.sink?.trouble).toMatch(/the commit may be gone there/);
+  expect(node.sink?.note?.text).toMatch(/the commit may be gone there/);
   forge.commits = undefined;
   await node.clock.advance(700_000);
   expect(newest()).toMatchObject({ sha: server.repository.tip(), state: "success" });

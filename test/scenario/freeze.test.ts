@@ -38,7 +38,7 @@ test("a change is held until the window ends and goes in then, also over a resta
   await node.clock.advance(10_000);
   expect(node.turn.source.holds).toMatchObject([{ kind: "freeze", untilMs: beginsMs + 2 * HOUR }]);
   expect(node.turn.source.trouble).toMatch(/is frozen until .* UTC and goes in by itself then/);
-  expect(node.turn.notes).toEqual([
+  expect(node.notes).toEqual([
     expect.stringMatching(/^the change to dir:\w+ would add b, make anew a: see orca plan$/),
   ]);
   // What it would do can be seen, and what is done now is nothing.

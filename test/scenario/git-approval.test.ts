@@ -105,7 +105,7 @@ test("a change waits, its plan is visible, an approval outlives a restart, and a
   server.seen.length = 0;
   const id = commit("app:2");
   await untilHeld(id);
-  expect(node.turn.notes).toContainEqual(expect.stringMatching(/would make anew a: see orca plan/));
+  expect(node.notes).toContainEqual(expect.stringMatching(/would make anew a: see orca plan/));
   expect((await node.agent.preview()).held).toMatchObject({ revision: id, operations: [{ lane: "a" }] });
   await node.stop();
   await node.start();

@@ -101,19 +101,19 @@ describe("error is not empty", () => {
     await node.dispose();
     node = new TestNode({ settings: { policy, budget: "warn" } });
     await bringUp({ a: buildManifest(), b: buildManifest({ memory: "96MiB" }) });
-    expect(node.turn.notes.join()).toMatch(/caps come to 160 MiB.*on a real node this would be held/);
+    expect(node.notes.join()).toMatch(/caps come to 160 MiB.*on a real node this would be held/);
   });
 
   test("parts of fleet.toml that are not acted on are named in status", async () => {
     const base = '[nodes.vm1]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "8GiB"\n';
     node.source.setFleet(base);
     await bringUp({ a: buildManifest() });
-    expect(node.turn.notes).toEqual([]);
+    expect(node.notes).toEqual([]);
     node.source.setFleet(
       `${base}standby_for = "vm2"\n[nodes.vm2]\naddress = "10.0.0.2"\nenv = "prod"\nmemory = "1GiB"\n`,
     );
     await node.clock.advance(60_000);
-    expect(node.turn.notes).toEqual(["fleet.toml: not acted on by this version: standby_for"]);
+    expect(node.notes).toEqual(["fleet.toml: not acted on by this version: standby_for"]);
   });
 
   test("a manifest that does not parse holds its service at its release, which is still healed", async () => {

@@ -170,21 +170,21 @@ describe("the gate across nodes", () => {
     });
     gossip.peerSays("vm2", waits("vm3/b"));
     await node.clock.advance(1_000);
-    expect(node.turn.notes).toEqual([]);
+    expect(node.notes).toEqual([]);
     gossip.peerSays("vm3", waits("vm2/a"));
     await node.clock.advance(1_000);
     const ring = "starts wait for each other, and none will come: vm2/a → vm3/b → vm2/a";
-    expect(node.turn.notes).toEqual([ring]);
+    expect(node.notes).toEqual([ring]);
     expect(node.view("web").state).toBe("healthy");
     gossip.peerIsLost("vm3", "vm3 is dead");
     await node.clock.advance(1_000);
-    expect(node.turn.notes).toEqual([]);
+    expect(node.notes).toEqual([]);
     gossip.peerSays("vm3", waits("vm2/a"));
     await node.clock.advance(1_000);
-    expect(node.turn.notes).toEqual([ring]);
+    expect(node.notes).toEqual([ring]);
     gossip.peerSays("vm3", { b: HEALTHY });
     await node.clock.advance(1_000);
-    expect(node.turn.notes).toEqual([]);
+    expect(node.notes).toEqual([]);
   });
 
   test("wants on another node is waited for up to its time, and then done without", async () => {

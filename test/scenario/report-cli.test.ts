@@ -349,7 +349,11 @@ describe("where several agents run", () => {
 });
 
 test("a plan is shown by names, without values", () => {
-  const cause = { kind: "commit", detail: "new spec from abc" } as const;
+  const cause = {
+    kind: "commit",
+    why: { code: "said", said: { message: "new spec from abc" } },
+    detail: "new spec from abc",
+  } as const;
   const spec = { image: "app:2", env: { TOKEN: "CANARY" } };
   const steps: Step[] = [
     { kind: "ensure-image", service: "web", image: "app:2" },

@@ -156,7 +156,7 @@ test("the cause of each is the new value, by its path; a commit that comes with 
   const cause = `rotation: ${PATH} has a new value`;
   expect(listCauses(node, "env", since)).toEqual([
     cause,
-    `${cause}: it has settled with that, and the container before it is removed`,
+    `${cause}: it has settled with that, and the agent removes the container before it`,
   ]);
   expect(listCauses(node, "file", since)).toEqual([cause]);
   expect(listCauses(node, "signal", since)).toEqual([cause]);

@@ -185,7 +185,7 @@ describe("the last known values", () => {
     crash(node, "app");
     await node.clock.advance(120_000);
     expect(node.view("app").state).toBe("waiting");
-    expect(node.view("app").reason).toMatch(/ old, more than the 2h allowed/);
+    expect(node.view("app").reason).toMatch(/, longer ago than the 2h allowed/);
   });
 
   test("a changed image goes out while the provider is down, where every secret is known", async () => {

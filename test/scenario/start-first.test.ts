@@ -186,7 +186,7 @@ test("a front that does not answer: told again after a while, and nothing ends m
   await node.clock.advance(120_000);
   expect(running().toSorted()).toEqual(["app:1", "app:2"]);
   expect(served().id).toBe(before.id);
-  expect(node.turn.notes).toContainEqual(
+  expect(node.notes).toContainEqual(
     expect.stringMatching(
       /^app: its front does not say who gets its traffic, .*: ask app\.front: connect ENOENT; asked again in 1s$/,
     ),

@@ -11,6 +11,7 @@ import {
   sayFarewell,
 } from "../../agent/report/notify/commit-status-judge.ts";
 import { shortenDescription } from "../../agent/report/notify/commit-status-text.ts";
+import type { Reason } from "../../shared/state/reason.ts";
 import type { ServiceView } from "../../shared/state/status.ts";
 import { buildDesired, buildTurn, buildView, type TurnParts } from "../builders/turns.ts";
 
@@ -56,7 +57,14 @@ function say(
   return [markPosted(judged.memory, judged.verdict), judged.verdict];
 }
 
-const BACK = `rolled back to ${B}: pull of app:9: not found; what Git wants is held until its manifest changes`;
+const BACK: Reason = {
+  code: "rolled-back",
+  revision: B,
+  uid: undefined,
+  said: { message: "pull of app:9: not found" },
+  over: false,
+  why: { code: "takes-its-place", revision: B },
+};
 
 test.each<[string, ServiceView[], Choices, string, string]>([
   ["all settled", [buildView("a"), buildView("b")], {}, "success", "2 services are settled"],
@@ -78,14 +86,14 @@ test.each<[string, ServiceView[], Choices, string, string]>([
   ],
   [
     "rolled back",
-    [buildView("a", { state: "rolled-back", reason: BACK }), buildView("b", { state: "failed" })],
+    [buildView("a", { state: "rolled-back", fact: BACK }), buildView("b", { state: "failed" })],
     {},
     "failure",
     `rolled back to ${B.slice(0, 12)}: a: pull of app:9: not found`,
   ],
   [
     "rolled back, and the old one starts",
-    [buildView("a", { state: "starting", reason: `${BACK}; starting` })],
+    [buildView("a", { state: "starting", fact: { code: "beside", why: BACK, ring: ["a", "b", "a"] } })],
     {},
     "failure",
     `rolled back to ${B.slice(0, 12)}: a: pull of app:9: not found`,
@@ -143,7 +151,7 @@ test("the same is said once, whatever times and counts are in its words; a chang
   expect(verdict?.state).toBe("pending");
   [memory, verdict] = say(memory, pending(2));
   expect(verdict).toBe(undefined);
-  [memory, verdict] = say(memory, [buildView("a", { state: "rolled-back", reason: BACK })]);
+  [memory, verdict] = say(memory, [buildView("a", { state: "rolled-back", fact: BACK })]);
   expect(verdict?.state).toBe("failure");
   [memory, verdict] = say(memory, [buildView("a")]);
   expect(verdict?.state).toBe("success");
@@ -248,9 +256,9 @@ test("without a reading of a commit, or before anything is known, nothing is sai
   expect(judgeCommit(EMPTY_COMMITS, none)).toEqual({ memory: EMPTY_COMMITS, verdict: undefined });
 });
 
-test("a description is one line of at most 255 characters, without what a container printed and without passwords", () => {
-  const reason = "exec ended with 1: PASSWORD=hunter2\nmore";
-  const shown = judge(EMPTY_COMMITS, [buildView("a", { state: "failed", reason })]).verdict?.description ?? "";
+test("a description is one line of at most 255 characters, without passwords", () => {
+  const fact = { code: "said", said: { message: "exec ended with 1", output: "PASSWORD=hunter2\nmore" } } as const;
+  const shown = judge(EMPTY_COMMITS, [buildView("a", { state: "failed", fact })]).verdict?.description ?? "";
   expect(shown).toBe("failed: a: exec ended with 1");
   const long = `https://jane:hunter2@git.example.com/\u001b[31m ${"ü".repeat(400)}`;
   const cut = judge(EMPTY_COMMITS, [buildView("a", { state: "failed", reason: long })]).verdict?.description ?? "";

@@ -345,3 +345,24 @@ describe("a container that a later version made", () => {
     );
   });
 });
+
+test("what an earlier version kept of a container's output within a text is cut off when it is read back", () => {
+  const failed = { fingerprint: "f", step: "exec-in-container", failure: "retry", attempt: 0, nextMs: NOW_MS };
+  const kept = {
+    ...memoryOf("runs"),
+    failure: { ...failed, message: "run psql in container: exit code 2: CANARY\nmore" },
+    rolledBack: {
+      wanted: "a",
+      to: "b",
+      revision: "c",
+      reason: "c did not settle within 2m: check ended with 1: CANARY",
+    },
+    rollout: { fingerprint: "f", engineRun: "run-1", spentMs: 1, seenMs: 1, sick: "check ended with 1: CANARY" },
+  };
+  const known = readNodeMemory({ ...MEMORY, services: { runs: kept } }, []).services?.["runs"];
+  expect(known).toMatchObject({
+    failure: { message: "run psql in container: exit code 2" },
+    rolledBack: { reason: "c did not settle within 2m: check ended with 1" },
+    rollout: { sick: "check ended with 1" },
+  });
+});

@@ -125,7 +125,7 @@ test("any sequence: it tells of a change exactly where a whole new look would an
         const known = fresh.read(desired);
         const cold = fresh.coldWords().map((peer) => peer.word && [peer.node, peer.word.run, peer.word.done]);
         const parts = [known, cold.filter((entry) => entry !== undefined)];
-        return JSON.stringify(parts).replaceAll(/\d+(ms|[smhd])/g, "#");
+        return JSON.stringify(parts);
       };
       let read = answer();
       for (const one of steps) {

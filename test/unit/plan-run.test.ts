@@ -73,7 +73,11 @@ test("what waits for it waits until this run is well", () => {
 test("while a run of it is ended or begun, nobody knows which one is seen", () => {
   const inFlight = {
     ...{ lane: "app", fingerprint: desired.fingerprint, stage: "start-container" as const, starts: true },
-    cause: { kind: "config" as const, detail: "new content" },
+    cause: {
+      kind: "config" as const,
+      why: { code: "said" as const, said: { message: "new content" } },
+      detail: "new content",
+    },
     ...{ changing: [containerOf("app")], sinceMs: NOW_MS - 5_000, progress: undefined },
   };
   const planned = plan(buildWorld({ container: { startedMs: OLD_MS }, observed: { operations: [inFlight] } }));
@@ -84,7 +88,14 @@ test("while a run of it is ended or begun, nobody knows which one is seen", () =
 
 describe("the wall clock was set while it started", () => {
   const outcome = {
-    operation: { ...operation, cause: { kind: "crash" as const, detail: "it ended" } },
+    operation: {
+      ...operation,
+      cause: {
+        kind: "crash" as const,
+        why: { code: "said" as const, said: { message: "it ended" } },
+        detail: "it ended",
+      },
+    },
     startBegunMs: NOW_MS - 400,
     endedMs: NOW_MS - 20,
     result: { kind: "done" as const, steps: 1 },

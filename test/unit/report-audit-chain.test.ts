@@ -209,7 +209,12 @@ describe("what is recorded", () => {
     { kind: "drain-traffic", service: "web", front: "web.front", ports: [80], address: "172.30.0.3", timeoutMs: 1_000 },
     { kind: "rename-container", service: "web", container, name: "orca-vm1-web-12345678" },
   ];
-  const cause = { kind: "commit", detail: "new spec", revision: "b".repeat(40) } as const;
+  const cause = {
+    kind: "commit",
+    why: { code: "said", said: { message: "new spec" } },
+    detail: "new spec",
+    revision: "b".repeat(40),
+  } as const;
   const turn = { kind: "turn", atMs: NOW_MS, turn: buildTurn({ views: [buildView("web")] }) } as const;
   const state = reduceStatus(beginState(NOW_MS), turn);
   const done = (step: Step, changed = true): Parameters<typeof buildStepEntry>[0] => ({
@@ -253,20 +258,20 @@ describe("what is recorded", () => {
 
   test.each([
     [
-      { kind: "commit", detail: "", revision: "abc" },
+      { kind: "commit", why: { code: "said", said: { message: "" } }, detail: "", revision: "abc" },
       { kind: "commit", revision: "abc" },
     ],
     [
-      { kind: "removal", detail: "", revision: "abc" },
+      { kind: "removal", why: { code: "said", said: { message: "" } }, detail: "", revision: "abc" },
       { kind: "commit", revision: "abc" },
     ],
     [
-      { kind: "drift", detail: "", revision: "abc" },
+      { kind: "drift", why: { code: "said", said: { message: "" } }, detail: "", revision: "abc" },
       { kind: "agent", revision: "abc" },
     ],
-    [{ kind: "crash", detail: "" }, { kind: "agent" }],
+    [{ kind: "crash", why: { code: "said", said: { message: "" } }, detail: "" }, { kind: "agent" }],
     [
-      { kind: "operator", detail: "", uid: 1000 },
+      { kind: "operator", why: { code: "said", said: { message: "" } }, detail: "", uid: 1000 },
       { kind: "user", uid: 1000 },
     ],
   ] as const)("the cause %j is recorded under %j", (why, actor) => {

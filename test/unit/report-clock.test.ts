@@ -13,7 +13,6 @@ import { moveAlerts } from "../../agent/report/notify/alert-judge.ts";
 import { ReadMark } from "../../agent/sources/git/poll/last-read-file.ts";
 import type { ColdStartMemory } from "../../shared/state/cold-start.ts";
 import { Secret } from "../../shared/secret/secret.ts";
-import { waitFor } from "../../shared/text/moment.ts";
 import { TestReport } from "../builders/report.ts";
 import { buildView, NOW_MS } from "../builders/turns.ts";
 import { FakeClock } from "../fakes/fake-clock.ts";
@@ -26,7 +25,7 @@ const STEPS: readonly (readonly [string, number])[] = [
   ["ten minutes back", -600_000],
 ];
 
-const WAITS = { state: "waiting", reason: "again in 30s" } as const;
+const END = { by: "itself", exitCode: 1, oom: false } as const;
 
 let hook: Server;
 let told: string[];
@@ -67,7 +66,13 @@ function turn(): void {
   const endedMs = clock.nowMs();
   report.turn({
     endedMs,
-    views: [buildView("web", { ...WAITS, sinceMs: endedMs - 20_000, timed: `again in ${waitFor(endedMs + 30_000)}` })],
+    views: [
+      buildView("web", {
+        state: "waiting",
+        fact: { code: "backoff", end: END, now: { attempt: 1, untilMs: endedMs + 30_000 } },
+        sinceMs: endedMs - 20_000,
+      }),
+    ],
     source: { readMs: endedMs - 60_000, trouble: "nothing listens", retryMs: endedMs + 10_000 },
   });
 }
@@ -90,7 +95,7 @@ describe.each(STEPS)("%s", (_name, byMs) => {
     expect(after.notes).toEqual(before.notes);
     const age = (status: typeof before): number => Date.parse(status.at) - Date.parse(status.services[0]?.since ?? "");
     expect(age(after)).toBe(20_000);
-    expect(after.services[0]?.reason).toBe("again in 30s");
+    expect(after.services[0]?.reason).toBe("it ended with exit code 1; restart 1 in 30s");
   });
 
   test("nobody is told of a wait or a source that only looks long", async () => {

@@ -90,7 +90,7 @@ test("it is served on loopback and on the socket, as text, JSON and a page", asy
 
 test("a node that has been away for long: whoever tells it elsewhere hears of it, and it is one line in the log", async () => {
   const heard: AgentEvent[] = [];
-  const sink: Sink = { hear: (event) => heard.push(event), trouble: undefined, close: () => Promise.resolve() };
+  const sink: Sink = { hear: (event) => heard.push(event), note: undefined, close: () => Promise.resolve() };
   const report = await new TestReport({ options: { sinks: [sink] } }).start();
   const event = { kind: "unreachable", node: "vm3", forMs: 61_000, why: "it is not heard" } as const;
   report.report.emit({ kind: "gossip", atMs: NOW_MS, event });
@@ -140,8 +140,8 @@ describe("the fleet", () => {
       "vm4   unknown  never      -             unknown    vm4 was not reached yet",
       "",
       "SERVICE  STATE    WAITING FOR / REASON",
-      "vm1/web  waiting  vm2/db (it is starting)",
-      "vm2/db   waiting  vm1/web",
+      "vm1/web  waiting  waiting for vm2/db (it is starting)",
+      "vm2/db   waiting  waiting for vm1/web",
       "",
       "they wait for each other: vm1/web → vm2/db → vm1/web",
       "",

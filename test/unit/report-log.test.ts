@@ -19,7 +19,7 @@ function capture(level: string, write: (logger: ReturnType<typeof createLogger>)
     .map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
-const cause = { kind: "commit", detail: "new spec" } as const;
+const cause = { kind: "commit", why: { code: "said", said: { message: "new spec" } }, detail: "new spec" } as const;
 const step = { kind: "start-container", service: "web", container: containerOf("web") } as const;
 
 test.each<[AgentEvent, object | undefined]>([
@@ -74,7 +74,15 @@ test.each<[AgentEvent, object | undefined]>([
   ],
   [{ kind: "step-done", atMs: NOW_MS, lane: "web", step, cause, tookMs: 1, changed: false }, undefined],
   [
-    { kind: "step-failed", atMs: NOW_MS, lane: "web", step, cause, message: "run x in container: exit code 1: CANARY" },
+    {
+      kind: "step-failed",
+      atMs: NOW_MS,
+      lane: "web",
+      step,
+      cause,
+      message: "run x in container: exit code 1",
+      output: "CANARY",
+    },
     { level: "warn", step: "start-container", error: "run x in container: exit code 1" },
   ],
 ])("%j", (event, line) => {

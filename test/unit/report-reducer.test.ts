@@ -1,5 +1,6 @@
 // What status knows after each event: views, changes by name, actions, OOM kills, peaks; and what it must not keep.
 
+import { describeReason } from "../../shared/text/describe-reason.ts";
 import { describe, expect, test } from "vitest";
 
 import { beginState, KEPT_ACTIONS, type ReportState } from "../../agent/report/status/report-state.ts";
@@ -164,11 +165,12 @@ describe("changes of intent", () => {
 
 describe("what a command printed", () => {
   test("an exec probe's output is cut out of every reason, and kept for the socket only", () => {
-    const said = "pg_isready ended with 2: FATAL: password CANARY";
-    const view = buildView("web", { state: "unhealthy", reason: `unhealthy after 3 failed probes: ${said}` });
-    const cause = { kind: "unhealthy", detail: `unhealthy after 3 failed probes: ${said}` } as const;
+    const said = { message: "pg_isready ended with 2", output: "FATAL: password CANARY" };
+    const fact = { code: "unhealthy", failures: 3, said } as const;
+    const view = buildView("web", { state: "unhealthy", fact });
+    const cause = { kind: "unhealthy", why: fact, detail: describeReason(fact, NOW_MS) } as const;
     const state = reduceAll([
-      turn({ views: [view], health: { web: buildHealth({ status: "unhealthy", message: said }) } }),
+      turn({ views: [view], health: { web: buildHealth({ status: "unhealthy", ...said }) } }),
       { kind: "step-done", atMs: NOW_MS, lane: "web", step: START, cause, tookMs: 5, changed: true },
       {
         kind: "step-failed",
@@ -176,26 +178,24 @@ describe("what a command printed", () => {
         lane: "web",
         step: START,
         cause,
-        message: "run x in container: exit code 1: CANARY",
+        message: "run x in container: exit code 1",
+        output: "CANARY",
       },
     ]);
     const record = state.services.get("web");
-    expect(record?.probe).toBe(said);
+    expect(record?.probe).toBe("pg_isready ended with 2: FATAL: password CANARY");
     expect(JSON.stringify({ ...record, probe: undefined })).not.toContain("CANARY");
     expect(record?.view.reason).toBe("unhealthy after 3 failed probes: pg_isready ended with 2");
     expect(JSON.stringify(state.changes)).not.toContain("CANARY");
   });
-
-  test("the plan's own words about an end stay whole", () => {
-    const reason =
-      "it ended with exit code 137 (SIGKILL): the kernel killed a process of it for memory; restart 2 in 3s";
-    const state = reduceAll([turn({ views: [buildView("web", { state: "backoff", reason })] })]);
-    expect(state.services.get("web")?.view.reason).toBe(reason);
-  });
 });
 
 describe("actions", () => {
-  const cause = { kind: "commit", detail: "new spec from abc" } as const;
+  const cause = {
+    kind: "commit",
+    why: { code: "said", said: { message: "new spec from abc" } },
+    detail: "new spec from abc",
+  } as const;
   const known = reduceAll([turn({ views: [buildView("web")] })]);
   const done = (atMs: number): AgentEvent => ({
     ...{ kind: "step-done", atMs, lane: "web", step: START, cause, tookMs: 12, changed: true },

@@ -1,6 +1,7 @@
 // What loopback never says (no log line, no environment value, no file), which ports it takes and leaves, and what outlives
 // the agent. Over real ports.
 
+import { describeReason } from "../../shared/text/describe-reason.ts";
 import { createServer, type Server } from "node:net";
 
 import { afterEach, describe, expect, test } from "vitest";
@@ -50,30 +51,29 @@ describe("what is never said", () => {
       labels: { l: "CANARY-LABEL" },
       command: ["x", "CANARY-ARGV"],
     };
-    const said = "check ended with 1: CANARY-PROBE";
+    const said = { message: "check ended with 1", output: "CANARY-PROBE" };
+    const fact = { code: "unhealthy", failures: 3, said } as const;
     const files = [
       { target: "/etc/a", hash: "h", mode: "0444", owner: undefined, onChange: { exec: ["x", "CANARY-HOOK"] } },
     ];
     const parts = {
-      views: [
-        buildView("web", { state: "unhealthy", reason: `unhealthy after 3 failed probes: ${said}`, notes: [said] }),
-      ],
+      views: [buildView("web", { state: "unhealthy", fact })],
       desired: [buildDesired("web", { spec: { image: "app:1" } })],
       containers: [buildContainer("web", { logTail: ["CANARY-LOG"] })],
-      health: { web: buildHealth({ status: "unhealthy", message: said }) },
+      health: { web: buildHealth({ status: "unhealthy", ...said }) },
       state: { contents: new Map([["h", Buffer.from("CANARY-FILE")]]) },
     } as const;
     report.turn(parts);
     report.turn({ ...parts, desired: [buildDesired("web", { spec, files, revision: "b".repeat(40) })] });
-    const cause = { kind: "unhealthy", detail: said } as const;
+    const cause = { kind: "unhealthy", why: fact, detail: describeReason(fact, NOW_MS) } as const;
     const step = {
       kind: "exec-in-container",
       service: "web",
       container: buildContainer("web").id,
       command: ["x", "CANARY-HOOK"],
     } as const;
-    const message = "run x in container: exit code 1: CANARY-OUTPUT";
-    report.report.emit({ kind: "step-failed", atMs: NOW_MS, lane: "web", step, cause, message });
+    const failed = { message: "run x in container: exit code 1", output: "CANARY-OUTPUT" };
+    report.report.emit({ kind: "step-failed", atMs: NOW_MS, lane: "web", step, cause, ...failed });
     report.report.emit({ kind: "exited", atMs: NOW_MS, exit: exits[0] ?? buildExit("web") });
     const actor = { uid: 1, user: "ada" };
     report.report.emit({
@@ -106,7 +106,7 @@ describe("what is never said", () => {
     expect(report.log).not.toContain("CANARY");
     // The plants are real: over the socket some of them are to be had.
     const why = JSON.parse((await report.onSocket("/v1/why/web")).body) as WhyDocument;
-    expect(why.output).toEqual({ logTail: ["CANARY-TAIL"], probe: said });
+    expect(why.output).toEqual({ logTail: ["CANARY-TAIL"], probe: "check ended with 1: CANARY-PROBE" });
     expect(why.change?.fields.map(({ field }) => field)).toContain("env.TOKEN");
   });
 });
@@ -176,7 +176,7 @@ test("an event that cannot be understood breaks nothing and is logged", async ()
 
 test("what is known outlives the agent: last change, actions, states", async () => {
   const report = await start();
-  const cause = { kind: "commit", detail: "new spec" } as const;
+  const cause = { kind: "commit", why: { code: "said", said: { message: "new spec" } }, detail: "new spec" } as const;
   const step = { kind: "start-container", service: "web", container: buildContainer("web").id } as const;
   report.turn({ views: [buildView("web")] });
   report.turn({

@@ -1,11 +1,13 @@
 // The status as text and as a document: what is said, that it fits, and that nothing in it can harm a terminal.
 
+import { noteText } from "../../shared/state/note.ts";
 import { describe, expect, test } from "vitest";
 
 import { beginState, type HostSample, type ReportState } from "../../agent/report/status/report-state.ts";
 import { buildStatus } from "../../agent/report/status/status-builder.ts";
 import { reduceStatus } from "../../agent/report/status/status-reducer.ts";
-import { printStatus, shortRevision, shortSize } from "../../agent/report/text/status-text.ts";
+import { shortRevision } from "../../shared/text/short-revision.ts";
+import { printStatus, shortSize } from "../../agent/report/text/status-text.ts";
 import { cutText, layOutTable } from "../../agent/report/text/text-table.ts";
 import { SERVICE_STATES } from "../../shared/state/status.ts";
 import type { StatusDocument } from "../../shared/document/status-document.ts";
@@ -29,7 +31,7 @@ function reduceTurn(parts: TurnParts): ReportState {
 
 function build(state: ReportState, notes: readonly string[] = []): StatusDocument {
   const context = { node: "vm1", version: "1.2.3", socket: "/run/orca/agent.sock" };
-  return buildStatus(state, { ...context, nowMs: NOW_MS, notes });
+  return buildStatus(state, { ...context, nowMs: NOW_MS, notes: notes.map(noteText) });
 }
 
 function print(parts: TurnParts, width = 100): string {
@@ -110,8 +112,7 @@ describe("the text", () => {
     const foreign = [{ name: "n".repeat(200), image: "i:1", running: true, ports: ["80:80"], node: "vm9" }];
     const text = print({ views, foreign, health: { x: buildHealth() } }, width);
     for (const line of text.split("\n")) expect(Array.from(line).length).toBeLessThanOrEqual(width);
-    const whole = reason.replace(/^waiting for /, "");
-    expect(text.replaceAll(/\s+/g, " ").split(whole)).toHaveLength(3);
+    expect(text.replaceAll(/\s+/g, " ").split(reason)).toHaveLength(3);
   });
 
   test("at 80 columns a short reason stands beside its service, and a long one below it with the whole width", () => {
@@ -155,7 +156,8 @@ describe("the text", () => {
   });
 
   test("shows whom a service waits for, once", () => {
-    const waiting = { state: "waiting", waitingFor: ["db"], reason: "waiting for db (it is not running)" } as const;
+    const fact = { code: "waiting-for", missing: [{ target: "db", why: { code: "not-running" } }] } as const;
+    const waiting = { state: "waiting", waitingFor: ["db"], fact } as const;
     const row = print({ views: [buildView("web", waiting)] })
       .split("\n")
       .find((line) => line.startsWith("web"));

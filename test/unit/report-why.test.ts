@@ -104,9 +104,10 @@ describe("ends", () => {
 
   test("log lines and a probe's words are for a trusted reader only", () => {
     const exits = [buildExit("web", { logTail: ["CANARY-1", "last"] }), buildExit("web", { logTail: ["CANARY-2"] })];
-    const health = { web: buildHealth({ status: "unhealthy", message: "check ended with 1: CANARY-3" }) };
+    const said = { message: "check ended with 1", output: "CANARY-3" };
+    const health = { web: buildHealth({ status: "unhealthy", ...said }) };
     const state = reduce({
-      views: [buildView("web", { state: "unhealthy", reason: "check ended with 1: CANARY-3" })],
+      views: [buildView("web", { state: "unhealthy", fact: { code: "said", said } })],
       health,
     });
     const open = why(state, "web", { exits });
@@ -133,7 +134,11 @@ describe("the text", () => {
       { views: [view], desired: [buildDesired("web", { spec, revision: "b".repeat(40) })] },
       first,
     );
-    const cause = { kind: "crash", detail: "it ended with exit code 1" } as const;
+    const cause = {
+      kind: "crash",
+      why: { code: "said", said: { message: "it ended with exit code 1" } },
+      detail: "it ended with exit code 1",
+    } as const;
     const step = { kind: "ensure-image", service: "web", image: "app:2" } as const;
     const state = reduceStatus(changed, {
       kind: "step-failed",

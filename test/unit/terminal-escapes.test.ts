@@ -153,7 +153,12 @@ describe.each([
 });
 
 test("the plan, a comparison, lint in its forms", () => {
-  const operation = { lane: "web", fingerprint: "f", cause: { kind: "commit", detail: "d" }, steps: [] };
+  const operation = {
+    lane: "web",
+    fingerprint: "f",
+    cause: { kind: "commit", why: { code: "said", said: { message: "d" } }, detail: "d" },
+    steps: [],
+  };
   const step = { kind: "ensure-image", service: "web", image: "app:1" };
   const preview = {
     node: "vm1",

@@ -33,7 +33,7 @@ function turnOf(revision: string, states: Readonly<Record<string, ServiceState>>
 }
 
 function done(step: Step): AgentEvent {
-  const cause = { kind: "commit", detail: "new caps" } as const;
+  const cause = { kind: "commit", why: { code: "said", said: { message: "new caps" } }, detail: "new caps" } as const;
   return { kind: "step-done", atMs: NOW_MS, lane: "web", step, cause, tookMs: 3, changed: true };
 }
 
@@ -57,7 +57,7 @@ test("every note is told, not the first alone", () => {
   const turn = (notes: readonly string[]): AgentEvent => ({
     kind: "turn",
     atMs: NOW_MS,
-    turn: { ...buildTurn({ views: [] }), notes },
+    turn: buildTurn({ views: [], notes }),
   });
   hear(turn(["first"]));
   hear(turn(["first"]));

@@ -3,10 +3,11 @@
 
 import { styleText } from "node:util";
 
-import { describeCaps } from "../../plan/steps.ts";
-import { nameNote } from "../../report/text/public-text.ts";
 import { layerByNeed } from "../../../shared/fleet/graph.ts";
+import { describeCaps } from "../../../shared/text/describe-caps.ts";
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
+import { type Note, noteText } from "../../../shared/state/note.ts";
+import { describeReason, describeSaid } from "../../../shared/text/describe-reason.ts";
 import type { AgentEvent, TurnSummary } from "../../../shared/state/event.ts";
 import type { ServiceState, ServiceView } from "../../../shared/state/status.ts";
 import { cutControlCharacters } from "../../report/text/public-text.ts";
@@ -61,7 +62,7 @@ export class UpProgress {
     else if (event.kind === "serving") this.#showServing(event);
     else if (event.kind === "step-done") this.#showDone(event);
     else if (event.kind === "step-failed")
-      this.#line(event.lane, "failed", `${event.step.kind}: ${event.message}`, "red");
+      this.#line(event.lane, "failed", `${event.step.kind}: ${describeSaid(event, true)}`, "red");
     else if (event.kind === "settled")
       this.#line(event.service, "settled", `recorded as good at ${event.revision}`, "green");
     else if (event.kind === "turn-failed") this.#line("agent", "fault", event.message, "red");
@@ -76,7 +77,7 @@ export class UpProgress {
       ...(socket === undefined ? [] : [`the socket ${socket}`]),
     ];
     if (places.length > 0) this.#line("agent", "serves", places.join(" and "), "cyan");
-    this.#showNotes(troubles);
+    this.#showNotes(troubles.map(noteText));
   }
 
   /** What is done to a container that goes on running changes no state, and would not be seen. */
@@ -89,15 +90,16 @@ export class UpProgress {
   }
 
   /** Each once, and again when it comes back. */
-  #showNotes(notes: readonly string[]): void {
-    for (const note of notes) if (!this.#notes.has(nameNote(note))) this.#line("node", "note", note, "yellow");
-    this.#notes = new Set(notes.map(nameNote));
+  #showNotes(notes: readonly Note[]): void {
+    for (const { name, text } of notes) if (!this.#notes.has(name)) this.#line("node", "note", text, "yellow");
+    this.#notes = new Set(notes.map(({ name }) => name));
   }
 
-  #showTurn({ desired, services, source, notes }: TurnSummary): void {
+  #showTurn({ desired, services, source, notes, endedMs }: TurnSummary): void {
     if (desired !== undefined && desired.revision !== this.#revision) this.#showRevision(desired, services);
-    this.#showNotes([...(source.trouble === undefined ? [] : [source.trouble]), ...notes, ...this.#listTroubles()]);
-    for (const view of services) this.#showView(view);
+    const trouble = source.trouble === undefined ? [] : [source.trouble];
+    this.#showNotes([...trouble.map(noteText), ...notes, ...this.#listTroubles().map(noteText)]);
+    for (const view of services) this.#showView(view, endedMs);
     for (const name of this.#shown.keys()) if (!services.some((view) => view.name === name)) this.#shown.delete(name);
     this.#showLive(services.filter((view) => view.state === "pulling").map((view) => `${view.name}: ${view.reason}`));
   }
@@ -120,10 +122,10 @@ export class UpProgress {
     for (const note of describeUnused(desired)) this.#line("node", "note", note, "gray");
   }
 
-  #showView(view: ServiceView): void {
+  #showView(view: ServiceView, nowMs: number): void {
     if (this.#shown.get(view.name) === view.state) return;
     this.#shown.set(view.name, view.state);
-    this.#line(view.name, view.state, view.reason, COLOURS[view.state] ?? "gray");
+    this.#line(view.name, view.state, describeReason(view.fact, nowMs, true), COLOURS[view.state] ?? "gray");
     if (view.state !== "healthy") return;
     const known = new Set(this.#desired?.services.get(view.name)?.notes);
     for (const note of view.notes) if (!known.has(note)) this.#line(view.name, "note", note, "gray");
@@ -164,9 +166,7 @@ function countOf(count: number, thing: string): string {
 
 /** The parts of manifests that this version does not act on, once each, with how many services have them. */
 function describeUnused(desired: DesiredState): string[] {
-  const notes = [...desired.services.values()].flatMap((service) =>
-    service.notes.map((note) => note.replace(/:.*$/, "")),
-  );
+  const notes = [...desired.services.values()].flatMap(({ unused = [] }) => unused);
   return [...Map.groupBy(notes, (note) => note)].map(([note, all]) => `${note} (${all.length} services)`);
 }
 

@@ -22,7 +22,7 @@ import { buildFiles, buildSecretFiles } from "./delivered-files.ts";
 import type { SecretChoice } from "../secrets/secret-choice.ts";
 import { parseOrigin } from "../repository/moves.ts";
 import { type DesiredSettings, LOOPBACK, placePort } from "./desired-settings.ts";
-import { describeUnused } from "../repository/unused-parts.ts";
+import { describeUnused, listUnused } from "../repository/unused-parts.ts";
 
 /** What a service is compiled with. */
 export interface CompileContext {
@@ -85,7 +85,7 @@ export function compileService(name: string, manifest: Manifest, context: Compil
     ...(manifest.backup === undefined ? {} : { disposable: true as const }),
     owner: manifest.owner,
     ...(context.secrets.blocked === undefined ? {} : { blocked: context.secrets.blocked }),
-    notes: [...describeUnused(manifest), ...describeMissingFront(manifest, frontImage), ...context.secrets.notes],
+    ...describeNotes(manifest, frontImage, context.secrets.notes),
   };
   if (frontImage === undefined) return { ok: true, service, contents };
   const aliases = listAliases(name, whole);
@@ -118,6 +118,16 @@ function findFrontImage({ update, schedule }: Manifest, { frontImage, standIns }
   if (update.order !== "start-first" || schedule !== undefined || frontImage === undefined) return undefined;
   // What plays any service cannot play a front.
   return standIns === undefined ? frontImage : standIns[frontImage];
+}
+
+function describeNotes(
+  manifest: Manifest,
+  frontImage: string | undefined,
+  secrets: readonly string[],
+): Pick<DesiredService, "unused" | "notes"> {
+  const unused = listUnused(manifest).map(({ summary }) => summary);
+  const notes = [...describeUnused(manifest), ...describeMissingFront(manifest, frontImage), ...secrets];
+  return unused.length === 0 ? { notes } : { unused, notes };
 }
 
 function describeMissingFront({ update, schedule }: Manifest, frontImage: string | undefined): string[] {

@@ -6,10 +6,12 @@ import { fileKey, type HostFacts, isAlive, type ObservedContainer } from "../../
 import { compareText } from "../../../shared/text/problem.ts";
 import { holdsSecret } from "../../../shared/secret/secret-facts.ts";
 import { listObstacles, type Obstacle } from "../rules/start-place.ts";
-import { describeCaps, sameCaps } from "../steps.ts";
+import { describeCaps } from "../../../shared/text/describe-caps.ts";
+import { sameCaps } from "../steps.ts";
 import type { Reachable } from "../world.ts";
 import type { NodeMemory, ServiceMemory } from "../../../shared/state/memory.ts";
-import { describeRolledBack } from "../rules/rollout.ts";
+import { describeReason } from "../../../shared/text/describe-reason.ts";
+import { nameRolledBack } from "../rules/rollout.ts";
 
 /** What would happen to one service. */
 export interface ServiceChange {
@@ -66,13 +68,13 @@ function keepRolledBack(
 ): ServiceChange | undefined {
   const back = known?.rolledBack;
   if (back?.wanted !== fingerprint) return undefined;
-  return { service: name, action: "none", reasons: [describeRolledBack(back, false)] };
+  return { service: name, action: "none", reasons: [describeReason(nameRolledBack(back, false), 0)] };
 }
 
 /** What begins a container also says what would keep it from starting here. */
 function nameObstacles(change: ServiceChange, obstacles: readonly Obstacle[]): ServiceChange {
   if (!["create", "recreate", "start"].includes(change.action)) return change;
-  const words = obstacles.map(({ message }) => `it cannot start: ${message}`);
+  const words = obstacles.map(({ why }) => describeReason({ code: "cannot-start", why }, 0));
   return { ...change, reasons: [...change.reasons, ...words] };
 }
 

@@ -3,7 +3,8 @@
 
 import type { DesiredFile, DesiredService, DesiredState, Objection } from "../../../shared/state/desired-state.ts";
 import { compareText } from "../../../shared/text/problem.ts";
-import { describeCaps, sameCaps } from "../steps.ts";
+import { describeCaps } from "../../../shared/text/describe-caps.ts";
+import { sameCaps } from "../steps.ts";
 
 /** What happens to one service. */
 export interface ServiceDelta {

@@ -13,9 +13,11 @@ import {
   type ObservedContainer,
   type ObservedEngine,
 } from "../../../shared/state/observed-state.ts";
+import { type Note, noteReason, noteText } from "../../../shared/state/note.ts";
 import type { Operation, Step } from "../../../shared/state/step.ts";
 import { findPlanFault } from "../fault.ts";
-import { rememberLane } from "../memory/remember.ts";
+import { buildCause } from "../cause.ts";
+import { noteRetry, rememberLane } from "../memory/remember.ts";
 import { buildRemoval, buildStop, standsBehind } from "../steps.ts";
 import type { Reachable, World } from "../world.ts";
 
@@ -25,8 +27,8 @@ export interface FrontPlan {
   cancel: string[];
   lanes: NonNullable<NodeMemory["lanes"]>;
   nextMs: number[];
-  /** What failed and when it is tried again, in words. */
-  notes: string[];
+  /** What failed and when it is tried again. */
+  notes: Note[];
 }
 
 /** A start-first service with its containers that can take traffic. */
@@ -45,7 +47,7 @@ interface Fronted {
 
 /** How the last good one is healed while a new release is tried. */
 interface Revival {
-  what: string;
+  code: "ended-while-tried" | "paused-while-tried";
   step: "start-container" | "unpause-container";
   cause: "crash" | "drift";
 }
@@ -119,7 +121,7 @@ export function planFronts(world: World, engine: Reachable, memory: NodeMemory["
       planRevival(fronted, engine, own);
     });
     if (fault === undefined) addFrontPlan(result, own);
-    else result.notes.push(`the traffic of ${desired.name}: ${fault}`);
+    else result.notes.push(noteReason(fault, `the traffic of ${desired.name}: `));
   }
   return result;
 }
@@ -182,11 +184,8 @@ function planTraffic(fronted: Fronted, result: FrontPlan): void {
     ports: desired.front.ports,
     address,
   };
-  const detail =
-    address === undefined
-      ? "no container of it can take traffic"
-      : `${describeRevision(fronted, address)} gets the traffic`;
-  const cause = { kind: "commit", detail, revision: desired.revision } as const;
+  const to = address === undefined ? undefined : describeRevision(fronted, address);
+  const cause = buildCause("commit", { code: "traffic-moves", to }, { revision: desired.revision });
   offer(world, result, { lane, cause, fingerprint: about, steps: [step] });
 }
 
@@ -195,9 +194,8 @@ function waitForWord({ world, desired }: Fronted, result: FrontPlan): void {
   const silent = world.observed.fronts.get(desired.front.service.name)?.silent;
   if (silent === undefined) return;
   const again = `asked again in ${describeDuration(ASK_AGAIN_MS)}`;
-  result.notes.push(
-    `${desired.name}: its front does not say who gets its traffic, which stays as it is: ${silent}; ${again}`,
-  );
+  const what = `${desired.name}: its front does not say who gets its traffic, which stays as it is: ${silent}`;
+  result.notes.push(noteText(`${what}; ${again}`));
 }
 
 function describeRevision({ world, running }: Fronted, address: string): string {
@@ -235,11 +233,8 @@ function planRetirement(fronted: Fronted, result: FrontPlan): void {
             timeoutMs,
           },
         ];
-  const cause = {
-    kind: "commit",
-    detail: `${old.revision} gets no traffic any more`,
-    revision: desired.revision,
-  } as const;
+  const { revision } = desired;
+  const cause = buildCause("commit", { code: "traffic-gone", revision: old.revision }, { revision });
   const steps = [...drain, buildStop(desired, old), ...buildRemoval(old)];
   offer(world, result, { lane, cause, fingerprint: old.id, steps });
 }
@@ -265,17 +260,17 @@ function planRevival({ world, desired, memory, running }: Fronted, engine: Reach
   const { initial, max } = desired.restart.backoff;
   const attempt = (known?.attempt ?? -1) + 1;
   const nextMs = world.nowMs + backoffDelayMs({ initialMs: initial, maxMs: max }, attempt, about);
-  const detail = `${old.revision} ${revival.what} while ${desired.revision} is tried`;
-  result.lanes = { ...result.lanes, [lane]: { message: detail, attempt, nextMs, about } };
+  const cause = buildCause(revival.cause, { code: revival.code, revision: old.revision, tried: desired.revision });
+  result.lanes = { ...result.lanes, [lane]: { message: cause.detail, attempt, nextMs, about } };
   const steps: Step[] = [{ kind: revival.step, service: desired.name, container: old.id }];
-  result.operations.push({ lane, cause: { kind: revival.cause, detail }, fingerprint: old.id, steps });
+  result.operations.push({ lane, cause, fingerprint: old.id, steps });
 }
 
 /** What became of the last good one, and what puts that right; undefined where nothing has to be. */
 function findRevival({ status, stoppedByHand }: ObservedContainer): Revival | undefined {
-  if (status === "paused") return { what: "was paused by hand", step: "unpause-container", cause: "drift" };
+  if (status === "paused") return { code: "paused-while-tried", step: "unpause-container", cause: "drift" };
   const isEnded = status === "exited" && !stoppedByHand;
-  return isEnded ? { what: "ended", step: "start-container", cause: "crash" } : undefined;
+  return isEnded ? { code: "ended-while-tried", step: "start-container", cause: "crash" } : undefined;
 }
 
 /** Adds an operation, unless its lane is busy or the last try of the same has just failed. */
@@ -286,7 +281,6 @@ function offer(world: World, result: FrontPlan, operation: Operation): void {
   if (failure !== undefined) result.lanes = { ...result.lanes, [lane]: { ...failure, about } };
   if (world.observed.operations.some((busy) => busy.lane === lane)) return;
   if (failure === undefined || world.nowMs >= failure.nextMs) return void result.operations.push(operation);
-  const wait = describeDuration(failure.nextMs - world.nowMs);
-  result.notes.push(`${findLaneService(lane)}: ${failure.message}; tried again in ${wait}`);
+  result.notes.push(noteRetry(`${findLaneService(lane)}: `, failure, world.nowMs));
   result.nextMs.push(failure.nextMs);
 }

@@ -11,7 +11,10 @@ import {
   nameRun,
   type ObservedContainer,
 } from "../../../shared/state/observed-state.ts";
+import type { Note } from "../../../shared/state/note.ts";
+import { pickSaid } from "../../../shared/state/reason.ts";
 import type { FaultCode, OperationOutcome, Step } from "../../../shared/state/step.ts";
+import { describeDuration } from "../../../shared/text/duration.ts";
 import { rememberJobRun } from "./job-memory.ts";
 import { countRepetition } from "../rules/repeat-guard.ts";
 import { findStop } from "./stops.ts";
@@ -112,22 +115,32 @@ const SEEN_TO_AT_ONCE: ReadonlySet<FaultCode> = new Set(["container-stuck", "end
 export function rememberFailure(
   memory: ServiceMemory,
   service: string,
-  { step, failure, fault, message, atMs }: FailedStep,
+  { step, failure, fault, foreseen, atMs, ...said }: FailedStep,
 ): ServiceMemory {
   const attempt = memory.failure?.step === step ? memory.failure.attempt + 1 : 0;
   const isQuick = attempt === 0 && SEEN_TO_AT_ONCE.has(fault);
   const nextMs = atMs + (isQuick ? 0 : backoffDelayMs(FAILURE_BACKOFF, attempt, `${service}\n${step}`));
   const { fingerprint } = memory;
-  return { ...memory, failure: { fingerprint, step, failure, fault, message, attempt, nextMs } };
+  const known = { fingerprint, step, failure, fault, ...pickSaid(said), attempt, nextMs };
+  return { ...memory, failure: foreseen === undefined ? known : { ...known, foreseen } };
 }
 
-type FailedStep = Omit<Extract<OperationOutcome["result"], { kind: "failed" }>, "kind"> & { atMs: number };
+type FailedStep = Omit<Extract<OperationOutcome["result"], { kind: "failed" }>, "kind"> & {
+  foreseen?: true;
+  atMs: number;
+};
 
 /** A failure of an operation that belongs to no wanted service: the node's own, or the end of a removed one. */
 export interface LaneFailure {
   message: string;
   attempt: number;
   nextMs: number;
+}
+
+/** What is said of such a failure until it is tried again. */
+export function noteRetry(prefix: string, { message, nextMs }: LaneFailure, nowMs: number): Note {
+  const text = `${prefix}${message}`;
+  return { name: text, text: `${text}; tried again in ${describeDuration(nextMs - nowMs)}` };
 }
 
 /** Takes over how the last operation of such a lane ended; undefined when nothing is wrong. */

@@ -3,8 +3,10 @@
 
 import type { DesiredFile } from "../../../shared/state/desired-state.ts";
 import { fileKey } from "../../../shared/state/observed-state.ts";
+import type { Reason } from "../../../shared/state/reason.ts";
 import type { Cause, Step } from "../../../shared/state/step.ts";
-import { describeRotation, listRotatedIn } from "./replacement.ts";
+import { buildCause } from "../cause.ts";
+import { explainRotation, listRotatedIn } from "./replacement.ts";
 import { listUnread } from "../memory/run.ts";
 import { buildRestart, describeRunning, type Running } from "./running.ts";
 import { askRestart } from "./start.ts";
@@ -36,11 +38,11 @@ export function deliverFiles(scene: Running): Decision | undefined {
 function restartWith(scene: Running, cause: Cause, steps: readonly Step[]): Decision {
   const { memory, current } = scene;
   const asked = askRestart({ ...scene, memory: { ...memory, ...(scene.waited && { waiting: scene.waited }) } });
-  if (!asked.go) return waitInPlace(scene, cause.detail, asked.decision);
+  if (!asked.go) return waitInPlace(scene, cause.why, asked.decision);
   const next = { ...asked.memory, stopping: current.id };
   const operation = buildOperation(scene, cause, [...steps, ...buildRestart(scene)]);
   const { notes, start } = asked;
-  return { state: "starting", reason: cause.detail, memory: next, notes, start, operation };
+  return { state: "starting", reason: cause.why, memory: next, notes, start, operation };
 }
 
 function buildTells({ desired, current }: Running, unread: readonly DesiredFile[]): Step[] {
@@ -55,21 +57,20 @@ function buildTells({ desired, current }: Running, unread: readonly DesiredFile[
 }
 
 /** It runs with what it has until the gate lets it start with what is new; that it is well says nothing of that. */
-function waitInPlace(scene: Running, detail: string, held: Decision): Decision {
+function waitInPlace(scene: Running, cause: Reason, held: Decision): Decision {
   const { release: _release, ...shown } = describeRunning(scene);
-  const reason = `${shown.reason}; it starts anew (${detail}) when it may: ${held.reason}`;
+  const reason: Reason = { code: "starts-anew-later", why: shown.reason, cause, held: held.reason };
   const { waitingFor = [], memory, nextMs } = held;
   return { ...shown, ...(nextMs === undefined ? {} : { nextMs }), reason, waitingFor, memory, settled: false };
 }
 
 function explainDelivery({ desired, memory }: Running, unread: readonly DesiredFile[]): Cause {
   const { revision } = desired;
-  if (unread.length === 0)
-    return { kind: "drift", detail: "its delivered files are not what its process has", revision };
+  if (unread.length === 0) return buildCause("drift", { code: "files-differ" }, { revision });
   const has = memory.run?.files ?? {};
   const rotated = unread.map(({ target, hash }) => listRotatedIn(has[target] ?? "", hash));
-  if (rotated.every((paths) => paths.length > 0)) return describeRotation([...new Set(rotated.flat())]);
-  return { kind: "config", detail: `new content in ${unread.map((file) => file.target).join(", ")}`, revision };
+  if (rotated.every((paths) => paths.length > 0)) return explainRotation([...new Set(rotated.flat())]);
+  return buildCause("config", { code: "new-content", targets: unread.map(({ target }) => target) }, { revision });
 }
 
 function isAnyFileLost({ desired, world }: Running): boolean {

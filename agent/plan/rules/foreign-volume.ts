@@ -3,6 +3,7 @@
 // Held by test/scenario/foreign-volumes.test.ts.
 
 import { isAlive } from "../../../shared/state/observed-state.ts";
+import type { Reason } from "../../../shared/state/reason.ts";
 import type { Decision, Scene } from "../world.ts";
 
 /** Refuses a start with a volume that is not Orca's on this node; one that the host's policy names is taken. */
@@ -16,17 +17,13 @@ export function refuseForeignVolume(scene: Scene): Decision | undefined {
   return undefined;
 }
 
-function findFault({ current, world, engine }: Scene, name: string): string | undefined {
+function findFault({ current, world, engine }: Scene, name: string): Reason | undefined {
   const volume = engine.volumes[name];
   if (volume === undefined) return undefined;
   const { node: owner, leadsTo } = volume;
-  if (owner !== undefined && owner !== world.desired.node)
-    return `the volume ${name} belongs to node ${owner}; choose another name`;
+  if (owner !== undefined && owner !== world.desired.node) return { code: "volume-taken", volume: name, owner };
   // What was made with it once is started with it again: a crash is to be no outage.
   if (world.desired.foreignVolumes?.includes(name) === true || current !== undefined) return undefined;
-  const remedy = `choose another name, or write volumes.foreign = [${JSON.stringify(name)}] into this host's policy`;
-  if (leadsTo !== undefined) return `the volume ${name} is really ${leadsTo}; ${remedy}`;
-  return owner === undefined
-    ? `the volume ${name} was not made by Orca and holds somebody's data; ${remedy}`
-    : undefined;
+  const isForeign = leadsTo !== undefined || owner === undefined;
+  return isForeign ? { code: "volume-foreign", volume: name, leadsTo } : undefined;
 }

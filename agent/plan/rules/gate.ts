@@ -2,10 +2,9 @@
 // the same engine run, so that a gossip cut never turns a crash into an outage (behaviour, section 3). Pure.
 // Held by test/scenario/order.test.ts.
 
-import { describeDuration } from "../../../shared/text/duration.ts";
-import { waitFor } from "../../../shared/text/moment.ts";
 import { describeTarget, type Requirement, type RequirementTarget } from "../../../shared/manifest/requirement.ts";
 import { findHealth, type ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { type Missing, pickSaid, type Reason, type ReasonOf } from "../../../shared/state/reason.ts";
 import { isServed } from "../front/traffic.ts";
 import { hasCompleted } from "../memory/job-memory.ts";
 import { isLatched, rememberMet } from "./latch.ts";
@@ -16,13 +15,18 @@ import type { Scene, World } from "../world.ts";
  * `without` names that, and what it only wants and did not get.
  */
 export type GateVerdict =
-  | { open: true; ungated: string | undefined; notes: readonly string[]; without: readonly string[] }
-  | { open: false; failed: boolean; waitingFor: readonly string[]; reason: string; nextMs: number | undefined };
+  | {
+      open: true;
+      ungated: ReasonOf<"started-without" | "started-by-person"> | undefined;
+      notes: readonly Reason[];
+      without: readonly string[];
+    }
+  | { open: false; failed: boolean; waitingFor: readonly string[]; reason: Reason; nextMs: number | undefined };
 
 /** Whether something that a service waits for is healthy now, and if not, why. */
 export interface TargetHealth {
   healthy: boolean;
-  why: string;
+  why: Reason;
   /** The run of its container that this is said of. */
   start?: string;
 }
@@ -31,7 +35,10 @@ export interface TargetHealth {
 export function checkTarget(world: World, target: RequirementTarget): TargetHealth {
   if (target.kind === "endpoint") {
     const endpoint = world.observed.endpoints.get(target.url);
-    return { healthy: endpoint?.healthy ?? false, why: endpoint?.message ?? "not probed yet" };
+    return {
+      healthy: endpoint?.healthy ?? false,
+      why: endpoint === undefined ? { code: "not-probed" } : { code: "said", said: pickSaid(endpoint) },
+    };
   }
   if (target.node !== undefined && target.node !== world.desired.node)
     return checkPeer(world, target.node, target.service);
@@ -39,11 +46,15 @@ export function checkTarget(world: World, target: RequirementTarget): TargetHeal
 }
 
 function checkPeer(world: World, node: string, service: string): TargetHealth {
-  if (world.peers.kind === "assume") return { healthy: true, why: "assumed healthy: its node is not here" };
+  if (world.peers.kind === "assume") return { healthy: true, why: { code: "assumed-healthy" } };
   const known = world.peers.services[`${node}/${service}`];
   return known === undefined
-    ? { healthy: false, why: `nothing is known of ${node}` }
-    : { healthy: known.healthy, why: known.message, ...(known.start === undefined ? {} : { start: known.start }) };
+    ? { healthy: false, why: { code: "node-unknown", node } }
+    : {
+        healthy: known.healthy,
+        why: { code: "said", said: pickSaid(known) },
+        ...(known.start === undefined ? {} : { start: known.start }),
+      };
 }
 
 function checkLocal(world: World, service: string): TargetHealth {
@@ -52,23 +63,23 @@ function checkLocal(world: World, service: string): TargetHealth {
     const objection = world.desired.objections.get(service);
     return {
       healthy: false,
-      why: objection === undefined ? "there is no such service on this node" : `it is ${objection.state}`,
+      why: objection === undefined ? { code: "no-such-service" } : { code: "target-state", state: objection.state },
     };
   }
   if (desired.kind === "job") {
     const done = hasCompleted(world.memory.services[service]?.job, desired.specHash);
-    return { healthy: done, why: done ? "completed" : "it is a job that has not ended with 0 yet" };
+    return { healthy: done, why: { code: done ? "job-completed" : "job-not-completed" } };
   }
-  if (!desired.running) return { healthy: false, why: 'its manifest says state = "stopped"' };
+  if (!desired.running) return { healthy: false, why: { code: "manifest-stopped" } };
   const engine = world.observed.engine;
-  if (!engine.reachable) return { healthy: false, why: "the engine does not answer" };
+  if (!engine.reachable) return { healthy: false, why: { code: "engine-not-asked" } };
   const running = engine.containers.filter((entry) => entry.service === service && entry.status === "running");
-  if (running.length === 0) return { healthy: false, why: "it is not running" };
+  if (running.length === 0) return { healthy: false, why: { code: "not-running" } };
   const healthy = running.filter((entry) => findHealth(world.observed, entry)?.status === "healthy");
   const start = describeStart(healthy[0] ?? (running[0] as ObservedContainer));
-  if (healthy.length === 0) return { healthy: false, why: "it is not healthy", start };
+  if (healthy.length === 0) return { healthy: false, why: { code: "not-healthy" }, start };
   const served = healthy.some((entry) => isServed(world, desired, entry));
-  return { healthy: served, why: served ? "healthy" : "its front does not send it traffic yet", start };
+  return { healthy: served, why: { code: served ? "healthy" : "no-traffic-yet" }, start };
 }
 
 /** One run of a container: a restart of the same container is another. */
@@ -106,13 +117,19 @@ export function askGate(scene: Scene): GateVerdict {
   const wanted = desired.wants.filter((target) => !checkTarget(world, target).healthy);
   if (wanted.length > 0 && waitedMs < desired.wantsTimeoutMs && soft === undefined) {
     const nextMs = world.nowMs + desired.wantsTimeoutMs - waitedMs;
-    const reason = `waiting up to ${describeDuration(desired.wantsTimeoutMs)} for ${describeMissing(world, wanted)}`;
+    const timeoutMs = desired.wantsTimeoutMs;
+    const reason: Reason = { code: "waiting-wanted", missing: listMissing(world, wanted), timeoutMs };
     return { open: false, failed: false, waitingFor: wanted.map(describeTarget), reason, nextMs };
   }
   const started = [...unmet, ...expired].map((entry) => describeTarget(entry.target));
-  const ungated = started.length === 0 ? undefined : `started without ${started.join(", ")}`;
-  const notes = wanted.length === 0 ? [] : [`started without ${wanted.map(describeTarget).join(", ")}, which it wants`];
-  return { open: true, ungated, notes, without: [...started, ...wanted.map(describeTarget)] };
+  const without = wanted.map(describeTarget);
+  const ungated = started.length === 0 ? undefined : nameWithout(started, false);
+  const notes = without.length === 0 ? [] : [nameWithout(without, true)];
+  return { open: true, ungated, notes, without: [...started, ...without] };
+}
+
+function nameWithout(names: readonly string[], wanted: boolean): ReasonOf<"started-without"> {
+  return { code: "started-without", names, wanted };
 }
 
 function hasExpired(entry: Requirement, waitedMs: number): boolean {
@@ -141,20 +158,17 @@ function buildWaiting(
   const expiries = unmet.flatMap((entry) => (entry.expiresMs === undefined ? [] : [entry.expiresMs - left.waitedMs]));
   const waits = left.soft === undefined ? expiries : [...expiries, left.soft];
   const nextMs = waits.length === 0 ? undefined : world.nowMs + Math.max(0, Math.min(...waits));
-  const softly =
-    left.soft === undefined
-      ? ""
-      : `; starts without in ${waitFor(world.nowMs + left.soft)}, since it was healthy before it crashed`;
-  const reason = `waiting for ${describeMissing(world, targets)}${softly}`;
+  const softly = left.soft === undefined ? {} : { now: { untilMs: world.nowMs + left.soft } };
+  const reason: Reason = { code: "waiting-for", missing: listMissing(world, targets), ...softly };
   return { open: false, failed: false, waitingFor: targets.map(describeTarget), reason, nextMs };
 }
 
 function buildFailed(world: World, entry: Requirement): GateVerdict {
-  const within = describeDuration(entry.expiresMs ?? 0);
-  const reason = `${describeTarget(entry.target)} was not healthy within ${within}: ${checkTarget(world, entry.target).why}`;
+  const [missing] = listMissing(world, [entry.target]) as [Missing];
+  const reason: Reason = { code: "not-healthy-within", missing, withinMs: entry.expiresMs ?? 0 };
   return { open: false, failed: true, waitingFor: [describeTarget(entry.target)], reason, nextMs: undefined };
 }
 
-function describeMissing(world: World, targets: readonly RequirementTarget[]): string {
-  return targets.map((target) => `${describeTarget(target)} (${checkTarget(world, target).why})`).join(", ");
+function listMissing(world: World, targets: readonly RequirementTarget[]): Missing[] {
+  return targets.map((target) => ({ target: describeTarget(target), why: checkTarget(world, target).why }));
 }

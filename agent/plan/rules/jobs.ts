@@ -2,14 +2,14 @@
 // The container of a run stays until the next one, for its log.
 // Held by test/scenario/jobs.test.ts.
 
-import { describeDuration } from "../../../shared/text/duration.ts";
-import { ageOf } from "../../../shared/text/moment.ts";
 import { findNextDue } from "../../../shared/manifest/schedule.ts";
 import { isAlive } from "../../../shared/state/observed-state.ts";
+import type { Reason } from "../../../shared/state/reason.ts";
 import type { Cause, Step } from "../../../shared/state/step.ts";
+import { buildCause } from "../cause.ts";
 import { beginJob, hasCompleted } from "../memory/job-memory.ts";
 import { readBegunMs } from "../memory/run.ts";
-import { askStart } from "./start.ts";
+import { askStart, explainAsked } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildRemoval } from "../steps.ts";
 import type { Decision, Scene } from "../world.ts";
 
@@ -22,8 +22,8 @@ export function tendJob(scene: Scene): Decision | undefined {
   const nextMs = desired.schedule === "@once" ? undefined : findNextDue(desired.schedule ?? "", job.accountedMs);
   const passed = nextMs !== undefined && nextMs <= world.nowMs;
   const known = passed ? { ...job, accountedMs: world.nowMs, skipped: job.skipped + 1 } : job;
-  const notes = known.skipped > 0 ? [`${known.skipped} times were skipped: the run before was still going on`] : [];
-  const reason = `running for ${ageOf(readBegunMs(memory, running, world.nowMs))}`;
+  const notes: Reason[] = known.skipped > 0 ? [{ code: "job-skipped", now: { times: known.skipped } }] : [];
+  const reason: Reason = { code: "job-running", now: { sinceMs: readBegunMs(memory, running, world.nowMs) } };
   const { stopping: _stopping, startAsked: _start, ...rest } = memory;
   const decision = { state: "healthy" as const, reason, memory: { ...rest, job: known }, notes };
   return nextMs === undefined || passed ? decision : { ...decision, nextMs };
@@ -37,16 +37,15 @@ export function restJob(scene: Scene): Decision | undefined {
   const nextMs = findDue(scene);
   if (asked || (nextMs !== undefined && nextMs <= world.nowMs)) return undefined;
   const [last] = job.runs;
-  const next = nextMs === undefined ? "" : `; next run at ${describeTime(nextMs)}`;
   const base = { memory: { ...memory, job }, settled: last === undefined || last.exitCode === 0 };
   // What waits for this job is planned with the memory of the turn before.
   const fresh = last !== undefined && world.memory.services[desired.name]?.job?.runs[0]?.endedMs !== last.endedMs;
   const at = fresh ? world.nowMs : nextMs;
   const wake = at === undefined ? {} : { nextMs: at };
-  if (last === undefined) return { ...base, ...wake, state: "completed", reason: `it has not been due yet${next}` };
-  const took = describeDuration(last.endedMs - (last.startedMs ?? last.endedMs));
-  const ended = `the run of ${describeTime(last.dueMs)} ended with exit code ${last.exitCode} after ${took}`;
-  return { ...base, ...wake, state: last.exitCode === 0 ? "completed" : "failed", reason: `${ended}${next}` };
+  if (last === undefined) return { ...base, ...wake, state: "completed", reason: { code: "job-not-due", nextMs } };
+  const { dueMs, exitCode, endedMs, startedMs = endedMs } = last;
+  const reason: Reason = { code: "job-ended", dueMs, exitCode, tookMs: endedMs - startedMs, nextMs };
+  return { ...base, ...wake, state: exitCode === 0 ? "completed" : "failed", reason };
 }
 
 /** When the job is due next, also in the past; undefined for a `@once` that has completed. */
@@ -66,8 +65,8 @@ export function startJob(scene: Scene): Decision | undefined {
   const uid = (startAsked ?? restartAsked)?.uid;
   const cause: Cause =
     uid === undefined
-      ? { kind: "schedule", detail: `its run of ${describeTime(dueMs)} is due`, revision: desired.revision }
-      : { kind: "operator", detail: `uid ${uid} asked for the run`, uid };
+      ? buildCause("schedule", { code: "job-due", dueMs }, { revision: desired.revision })
+      : explainAsked("run", uid);
   const old: Step[] = others.flatMap(buildRemoval);
   if (current !== undefined) old.push({ kind: "remove-container", service: desired.name, container: current.id });
   const steps: Step[] = [
@@ -78,9 +77,5 @@ export function startJob(scene: Scene): Decision | undefined {
   const job = { ...beginJob(memory, world.nowMs), accountedMs: world.nowMs, current: { dueMs } };
   const { memory: next, notes, start } = answer;
   const operation = buildOperation(scene, cause, steps);
-  return { state: "starting", reason: cause.detail, memory: { ...next, job }, notes, start, operation };
-}
-
-function describeTime(ms: number): string {
-  return new Date(ms).toISOString().replace(/:\d\d\.\d+Z$/, "Z");
+  return { state: "starting", reason: cause.why, memory: { ...next, job }, notes, start, operation };
 }

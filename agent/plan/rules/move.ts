@@ -58,12 +58,12 @@ export function waitForData(scene: Scene): Decision | undefined {
   const missing = volumes.filter(({ name }) => name !== undefined && engine.volumes[name]?.node !== world.desired.node);
   const stopped = hasStopped(world, from);
   if (stopped && missing.length === 0 && volumes.every(({ name }) => name !== undefined)) return undefined;
-  const here = missing.length === 0 ? [] : [`its data (${missing.map(({ name }) => name).join(", ")}) is not here`];
-  const there = stopped ? [] : [`${movedFrom.node} has not reported that it is stopped there`];
-  const reason =
-    `it moved here from ${from}: ${[...here, ...there].join(", and ") || "nobody knows whether its directories hold its data"}; ` +
-    `restore its data, or say that it starts with what is here: orca start ${desired.name} --empty`;
-  return { state: "held", reason, memory };
+  const names = missing.flatMap(({ name }) => name ?? []);
+  return {
+    state: "held",
+    reason: { code: "moved-without-data", service: desired.name, from: movedFrom, missing: names, stopped },
+    memory,
+  };
 }
 
 /** Whether the other node itself says that the service no longer runs there: silence is no such word. */

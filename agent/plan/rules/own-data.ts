@@ -5,6 +5,7 @@
 import type { ContainerSpec } from "../../../shared/state/container-spec.ts";
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
 import type { OwnVolume, ServiceMemory } from "../../../shared/state/memory.ts";
+import type { Reason } from "../../../shared/state/reason.ts";
 import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { listPredecessors } from "./move.ts";
 import type { Decision, Reachable, Scene } from "../world.ts";
@@ -45,16 +46,17 @@ function newestRun(containers: readonly ObservedContainer[]): ObservedContainer 
 export function judgeOwnData(
   { wanted, own, emptyBy }: { wanted: DesiredService; own: ServiceMemory["own"]; emptyBy: ServiceMemory["emptyBy"] },
   volumes: Reachable["volumes"] | undefined,
-): string | undefined {
+): Reason | undefined {
   // A job's program keeps nothing between its runs that is worth a stop of all of them: its volume is carried over.
   const isFine = wanted.kind === "job" || wanted.disposable === true || own?.specHash === wanted.specHash;
   if (own === undefined || isFine) return undefined;
   for (const volume of own.volumes) {
     const cover = findCover(wanted.spec, volume.target);
-    if (cover === undefined) return describeUncovered(wanted.name, volume);
+    const at = { service: wanted.name, volume: volume.name, target: volume.target };
+    if (cover === undefined) return { code: "data-uncovered", ...at };
     if (cover.name === volume.name || emptyBy !== undefined) continue;
     const isThere = cover.name !== undefined && (volumes === undefined || volumes[cover.name] !== undefined);
-    if (!isThere) return describeEmptyCover(wanted, volume, cover);
+    if (!isThere) return { code: "data-cover-empty", ...at, cover: pickCover(cover) };
   }
   return undefined;
 }
@@ -71,32 +73,8 @@ function trimPath(path: string): string {
   return path.replace(/\/+/g, "/").replace(/(.)\/$/, "$1");
 }
 
-function describeUncovered(name: string, volume: OwnVolume): string {
-  return (
-    `a new container of it would begin without the data at ${volume.target}: its image keeps that in a VOLUME of its own, ` +
-    `the engine's volume ${volume.name}, which no [[volumes]] covers. ` +
-    `Write [[volumes]] with name = "${name}-data" and target = "${volume.target}", and bring the data over; ` +
-    'or backup = { none = "why losing it is fine" }'
-  );
-}
-
-function describeEmptyCover(
-  { name }: DesiredService,
-  volume: OwnVolume,
-  cover: { name?: string; source?: string },
-): string {
-  const { target } = volume;
-  const begin = `the data at ${target} is in the engine's volume ${volume.name}, and`;
-  const without = `orca start ${name} --empty begins without it`;
-  if (cover.name === undefined) {
-    const where = cover.source ?? "a directory in memory";
-    return `${begin} ${where} would take its place: stop ${name}, bring the data over, then ${without.replace("begins without it", "begins with what is there")}`;
-  }
-  return (
-    `${begin} the volume ${cover.name} that shall take its place does not exist yet and would begin empty. ` +
-    `Bring the data over: orca stop ${name}, make ${cover.name} with docker volume create, copy from one to the other, ` +
-    `orca start ${name}; ${without}`
-  );
+function pickCover({ name, source }: { name?: string; source?: string }): { name?: string; source?: string } {
+  return { ...(name === undefined ? {} : { name }), ...(source === undefined ? {} : { source }) };
 }
 
 /** Holds a new container that would begin without data, where no release stands in its place. */
@@ -125,13 +103,9 @@ function findOwn(scene: Scene): ServiceMemory["own"] {
 }
 
 /** What status always says of a service whose data is in no volume of its manifest. */
-export function describeOwnData(desired: DesiredService, memory: ServiceMemory): string[] {
+export function noteOwnData(desired: DesiredService, memory: ServiceMemory): Reason[] {
   if (desired.disposable === true || desired.kind === "job") return [];
   return (memory.own?.volumes ?? [])
     .filter(({ target }) => findCover(desired.spec, target) === undefined)
-    .map(
-      ({ name, target }) =>
-        `the data at ${target} is in no volume of its manifest: its image keeps it in a VOLUME of its own (${name.slice(0, 12)}); ` +
-        'a change that needs a new container is held until [[volumes]] covers it, or backup = { none = "…" } says that losing it is fine',
-    );
+    .map(({ name, target }) => ({ code: "own-data", target, volume: name }));
 }

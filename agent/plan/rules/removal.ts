@@ -2,16 +2,17 @@
 // Their volumes stay. Pure.
 // Held by test/scenario/guards.test.ts.
 
-import { waitFor } from "../../../shared/text/moment.ts";
+import { describeReason } from "../../../shared/text/describe-reason.ts";
 import { findFronted } from "../../../shared/state/front.ts";
 import type { NodeMemory, RemovalMemory } from "../../../shared/state/memory.ts";
 import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { pickSaid, type Reason, type Said } from "../../../shared/state/reason.ts";
 import type { ServiceView } from "../../../shared/state/status.ts";
 import type { Operation } from "../../../shared/state/step.ts";
+import { buildCause } from "../cause.ts";
 import { findSuccessor } from "./move.ts";
 import { rememberLane } from "../memory/remember.ts";
 import { buildRemoval } from "../steps.ts";
-import { tellReason } from "../view.ts";
 import type { World } from "../world.ts";
 
 /** What a plan does about removed services. */
@@ -33,8 +34,9 @@ export function planRemovals(world: World, containers: readonly ObservedContaine
     const successor = findSuccessor(world, containers, service);
     if (successor !== undefined) {
       const [first] = list as [ObservedContainer];
-      const reason = `it is now ${successor.name} and serves until that one is ready to start`;
-      result.views.push({ ...buildRemovedView(first, list.filter(isAlive), reason), sinceMs: world.nowMs });
+      const reason: Reason = { code: "now-named", successor: successor.name };
+      const shown = buildRemovedView(first, list.filter(isAlive), { fact: reason, nowMs: world.nowMs });
+      result.views.push({ ...shown, sinceMs: world.nowMs });
       continue;
     }
     const known = world.memory.removals[service];
@@ -45,8 +47,8 @@ export function planRemovals(world: World, containers: readonly ObservedContaine
     const busy = world.observed.operations.some((operation) => operation.lane === service);
     const { view, operation } = planOne(world, list, sinceMs);
     const waits = failure !== undefined && world.nowMs < failure.nextMs;
-    const shown = waits ? { ...view, reason: `${view.reason}; ${failure.message}`, nextMs: failure.nextMs } : view;
-    result.views.push({ ...shown, ...tellReason(shown.reason, world.nowMs) });
+    const shown = waits ? { ...view, ...sayFailed(world, view, failure), nextMs: failure.nextMs } : view;
+    result.views.push(shown);
     if (operation !== undefined && !busy && !waits) result.operations.push(operation);
     if (shown.nextMs !== undefined) result.nextMs = Math.min(result.nextMs ?? shown.nextMs, shown.nextMs);
   }
@@ -72,13 +74,11 @@ function planOne(
 ): { view: ServiceView; operation?: Operation } {
   const [first] = list as [ObservedContainer];
   const endMs = sinceMs + world.settings.undoWindowMs;
-  const cause = { kind: "removal", detail: "it is no longer in Git", revision: world.desired.revision } as const;
+  const cause = buildCause("removal", { code: "not-in-git" }, { revision: world.desired.revision });
   const running = list.filter(isAlive);
   const over = world.nowMs >= endMs;
-  const reason = over
-    ? "it is no longer in Git and its undo window has ended; its volumes stay"
-    : `it is no longer in Git; its container is kept for ${waitFor(endMs)}, its volumes for good`;
-  const shown = buildRemovedView(first, running, reason);
+  const reason: Reason = over ? { code: "removal-over" } : { code: "removed", now: { untilMs: endMs } };
+  const shown = buildRemovedView(first, running, { fact: reason, nowMs: world.nowMs });
   const view: ServiceView = { ...shown, sinceMs, nextMs: over ? undefined : endMs };
   const build = (steps: Operation["steps"]): Operation => ({
     lane: first.service,
@@ -99,17 +99,23 @@ function planOne(
   return over ? { view, operation: build(list.flatMap(buildRemoval)) } : { view };
 }
 
+function sayFailed({ nowMs }: World, { fact }: ServiceView, failure: Said): Pick<ServiceView, "fact" | "reason"> {
+  const why: Reason = { code: "beside", why: fact, failed: pickSaid(failure) };
+  return { fact: why, reason: describeReason(why, nowMs) };
+}
+
 function buildRemovedView(
   first: ObservedContainer,
   running: readonly ObservedContainer[],
-  reason: string,
+  { fact, nowMs }: { fact: Reason; nowMs: number },
 ): Omit<ServiceView, "sinceMs"> {
   // Other nodes wait for the end of what still runs.
   const shown = running[0] ?? first;
   return {
     name: first.service,
     state: "removing",
-    reason,
+    fact,
+    reason: describeReason(fact, nowMs),
     waitingFor: [],
     nextMs: undefined,
     settled: false,

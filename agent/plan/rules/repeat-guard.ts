@@ -50,11 +50,11 @@ function nameSteps({ steps, fingerprint }: Operation): string {
 
 function stall(decision: Decision, repeated: NonNullable<ServiceMemory["repeated"]>, untilMs: number): Decision {
   const { operation, ...rest } = decision;
-  const detail = operation?.cause.detail ?? "";
+  const why = operation?.cause.why ?? decision.reason;
   return {
     ...rest,
     state: "stalled",
-    reason: `the same steps were done ${MOST_REPEATS} times without effect: ${detail}`,
+    reason: { code: "without-effect", times: MOST_REPEATS, why },
     memory: { ...decision.memory, repeated: { ...repeated, untilMs } },
     retryMs: untilMs,
   };

@@ -12,23 +12,22 @@ import {
   splitVersion,
 } from "../../../shared/secret/secret-facts.ts";
 import type { Cause } from "../../../shared/state/step.ts";
+import { buildCause } from "../cause.ts";
 import type { Scene } from "../world.ts";
 
 /** The cause of a new container beside one with another spec. */
 export function explainReplacement({ world, desired, wanted }: Scene): Cause {
   const { revision, name } = desired;
-  const commit: Cause = { kind: "commit", detail: `new spec from ${revision}`, revision };
+  const commit = buildCause("commit", { code: "new-spec", revision }, { revision });
   if (desired !== wanted || !world.desired.rotating.has(name)) return commit;
   const before = world.releases.get(name)?.spec;
-  if (before === undefined) return describeRotation([]);
-  return sameButForSecrets(before, desired.spec) ? describeRotation(listRotated(before, desired.spec)) : commit;
+  if (before === undefined) return explainRotation([]);
+  return sameButForSecrets(before, desired.spec) ? explainRotation(listRotated(before, desired.spec)) : commit;
 }
 
-/** What is said of new values. */
-export function describeRotation(paths: readonly string[]): Cause {
-  const which =
-    paths.length === 0 ? "a secret that it takes has" : `${paths.join(", ")} ${paths.length === 1 ? "has" : "have"}`;
-  return { kind: "rotation", detail: `${which} a new value` };
+/** The cause that new values of these secrets are. */
+export function explainRotation(paths: readonly string[]): Cause {
+  return buildCause("rotation", { code: "new-values", paths });
 }
 
 function sameButForSecrets(left: ContainerSpec, right: ContainerSpec): boolean {

@@ -3,9 +3,10 @@
 // stands still, and nothing is rolled back (behaviour, section 2).
 // Held by test/scenario/rollout.test.ts.
 
-import { describeDuration } from "../../../shared/text/duration.ts";
+import { describeReason } from "../../../shared/text/describe-reason.ts";
 import type { DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";
 import type { NodeMemory, ServiceMemory } from "../../../shared/state/memory.ts";
+import { pickSaid, type Reason, type ReasonOf } from "../../../shared/state/reason.ts";
 import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { carryAsItIs } from "../as-it-is.ts";
 import { checkTarget } from "./gate.ts";
@@ -40,7 +41,8 @@ export function applyRollbacks(
     const back = known?.rolledBack;
     const held = back?.wanted === service.fingerprint ? undefined : holdForData(service, known, find, volumes);
     if (held !== undefined) {
-      if (!objections.has(name)) objections.set(name, { state: "held", reason: held.reason, problems: [] });
+      const reason = describeReason(held.reason, 0);
+      if (!objections.has(name)) objections.set(name, { state: "held", reason, problems: [] });
       const standIn = carryAsItIs(service, held.release);
       services.set(name, standIn);
       wanted.set(name, service);
@@ -89,7 +91,7 @@ function holdForData(
   known: ServiceMemory | undefined,
   find: FindRelease,
   volumes: Reachable["volumes"] | undefined,
-): { release: DesiredService; reason: string } | undefined {
+): { release: DesiredService; reason: Reason } | undefined {
   if (known?.own === undefined || known.release?.specHash !== known.own.specHash) return undefined;
   const { own, emptyBy } = known;
   const reason = judgeOwnData({ wanted, own, emptyBy }, volumes);
@@ -153,13 +155,14 @@ export function rollBack(scene: Scene): Decision | undefined {
   const { desired, memory, world } = scene;
   const release = world.releases.get(desired.name);
   if (release === undefined || !desired.update.rollback || !desired.running) return undefined;
-  const reason = findFault(scene);
-  if (reason === undefined) return undefined;
+  const fault = findFault(scene);
+  if (fault === undefined) return undefined;
+  const reason = describeReason(fault, world.nowMs);
   const { rollout: _rollout, failure: _failure, nextStartMs: _nextStartMs, ...rest } = memory;
   const back = { wanted: desired.fingerprint, to: release.fingerprint, revision: release.revision, reason };
   return {
     state: "rolled-back",
-    reason: `${release.revision} takes its place`,
+    reason: { code: "takes-its-place", revision: release.revision },
     memory: { ...rest, rolledBack: back },
     // The next turn plans with the release that now stands in its place.
     nextMs: world.nowMs,
@@ -167,24 +170,30 @@ export function rollBack(scene: Scene): Decision | undefined {
 }
 
 /** Why this release has failed, or undefined while it has not. */
-function findFault({ desired, memory, current, health, world }: Scene): string | undefined {
+function findFault({ desired, memory, current, health, world }: Scene): Reason | undefined {
   const { failure, rollout } = memory;
-  if (failure?.failure === "artefact" && failure.fingerprint === desired.fingerprint) return failure.message;
+  if (failure?.failure === "artefact" && failure.fingerprint === desired.fingerprint)
+    return { code: "said", said: pickSaid(failure) };
   if (rollout === undefined || rollout.spentMs < desired.update.healthy_within) return undefined;
-  const within = `${desired.revision} did not settle within ${describeDuration(desired.update.healthy_within)}`;
-  if (current?.status !== "running") return `${within}: ${failure?.message ?? describeEnd(memory)}`;
+  const tried = {
+    code: "not-settled-within",
+    revision: desired.revision,
+    withinMs: desired.update.healthy_within,
+  } as const;
+  const failed = failure && ({ code: "said", said: pickSaid(failure) } as const);
+  if (current?.status !== "running") return { ...tried, why: failed ?? readEnd(memory) };
   // Its manifest gives it this time to come up, whatever else is written there.
   if (world.nowMs - readBegunMs(memory, current, world.nowMs) < (desired.health?.start_period ?? 0)) return undefined;
   if (health === undefined || health.notMade) return undefined;
   // Healthy at the end of its time: it is given the rest of its settling.
-  return health.status === "healthy" ? undefined : `${within}: ${health.message}`;
+  return health.status === "healthy" ? undefined : { ...tried, why: { code: "said", said: pickSaid(health) } };
 }
 
-function describeEnd({ lastExit, restarts, rollout }: ServiceMemory): string {
-  if (lastExit?.requested === "agent" && rollout?.sick !== undefined) return rollout.sick;
-  return lastExit === undefined
-    ? "it does not run"
-    : `it ended with exit code ${lastExit.exitCode} (${restarts} restarts)`;
+function readEnd({ lastExit, restarts, rollout }: ServiceMemory): Reason {
+  if (lastExit?.requested === "agent" && rollout?.sick !== undefined)
+    return { code: "said", said: { message: rollout.sick } };
+  if (lastExit === undefined) return { code: "does-not-run" };
+  return { code: "ended-often", exitCode: lastExit.exitCode, now: { restarts } };
 }
 
 /** When the time of a release that is being tried ends; undefined where nothing would happen then. */
@@ -200,16 +209,13 @@ export function rolloutEndMs({ desired, memory, world, current }: Scene): number
 }
 
 /**
- * What status says of a service that runs an earlier release.
- * @param isOver whether its manifest has changed since, to something that cannot be used: that is then what is waited for
+ * Says over a reason that the service runs an earlier release.
+ * @param over whether its manifest has changed since, to something that cannot be used: that is then what is waited for
  */
-export function describeRolledBack(
-  { uid, revision, reason }: NonNullable<ServiceMemory["rolledBack"]>,
-  isOver: boolean,
-): string {
-  const by = uid === undefined ? "" : ` by uid ${uid}`;
-  const back = `rolled back to ${revision}${by}: ${reason}`;
-  if (isOver) return back;
-  const end = uid === undefined ? "orca sync --retry asks for it" : "orca resume takes that back";
-  return `${back}; what Git wants is held until its manifest changes or ${end}`;
+export function nameRolledBack(
+  { uid, revision, reason: message }: NonNullable<ServiceMemory["rolledBack"]>,
+  over: boolean,
+  why?: Reason,
+): ReasonOf<"rolled-back"> {
+  return { code: "rolled-back", revision, uid, said: { message }, over, why };
 }

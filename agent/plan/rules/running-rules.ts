@@ -3,15 +3,18 @@
 
 import { listAliases } from "../../../shared/state/container-spec.ts";
 import { nameContainer } from "../../../shared/state/identity.ts";
+import { pickSaid, type Reason } from "../../../shared/state/reason.ts";
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
 import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { Cause, Step } from "../../../shared/state/step.ts";
+import { buildCause } from "../cause.ts";
 import { deliverFiles } from "./deliver.ts";
 import { rememberUnhealthy } from "../memory/remember.ts";
 import { explainReplacement } from "./replacement.ts";
+import { explainAsked } from "./start.ts";
 import { findHealthySince } from "../memory/run.ts";
 import { buildRestart, describeRunning, findObstacle, isLoweringUnsafe, type Running } from "./running.ts";
-import { buildOperation, buildRemoval, buildStop, describeCaps, sameCaps, standsBehind } from "../steps.ts";
+import { buildOperation, buildRemoval, buildStop, sameCaps, standsBehind } from "../steps.ts";
 import type { Decision, Scene } from "../world.ts";
 
 /** How often it is looked whether what is in the way of a start has gone. */
@@ -52,7 +55,8 @@ function holdUntilRetry(scene: Running, decision: Decision): Decision {
   if (decision.operation === undefined || failure === undefined) return decision;
   if (failure.fingerprint !== scene.desired.fingerprint || scene.world.nowMs >= failure.nextMs) return decision;
   const { release, ...shown } = describeRunning(scene);
-  const reason = `${shown.reason}; ${decision.operation.cause.detail}: ${failure.message}`;
+  const { why } = decision.operation.cause;
+  const reason: Reason = { code: "runs-and-failed", shown: shown.reason, why, said: pickSaid(failure) };
   // A release that has not got what it should have is not recorded as good.
   const settled = shown.settled === true && release === undefined;
   return { ...shown, reason, memory: scene.memory, retryMs: failure.nextMs, settled };
@@ -68,20 +72,20 @@ function resetBackoff({ desired, world }: Scene, memory: ServiceMemory, current:
 function unpause(scene: Running): Decision | undefined {
   const { current, desired, memory } = scene;
   if (current.status !== "paused") return undefined;
-  const detail = "its processes were paused by hand";
+  const why: Reason = { code: "paused-by-hand" };
   const steps: Step[] = [{ kind: "unpause-container", service: desired.name, container: current.id }];
   return {
     state: "unhealthy",
-    reason: detail,
+    reason: why,
     memory,
-    operation: buildOperation(scene, { kind: "drift", detail }, steps),
+    operation: buildOperation(scene, buildCause("drift", why), steps),
   };
 }
 
 function replaceOtherImage(scene: Running): Decision | undefined {
   const { current, desired, memory } = scene;
   if (current.image === desired.spec.image) return undefined;
-  const detail = `its container was made from ${current.image}, not from ${desired.spec.image}`;
+  const why: Reason = { code: "image-differs", is: current.image, wanted: desired.spec.image };
   const steps: Step[] = [
     buildStop(desired, current),
     { kind: "remove-container", service: desired.name, container: current.id },
@@ -89,9 +93,9 @@ function replaceOtherImage(scene: Running): Decision | undefined {
   const next = { ...memory, stopping: current.id };
   return {
     state: "starting",
-    reason: detail,
+    reason: why,
     memory: next,
-    operation: buildOperation(scene, { kind: "drift", detail }, steps),
+    operation: buildOperation(scene, buildCause("drift", why), steps),
   };
 }
 
@@ -99,13 +103,13 @@ function stopOthers(scene: Running): Decision | undefined {
   const { others, desired, memory } = scene;
   const running = others.filter((other) => isAlive(other) && !standsBehind(desired, other));
   if (running.length === 0) return undefined;
-  const detail = "a container with another spec runs beside it";
+  const why: Reason = { code: "other-spec-beside" };
   const steps = running.map((other) => buildStop(desired, other));
   return {
     state: "starting",
-    reason: detail,
+    reason: why,
     memory,
-    operation: buildOperation(scene, { kind: "drift", detail }, steps),
+    operation: buildOperation(scene, buildCause("drift", why), steps),
   };
 }
 
@@ -115,11 +119,11 @@ function restartAsked(scene: Running): Decision | undefined {
   // What cannot be started again is not stopped for that.
   if (asked === undefined || scene.desired.blocked !== undefined || findObstacle(scene) !== undefined) return undefined;
   const { restartAsked: _asked, nextStartMs: _nextStartMs, ...rest } = memory;
-  const cause = { kind: "operator", detail: `uid ${asked.uid} asked for a restart`, uid: asked.uid } as const;
+  const cause = explainAsked("restart", asked.uid);
   const next = { ...rest, stopping: current.id };
   return {
     state: "starting",
-    reason: cause.detail,
+    reason: cause.why,
     memory: next,
     operation: buildOperation(scene, cause, buildRestart(scene)),
   };
@@ -128,16 +132,17 @@ function restartAsked(scene: Running): Decision | undefined {
 function restartUnhealthy(scene: Running): Decision | undefined {
   const { health, desired, memory, current, world } = scene;
   if (health?.status !== "unhealthy" || desired.restart.policy === "never") return undefined;
-  const detail = `unhealthy after ${health.failures} failed probes: ${health.message}`;
-  const obstacle = desired.blocked ?? findObstacle(scene)?.message;
+  const why: Reason = { code: "unhealthy", failures: health.failures, said: pickSaid(health) };
+  const blocked = desired.blocked === undefined ? undefined : ({ code: "objected", message: desired.blocked } as const);
+  const obstacle = blocked ?? findObstacle(scene)?.why;
   if (obstacle !== undefined) {
-    const reason = `${detail}; it is not restarted, since it could not start: ${obstacle}`;
+    const reason: Reason = { code: "not-restarted", why, obstacle };
     return { state: "unhealthy", reason, memory, retryMs: world.nowMs + OBSTACLE_EVERY_MS };
   }
-  const operation = buildOperation(scene, { kind: "unhealthy", detail }, [buildStop(desired, current)]);
+  const operation = buildOperation(scene, buildCause("unhealthy", why), [buildStop(desired, current)]);
   return {
     state: "unhealthy",
-    reason: detail,
+    reason: why,
     memory: rememberUnhealthy(noteSick(memory, health.message), desired, current.id, world.nowMs),
     operation,
   };
@@ -152,14 +157,14 @@ function reconnect(scene: Running): Decision | undefined {
   const { desired, current, world, memory } = scene;
   const network = world.desired.network.name;
   if (desired.spec.network !== undefined || current.networks[network] !== undefined) return undefined;
-  const detail = `it was taken off the network ${network}`;
+  const why: Reason = { code: "off-network", network };
   const aliases = listAliases(desired.name, desired.spec);
   const steps: Step[] = [{ kind: "connect-network", service: desired.name, container: current.id, network, aliases }];
   return {
     state: "unhealthy",
-    reason: detail,
+    reason: why,
     memory,
-    operation: buildOperation(scene, { kind: "drift", detail }, steps),
+    operation: buildOperation(scene, buildCause("drift", why), steps),
   };
 }
 
@@ -169,22 +174,22 @@ function restoreName(scene: Running): Decision | undefined {
   const name = nameContainer(world.desired.node, desired.name, desired.specHash);
   // A later version may name what it makes in another way.
   if (current.name === name || memory.later?.container === current.id) return undefined;
-  const detail = `its container was renamed to ${current.name} by hand`;
+  const why: Reason = { code: "renamed", name: current.name };
   const steps: Step[] = [{ kind: "rename-container", service: desired.name, container: current.id, name }];
-  return { ...describeRunning(scene), operation: buildOperation(scene, { kind: "drift", detail }, steps) };
+  return { ...describeRunning(scene), operation: buildOperation(scene, buildCause("drift", why), steps) };
 }
 
 function correctCaps(scene: Running): Decision | undefined {
   const { desired, current } = scene;
   const samePolicy = current.restartPolicy === "no";
   if ((sameCaps(current.caps, desired.caps) && samePolicy) || isLoweringUnsafe(scene)) return undefined;
-  const detail = samePolicy
-    ? `caps are ${describeCaps(current.caps)} and should be ${describeCaps(desired.caps)}`
-    : `its restart policy is ${current.restartPolicy} and should be no: the agent owns every start`;
+  const why: Reason = samePolicy
+    ? { code: "caps-differ", is: current.caps, wanted: desired.caps }
+    : { code: "policy-differs", policy: current.restartPolicy };
   const steps: Step[] = [
     { kind: "update-caps", service: desired.name, container: current.id, from: current.caps, to: desired.caps },
   ];
-  return { ...describeRunning(scene), operation: buildOperation(scene, { kind: "drift", detail }, steps) };
+  return { ...describeRunning(scene), operation: buildOperation(scene, buildCause("drift", why), steps) };
 }
 
 /** Once settled, containers of older specs go; before that only those that no rollback could want. */
@@ -201,10 +206,7 @@ function removeOld(scene: Running): Decision | undefined {
   return { ...running, operation: buildOperation(scene, cause, old.flatMap(buildRemoval)) };
 }
 
-/** Why older containers go, in words that stand for themselves: they end the story of a release. */
-function explainRemoval(cause: Cause, settled: boolean): Cause {
-  const what = settled
-    ? "it has settled with that, and the container before it is removed"
-    : "a container that no rollback could want is removed";
-  return { ...cause, detail: `${cause.detail}: ${what}` };
+/** Why older containers go: that ends the story of a release. */
+function explainRemoval({ kind, why, detail: _detail, ...by }: Cause, settled: boolean): Cause {
+  return buildCause(kind, { code: "old-container-goes", why, settled }, by);
 }

@@ -3,13 +3,13 @@
 // Held by test/scenario/start-failures.test.ts.
 // Held by test/docker/delivery.test.ts.
 
-import { ageOf, waitFor } from "../../../shared/text/moment.ts";
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
 import type { HealthView, ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { pickSaid, type Reason } from "../../../shared/state/reason.ts";
 import type { Step } from "../../../shared/state/step.ts";
 import { listObstacles, lookAround, type Obstacle } from "./start-place.ts";
 import { findHealthySince, isRunOf } from "../memory/run.ts";
-import { buildStop, describeCaps } from "../steps.ts";
+import { buildStop } from "../steps.ts";
 import type { Decision, Scene } from "../world.ts";
 
 /** A scene whose current container runs; `waited` where it has been waiting to start anew. */
@@ -38,42 +38,43 @@ export function buildRestart({ desired, current }: Running): Step[] {
 export function describeRunning(scene: Running): Decision {
   const { health, memory } = scene;
   const notes = listNotes(scene);
-  if (health === undefined) return { state: "starting", reason: "not probed yet", memory, notes };
-  const { status: state, message: reason } = health;
+  if (health === undefined) return { state: "starting", reason: { code: "not-probed" }, memory, notes };
+  const { status: state } = health;
+  const reason: Reason = { code: "said", said: pickSaid(health) };
   // What it was well with before it had all that it should have is no word about this release.
   if (state === "healthy" && isRunOf(scene.desired, memory, scene.current)) return settle(scene, health, notes);
   return { state, reason, memory, notes, settled: false };
 }
 
-function listNotes(scene: Running): string[] {
+function listNotes(scene: Running): Reason[] {
   const { desired, memory, current } = scene;
-  const notes = memory.ungated === undefined ? [] : [memory.ungated];
+  const notes: Reason[] = memory.ungated === undefined ? [] : [{ code: "said", said: { message: memory.ungated } }];
   const obstacle = memory.restartAsked === undefined ? undefined : findObstacle(scene);
-  if (obstacle !== undefined)
-    notes.push(`the restart that was asked for waits: it could not start: ${obstacle.message}`);
+  if (obstacle !== undefined) notes.push({ code: "restart-waits", why: obstacle.why });
   if (!isLoweringUnsafe(scene)) return notes;
-  const used = Math.round((current.workingSetBytes ?? 0) / 2 ** 20);
-  const lowered = `the memory cap is lowered at the next start: ${used} MiB are in use`;
-  return [...notes, `${lowered}, more than 90 % of ${describeCaps(desired.caps)}`];
+  const now = { usedBytes: current.workingSetBytes ?? 0 };
+  return [...notes, { code: "cap-lowered-later", wanted: desired.caps, now }];
 }
 
 /** A healthy run of this release: recorded as good when it has been so for its time, by its own probes. */
-function settle({ desired, world, memory, current }: Running, health: HealthView, notes: readonly string[]): Decision {
+function settle({ desired, world, memory, current }: Running, health: HealthView, notes: readonly Reason[]): Decision {
   const state = "healthy";
   const intentMs = memory.intentMs ?? 0;
   const healthyMs = world.nowMs - Math.max(findHealthySince(memory, current) ?? health.sinceMs, intentMs);
   const left = desired.update.settle - healthyMs;
   if (left > 0) {
-    const reason = `healthy for ${ageOf(world.nowMs - healthyMs)}, settled in ${waitFor(world.nowMs + left)}`;
+    const now = { sinceMs: world.nowMs - healthyMs, untilMs: world.nowMs + left };
+    const reason: Reason = { code: "settling", now };
     return { state, reason, memory, notes, nextMs: world.nowMs + left, settled: false };
   }
-  const good = { state, reason: health.message, notes, settled: true } as const;
+  const said = pickSaid(health);
+  const good = { state, reason: { code: "said", said }, notes, settled: true } as const;
   if (memory.release?.fingerprint === desired.fingerprint) return { ...good, memory };
   // Not yet unhealthy, but its last probe failed, or was made before this was wanted: that is nothing to go back to later.
   const isOld = health.found === true || ((memory.run?.begunMs ?? 0) < intentMs && (health.probedMs ?? 0) <= intentMs);
   if (health.failures > 0 || isOld) {
     const nextMs = world.nowMs + (desired.health?.interval ?? 1_000);
-    const reason = `not recorded as good: ${health.failures === 0 ? "not probed again yet" : health.message}`;
+    const reason: Reason = { code: "not-recorded", said: health.failures === 0 ? undefined : said };
     return { state, reason, memory, notes, nextMs, settled: false };
   }
   const { fingerprint, specHash, revision } = desired;

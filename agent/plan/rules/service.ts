@@ -5,7 +5,9 @@
 
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
 import { findHealth, isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { pickSaid, type Reason } from "../../../shared/state/reason.ts";
 import type { Cause, Operation } from "../../../shared/state/step.ts";
+import { buildCause } from "../cause.ts";
 import { refuseForeignVolume } from "./foreign-volume.ts";
 import { restJob, startJob, tendJob } from "./jobs.ts";
 import { listPredecessors, waitForData } from "./move.ts";
@@ -13,7 +15,7 @@ import { keepOwnData } from "./own-data.ts";
 import { listObstacles, lookAround, type Obstacle } from "./start-place.ts";
 import { explainReplacement } from "./replacement.ts";
 import { rollBack } from "./rollout.ts";
-import { askStart } from "./start.ts";
+import { askStart, explainAsked } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from "../steps.ts";
 import { tendRunning } from "./running-rules.ts";
 import { replaceUnstartable, replaceUnusable } from "./unusable.ts";
@@ -67,15 +69,16 @@ export function decideService(scene: Scene): Decision {
     if (decision === undefined) continue;
     return decision.operation === undefined ? decision : holdUntilRetry(scene, decision);
   }
-  return { state: "unknown", reason: "no rule applies", memory: scene.memory };
+  return { state: "unknown", reason: { code: "no-rule" }, memory: scene.memory };
 }
 
 /** What has just failed is not tried again before its time, whichever rule asks for it; the reason stays to be read. */
 function holdUntilRetry(scene: Scene, decision: Decision): Decision {
   const failure = findPending(scene);
-  if (failure === undefined) return { ...decision, reason: `${decision.reason}${describeRetry(scene)}` };
+  if (failure === undefined) return { ...decision, reason: nameRetry(scene, decision.reason) };
   const { operation: _operation, ...held } = decision;
-  return { ...held, state: "backoff", reason: `${decision.reason}: ${failure.message}`, retryMs: failure.nextMs };
+  const reason: Reason = { code: "failed-before", why: decision.reason, said: pickSaid(failure) };
+  return { ...held, state: "backoff", reason, retryMs: failure.nextMs };
 }
 
 /** An operation in flight is left alone, unless it works towards an intent that is no longer wanted. */
@@ -83,20 +86,21 @@ function followOperation(scene: Scene): Decision | undefined {
   const { inFlight, desired, memory, world } = scene;
   if (inFlight === undefined) return undefined;
   const outdated = inFlight.fingerprint !== desired.fingerprint;
-  const progress = inFlight.progress === undefined ? "" : `, ${inFlight.progress}`;
   const base = { memory, ...(outdated ? { cancel: true as const } : {}) };
-  const again = describeRetry(scene);
-  if (inFlight.stage === "ensure-image")
-    return { ...base, state: "pulling", reason: `pulling ${desired.spec.image}${progress}${again}` };
+  const { cause, progress } = inFlight;
+  const { why } = cause;
+  if (inFlight.stage === "ensure-image") {
+    const pulling: Reason = { code: "pulling", image: desired.spec.image, now: { progress } };
+    return { ...base, state: "pulling", reason: nameRetry(scene, pulling) };
+  }
   const container = scene.current;
   const health = container === undefined ? undefined : findHealth(world.observed, container);
   if (inFlight.starts)
-    return { ...base, state: "starting", reason: `${inFlight.cause.kind}: ${inFlight.cause.detail}${again}` };
+    return { ...base, state: "starting", reason: nameRetry(scene, { code: "under-way", kind: cause.kind, why }) };
   if (inFlight.stage === "stop-container")
-    return { ...base, state: nameStopping(scene, inFlight.cause), reason: `stopping: ${inFlight.cause.detail}` };
-  if (container?.status === "running")
-    return { ...base, state: health?.status ?? "starting", reason: inFlight.cause.detail };
-  return { ...base, state: "waiting", reason: `its container is being made ready: ${inFlight.cause.detail}${again}` };
+    return { ...base, state: nameStopping(scene, cause), reason: { code: "stopping", why } };
+  if (container?.status === "running") return { ...base, state: health?.status ?? "starting", reason: why };
+  return { ...base, state: "waiting", reason: nameRetry(scene, { code: "made-ready", why }) };
 }
 
 /** Only what its probes have condemned is unhealthy while it ends. */
@@ -106,16 +110,16 @@ function nameStopping({ desired, memory }: Scene, { kind }: Cause): Decision["st
 }
 
 /** Why it is tried once more, so that the reason stays to be read while the next try is under way. */
-function describeRetry({ memory: { failure }, desired }: Scene): string {
-  if (failure === undefined || failure.fingerprint !== desired.fingerprint) return "";
-  return `; try ${failure.attempt + 2}: the one before failed: ${failure.message}`;
+function nameRetry({ memory: { failure }, desired }: Scene, why: Reason): Reason {
+  if (failure === undefined || failure.fingerprint !== desired.fingerprint) return why;
+  return { code: "beside", why, again: { said: pickSaid(failure), now: { attempt: failure.attempt } } };
 }
 
 function respectPause({ world, desired, memory, current }: Scene): Decision | undefined {
   const pause = world.memory.pauses[desired.name] ?? world.memory.pauses["*"];
   if (pause === undefined) return undefined;
-  const running = current?.status === "running" ? "it runs" : "it does not run";
-  return { state: "paused", reason: `paused by uid ${pause.uid}, ${running}; orca resume ends it`, memory };
+  const reason: Reason = { code: "paused", uid: pause.uid, running: current?.status === "running" };
+  return { state: "paused", reason, memory };
 }
 
 /** A container of someone else has the name that ours would get. */
@@ -126,8 +130,7 @@ function refuseTakenName({ current, world, desired, engine, memory }: Scene): De
     (foreign) => foreign.name.startsWith(prefix) && /^[0-9a-f]{8}$/.test(foreign.name.slice(prefix.length)),
   );
   if (holder === undefined || holder.name !== `${prefix}${desired.specHash.slice(3, 11)}`) return undefined;
-  const owner = holder.node === undefined ? "was not made by Orca" : `belongs to node ${holder.node}`;
-  return { state: "refused", reason: `the container ${holder.name} ${owner}; remove or rename it`, memory };
+  return { state: "refused", reason: { code: "name-taken", container: holder.name, owner: holder.node }, memory };
 }
 
 function keepStopped(scene: Scene): Decision | undefined {
@@ -135,21 +138,19 @@ function keepStopped(scene: Scene): Decision | undefined {
   const { stoppedBy } = memory;
   if (desired.running && stoppedBy === undefined) return undefined;
   const running = [current, ...others].filter((entry) => entry !== undefined && isAlive(entry));
-  const reason =
-    stoppedBy === undefined
-      ? 'its manifest says state = "stopped"'
-      : `stopped by uid ${stoppedBy.uid}, until orca start, orca resume or a new manifest`;
+  const reason: Reason =
+    stoppedBy === undefined ? { code: "manifest-stopped" } : { code: "stopped-by", uid: stoppedBy.uid };
   const [first] = running;
   if (first === undefined) return { state: "stopped", reason, memory };
-  const cause: Cause =
+  const cause =
     stoppedBy === undefined
-      ? { kind: "commit", detail: reason, revision: desired.revision }
-      : { kind: "operator", detail: `uid ${stoppedBy.uid} asked for the stop`, uid: stoppedBy.uid };
+      ? buildCause("commit", reason, { revision: desired.revision })
+      : explainAsked("stop", stoppedBy.uid);
   const stops = running.flatMap((entry) => (entry === undefined ? [] : [buildStop(desired, entry)]));
   const next = current === undefined ? memory : { ...memory, stopping: current.id };
   return {
     state: "stopped",
-    reason: `stopping: ${reason}`,
+    reason: { code: "stopping", why: reason },
     memory: next,
     operation: buildOperation(scene, cause, stops),
   };
@@ -159,13 +160,12 @@ function waitForNetwork({ engine, desired, world, memory }: Scene): Decision | u
   if (desired.spec.network !== undefined) return undefined;
   const name = world.desired.network.name;
   const network = engine.networks[name];
-  if (network === undefined) return { state: "waiting", reason: `the network ${name} is being made`, memory };
+  if (network === undefined) return { state: "waiting", reason: { code: "network-being-made", network: name }, memory };
   if (network.node === world.desired.node) {
     if (world.observed.hosts !== undefined) return undefined;
-    return { state: "waiting", reason: "the node's hosts file is being written", memory };
+    return { state: "waiting", reason: { code: "hosts-being-written" }, memory };
   }
-  const owner = network.node === undefined ? "was not made by Orca" : `belongs to node ${network.node}`;
-  return { state: "refused", reason: `the network ${name} ${owner}; remove or rename it`, memory };
+  return { state: "refused", reason: { code: "network-taken", network: name, owner: network.node }, memory };
 }
 
 /**
@@ -177,7 +177,7 @@ function waitForDataMount({ world, desired, memory }: Scene): Decision | undefin
   if ((desired.spec.volumes ?? []).length === 0 || mounted === undefined || mounted.ok) return undefined;
   return {
     state: "waiting",
-    reason: `it has volumes, and ${mounted.reason}`,
+    reason: { code: "data-not-mounted", said: { message: mounted.reason } },
     memory,
     nextMs: world.nowMs + MOUNT_EVERY_MS,
   };
@@ -185,7 +185,8 @@ function waitForDataMount({ world, desired, memory }: Scene): Decision | undefin
 
 /** A secret was revoked, or nothing is known of it yet: what does not run is neither made nor started. */
 function waitForSecrets({ desired, memory }: Scene): Decision | undefined {
-  return desired.blocked === undefined ? undefined : { state: "waiting", reason: desired.blocked, memory };
+  if (desired.blocked === undefined) return undefined;
+  return { state: "waiting", reason: { code: "objected", message: desired.blocked }, memory };
 }
 
 /** A failure whose next try lies ahead; what was being removed is waited for no longer than that. */
@@ -200,12 +201,16 @@ function waitForRetry(scene: Scene): Decision | undefined {
   const { memory, world, desired, current, others, engine } = scene;
   const failure = findPending(scene);
   if (failure === undefined) return undefined;
-  const serving = describeServing(world, [current, ...others]);
-  // The engine does not say who holds a port; what was tried since may know.
-  const obstacles = listObstacles(desired, engine, lookAround(world));
-  const holder = obstacles.find(({ fault, message }) => fault === failure.fault && message !== failure.message);
-  const said = holder === undefined ? failure.message : `${failure.message}; ${holder.message}`;
-  return { state: "backoff", reason: `${said}${serving}`, memory, retryMs: failure.nextMs };
+  // The engine does not say who holds a port; a look at the host since may know. What was foreseen was said by that look.
+  const obstacles = failure.foreseen === true ? [] : listObstacles(desired, engine, lookAround(world));
+  const holder = obstacles.find(({ fault }) => fault === failure.fault)?.why;
+  const failed: Reason = { code: "failed", said: pickSaid(failure), ...(holder === undefined ? {} : { holder }) };
+  return {
+    state: "backoff",
+    reason: nameServing(world, failed, [current, ...others]),
+    memory,
+    retryMs: failure.nextMs,
+  };
 }
 
 /** A front is made beforehand, and starts when the container that holds its ports and name without a front has ended. */
@@ -219,7 +224,7 @@ function waitForHolder(scene: Scene): Decision | undefined {
       (entry) => entry.service === desired.frontOf && isAlive(entry) && entry.behind === undefined,
     );
   if (holder === undefined) return undefined;
-  const reason = `waiting until ${holder.name} gives up its ports for it`;
+  const reason: Reason = { code: "waiting-for-ports", container: holder.name };
   if (current !== undefined) return { state: "waiting", reason, memory };
   const operation = buildOperation(scene, explainCreation(scene), buildPrepareSteps(scene));
   return { state: "waiting", reason, memory, operation };
@@ -235,7 +240,7 @@ function createMissing(scene: Scene): Decision | undefined {
   if (before.length > 0 || others.some(isAlive)) {
     const [obstacle] = listObstacles(scene.desired, scene.engine, lookAround(world));
     if (obstacle !== undefined) return waitForPlace(scene, obstacle, buildOperation(scene, cause, prepare));
-    const reason = `${cause.detail}${describeServing(world, [...others, ...before])}`;
+    const reason = nameServing(world, cause.why, [...others, ...before]);
     return { state: "starting", reason, memory: scene.memory, operation: buildOperation(scene, cause, prepare) };
   }
   const answer = askStart(scene);
@@ -243,7 +248,7 @@ function createMissing(scene: Scene): Decision | undefined {
   const operation = buildOperation(scene, cause, [...prepare, ...buildStartSteps(scene, "created")]);
   return {
     state: "starting",
-    reason: cause.detail,
+    reason: cause.why,
     memory: answer.memory,
     notes: answer.notes,
     start: answer.start,
@@ -252,8 +257,8 @@ function createMissing(scene: Scene): Decision | undefined {
 }
 
 /** It is made ready, and would not start as things are; nothing ends for it meanwhile. */
-function waitForPlace(scene: Scene, { message }: Obstacle, operation: Operation): Decision {
-  const reason = `it could not start: ${message}${describeServing(scene.world, scene.others)}`;
+function waitForPlace(scene: Scene, { why }: Obstacle, operation: Operation): Decision {
+  const reason = nameServing(scene.world, { code: "could-not-start", why }, scene.others);
   return { state: "waiting", reason, memory: scene.memory, operation };
 }
 
@@ -261,8 +266,8 @@ function explainCreation(scene: Scene): Cause {
   const { memory, others, desired } = scene;
   const { revision } = desired;
   if (others.length > 0) return explainReplacement(scene);
-  if (memory.seen !== undefined) return { kind: "drift", detail: "its container was removed" };
-  return { kind: "first-start", detail: `first start from ${revision}`, revision };
+  if (memory.seen !== undefined) return buildCause("drift", { code: "container-removed" });
+  return buildCause("first-start", { code: "first-start", revision }, { revision });
 }
 
 /** Starts the container that is there and does not run. */
@@ -272,14 +277,14 @@ function startExisting(scene: Scene): Decision | undefined {
   const answer = askStart(scene);
   if (!answer.go) {
     const before = listPredecessors(world, scene.engine, scene.desired);
-    const serving = describeServing(world, [...scene.others, ...before]);
-    return { ...answer.decision, reason: `${answer.decision.reason}${serving}` };
+    const reason = nameServing(world, answer.decision.reason, [...scene.others, ...before]);
+    return { ...answer.decision, reason };
   }
   const steps = buildStartSteps(scene, current.id);
   const operation = buildOperation(scene, answer.cause, steps);
   return {
     state: "starting",
-    reason: answer.cause.detail,
+    reason: answer.cause.why,
     memory: answer.memory,
     notes: answer.notes,
     start: answer.start,
@@ -287,8 +292,10 @@ function startExisting(scene: Scene): Decision | undefined {
   };
 }
 
-function describeServing(world: World, containers: readonly (ObservedContainer | undefined)[]): string {
+/** Says beside a reason what serves meanwhile. */
+function nameServing(world: World, why: Reason, containers: readonly (ObservedContainer | undefined)[]): Reason {
   const serving = containers.find((entry) => entry?.status === "running");
-  if (serving === undefined) return "";
-  return `; ${serving.revision} still runs (${findHealth(world.observed, serving)?.status ?? "not probed yet"})`;
+  if (serving === undefined) return why;
+  const { revision } = serving;
+  return { code: "beside", why, serving: { revision, health: findHealth(world.observed, serving)?.status } };
 }

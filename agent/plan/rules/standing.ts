@@ -3,6 +3,7 @@
 
 import type { ServiceStanding } from "../../../shared/state/rotation.ts";
 import type { ServiceState } from "../../../shared/state/status.ts";
+import { describeReason } from "../../../shared/text/describe-reason.ts";
 import { isExcused } from "./rollout.ts";
 import type { Decision, Scene } from "../world.ts";
 
@@ -27,6 +28,6 @@ export function describeStanding({ world, desired, wanted }: Scene, decision: De
   // Between two tries it may look well; its failures since it was given this are counted.
   const hasFailed = IN_TROUBLE.has(state) || memory.attempt > 0;
   if (settled || !hasFailed || isExcused(memory, world, desired)) return standing;
-  const said = IN_TROUBLE.has(state) ? reason : `it has failed ${memory.attempt} times`;
+  const said = IN_TROUBLE.has(state) ? describeReason(reason, world.nowMs) : `it has failed ${memory.attempt} times`;
   return { ...standing, fault: { reason: said, wentBack: false } };
 }

@@ -5,13 +5,14 @@
 import type { DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";
 import { type HostFacts, isAlive } from "../../../shared/state/observed-state.ts";
 import { parsePublishedPort, type PublishedPort, portsClash } from "../../../shared/manifest/published-port.ts";
+import type { Reason } from "../../../shared/state/reason.ts";
 import type { FaultCode } from "../../../shared/state/step.ts";
 import type { Reachable, World } from "../world.ts";
 
-/** What is in the way, as a failure that did not have to happen. */
+/** What is in the way: a failure that need not be tried to be known. */
 export interface Obstacle {
   fault: Extract<FaultCode, "port-held" | "source-missing">;
-  message: string;
+  why: Reason;
 }
 
 /** What is around a service: what the host was seen to have, and what else is wanted of the node. */
@@ -32,14 +33,10 @@ export function listObstacles(
   { places, wanted }: Surroundings,
 ): readonly Obstacle[] {
   const tried = (places.get(desired.name) ?? []).map((fault): Obstacle => {
-    if (fault.kind === "source")
-      return { fault: "source-missing", message: `the bind source ${fault.path} does not exist on this host` };
-    const port = describeHostPort(parsePublishedPort(fault.port) as PublishedPort);
-    const message =
-      fault.why === "no-address"
-        ? `${port} cannot be published: this host has no such address`
-        : `${port} is held by another program on this host (sudo ss -lnp shows which)`;
-    return { fault: "port-held", message };
+    if (fault.kind === "source") return { fault: "source-missing", why: { code: "source-missing", path: fault.path } };
+    const port = parsePublishedPort(fault.port) as PublishedPort;
+    const code = fault.why === "no-address" ? "port-without-address" : "port-held-by-program";
+    return { fault: "port-held", why: { code, port } };
   });
   const held = listHolders(desired, engine, wanted);
   // The engine names the holder; that the port cannot be bound is then no news.
@@ -55,17 +52,15 @@ export function listHolders(
   return (spec.ports ?? []).flatMap((text) => {
     const port = parsePublishedPort(text);
     if (typeof port === "string") return [];
-    const holder = findForeignHolder(port, engine) ?? findOwnHolder(port, name, engine, wanted);
-    if (holder === undefined) return [];
-    return [{ fault: "port-held", message: `${describeHostPort(port)} is held by ${holder}` } as const];
+    const why = findForeignHolder(port, engine) ?? findOwnHolder(port, name, engine, wanted);
+    return why === undefined ? [] : [{ fault: "port-held", why } as const];
   });
 }
 
-function findForeignHolder(port: PublishedPort, { foreign }: Reachable): string | undefined {
+function findForeignHolder(port: PublishedPort, { foreign }: Reachable): Reason | undefined {
   const holder = foreign.find(({ running, ports }) => running && ports.some((held) => clashes(port, held)));
   if (holder === undefined) return undefined;
-  const owner = holder.node === undefined ? "which was not made by Orca" : `which belongs to node ${holder.node}`;
-  return `the container ${holder.name}, ${owner}: stop that, or publish another port`;
+  return { code: "port-held-by-container", port, container: holder.name, owner: holder.node };
 }
 
 /** A container of this node gives its port up where it is replaced or removed, and keeps it where it is wanted, or refused and runs on. */
@@ -74,7 +69,7 @@ function findOwnHolder(
   name: string,
   { containers }: Reachable,
   { services, objections }: Surroundings["wanted"],
-): string | undefined {
+): Reason | undefined {
   const holder = containers.find((entry) => {
     const { service, specHash, ports } = entry;
     if (service === name || !isAlive(entry) || !ports.some((held) => clashes(port, held))) return false;
@@ -83,16 +78,11 @@ function findOwnHolder(
     return other.running && other.specHash === specHash;
   });
   if (holder === undefined) return undefined;
-  const why = services.has(holder.service) ? "" : `, which is ${objections.get(holder.service)?.state} and runs on`;
-  return `the service ${holder.service} of this node${why}: publish another port`;
+  const runsOn = services.has(holder.service) ? undefined : objections.get(holder.service)?.state;
+  return { code: "port-held-by-service", port, service: holder.service, runsOn };
 }
 
 function clashes(port: PublishedPort, text: string): boolean {
   const held = parsePublishedPort(text);
   return typeof held !== "string" && portsClash(port, held);
-}
-
-function describeHostPort({ address, hostPort, protocol }: PublishedPort): string {
-  const on = address === undefined ? "" : `${address.includes(":") ? `[${address}]` : address}:`;
-  return `host port ${on}${hostPort}/${protocol}`;
 }

@@ -1,12 +1,13 @@
 // May this service's container start now, and why does it start? Asked before anything is created, stopped or started. Pure.
 // Held by test/scenario/start-failures.test.ts.
 
-import { waitFor } from "../../../shared/text/moment.ts";
+import { describeReason } from "../../../shared/text/describe-reason.ts";
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
 import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
+import type { EndFact, Reason } from "../../../shared/state/reason.ts";
 import type { StartStage } from "../../../shared/state/status.ts";
 import type { Cause } from "../../../shared/state/step.ts";
-import { describeSize } from "../../../shared/text/size.ts";
+import { buildCause } from "../cause.ts";
 import { askGate, type GateVerdict, selectMet } from "./gate.ts";
 import { listHolders, listObstacles, lookAround } from "./start-place.ts";
 import { rememberFailure } from "../memory/remember.ts";
@@ -17,13 +18,13 @@ import type { Decision, Scene } from "../world.ts";
 
 /** Yes with what is then remembered, or no with what to show. */
 export type StartAnswer =
-  | { go: true; memory: ServiceMemory; cause: Cause; notes: readonly string[]; start: StartStage }
+  | { go: true; memory: ServiceMemory; cause: Cause; notes: readonly Reason[]; start: StartStage }
   | { go: false; decision: Decision };
 
 /** A person's word: what it requires is not asked. */
 const OPEN: GateVerdict = {
   open: true,
-  ungated: "started by a person without what it requires",
+  ungated: { code: "started-by-person" },
   notes: [],
   without: [],
 };
@@ -46,7 +47,10 @@ export function askStart(scene: Scene): StartAnswer {
 export function askRestart(scene: Scene): StartAnswer {
   const { blocked } = scene.desired;
   const [obstacle] = listObstacles(scene.desired, scene.engine, lookAround(scene.world));
-  const reason = blocked ?? (obstacle && `it could not start again: ${obstacle.message}`);
+  const reason: Reason | undefined =
+    blocked === undefined
+      ? obstacle && { code: "could-not-start-again", why: obstacle.why }
+      : { code: "objected", message: blocked };
   if (reason !== undefined) return { go: false, decision: { state: "waiting", reason, memory: scene.memory } };
   // How an earlier run of it ended opens no gate for this one.
   const { lastExit, ...memory } = scene.memory;
@@ -69,7 +73,7 @@ function waitAtGate(scene: Scene, gate: Extract<GateVerdict, { open: false }>): 
 
 function takeSlot(scene: Scene, gate: Extract<GateVerdict, { open: true }>): StartAnswer {
   if (!scene.takeSlot()) {
-    const reason = `waiting for a start slot (${scene.world.settings.startSlots} services start at once)`;
+    const reason: Reason = { code: "no-start-slot", slots: scene.world.settings.startSlots };
     return { go: false, decision: { state: "waiting", reason, memory: scene.memory, start: { at: "slot" } } };
   }
   const {
@@ -80,7 +84,7 @@ function takeSlot(scene: Scene, gate: Extract<GateVerdict, { open: true }>): Sta
     startAsked: _start,
     ...rest
   } = scene.memory;
-  const memory = gate.ungated === undefined ? rest : { ...rest, ungated: gate.ungated };
+  const memory = gate.ungated === undefined ? rest : { ...rest, ungated: describeReason(gate.ungated, 0) };
   const notes = gate.ungated === undefined ? gate.notes : [...gate.notes, gate.ungated];
   return { go: true, memory, cause: explainStart(scene), notes, start: { at: "begun", without: gate.without } };
 }
@@ -95,11 +99,20 @@ function checkPlace(scene: Scene): Decision | undefined {
   const [obstacle] =
     ends.length > 0 ? listObstacles(desired, engine, lookAround(world)) : listHolders(desired, engine, world.desired);
   if (obstacle === undefined) return undefined;
-  const failed = { step: "start-container", failure: "retry", ...obstacle, atMs: world.nowMs } as const;
+  const { fault, why } = obstacle;
+  const message = describeReason(why, world.nowMs);
+  const failed = {
+    step: "start-container",
+    failure: "retry",
+    fault,
+    message,
+    foreseen: true,
+    atMs: world.nowMs,
+  } as const;
   const next = rememberFailure(memory, desired.name, failed);
   return {
     state: "backoff",
-    reason: `it cannot start: ${obstacle.message}`,
+    reason: { code: "cannot-start", why },
     memory: next,
     ...(next.failure === undefined ? {} : { retryMs: next.failure.nextMs }),
   };
@@ -112,7 +125,8 @@ function checkFront({ desired, others, engine, memory }: Scene): Decision | unde
   if (front === undefined || holder === undefined) return undefined;
   if (engine.containers.some((entry) => entry.service === front.name && entry.specHash === front.specHash))
     return undefined;
-  return { state: "waiting", reason: `its front ${front.name} is being made; ${holder.revision} still runs`, memory };
+  const reason: Reason = { code: "front-being-made", front: front.name, revision: holder.revision };
+  return { state: "waiting", reason, memory };
 }
 
 /** A second copy that does not fit into the node's memory beside all that runs is not started. */
@@ -122,9 +136,7 @@ function checkSecondCopy(scene: Scene): Decision | undefined {
   if (!others.some((other) => isAlive(other) && standsBehind(desired, other))) return undefined;
   const leftBytes = scene.takeMemory(needBytes);
   if (leftBytes >= needBytes) return undefined;
-  const reason =
-    `waiting for memory: its second copy needs ${describeSize(needBytes)}, and the caps of what runs leave ` +
-    `${describeSize(Math.max(0, leftBytes))}; the old one serves`;
+  const reason: Reason = { code: "waiting-for-memory", needBytes, now: { leftBytes } };
   return { state: "waiting", reason, memory };
 }
 
@@ -135,7 +147,7 @@ function checkCompleted({ current, memory, desired }: Scene): Decision | undefin
   if (exit.requested === "agent" || exit.engineStopped || isAsked(memory)) return undefined;
   const { policy } = desired.restart;
   if (policy === "always" || (policy === "on-failure" && exit.exitCode !== 0)) return undefined;
-  const reason = `it ended with exit code ${exit.exitCode}, and its restart policy is ${policy}`;
+  const reason: Reason = { code: "policy-leaves-ended", exitCode: exit.exitCode, policy };
   return { state: exit.exitCode === 0 ? "completed" : "failed", reason, memory };
 }
 
@@ -148,7 +160,7 @@ function checkBackoff({ world, memory }: Scene): Decision | undefined {
   if (memory.nextStartMs === undefined || isAsked(memory)) return undefined;
   const retryMs = memory.nextStartMs;
   if (world.nowMs >= retryMs) return undefined;
-  const reason = `${describeLastEnd(memory)}; restart ${memory.attempt} in ${waitFor(retryMs)}`;
+  const reason: Reason = { code: "backoff", end: readEnd(memory), now: { attempt: memory.attempt, untilMs: retryMs } };
   return { state: "backoff", reason, memory, retryMs };
 }
 
@@ -165,21 +177,25 @@ function explainStart(scene: Scene): Cause {
   const { current, memory, desired, others } = scene;
   const { revision } = desired;
   const { restartAsked: again, startAsked } = memory;
-  if (again !== undefined) return { kind: "operator", detail: `uid ${again.uid} asked for a restart`, uid: again.uid };
-  if (startAsked !== undefined) {
-    return { kind: "operator", detail: `uid ${startAsked.uid} asked for the start`, uid: startAsked.uid };
-  }
+  if (again !== undefined) return explainAsked("restart", again.uid);
+  if (startAsked !== undefined) return explainAsked("start", startAsked.uid);
   const exit = current === undefined || memory.lastExit?.container !== current.id ? undefined : memory.lastExit;
   if (current === undefined || exit === undefined) {
     return others.length > 0
       ? explainReplacement(scene)
-      : { kind: "first-start", detail: `first start from ${revision}`, revision };
+      : buildCause("first-start", { code: "first-start", revision }, { revision });
   }
-  if (exit.engineStopped) return { kind: "boot", detail: "the engine or the host restarted" };
-  if (exit.oom) return { kind: "oom", detail: describeLastEnd(memory) };
-  if (exit.requested === "by-hand") return { kind: "drift", detail: "it was stopped by hand" };
+  if (exit.engineStopped) return buildCause("boot", { code: "engine-restarted" });
+  const ended = { code: "ended", end: readEnd(memory) } as const;
+  if (exit.oom) return buildCause("oom", ended);
+  if (exit.requested === "by-hand") return buildCause("drift", ended);
   if (exit.requested === "agent") return explainReturn(scene, current);
-  return { kind: "crash", detail: describeLastEnd(memory) };
+  return buildCause("crash", ended);
+}
+
+/** A person asked for it. */
+export function explainAsked(what: "restart" | "start" | "stop" | "run", uid: number): Cause {
+  return buildCause("operator", { code: "asked", what, uid }, { uid });
 }
 
 /** Why a container starts again that the agent itself had stopped. */
@@ -187,31 +203,17 @@ function explainReturn({ world, memory, desired }: Scene, current: ObservedConta
   const { revision } = desired;
   const back = memory.rolledBack;
   if (back?.uid !== undefined)
-    return { kind: "operator", detail: `uid ${back.uid} asked for ${revision} again`, revision, uid: back.uid };
-  if (back !== undefined) return { kind: "commit", detail: `it goes back to ${revision}`, revision };
+    return buildCause("operator", { code: "release-asked", revision, uid: back.uid }, { revision, uid: back.uid });
+  if (back !== undefined) return buildCause("commit", { code: "goes-back", revision }, { revision });
   const stop = findStop(world, current);
-  if (stop === undefined || stop === "unhealthy")
-    return { kind: "unhealthy", detail: "it was stopped to be started again" };
-  if (stop === "removal") return { kind: "commit", detail: `it is in Git again with ${revision}`, revision };
-  return { kind: "commit", detail: `it is wanted again with ${revision}`, revision };
+  if (stop === undefined || stop === "unhealthy") return buildCause("unhealthy", { code: "stopped-for-restart" });
+  return buildCause("commit", { code: stop === "removal" ? "in-git-again" : "wanted-again", revision }, { revision });
 }
 
-const SIGNAL_NAMES: Record<number, string> = {
-  1: "SIGHUP",
-  2: "SIGINT",
-  6: "SIGABRT",
-  9: "SIGKILL",
-  11: "SIGSEGV",
-  15: "SIGTERM",
-};
-
-/** How the last run ended, in words. Exit 137 alone is a kill; only the kernel's record makes it an OOM. */
-function describeLastEnd(memory: ServiceMemory): string {
-  const exit = memory.lastExit;
-  if (exit === undefined) return "it ended";
-  if (exit.requested === "by-hand") return "it was stopped by hand";
-  if (exit.requested === "agent") return "it was unhealthy and was stopped";
-  const signal = exit.signal === undefined ? "" : ` (${SIGNAL_NAMES[exit.signal] ?? `signal ${exit.signal}`})`;
-  const oom = exit.oom ? ": the kernel killed a process of it for memory" : "";
-  return `it ended with exit code ${exit.exitCode}${signal}${oom}`;
+/** How the last run ended. */
+function readEnd({ lastExit }: ServiceMemory): EndFact {
+  if (lastExit === undefined) return { by: "nobody-saw", exitCode: 0, oom: false };
+  const { exitCode, signal, oom, requested } = lastExit;
+  const by = requested === "by-hand" ? "hand" : requested === "agent" ? "agent" : "itself";
+  return { by, exitCode, ...(signal === undefined ? {} : { signal }), oom };
 }

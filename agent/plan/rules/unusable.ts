@@ -3,7 +3,9 @@
 // Held by test/scenario/stuck-containers.test.ts.
 
 import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { pickSaid, type Reason } from "../../../shared/state/reason.ts";
 import type { FaultCode, Step } from "../../../shared/state/step.ts";
+import { buildCause } from "../cause.ts";
 import { buildOperation, buildStop } from "../steps.ts";
 import type { Decision, Scene } from "../world.ts";
 
@@ -15,40 +17,43 @@ export function replaceUnusable(scene: Scene): Decision | undefined {
   if (current.status === "restarting") return endRestarting(scene, current);
   const otherImage = current.image !== desired.spec.image;
   if (!otherImage && current.status !== "dead") return undefined;
-  const detail = otherImage
-    ? `its container was made from ${current.image}, not from ${desired.spec.image}`
-    : "the engine calls its container dead";
+  const why: Reason = otherImage
+    ? { code: "image-differs", is: current.image, wanted: desired.spec.image }
+    : { code: "container-dead" };
   const step = { kind: "remove-container", service: desired.name, container: current.id } as const;
   return {
     state: "starting",
-    reason: detail,
+    reason: why,
     memory,
-    operation: buildOperation(scene, { kind: "drift", detail }, [step]),
+    operation: buildOperation(scene, buildCause("drift", why), [step]),
   };
 }
 
 /** An engine that was ended in the middle of a removal, or a busy mount, can leave it so for ever: it is then asked again. */
 function waitForRemoval(scene: Scene, { id, finishedMs = 0 }: ObservedContainer): Decision {
   const { memory, world, desired } = scene;
-  const reason = "somebody removes its container; it is made anew when that is gone";
+  const reason: Reason = { code: "somebody-removes-it" };
   const nextMs = finishedMs + REMOVAL_MS;
   if (world.nowMs < nextMs) return { state: "starting", reason, memory, nextMs };
   const step = { kind: "remove-container", service: desired.name, container: id } as const;
-  const detail = "the removal of its container does not come to an end";
-  const operation = buildOperation(scene, { kind: "drift", detail }, [step]);
-  return { state: "starting", reason: detail, memory, operation };
+  const why: Reason = { code: "removal-stuck" };
+  const operation = buildOperation(scene, buildCause("drift", why), [step]);
+  return { state: "starting", reason: why, memory, operation };
 }
 
 /** The engine starts it again and again by a restart policy that somebody gave it: the agent owns every start. */
 function endRestarting(scene: Scene, current: ObservedContainer): Decision {
   const { desired, memory } = scene;
-  const detail = `the engine itself restarts it (restart policy ${current.restartPolicy}), and the agent owns every start`;
+  const why: Reason = { code: "engine-restarts-it", policy: current.restartPolicy };
   const caps: Step = {
-    ...{ kind: "update-caps", service: desired.name, container: current.id },
-    ...{ from: current.caps, to: desired.caps },
+    kind: "update-caps",
+    service: desired.name,
+    container: current.id,
+    from: current.caps,
+    to: desired.caps,
   };
-  const operation = buildOperation(scene, { kind: "drift", detail }, [caps, buildStop(desired, current)]);
-  return { state: "unhealthy", reason: detail, memory: { ...memory, stopping: current.id }, operation };
+  const operation = buildOperation(scene, buildCause("drift", why), [caps, buildStop(desired, current)]);
+  return { state: "unhealthy", reason: why, memory: { ...memory, stopping: current.id }, operation };
 }
 
 /** A removal that somebody asked for ends within so long. */
@@ -67,8 +72,8 @@ export function replaceUnstartable(scene: Scene): Decision | undefined {
   const { failure } = memory;
   if (current === undefined || failure?.step !== "start-container" || !NEVER_AGAIN.has(failure.fault ?? "other"))
     return undefined;
-  const detail = `its container cannot start again and is made anew: ${failure.message}`;
+  const why: Reason = { code: "unstartable", said: pickSaid(failure) };
   const step = { kind: "remove-container", service: desired.name, container: current.id } as const;
-  const operation = buildOperation(scene, { kind: "drift", detail }, [step]);
-  return { state: "starting", reason: detail, memory, operation };
+  const operation = buildOperation(scene, buildCause("drift", why), [step]);
+  return { state: "starting", reason: why, memory, operation };
 }

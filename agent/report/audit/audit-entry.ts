@@ -1,6 +1,7 @@
 // From what the agent tells to what the audit log records: one entry for each mutation. Pure. Parameters are listed key by
 // key, so that no value of a spec gets into the log by itself.
 
+import { describeSaid } from "../../../shared/text/describe-reason.ts";
 import type { AgentEvent } from "../../../shared/state/event.ts";
 import { type Cause, MUTATING_STEPS, type Step } from "../../../shared/state/step.ts";
 import type { AuditActor, AuditEntry } from "./audit-chain.ts";
@@ -25,7 +26,7 @@ export function buildStepEntry(event: Done, state: ReportState): AuditEntry | un
     ...(from === undefined ? {} : { from }),
     ...(event.kind === "step-done"
       ? { result: "ok" }
-      : { result: "failed", message: event.message.slice(0, LONGEST_MESSAGE) }),
+      : { result: "failed", message: describeSaid(event, true).slice(0, LONGEST_MESSAGE) }),
   };
 }
 

@@ -10,7 +10,6 @@ import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
 import { describeCause } from "../status/actions.ts";
 import { summarizeColdStart } from "../text/cold-start-text.ts";
 import { describeExit } from "../status/exit-reason.ts";
-import { cutCommandOutput } from "../text/public-text.ts";
 import type { ReportState, StatusChange } from "../status/report-state.ts";
 
 /** What report/ needs of a logger. */
@@ -120,7 +119,7 @@ function logStore(
 function logStep(logger: ReportLogger, event: Extract<AgentEvent, { kind: "step-done" | "step-failed" }>): void {
   const fields = { lane: event.lane, step: event.step.kind, cause: describeCause(event.cause) };
   if (event.kind === "step-failed") {
-    logger.warn({ ...fields, error: cutCommandOutput(event.message) }, "step failed");
+    logger.warn({ ...fields, error: event.message }, "step failed");
   } else if (event.changed) {
     logger.info({ ...fields, tookMs: Math.round(event.tookMs) }, "step done");
   } else {

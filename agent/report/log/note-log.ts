@@ -1,7 +1,7 @@
 // Logs the notes of a status: each when it comes, and not on every turn. Only report.ts has one.
 
+import type { Note } from "../../../shared/state/note.ts";
 import type { ReportLogger } from "./log-events.ts";
-import { nameNote } from "../text/public-text.ts";
 
 /** What was logged of one node. */
 export class NoteLog {
@@ -13,10 +13,8 @@ export class NoteLog {
   }
 
   /** Logs those that are new; times in a note count down and make it no new one. */
-  look(notes: readonly string[]): void {
-    const keys = notes.map(nameNote);
-    for (const [index, note] of notes.entries())
-      if (!this.#logged.has(keys[index] ?? "")) this.#logger.warn({ note }, "note");
-    this.#logged = new Set(keys);
+  look(notes: readonly Note[]): void {
+    for (const { name, text } of notes) if (!this.#logged.has(name)) this.#logger.warn({ note: text }, "note");
+    this.#logged = new Set(notes.map(({ name }) => name));
   }
 }

@@ -4,6 +4,7 @@
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
 import { describeHolds } from "../../../shared/state/hold.ts";
 import type { TurnSummary } from "../../../shared/state/event.ts";
+import type { Reason, ReasonOf } from "../../../shared/state/reason.ts";
 import type { ServiceState, ServiceView } from "../../../shared/state/status.ts";
 import { shortenDescription } from "./commit-status-text.ts";
 
@@ -43,7 +44,6 @@ const SUCCESS = "success";
 export const SUPERSEDED = "superseded";
 /** Of so many commits the last word is remembered: a forge that is away for long misses the older ones. */
 const MOST_SUPERSEDED = 32;
-const ROLLED_BACK = /^rolled back to ([^\s:]+)(?: by uid \d+)?: ([^]*?)(?:; what Git wants is held|$)/;
 /** States that only another commit or a person ends. */
 const FAILURES: readonly ServiceState[] = ["invalid", "refused", "failed", "stalled"];
 const DONE: ReadonlySet<ServiceState> = new Set<ServiceState>(["completed", "stopped", "removing"]);
@@ -150,7 +150,7 @@ function describeHeld(reason: string, isTrusted: boolean): Said {
 }
 
 function describe(services: readonly ServiceView[]): Said {
-  const back = services.filter(({ state, reason }) => state === "rolled-back" || ROLLED_BACK.test(reason));
+  const back = services.filter(({ state, fact }) => state === "rolled-back" || findRolledBack(fact) !== undefined);
   if (back.length > 0) return describeRolledBack(back);
   for (const state of FAILURES) {
     const failed = services.filter((service) => service.state === state);
@@ -164,10 +164,19 @@ function describe(services: readonly ServiceView[]): Said {
 }
 
 function describeRolledBack(back: readonly ServiceView[]): Said {
-  const [, revision = "its last good release", why = ""] = ROLLED_BACK.exec(back[0]?.reason ?? "") ?? [];
-  const shown = back.map((service, index) => (index === 0 && why !== "" ? { ...service, reason: why } : service));
+  const [first] = back;
+  const { revision = "its last good release", said } = (first && findRolledBack(first.fact)) ?? {};
+  const shown = back.map((service) =>
+    service === first && said !== undefined ? { ...service, reason: said.message } : service,
+  );
   const to = /^[0-9a-f]{40}/.test(revision) ? revision.slice(0, 12) : revision;
   return build(shown, { key: "rolled-back", state: "failure", word: `rolled back to ${to}: ` });
+}
+
+/** What it was rolled back to and why, where that is what is shown of it. */
+function findRolledBack(fact: Reason): ReasonOf<"rolled-back"> | undefined {
+  if (fact.code === "beside") return findRolledBack(fact.why);
+  return fact.code === "rolled-back" ? fact : undefined;
 }
 
 function build(services: readonly ServiceView[], said: { key: string; state: Said["state"]; word: string }): Said {

@@ -1,7 +1,7 @@
-// A commit status's description as a forge shows it: one line of at most 255 characters, without what a container printed and
-// without passwords. What is too long loses what people need least; what to do, which stands at the end, stays. Pure.
+// A commit status's description as a forge shows it: one line of at most 255 characters, without
+// passwords. What is too long loses what people need least; what to do, which stands at the end, stays. Pure.
 
-import { cutCommandOutput, cutControlCharacters, hidePassword } from "../text/public-text.ts";
+import { cutControlCharacters, hidePassword } from "../text/public-text.ts";
 
 /** Forges cut or refuse more. */
 const LONGEST = 255;
@@ -20,7 +20,7 @@ const CUTS: readonly ((text: string) => string)[] = [
 
 /** Makes a description of a text. */
 export function shortenDescription(text: string): string {
-  let clean = cutControlCharacters(hidePassword(cutCommandOutput(text))).trim();
+  let clean = cutControlCharacters(hidePassword(text)).trim();
   for (const cut of CUTS) {
     if (countPoints(clean) <= LONGEST) return clean;
     clean = cut(clean);

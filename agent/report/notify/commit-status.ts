@@ -1,6 +1,7 @@
 // Says at the forge what became of a commit on this node: one status per node, posted when it changes, one request at a time,
 // the newest word only. A forge that does not take it is told in the node's status; nothing here holds up the loop.
 
+import type { Note } from "../../../shared/state/note.ts";
 import { readFileSync } from "node:fs";
 import { mkdir, rename, writeFile } from "node:fs/promises";
 
@@ -95,12 +96,13 @@ export class CommitStatus {
     return this.#posting !== undefined;
   }
 
-  /** What is wrong with it, in words. */
-  get trouble(): string | undefined {
+  /** What is wrong with it. */
+  get note(): Note | undefined {
     if (this.#failure === undefined) return undefined;
     const { message, nextMs, sha } = this.#failure;
     const waitMs = Math.max(0, nextMs - this.#options.clock.monotonicMs());
-    return `the status of commit ${sha.slice(0, 12)} is not told: ${message}; next try in ${describeDuration(waitMs)}`;
+    const name = `the status of commit ${sha.slice(0, 12)} is not told: ${message}`;
+    return { name, text: `${name}; next try in ${describeDuration(waitMs)}` };
   }
 
   /** Takes an event of the agent. */

@@ -3,7 +3,6 @@
 
 import type { AgentEvent } from "../../../shared/state/event.ts";
 import type { Cause } from "../../../shared/state/step.ts";
-import { cutCommandOutput } from "../text/public-text.ts";
 import { type Action, KEPT_ACTIONS } from "./report-state.ts";
 
 type Of<K extends AgentEvent["kind"]> = Extract<AgentEvent, { kind: K }>;
@@ -16,8 +15,7 @@ export function addDone(actions: readonly Action[], event: Of<"step-done">): rea
 
 /** Adds a step that failed. */
 export function addFailed(actions: readonly Action[], event: Of<"step-failed">): readonly Action[] {
-  const { atMs, step, cause } = event;
-  const message = cutCommandOutput(event.message);
+  const { atMs, step, cause, message } = event;
   return add(actions, { ...base(atMs, step.kind, describeCause(cause)), ok: false, message });
 }
 
@@ -32,7 +30,7 @@ export function addAct(actions: readonly Action[], event: Of<"acted">): readonly
 
 /** A cause in words: `commit: new spec from 1a2b3c`. */
 export function describeCause(cause: Cause): string {
-  return `${cause.kind}: ${cutCommandOutput(cause.detail)}`;
+  return `${cause.kind}: ${cause.detail}`;
 }
 
 function base(atMs: number, action: string, cause: string): Action {

@@ -1,8 +1,8 @@
 // What is known of the node, its times named anew where somebody has set the wall clock: what is as old as it was must not look older or
 // younger, and nothing is told for it. Moments of the past (actions, transitions, exits) keep the names that they had. Pure; report.ts.
 
+import { moveReason } from "../../../shared/state/reason.ts";
 import type { ServiceView } from "../../../shared/state/status.ts";
-import { moveMoments } from "../../../shared/text/moment.ts";
 import type { ReportState, ServiceRecord, WebhookRecord } from "./report-state.ts";
 
 /** Moves every time from which a duration is taken. */
@@ -32,12 +32,12 @@ function moveRetry(retryMs: number | undefined, byMs: number): { retryMs?: numbe
 }
 
 function moveRecord(record: ServiceRecord, byMs: number): ServiceRecord {
-  const { sinceMs, nextMs, timed, refusedSecrets, ...rest } = record.view;
+  const { fact, sinceMs, nextMs, refusedSecrets, ...rest } = record.view;
   const view: ServiceView = {
     ...rest,
+    fact: moveReason(fact, byMs),
     sinceMs: sinceMs + byMs,
     nextMs: nextMs === undefined ? undefined : nextMs + byMs,
-    ...(timed === undefined ? {} : { timed: moveMoments(timed, byMs) }),
     ...(refusedSecrets && {
       refusedSecrets: refusedSecrets.map((refusal) => ({
         ...refusal,

@@ -1,6 +1,7 @@
 // What is known of the webhook, one event at a time: counts, the last answer, and which pushes a reading of the source came
 // after, and whether commits come without any. Pure; a part of the status reducer.
 
+import { type Note, noteText } from "../../../shared/state/note.ts";
 import type { AgentEvent, SourceState } from "../../../shared/state/event.ts";
 import { describeAllowedHosts } from "../../../shared/config/webhook-address.ts";
 import type { WebhookRecord } from "./report-state.ts";
@@ -77,12 +78,16 @@ function hasHeard({ accepted, ignored }: WebhookRecord): boolean {
   return accepted + ignored > 0;
 }
 
-/** What people should know of the webhook, in words. */
-export function describeWebhook(record: WebhookRecord | undefined, nowMs: number): string[] {
+/** What people should know of the webhook. */
+export function noteWebhook(record: WebhookRecord | undefined, nowMs: number): Note[] {
   if (record === undefined) return [];
-  const { trouble, doubt } = record;
-  const notes = [trouble, doubt, describeSilence(record, nowMs)];
-  return notes.flatMap((note) => (note === undefined ? [] : [`the webhook: ${note}`]));
+  const known = [record.trouble, record.doubt].flatMap((text) => text ?? []);
+  const silence = describeSilence(record, nowMs);
+  return [
+    ...known.map((text) => noteText(`the webhook: ${text}`)),
+    // How many commits came meanwhile makes it no new one.
+    ...(silence === undefined ? [] : [{ name: "the webhook is silent", text: `the webhook: ${silence}` }]),
+  ];
 }
 
 function describeSilence(record: WebhookRecord, nowMs: number): string | undefined {

@@ -1,6 +1,7 @@
 // What report/ knows of one node: plain data that the reducer makes from events and that documents are built from.
 // It keeps no desired state, no environment value, no file content and no log line.
 
+import type { Note } from "../../../shared/state/note.ts";
 import type { SourceState } from "../../../shared/state/event.ts";
 import type { ForeignContainer, HealthView } from "../../../shared/state/observed-state.ts";
 import type { SecretTrouble } from "../../../shared/secret/secret-facts.ts";
@@ -159,7 +160,7 @@ export interface ReportState {
   unmanaged: readonly ForeignContainer[];
   endpoints: Readonly<Record<string, { healthy: boolean; message: string }>>;
   dataMount: string | undefined;
-  notes: readonly string[];
+  notes: readonly Note[];
   pausedBy: number | undefined;
   /** Why the provider of secrets gives none. */
   secrets: SecretTrouble | undefined;

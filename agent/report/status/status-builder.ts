@@ -1,7 +1,6 @@
 // From what is known to the document that `orca status --json` prints. Pure; the reducer made the state, the server,
 // the CLI and the metrics read the document.
 
-import { tellAt } from "../../../shared/text/moment.ts";
 import {
   type DiskDocument,
   type HostDocument,
@@ -14,9 +13,14 @@ import {
 } from "../../../shared/document/status-document.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 import type { SecretRefusal, SecretTrouble } from "../../../shared/secret/secret-facts.ts";
-import { SERVICE_STATES, type ServiceState } from "../../../shared/state/status.ts";
+import { findCode, isNamedIn } from "../../../shared/state/reason.ts";
+import { describeReason, describeWaiting } from "../../../shared/text/describe-reason.ts";
+import { SERVICE_STATES, type ServiceState, type ServiceView } from "../../../shared/state/status.ts";
+import { shortRevision } from "../../../shared/text/short-revision.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
-import { describeWebhook } from "./push-record.ts";
+import type { SourceState } from "../../../shared/state/event.ts";
+import { type Note, noteText } from "../../../shared/state/note.ts";
+import { noteWebhook } from "./push-record.ts";
 import { describeSecretTrouble } from "../../../shared/secret/secret-refusal.ts";
 import type { DiskSample, HostSample, ReportState, ServiceRecord, WebhookRecord } from "./report-state.ts";
 
@@ -27,7 +31,7 @@ export interface StatusContext {
   socket: string | undefined;
   nowMs: number;
   /** What report/ itself has to say: a port that is taken, an audit log that cannot be written. */
-  notes: readonly string[];
+  notes: readonly Note[];
 }
 
 /** States in which a wanted service is as it should be. */
@@ -41,7 +45,7 @@ export function buildStatus(state: ReportState, context: StatusContext): StatusD
   const { node, nowMs } = context;
   const services = [...state.services.values()]
     .toSorted((left, right) => compareText(left.view.name, right.view.name))
-    .map((record) => buildService(record, nowMs));
+    .map((record) => buildService(record, { nowMs, current: state.source?.revision }));
   return {
     schema: STATUS_SCHEMA,
     node,
@@ -76,7 +80,7 @@ export function buildStatus(state: ReportState, context: StatusContext): StatusD
         ...{ name, image, running, ports: [...ports], node: owner ?? null },
       }))
       .toSorted((left, right) => compareText(left.name, right.name)),
-    notes: [...state.notes, ...describeTrouble(state, nowMs), ...context.notes],
+    notes: listNotes(state, nowMs, context.notes).map(({ text }) => text),
     host: state.host === undefined ? null : buildHost(state.host),
   };
 }
@@ -99,12 +103,17 @@ export function selectTroubled(status: StatusDocument): ServiceDocument[] {
 }
 
 /** Builds the part of one service. */
-export function buildService(record: ServiceRecord, nowMs: number): ServiceDocument {
+export function buildService(
+  record: ServiceRecord,
+  { nowMs, current }: { nowMs: number; current: string | undefined },
+): ServiceDocument {
   const { view } = record;
   return {
     name: view.name,
     state: view.state,
-    reason: tellAt(view.timed ?? view.reason, nowMs),
+    code: findCode(view.fact),
+    reason: describeReason(view.fact, nowMs),
+    summary: summarize(view, nowMs, current),
     since: toIso(view.sinceMs),
     health: record.health ?? null,
     settled: view.settled,
@@ -125,6 +134,19 @@ export function buildService(record: ServiceRecord, nowMs: number): ServiceDocum
     refusedSecrets: (view.refusedSecrets ?? []).map(buildRefused),
     notes: [...view.notes],
   };
+}
+
+/** Whom it waits for, else why it is in its state; and its revision where that is not the node's, which stands above the table. */
+function summarize(
+  { fact, waitingFor, revision, desiredRevision }: ServiceView,
+  nowMs: number,
+  current: string | undefined,
+): string {
+  const why = describeWaiting(fact, nowMs);
+  const told = waitingFor.every((name) => isNamedIn(fact, name)) ? why : `${waitingFor.join(", ")}: ${why}`;
+  const own = revision ?? desiredRevision;
+  const isOther = own !== undefined && own !== current && !isNamedIn(fact, own);
+  return isOther ? `runs ${shortRevision(own)}; ${told}` : told;
 }
 
 function buildSecretTrouble({ sinceMs, retryMs, ...trouble }: SecretTrouble): StatusDocument["secrets"] {
@@ -183,29 +205,42 @@ function describeKept(revision: string | undefined): string {
     : "what is in force stays in force";
 }
 
-function describeTrouble(state: ReportState, nowMs: number): string[] {
-  const notes: string[] = [];
-  const { stateTrouble, turn, source, host } = state;
-  if (turn.trouble !== undefined) notes.push(`the last turn of the loop failed: ${turn.trouble.message}`);
-  if (state.hostFileTrouble !== undefined) notes.push(`${state.hostFileTrouble}; the one in force stays`);
+/** Everything worth knowing of the node; `own` is what report/ itself has to say. */
+export function listNotes(state: ReportState, nowMs: number, own: readonly Note[]): Note[] {
+  const { stateTrouble, turn, source, secrets, hostFileTrouble } = state;
+  const texts: string[] = [];
+  if (turn.trouble !== undefined) texts.push(`the last turn of the loop failed: ${turn.trouble.message}`);
+  if (hostFileTrouble !== undefined) texts.push(`${hostFileTrouble}; the one in force stays`);
   if (stateTrouble !== undefined && nowMs - stateTrouble.atMs < STATE_TROUBLE_MS)
-    notes.push(`the agent's state: ${stateTrouble.message}`);
-  if (source?.trouble !== undefined) {
-    const age =
-      source.readMs === undefined ? "was never read" : `was last read ${describeDuration(nowMs - source.readMs)} ago`;
-    const retryMs = source.retryMs === undefined ? undefined : Math.max(0, source.retryMs - nowMs);
-    const retry = retryMs === undefined ? "" : `; next try in ${describeDuration(retryMs)}`;
-    notes.push(`the source ${age}: ${source.trouble}; ${describeKept(source.revision)}${retry}`);
-  }
-  notes.push(...(source?.notes ?? []));
-  if (state.secrets !== undefined) notes.push(describeSecretTrouble(state.secrets, nowMs));
-  notes.push(...describeWebhook(state.webhook, nowMs));
-  for (const disk of (host?.disks ?? []).map(buildDisk)) {
-    if (disk.freePercent < LOW_DISK_PERCENT) notes.push(`${disk.path} is nearly full: ${disk.freePercent} % are free`);
-    if (disk.inodesFreePercent < LOW_DISK_PERCENT)
-      notes.push(`${disk.path} is nearly out of inodes: ${disk.inodesFreePercent} % are free`);
-  }
-  return notes;
+    texts.push(`the agent's state: ${stateTrouble.message}`);
+  return [
+    ...state.notes,
+    ...texts.map(noteText),
+    ...noteSource(source, nowMs),
+    ...(source?.notes ?? []).map(noteText),
+    ...(secrets === undefined
+      ? []
+      : [{ name: `secrets: ${secrets.reason}`, text: describeSecretTrouble(secrets, nowMs) }]),
+    ...noteWebhook(state.webhook, nowMs),
+    ...(state.host?.disks ?? []).map(buildDisk).flatMap(noteDisk),
+    ...own,
+  ];
+}
+
+function noteSource(source: SourceState | undefined, nowMs: number): Note[] {
+  if (source?.trouble === undefined) return [];
+  const age =
+    source.readMs === undefined ? "was never read" : `was last read ${describeDuration(nowMs - source.readMs)} ago`;
+  const retryMs = source.retryMs === undefined ? undefined : Math.max(0, source.retryMs - nowMs);
+  const retry = retryMs === undefined ? "" : `; next try in ${describeDuration(retryMs)}`;
+  const text = `the source ${age}: ${source.trouble}; ${describeKept(source.revision)}${retry}`;
+  return [{ name: `source: ${source.trouble}`, text }];
+}
+
+function noteDisk({ path, freePercent, inodesFreePercent }: DiskDocument): Note[] {
+  const full = { name: `full: ${path}`, text: `${path} is nearly full: ${freePercent} % are free` };
+  const inodes = { name: `inodes: ${path}`, text: `${path} is nearly out of inodes: ${inodesFreePercent} % are free` };
+  return [...(freePercent < LOW_DISK_PERCENT ? [full] : []), ...(inodesFreePercent < LOW_DISK_PERCENT ? [inodes] : [])];
 }
 
 function buildHost(host: HostSample): HostDocument {

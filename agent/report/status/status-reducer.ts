@@ -1,17 +1,19 @@
 // From what the agent tells to what is known, one event at a time. Pure: report.ts calls it, tests feed it.
 // It takes from a turn what status needs and lets the rest go: never an environment value, a file or a log line.
 
+import { describeSaid } from "../../../shared/text/describe-reason.ts";
 import { findLaneService } from "../../../shared/state/front.ts";
 import type { AgentEvent, SourceState, TurnSummary } from "../../../shared/state/event.ts";
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
 import type { ExitRecord } from "../../../shared/state/memory.ts";
 import { findHealth, type ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { dropOutput } from "../../../shared/state/reason.ts";
 import type { ServiceView } from "../../../shared/state/status.ts";
 import { NODE_LANE } from "../../../shared/state/step.ts";
 import { addAct, addDone, addFailed } from "./actions.ts";
 import { compareFields, listFields } from "./manifest-fields.ts";
 import { followRotation } from "./last-rotation.ts";
-import { cutCommandOutput, hidePassword } from "../text/public-text.ts";
+import { hidePassword } from "../text/public-text.ts";
 import { addPush, answerPushes, countPolled, listenWebhook } from "./push-record.ts";
 import {
   type Action,
@@ -75,7 +77,7 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
   const changes: StatusChange[] = [];
   for (const view of turn.services) {
     const before = state.services.get(view.name);
-    const record = buildRecord(turn, cutView(view), before ?? historyOf(state, view.name));
+    const record = buildRecord(turn, { ...view, fact: dropOutput(view.fact) }, before ?? historyOf(state, view.name));
     services.set(view.name, record);
     if (before?.view.state !== view.state) changes.push(describeChange(turn, record.view, before?.view));
   }
@@ -130,21 +132,6 @@ function historyOf(state: ReportState, name: string): ServiceHistory {
   return (Object.hasOwn(state.history, name) ? state.history[name] : undefined) ?? EMPTY_HISTORY;
 }
 
-function cutView(view: ServiceView): ServiceView {
-  return {
-    ...view,
-    reason: cutCommandOutput(view.reason),
-    ...(view.timed === undefined ? {} : { timed: cutCommandOutput(view.timed) }),
-    notes: view.notes.map(cutCommandOutput),
-    ...cutWayBack(view),
-    ...(view.startBlocked === undefined ? {} : { startBlocked: cutCommandOutput(view.startBlocked) }),
-  };
-}
-
-function cutWayBack({ wentBack }: ServiceView): Pick<ServiceView, "wentBack"> {
-  return wentBack === undefined ? {} : { wentBack: cutCommandOutput(wentBack) };
-}
-
 function describeChange(turn: TurnSummary, view: ServiceView, before: ServiceView | undefined): StatusChange {
   const { name: service, state, reason } = view;
   const revision = view.revision ?? view.desiredRevision;
@@ -167,7 +154,7 @@ function buildRecord(turn: TurnSummary, view: ServiceView, before: ServiceHistor
     transitions: addTransition(history, view, turn.endedMs),
     view,
     health: running === undefined ? undefined : health?.status,
-    probe: health?.message,
+    probe: health === undefined ? undefined : describeSaid(health, true),
     pid,
     memoryUsedBytes: pid !== 0 && known.pid === pid ? known.memoryUsedBytes : undefined,
   };

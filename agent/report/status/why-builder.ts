@@ -49,7 +49,7 @@ export function buildWhy(state: ReportState, name: string, context: WhyContext):
     schema: WHY_SCHEMA,
     node: context.node,
     at: toIso(context.nowMs),
-    service: buildService(record, context.nowMs),
+    service: buildService(record, { nowMs: context.nowMs, current: state.source?.revision }),
     cause: record.actions[0]?.cause ?? null,
     waitsFor: record.view.waitingFor.map((waited) => buildWait(state, context.node, waited, [name])),
     change: record.change === undefined ? null : buildChange(record.change),

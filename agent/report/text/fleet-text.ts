@@ -1,5 +1,6 @@
 // The fleet as people read it: what `curl localhost:7070/fleet` and `orca status --fleet` print. Pure: from document to text.
 
+import { shortRevision } from "../../../shared/text/short-revision.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import type {
   FleetDocument,
@@ -7,7 +8,7 @@ import type {
   FleetServiceDocument,
 } from "../../../shared/document/fleet-document.ts";
 import { cutControlCharacters } from "./public-text.ts";
-import { type Colour, shortRevision, type TextOptions } from "./status-text.ts";
+import { type Colour, type TextOptions } from "./status-text.ts";
 import { layOutSentences } from "./text-table.ts";
 
 const NARROWEST = 80;
@@ -80,8 +81,6 @@ function describeServices({ services, unknown }: FleetNodeDocument): string {
 
 function printTroubled(troubled: readonly (readonly [string, FleetServiceDocument])[], width: number): string[] {
   const rows = troubled.map(([node, { name, state }]) => [`${node}/${name}`, state]);
-  const sentences = troubled.map(([, { why, waitingFor }]) =>
-    (why ?? waitingFor.join(", ")).replace(/^waiting for /, ""),
-  );
+  const sentences = troubled.map(([, { why, waitingFor }]) => why ?? waitingFor.join(", "));
   return layOutSentences(SERVICE_COLUMNS, rows, { width, heading: "WAITING FOR / REASON", sentences });
 }

@@ -1,23 +1,7 @@
-// What a text may say where everybody can read it, and what of it may reach a terminal. Probes and notifications quote what a
-// command in a container printed, which is as good as a log line: on loopback, in alerts and in the log it is cut off. Names,
+// What a text may say where everybody can read it, and what of it may reach a terminal. Names,
 // reasons and output come from manifests, commits, containers, peers and servers: none of them may steer who reads. Pure.
 
 import { StringDecoder } from "node:string_decoder";
-
-/** How probes and handlers quote a command's output; everything behind the colon is the container's own words. */
-const QUOTES = [/\b(ended with -?\d+): [^]*$/, /\b(in container: exit code -?\d+): [^]*$/];
-
-/** Cuts what a command printed out of a reason, cause or message. */
-export function cutCommandOutput(text: string): string {
-  let cut = text;
-  for (const quote of QUOTES) cut = cut.replace(quote, "$1");
-  return cut;
-}
-
-/** A note without the times in it: one that counts down is no new one. */
-export function nameNote(note: string): string {
-  return note.replaceAll(/\d+(ms|[smhd])?( \d+[smhd])?/g, "#");
-}
 
 /** Sequences that only colour what follows (ECMA-48 SGR): they say nothing, and go without a trace. */
 // eslint-disable-next-line no-control-regex -- these are the characters to be found

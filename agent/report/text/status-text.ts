@@ -1,5 +1,6 @@
 // The status as people read it: what `curl localhost:7070` and `orca status` print. Pure: from the document to text.
 
+import { shortRevision } from "../../../shared/text/short-revision.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import { describeSize } from "../../../shared/text/size.ts";
 import { SERVICE_STATES, type ServiceState } from "../../../shared/state/status.ts";
@@ -60,12 +61,6 @@ export function printStatus(status: StatusDocument, options: TextOptions): strin
 /** The colour of a state. */
 export function colourOf(state: ServiceState): Colour {
   return COLOURS[state];
-}
-
-/** A revision as short as people write it: a commit by its first 12 digits. */
-export function shortRevision(revision: string | null): string {
-  if (revision === null) return "-";
-  return /^[0-9a-f]{40,64}$/.test(revision) ? revision.slice(0, 12) : revision;
 }
 
 /** `312M`, `1.5G`: a size in at most five characters. */
@@ -156,7 +151,7 @@ function printServices(status: StatusDocument, options: TextOptions): string[] {
     heading: "WAITING FOR / REASON",
     // That a probe succeeds is said by the state: how it did is in orca why.
     mayCut: (row) => QUIET.has(services[row]?.state ?? "unknown"),
-    sentences: services.map((service) => describeSituation(service, status.revision)),
+    sentences: services.map((service) => service.summary),
     paint: (text, row, column) => {
       const service = services[row];
       if (paint === undefined || service === undefined || column !== 1) return text;
@@ -170,17 +165,6 @@ const QUIET: ReadonlySet<ServiceState> = new Set<ServiceState>(["healthy", "comp
 /** The state, and what the probe says where that is something else: `rolled-back (healthy)`. */
 function describeState({ state, health }: ServiceDocument): string {
   return health === null || health === state ? state : `${state} (${health})`;
-}
-
-/** Whom it waits for, else why it is in its state; and its revision where that is not the node's, which stands above the table. */
-function describeSituation(
-  { waitingFor, reason, revision, desiredRevision }: ServiceDocument,
-  current: string | null,
-): string {
-  const told = waitingFor.every((name) => reason.includes(name)) ? reason : `${waitingFor.join(", ")}: ${reason}`;
-  const own = revision ?? desiredRevision;
-  const isOther = own !== null && own !== current && !reason.includes(shortRevision(own));
-  return `${isOther ? `runs ${shortRevision(own)}; ` : ""}${told.replace(/^waiting for /, "")}`;
 }
 
 function printUnmanaged({ unmanaged, node }: StatusDocument, width: number): string[] {

@@ -1,5 +1,6 @@
 // `orca why` as people read it. Pure: from the document to text, whole reasons, nothing cut.
 
+import { shortRevision } from "../../../shared/text/short-revision.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import { describeSize } from "../../../shared/text/size.ts";
 import type {
@@ -14,7 +15,7 @@ import { nameHelp } from "../../../shared/text/help-topic.ts";
 import { describeFieldChange } from "../status/manifest-fields.ts";
 import { findServicePage } from "../status/trouble-pages.ts";
 import { cutControlCharacters } from "./public-text.ts";
-import { colourOf, shortRevision, type TextOptions } from "./status-text.ts";
+import { colourOf, type TextOptions } from "./status-text.ts";
 
 const INDENT = "  ";
 const SHOWN = 10;

@@ -1,5 +1,6 @@
 // From what the keeper knows to what the rest of the agent may know of it: kinds, versions and ages, never a value. Only the keeper uses it.
 
+import { describeSecretTime } from "../../../shared/secret/secret-refusal.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import type { Secret } from "../../../shared/secret/secret.ts";
 import type { SecretFact, SecretFacts, SecretRefusal } from "../../../shared/secret/secret-facts.ts";
@@ -67,6 +68,8 @@ export function describeFact({ answer, newest, refusal }: KnownPath, ages: Ages)
   if (ageMs <= ages.maxStaleMs)
     return { kind: "cached", version: newest.version, readMs: newest.readMs, reason, ...refused };
   const limit = describeDuration(ages.maxStaleMs);
-  const old = `${reason}; its last value is ${describeDuration(ageMs)} old, more than the ${limit} allowed`;
+  // A moment and no age: the text stays the same.
+  const since = describeSecretTime(newest.readMs);
+  const old = `${reason}; its last value was read at ${since}, longer ago than the ${limit} allowed`;
   return { kind: "unavailable", reason: old, ...refused };
 }

@@ -4,6 +4,7 @@
 import * as z from "zod";
 
 import type { ExitRecord, JobMemory, NodeMemory, RemovalMemory, ReleaseRecord, ServiceMemory } from "../memory.ts";
+import { cutOldOutput } from "./old-output.ts";
 import { isRecord, type Lost, maybe, salvageFields, salvageTable } from "./salvage.ts";
 
 type ShapeOf<T> = { [K in keyof Required<T>]: z.ZodType<Required<T>[K]> };
@@ -31,7 +32,9 @@ export const exitRecord: z.ZodType<ExitRecord> = z.looseObject({
 const releaseFields = { fingerprint: text, specHash: text, revision: text, image: text, settledMs: number };
 export const releaseRecord: z.ZodType<ReleaseRecord> = z.looseObject(releaseFields);
 
-const tried = { message: text, attempt: number, nextMs: number };
+/** A text that versions before this one may have kept with what a container printed. */
+const oldText = text.transform(cutOldOutput);
+const tried = { message: oldText, attempt: number, nextMs: number };
 
 const jobMemory: z.ZodType<JobMemory> = z.looseObject({
   accountedMs: number,
@@ -73,10 +76,12 @@ const serviceShape: ShapeOf<ServiceMemory> = {
     fingerprint: text,
     step: text,
     failure: z.enum(["retry", "infrastructure", "artefact"]),
+    output: left(text),
+    foreseen: left(z.literal(true)),
   }),
   release: releaseRecord,
-  rollout: z.looseObject({ fingerprint: text, engineRun: text, spentMs: number, seenMs: number, sick: left(text) }),
-  rolledBack: z.looseObject({ wanted: text, to: text, revision: text, reason: text, uid: left(number) }),
+  rollout: z.looseObject({ fingerprint: text, engineRun: text, spentMs: number, seenMs: number, sick: left(oldText) }),
+  rolledBack: z.looseObject({ wanted: text, to: text, revision: text, reason: oldText, uid: left(number) }),
   stoppedBy: z.looseObject({ wanted: text, uid: number }),
   emptyBy: z.looseObject({ uid: number }),
   startAsked: z.looseObject({ uid: number, ignoreRequires: z.boolean() }),

@@ -151,6 +151,7 @@ const shape: ShapeOf<DesiredService> = {
   binds: left(z.array(z.looseObject({ source: text, target: text, real: text }))),
   onlyAsItIs: left(text),
   blocked: left(text),
+  unused: left(texts),
   notes: texts,
 };
 
