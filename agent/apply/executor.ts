@@ -78,10 +78,11 @@ export class Executor {
     for (const name of lanes) this.#lanes.get(name)?.abort.abort();
   }
 
-  /** True while an operation on a service is in flight, or one that ends this container of it. */
+  /** True while the executor works on a service, or ends or starts this one container of it beside that. */
   isBusy(service: string, container: string): boolean {
     if (this.#lanes.has(service)) return true;
-    return this.#lanes.get(nameFrontLanes(service).retire)?.operation.fingerprint === container;
+    const aim = this.#lanes.get(nameFrontLanes(service).retire)?.operation.aim;
+    return aim !== undefined && aim.kind !== "traffic" && aim.container === container;
   }
 
   /** True while nothing is in flight. */
@@ -98,6 +99,7 @@ export class Executor {
       lane: operation.lane,
       cause: operation.cause,
       fingerprint: operation.fingerprint,
+      ...(operation.aim === undefined ? {} : { aim: operation.aim }),
       stage,
       starts: operation.steps.some((step) => step.kind === "start-container"),
       changing: [...changing],

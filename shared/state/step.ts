@@ -134,14 +134,22 @@ export interface Operation {
   cause: Cause;
   /** The intent this works towards; a newer one cancels the rest of the operation. */
   fingerprint: string;
+  /** Of the work around a front. */
+  aim?: FrontAim;
   steps: readonly Step[];
 }
+
+/** What the work around a front is about: who shall get its traffic in one run of it, or the one container that is ended or revived. */
+export type FrontAim =
+  | { kind: "traffic"; run: string; address: string | undefined }
+  | { kind: "retire" | "revive"; container: OwnContainerId };
 
 /** An operation that has started and not ended. */
 export interface OperationInFlight {
   lane: string;
   cause: Cause;
   fingerprint: string;
+  aim?: FrontAim;
   /** The kind of the step that runs now. */
   stage: Step["kind"];
   /** True when one of its steps starts a container: it holds a start slot. */

@@ -14,7 +14,7 @@ import {
   type ObservedEngine,
 } from "../../../shared/state/observed-state.ts";
 import { type Note, noteReason, noteText } from "../../../shared/state/note.ts";
-import type { Operation, Step } from "../../../shared/state/step.ts";
+import type { FrontAim, Operation, Step } from "../../../shared/state/step.ts";
 import { findPlanFault } from "../fault.ts";
 import { buildCause } from "../cause.ts";
 import { noteRetry, rememberLane } from "../memory/remember.ts";
@@ -175,18 +175,19 @@ function planTraffic(fronted: Fronted, result: FrontPlan): void {
   if (told === undefined) return waitForWord(fronted, result);
   const address = addressOf(world, selectServing(fronted));
   if (told.address === address && told.uneven !== true) return;
-  const about = `${nameRun(front)} ${address ?? "nobody"}`;
+  const run = nameRun(front);
   const step: Step = {
     kind: "switch-traffic",
     service: desired.name,
     front: name,
-    run: nameRun(front),
+    run,
     ports: desired.front.ports,
     address,
   };
   const to = address === undefined ? undefined : describeRevision(fronted, address);
   const cause = buildCause("commit", { code: "traffic-moves", to }, { revision: desired.revision });
-  offer(world, result, { lane, cause, fingerprint: about, steps: [step] });
+  const { fingerprint } = desired;
+  offer(world, result, { lane, cause, fingerprint, aim: { kind: "traffic", run, address }, steps: [step] });
 }
 
 function waitForWord({ world, desired }: Fronted, result: FrontPlan): void {
@@ -211,7 +212,7 @@ function planRetirement(fronted: Fronted, result: FrontPlan): void {
     entry === serving || entry.specHash === desired.specHash || addressOf(world, entry) === told?.address;
   const busy = world.observed.operations.find((operation) => operation.lane === lane);
   // What is being ended may be what is wanted again: a rollback, or a commit that takes the last one back.
-  if (busy !== undefined && alive.some((entry) => entry.id === busy.fingerprint && isNeeded(entry)))
+  if (busy !== undefined && alive.some((entry) => isAbout(busy.aim, entry) && isNeeded(entry)))
     result.cancel.push(lane);
   // Nobody ends while the traffic is not where it should be.
   if (front === undefined || told?.address === undefined || told.uneven === true) return;
@@ -233,10 +234,10 @@ function planRetirement(fronted: Fronted, result: FrontPlan): void {
             timeoutMs,
           },
         ];
-  const { revision } = desired;
+  const { revision, fingerprint } = desired;
   const cause = buildCause("commit", { code: "traffic-gone", revision: old.revision }, { revision });
   const steps = [...drain, buildStop(desired, old), ...buildRemoval(old)];
-  offer(world, result, { lane, cause, fingerprint: old.id, steps });
+  offer(world, result, { lane, cause, fingerprint, aim: { kind: "retire", container: old.id }, steps });
 }
 
 /** While a new release is tried, the last good one goes on being healed where nothing else is there to take the traffic. */
@@ -249,7 +250,8 @@ function planRevival({ world, desired, memory, running }: Fronted, engine: Reach
     (entry) => entry.service === desired.name && entry.specHash === release.specHash && standsBehind(desired, entry),
   );
   if (old === undefined) return;
-  const about = `again ${old.id}`;
+  const aim: FrontAim = { kind: "revive", container: old.id };
+  const about = nameAim(aim);
   const before = world.memory.lanes?.[lane];
   const known = before?.about === about ? before : undefined;
   if (known !== undefined) result.lanes = { ...result.lanes, [lane]: known };
@@ -263,7 +265,17 @@ function planRevival({ world, desired, memory, running }: Fronted, engine: Reach
   const cause = buildCause(revival.cause, { code: revival.code, revision: old.revision, tried: desired.revision });
   result.lanes = { ...result.lanes, [lane]: { message: cause.detail, attempt, nextMs, about } };
   const steps: Step[] = [{ kind: revival.step, service: desired.name, container: old.id }];
-  result.operations.push({ lane, cause, fingerprint: old.id, steps });
+  result.operations.push({ lane, cause, fingerprint: desired.fingerprint, aim, steps });
+}
+
+/** Names what work is about, for what is remembered of its failures; the names are those of earlier versions. */
+function nameAim(aim: FrontAim): string {
+  if (aim.kind === "traffic") return `${aim.run} ${aim.address ?? "nobody"}`;
+  return aim.kind === "revive" ? `again ${aim.container}` : aim.container;
+}
+
+function isAbout(aim: FrontAim | undefined, { id }: ObservedContainer): boolean {
+  return aim !== undefined && aim.kind !== "traffic" && aim.container === id;
 }
 
 /** What became of the last good one, and what puts that right; undefined where nothing has to be. */
@@ -274,8 +286,9 @@ function findRevival({ status, stoppedByHand }: ObservedContainer): Revival | un
 }
 
 /** Adds an operation, unless its lane is busy or the last try of the same has just failed. */
-function offer(world: World, result: FrontPlan, operation: Operation): void {
-  const { lane, fingerprint: about } = operation;
+function offer(world: World, result: FrontPlan, operation: Operation & { aim: FrontAim }): void {
+  const { lane, aim } = operation;
+  const about = nameAim(aim);
   const before = world.memory.lanes?.[lane];
   const failure = rememberLane(before?.about === about ? before : undefined, world, lane);
   if (failure !== undefined) result.lanes = { ...result.lanes, [lane]: { ...failure, about } };
