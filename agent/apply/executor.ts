@@ -94,7 +94,7 @@ export class Executor {
    * What is in flight now and what has ended since the last call. Must be read before the engine is.
    * @param offsetMs how far the wall clock stands before the monotonic one: by it moments are named
    */
-  takeStock(offsetMs: number): { operations: OperationInFlight[]; outcomes: OperationOutcome[] } {
+  readLanesAndDrainOutcomes(offsetMs: number): { operations: OperationInFlight[]; outcomes: OperationOutcome[] } {
     const operations = [...this.#lanes.values()].map(({ operation, stage, sinceMs, changing, progress }) => ({
       lane: operation.lane,
       cause: operation.cause,

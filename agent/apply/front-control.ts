@@ -6,13 +6,13 @@ import { connect } from "node:net";
 import { join } from "node:path";
 
 import { statePath } from "../host/state-layout.ts";
-import { FRONT_CONTROL, nameBackend, type ToldFront } from "../../shared/state/front.ts";
+import { FRONT_CONTROL, nameBackend, type FrontRouting } from "../../shared/state/front.ts";
 import type { Clock } from "../host/os/clock.ts";
 
 /** Switches the traffic of fronts and watches connections end. */
 export interface FrontPort {
   /** Who gets each front's traffic, by its name: as it said itself, or as it was told since. */
-  readonly told: ReadonlyMap<string, ToldFront>;
+  readonly routing: ReadonlyMap<string, FrontRouting>;
   /**
    * Asks fronts themselves who gets their traffic: those of which nothing is known in this run, and with `again` all of them.
    * Answers soon in any case, since a turn waits for it: a front that is slow is heard by a later one. Never throws.
@@ -25,7 +25,7 @@ export interface FrontPort {
    * @returns whether anything had to be changed
    * @throws when the front does not answer, or is then not as it was told
    */
-  switchTo(front: string, to: ToldFront, ports: readonly number[]): Promise<boolean>;
+  switchTo(front: string, to: FrontRouting, ports: readonly number[]): Promise<boolean>;
   /** Resolves when an address has no open connection any more, or the time is up; then it takes none, ever. */
   drain(front: string, from: Drained, signal: AbortSignal): Promise<void>;
 }
@@ -45,7 +45,7 @@ export interface Drained {
 }
 
 /** One place for a server in a backend, as `show servers state` tells it. */
-interface Place {
+interface ServerSlot {
   name: string;
   address: string;
   /** The bits of srv_admin_state. */
@@ -66,7 +66,7 @@ const LONGEST_PATH = 107;
 
 /** Fronts of HAProxy. */
 export class FrontControl implements FrontPort {
-  readonly told = new Map<string, ToldFront>();
+  readonly routing = new Map<string, FrontRouting>();
   /** Fronts that are being asked or told something: what they said before that is no news. */
   readonly #asking = new Map<string, object>();
   readonly #root: string;
@@ -91,7 +91,7 @@ export class FrontControl implements FrontPort {
   async look(fronts: readonly AskedFront[], again: boolean): Promise<void> {
     const awaited: Promise<void>[] = [];
     for (const asked of fronts) {
-      const known = this.told.get(asked.front);
+      const known = this.routing.get(asked.front);
       const isKnown = known?.run === asked.run && known.silent === undefined;
       if (this.#asking.has(asked.front) || (isKnown && !again)) continue;
       const answered = this.#look(asked, isKnown);
@@ -108,9 +108,9 @@ export class FrontControl implements FrontPort {
   async #look({ front, run, ports }: AskedFront, isKnown: boolean): Promise<void> {
     const asking = {};
     this.#asking.set(front, asking);
-    let said: ToldFront;
+    let said: FrontRouting;
     try {
-      said = readTraffic(run, await this.#readPlaces(front, ports));
+      said = readTraffic(run, await this.#readSlots(front, ports));
     } catch (error) {
       said = { run, address: undefined, silent: error instanceof Error ? error.message : String(error) };
     }
@@ -118,30 +118,30 @@ export class FrontControl implements FrontPort {
     if (this.#asking.get(front) !== asking) return;
     this.#asking.delete(front);
     // One answer that did not come takes nothing away from what it said before.
-    if (said.silent === undefined || !isKnown) this.told.set(front, said);
+    if (said.silent === undefined || !isKnown) this.routing.set(front, said);
   }
 
-  async switchTo(front: string, to: ToldFront, ports: readonly number[]): Promise<boolean> {
+  async switchTo(front: string, to: FrontRouting, ports: readonly number[]): Promise<boolean> {
     const asking = {};
     this.#asking.set(front, asking);
     try {
       const changed = await this.#switch(front, to, ports);
-      this.told.set(front, to);
+      this.routing.set(front, to);
       return changed;
     } catch (error) {
       // What it does now is asked anew.
-      this.told.delete(front);
+      this.routing.delete(front);
       throw error;
     } finally {
       if (this.#asking.get(front) === asking) this.#asking.delete(front);
     }
   }
 
-  async #switch(front: string, to: ToldFront, ports: readonly number[]): Promise<boolean> {
-    const before = await this.#readPlaces(front, ports);
+  async #switch(front: string, to: FrontRouting, ports: readonly number[]): Promise<boolean> {
+    const before = await this.#readSlots(front, ports);
     const commands = ports.flatMap((port) => buildSwitch(port, before.get(port) ?? [], to.address));
     if (commands.length > 0) await this.#tell(front, commands);
-    const after = commands.length === 0 ? before : await this.#readPlaces(front, ports);
+    const after = commands.length === 0 ? before : await this.#readSlots(front, ports);
     const wrong = ports.find((port) => !isSwitched(after.get(port) ?? [], to.address));
     if (wrong !== undefined) throw new Error(`switch the traffic of ${front}: port ${wrong} did not follow`);
     return commands.length > 0;
@@ -154,23 +154,21 @@ export class FrontControl implements FrontPort {
       await this.#pause(LOOK_EVERY_MS, signal);
     }
     if (signal.aborted) throw new Error(`drain ${from.address}: it is wanted again`);
-    const places = await this.#readPlaces(front, from.ports);
+    const slots = await this.#readSlots(front, from.ports);
     const commands = from.ports.flatMap((port) =>
-      (places.get(port) ?? [])
-        .filter((place) => place.address === from.address && !isReady(place))
-        .map((place) => `set server ${nameBackend(port)}/${place.name} state maint`),
+      (slots.get(port) ?? [])
+        .filter((slot) => slot.address === from.address && !isReady(slot))
+        .map((slot) => `set server ${nameBackend(port)}/${slot.name} state maint`),
     );
     if (commands.length > 0) await this.#tell(front, commands);
   }
 
   async #countConnections(front: string, { address, ports }: Drained): Promise<number> {
-    const places = await this.#readPlaces(front, ports);
+    const slots = await this.#readSlots(front, ports);
     const rows = parseTable(await this.#ask(front, "show stat"), ",");
     let open = 0;
     for (const port of ports) {
-      const names = new Set(
-        (places.get(port) ?? []).filter((place) => place.address === address).map(({ name }) => name),
-      );
+      const names = new Set((slots.get(port) ?? []).filter((slot) => slot.address === address).map(({ name }) => name));
       for (const row of rows) {
         if (row["pxname"] === nameBackend(port) && names.has(row["svname"] ?? "")) open += Number(row["scur"] ?? 0);
       }
@@ -178,16 +176,16 @@ export class FrontControl implements FrontPort {
     return open;
   }
 
-  async #readPlaces(front: string, ports: readonly number[]): Promise<Map<number, Place[]>> {
+  async #readSlots(front: string, ports: readonly number[]): Promise<Map<number, ServerSlot[]>> {
     // The first line is the format's version.
     const [version, ...lines] = (await this.#ask(front, "show servers state")).split("\n");
     if (version?.trim() !== "1") throw new Error(`ask ${front}: its servers are told in an unknown form`);
     const rows = parseTable(lines.join("\n"), " ");
-    const places = new Map<number, Place[]>();
+    const slots = new Map<number, ServerSlot[]>();
     for (const port of ports) {
       const mine = rows.filter((row) => row["be_name"] === nameBackend(port));
-      if (mine.length < 2) throw new Error(`ask ${front}: it has no two places for port ${port}`);
-      places.set(
+      if (mine.length < 2) throw new Error(`ask ${front}: it has no two slots for port ${port}`);
+      slots.set(
         port,
         mine.map((row) => ({
           name: row["srv_name"] ?? "",
@@ -196,7 +194,7 @@ export class FrontControl implements FrontPort {
         })),
       );
     }
-    return places;
+    return slots;
   }
 
   /** Orders that print nothing where they are obeyed, or say that they moved a server. */
@@ -245,8 +243,8 @@ export class FrontControl implements FrontPort {
 }
 
 /** Who gets the traffic, from what a front says of each port. */
-function readTraffic(run: string, places: ReadonlyMap<number, readonly Place[]>): ToldFront {
-  const ready = [...places.values()].map((of) => of.filter(isReady).map((place) => place.address));
+function readTraffic(run: string, slots: ReadonlyMap<number, readonly ServerSlot[]>): FrontRouting {
+  const ready = [...slots.values()].map((of) => of.filter(isReady).map((slot) => slot.address));
   const [address] = ready.flat();
   const even = ready.every(
     (addresses) => addresses.length === (address === undefined ? 0 : 1) && addresses[0] === address,
@@ -254,32 +252,32 @@ function readTraffic(run: string, places: ReadonlyMap<number, readonly Place[]>)
   return even ? { run, address } : { run, address, uneven: true };
 }
 
-function isReady({ admin }: Place): boolean {
+function isReady({ admin }: ServerSlot): boolean {
   return (admin & (MAINTENANCE | DRAIN)) === 0;
 }
 
-function isSwitched(places: readonly Place[], address: string | undefined): boolean {
-  const ready = places.filter(isReady).map((place) => place.address);
+function isSwitched(slots: readonly ServerSlot[], address: string | undefined): boolean {
+  const ready = slots.filter(isReady).map((slot) => slot.address);
   return address === undefined ? ready.length === 0 : ready.length === 1 && ready[0] === address;
 }
 
 /** The new one is ready before the old one gets no more; with nobody to take over, the old one is taken out at once. */
-function buildSwitch(port: number, places: readonly Place[], address: string | undefined): string[] {
-  if (isSwitched(places, address)) return [];
+function buildSwitch(port: number, slots: readonly ServerSlot[], address: string | undefined): string[] {
+  if (isSwitched(slots, address)) return [];
   const backend = nameBackend(port);
-  const free = (place: Place): boolean => !isReady(place);
-  const place =
-    places.find((entry) => entry.address === address) ??
-    places.find((entry) => (entry.admin & MAINTENANCE) !== 0) ??
-    places.find(free) ??
-    places[0];
-  const others = places.filter((entry) => isReady(entry) && (address === undefined || entry !== place));
+  const free = (slot: ServerSlot): boolean => !isReady(slot);
+  const slot =
+    slots.find((entry) => entry.address === address) ??
+    slots.find((entry) => (entry.admin & MAINTENANCE) !== 0) ??
+    slots.find(free) ??
+    slots[0];
+  const others = slots.filter((entry) => isReady(entry) && (address === undefined || entry !== slot));
   const open =
-    address === undefined || place === undefined
+    address === undefined || slot === undefined
       ? []
       : [
-          `set server ${backend}/${place.name} addr ${address} port ${port}`,
-          `set server ${backend}/${place.name} state ready`,
+          `set server ${backend}/${slot.name} addr ${address} port ${port}`,
+          `set server ${backend}/${slot.name} state ready`,
         ];
   const state = address === undefined ? "maint" : "drain";
   return [...open, ...others.map((entry) => `set server ${backend}/${entry.name} state ${state}`)];

@@ -20,7 +20,7 @@ import { chooseSecretDirectory } from "../host/os/memory-directory.ts";
 import { readSecretFile } from "../host/files/secret-file.ts";
 import { Systemd } from "../host/os/systemd.ts";
 import { watchFiles } from "../host/files/watch-files.ts";
-import { describeFixed, LiveParts } from "./hot-reload.ts";
+import { describeFixed, HotReload } from "./hot-reload.ts";
 import { lockNode } from "../host/files/node-lock.ts";
 import { DEFAULT_PLAN_SETTINGS } from "../plan/world.ts";
 import type { ReportLogger } from "../report/log/log-events.ts";
@@ -78,7 +78,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   const agent = new Agent(options);
   attachReport(report, { agent, engine, fleet });
   const backups = openBackups(config, { report, serving, emit });
-  const live = new LiveParts({ agent, commitStatus, clock: systemClock, emit });
+  const live = new HotReload({ agent, commitStatus, clock: systemClock, emit });
   const release = watchHost({ config, agent, ending, report, live });
   emit({
     kind: "agent-started",
@@ -271,7 +271,7 @@ interface Running {
   agent: Agent;
   ending: Ending;
   report: Report;
-  live: LiveParts;
+  live: HotReload;
 }
 
 /** Reads the host files again. One that cannot be read loosens and tightens nothing: what was in force stays. */

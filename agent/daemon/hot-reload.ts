@@ -17,7 +17,7 @@ export interface LiveOptions {
 }
 
 /** Holds what can change while the agent runs. */
-export class LiveParts {
+export class HotReload {
   readonly #options: LiveOptions;
   #webhook: { settings: WebhookSettings; receiver: PushReceiver } | undefined;
   /** One change after the other. */

@@ -3,12 +3,12 @@
 
 import type { PeerCold, PeerPort } from "./peer-port.ts";
 import type { PeerHealth, Plan, World } from "../plan/world.ts";
-import type { ColdWord } from "../../shared/state/cold-start.ts";
+import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { DesiredState } from "../../shared/state/desired-state.ts";
 import type { PeerLook } from "./core/gossip.ts";
 
 import type { GossipShell } from "./mesh/mesh-shell.ts";
-import { describeWords, type SaidWord } from "./service-statements.ts";
+import { describeStatements, type SaidStatement } from "./service-statements.ts";
 
 type Known = Extract<PeerHealth, { kind: "known" }>;
 
@@ -41,7 +41,7 @@ export class LivePeers implements PeerPort {
   /** The summaries that the last answer was made from, and the nodes that have another one by now. */
   #answered: ReadonlyMap<string, string> = new Map();
   readonly #different = new Set<string>();
-  #said: Readonly<Record<string, SaidWord>> = {};
+  #said: Readonly<Record<string, SaidStatement>> = {};
   #revision: string | undefined;
 
   constructor(shell: Shell) {
@@ -65,8 +65,8 @@ export class LivePeers implements PeerPort {
     };
   }
 
-  tell(world: World, planned: Plan, cold: ColdWord | undefined): void {
-    this.#said = describeWords(world, planned, this.#said);
+  tell(world: World, planned: Plan, cold: ColdStartStatement | undefined): void {
+    this.#said = describeStatements(world, planned, this.#said);
     const { revision, held } = world.desired;
     const words = Object.fromEntries(Object.entries(this.#said).map(([name, { word }]) => [name, word]));
     this.#shell.say(words, revision, cold);
@@ -76,7 +76,7 @@ export class LivePeers implements PeerPort {
     this.#revision = revision;
   }
 
-  coldWords(): PeerCold[] {
+  coldStartStatements(): PeerCold[] {
     if (this.#desired === undefined) this.#lookAtAll();
     return [...this.#notes.values()].flatMap(({ cold }) => cold ?? []);
   }
@@ -137,7 +137,7 @@ function buildNote(
   node: string,
   { look, cold, targets }: { look: PeerLook; cold: PeerCold | undefined; targets: readonly string[] },
 ): Note {
-  const services = targets.map((service) => [`${node}/${service}`, judge(node, service, look)] as const);
+  const services = targets.map((service) => [`${node}/${service}`, judgePeerService(node, service, look)] as const);
   const said = look.stale === undefined ? Object.entries(look.words?.services ?? {}) : [];
   const waits = said.flatMap(([service, { waiting }]) =>
     waiting === undefined ? [] : [[`${node}/${service}`, waiting] as const],
@@ -149,7 +149,7 @@ function buildNote(
   return { cold, services, waits, summary };
 }
 
-function judge(node: string, service: string, { words, stale }: PeerLook): Known["services"][string] {
+function judgePeerService(node: string, service: string, { words, stale }: PeerLook): Known["services"][string] {
   const word = words?.services[service];
   if (stale !== undefined) return { healthy: false, message: stale };
   if (word === undefined)

@@ -2,7 +2,7 @@
 // or a fixed answer where there is none. It gates starts and nothing else.
 
 import type { PeerHealth, Plan, World } from "../plan/world.ts";
-import type { ColdWord } from "../../shared/state/cold-start.ts";
+import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { DesiredState } from "../../shared/state/desired-state.ts";
 
 /** What another node of the realm said of how it came up. */
@@ -10,7 +10,7 @@ export interface PeerCold {
   node: string;
   /** Another text with each of its records. */
   version: string;
-  word: ColdWord | undefined;
+  word: ColdStartStatement | undefined;
   /** Why it is not reached now; undefined where it is. */
   why: string | undefined;
 }
@@ -20,9 +20,9 @@ export interface PeerPort {
   /** What is known now of the services of other nodes that this desired state waits for. */
   read(desired: DesiredState): PeerHealth;
   /** Tells what this node has seen and planned, and of its cold start where that is news. */
-  tell(world: World, planned: Plan, cold: ColdWord | undefined): void;
+  tell(world: World, planned: Plan, cold: ColdStartStatement | undefined): void;
   /** Every other node of the realm. */
-  coldWords(): readonly PeerCold[];
+  coldStartStatements(): readonly PeerCold[];
   /**
    * Begins: `onChange` when an answer of `read` has changed, `onHint` when there is a new revision to look for, `onWords` when
    * nodes have said something new of a cold start, or are reached or lost.
@@ -36,7 +36,7 @@ export function fixPeers(health: PeerHealth): PeerPort {
   return {
     read: () => health,
     tell: () => undefined,
-    coldWords: () => [],
+    coldStartStatements: () => [],
     watch: () => undefined,
     close: () => Promise.resolve(),
   };

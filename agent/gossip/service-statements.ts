@@ -6,28 +6,28 @@ import type { ServiceMemory } from "../../shared/state/memory.ts";
 import { isAlive, type ObservedContainer } from "../../shared/state/observed-state.ts";
 import { nameReason } from "../../shared/state/reason.ts";
 import type { ServiceView } from "../../shared/state/status.ts";
-import type { ServiceWord } from "./core/record.ts";
+import type { ServiceStatement } from "./core/record.ts";
 import { LONGEST_WHY_SAID, MOST_WAITING_SAID } from "./settings.ts";
 
 /** What was said of a service, and of which reason: told again only where that is another one. */
-export interface SaidWord {
-  word: ServiceWord;
+export interface SaidStatement {
+  word: ServiceStatement;
   reason: string;
 }
 
 /** Describes every service of this node; an explanation in which only figures moved stays as it was said before. */
-export function describeWords(
+export function describeStatements(
   world: World,
   { services: views, memory }: Pick<Plan, "services" | "memory">,
-  before: Readonly<Record<string, SaidWord>>,
-): Record<string, SaidWord> {
+  before: Readonly<Record<string, SaidStatement>>,
+): Record<string, SaidStatement> {
   const { engine } = world.observed;
   const containers = engine.reachable ? engine.containers : [];
   const words = views.map((view) => {
     const container = containers.find(({ id }) => id === view.container);
     return [
       view.name,
-      describeWord(world, view, { container, before: before[view.name], took: memory.services[view.name]?.took }),
+      describeStatement(world, view, { container, before: before[view.name], took: memory.services[view.name]?.took }),
     ] as const;
   });
   return Object.fromEntries(words);
@@ -35,11 +35,11 @@ export function describeWords(
 
 interface Known {
   container: ObservedContainer | undefined;
-  before: SaidWord | undefined;
+  before: SaidStatement | undefined;
   took: ServiceMemory["took"];
 }
 
-function describeWord(world: World, view: ServiceView, { container, before, took }: Known): SaidWord {
+function describeStatement(world: World, view: ServiceView, { container, before, took }: Known): SaidStatement {
   const { healthy: ready } = checkTarget(world, { kind: "service", node: undefined, service: view.name });
   const reason = nameReason(view.fact);
   const same = before?.reason === reason ? before.word.why : undefined;

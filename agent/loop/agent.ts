@@ -1,4 +1,5 @@
-// The composition root: builds one agent from its parts and runs its loop. The only place that knows every part.
+// Builds one agent from the parts of its loop, and runs the loop. What stands around it (configuration, report, gossip, signals) is
+// put together in daemon/daemon.ts, the composition root.
 
 import { type BindLook, HOST_BINDS } from "../apply/checked-start.ts";
 import { Executor } from "../apply/executor.ts";
@@ -15,7 +16,7 @@ import type { DockerReader } from "../docker/reader.ts";
 import { Monitor, type MonitorOptions } from "../health/monitor.ts";
 import type { Clock } from "../host/os/clock.ts";
 import { readBootId } from "../host/files/host-facts.ts";
-import { openHostPlaces, type PlaceProbe } from "../host/os/place-probe.ts";
+import { openObstacleProbe, type ObstacleProbe } from "../host/os/host-obstacles.ts";
 import { FileStore } from "../host/files/file-store.ts";
 import { createAuthFinder } from "../docker/registry-auth.ts";
 import { Store } from "../host/store/store.ts";
@@ -59,7 +60,7 @@ export interface AgentOptions {
   /** What says where bind mounts lead; the host's own word unless a test lends another. */
   binds?: BindLook;
   /** Only for tests that play the host's ports and paths. */
-  places?: PlaceProbe;
+  obstacles?: ObstacleProbe;
   /** Only for tests that play the fronts. */
   fronts?: FrontPort;
 }
@@ -125,7 +126,7 @@ export class Agent {
     const onChange = (): void => this.#queue.fire("operation");
     const onStarted = async (service: string, id: OwnContainerId): Promise<void> => {
       const container = await this.#observer.look(service, id);
-      if (container !== undefined) this.#reconciler.greet(container);
+      if (container !== undefined) this.#reconciler.startProbing(container);
     };
     const tools = buildTools(options, this.files, fronts, secrets);
     this.#executor = new Executor(tools, { clock, emit, onChange, onStarted });
@@ -156,7 +157,7 @@ export class Agent {
       executor: this.#executor,
       monitor: this.#monitor,
       files: this.files,
-      places: options.places ?? openHostPlaces(),
+      obstacles: options.obstacles ?? openObstacleProbe(),
       fronts,
       store: this.store,
       clock,

@@ -6,7 +6,12 @@ import { type Clock, nameMoment } from "../host/os/clock.ts";
 import type { PeerCold, PeerPort } from "../gossip/peer-port.ts";
 import { watchColdStart } from "../plan/memory/cold-watch.ts";
 import type { Plan, World } from "../plan/world.ts";
-import type { ColdStartMemory, ColdStartReport, ColdWord, OwnColdStart } from "../../shared/state/cold-start.ts";
+import type {
+  ColdStartMemory,
+  ColdStartReport,
+  ColdStartStatement,
+  OwnColdStart,
+} from "../../shared/state/cold-start.ts";
 import type { Emit } from "../../shared/state/event.ts";
 import { sha256 } from "../../shared/state/identity.ts";
 
@@ -17,7 +22,7 @@ export interface ColdStartOptions {
   bootId: string;
   emit: Emit;
   memory: ColdStartMemory | undefined;
-  peers: Pick<PeerPort, "coldWords">;
+  peers: Pick<PeerPort, "coldStartStatements">;
 }
 
 const REPORTS_KEPT = 5;
@@ -34,7 +39,7 @@ const SEEN_STEP_MS = 20;
 interface Session {
   /** By the clock that never jumps. */
   beganMs: number;
-  words: Map<string, ColdWord>;
+  words: Map<string, ColdStartStatement>;
   /** When everything that was reached had come up, by the clock that never jumps. */
   quietMs: number | undefined;
 }
@@ -51,7 +56,7 @@ export class ColdStarts {
   readonly #heard = new Map<string, string>();
   /** Of each other node, what the last judgement was made from. */
   readonly #judged = new Map<string, string>();
-  #word: { key: string; word: ColdWord } | undefined;
+  #word: { key: string; word: ColdStartStatement } | undefined;
   #session: Session | undefined;
   #last: { session: Session; endedMs: number } | undefined;
 
@@ -69,7 +74,7 @@ export class ColdStarts {
   }
 
   /** Takes a turn; answers what this node has to say of its own cold start, where that is news. */
-  look(world: World, planned: Plan): ColdWord | undefined {
+  look(world: World, planned: Plan): ColdStartStatement | undefined {
     const { engine } = world.observed;
     if (engine.reachable) this.#follow(sha256(engine.run).slice(0, 12), world, planned);
     this.#looked = true;
@@ -87,7 +92,7 @@ export class ColdStarts {
   hear(changed?: readonly PeerCold[]): void {
     const matters = (changed ?? []).filter((peer) => this.#hearOne(peer)).length > 0;
     if (changed !== undefined && !matters) return;
-    const peers = this.#options.peers.coldWords();
+    const peers = this.#options.peers.coldStartStatements();
     if (changed === undefined) for (const peer of peers) this.#hearOne(peer);
     this.#say(peers.filter(({ why }) => why === undefined).map(({ node }) => node));
     this.#judge(peers);
@@ -153,7 +158,7 @@ export class ColdStarts {
     this.#word = { key, word: { run: own.run, ageMs: Math.max(0, this.#elapsedMs), ...done, seen, services } };
   }
 
-  #judge(peers: ReturnType<PeerPort["coldWords"]>): void {
+  #judge(peers: ReturnType<PeerPort["coldStartStatements"]>): void {
     const { node: ownNode, clock } = this.#options;
     const all = [{ node: ownNode, word: this.#word?.word, why: undefined }, ...peers];
     const present = all.flatMap(({ node, word }) => (word === undefined ? [] : [{ node, word }]));
@@ -172,7 +177,7 @@ export class ColdStarts {
     this.#end(session);
   }
 
-  #open(present: readonly { node: string; word: ColdWord }[]): Session {
+  #open(present: readonly { node: string; word: ColdStartStatement }[]): Session {
     const { clock } = this.#options;
     const nowMs = clock.monotonicMs();
     if (this.#last !== undefined && nowMs - this.#last.endedMs < REOPEN_MS) {
@@ -201,7 +206,7 @@ export class ColdStarts {
   }
 
   #build(session: Session, endedMs: number | undefined): ColdStartReport {
-    const missing = listAway(session, this.#options.peers.coldWords());
+    const missing = listAway(session, this.#options.peers.coldStartStatements());
     const beganMs = nameMoment(this.#options.clock, session.beganMs);
     return buildColdStartReport(session.words, { beganMs, endedMs, missing });
   }
@@ -213,11 +218,14 @@ function findBegin({ clock: begin, beganMs }: OwnColdStart, { clock, bootId }: C
   return clock.monotonicMs() - Math.max(0, clock.nowMs() - beganMs);
 }
 
-function nameStart(node: string, { run }: ColdWord): string {
+function nameStart(node: string, { run }: ColdStartStatement): string {
   return `${node}@${run}`;
 }
 
 /** Nodes that are not reached and have not come up. */
-function listAway({ words }: Session, peers: ReturnType<PeerPort["coldWords"]>): { node: string; why: string }[] {
+function listAway(
+  { words }: Session,
+  peers: ReturnType<PeerPort["coldStartStatements"]>,
+): { node: string; why: string }[] {
   return peers.flatMap(({ node, why }) => (why === undefined || words.get(node)?.done === true ? [] : [{ node, why }]));
 }

@@ -1,5 +1,6 @@
 // Reads the source and keeps the desired state that was built from it: a turn in which nothing changed builds nothing.
-// The shell around desired/; decides nothing itself.
+// The shell around desired/. It decides when a state is out of date, what a failed reading leaves in force, and to which revision an
+// allowance of removals belongs.
 
 import { type Built, buildDesired, type DesiredInput } from "../desired/build/build.ts";
 import { hashInputs } from "../desired/repository/inputs.ts";
@@ -7,7 +8,7 @@ import { buildKnownGood } from "../desired/build/known-good.ts";
 import { ParseCache } from "../desired/repository/repository.ts";
 import type { DesiredSettings } from "../desired/build/desired-settings.ts";
 import { type Clock, nameMoment } from "../host/os/clock.ts";
-import { RotationTurns } from "./rotation-deadlines.ts";
+import { RotationDeadlines } from "./rotation-deadlines.ts";
 import type { SecretKeeper } from "../secrets/keeper/keeper.ts";
 import { TemplateCache } from "./template-cache.ts";
 import { WatchedPaths } from "./watched-paths.ts";
@@ -60,7 +61,7 @@ export class DesiredBuilder {
   /** When the source was last read well, by the clock that never jumps. */
   #readAtMs: number | undefined;
   #standings: ReadonlyMap<string, ServiceStanding> = new Map();
-  readonly #turns = new RotationTurns();
+  readonly #turns = new RotationDeadlines();
   #allowed: { revision: string | undefined; count: number } = { revision: undefined, count: 0 };
   #templates: TemplateCache | undefined;
   readonly #paths = new WatchedPaths();
@@ -97,7 +98,7 @@ export class DesiredBuilder {
   }
 
   /** True where how services stand now may give another one its turn: then the next turn should not wait. */
-  get isOutdated(): boolean {
+  get needsAnotherTurn(): boolean {
     if (this.#built === undefined || this.#fault !== undefined || this.needsAdoption) return false;
     return this.#built.key !== this.#key([]);
   }

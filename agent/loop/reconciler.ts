@@ -10,7 +10,7 @@ import type { Monitor } from "../health/monitor.ts";
 import { type Probed, selectEndpoints, selectTarget, selectTargets } from "../plan/targets.ts";
 import type { Clock } from "../host/os/clock.ts";
 import { readHostFacts } from "../host/files/host-facts.ts";
-import { type PlaceProbe, readPlaces } from "../host/os/place-probe.ts";
+import { type ObstacleProbe, readHostObstacles } from "../host/os/host-obstacles.ts";
 import type { FileStore } from "../host/files/file-store.ts";
 import type { Store } from "../host/store/store.ts";
 import type { Observer } from "../observed/observer.ts";
@@ -18,7 +18,7 @@ import { followClock } from "../plan/memory/clock-step.ts";
 import { selectFronts } from "../plan/front/traffic.ts";
 import { takeOverLater } from "../plan/rules/later.ts";
 import { plan } from "../plan/plan.ts";
-import { applyRollbacks, carryWords } from "../plan/rules/rollout.ts";
+import { applyRollbacks, keepOperatorOverrides } from "../plan/rules/rollout.ts";
 import type { PeerPort } from "../gossip/peer-port.ts";
 import type { Plan, PlanSettings, World } from "../plan/world.ts";
 import { KeptWorlds } from "./kept-worlds.ts";
@@ -42,8 +42,8 @@ export interface ReconcilerParts {
   executor: Executor;
   monitor: Monitor;
   files: FileStore;
-  places: PlaceProbe;
-  fronts: Pick<FrontPort, "told" | "look">;
+  obstacles: ObstacleProbe;
+  fronts: Pick<FrontPort, "routing" | "look">;
   store: Store;
   clock: Clock;
   /** The boot of the host: with it the monotonic clock begins anew. */
@@ -92,7 +92,7 @@ export class Reconciler {
   }
 
   /** A container was just started: it is probed from now on, not only from the next turn on. */
-  greet(container: Probed): void {
+  startProbing(container: Probed): void {
     const target = this.#world === undefined ? undefined : selectTarget(this.#world.desired, container);
     if (target !== undefined) this.#parts.monitor.add(target);
   }
@@ -135,7 +135,7 @@ export class Reconciler {
     const built = await builder.build(this.#engine);
     if (built.desired === undefined) return this.#reportNothing(startedMs, built);
     const { store, secrets } = this.#parts;
-    this.#memory = carryWords(this.#memory, built.desired);
+    this.#memory = keepOperatorOverrides(this.#memory, built.desired);
     const chosen = this.#chooseReleases(built.desired);
     const { desired } = chosen;
     secrets.use(listVersions([...desired.services.values(), ...chosen.releases.values(), ...chosen.wanted.values()]));
@@ -208,7 +208,7 @@ export class Reconciler {
       await this.#parts.delivery.verify();
     }
     // What is in flight is read before the engine: an operation that ends in between is planned around, never doubled.
-    const { operations, outcomes } = executor.takeStock(this.#offsetMs);
+    const { operations, outcomes } = executor.readLanesAndDrainOutcomes(this.#offsetMs);
     this.#outcomes.push(...outcomes);
     const taken = takeOverLater(await this.#readEngine(desired, resync, wanted), desired, this.#memory);
     this.#engine = taken.engine;
@@ -222,14 +222,17 @@ export class Reconciler {
       endpoints: monitor.endpoints,
       files: new Map([...files.hashes, ...this.#parts.delivery.hashes]),
       hosts: files.hosts,
-      host: { ...(await readHostFacts(desired)), places: await this.#readPlaces(desired, operations) },
-      fronts: new Map(fronts.told),
+      host: { ...(await readHostFacts(desired)), obstacles: await this.#readHostObstacles(desired, operations) },
+      fronts: new Map(fronts.routing),
     };
   }
 
-  #readPlaces(desired: DesiredState, operations: ObservedState["operations"]): ReturnType<typeof readPlaces> {
+  #readHostObstacles(
+    desired: DesiredState,
+    operations: ObservedState["operations"],
+  ): ReturnType<typeof readHostObstacles> {
     const busy = new Set(operations.map(({ lane }) => lane));
-    return readPlaces(desired, this.#engine, this.#parts.places, busy);
+    return readHostObstacles(desired, this.#engine, this.#parts.obstacles, busy);
   }
 
   #readEngine(
@@ -299,7 +302,7 @@ export class Reconciler {
       endpoints: new Map(),
       files: new Map(),
       hosts: undefined,
-      host: { dataMounted: undefined, places: new Map() },
+      host: { dataMounted: undefined, obstacles: new Map() },
       fronts: new Map(),
     };
     const endedMs = this.#nowMs;
@@ -309,7 +312,7 @@ export class Reconciler {
   }
 
   #nextDelayMs(planned: Plan, built: BuiltState): number {
-    if (this.#parts.builder.isOutdated) return 0;
+    if (this.#parts.builder.needsAnotherTurn) return 0;
     const nowMs = this.#nowMs;
     const waits = [planned.nextMs, built.source.retryMs, built.nextMs].flatMap((at) =>
       at === undefined ? [] : [at - nowMs],

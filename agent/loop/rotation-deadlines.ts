@@ -12,7 +12,7 @@ interface Turn {
 }
 
 /** The turns of one node's services. All times are of the monotonic clock. */
-export class RotationTurns {
+export class RotationDeadlines {
   #turns = new Map<string, Turn>();
 
   /** Takes who has newer values now; a turn lasts as long as a release has to settle. */

@@ -3,7 +3,7 @@
 
 import type { CancelTimer, Clock } from "../host/os/clock.ts";
 
-/** Where a trigger came from; for the log and for deciding whether to resync. */
+/** Where a trigger came from: who reads a call of `fire` sees it. The loop itself does the same turn for each. */
 export type Trigger =
   | "start"
   | "source"

@@ -263,7 +263,7 @@ export class Observer {
       pid: detail.pid,
       restartPolicy: detail.restartPolicy,
       ownVolumes: detail.ownVolumes,
-      behind: row.labels[LABEL.front],
+      frontName: row.labels[LABEL.front],
       workingSetBytes: undefined,
       logTail: known?.logTail ?? [],
     };

@@ -3,14 +3,14 @@
 
 import type { DesiredService } from "../../shared/state/desired-state.ts";
 import type { Step } from "../../shared/state/step.ts";
-import type { Decision, Scene } from "./world.ts";
+import type { Decision, ServiceContext } from "./world.ts";
 
 /**
  * Takes back what would make another container, remove the one that is there, or start one that was never good. What is mounted is
  * compared at every start (apply/checked-start.ts); where it is another, that container is removed, and nothing is started any more.
  */
-export function keepAsItIs(scene: Scene, decision: Decision): Decision {
-  const { desired, current, memory, health } = scene;
+export function keepAsItIs(context: ServiceContext, decision: Decision): Decision {
+  const { desired, current, memory, health } = context;
   if (desired.onlyAsItIs === undefined || decision.operation === undefined) return decision;
   const wasGood = current !== undefined && memory.release?.specHash === current.specHash;
   const isRefused = (step: Step): boolean => {

@@ -16,15 +16,15 @@ export interface NodePlan {
 
 /** Plans the node's own operations. */
 export function planNode(world: World, engine: Reachable): NodePlan {
-  const { network, peers, revision } = world.desired;
+  const { network, hostEntries, revision } = world.desired;
   const notes = describeNetworkFaults(world, engine).map(noteText);
   const steps: Step[] = [];
   if (world.desired.services.size > 0 && engine.networks[network.name] === undefined) {
     const subnet = network.subnet === undefined ? {} : { subnet: network.subnet };
     steps.push({ kind: "ensure-network", network: network.name, internal: network.internal, ...subnet });
   }
-  if (world.desired.services.size > 0 && canonicalJson(world.observed.hosts ?? null) !== canonicalJson(peers)) {
-    steps.push({ kind: "write-hosts", hosts: peers });
+  if (world.desired.services.size > 0 && canonicalJson(world.observed.hosts ?? null) !== canonicalJson(hostEntries)) {
+    steps.push({ kind: "write-hosts", hosts: hostEntries });
   }
   const failure = rememberLane(world.memory.nodeFailure, world, NODE_LANE);
   const waits = failure !== undefined && world.nowMs < failure.nextMs;

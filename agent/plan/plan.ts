@@ -32,7 +32,7 @@ import { decideService } from "./rules/service.ts";
 import { rememberStops } from "./memory/stops.ts";
 import { describeStanding } from "./rules/standing.ts";
 import { buildView, nameCycles } from "./view.ts";
-import type { Decision, Plan, Reachable, Scene, World } from "./world.ts";
+import type { Decision, Plan, Reachable, ServiceContext, World } from "./world.ts";
 
 /** Plans one turn. */
 export function plan(world: World): Plan {
@@ -77,8 +77,8 @@ function planReachable(world: World, answered: Reachable): Plan {
   for (const desired of sortedServices(world)) {
     const own = beginDraft();
     const fault = findPlanFault(() => {
-      const scene = buildScene(world, engine, desired, { draft: own, ...take });
-      record(own, scene, keepAsItIs(scene, guardRepetition(decideService(scene), world.nowMs)));
+      const context = buildContext(world, engine, desired, { draft: own, ...take });
+      record(own, context, keepAsItIs(context, guardRepetition(decideService(context), world.nowMs)));
     });
     addDraft(draft, fault === undefined ? own : draftFault(world, desired, fault));
   }
@@ -128,12 +128,12 @@ function sortedServices(world: World): DesiredService[] {
   return [...world.desired.services.values()].toSorted((left, right) => compareText(left.name, right.name));
 }
 
-function buildScene(
+function buildContext(
   world: World,
   engine: Reachable,
   desired: DesiredService,
-  shared: { draft: Draft } & Pick<Scene, "takeSlot" | "takeMemory">,
-): Scene {
+  shared: { draft: Draft } & Pick<ServiceContext, "takeSlot" | "takeMemory">,
+): ServiceContext {
   const mine = engine.containers.filter((container) => container.service === desired.name);
   const current = mine.find((container) => container.specHash === desired.specHash);
   const others = mine.filter((container) => container !== current);
@@ -198,7 +198,7 @@ function newest(containers: readonly ObservedContainer[]): ObservedContainer | u
 }
 
 /** The container that people ask about: the wanted one, or the one that serves while that does not run. */
-function selectShown({ current, others }: Scene): ObservedContainer | undefined {
+function selectShown({ current, others }: ServiceContext): ObservedContainer | undefined {
   const all = current === undefined ? others : [current, ...others];
   return all.find(({ status }) => status === "running") ?? all.find(isAlive) ?? current ?? newest(others);
 }
@@ -240,16 +240,16 @@ function countMemory(world: World, engine: Reachable): (bytes: number) => number
   };
 }
 
-function record(draft: Draft, scene: Scene, decided: Decision): void {
-  const { world, desired } = scene;
-  const decision = scene.uncertain === undefined ? decided : waitForCertainty(scene, decided);
-  const view = buildView(world, desired, decision, selectShown(scene));
+function record(draft: Draft, context: ServiceContext, decided: Decision): void {
+  const { world, desired } = context;
+  const decision = context.uncertain === undefined ? decided : waitForCertainty(context, decided);
+  const view = buildView(world, desired, decision, selectShown(context));
   const shown = { state: view.state, sinceMs: view.sinceMs };
-  draft.memory[desired.name] = { ...(scene.uncertain ?? decision.memory), shown };
+  draft.memory[desired.name] = { ...(context.uncertain ?? decision.memory), shown };
   draft.views.push(view);
-  draft.standings.set(desired.name, describeStanding(scene, decision));
+  draft.standings.set(desired.name, describeStanding(context, decision));
   // The answer that makes it certain is on its way, and wakes the loop.
-  if (scene.uncertain !== undefined) return;
+  if (context.uncertain !== undefined) return;
   if (decision.operation !== undefined) draft.operations.push(decision.operation);
   if (decision.cancel === true) draft.cancel.push(desired.name);
   if (decision.release !== undefined) {
@@ -257,15 +257,15 @@ function record(draft: Draft, scene: Scene, decided: Decision): void {
     const { onlyAsItIs: _onlyAsItIs, ...kept } = desired;
     draft.newReleases.push({ service: desired.name, desired: kept, ...decision.release });
   }
-  for (const at of [decision.nextMs, decision.retryMs, rolloutEndMs({ ...scene, memory: decision.memory })])
+  for (const at of [decision.nextMs, decision.retryMs, rolloutEndMs({ ...context, memory: decision.memory })])
     if (at !== undefined) draft.nextMs.push(at);
-  const begunMs = scene.current === undefined ? 0 : readBegunMs(decision.memory, scene.current, world.nowMs);
+  const begunMs = context.current === undefined ? 0 : readBegunMs(decision.memory, context.current, world.nowMs);
   const slotEndMs = begunMs + world.settings.slotMs;
   if (view.state === "starting" && slotEndMs > world.nowMs) draft.nextMs.push(slotEndMs);
 }
 
 /** Nothing is begun on a container that the engine still takes apart. */
-function waitForCertainty({ current }: Scene, decided: Decision): Decision {
+function waitForCertainty({ current }: ServiceContext, decided: Decision): Decision {
   if (decided.operation === undefined) return decided;
   const { operation: _operation, start: _start, ...rest } = decided;
   const reason: Reason = { code: "still-taken-apart", exitCode: current?.exitCode };

@@ -1,4 +1,4 @@
-// The operations a plan can ask for, each built in one place. Pure: from a scene to data.
+// The operations a plan can ask for, each built in one place. Pure: from a context to data.
 
 import type { Caps } from "../../shared/state/container-spec.ts";
 import type { DesiredFile, DesiredService } from "../../shared/state/desired-state.ts";
@@ -8,21 +8,21 @@ import { holdsSecret } from "../../shared/secret/secret-facts.ts";
 import type { Cause, FileReference, Operation, Step, StepContainer } from "../../shared/state/step.ts";
 import { listPredecessors } from "./rules/move.ts";
 import { listCarried } from "./rules/own-data.ts";
-import type { Scene } from "./world.ts";
+import type { ServiceContext } from "./world.ts";
 
 /** Wraps steps into the service's lane. */
-export function buildOperation(scene: Scene, cause: Cause, steps: readonly Step[]): Operation {
-  return { lane: scene.desired.name, cause, fingerprint: scene.desired.fingerprint, steps };
+export function buildOperation(context: ServiceContext, cause: Cause, steps: readonly Step[]): Operation {
+  return { lane: context.desired.name, cause, fingerprint: context.desired.fingerprint, steps };
 }
 
 /** Image, volumes, files and the container itself, not yet started. What is there already costs nothing to ensure. */
-export function buildPrepareSteps(scene: Scene): Step[] {
-  const { desired, world } = scene;
+export function buildPrepareSteps(context: ServiceContext): Step[] {
+  const { desired, world } = context;
   const service = desired.name;
-  const carried = listCarried(scene);
+  const carried = listCarried(context);
   return [
     { kind: "ensure-image", service, image: desired.spec.image },
-    ...buildVolumeSteps(scene),
+    ...buildVolumeSteps(context),
     ...buildPlainFileSteps(desired, world.observed),
     {
       kind: "create-container",
@@ -41,13 +41,13 @@ export function buildPrepareSteps(scene: Scene): Step[] {
   ];
 }
 
-function buildVolumeSteps(scene: Scene): Step[] {
-  const names = (scene.desired.spec.volumes ?? []).flatMap((volume) =>
+function buildVolumeSteps(context: ServiceContext): Step[] {
+  const names = (context.desired.spec.volumes ?? []).flatMap((volume) =>
     volume.name === undefined ? [] : [volume.name],
   );
   return [...new Set(names)]
-    .filter((volume) => scene.engine.volumes[volume] === undefined)
-    .map((volume) => ({ kind: "ensure-volume", service: scene.desired.name, volume }));
+    .filter((volume) => context.engine.volumes[volume] === undefined)
+    .map((volume) => ({ kind: "ensure-volume", service: context.desired.name, volume }));
 }
 
 /** Delivers the files whose content is not the wanted one, for a container that is there. */
@@ -81,15 +81,15 @@ function buildWriting(
 }
 
 /** True for a container of a start-first service: it may run beside another one of it, and ends in a lane of its own. */
-export function standsBehind({ front }: DesiredService, container: ObservedContainer): boolean {
-  return front !== undefined && container.behind === front.service.name;
+export function isRoutedByFront({ front }: DesiredService, container: ObservedContainer): boolean {
+  return front !== undefined && container.frontName === front.service.name;
 }
 
 /** Ends other containers of the service, then starts this one with the caps and files it should have. */
-export function buildStartSteps(scene: Scene, container: OwnContainerId | "created"): Step[] {
-  const { desired, current, world } = scene;
+export function buildStartSteps(context: ServiceContext, container: OwnContainerId | "created"): Step[] {
+  const { desired, current, world } = context;
   const service = desired.name;
-  const stops = listEnded(scene).map((other) => buildStop(desired, other));
+  const stops = listEnded(context).map((other) => buildStop(desired, other));
   const caps: Step[] =
     current === undefined || container === "created" || sameCaps(current.caps, desired.caps)
       ? []
@@ -100,9 +100,9 @@ export function buildStartSteps(scene: Scene, container: OwnContainerId | "creat
 }
 
 /** The containers that end for its start: what is paused writes on once it goes on. */
-export function listEnded({ desired, world, engine, others }: Scene): ObservedContainer[] {
+export function listEnded({ desired, world, engine, others }: ServiceContext): ObservedContainer[] {
   const before = listPredecessors(world, engine, desired);
-  return [...others.filter((other) => isAlive(other) && !standsBehind(desired, other)), ...before];
+  return [...others.filter((other) => isAlive(other) && !isRoutedByFront(desired, other)), ...before];
 }
 
 /** Asks one container to end. */

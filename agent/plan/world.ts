@@ -1,4 +1,5 @@
-// The whole world as an argument: what plan() is given and what it answers. Pure data, no live objects.
+// The whole world as an argument: what plan() is given and what it answers. World and Plan are plain data; a ServiceContext, which
+// lives for one call of plan(), also holds two counters of what is left for starts.
 
 import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
 import type { ExitRecord, NodeMemory, ReleaseRecord, ServiceMemory } from "../../shared/state/memory.ts";
@@ -85,7 +86,7 @@ export interface Plan {
 export type Reachable = Extract<ObservedEngine, { reachable: true }>;
 
 /** One service and everything that decides about it. */
-export interface Scene {
+export interface ServiceContext {
   world: World;
   engine: Reachable;
   desired: DesiredService;

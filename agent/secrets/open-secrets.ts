@@ -30,7 +30,7 @@ export interface AgentSecrets {
 export const DEFAULT_MAX_STALE_MS = 7 * 86_400_000;
 
 /** Where this agent runs. */
-interface Place {
+interface SecretsHome {
   node: string;
   stateDir: string;
   /** The agent's own entry, which the child is started from. */
@@ -38,7 +38,10 @@ interface Place {
 }
 
 /** Opens what is configured. Throws where the host's key cannot be read. */
-export async function openSecrets(config: SecretsConfig, { node, stateDir, program }: Place): Promise<AgentSecrets> {
+export async function openSecrets(
+  config: SecretsConfig,
+  { node, stateDir, program }: SecretsHome,
+): Promise<AgentSecrets> {
   const key = readHostKey(config.keyFile, stateDir, process.env["CREDENTIALS_DIRECTORY"]);
   const provider = await openProvider(config.provider, program);
   const { maxStaleMs } = config;

@@ -1,4 +1,4 @@
-// What people do to the agent: restart, pause, resume, sync. Each needs the caller's uid by the kernel's word, is written to
+// What people ask of the agent: restart, stop, start, rollback, pause, resume, sync. Each needs the caller's uid by the kernel's word, is written to
 // the audit log, and only then handed to the loop and answered.
 
 import type { IncomingMessage } from "node:http";

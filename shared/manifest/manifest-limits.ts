@@ -4,7 +4,7 @@
 import * as z from "zod";
 
 import { parseSize } from "../text/size.ts";
-import { refuse } from "../text/schema-leaf.ts";
+import { refuseValue } from "../text/schema-leaf.ts";
 
 /** The most that a limit may be where it costs the host something; others may be without bound (-1), and the caps hold. */
 const MOST: Readonly<Record<string, number>> = {
@@ -103,7 +103,7 @@ export const tmpfsMount = z
       .split(",")
       .find((option) => !isTmpfsOption(option));
     if (wrong !== undefined)
-      refuse(ctx, `${JSON.stringify(wrong.slice(0, 40))} is no option that a tmpfs takes here`, TMPFS_HINT);
+      refuseValue(ctx, `${JSON.stringify(wrong.slice(0, 40))} is no option that a tmpfs takes here`, TMPFS_HINT);
   });
 
 /** The sizes that a manifest's directories in memory name, in bytes, by their place in the list. */

@@ -13,7 +13,7 @@ import {
   ipNetwork,
   portNumber,
   rate,
-  refuse,
+  refuseValue,
   relativePath,
   routePath,
   secretPath,
@@ -29,8 +29,8 @@ const MOST_MEMORY_BYTES = 64 * 2 ** 40;
 export const resources = z.strictObject({
   memory: sizeBytes
     .superRefine((value, ctx) => {
-      if (value < LEAST_MEMORY_BYTES) refuse(ctx, "Docker takes no cap below 6MiB", 'write "6MiB" or more');
-      if (value > MOST_MEMORY_BYTES) refuse(ctx, "no machine has so much memory", 'write "64TiB" or less');
+      if (value < LEAST_MEMORY_BYTES) refuseValue(ctx, "Docker takes no cap below 6MiB", 'write "6MiB" or more');
+      if (value > MOST_MEMORY_BYTES) refuseValue(ctx, "no machine has so much memory", 'write "64TiB" or less');
     })
     .describe("Hard cap on memory, swap off."),
   cpus: z.number().min(0.01).max(1024).optional().describe("Hard cap on CPU, in cores."),
@@ -53,7 +53,7 @@ export const restart = z
       })
       .superRefine((backoff, ctx) => {
         if (backoff.max < backoff.initial)
-          refuse(ctx, "max is shorter than initial", "write max as the longer of the two");
+          refuseValue(ctx, "max is shorter than initial", "write max as the longer of the two");
       })
       .prefault({})
       .describe("Waits between restarts: exponential, with jitter."),
@@ -98,7 +98,7 @@ export const health = z
     }
     const kinds = [check.http, check.tcp, check.exec].filter((kind) => kind !== undefined).length;
     if (kinds === 1) return;
-    refuse(
+    refuseValue(
       ctx,
       kinds === 0 ? "the health check says not what to check" : "the health check has more than one kind",
       "write exactly one of http, tcp and exec",
@@ -143,10 +143,10 @@ export const volumes = z
       })
       .superRefine((volume, ctx) => {
         if ((volume.name === undefined) === (volume.source === undefined)) {
-          refuse(ctx, "a volume has either a name or a source", 'write name = "…" or source = "/mnt/…"');
+          refuseValue(ctx, "a volume has either a name or a source", 'write name = "…" or source = "/mnt/…"');
         }
         if (volume.ephemeral && volume.name === undefined) {
-          refuse(ctx, "only a named volume can be ephemeral", "leave ephemeral out");
+          refuseValue(ctx, "only a named volume can be ephemeral", "leave ephemeral out");
         }
       }),
   )

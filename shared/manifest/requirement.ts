@@ -4,7 +4,7 @@
 import * as z from "zod";
 
 import { quoteText } from "../text/problem.ts";
-import { durationBetween, isName, refuse } from "../text/schema-leaf.ts";
+import { durationBetween, isName, refuseValue } from "../text/schema-leaf.ts";
 
 /** What is waited for. `node` is undefined for a service of the same node. */
 export type RequirementTarget =
@@ -54,7 +54,7 @@ export function describeTarget(target: RequirementTarget): string {
 const targetText = z.string().transform((text, ctx): RequirementTarget => {
   const target = parseRequirementTarget(text);
   if (typeof target === "string") {
-    refuse(ctx, target, 'write "service", "node/service", "https://host/path" or "tcp://host:port"');
+    refuseValue(ctx, target, 'write "service", "node/service", "https://host/path" or "tcp://host:port"');
     return z.NEVER;
   }
   return target;

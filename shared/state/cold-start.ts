@@ -17,7 +17,7 @@ export interface ColdService {
 }
 
 /** What a node says of its own cold start, for as long as anybody may ask. */
-export interface ColdWord {
+export interface ColdStartStatement {
   /** Tells this start of the node from others. */
   run: string;
   /** How long ago it began when this was said. */

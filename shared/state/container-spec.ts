@@ -59,7 +59,7 @@ export interface ContainerSpec {
   dns?: readonly string[];
   labels?: Readonly<Record<string, string>>;
   log?: { driver: string; options: Readonly<Record<string, string>> };
-  /** The front that owns this container's name and ports. */
+  /** The front that owns this container's name and ports. The key is part of the hash of every such spec, and stays as it is. */
   behind?: string;
   /** The names it answers to on the node's network in place of its own. */
   aliases?: readonly string[];

@@ -110,7 +110,7 @@ export interface DesiredState {
   network: DesiredNetwork;
   dataMount: DataMount | undefined;
   /** Host name → address of every node of the fleet, for the containers' hosts file. */
-  peers: Readonly<Record<string, string>>;
+  hostEntries: Readonly<Record<string, string>>;
   /** Every node of the fleet. */
   fleet: readonly FleetMember[];
   /** Nodes that a service here waits for, and nodes on which one waits for a service here. */

@@ -42,7 +42,7 @@ export function nameBackend(port: number): string {
 }
 
 /** Who gets a front's traffic in one run of it: as the front said itself, or as this agent has told it since. */
-export interface ToldFront {
+export interface FrontRouting {
   /** The front's container and when it was started: another run knows nothing. */
   run: string;
   /** The address that gets its traffic; undefined for none. */

@@ -1,4 +1,5 @@
-// What the agent must remember between turns and across restarts: plain data, changed only by plan/, stored by host/.
+// What the agent must remember between turns and across restarts: plain data, changed by plan/ and, where a person asks for something,
+// by loop/requests.ts; stored by host/store/.
 // Losing it costs history and backoff, never a container: running ones are adopted by their labels.
 
 import type { FailureClass, FaultCode } from "./step.ts";
@@ -15,7 +16,7 @@ export interface ExitRecord {
   /** Signal that ended it, told from an exit code above 128. */
   signal: number | undefined;
   oom: boolean;
-  /** True when the agent, or a person through Docker, asked for it. */
+  /** Who asked for it: the agent, or a person through Docker; undefined where nobody did. */
   requested: "agent" | "by-hand" | undefined;
   /** True when the engine or the host went down with it. */
   engineStopped: boolean;

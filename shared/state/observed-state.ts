@@ -1,7 +1,7 @@
 // What is, as one immutable read: made by observed/ and health/, read by plan/ and report/.
 
 import type { Caps } from "./container-spec.ts";
-import type { ToldFront } from "./front.ts";
+import type { FrontRouting } from "./front.ts";
 import { type OwnContainerId, sha256 } from "./identity.ts";
 import type { OwnVolume } from "./memory.ts";
 import type { OperationInFlight, OperationOutcome } from "./step.ts";
@@ -34,7 +34,7 @@ export interface ObservedContainer {
   /** Its volumes without a name, which the engine made for the VOLUMEs of its image. */
   ownVolumes: readonly OwnVolume[];
   /** The front that it stands behind. */
-  behind: string | undefined;
+  frontName: string | undefined;
   /** Memory in use less inactive file cache, in bytes, where it was asked for. */
   workingSetBytes: number | undefined;
   /** The last lines it printed before it ended. */
@@ -73,7 +73,7 @@ export interface HealthView {
 }
 
 /** Something of the host that a container needs and that is not as it must be. */
-export type PlaceFault =
+export type HostObstacle =
   | { kind: "port"; port: string; why: "in-use" | "no-address" }
   | { kind: "source"; path: string };
 
@@ -82,7 +82,7 @@ export interface HostFacts {
   /** Undefined when no data file system is declared. */
   dataMounted: { ok: true } | { ok: false; reason: string } | undefined;
   /** What the host lacks for a start of a service, by its name; what is held by containers of this node is not in it. */
-  places: ReadonlyMap<string, readonly PlaceFault[]>;
+  obstacles: ReadonlyMap<string, readonly HostObstacle[]>;
 }
 
 /** What the engine says, or that it does not answer. */
@@ -123,7 +123,7 @@ export interface ObservedState {
   hosts: Readonly<Record<string, string>> | undefined;
   host: HostFacts;
   /** Who gets each front's traffic, by its name; absent while that was not asked. */
-  fronts: ReadonlyMap<string, ToldFront>;
+  fronts: ReadonlyMap<string, FrontRouting>;
 }
 
 /**

@@ -1,4 +1,5 @@
-// The steps a plan is made of: plain data, so that a plan can be printed, stored in the audit log and replayed in a test.
+// The steps a plan is made of: plain data, so that a plan can be printed, and compared in a test. The audit log stores an extract of
+// each step that changed something.
 // There is no step that removes a volume, and a container is named only by an id that carries this node's own label.
 
 import type { Caps, ContainerSpec } from "./container-spec.ts";

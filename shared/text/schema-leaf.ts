@@ -14,7 +14,7 @@ import { parseSchedule } from "../manifest/schedule.ts";
 import { parseSize, SIZE_PATTERN, suggestSize } from "./size.ts";
 
 /** Adds a refusal with its hint; the hint reaches the user through `describeIssue`. */
-export function refuse(ctx: z.core.$RefinementCtx, message: string, hint: string): void {
+export function refuseValue(ctx: z.core.$RefinementCtx, message: string, hint: string): void {
   ctx.addIssue({ code: "custom", message, params: { hint } });
 }
 
@@ -24,7 +24,7 @@ type Check<T> = (value: T) => readonly [message: string, hint: string] | undefin
 function checked<T>(schema: z.ZodType<T>, check: Check<T>): z.ZodType<T> {
   return schema.superRefine((value, ctx) => {
     const wrong = check(value);
-    if (wrong !== undefined) refuse(ctx, wrong[0], wrong[1]);
+    if (wrong !== undefined) refuseValue(ctx, wrong[0], wrong[1]);
   });
 }
 
@@ -35,7 +35,7 @@ export const durationMs = z
   .transform((text, ctx) => {
     const parsed = parseDuration(text);
     if (parsed === undefined) {
-      refuse(ctx, `${quoteText(text)} is not a duration`, suggestDuration(text));
+      refuseValue(ctx, `${quoteText(text)} is not a duration`, suggestDuration(text));
       return z.NEVER;
     }
     return parsed;
@@ -43,7 +43,7 @@ export const durationMs = z
 
 /** A duration that is longer than nothing. */
 export const positiveDurationMs = durationMs.superRefine((value, ctx) => {
-  if (value === 0) refuse(ctx, "0 is too short", 'write a duration above zero, such as "10s"');
+  if (value === 0) refuseValue(ctx, "0 is too short", 'write a duration above zero, such as "10s"');
 });
 
 /**
@@ -54,8 +54,8 @@ export const positiveDurationMs = durationMs.superRefine((value, ctx) => {
 export function durationBetween(least: string, most: string): typeof positiveDurationMs {
   const [leastMs, mostMs] = [parseDuration(least) ?? 0, parseDuration(most) ?? 0];
   return durationMs.superRefine((value, ctx) => {
-    if (value < leastMs) refuse(ctx, `${formatDuration(value)} is too short`, `write at least "${least}"`);
-    if (value > mostMs) refuse(ctx, `${formatDuration(value)} is too long`, `write at most "${most}"`);
+    if (value < leastMs) refuseValue(ctx, `${formatDuration(value)} is too short`, `write at least "${least}"`);
+    if (value > mostMs) refuseValue(ctx, `${formatDuration(value)} is too long`, `write at most "${most}"`);
   });
 }
 
@@ -66,7 +66,7 @@ export const sizeBytes = z
   .transform((text, ctx) => {
     const parsed = parseSize(text);
     if (parsed === undefined) {
-      refuse(ctx, `${quoteText(text)} is not a size`, suggestSize(text));
+      refuseValue(ctx, `${quoteText(text)} is not a size`, suggestSize(text));
       return z.NEVER;
     }
     return parsed;
@@ -206,7 +206,7 @@ export const imageReference = checked(z.string(), (text) => {
 export const publishedPort = z.string().transform((text, ctx) => {
   const parsed = parsePublishedPort(text);
   if (typeof parsed === "string") {
-    refuse(ctx, `${quoteText(text)} is not a published port`, parsed);
+    refuseValue(ctx, `${quoteText(text)} is not a published port`, parsed);
     return z.NEVER;
   }
   return parsed;

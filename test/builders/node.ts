@@ -163,7 +163,7 @@ export class TestNode {
       },
       authFiles: [],
       clock: this.#lendClock(life),
-      places: this.engine.host.places,
+      obstacles: this.engine.host.obstacles,
       fronts: mortal(new FakeFronts(this.fronts, this.#lendClock(life)), life),
       bootId: this.bootId,
       binds: this.#countBinds(),

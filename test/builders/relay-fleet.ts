@@ -4,7 +4,7 @@
 import { Relay } from "../../agent/gossip/core/relay.ts";
 import type { RelayMessage } from "../../agent/gossip/core/relay-message.ts";
 import type { RelayEffect } from "../../agent/gossip/core/relay-state.ts";
-import type { ServiceWord, SignedRecord, Signer } from "../../agent/gossip/core/record.ts";
+import type { ServiceStatement, SignedRecord, Signer } from "../../agent/gossip/core/record.ts";
 import type { Member } from "../../agent/gossip/core/state.ts";
 import type { GossipEvent } from "../../shared/fleet/gossip-event.ts";
 
@@ -106,7 +106,7 @@ export class RelayFleet {
     this.#carryOut(host, this.relay(node).disconnected(this.nowMs, why));
   }
 
-  publish(node: string, services: Readonly<Record<string, ServiceWord>>): void {
+  publish(node: string, services: Readonly<Record<string, ServiceStatement>>): void {
     this.#carryOut(this.of(node), this.relay(node).publish(this.nowMs, services, undefined));
   }
 

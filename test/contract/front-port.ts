@@ -31,9 +31,9 @@ export function describeFrontPort(name: string, openLab: () => Promise<FrontLab>
     test("sends the traffic where it is told, and says whether that was news", async () => {
       const { port, front, ports, first, second, ask } = await openLab();
       expect(await ask()).toBe(undefined);
-      expect(port.told.get(front)).toBe(undefined);
+      expect(port.routing.get(front)).toBe(undefined);
       expect(await port.switchTo(front, { run: "1", address: first }, ports)).toBe(true);
-      expect(port.told.get(front)).toEqual({ run: "1", address: first });
+      expect(port.routing.get(front)).toEqual({ run: "1", address: first });
       expect(await ask()).toBe(first);
       expect(await port.switchTo(front, { run: "1", address: first }, ports)).toBe(false);
       expect(await port.switchTo(front, { run: "1", address: second }, ports)).toBe(true);
@@ -48,7 +48,7 @@ export function describeFrontPort(name: string, openLab: () => Promise<FrontLab>
       const { port, front, ports, first, ask, forget } = await openLab();
       await port.switchTo(front, { run: "1", address: first }, ports);
       const other = forget();
-      expect(other.told.size).toBe(0);
+      expect(other.routing.size).toBe(0);
       expect(await other.switchTo(front, { run: "1", address: first }, ports)).toBe(false);
       expect(await ask()).toBe(first);
     });
@@ -57,13 +57,13 @@ export function describeFrontPort(name: string, openLab: () => Promise<FrontLab>
       const { port, front, ports, first, second, forget } = await openLab();
       const look = async (run: string, again = false): Promise<unknown> => {
         await port.look([{ front, run, ports }], again);
-        return port.told.get(front);
+        return port.routing.get(front);
       };
       expect(await look("1")).toEqual({ run: "1", address: undefined });
       await port.switchTo(front, { run: "1", address: first }, ports);
       const other = forget();
       await other.look([{ front, run: "1", ports }], false);
-      expect(other.told.get(front)).toEqual({ run: "1", address: first });
+      expect(other.routing.get(front)).toEqual({ run: "1", address: first });
       // Whoever else has told it meanwhile is heard when it is asked again.
       await other.switchTo(front, { run: "1", address: second }, ports);
       expect(await look("1")).toEqual({ run: "1", address: first });
@@ -76,7 +76,7 @@ export function describeFrontPort(name: string, openLab: () => Promise<FrontLab>
       await restart();
       expect(await ask()).toBe(undefined);
       await port.look([{ front, run: "2", ports }], false);
-      expect(port.told.get(front)).toEqual({ run: "2", address: undefined });
+      expect(port.routing.get(front)).toEqual({ run: "2", address: undefined });
       expect(await port.switchTo(front, { run: "2", address: undefined }, ports)).toBe(false);
       expect(await port.switchTo(front, { run: "2", address: first }, ports)).toBe(true);
       expect(await ask()).toBe(first);
@@ -86,7 +86,7 @@ export function describeFrontPort(name: string, openLab: () => Promise<FrontLab>
       const { port, ports } = await openLab();
       await port.look([{ front: "nobody.front", run: "1", ports }], false);
       const silent = expect.stringMatching(/^ask nobody\.front: connect ENOENT/);
-      expect(port.told.get("nobody.front")).toEqual({ run: "1", address: undefined, silent });
+      expect(port.routing.get("nobody.front")).toEqual({ run: "1", address: undefined, silent });
     });
 
     test("an open connection is waited for, and no longer than its time", async () => {

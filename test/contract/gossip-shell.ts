@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 
 import type { GossipShell } from "../../agent/gossip/mesh/mesh-shell.ts";
 import type { NatsShell } from "../../agent/gossip/nats/nats-shell.ts";
-import type { ColdWord } from "../../shared/state/cold-start.ts";
+import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { FleetMember } from "../../shared/state/desired-state.ts";
 import { eventually } from "../builders/gossip-node.ts";
 
@@ -43,7 +43,12 @@ export function describeShell(open: (node: string) => Promise<ShellNode>): void 
   afterEach(async () => void (await Promise.all(nodes.map((node) => node.dispose()))));
 
   test("a change is known by all, present, with all that its owner said", async () => {
-    const cold: ColdWord = { run: "r", ageMs: 5, seen: {}, services: { db: { at: [1, 2, 3, null], by: "x" } } };
+    const cold: ColdStartStatement = {
+      run: "r",
+      ageMs: 5,
+      seen: {},
+      services: { db: { at: [1, 2, 3, null], by: "x" } },
+    };
     at(0).shell.say({ db: { ...READY, start: "one", waiting: ["vm-b/x"] } }, "a".repeat(40), cold);
     const knows = (by: ShellNode): boolean => by.shell.look("vm-a").words?.services["db"]?.start === "one";
     await eventually(() => knows(at(1)) && knows(at(2)), 2_000, "the change");

@@ -57,10 +57,10 @@ test("a front whose ports go to different places says so, until it was told the 
   await port.switchTo(front, { run: "1", address: second }, ports.slice(1));
   const other = forget();
   await other.look([{ front, run: "1", ports }], false);
-  expect(other.told.get(front)).toEqual({ run: "1", address: first, uneven: true });
+  expect(other.routing.get(front)).toEqual({ run: "1", address: first, uneven: true });
   expect(await other.switchTo(front, { run: "1", address: second }, ports)).toBe(true);
   await other.look([{ front, run: "1", ports }], true);
-  expect(other.told.get(front)).toEqual({ run: "1", address: second });
+  expect(other.routing.get(front)).toEqual({ run: "1", address: second });
 });
 
 async function openLab(): Promise<FrontLab> {

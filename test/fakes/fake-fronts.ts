@@ -3,12 +3,12 @@
 
 import type { AskedFront, Drained, FrontPort } from "../../agent/apply/front-control.ts";
 import type { Clock } from "../../agent/host/os/clock.ts";
-import { FRONT_CONTROL, type ToldFront } from "../../shared/state/front.ts";
+import { FRONT_CONTROL, type FrontRouting } from "../../shared/state/front.ts";
 
 /** What all fronts of a node do, over every agent that tells them. */
 export class FakeFrontWorld {
   /** Front → the run that was told, and who gets its traffic in it. Another run of it was told nothing. */
-  readonly #told = new Map<string, ToldFront>();
+  readonly #told = new Map<string, FrontRouting>();
   readonly #findRun: (front: string) => string | undefined;
   /** Address → connections that are open there. */
   readonly connections = new Map<string, number>();
@@ -23,7 +23,7 @@ export class FakeFrontWorld {
   }
 
   /** Who gets the traffic of a front that runs now; undefined where there is none. */
-  find(front: string): ToldFront | undefined {
+  find(front: string): FrontRouting | undefined {
     const run = this.#findRun(front);
     const told = this.#told.get(front);
     if (run === undefined) return undefined;
@@ -36,12 +36,12 @@ export class FakeFrontWorld {
   }
 
   /** What a front says of itself to who asks it; undefined where no answer comes. */
-  ask(front: string): ToldFront | undefined {
+  ask(front: string): FrontRouting | undefined {
     return this.mute.has(front) ? undefined : this.find(front);
   }
 
   /** What the front's run of now does from here on. */
-  set(front: string, to: Omit<ToldFront, "run">): void {
+  set(front: string, to: Omit<FrontRouting, "run">): void {
     const run = this.#findRun(front);
     if (run !== undefined) this.#told.set(front, { ...to, run });
   }
@@ -49,7 +49,7 @@ export class FakeFrontWorld {
 
 /** The fronts as one agent sees them. */
 export class FakeFronts implements FrontPort {
-  readonly told = new Map<string, ToldFront>();
+  readonly routing = new Map<string, FrontRouting>();
   readonly #world: FakeFrontWorld;
   readonly #clock: Clock;
 
@@ -64,25 +64,25 @@ export class FakeFronts implements FrontPort {
 
   async look(fronts: readonly AskedFront[], again: boolean): Promise<void> {
     for (const { front, run } of fronts) {
-      const known = this.told.get(front);
+      const known = this.routing.get(front);
       const isKnown = known?.run === run && known.silent === undefined;
       if (isKnown && !again) continue;
       const now = this.#world.ask(front);
-      if (now !== undefined) this.told.set(front, { ...now, run });
-      else if (!isKnown) this.told.set(front, { run, address: undefined, silent: `ask ${front}: connect ENOENT` });
+      if (now !== undefined) this.routing.set(front, { ...now, run });
+      else if (!isKnown) this.routing.set(front, { run, address: undefined, silent: `ask ${front}: connect ENOENT` });
     }
   }
 
-  async switchTo(front: string, to: ToldFront, _ports: readonly number[]): Promise<boolean> {
+  async switchTo(front: string, to: FrontRouting, _ports: readonly number[]): Promise<boolean> {
     const before = this.#world.ask(front);
     if (before === undefined) {
-      this.told.delete(front);
+      this.routing.delete(front);
       throw new Error(`ask ${front}: connect ENOENT`);
     }
     const changed = before.uneven === true || before.address !== to.address;
     this.#world.set(front, { address: to.address });
     if (changed) this.#world.switches.push(to.address);
-    this.told.set(front, to);
+    this.routing.set(front, to);
     return changed;
   }
 

@@ -1,9 +1,9 @@
 // The gossip as the loop sees it, in a test's hand: what other nodes say, and whether that is their present word.
 
 import type { Shell } from "../../agent/gossip/live-peers.ts";
-import type { RecordBody, ServiceWord } from "../../agent/gossip/core/record.ts";
+import type { RecordBody, ServiceStatement } from "../../agent/gossip/core/record.ts";
 import type { PeerLook, PeerView } from "../../agent/gossip/core/gossip.ts";
-import type { ColdWord } from "../../shared/state/cold-start.ts";
+import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { RosterSource } from "../../agent/gossip/roster.ts";
 
 /** Stands where the shell stands. */
@@ -11,18 +11,18 @@ export class FakeGossip implements Shell {
   onChange: Shell["onChange"] = () => undefined;
   onHint: (revision: string) => void = () => undefined;
   /** What the agent said last, and how often it said something new. */
-  said: Readonly<Record<string, ServiceWord>> = {};
+  said: Readonly<Record<string, ServiceStatement>> = {};
   sayings = 0;
   readonly hinted: string[] = [];
   roster: RosterSource | undefined;
   closed = false;
   /** What the agent said last of its cold start. */
-  cold: ColdWord | undefined;
+  cold: ColdStartStatement | undefined;
   readonly #peers = new Map<string, { words: RecordBody | undefined; stale: string | undefined }>();
   #seq = 0;
 
   /** Another node says something of its services, and of its cold start. */
-  peerSays(node: string, services: Readonly<Record<string, ServiceWord>>, cold?: ColdWord): void {
+  peerSays(node: string, services: Readonly<Record<string, ServiceStatement>>, cold?: ColdStartStatement): void {
     this.#seq += 1;
     const isNew = !this.#peers.has(node);
     const words = { v: 1 as const, realm: "prod", node, boot: 1, seq: this.#seq, services, cold };
@@ -47,7 +47,11 @@ export class FakeGossip implements Shell {
     this.roster = source;
   }
 
-  say(services: Readonly<Record<string, ServiceWord>>, _revision: string | undefined, cold?: ColdWord): void {
+  say(
+    services: Readonly<Record<string, ServiceStatement>>,
+    _revision: string | undefined,
+    cold?: ColdStartStatement,
+  ): void {
     this.cold = cold;
     if (JSON.stringify(services) !== JSON.stringify(this.said)) this.sayings += 1;
     this.said = services;

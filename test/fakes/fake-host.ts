@@ -2,7 +2,7 @@
 // it, and the agent's own look at the host does.
 
 import { EngineError } from "../../agent/docker/reader.ts";
-import type { PlaceProbe } from "../../agent/host/os/place-probe.ts";
+import type { ObstacleProbe } from "../../agent/host/os/host-obstacles.ts";
 import type { ContainerSpec } from "../../shared/state/container-spec.ts";
 import { type PublishedPort, portsClash } from "../../shared/manifest/published-port.ts";
 import { parsePorts } from "./fake-container.ts";
@@ -17,7 +17,7 @@ export class FakeHost {
   /** Containers of whose last start something is left over: each answers every start and removal in its own way. */
   readonly leftOver = new Map<string, { start?: EngineError; remove?: EngineError }>();
 
-  readonly places: PlaceProbe = {
+  readonly obstacles: ObstacleProbe = {
     tryPort: async (port) => (this.#isHeld(port) ? "in-use" : undefined),
     isMissing: async (path) => this.missingSources.has(path),
   };

@@ -4,7 +4,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { LivePeers } from "../../agent/gossip/live-peers.ts";
-import type { ColdStartReport, ColdWord } from "../../shared/state/cold-start.ts";
+import type { ColdStartReport, ColdStartStatement } from "../../shared/state/cold-start.ts";
 import { buildManifest } from "../builders/manifest.ts";
 import { TestNode } from "../builders/node.ts";
 import { FakeGossip } from "../fakes/fake-gossip.ts";
@@ -23,7 +23,7 @@ afterEach(() => node.dispose());
 const HEALTHY = { ready: true, state: "healthy", start: "c0ffee@1" };
 const STARTING = { ready: false, state: "starting", start: "c0ffee@1" };
 
-function cold(run: string, ageMs: number, parts: Partial<ColdWord> = {}): ColdWord {
+function cold(run: string, ageMs: number, parts: Partial<ColdStartStatement> = {}): ColdStartStatement {
   return { run, ageMs, seen: {}, services: { db: { at: [10, 10, 20, null] } }, ...parts };
 }
 

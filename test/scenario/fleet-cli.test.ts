@@ -8,7 +8,7 @@ import { afterEach, describe, expect, test } from "vitest";
 
 import { buildColdStartReport } from "../../agent/desired/cold-start/cold-start-report.ts";
 import type { FleetReader } from "../../agent/report/status/fleet-builder.ts";
-import { COLD_START_SCHEMA, type ColdStartDocument, type ColdWord } from "../../shared/state/cold-start.ts";
+import { COLD_START_SCHEMA, type ColdStartDocument, type ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { FleetDocument } from "../../shared/document/fleet-document.ts";
 import { OrcaProcess } from "../../scripts/lab/engine/orca-process.ts";
 import { writeFiles } from "../builders/readme.ts";
@@ -32,9 +32,15 @@ async function run(...words: readonly string[]): Promise<{ code: number | null; 
   return { code: await orca.exited, output: orca.output };
 }
 
-const UP: ColdWord = { run: "r1", ageMs: 0, done: true, seen: {}, services: { web: { at: [5, 5, 90, 2_090] } } };
-const LATE: ColdWord = { ...UP, services: { web: { at: [5, 5, 9, null] } } };
-const DEGRADED: ColdWord = { ...UP, services: { web: { at: [5, 5, 9, 10], without: ["db"] } } };
+const UP: ColdStartStatement = {
+  run: "r1",
+  ageMs: 0,
+  done: true,
+  seen: {},
+  services: { web: { at: [5, 5, 90, 2_090] } },
+};
+const LATE: ColdStartStatement = { ...UP, services: { web: { at: [5, 5, 9, null] } } };
+const DEGRADED: ColdStartStatement = { ...UP, services: { web: { at: [5, 5, 9, 10], without: ["db"] } } };
 const FRAME = { beganMs: NOW_MS, endedMs: NOW_MS + 3_000, missing: [] };
 const MISSING = { ...FRAME, missing: [{ node: "vm2", why: "it is not heard" }] };
 

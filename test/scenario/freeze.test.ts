@@ -84,8 +84,8 @@ test("a held change changes nothing of fleet.toml either", async () => {
   node.engine.calls.length = 0;
   node.source.setFleet(`${text}[nodes.vm2]\naddress = "10.0.0.9"\nenv = "prod"\nmemory = "8GiB"\n`);
   await node.clock.advance(60_000);
-  expect(node.turn.desired?.peers["vm2"]).toBe("10.0.0.2");
+  expect(node.turn.desired?.hostEntries["vm2"]).toBe("10.0.0.2");
   expect(node.engine.calls).toEqual([]);
   await advanceTo(beginsMs + 2 * HOUR + 1_000);
-  expect(node.turn.desired?.peers["vm2"]).toBe("10.0.0.9");
+  expect(node.turn.desired?.hostEntries["vm2"]).toBe("10.0.0.9");
 });

@@ -4,20 +4,25 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
-import { placeNodes } from "../../agent/desired/cold-start/cold-start-axis.ts";
+import { alignNodes } from "../../agent/desired/cold-start/cold-start-axis.ts";
 import { buildColdStartReport, type ReportFrame } from "../../agent/desired/cold-start/cold-start-report.ts";
 import { printColdStart } from "../../agent/report/text/cold-start-text.ts";
-import { COLD_START_SCHEMA, type ColdService, type ColdWord, isWhole } from "../../shared/state/cold-start.ts";
+import {
+  COLD_START_SCHEMA,
+  type ColdService,
+  type ColdStartStatement,
+  isWhole,
+} from "../../shared/state/cold-start.ts";
 import { readRecord, signRecord } from "../../agent/gossip/core/record.ts";
 
 const FRAME: ReportFrame = { beganMs: Date.UTC(2026, 10, 28), endedMs: Date.UTC(2026, 10, 28, 0, 5), missing: [] };
 
-function word(services: Record<string, ColdService>, parts: Partial<ColdWord> = {}): ColdWord {
+function word(services: Record<string, ColdService>, parts: Partial<ColdStartStatement> = {}): ColdStartStatement {
   return { run: "run", ageMs: 0, done: true, seen: {}, services, ...parts };
 }
 
 /** A database on one node, an application on another that began two seconds later, and a proxy that waits for both. */
-function buildTwo(): Map<string, ColdWord> {
+function buildTwo(): Map<string, ColdStartStatement> {
   const data = word({ db: { at: [100, 110, 200, 6_200] } }, { seen: { "vm-edge": 2_010 } });
   const edge = word(
     {
@@ -35,7 +40,7 @@ function buildTwo(): Map<string, ColdWord> {
 
 describe("one axis of time", () => {
   test("two that saw each other: the offset lies in the middle, and how far it may be off is known", () => {
-    expect(placeNodes(buildTwo())).toEqual(
+    expect(alignNodes(buildTwo())).toEqual(
       new Map([
         ["vm-data", { beganMs: 0, uncertainMs: 0 }],
         ["vm-edge", { beganMs: 2_000, uncertainMs: 10 }],
@@ -51,7 +56,7 @@ describe("one axis of time", () => {
       ["c", word(none, { seen: { a: -1_000, b: 500 } })],
       ["d", word(none)],
     ]);
-    const places = placeNodes(words);
+    const places = alignNodes(words);
     expect(places.get("b")).toEqual({ beganMs: 1_500, uncertainMs: 0 });
     expect(places.has("d")).toBe(false);
     expect(buildColdStartReport(words, FRAME).notes).toEqual([
@@ -186,7 +191,7 @@ const realm = fc
   .map(({ nodes, services }) => {
     const edges = new Map<string, string[]>();
     const healthy = new Map<string, number>();
-    const words = new Map<string, ColdWord>();
+    const words = new Map<string, ColdStartStatement>();
     const names = nodes.map((_node, index) => `n${index}`);
     for (const [index, { beganMs }] of nodes.entries()) {
       const others = nodes.flatMap((other, at) =>

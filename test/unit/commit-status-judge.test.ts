@@ -8,7 +8,7 @@ import {
   EMPTY_COMMITS,
   judgeCommit,
   markPosted,
-  sayFarewell,
+  buildSupersededStatus,
 } from "../../agent/report/notify/commit-status-judge.ts";
 import { shortenDescription } from "../../agent/report/notify/commit-status-text.ts";
 import type { Reason } from "../../shared/state/reason.ts";
@@ -180,18 +180,18 @@ test("a commit that leaves the node's inputs as they are gets no word; the word 
 
 test("a commit whose end was open gets a last word that is no pending, when another one takes its place, and no other does", () => {
   const [open] = say(EMPTY_COMMITS, [buildView("a", { state: "starting" })]);
-  expect(sayFarewell(open)).toBe(undefined);
+  expect(buildSupersededStatus(open)).toBe(undefined);
   let [memory] = say(open, [buildView("a")], { revision: B, inputs: "two" });
-  const farewell = sayFarewell(memory);
+  const farewell = buildSupersededStatus(memory);
   expect(farewell).toMatchObject({
     sha: A,
     state: "error",
     description: `superseded by ${B.slice(0, 12)} before it had settled here`,
   });
   memory = farewell === undefined ? memory : markPosted(memory, farewell);
-  expect([sayFarewell(memory), memory.posted?.sha]).toEqual([undefined, B]);
+  expect([buildSupersededStatus(memory), memory.posted?.sha]).toEqual([undefined, B]);
   [memory] = say(memory, [buildView("a")], { revision: C, inputs: "three" });
-  expect(sayFarewell(memory)).toBe(undefined);
+  expect(buildSupersededStatus(memory)).toBe(undefined);
 });
 
 test("every commit that was overtaken gets its last word, the oldest first, and none that comes back", () => {
@@ -217,8 +217,9 @@ test("every commit that was overtaken gets its last word, the oldest first, and 
 test("a word that the forge takes after its commit was overtaken leaves no end open", () => {
   const { memory, verdict } = judge(EMPTY_COMMITS, [buildView("a", { state: "starting" })]);
   const later = judge(memory, [buildView("a")], { revision: B, inputs: "two" }).memory;
-  expect(sayFarewell(later)).toBe(undefined);
-  if (verdict !== undefined) expect(sayFarewell(markPosted(later, verdict))).toMatchObject({ sha: A, state: "error" });
+  expect(buildSupersededStatus(later)).toBe(undefined);
+  if (verdict !== undefined)
+    expect(buildSupersededStatus(markPosted(later, verdict))).toMatchObject({ sha: A, state: "error" });
 });
 
 test("what was held and goes in with a later commit of the same inputs is said of that one, and of none that never ran", () => {
@@ -231,7 +232,7 @@ test("what was held and goes in with a later commit of the same inputs is said o
   expect(verdict).toBe(undefined);
   [memory, verdict] = say(memory, [buildView("a")], { revision: C, inputs: "two" });
   expect(verdict).toMatchObject({ sha: C, state: "success" });
-  expect(sayFarewell(memory)).toMatchObject({
+  expect(buildSupersededStatus(memory)).toMatchObject({
     sha: B,
     state: "error",
     description: expect.stringMatching(/^superseded by c/),
@@ -246,7 +247,7 @@ test("what was held and goes in itself keeps its word", () => {
   [memory, verdict] = say(memory, [buildView("a", { state: "starting" })]);
   expect(verdict).toMatchObject({ sha: A, state: "pending" });
   [memory, verdict] = say(memory, [buildView("a")], { revision: C });
-  expect([verdict, sayFarewell(memory)]).toMatchObject([{ sha: A, state: "success" }, undefined]);
+  expect([verdict, buildSupersededStatus(memory)]).toMatchObject([{ sha: A, state: "success" }, undefined]);
 });
 
 test("without a reading of a commit, or before anything is known, nothing is said", () => {

@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 import { buildFront, selectFrontPorts } from "../../agent/desired/build/front-service.ts";
 import { plan } from "../../agent/plan/plan.ts";
 import { DEFAULT_PLAN_SETTINGS, type Plan, type World } from "../../agent/plan/world.ts";
-import type { ToldFront } from "../../shared/state/front.ts";
+import type { FrontRouting } from "../../shared/state/front.ts";
 import { manifestSchema } from "../../shared/manifest/manifest.ts";
 import { EMPTY_MEMORY } from "../../shared/state/memory.ts";
 import type { HealthView, ObservedContainer } from "../../shared/state/observed-state.ts";
@@ -62,7 +62,7 @@ function buildWorld({ copies, front: frontHealth, told, isGood }: Case): World {
       service: "app",
       specHash: name === "current" ? desired.specHash : `v1:${name}`,
       image: name === "current" ? "app:1" : "app:0",
-      ...{ status, behind: FRONT, revision: name },
+      ...{ status, frontName: FRONT, revision: name },
       networks: { "orca-vm1": status === "running" ? (ADDRESSES[name] ?? "") : "" },
       ...(status === "exited" ? { finishedMs: NOW_MS - 1_000, exitCode: 1 } : {}),
     }),
@@ -80,7 +80,7 @@ function buildWorld({ copies, front: frontHealth, told, isGood }: Case): World {
     ...(frontHealth === "none" ? [] : [[FRONT, view(frontHealth)] as const]),
   ]);
   const run = `${containerOf(FRONT)}@${NOW_MS - 60_000}`;
-  const says: ToldFront = { run: told === "another run" ? "old@1" : run, address: ADDRESSES[told] };
+  const says: FrontRouting = { run: told === "another run" ? "old@1" : run, address: ADDRESSES[told] };
   const turn = buildTurn({
     views: [],
     desired: [desired, front.service],

@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { Gossip } from "../../agent/gossip/core/gossip.ts";
 import { selectLinked } from "../../agent/gossip/core/links.ts";
 import { encodeMessage, type Message, MessageReader } from "../../agent/gossip/core/message.ts";
-import { judge } from "../../agent/gossip/core/reachability.ts";
+import { judgeReachability } from "../../agent/gossip/core/reachability.ts";
 import { compareRecords, isSigned, readRecord, type RecordBody, signRecord } from "../../agent/gossip/core/record.ts";
 import type { Effect } from "../../agent/gossip/core/state.ts";
 import { tagSigner } from "../../scripts/lab/gossip/gossip-wire.ts";
@@ -213,6 +213,6 @@ describe("silence", () => {
     ["a closed port, confirmed by two", { refused: true, noes: 2 }, "dead"],
     ["a closed port, with nobody to ask", { refused: true, candidates: 0 }, "dead"],
   ] as const)("%s", (_name, evidence, expected) => {
-    expect(judge({ ...base, ...evidence })).toBe(expected);
+    expect(judgeReachability({ ...base, ...evidence })).toBe(expected);
   });
 });

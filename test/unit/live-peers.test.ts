@@ -3,21 +3,21 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
-import type { ServiceWord } from "../../agent/gossip/core/record.ts";
+import type { ServiceStatement } from "../../agent/gossip/core/record.ts";
 import { LivePeers } from "../../agent/gossip/live-peers.ts";
 import type { PeerCold } from "../../agent/gossip/peer-port.ts";
-import type { ColdWord } from "../../shared/state/cold-start.ts";
+import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { DesiredState } from "../../shared/state/desired-state.ts";
 import { buildDesired, buildTurn } from "../builders/turns.ts";
 import { FakeGossip } from "../fakes/fake-gossip.ts";
 
-const healthy: ServiceWord = { ready: true, state: "healthy", start: "run-1" };
-const backoff = (seconds: number): ServiceWord => ({
+const healthy: ServiceStatement = { ready: true, state: "healthy", start: "run-1" };
+const backoff = (seconds: number): ServiceStatement => ({
   ready: false,
   state: "backoff",
   why: `next start in ${seconds}s`,
 });
-const coming = (run: string): ColdWord => ({ run, ageMs: 5, seen: {}, services: {} });
+const coming = (run: string): ColdStartStatement => ({ run, ageMs: 5, seen: {}, services: {} });
 
 /** A node whose web needs db of node-7 and of node-9. */
 function buildWanting(): DesiredState {
@@ -101,8 +101,8 @@ const node = fc.integer({ min: 0, max: 9 }).map((index) => `node-${index}`);
 const word = fc.oneof(
   fc.constant(healthy),
   fc.integer({ min: 1, max: 9 }).map(backoff),
-  fc.constant<ServiceWord>({ ready: false, state: "waiting", waiting: ["node-7/db"] }),
-  fc.constant<ServiceWord>({ ready: false, state: "stopped" }),
+  fc.constant<ServiceStatement>({ ready: false, state: "waiting", waiting: ["node-7/db"] }),
+  fc.constant<ServiceStatement>({ ready: false, state: "stopped" }),
 );
 const step = fc.oneof(
   { weight: 6, arbitrary: fc.record({ kind: fc.constant("says" as const), node, word, isBare: fc.boolean() }) },
@@ -123,7 +123,7 @@ test("any sequence: it tells of a change exactly where a whole new look would an
       const answer = (): string => {
         const fresh = new LivePeers(gossip);
         const known = fresh.read(desired);
-        const cold = fresh.coldWords().map((peer) => peer.word && [peer.node, peer.word.run, peer.word.done]);
+        const cold = fresh.coldStartStatements().map((peer) => peer.word && [peer.node, peer.word.run, peer.word.done]);
         const parts = [known, cold.filter((entry) => entry !== undefined)];
         return JSON.stringify(parts);
       };
@@ -139,7 +139,7 @@ test("any sequence: it tells of a change exactly where a whole new look would an
           read = answer();
         }
         expect(told.changes - changes).toBe(one.kind !== "read" && answer() !== read ? 1 : 0);
-        expect(peers.coldWords()).toEqual(new LivePeers(gossip).coldWords());
+        expect(peers.coldStartStatements()).toEqual(new LivePeers(gossip).coldStartStatements());
       }
     }),
   );

@@ -145,7 +145,7 @@ describe.each(STEPS)("%s", (_name, byMs) => {
       own: { ...own, services: { web: { word, waits: {} } } },
     };
     clock.jump(byMs);
-    const parts = { node: "vm1", clock, emit: () => undefined, memory, peers: { coldWords: () => [] } };
+    const parts = { node: "vm1", clock, emit: () => undefined, memory, peers: { coldStartStatements: () => [] } };
     const starts = new ColdStarts({ ...parts, bootId: "boot-1" });
     starts.hear();
     expect(Date.parse(starts.list()[0]?.began ?? "")).toBe(clock.nowMs() - 40_000);

@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 
-import { describeWords } from "../../agent/gossip/service-statements.ts";
+import { describeStatements } from "../../agent/gossip/service-statements.ts";
 import { plan } from "../../agent/plan/plan.ts";
 import { DEFAULT_PLAN_SETTINGS, type World } from "../../agent/plan/world.ts";
 import { EMPTY_MEMORY } from "../../shared/state/memory.ts";
@@ -17,7 +17,7 @@ function tellStart(containers: readonly ObservedContainer[]): string | undefined
     ...{ observed: { ...observed, hosts: {} }, desired, memory: EMPTY_MEMORY, peers: { kind: "assume" } },
     ...{ settings: DEFAULT_PLAN_SETTINGS, nowMs: NOW_MS, wanted: new Map(), releases: new Map() },
   };
-  const word = describeWords(world, plan(world), {})["db"];
+  const word = describeStatements(world, plan(world), {})["db"];
   expect(word?.state).toBe("removing");
   return word?.start;
 }

@@ -10,7 +10,7 @@ import { openEngine } from "../../docker/engine.ts";
 import { systemClock } from "../../host/os/clock.ts";
 import { findLooseDirectory, readBootId, readRealPath } from "../../host/files/host-facts.ts";
 import { FileStore } from "../../host/files/file-store.ts";
-import { openHostPlaces, readLastingPlaces, readPlaces } from "../../host/os/place-probe.ts";
+import { openObstacleProbe, readLastingObstacles, readHostObstacles } from "../../host/os/host-obstacles.ts";
 import { readStoredInForce, readStoredMemory } from "../../host/store/store.ts";
 import { readPolicy, readStandIns } from "../../host/files/host-files.ts";
 import { Observer } from "../../observed/observer.ts";
@@ -148,12 +148,14 @@ async function compareWithEngine(desired: DesiredState, options: PlanOptions): P
       if (observed.reachable) return observed;
       throw new CommandError(`the engine at ${options.docker} does not answer: ${observed.reason}`);
     };
-    const probe = openHostPlaces();
-    const places = await readLastingPlaces(async () => readPlaces(desired, await observe(), probe, new Set()));
+    const probe = openObstacleProbe();
+    const obstacles = await readLastingObstacles(async () =>
+      readHostObstacles(desired, await observe(), probe, new Set()),
+    );
     const observed = await observe();
     const { stateDir } = choosePlaces(node, options.state);
     const { services = {} } = readStoredMemory(stateDir) ?? {};
-    return listChanges(desired, observed, { files: await readDelivered(stateDir), services }, places);
+    return listChanges(desired, observed, { files: await readDelivered(stateDir), services }, obstacles);
   } finally {
     engine.close();
   }

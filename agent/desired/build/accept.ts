@@ -59,7 +59,7 @@ export function accept(candidate: Candidate): Acceptance {
         node,
         service,
         manifest,
-        accepted: { text, revision: reviseOnly(candidate, service, text), ...findMove(candidate, service) },
+        accepted: { text, revision: revisionOf(candidate, service, text), ...findMove(candidate, service) },
       });
       continue;
     }
@@ -84,7 +84,7 @@ function findMove({ inForce, others }: Candidate, service: string): { movedFrom?
 }
 
 /** A service whose text did not change keeps the revision it came from: the label informs, and stays true. */
-function reviseOnly(candidate: Candidate, service: string, text: string): string {
+function revisionOf(candidate: Candidate, service: string, text: string): string {
   const before = candidate.inForce?.services[service];
   return before?.text === text ? before.revision : candidate.revision;
 }

@@ -262,13 +262,13 @@ function selectRouted({ snapshot, settings }: DesiredInput): InForce["others"] {
 
 type StateParts = Omit<
   DesiredState,
-  "node" | "revision" | "network" | "memoryBudgetBytes" | "dataMount" | "fleet" | "peers"
+  "node" | "revision" | "network" | "memoryBudgetBytes" | "dataMount" | "fleet" | "hostEntries"
 >;
 
 function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateParts): DesiredState {
   const { settings, snapshot, inForce } = input;
   const node = fleet?.nodes[settings.node];
-  const peers = Object.entries(fleet?.nodes ?? {}).map(([name, entry]) => [name, entry.address] as const);
+  const entries = Object.entries(fleet?.nodes ?? {}).map(([name, entry]) => [name, entry.address] as const);
   const data = settings.assumeDataMounted ? undefined : node?.data;
   return {
     ...parts,
@@ -289,7 +289,7 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
     foreignVolumes: settings.policy.volumes.foreign,
     dataMount: data === undefined ? undefined : { mount: data.mount, uuid: data.uuid },
     fleet: listMembers(fleet),
-    peers: Object.fromEntries(peers.toSorted(([left], [right]) => compareText(left, right))),
+    hostEntries: Object.fromEntries(entries.toSorted(([left], [right]) => compareText(left, right))),
   };
 }
 

@@ -127,7 +127,7 @@ function object(objection: Objection): Choice {
   return { service: undefined, accepted: undefined, contents: new Map(), objection };
 }
 
-function refuse(reason: string): Choice {
+function refuseService(reason: string): Choice {
   return object({ state: "refused", reason, problems: [] });
 }
 
@@ -137,17 +137,18 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
   const manifest = adaptToStandIn(entry.manifest, settings);
   const realPaths = await readRealPaths(manifest.volumes, input.host, settings.policy.mounts.allowed_prefixes);
   const closure = input.secrets.closure.find((fault) => fault.service === name);
-  if (closure !== undefined && settings.standIns === undefined) return refuse(`${closure.message}; ${closure.hint}`);
+  if (closure !== undefined && settings.standIns === undefined)
+    return refuseService(`${closure.message}; ${closure.hint}`);
   // First without any value, so that nothing is asked of a provider that the host does not allow.
-  const refusal = judge({ service: name, manifest, realPaths }, input);
-  if (refusal !== undefined) return refuse(refusal);
+  const refusal = judgePolicy({ service: name, manifest, realPaths }, input);
+  if (refusal !== undefined) return refuseService(refusal);
   const neighbours = input.services.filter(({ node }) => node === settings.node);
   const before = (service: string): Manifest["volumes"] | undefined => input.before.get(service)?.manifest.volumes;
   const judged = { service: name, volumes: manifest.volumes };
   const unsteady = await findUnsteadySource(judged, realPaths, { host: input.host, neighbours, before });
   // What ran with exactly these mounts goes on; nothing new is made with them.
   const goesOn = unsteady?.mayGoOn === true && input.inForce?.services[name]?.text === entry.accepted.text;
-  if (unsteady !== undefined && !goesOn) return refuse(unsteady.message);
+  if (unsteady !== undefined && !goesOn) return refuseService(unsteady.message);
   const mayRotate = input.secrets.rotation.turns.get(name) ?? NO_TURN;
   const chosen = chooseVersions(entry, manifest, { ...input, mayRotate });
   if (chosen.kind === "objected") return object(chosen.objection);
@@ -174,8 +175,8 @@ async function tryVersions(
   const { settings, snapshot } = input;
   const { service: name, accepted } = entry;
   const tests = buildSecretTests(input.secrets.facts, secrets.versions);
-  const second = judge({ service: name, manifest, realPaths, secrets: tests }, input);
-  if (second !== undefined) return refuse(second);
+  const second = judgePolicy({ service: name, manifest, realPaths, secrets: tests }, input);
+  if (second !== undefined) return refuseService(second);
   const read = (path: string): Uint8Array | undefined => readSource(entry, path, input);
   const compiled = compileService(name, manifest, {
     secrets,
@@ -192,7 +193,7 @@ async function tryVersions(
     return object({ state: "invalid", reason: problems.map(describeProblem).join("; "), problems });
   }
   const third = judgeContents(compiled, settings) ?? judgeRendered(compiled, secrets.versions, input);
-  if (third !== undefined) return refuse(third);
+  if (third !== undefined) return refuseService(third);
   const contents = new Map(compiled.contents);
   const files: Record<string, string> = {};
   for (const { source } of manifest.files) {
@@ -207,7 +208,7 @@ async function tryVersions(
   const service = binds.length === 0 ? compiled.service : { ...compiled.service, binds };
   const done = { accepted: kept, contents, refusals };
   if (unsteady === undefined) return { ...done, service, objection: undefined };
-  return { ...done, service: { ...service, onlyAsItIs: unsteady }, objection: refuse(unsteady).objection };
+  return { ...done, service: { ...service, onlyAsItIs: unsteady }, objection: refuseService(unsteady).objection };
 }
 
 function chooseVersions(
@@ -255,7 +256,7 @@ export function adaptToStandIn(manifest: Manifest, settings: DesiredSettings): M
 }
 
 /** The first refusal of the host's policy, in words; what only values could tell is left until they are known. */
-function judge(subject: PolicySubject, { settings, fleet }: ChoiceInput): string | undefined {
+function judgePolicy(subject: PolicySubject, { settings, fleet }: ChoiceInput): string | undefined {
   const { ownDirectories, node } = settings;
   const address = settings.address ?? fleet?.nodes[node]?.address;
   const refusals = checkPolicy({ ...subject, ownDirectories, address }, settings.policy).filter(

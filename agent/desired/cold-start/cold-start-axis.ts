@@ -1,11 +1,11 @@
 // One axis of time for nodes whose clocks have nothing in common: each said when it saw the others begin. Pure; for the report of
 // a cold start.
 
-import type { ColdWord } from "../../../shared/state/cold-start.ts";
+import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 
 /** When a node began, after the first of all; `uncertainMs` is how far that may be off, Infinity where only one side saw the other. */
-export interface Place {
+export interface AxisPoint {
   beganMs: number;
   uncertainMs: number;
 }
@@ -17,12 +17,12 @@ interface Relation {
 }
 
 /** Sets all nodes beside the one with the lowest name; a node that nobody saw, and that saw nobody, is left out. */
-export function placeNodes(words: ReadonlyMap<string, ColdWord>): Map<string, Place> {
+export function alignNodes(words: ReadonlyMap<string, ColdStartStatement>): Map<string, AxisPoint> {
   const names = [...words.keys()].toSorted(compareText);
   const [first] = names;
-  const placed = new Map<string, Place>();
+  const placed = new Map<string, AxisPoint>();
   if (first === undefined) return placed;
-  const open = new Map<string, Place>([[first, { beganMs: 0, uncertainMs: 0 }]]);
+  const open = new Map<string, AxisPoint>([[first, { beganMs: 0, uncertainMs: 0 }]]);
   for (;;) {
     // The way with the least doubt counts.
     const [next] = [...open].toSorted(
@@ -57,7 +57,7 @@ function compareDoubt(left: number, right: number): number {
  * What one saw of the other is its begin or later, by what a message took: so the true offset lies between what one saw and
  * what the other did.
  */
-function relate(words: ReadonlyMap<string, ColdWord>, name: string, other: string): Relation | undefined {
+function relate(words: ReadonlyMap<string, ColdStartStatement>, name: string, other: string): Relation | undefined {
   const ahead = words.get(name)?.seen[other];
   const back = words.get(other)?.seen[name];
   if (ahead !== undefined && back !== undefined)

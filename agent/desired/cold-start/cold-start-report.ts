@@ -7,10 +7,10 @@ import type {
   ColdStartPathEntry,
   ColdStartReport,
   ColdStartService,
-  ColdWord,
+  ColdStartStatement,
 } from "../../../shared/state/cold-start.ts";
 import { compareText } from "../../../shared/text/problem.ts";
-import { type Place, placeNodes } from "./cold-start-axis.ts";
+import { type AxisPoint, alignNodes } from "./cold-start-axis.ts";
 
 /** What the report is made from, besides the words. */
 export interface ReportFrame {
@@ -36,9 +36,12 @@ interface Start {
 const SMALL_DOUBT_MS = 50;
 
 /** Builds the report. */
-export function buildColdStartReport(words: ReadonlyMap<string, ColdWord>, frame: ReportFrame): ColdStartReport {
-  const places = placeNodes(words);
-  const starts = listStarts(words, places);
+export function buildColdStartReport(
+  words: ReadonlyMap<string, ColdStartStatement>,
+  frame: ReportFrame,
+): ColdStartReport {
+  const points = alignNodes(words);
+  const starts = listStarts(words, points);
   const path = walkBack(starts);
   const last = path.at(-1);
   const totalMs = last?.start.healthyMs;
@@ -52,17 +55,20 @@ export function buildColdStartReport(words: ReadonlyMap<string, ColdWord>, frame
     pathSeconds: seconds(pathMs),
     overheadSeconds: totalMs === undefined ? null : seconds(totalMs - pathMs),
     ratio: totalMs === undefined || pathMs === 0 ? null : Math.round((totalMs / pathMs) * 1_000) / 1_000,
-    nodes: [...words].map(([node, word]) => describeNode(node, word, places.get(node))).toSorted(byNode),
+    nodes: [...words].map(([node, word]) => describeNode(node, word, points.get(node))).toSorted(byNode),
     services: [...starts.values()].map(describeStart).toSorted(byHealth),
     missing: frame.missing.toSorted(byNode),
-    notes: listNotes(words, places),
+    notes: listNotes(words, points),
   };
 }
 
-function listStarts(words: ReadonlyMap<string, ColdWord>, places: ReadonlyMap<string, Place>): Map<string, Start> {
+function listStarts(
+  words: ReadonlyMap<string, ColdStartStatement>,
+  points: ReadonlyMap<string, AxisPoint>,
+): Map<string, Start> {
   const starts = new Map<string, Start>();
   for (const node of [...words.keys()].toSorted(compareText)) {
-    const beganMs = places.get(node)?.beganMs;
+    const beganMs = points.get(node)?.beganMs;
     const place = (ms: number | null): number | undefined =>
       ms === null || beganMs === undefined ? undefined : beganMs + ms;
     for (const [service, word] of Object.entries(words.get(node)?.services ?? {})) {
@@ -125,10 +131,10 @@ function describeStep({ start: { name, word }, lateMs }: Step): ColdStartPathEnt
   };
 }
 
-function describeNode(node: string, { run, done }: ColdWord, place: Place | undefined): ColdStartNode {
-  const doubt = place?.uncertainMs ?? Infinity;
+function describeNode(node: string, { run, done }: ColdStartStatement, point: AxisPoint | undefined): ColdStartNode {
+  const doubt = point?.uncertainMs ?? Infinity;
   return {
-    ...{ node, run, began: place === undefined ? null : seconds(place.beganMs) },
+    ...{ node, run, began: point === undefined ? null : seconds(point.beganMs) },
     uncertainSeconds: Number.isFinite(doubt) ? seconds(doubt) : null,
     done: done === true,
   };
@@ -145,15 +151,15 @@ function describeStart({ name, node, by, word, beganMs }: Start): ColdStartServi
   };
 }
 
-function listNotes(words: ReadonlyMap<string, ColdWord>, places: ReadonlyMap<string, Place>): string[] {
+function listNotes(words: ReadonlyMap<string, ColdStartStatement>, points: ReadonlyMap<string, AxisPoint>): string[] {
   const names = [...words.keys()].toSorted(compareText);
   return names.flatMap((node) => {
-    const place = places.get(node);
-    if (place === undefined)
+    const point = points.get(node);
+    if (point === undefined)
       return [
         `nothing relates the clock of ${node} to the others': its times are left out, and the path ends before it`,
       ];
-    const { uncertainMs } = place;
+    const { uncertainMs } = point;
     if (uncertainMs <= SMALL_DOUBT_MS) return [];
     const most = Number.isFinite(uncertainMs) ? `by up to ${seconds(uncertainMs)} s` : "by what a message took";
     return [`when ${node} began is an estimate: it may be off ${most}`];

@@ -8,19 +8,19 @@ export function describeHeldChange(revision: string, now: DesiredState, then: De
   const list = (says: (before: DesiredService | undefined, after: DesiredService | undefined) => boolean): string[] =>
     names.filter((name) => says(now.services.get(name), then.services.get(name)));
   const parts = [
-    describe(
+    describeNames(
       "add",
       list((before) => before === undefined),
     ),
-    describe(
+    describeNames(
       "make anew",
       list((before, after) => before !== undefined && after !== undefined && isAnew(before, after)),
     ),
-    describe(
+    describeNames(
       "change in place",
       list((before, after) => before !== undefined && after !== undefined && isInPlace(before, after)),
     ),
-    describe(
+    describeNames(
       "remove",
       list((_before, after) => after === undefined).filter((name) => !then.objections.has(name)),
     ),
@@ -37,6 +37,6 @@ function isInPlace(before: DesiredService, after: DesiredService): boolean {
   return !isAnew(before, after) && before.fingerprint !== after.fingerprint;
 }
 
-function describe(verb: string, names: readonly string[]): string[] {
+function describeNames(verb: string, names: readonly string[]): string[] {
   return names.length === 0 ? [] : [`${verb} ${names.join(", ")}`];
 }

@@ -48,7 +48,7 @@ function walk(value: unknown, path: readonly (string | number)[], found: Manifes
   for (const [key, entry] of Object.entries(value)) {
     const place = [...path, key];
     // A name in a table is as much the author's as what stands behind it; of a key of the schema nothing matches that is not meant.
-    if (OPEN_TABLES.has(describe(path))) found.push({ path: place, value: key });
+    if (OPEN_TABLES.has(describeKey(path))) found.push({ path: place, value: key });
     walk(entry, place, found);
   }
 }
@@ -61,11 +61,11 @@ export const OPEN_TABLES: ReadonlySet<string> = new Set([
 const READ_INTO_PARTS: ReadonlySet<string> = new Set(["requires", "wants", "ports"]);
 
 function isLeftOut(path: readonly (string | number)[]): boolean {
-  return describe(path) in NOT_JUDGED;
+  return describeKey(path) in NOT_JUDGED;
 }
 
 /** The path with `*` for places in lists and for names in open tables. */
-function describe(path: readonly (string | number)[]): string {
+function describeKey(path: readonly (string | number)[]): string {
   let text = "";
   for (const part of path) {
     const shown = typeof part === "number" || OPEN_TABLES.has(text) ? "*" : part;

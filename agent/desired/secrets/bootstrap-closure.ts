@@ -29,7 +29,7 @@ export function findClosureFaults(services: readonly PlacedService[], fromServer
   const faults = new Map<string, ClosureFault>();
   for (const root of [...servers, ...forges]) {
     for (const entry of walk(root, byPlace)) {
-      for (const fault of judge(entry, root, takesFromServer))
+      for (const fault of judgeEntry(entry, root, takesFromServer))
         faults.set(JSON.stringify([fault.node, fault.service, fault.path]), fault);
     }
   }
@@ -54,7 +54,7 @@ function walk(root: PlacedService, byPlace: ReadonlyMap<string, PlacedService>):
   return [...reached];
 }
 
-function judge(
+function judgeEntry(
   { node, service, manifest }: PlacedService,
   root: PlacedService,
   takesFromServer: boolean,

@@ -1,6 +1,7 @@
 // Which services may take newer values of their secrets now. Those that share such a value, or of which one requires the other,
 // take turns, what others require first, each when the one before has settled; nobody else waits for them. A turn ends also when
-// its time is over, or when the service went back. One that was well before, and fails with a value, keeps it from others. Pure.
+// its time is over, or when the service went back. Where a service was healthy with the old value and
+// fails with the new one, Orca gives the new value to no other service. Pure.
 
 import type { InForce } from "../../../shared/state/in-force.ts";
 import { compareText } from "../../../shared/text/problem.ts";
@@ -94,10 +95,10 @@ function takeTurns(
       continue;
     }
     held.push(entry);
-    const why = shares(entry, before) ? "takes it first" : `takes a new value of ${list(before.paths)} first`;
+    const why = shares(entry, before) ? "takes it first" : `takes a new value of ${listPaths(before.paths)} first`;
     say(
       service,
-      `waits with the new value of ${list(paths)}: ${before.service} ${why}, see orca why ${before.service}`,
+      `waits with the new value of ${listPaths(paths)}: ${before.service} ${why}, see orca why ${before.service}`,
     );
   }
 }
@@ -169,10 +170,10 @@ function describeMark(service: string, { paths, witness }: RotationMark, input: 
   const others = witness
     ? "other services that use it keep theirs"
     : "it was not well before either, so that others do not wait for it";
-  if (fault?.wentBack === true) return `runs with its old value of ${list(paths)} again: ${others}`;
+  if (fault?.wentBack === true) return `runs with its old value of ${listPaths(paths)} again: ${others}`;
   if (!isOver(service, input)) return undefined;
   const after = fault === undefined ? "other services do not wait for it any more" : others;
-  return `has not settled with the new value of ${list(paths)} in its time: ${after}`;
+  return `has not settled with the new value of ${listPaths(paths)} in its time: ${after}`;
 }
 
 function describeStop(path: string, stop: Stop | undefined): string {
@@ -184,7 +185,7 @@ function describeStop(path: string, stop: Stop | undefined): string {
   );
 }
 
-function list(paths: readonly string[]): string {
+function listPaths(paths: readonly string[]): string {
   return paths.join(", ");
 }
 

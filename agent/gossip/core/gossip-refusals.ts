@@ -14,7 +14,7 @@ interface RefusalState {
 }
 
 /** Counts what was refused, and tells it where it was not told lately. */
-export function refuse(state: RefusalState, node: string, kind: RefusalKind, reason: string): void {
+export function reportRefusal(state: RefusalState, node: string, kind: RefusalKind, reason: string): void {
   state.refused[kind] += 1;
   const key = `${node}\n${reason}`;
   const toldMs = state.told.get(key);

@@ -1,7 +1,7 @@
 // The protocol of one node: what happens comes in with the time it happened, what is to be done goes out as effects. Pure: no
 // clock, no chance, no sockets, so that a whole fleet runs in one thread from one seed. The shell is ../shell.ts.
 
-import type { ColdWord } from "../../../shared/state/cold-start.ts";
+import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import type { Reachability } from "../../../shared/fleet/gossip-event.ts";
 import {
   beginCounts,
@@ -34,13 +34,13 @@ import {
   takeNo,
   takeProof,
 } from "./reachability.ts";
-import type { RecordBody, ServiceWord } from "./record.ts";
-import { refuse } from "./gossip-refusals.ts";
+import type { RecordBody, ServiceStatement } from "./record.ts";
+import { reportRefusal } from "./gossip-refusals.ts";
 import { compareSum, repairIfDue, sendDigest, takeDigest } from "./repair.ts";
 import { beginPeer, type Effect, type GossipOptions, type Link, type Member, type Peer, type State } from "./state.ts";
 import { LONGEST_STEP_MS, MESH_LIMIT, MOST_STRAIN } from "../settings.ts";
 
-type Services = Readonly<Record<string, ServiceWord>>;
+type Services = Readonly<Record<string, ServiceStatement>>;
 
 /** What one node knows of another. */
 export interface PeerView {
@@ -105,7 +105,7 @@ export class Gossip {
   }
 
   /** Takes what this node has to say of its services, and of how it came up while that is news. */
-  publish(nowMs: number, services: Services, revision: string | undefined, cold?: ColdWord): Effect[] {
+  publish(nowMs: number, services: Services, revision: string | undefined, cold?: ColdStartStatement): Effect[] {
     return this.#run(nowMs, (state) => {
       const before = state.own;
       state.own = { ...before, services, revision, cold };
@@ -152,7 +152,7 @@ export class Gossip {
       if (link === undefined) return;
       if (hearOn(state, link)) take(state, link, message);
       else {
-        refuse(state, link.node, "too-many-frames", "it says more than a peer may");
+        reportRefusal(state, link.node, "too-many-frames", "it says more than a peer may");
         drop(state, link, "too many frames");
       }
     });

@@ -12,7 +12,7 @@ import {
   type SignedRecord,
   signRecord,
 } from "./record.ts";
-import { refuse } from "./gossip-refusals.ts";
+import { reportRefusal } from "./gossip-refusals.ts";
 import { type KeptRecord, type Link, send, type State } from "./state.ts";
 import { OWN_RECORDS, REFUTES_OF_A_RESTORED_DISK, REFUTE_EVERY_MS } from "../settings.ts";
 
@@ -41,7 +41,7 @@ export function takeRecord(state: State, from: Link, record: SignedRecord): bool
   const read = keep(record);
   if (read === undefined || !isOwners(record, read.body, { realm, publicKey: member.publicKey, signer })) {
     state.counts.recordsForged += 1;
-    refuse(state, from.node, "forged-record", `a record of ${record.node} that it has not signed`);
+    reportRefusal(state, from.node, "forged-record", `a record of ${record.node} that it has not signed`);
     return false;
   }
   hold(state, read);
@@ -129,7 +129,7 @@ function meetOwnRecord(state: State, from: Link, record: SignedRecord): boolean 
   if (own !== undefined && compareRecords(record, own) <= 0) return false;
   if (readSigned(record, { realm, publicKey, signer }) === undefined) {
     state.counts.recordsForged += 1;
-    refuse(state, from.node, "forged-record", `a record of ${record.node} that it has not signed`);
+    reportRefusal(state, from.node, "forged-record", `a record of ${record.node} that it has not signed`);
     return false;
   }
   if (state.nowMs - state.refutedMs < REFUTE_EVERY_MS) return false;

@@ -34,7 +34,14 @@ export interface Evidence {
 }
 
 /** Judges one peer. A closed port needs no silence: with one confirmation, where one can be had, its process has ended. */
-export function judge({ heard, silenceMs: silence, refused, noes, candidates, strain }: Evidence): Reachability {
+export function judgeReachability({
+  heard,
+  silenceMs: silence,
+  refused,
+  noes,
+  candidates,
+  strain,
+}: Evidence): Reachability {
   if (heard) return "alive";
   if (refused && noes >= Math.min(candidates, 2)) return "dead";
   const deathMs = DEATH_AFTER_MS[Math.min(noes, DEATH_AFTER_MS.length - 1)] ?? 0;
@@ -58,12 +65,12 @@ export function lookAt(state: State, peer: Peer): void {
   const next = direct || proven ? "alive" : judgeSilent(state, peer);
   const said = state.held.get(peer.node)?.body.left === true && peer.link === undefined ? "left" : next;
   const alive = direct ? BY_LINK : `alive by a proof through ${peer.proven?.via ?? "others"}`;
-  turn(state, peer, said, describe(peer, said, alive));
+  turn(state, peer, said, describeTransition(peer, said, alive));
 }
 
 /**
- * A peer is heard on its own link. After a silence its words were stale from some moment on that nobody was told of, when no tick
- * fell into it: whoever looked then must look again.
+ * A peer is heard on its own link. If it was silent for so long that its statements had become stale, and no tick came in that time,
+ * this node has told nobody that they were stale: whoever read them meanwhile must read them again.
  */
 export function noteHeard(state: State, peer: Peer): void {
   const wasSilent = directSilenceMs(state, peer) > SUSPECT_MS * state.strain;
@@ -74,13 +81,13 @@ export function noteHeard(state: State, peer: Peer): void {
 
 function judgeSilent(state: State, peer: Peer): Reachability {
   const { noes, refused } = peer.suspicion ?? { noes: new Set(), refused: false };
-  return judge({
+  return judgeReachability({
     ...{ heard: false, silenceMs: silenceMs(state, peer), refused, noes: noes.size, strain: state.strain },
     candidates: listRelays(state, peer).length,
   });
 }
 
-function describe(peer: Peer, next: Reachability, alive: string): string {
+function describeTransition(peer: Peer, next: Reachability, alive: string): string {
   switch (next) {
     case "alive":
       return alive;

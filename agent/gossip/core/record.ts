@@ -3,7 +3,7 @@
 
 import * as z from "zod";
 
-import type { ColdWord } from "../../../shared/state/cold-start.ts";
+import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 import { name } from "../../../shared/text/schema-leaf.ts";
 import { LARGEST_BODY, LONGEST_WHY_TAKEN, MOST_SERVICES, MOST_WAITING_TAKEN } from "../settings.ts";
@@ -19,7 +19,7 @@ const DOMAIN = "orca-gossip-record-v1";
 
 const counter = z.int().min(0);
 
-const serviceWord = z.object({
+const serviceStatement = z.object({
   /** Healthy now by its owner's probes, or a job that has completed: what a start elsewhere may rely on. */
   ready: z.boolean(),
   state: z.string().max(20),
@@ -47,7 +47,7 @@ const coldService = z.object({
   without: z.array(z.string().max(200)).max(MOST_WAITING_TAKEN).optional(),
 });
 
-const coldWord: z.ZodType<ColdWord> = z.object({
+const coldStartStatement: z.ZodType<ColdStartStatement> = z.object({
   run: z.string().max(40),
   ageMs: durationMs,
   done: z.literal(true).optional(),
@@ -67,14 +67,14 @@ const body = z.object({
   /** The agent ended as it was told to. */
   left: z.literal(true).optional(),
   /** How it came up, while that is news. What a later version may make of it is passed over, never a reason to refuse. */
-  cold: coldWord.optional().catch(undefined),
+  cold: coldStartStatement.optional().catch(undefined),
   services: z
-    .record(name, serviceWord)
+    .record(name, serviceStatement)
     .refine((services) => Object.keys(services).length <= MOST_SERVICES, "too many services"),
 });
 
 /** What an owner says of one of its services. */
-export type ServiceWord = z.output<typeof serviceWord>;
+export type ServiceStatement = z.output<typeof serviceStatement>;
 /** Everything an owner says. */
 export type RecordBody = z.output<typeof body>;
 

@@ -5,15 +5,15 @@ import { isKnownHint, spreadHint } from "./hints.ts";
 import { compareRecords, readSigned, type SignedRecord } from "./record.ts";
 import { isOwnWord, type RelayMessage } from "./relay-message.ts";
 import { mayListen, type RelayPeer, takeAnchor, takeStanding as takeBeat } from "./relay-peer.ts";
-import { refuse } from "./gossip-refusals.ts";
-import { judge, put, type RelayState, sayBeat } from "./relay-state.ts";
+import { reportRefusal } from "./gossip-refusals.ts";
+import { judgePeer, put, type RelayState, sayBeat } from "./relay-state.ts";
 import { ASK_SOON_MS, HINT_EVERY_MS, PROVE_EVERY_MS } from "../settings.ts";
 
 /** Somebody asks whether this node lives. */
 export function answer(state: RelayState, { asker, target, nonce }: Extract<RelayMessage, { t: "ask" }>): void {
   if (target !== state.options.node || !state.roster.has(asker)) return;
   const message = state.own.prove(state.nowMs, { asker, nonce });
-  if (message === undefined) refuse(state, asker, "too-many-frames", "more questions than can be answered");
+  if (message === undefined) reportRefusal(state, asker, "too-many-frames", "more questions than can be answered");
   else state.effects.push({ kind: "say", message });
 }
 
@@ -26,9 +26,9 @@ export function hear(state: RelayState, message: Exclude<RelayMessage, { t: "ask
   // An answer to somebody else's question, or to none.
   if (message.t === "proof" && (message.to !== state.options.node || !peer.nonces.has(message.nonce))) return;
   const { realm, signer } = state.options;
-  if (!mayListen(peer, state.nowMs)) refuse(state, node, "too-many-frames", "more in its name than it may say");
+  if (!mayListen(peer, state.nowMs)) reportRefusal(state, node, "too-many-frames", "more in its name than it may say");
   else if (!isOwnWord(realm, message, { publicKey: member.publicKey, signer }))
-    refuse(state, node, "forged-record", `a ${message.t} in its name that it has not signed`);
+    reportRefusal(state, node, "forged-record", `a ${message.t} in its name that it has not signed`);
   else if (message.t === "hint") takeHint(state, peer, message.revision);
   else takeStanding(state, peer, message);
 }
@@ -45,11 +45,11 @@ function takeStanding(
     peer.asked = { dueMs: state.nowMs + PROVE_EVERY_MS * (0.8 + 0.2 * state.options.rng()), times: 0 };
   } else {
     const taken = takeBeat(peer, standing, state.nowMs);
-    if (taken === "replayed") return refuse(state, node, "replayed-record", "a heartbeat that it said before");
+    if (taken === "replayed") return reportRefusal(state, node, "replayed-record", "a heartbeat that it said before");
     // Another life of it, or one that is not known yet: it is asked before it is believed.
     if (taken === "unproven") peer.asked.dueMs = Math.min(peer.asked.dueMs, state.nowMs + ASK_SOON_MS);
   }
-  judge(state, peer);
+  judgePeer(state, peer);
   state.effects.push({ kind: "changed", node });
 }
 
@@ -64,16 +64,16 @@ export function take(state: RelayState, record: SignedRecord): void {
   const order = peer.held === undefined ? 1 : compareRecords(record, peer.held.record);
   if (order <= 0) {
     state.counts.recordsKnown += 1;
-    if (order < 0) refuse(state, record.node, "replayed-record", "an older record in place of its newest");
+    if (order < 0) reportRefusal(state, record.node, "replayed-record", "an older record in place of its newest");
     return;
   }
   const { realm, signer } = state.options;
-  if (!mayListen(peer, state.nowMs)) return refuse(state, record.node, "too-many-frames", "too many records");
+  if (!mayListen(peer, state.nowMs)) return reportRefusal(state, record.node, "too-many-frames", "too many records");
   const body = readSigned(record, { realm, publicKey: member.publicKey, signer });
   if (body === undefined) return refuseRecord(state, record.node);
   peer.held = { record, body };
   state.counts.recordsAccepted += 1;
-  judge(state, peer);
+  judgePeer(state, peer);
   state.effects.push({ kind: "changed", node: record.node });
 }
 
@@ -81,7 +81,7 @@ export function take(state: RelayState, record: SignedRecord): void {
 export function meetOwn(state: RelayState, record: SignedRecord | undefined): void {
   state.echo = record;
   if (record === undefined) return;
-  const met = state.own.meet(record, state.nowMs);
+  const met = state.own.handleForeignCopy(record, state.nowMs);
   if (met === "known") return;
   if (met === "forged") return refuseRecord(state, record.node);
   state.effects.push({ kind: "store-boot", boot: met.boot });
@@ -101,5 +101,5 @@ function takeHint(state: RelayState, peer: RelayPeer, revision: string): void {
 
 function refuseRecord(state: RelayState, node: string): void {
   state.counts.recordsForged += 1;
-  refuse(state, node, "forged-record", "a record in its name that it has not signed");
+  reportRefusal(state, node, "forged-record", "a record in its name that it has not signed");
 }

@@ -40,7 +40,7 @@ function describeStanding({ node, boot, seq, beat, upMs }: Standing): string {
   return [node, boot, seq, beat, upMs].join("\n");
 }
 
-function describe(realm: string, said: RelayMessage): string {
+function buildSignedText(realm: string, said: RelayMessage): string {
   switch (said.t) {
     case "beat":
       return `orca-relay-beat-v1\n${realm}\n${describeStanding(said)}`;
@@ -60,7 +60,7 @@ type Unsigned<T> = T extends { signature: string } ? Omit<T, "signature"> : neve
 /** Signs a message of this node. */
 export function signRelayed(realm: string, said: Unsigned<RelayMessage>, signer: Signer): RelayMessage {
   const whole: RelayMessage = { ...said, signature: "" };
-  return { ...whole, signature: signer.sign(describe(realm, whole)) };
+  return { ...whole, signature: signer.sign(buildSignedText(realm, whole)) };
 }
 
 /** Is this its owner's word? */
@@ -69,5 +69,5 @@ export function isOwnWord(
   said: Extract<RelayMessage, { signature: string }>,
   { publicKey, signer }: { publicKey: string; signer: Signer },
 ): boolean {
-  return signer.verify(publicKey, describe(realm, said), said.signature);
+  return signer.verify(publicKey, buildSignedText(realm, said), said.signature);
 }

@@ -1,24 +1,24 @@
 // What this node says through a server, and where it stands: its record, its heartbeats, the counter of its lives. Pure; part of
 // relay.ts.
 
-import type { ColdWord } from "../../../shared/state/cold-start.ts";
-import { compareRecords, buildBody, readSigned, type ServiceWord, type SignedRecord, signRecord } from "./record.ts";
+import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
+import { compareRecords, buildBody, readSigned, type ServiceStatement, type SignedRecord, signRecord } from "./record.ts";
 import { type RelayMessage, signRelayed, type Standing } from "./relay-message.ts";
 import type { GossipOptions } from "./state.ts";
 import { ANSWERS, OWN_RECORDS, REFUTES_OF_A_RESTORED_DISK, REFUTE_EVERY_MS } from "../settings.ts";
 
 /** Everything there is to say. */
 export interface Words {
-  services: Readonly<Record<string, ServiceWord>>;
+  services: Readonly<Record<string, ServiceStatement>>;
   revision: string | undefined;
-  cold: ColdWord | undefined;
+  cold: ColdStartStatement | undefined;
 }
 
 /** What came of a record in this node's name. */
 type Meeting = "known" | "forged" | { boot: number; isClone: boolean };
 
 /** The own side. */
-export class OwnVoice {
+export class OwnRecord {
   readonly #options: GossipOptions;
   readonly #beganMs: number;
   #boot: number;
@@ -95,7 +95,7 @@ export class OwnVoice {
   }
 
   /** A record of this node that this life has not written: of a restored disk's future, or of a clone. This life goes above it. */
-  meet(record: SignedRecord, nowMs: number): Meeting {
+  handleForeignCopy(record: SignedRecord, nowMs: number): Meeting {
     if (compareRecords(record, this.record) <= 0 || nowMs - this.#refutes.atMs < REFUTE_EVERY_MS) return "known";
     const { realm, publicKey, signer } = this.#options;
     if (readSigned(record, { realm, publicKey, signer }) === undefined) return "forged";

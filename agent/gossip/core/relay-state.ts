@@ -5,7 +5,7 @@ import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
 import type { ProtocolCounts, RefusalKind } from "../../../shared/fleet/gossip-stats.ts";
 import { compareRecords, type SignedRecord } from "./record.ts";
 import type { RelayMessage } from "./relay-message.ts";
-import type { OwnVoice } from "./relay-own.ts";
+import type { OwnRecord } from "./relay-own.ts";
 import { type Hearing, judgeRelayPeer, type RelayPeer } from "./relay-peer.ts";
 import type { GossipOptions, Member } from "./state.ts";
 import {
@@ -33,7 +33,7 @@ export type RelayEffect =
 /** Everything one node knows. */
 export interface RelayState {
   readonly options: GossipOptions;
-  readonly own: OwnVoice;
+  readonly own: OwnRecord;
   readonly peers: Map<string, RelayPeer>;
   readonly counts: ProtocolCounts;
   readonly refused: Record<RefusalKind, number>;
@@ -66,7 +66,7 @@ export function beatEveryMs(state: RelayState): number {
 }
 
 /** Looks at one node again. */
-export function judge(state: RelayState, peer: RelayPeer): void {
+export function judgePeer(state: RelayState, peer: RelayPeer): void {
   const next = judgeRelayPeer(peer, readHearing(state));
   peer.why = next.why;
   if (peer.state === next.state) return;

@@ -1,7 +1,7 @@
 // The protocol of one node where a server stands between all of them: what happens comes in with the time it happened, what is to be
 // done goes out as effects. The server is believed nothing. Pure; the shell is ../nats/shell.ts.
 
-import type { ColdWord } from "../../../shared/state/cold-start.ts";
+import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import {
   beginCounts,
   beginRefusals,
@@ -10,14 +10,14 @@ import {
 } from "../../../shared/fleet/gossip-stats.ts";
 import type { PeerLook, PeerView } from "./gossip.ts";
 import { isKnownHint } from "./hints.ts";
-import type { ServiceWord, SignedRecord } from "./record.ts";
+import type { ServiceStatement, SignedRecord } from "./record.ts";
 import { answer, hear, meetOwn, take } from "./relay-hear.ts";
 import { type RelayMessage, signRelayed } from "./relay-message.ts";
-import { OwnVoice } from "./relay-own.ts";
+import { OwnRecord } from "./relay-own.ts";
 import { askWith, beginRelayPeer, findRelayStaleness, isFetchDue, listLongAway } from "./relay-peer.ts";
 import {
   beatEveryMs,
-  judge,
+  judgePeer,
   put,
   putAgainSoon,
   putIfDue,
@@ -26,14 +26,14 @@ import {
   type RelayState,
   sayBeat,
 } from "./relay-state.ts";
-import { refuse } from "./gossip-refusals.ts";
+import { reportRefusal } from "./gossip-refusals.ts";
 import type { GossipOptions, Member } from "./state.ts";
 import { ASKED_AT_ONCE, ASK_MS, ASLEEP_MS, FETCHED_AT_ONCE, LONGEST_ASK_MS } from "../settings.ts";
 
 /** Whom noise is told of: its sender is not known, and names no name here. */
 const SERVER = "the server";
 
-type Services = Readonly<Record<string, ServiceWord>>;
+type Services = Readonly<Record<string, ServiceStatement>>;
 
 /** One node's part. Every method answers the effects that the shell is to carry out, in order. */
 export class Relay {
@@ -41,7 +41,7 @@ export class Relay {
 
   constructor(options: GossipOptions, nowMs: number) {
     this.#state = {
-      ...{ options, nowMs, own: new OwnVoice(options, nowMs), peers: new Map() },
+      ...{ options, nowMs, own: new OwnRecord(options, nowMs), peers: new Map() },
       ...{ counts: beginCounts(), refused: beginRefusals(), putMs: -Infinity, beatMs: -Infinity, echo: undefined },
       ...{ connectedMs: undefined, trouble: "the server was not reached yet" },
       ...{ roster: new Map(), interests: new Set(), hints: [], told: new Map(), effects: [] },
@@ -68,7 +68,7 @@ export class Relay {
   }
 
   /** Takes what this node has to say of its services, and of how it came up while that is news. */
-  publish(nowMs: number, services: Services, revision: string | undefined, cold?: ColdWord): RelayEffect[] {
+  publish(nowMs: number, services: Services, revision: string | undefined, cold?: ColdStartStatement): RelayEffect[] {
     return this.#run(nowMs, (state) => {
       if (state.own.take({ services, revision, cold })) putIfDue(state);
     });
@@ -124,7 +124,7 @@ export class Relay {
       if (key === state.options.node) meetOwn(state, said);
       else if (said !== undefined) take(state, said);
       if (record !== undefined && said === undefined)
-        refuse(state, SERVER, "bad-frame", "a record under another node's name");
+        reportRefusal(state, SERVER, "bad-frame", "a record under another node's name");
     });
   }
 
@@ -138,7 +138,9 @@ export class Relay {
 
   /** Something that is no message of this protocol came. */
   refuseNoise(nowMs: number): RelayEffect[] {
-    return this.#run(nowMs, (state) => refuse(state, SERVER, "bad-frame", "what is no message of this protocol"));
+    return this.#run(nowMs, (state) =>
+      reportRefusal(state, SERVER, "bad-frame", "what is no message of this protocol"),
+    );
   }
 
   /** To be called every quarter of a second. */
@@ -181,7 +183,7 @@ export class Relay {
 
 /** Everything that happens because time passes. */
 function lookAround(state: RelayState): void {
-  for (const peer of state.peers.values()) judge(state, peer);
+  for (const peer of state.peers.values()) judgePeer(state, peer);
   if (state.connectedMs === undefined) return;
   putIfDue(state);
   if (state.nowMs - state.beatMs >= beatEveryMs(state)) sayBeat(state);

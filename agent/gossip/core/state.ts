@@ -1,11 +1,11 @@
 // What one node of the gossip knows, and what it wants done: the data that the parts of the protocol work on, and the few
 // ways in which they change it. Pure: time comes in as a number, what is to be done goes out as effects.
 
-import type { ColdWord } from "../../../shared/state/cold-start.ts";
+import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import type { GossipEvent, Reachability } from "../../../shared/fleet/gossip-event.ts";
 import type { ProtocolCounts, RefusalKind } from "../../../shared/fleet/gossip-stats.ts";
 import type { Message } from "./message.ts";
-import type { RecordBody, ServiceWord, SignedRecord, Signer, Version } from "./record.ts";
+import type { RecordBody, ServiceStatement, SignedRecord, Signer, Version } from "./record.ts";
 
 /** What Git says of a node of this realm. */
 export interface Member {
@@ -120,10 +120,10 @@ export interface State {
   seq: number;
   own: {
     revision: string | undefined;
-    services: Readonly<Record<string, ServiceWord>>;
+    services: Readonly<Record<string, ServiceStatement>>;
     left: boolean;
     /** The same object as long as it need not be said anew. */
-    cold?: ColdWord | undefined;
+    cold?: ColdStartStatement | undefined;
   };
   /** When the own record was last sent, and whether there is something new to say. */
   publishing: { tokens: number; filledMs: number; dirty: boolean };

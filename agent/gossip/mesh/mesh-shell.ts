@@ -3,7 +3,7 @@
 
 import { randomBytes } from "node:crypto";
 
-import type { ColdWord } from "../../../shared/state/cold-start.ts";
+import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
 import {
   beginCounts,
@@ -15,7 +15,7 @@ import {
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
 import { BootCounter } from "../boot-counter.ts";
 import { Gossip, type PeerLook, type PeerView } from "../core/gossip.ts";
-import type { ServiceWord } from "../core/record.ts";
+import type { ServiceStatement } from "../core/record.ts";
 import type { Effect } from "../core/state.ts";
 import { createSigner, type Identity } from "../node-identity.ts";
 import { buildRoster, describeUnbegun, isPeerAddress, judgeKey, type Roster, type RosterSource } from "../roster.ts";
@@ -112,7 +112,7 @@ export class GossipShell {
   }
 
   /** What this node said last. */
-  get words(): Readonly<Record<string, ServiceWord>> {
+  get words(): Readonly<Record<string, ServiceStatement>> {
     return this.#said?.[0] ?? {};
   }
 
@@ -140,7 +140,13 @@ export class GossipShell {
   }
 
   /** Takes what this node has to say of its services, and of how it came up while that is news. */
-  say(...said: [services: Readonly<Record<string, ServiceWord>>, revision: string | undefined, cold?: ColdWord]): void {
+  say(
+    ...said: [
+      services: Readonly<Record<string, ServiceStatement>>,
+      revision: string | undefined,
+      cold?: ColdStartStatement,
+    ]
+  ): void {
     this.#said = said;
     this.#tell((gossip, nowMs) => gossip.publish(nowMs, ...said));
   }

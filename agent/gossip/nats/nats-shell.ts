@@ -3,12 +3,12 @@
 
 import { randomBytes } from "node:crypto";
 
-import type { ColdWord } from "../../../shared/state/cold-start.ts";
+import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import { beginCounts, beginRefusals, type GossipStats } from "../../../shared/fleet/gossip-stats.ts";
 import type { CancelTimer } from "../../host/os/clock.ts";
 import { BootCounter } from "../boot-counter.ts";
 import { type PeerLook, type PeerView } from "../core/gossip.ts";
-import type { ServiceWord } from "../core/record.ts";
+import type { ServiceStatement } from "../core/record.ts";
 import { Relay } from "../core/relay.ts";
 import type { RelayEffect } from "../core/relay-state.ts";
 import { createSigner } from "../node-identity.ts";
@@ -21,7 +21,11 @@ import { TICK_MS } from "../settings.ts";
 /** What the shell is made from. */
 export type NatsShellOptions = Omit<ShellOptions, "listen"> & { nats: NatsSettings };
 
-type Said = [services: Readonly<Record<string, ServiceWord>>, revision: string | undefined, cold?: ColdWord];
+type Said = [
+  services: Readonly<Record<string, ServiceStatement>>,
+  revision: string | undefined,
+  cold?: ColdStartStatement,
+];
 
 /** One node's gossip through NATS. */
 export class NatsShell {
@@ -73,7 +77,7 @@ export class NatsShell {
   }
 
   /** What this node said last. */
-  get words(): Readonly<Record<string, ServiceWord>> {
+  get words(): Readonly<Record<string, ServiceStatement>> {
     return this.#said?.[0] ?? {};
   }
 

@@ -34,12 +34,12 @@ export function readPlainFile(path: DiskPath, inside?: string): ReadBytes {
     const info = fstatSync(descriptor);
     const kind = refuseKind(info);
     if (kind !== undefined) return kind;
-    if (inside !== undefined && !isReallyInside(descriptor, inside)) return refuse(faultOfKind(OUTSIDE));
-    if (info.size > LARGEST_FILE_BYTES) return refuse(faultOfSize(info.size));
+    if (inside !== undefined && !isReallyInside(descriptor, inside)) return refuseFile(faultOfKind(OUTSIDE));
+    if (info.size > LARGEST_FILE_BYTES) return refuseFile(faultOfSize(info.size));
     return readAll(descriptor, info.size);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? String(error);
-    return refuse(code === "ELOOP" ? faultOfKind(LINK) : faultOfReading(code));
+    return refuseFile(code === "ELOOP" ? faultOfKind(LINK) : faultOfReading(code));
   } finally {
     if (descriptor !== undefined) closeSync(descriptor);
   }
@@ -54,13 +54,13 @@ export function readPlainText(path: DiskPath): ReadText {
 const LINK = "a link, which is not followed";
 const OUTSIDE = "a link that leaves the node's directory";
 
-function refuse(fault: ReturnType<typeof faultOfKind>): { ok: false; fault: typeof fault } {
+function refuseFile(fault: ReturnType<typeof faultOfKind>): { ok: false; fault: typeof fault } {
   return { ok: false, fault };
 }
 
-function refuseKind(info: Stats): ReturnType<typeof refuse> | undefined {
+function refuseKind(info: Stats): ReturnType<typeof refuseFile> | undefined {
   if (info.isFile()) return undefined;
-  return refuse(faultOfKind(nameKind(info)));
+  return refuseFile(faultOfKind(nameKind(info)));
 }
 
 function nameKind(info: Stats): string {
@@ -84,7 +84,7 @@ function readAll(descriptor: number, sizeBytes: number): ReadBytes {
   for (;;) {
     const read = readSync(descriptor, content, length, content.length - length, null);
     length += read;
-    if (length > LARGEST_FILE_BYTES) return refuse(faultOfSize(length));
+    if (length > LARGEST_FILE_BYTES) return refuseFile(faultOfSize(length));
     // The kernel's own files say that they are empty, and are not.
     if (read === 0 || (sizeBytes > 0 && length < content.length))
       return { ok: true, content: content.subarray(0, length) };

@@ -5,7 +5,7 @@ import type { DesiredFile, DesiredService, DesiredState } from "../../../shared/
 import { fileKey, type HostFacts, isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 import { holdsSecret } from "../../../shared/secret/secret-facts.ts";
-import { listObstacles, type Obstacle } from "../rules/start-place.ts";
+import { listObstacles, type Obstacle } from "../rules/start-obstacles.ts";
 import { describeCaps } from "../../../shared/text/describe-caps.ts";
 import { sameCaps } from "../steps.ts";
 import type { Reachable } from "../world.ts";
@@ -33,7 +33,7 @@ export function listChanges(
   desired: DesiredState,
   engine: Reachable,
   { files, services }: KnownHere,
-  places: HostFacts["places"],
+  obstacles: HostFacts["obstacles"],
 ): ServiceChange[] {
   const byService = Map.groupBy(engine.containers, (container) => container.service);
   const changes = [...desired.services.values()].map(
@@ -41,7 +41,7 @@ export function listChanges(
       keepRolledBack(service, services[service.name]) ??
       nameObstacles(
         compare(service, byService.get(service.name) ?? [], files),
-        listObstacles(service, engine, { places, wanted: desired }),
+        listObstacles(service, engine, { obstacles, wanted: desired }),
       ),
   );
   for (const [name, objection] of desired.objections) {

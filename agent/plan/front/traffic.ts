@@ -4,7 +4,7 @@
 import { backoffDelayMs } from "../../../shared/state/backoff.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import type { DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";
-import { findLaneService, nameFrontLanes, type ToldFront } from "../../../shared/state/front.ts";
+import { findLaneService, nameFrontLanes, type FrontRouting } from "../../../shared/state/front.ts";
 import type { NodeMemory, ServiceMemory } from "../../../shared/state/memory.ts";
 import {
   findHealth,
@@ -18,7 +18,7 @@ import type { FrontAim, Operation, Step } from "../../../shared/state/step.ts";
 import { findPlanFault } from "../fault.ts";
 import { buildCause } from "../cause.ts";
 import { noteRetry, rememberLane } from "../memory/remember.ts";
-import { buildRemoval, buildStop, standsBehind } from "../steps.ts";
+import { buildRemoval, buildStop, isRoutedByFront } from "../steps.ts";
 import type { Reachable, World } from "../world.ts";
 
 /** What a plan does about fronts. */
@@ -42,7 +42,7 @@ interface Fronted {
   /** The front's running container, once it answers. */
   front: ObservedContainer | undefined;
   /** Who gets its traffic; undefined while that is not known. */
-  told: ToldFront | undefined;
+  routing: FrontRouting | undefined;
 }
 
 /** How the last good one is healed while a new release is tried. */
@@ -78,16 +78,16 @@ export function isServed(world: World, desired: DesiredService, container: Obser
   if (desired.front === undefined) return true;
   const engine = world.observed.engine as Reachable;
   const front = findFront(world, engine, desired.front.service.name);
-  const told = findTold(world, desired.front.service.name, front);
-  if (front === undefined || told === undefined || told.uneven === true) return false;
-  return told.address !== undefined && told.address === addressOf(world, container);
+  const routing = findRouting(world, desired.front.service.name, front);
+  if (front === undefined || routing === undefined || routing.uneven === true) return false;
+  return routing.address !== undefined && routing.address === addressOf(world, container);
 }
 
 /** What a front said or was told in this run of it. */
-function findTold(world: World, name: string, front: ObservedContainer | undefined): ToldFront | undefined {
-  const told = world.observed.fronts.get(name);
-  const isNow = front !== undefined && told?.run === nameRun(front) && told.silent === undefined;
-  return isNow ? told : undefined;
+function findRouting(world: World, name: string, front: ObservedContainer | undefined): FrontRouting | undefined {
+  const routing = world.observed.fronts.get(name);
+  const isNow = front !== undefined && routing?.run === nameRun(front) && routing.silent === undefined;
+  return isNow ? routing : undefined;
 }
 
 /**
@@ -101,7 +101,7 @@ export function planFronts(world: World, engine: Reachable, memory: NodeMemory["
     const name = desired.front.service.name;
     const front = findFront(world, engine, name);
     const alive = engine.containers.filter(
-      (entry) => entry.service === desired.name && isAlive(entry) && entry.behind === name,
+      (entry) => entry.service === desired.name && isAlive(entry) && entry.frontName === name,
     );
     const fronted: Fronted = {
       world,
@@ -110,7 +110,7 @@ export function planFronts(world: World, engine: Reachable, memory: NodeMemory["
       alive,
       running: alive.filter(({ status }) => status === "running"),
       front,
-      told: findTold(world, name, front),
+      routing: findRouting(world, name, front),
     };
     const paused = world.memory.pauses[desired.name] ?? world.memory.pauses["*"];
     if (paused !== undefined) continue;
@@ -147,34 +147,35 @@ function addressOf(world: World, container: ObservedContainer | undefined): stri
 }
 
 /** Who should get the traffic: a settled release; until it has settled, whoever has it and is well. */
-function selectServing({ world, desired, memory, running, told }: Fronted): ObservedContainer | undefined {
-  const isTold = (entry: ObservedContainer): boolean =>
-    told?.address !== undefined && addressOf(world, entry) === told.address;
+function selectServing({ world, desired, memory, running, routing }: Fronted): ObservedContainer | undefined {
+  const hasTraffic = (entry: ObservedContainer): boolean =>
+    routing?.address !== undefined && addressOf(world, entry) === routing.address;
   // Who had it when this agent began was proved by the one before, and keeps it until its own probes say otherwise.
   const isWell = (entry: ObservedContainer): boolean => {
     const view = findHealth(world.observed, entry);
     return (
-      view?.status === "healthy" || (isTold(entry) && (view?.found === true || !world.observed.health.has(entry.id)))
+      view?.status === "healthy" ||
+      (hasTraffic(entry) && (view?.found === true || !world.observed.health.has(entry.id)))
     );
   };
-  const able = running.filter((entry) => isWell(entry) || isTold(entry));
+  const able = running.filter((entry) => isWell(entry) || hasTraffic(entry));
   const current = able.find((entry) => entry.specHash === desired.specHash);
   const well = able.filter((entry) => entry !== current && isWell(entry));
   const isGood = memory?.release?.fingerprint === desired.fingerprint;
   if (current !== undefined && (well.length === 0 || (isGood && isWell(current)))) return current;
-  return well.find(isTold) ?? well[0] ?? able.find(isTold);
+  return well.find(hasTraffic) ?? well[0] ?? able.find(hasTraffic);
 }
 
 /** Tells the front who gets the traffic now, where that is not what it was told last. */
 function planTraffic(fronted: Fronted, result: FrontPlan): void {
-  const { world, desired, front, told } = fronted;
+  const { world, desired, front, routing } = fronted;
   const { traffic: lane } = nameFrontLanes(desired.name);
   const { name } = desired.front.service;
   if (front === undefined) return;
   // Whoever it sends its traffic to now is left alone until that is known.
-  if (told === undefined) return waitForWord(fronted, result);
+  if (routing === undefined) return waitForWord(fronted, result);
   const address = addressOf(world, selectServing(fronted));
-  if (told.address === address && told.uneven !== true) return;
+  if (routing.address === address && routing.uneven !== true) return;
   const run = nameRun(front);
   const step: Step = {
     kind: "switch-traffic",
@@ -205,18 +206,18 @@ function describeRevision({ world, running }: Fronted, address: string): string 
 
 /** Ends containers that are not wanted and get no traffic any more, each after its open connections had their time. */
 function planRetirement(fronted: Fronted, result: FrontPlan): void {
-  const { world, desired, alive, told, front } = fronted;
+  const { world, desired, alive, routing, front } = fronted;
   const { retire: lane } = nameFrontLanes(desired.name);
   const serving = selectServing(fronted);
   const isNeeded = (entry: ObservedContainer): boolean =>
-    entry === serving || entry.specHash === desired.specHash || addressOf(world, entry) === told?.address;
+    entry === serving || entry.specHash === desired.specHash || addressOf(world, entry) === routing?.address;
   const busy = world.observed.operations.find((operation) => operation.lane === lane);
   // What is being ended may be what is wanted again: a rollback, or a commit that takes the last one back.
   if (busy !== undefined && alive.some((entry) => isAbout(busy.aim, entry) && isNeeded(entry)))
     result.cancel.push(lane);
   // Nobody ends while the traffic is not where it should be.
-  if (front === undefined || told?.address === undefined || told.uneven === true) return;
-  if (told.address !== addressOf(world, serving)) return;
+  if (front === undefined || routing?.address === undefined || routing.uneven === true) return;
+  if (routing.address !== addressOf(world, serving)) return;
   const old = alive.find((entry) => !isNeeded(entry));
   if (old === undefined) return;
   const address = addressOf(world, old);
@@ -247,7 +248,7 @@ function planRevival({ world, desired, memory, running }: Fronted, engine: Reach
   const isTried = release !== undefined && release.specHash !== desired.specHash;
   if (!isTried || !desired.running || memory?.stoppedBy !== undefined) return;
   const old = engine.containers.find(
-    (entry) => entry.service === desired.name && entry.specHash === release.specHash && standsBehind(desired, entry),
+    (entry) => entry.service === desired.name && entry.specHash === release.specHash && isRoutedByFront(desired, entry),
   );
   if (old === undefined) return;
   const aim: FrontAim = { kind: "revive", container: old.id };

@@ -14,16 +14,16 @@ import { buildFileSteps, buildOperation } from "../steps.ts";
 import type { Decision } from "../world.ts";
 
 /** New content goes into the files in place; then the run is told, in the way its manifest says, or ends for the next one. */
-export function deliverFiles(scene: Running): Decision | undefined {
-  const { desired, memory, current, world } = scene;
+export function deliverFiles(context: Running): Decision | undefined {
+  const { desired, memory, current, world } = context;
   const unread = listUnread(desired, memory.run);
   const steps = buildFileSteps(desired, world.observed, current.id);
   if (unread.length === 0 && steps.length === 0) return undefined;
-  const cause = explainDelivery(scene, unread);
-  const stale = memory.run?.stale === true || isAnyFileLost(scene);
+  const cause = explainDelivery(context, unread);
+  const stale = memory.run?.stale === true || isAnyFileLost(context);
   if (unread.length > 0 && (stale || unread.some((file) => file.onChange === "restart")))
-    return restartWith(scene, cause, steps);
-  const operation = buildOperation(scene, cause, [...steps, ...buildTells(scene, unread)]);
+    return restartWith(context, cause, steps);
+  const operation = buildOperation(context, cause, [...steps, ...buildTells(context, unread)]);
   const telling = Object.fromEntries(unread.map(({ target, hash }) => [target, hash]));
   const run = memory.run && {
     ...memory.run,
@@ -31,16 +31,16 @@ export function deliverFiles(scene: Running): Decision | undefined {
     ...(unread.length === 0 ? {} : { telling }),
   };
   const next = run === undefined ? memory : { ...memory, run };
-  return { ...describeRunning({ ...scene, memory: next }), operation };
+  return { ...describeRunning({ ...context, memory: next }), operation };
 }
 
 /** What can only be read at a start: nothing is stopped before the gate has said yes to the next run. */
-function restartWith(scene: Running, cause: Cause, steps: readonly Step[]): Decision {
-  const { memory, current } = scene;
-  const asked = askRestart({ ...scene, memory: { ...memory, ...(scene.waited && { waiting: scene.waited }) } });
-  if (!asked.go) return waitInPlace(scene, cause.why, asked.decision);
+function restartWith(context: Running, cause: Cause, steps: readonly Step[]): Decision {
+  const { memory, current } = context;
+  const asked = askRestart({ ...context, memory: { ...memory, ...(context.waited && { waiting: context.waited }) } });
+  if (!asked.go) return waitInPlace(context, cause.why, asked.decision);
   const next = { ...asked.memory, stopping: current.id };
-  const operation = buildOperation(scene, cause, [...steps, ...buildRestart(scene)]);
+  const operation = buildOperation(context, cause, [...steps, ...buildRestart(context)]);
   const { notes, start } = asked;
   return { state: "starting", reason: cause.why, memory: next, notes, start, operation };
 }
@@ -57,8 +57,8 @@ function buildTells({ desired, current }: Running, unread: readonly DesiredFile[
 }
 
 /** It runs with what it has until the gate lets it start with what is new; that it is well says nothing of that. */
-function waitInPlace(scene: Running, cause: Reason, held: Decision): Decision {
-  const { release: _release, ...shown } = describeRunning(scene);
+function waitInPlace(context: Running, cause: Reason, held: Decision): Decision {
+  const { release: _release, ...shown } = describeRunning(context);
   const reason: Reason = { code: "starts-anew-later", why: shown.reason, cause, held: held.reason };
   const { waitingFor = [], memory, nextMs } = held;
   return { ...shown, ...(nextMs === undefined ? {} : { nextMs }), reason, waitingFor, memory, settled: false };

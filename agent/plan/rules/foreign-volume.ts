@@ -4,20 +4,20 @@
 
 import { isAlive } from "../../../shared/state/observed-state.ts";
 import type { Reason } from "../../../shared/state/reason.ts";
-import type { Decision, Scene } from "../world.ts";
+import type { Decision, ServiceContext } from "../world.ts";
 
 /** Refuses a start with a volume that is not Orca's on this node; one that the host's policy names is taken. */
-export function refuseForeignVolume(scene: Scene): Decision | undefined {
-  const { current, desired, memory } = scene;
+export function refuseForeignVolume(context: ServiceContext): Decision | undefined {
+  const { current, desired, memory } = context;
   if (current !== undefined && isAlive(current)) return undefined;
   for (const { name } of desired.spec.volumes ?? []) {
-    const fault = name === undefined ? undefined : findFault(scene, name);
+    const fault = name === undefined ? undefined : findFault(context, name);
     if (fault !== undefined) return { state: "refused", reason: fault, memory };
   }
   return undefined;
 }
 
-function findFault({ current, world, engine }: Scene, name: string): Reason | undefined {
+function findFault({ current, world, engine }: ServiceContext, name: string): Reason | undefined {
   const volume = engine.volumes[name];
   if (volume === undefined) return undefined;
   const { node: owner, leadsTo } = volume;

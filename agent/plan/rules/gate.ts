@@ -8,7 +8,7 @@ import { type Missing, pickSaid, type Reason, type ReasonOf } from "../../../sha
 import { isServed } from "../front/traffic.ts";
 import { hasCompleted } from "../memory/job-memory.ts";
 import { isLatched, rememberMet } from "./latch.ts";
-import type { Scene, World } from "../world.ts";
+import type { ServiceContext, World } from "../world.ts";
 
 /**
  * The gate's answer. Open with `ungated` means that something required was not healthy and the start goes on all the same;
@@ -88,14 +88,14 @@ export function describeStart({ id, startedMs }: ObservedContainer): string {
 }
 
 /** Is it healthy, or was it a moment ago while this same start was waiting? */
-function isMet({ world, memory, engine }: Scene, target: RequirementTarget): boolean {
+function isMet({ world, memory, engine }: ServiceContext, target: RequirementTarget): boolean {
   const { healthy, start } = checkTarget(world, target);
   if (healthy || memory.waiting?.engineRun !== engine.run) return healthy;
   return isLatched(memory.waiting, { name: describeTarget(target), start }, world.nowMs);
 }
 
 /** What a start that waits remembers of what it requires. */
-export function selectMet({ world, desired, memory }: Scene): ReturnType<typeof rememberMet> {
+export function selectMet({ world, desired, memory }: ServiceContext): ReturnType<typeof rememberMet> {
   const requirements = desired.requires.map(({ target }) => {
     const { healthy, start } = checkTarget(world, target);
     return { name: describeTarget(target), healthy, start };
@@ -104,16 +104,16 @@ export function selectMet({ world, desired, memory }: Scene): ReturnType<typeof 
 }
 
 /** Asks the gate for one start. */
-export function askGate(scene: Scene): GateVerdict {
-  const { world, desired, memory, engine } = scene;
+export function askGate(context: ServiceContext): GateVerdict {
+  const { world, desired, memory, engine } = context;
   const waitedMs = memory.waiting?.engineRun === engine.run ? world.nowMs - memory.waiting.sinceMs : 0;
-  const missing = desired.requires.filter((entry) => !isMet(scene, entry.target));
+  const missing = desired.requires.filter((entry) => !isMet(context, entry.target));
   const unmet = missing.filter((entry) => !hasExpired(entry, waitedMs));
   const expired = missing.filter((entry) => hasExpired(entry, waitedMs));
   const failed = expired.find((entry) => entry.then === "fail");
   if (failed !== undefined) return buildFailed(world, failed);
-  const soft = softLeftMs(scene);
-  if (unmet.length > 0 && (soft === undefined || soft > 0)) return buildWaiting(scene, unmet, { waitedMs, soft });
+  const soft = softLeftMs(context);
+  if (unmet.length > 0 && (soft === undefined || soft > 0)) return buildWaiting(context, unmet, { waitedMs, soft });
   const wanted = desired.wants.filter((target) => !checkTarget(world, target).healthy);
   if (wanted.length > 0 && waitedMs < desired.wantsTimeoutMs && soft === undefined) {
     const nextMs = world.nowMs + desired.wantsTimeoutMs - waitedMs;
@@ -140,8 +140,8 @@ function hasExpired(entry: Requirement, waitedMs: number): boolean {
  * How long a crashed container still waits at the gate, or undefined where the gate is hard: only a container that was
  * healthy in this run of the engine, and ended by itself in it, has a soft gate.
  */
-function softLeftMs(scene: Scene): number | undefined {
-  const { memory, current, engine, desired, world } = scene;
+function softLeftMs(context: ServiceContext): number | undefined {
+  const { memory, current, engine, desired, world } = context;
   const wasHealthyHere =
     current !== undefined && memory.healthy?.container === current.id && memory.healthy.engineRun === engine.run;
   if (!wasHealthyHere || memory.lastExit?.container !== current.id) return undefined;
@@ -149,11 +149,11 @@ function softLeftMs(scene: Scene): number | undefined {
 }
 
 function buildWaiting(
-  scene: Scene,
+  context: ServiceContext,
   unmet: readonly Requirement[],
   left: { waitedMs: number; soft: number | undefined },
 ): GateVerdict {
-  const { world } = scene;
+  const { world } = context;
   const targets = unmet.map((entry) => entry.target);
   const expiries = unmet.flatMap((entry) => (entry.expiresMs === undefined ? [] : [entry.expiresMs - left.waitedMs]));
   const waits = left.soft === undefined ? expiries : [...expiries, left.soft];

@@ -11,11 +11,11 @@ import { beginJob, hasCompleted } from "../memory/job-memory.ts";
 import { readBegunMs } from "../memory/run.ts";
 import { askStart, explainAsked } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildRemoval } from "../steps.ts";
-import type { Decision, Scene } from "../world.ts";
+import type { Decision, ServiceContext } from "../world.ts";
 
 /** A job that runs is left alone; times that pass meanwhile are skipped, and counted. */
-export function tendJob(scene: Scene): Decision | undefined {
-  const { current, others, desired, world, memory } = scene;
+export function tendJob(context: ServiceContext): Decision | undefined {
+  const { current, others, desired, world, memory } = context;
   const running = [current, ...others].find((entry) => entry !== undefined && isAlive(entry));
   if (running === undefined) return undefined;
   const job = beginJob(memory, world.nowMs);
@@ -30,11 +30,11 @@ export function tendJob(scene: Scene): Decision | undefined {
 }
 
 /** A job that is not due rests, and shows how its last run ended. */
-export function restJob(scene: Scene): Decision | undefined {
-  const { desired, memory, world } = scene;
+export function restJob(context: ServiceContext): Decision | undefined {
+  const { desired, memory, world } = context;
   const job = beginJob(memory, world.nowMs);
   const asked = memory.startAsked !== undefined || memory.restartAsked !== undefined;
-  const nextMs = findDue(scene);
+  const nextMs = findDue(context);
   if (asked || (nextMs !== undefined && nextMs <= world.nowMs)) return undefined;
   const [last] = job.runs;
   const base = { memory: { ...memory, job }, settled: last === undefined || last.exitCode === 0 };
@@ -49,18 +49,18 @@ export function restJob(scene: Scene): Decision | undefined {
 }
 
 /** When the job is due next, also in the past; undefined for a `@once` that has completed. */
-function findDue({ desired, memory, world }: Scene): number | undefined {
+function findDue({ desired, memory, world }: ServiceContext): number | undefined {
   const job = beginJob(memory, world.nowMs);
   if (desired.schedule !== "@once") return findNextDue(desired.schedule ?? "", job.accountedMs);
   return hasCompleted(job, desired.specHash) ? undefined : world.nowMs;
 }
 
 /** Runs a job that is due: a new container each time, once its gate and a slot allow it. */
-export function startJob(scene: Scene): Decision | undefined {
-  const { desired, current, others, world, memory } = scene;
-  const answer = askStart(scene);
+export function startJob(context: ServiceContext): Decision | undefined {
+  const { desired, current, others, world, memory } = context;
+  const answer = askStart(context);
   if (!answer.go) return answer.decision;
-  const dueMs = Math.min(findDue(scene) ?? world.nowMs, world.nowMs);
+  const dueMs = Math.min(findDue(context) ?? world.nowMs, world.nowMs);
   const { startAsked, restartAsked } = memory;
   const uid = (startAsked ?? restartAsked)?.uid;
   const cause: Cause =
@@ -71,11 +71,11 @@ export function startJob(scene: Scene): Decision | undefined {
   if (current !== undefined) old.push({ kind: "remove-container", service: desired.name, container: current.id });
   const steps: Step[] = [
     ...old,
-    ...buildPrepareSteps(scene),
+    ...buildPrepareSteps(context),
     { kind: "start-container", service: desired.name, container: "created" },
   ];
   const job = { ...beginJob(memory, world.nowMs), accountedMs: world.nowMs, current: { dueMs } };
   const { memory: next, notes, start } = answer;
-  const operation = buildOperation(scene, cause, steps);
+  const operation = buildOperation(context, cause, steps);
   return { state: "starting", reason: cause.why, memory: { ...next, job }, notes, start, operation };
 }

@@ -5,7 +5,7 @@
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
 import { findFronted, nameFront } from "../../../shared/state/front.ts";
 import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
-import type { Decision, Reachable, Scene, World } from "../world.ts";
+import type { Decision, Reachable, ServiceContext, World } from "../world.ts";
 
 /** The name that a service had on this node before; undefined where it had none. */
 function findOldName({ movedFrom }: DesiredService, node: string): string | undefined {
@@ -47,8 +47,8 @@ export function findSuccessor(
  * A service with data that comes from another node is held: started here without its data it would begin anew, and beside
  * the old one there would be two of it. Its data may be restored here; a person may say that it starts with what is here.
  */
-export function waitForData(scene: Scene): Decision | undefined {
-  const { desired, world, engine, memory, current, others } = scene;
+export function waitForData(context: ServiceContext): Decision | undefined {
+  const { desired, world, engine, memory, current, others } = context;
   const { movedFrom } = desired;
   const volumes = desired.spec.volumes ?? [];
   if (movedFrom === undefined || movedFrom.node === world.desired.node || volumes.length === 0) return undefined;

@@ -8,7 +8,7 @@ import type { OwnVolume, ServiceMemory } from "../../../shared/state/memory.ts";
 import type { Reason } from "../../../shared/state/reason.ts";
 import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { listPredecessors } from "./move.ts";
-import type { Decision, Reachable, Scene } from "../world.ts";
+import type { Decision, Reachable, ServiceContext } from "../world.ts";
 
 /** Remembers the volumes without a name of the container that ran last, and what Git wants while they hold it up. */
 export function rememberOwnData(
@@ -78,23 +78,23 @@ function pickCover({ name, source }: { name?: string; source?: string }): { name
 }
 
 /** Holds a new container that would begin without data, where no release stands in its place. */
-export function keepOwnData(scene: Scene): Decision | undefined {
-  const { desired, memory, current, engine } = scene;
+export function keepOwnData(context: ServiceContext): Decision | undefined {
+  const { desired, memory, current, engine } = context;
   if (current !== undefined) return undefined;
-  const own = findOwn(scene);
+  const own = findOwn(context);
   const reason = judgeOwnData({ wanted: desired, own, emptyBy: memory.emptyBy }, engine.volumes);
   return reason === undefined ? undefined : { state: "held", reason, memory };
 }
 
 /** The volumes without a name that a new container of this service takes over. */
-export function listCarried(scene: Scene): OwnVolume[] {
-  const { spec } = scene.desired;
-  return (findOwn(scene)?.volumes ?? []).filter(({ target }) => findCover(spec, target) === undefined);
+export function listCarried(context: ServiceContext): OwnVolume[] {
+  const { spec } = context.desired;
+  return (findOwn(context)?.volumes ?? []).filter(({ target }) => findCover(spec, target) === undefined);
 }
 
 /** Of this service, or of the name that it had on this node before. */
-function findOwn(scene: Scene): ServiceMemory["own"] {
-  const { world, engine, desired, memory } = scene;
+function findOwn(context: ServiceContext): ServiceMemory["own"] {
+  const { world, engine, desired, memory } = context;
   if (memory.own !== undefined) return memory.own;
   const before = newestRun(listPredecessors(world, engine, desired).filter(({ service }) => service !== desired.name));
   return before === undefined || before.ownVolumes.length === 0

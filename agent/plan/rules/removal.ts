@@ -64,7 +64,7 @@ function isKept(world: World, containers: readonly ObservedContainer[], name: st
   // Of a service that cannot be used as it is in Git, its front goes on as its container does.
   if (world.desired.objections.has(fronted)) return true;
   if (!world.desired.services.has(fronted)) return false;
-  return containers.some((entry) => entry.behind === name && isAlive(entry));
+  return containers.some((entry) => entry.frontName === name && isAlive(entry));
 }
 
 function planOne(

@@ -13,10 +13,10 @@ import {
 } from "../../../shared/secret/secret-facts.ts";
 import type { Cause } from "../../../shared/state/step.ts";
 import { buildCause } from "../cause.ts";
-import type { Scene } from "../world.ts";
+import type { ServiceContext } from "../world.ts";
 
 /** The cause of a new container beside one with another spec. */
-export function explainReplacement({ world, desired, wanted }: Scene): Cause {
+export function explainReplacement({ world, desired, wanted }: ServiceContext): Cause {
   const { revision, name } = desired;
   const commit = buildCause("commit", { code: "new-spec", revision }, { revision });
   if (desired !== wanted || !world.desired.rotating.has(name)) return commit;

@@ -12,7 +12,7 @@ import { carryAsItIs } from "../as-it-is.ts";
 import { checkTarget } from "./gate.ts";
 import { judgeOwnData } from "./own-data.ts";
 import { isRunOf, readBegunMs } from "../memory/run.ts";
-import type { Decision, Reachable, Scene, World } from "../world.ts";
+import type { Decision, Reachable, ServiceContext, World } from "../world.ts";
 
 /** Between two turns at most so much time counts: the rest was the agent's own absence, or a clock that jumped. */
 const LONGEST_TURN_GAP_MS = 35_000;
@@ -103,7 +103,7 @@ function holdForData(
  * A new value of a secret makes another release of the same manifest: what a person has said of a service stands, until they
  * take it back or its manifest changes.
  */
-export function carryWords(memory: NodeMemory, desired: DesiredState): NodeMemory {
+export function keepOperatorOverrides(memory: NodeMemory, desired: DesiredState): NodeMemory {
   const services = { ...memory.services };
   for (const name of desired.rotating.keys()) {
     const [known, wanted] = [memory.services[name], desired.services.get(name)?.fingerprint];
@@ -138,24 +138,24 @@ export function rememberRollout(
   const begun = { fingerprint: desired.fingerprint, engineRun, spentMs: 0, seenMs: world.nowMs };
   if (rollout?.fingerprint !== desired.fingerprint || rollout.engineRun !== engineRun)
     return { ...rest, rollout: begun };
-  if (isExcused(memory, world, desired)) return { ...rest, rollout: { ...rollout, seenMs: world.nowMs } };
+  if (isNotReleaseFault(memory, world, desired)) return { ...rest, rollout: { ...rollout, seenMs: world.nowMs } };
   const gapMs = Math.min(Math.max(0, world.nowMs - rollout.seenMs), LONGEST_TURN_GAP_MS);
   return { ...rest, rollout: { ...rollout, spentMs: rollout.spentMs + gapMs, seenMs: world.nowMs } };
 }
 
 /** True while something other than the release is at fault. */
-export function isExcused(memory: ServiceMemory, world: World, desired: DesiredService): boolean {
+export function isNotReleaseFault(memory: ServiceMemory, world: World, desired: DesiredService): boolean {
   if (memory.failure?.failure === "infrastructure" || world.memory.pauses[desired.name] !== undefined) return true;
   if (world.memory.pauses["*"] !== undefined || memory.stoppedBy !== undefined) return true;
   return desired.requires.some((entry) => !checkTarget(world, entry.target).healthy);
 }
 
 /** Goes back to the last good release when this one cannot run, or has not settled in its time. */
-export function rollBack(scene: Scene): Decision | undefined {
-  const { desired, memory, world } = scene;
+export function rollBack(context: ServiceContext): Decision | undefined {
+  const { desired, memory, world } = context;
   const release = world.releases.get(desired.name);
   if (release === undefined || !desired.update.rollback || !desired.running) return undefined;
-  const fault = findFault(scene);
+  const fault = findFault(context);
   if (fault === undefined) return undefined;
   const reason = describeReason(fault, world.nowMs);
   const { rollout: _rollout, failure: _failure, nextStartMs: _nextStartMs, ...rest } = memory;
@@ -170,7 +170,7 @@ export function rollBack(scene: Scene): Decision | undefined {
 }
 
 /** Why this release has failed, or undefined while it has not. */
-function findFault({ desired, memory, current, health, world }: Scene): Reason | undefined {
+function findFault({ desired, memory, current, health, world }: ServiceContext): Reason | undefined {
   const { failure, rollout } = memory;
   if (failure?.failure === "artefact" && failure.fingerprint === desired.fingerprint)
     return { code: "said", said: pickSaid(failure) };
@@ -197,7 +197,7 @@ function readEnd({ lastExit, restarts, rollout }: ServiceMemory): Reason {
 }
 
 /** When the time of a release that is being tried ends; undefined where nothing would happen then. */
-export function rolloutEndMs({ desired, memory, world, current }: Scene): number | undefined {
+export function rolloutEndMs({ desired, memory, world, current }: ServiceContext): number | undefined {
   const { rollout } = memory;
   if (rollout === undefined || !desired.update.rollback) return undefined;
   const leftMs = desired.update.healthy_within - rollout.spentMs;

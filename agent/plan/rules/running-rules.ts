@@ -14,13 +14,13 @@ import { explainReplacement } from "./replacement.ts";
 import { explainAsked } from "./start.ts";
 import { findHealthySince } from "../memory/run.ts";
 import { buildRestart, describeRunning, findObstacle, isLoweringUnsafe, type Running } from "./running.ts";
-import { buildOperation, buildRemoval, buildStop, sameCaps, standsBehind } from "../steps.ts";
-import type { Decision, Scene } from "../world.ts";
+import { buildOperation, buildRemoval, buildStop, sameCaps, isRoutedByFront } from "../steps.ts";
+import type { Decision, ServiceContext } from "../world.ts";
 
 /** How often it is looked whether what is in the way of a start has gone. */
 const OBSTACLE_EVERY_MS = 5_000;
 
-type Rule = (scene: Running) => Decision | undefined;
+type Rule = (context: Running) => Decision | undefined;
 
 const RULES: readonly Rule[] = [
   unpause,
@@ -36,12 +36,12 @@ const RULES: readonly Rule[] = [
 ];
 
 /** Decides about a running container; undefined when it does not run. */
-export function tendRunning(scene: Scene): Decision | undefined {
-  const { current, memory } = scene;
+export function tendRunning(context: ServiceContext): Decision | undefined {
+  const { current, memory } = context;
   if (current === undefined || (current.status !== "running" && current.status !== "paused")) return undefined;
   // It runs and nothing is in flight, so an end of it from here on was not asked for.
   const { stopping: _stopping, waiting, startAsked: _startAsked, ...kept } = memory;
-  const running: Running = { ...scene, current, memory: resetBackoff(scene, kept, current), waited: waiting };
+  const running: Running = { ...context, current, memory: resetBackoff(context, kept, current), waited: waiting };
   for (const rule of RULES) {
     const decision = rule(running);
     if (decision !== undefined) return holdUntilRetry(running, decision);
@@ -50,27 +50,31 @@ export function tendRunning(scene: Scene): Decision | undefined {
 }
 
 /** What has just failed is not tried again before its time; the container goes on running meanwhile. */
-function holdUntilRetry(scene: Running, decision: Decision): Decision {
-  const failure = scene.memory.failure;
+function holdUntilRetry(context: Running, decision: Decision): Decision {
+  const failure = context.memory.failure;
   if (decision.operation === undefined || failure === undefined) return decision;
-  if (failure.fingerprint !== scene.desired.fingerprint || scene.world.nowMs >= failure.nextMs) return decision;
-  const { release, ...shown } = describeRunning(scene);
+  if (failure.fingerprint !== context.desired.fingerprint || context.world.nowMs >= failure.nextMs) return decision;
+  const { release, ...shown } = describeRunning(context);
   const { why } = decision.operation.cause;
   const reason: Reason = { code: "runs-and-failed", shown: shown.reason, why, said: pickSaid(failure) };
   // A release that has not got what it should have is not recorded as good.
   const settled = shown.settled === true && release === undefined;
-  return { ...shown, reason, memory: scene.memory, retryMs: failure.nextMs, settled };
+  return { ...shown, reason, memory: context.memory, retryMs: failure.nextMs, settled };
 }
 
 /** A long healthy run ends the backoff. */
-function resetBackoff({ desired, world }: Scene, memory: ServiceMemory, current: ObservedContainer): ServiceMemory {
+function resetBackoff(
+  { desired, world }: ServiceContext,
+  memory: ServiceMemory,
+  current: ObservedContainer,
+): ServiceMemory {
   const sinceMs = findHealthySince(memory, current);
   if (memory.attempt === 0 || sinceMs === undefined) return memory;
   return world.nowMs - sinceMs >= desired.restart.backoff.reset_after ? { ...memory, attempt: 0 } : memory;
 }
 
-function unpause(scene: Running): Decision | undefined {
-  const { current, desired, memory } = scene;
+function unpause(context: Running): Decision | undefined {
+  const { current, desired, memory } = context;
   if (current.status !== "paused") return undefined;
   const why: Reason = { code: "paused-by-hand" };
   const steps: Step[] = [{ kind: "unpause-container", service: desired.name, container: current.id }];
@@ -78,12 +82,12 @@ function unpause(scene: Running): Decision | undefined {
     state: "unhealthy",
     reason: why,
     memory,
-    operation: buildOperation(scene, buildCause("drift", why), steps),
+    operation: buildOperation(context, buildCause("drift", why), steps),
   };
 }
 
-function replaceOtherImage(scene: Running): Decision | undefined {
-  const { current, desired, memory } = scene;
+function replaceOtherImage(context: Running): Decision | undefined {
+  const { current, desired, memory } = context;
   if (current.image === desired.spec.image) return undefined;
   const why: Reason = { code: "image-differs", is: current.image, wanted: desired.spec.image };
   const steps: Step[] = [
@@ -95,13 +99,13 @@ function replaceOtherImage(scene: Running): Decision | undefined {
     state: "starting",
     reason: why,
     memory: next,
-    operation: buildOperation(scene, buildCause("drift", why), steps),
+    operation: buildOperation(context, buildCause("drift", why), steps),
   };
 }
 
-function stopOthers(scene: Running): Decision | undefined {
-  const { others, desired, memory } = scene;
-  const running = others.filter((other) => isAlive(other) && !standsBehind(desired, other));
+function stopOthers(context: Running): Decision | undefined {
+  const { others, desired, memory } = context;
+  const running = others.filter((other) => isAlive(other) && !isRoutedByFront(desired, other));
   if (running.length === 0) return undefined;
   const why: Reason = { code: "other-spec-beside" };
   const steps = running.map((other) => buildStop(desired, other));
@@ -109,15 +113,16 @@ function stopOthers(scene: Running): Decision | undefined {
     state: "starting",
     reason: why,
     memory,
-    operation: buildOperation(scene, buildCause("drift", why), steps),
+    operation: buildOperation(context, buildCause("drift", why), steps),
   };
 }
 
-function restartAsked(scene: Running): Decision | undefined {
-  const { memory, current } = scene;
+function restartAsked(context: Running): Decision | undefined {
+  const { memory, current } = context;
   const asked = memory.restartAsked;
   // What cannot be started again is not stopped for that.
-  if (asked === undefined || scene.desired.blocked !== undefined || findObstacle(scene) !== undefined) return undefined;
+  if (asked === undefined || context.desired.blocked !== undefined || findObstacle(context) !== undefined)
+    return undefined;
   const { restartAsked: _asked, nextStartMs: _nextStartMs, ...rest } = memory;
   const cause = explainAsked("restart", asked.uid);
   const next = { ...rest, stopping: current.id };
@@ -125,21 +130,21 @@ function restartAsked(scene: Running): Decision | undefined {
     state: "starting",
     reason: cause.why,
     memory: next,
-    operation: buildOperation(scene, cause, buildRestart(scene)),
+    operation: buildOperation(context, cause, buildRestart(context)),
   };
 }
 
-function restartUnhealthy(scene: Running): Decision | undefined {
-  const { health, desired, memory, current, world } = scene;
+function restartUnhealthy(context: Running): Decision | undefined {
+  const { health, desired, memory, current, world } = context;
   if (health?.status !== "unhealthy" || desired.restart.policy === "never") return undefined;
   const why: Reason = { code: "unhealthy", failures: health.failures, said: pickSaid(health) };
   const blocked = desired.blocked === undefined ? undefined : ({ code: "objected", message: desired.blocked } as const);
-  const obstacle = blocked ?? findObstacle(scene)?.why;
+  const obstacle = blocked ?? findObstacle(context)?.why;
   if (obstacle !== undefined) {
     const reason: Reason = { code: "not-restarted", why, obstacle };
     return { state: "unhealthy", reason, memory, retryMs: world.nowMs + OBSTACLE_EVERY_MS };
   }
-  const operation = buildOperation(scene, buildCause("unhealthy", why), [buildStop(desired, current)]);
+  const operation = buildOperation(context, buildCause("unhealthy", why), [buildStop(desired, current)]);
   return {
     state: "unhealthy",
     reason: why,
@@ -153,8 +158,8 @@ function noteSick(memory: ServiceMemory, message: string): ServiceMemory {
   return memory.rollout === undefined ? memory : { ...memory, rollout: { ...memory.rollout, sick: message } };
 }
 
-function reconnect(scene: Running): Decision | undefined {
-  const { desired, current, world, memory } = scene;
+function reconnect(context: Running): Decision | undefined {
+  const { desired, current, world, memory } = context;
   const network = world.desired.network.name;
   if (desired.spec.network !== undefined || current.networks[network] !== undefined) return undefined;
   const why: Reason = { code: "off-network", network };
@@ -164,46 +169,46 @@ function reconnect(scene: Running): Decision | undefined {
     state: "unhealthy",
     reason: why,
     memory,
-    operation: buildOperation(scene, buildCause("drift", why), steps),
+    operation: buildOperation(context, buildCause("drift", why), steps),
   };
 }
 
 /** People and programs find it by the name that Orca gave it, and the next one of its spec needs that name. */
-function restoreName(scene: Running): Decision | undefined {
-  const { desired, current, world, memory } = scene;
+function restoreName(context: Running): Decision | undefined {
+  const { desired, current, world, memory } = context;
   const name = nameContainer(world.desired.node, desired.name, desired.specHash);
   // A later version may name what it makes in another way.
   if (current.name === name || memory.later?.container === current.id) return undefined;
   const why: Reason = { code: "renamed", name: current.name };
   const steps: Step[] = [{ kind: "rename-container", service: desired.name, container: current.id, name }];
-  return { ...describeRunning(scene), operation: buildOperation(scene, buildCause("drift", why), steps) };
+  return { ...describeRunning(context), operation: buildOperation(context, buildCause("drift", why), steps) };
 }
 
-function correctCaps(scene: Running): Decision | undefined {
-  const { desired, current } = scene;
+function correctCaps(context: Running): Decision | undefined {
+  const { desired, current } = context;
   const samePolicy = current.restartPolicy === "no";
-  if ((sameCaps(current.caps, desired.caps) && samePolicy) || isLoweringUnsafe(scene)) return undefined;
+  if ((sameCaps(current.caps, desired.caps) && samePolicy) || isLoweringUnsafe(context)) return undefined;
   const why: Reason = samePolicy
     ? { code: "caps-differ", is: current.caps, wanted: desired.caps }
     : { code: "policy-differs", policy: current.restartPolicy };
   const steps: Step[] = [
     { kind: "update-caps", service: desired.name, container: current.id, from: current.caps, to: desired.caps },
   ];
-  return { ...describeRunning(scene), operation: buildOperation(scene, buildCause("drift", why), steps) };
+  return { ...describeRunning(context), operation: buildOperation(context, buildCause("drift", why), steps) };
 }
 
-/** Once settled, containers of older specs go; before that only those that no rollback could want. */
-function removeOld(scene: Running): Decision | undefined {
-  const { others, desired } = scene;
-  const running = describeRunning(scene);
+/** Once a release has settled, the agent removes containers of older specs; before that all but the one that it would go back to. */
+function removeOld(context: Running): Decision | undefined {
+  const { others, desired } = context;
+  const running = describeRunning(context);
   const release = running.release?.specHash ?? running.memory.release?.specHash;
   const old = others.filter(
     (other) =>
-      (running.settled === true || other.specHash !== release) && !(isAlive(other) && standsBehind(desired, other)),
+      (running.settled === true || other.specHash !== release) && !(isAlive(other) && isRoutedByFront(desired, other)),
   );
   if (old.length === 0) return undefined;
-  const cause = explainRemoval(explainReplacement(scene), running.settled === true);
-  return { ...running, operation: buildOperation(scene, cause, old.flatMap(buildRemoval)) };
+  const cause = explainRemoval(explainReplacement(context), running.settled === true);
+  return { ...running, operation: buildOperation(context, cause, old.flatMap(buildRemoval)) };
 }
 
 /** Why older containers go: that ends the story of a release. */

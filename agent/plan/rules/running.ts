@@ -7,13 +7,13 @@ import type { ServiceMemory } from "../../../shared/state/memory.ts";
 import type { HealthView, ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { pickSaid, type Reason } from "../../../shared/state/reason.ts";
 import type { Step } from "../../../shared/state/step.ts";
-import { listObstacles, lookAround, type Obstacle } from "./start-place.ts";
+import { listObstacles, lookAround, type Obstacle } from "./start-obstacles.ts";
 import { findHealthySince, isRunOf } from "../memory/run.ts";
 import { buildStop } from "../steps.ts";
-import type { Decision, Scene } from "../world.ts";
+import type { Decision, ServiceContext } from "../world.ts";
 
-/** A scene whose current container runs; `waited` where it has been waiting to start anew. */
-export type Running = Scene & { current: ObservedContainer; waited: ServiceMemory["waiting"] };
+/** A context whose current container runs; `waited` where it has been waiting to start anew. */
+export type Running = ServiceContext & { current: ObservedContainer; waited: ServiceMemory["waiting"] };
 
 /** Lowering a cap is safe while usage less inactive file cache is at most this share of the new cap (contract, section 5). */
 const SAFE_SHARE = 0.9;
@@ -35,23 +35,23 @@ export function buildRestart({ desired, current }: Running): Step[] {
 }
 
 /** A running container that needs nothing: its health, and whether it has settled. */
-export function describeRunning(scene: Running): Decision {
-  const { health, memory } = scene;
-  const notes = listNotes(scene);
+export function describeRunning(context: Running): Decision {
+  const { health, memory } = context;
+  const notes = listNotes(context);
   if (health === undefined) return { state: "starting", reason: { code: "not-probed" }, memory, notes };
   const { status: state } = health;
   const reason: Reason = { code: "said", said: pickSaid(health) };
   // What it was well with before it had all that it should have is no word about this release.
-  if (state === "healthy" && isRunOf(scene.desired, memory, scene.current)) return settle(scene, health, notes);
+  if (state === "healthy" && isRunOf(context.desired, memory, context.current)) return settle(context, health, notes);
   return { state, reason, memory, notes, settled: false };
 }
 
-function listNotes(scene: Running): Reason[] {
-  const { desired, memory, current } = scene;
+function listNotes(context: Running): Reason[] {
+  const { desired, memory, current } = context;
   const notes: Reason[] = memory.ungated === undefined ? [] : [{ code: "said", said: { message: memory.ungated } }];
-  const obstacle = memory.restartAsked === undefined ? undefined : findObstacle(scene);
+  const obstacle = memory.restartAsked === undefined ? undefined : findObstacle(context);
   if (obstacle !== undefined) notes.push({ code: "restart-waits", why: obstacle.why });
-  if (!isLoweringUnsafe(scene)) return notes;
+  if (!isLoweringUnsafe(context)) return notes;
   const now = { usedBytes: current.workingSetBytes ?? 0 };
   return [...notes, { code: "cap-lowered-later", wanted: desired.caps, now }];
 }

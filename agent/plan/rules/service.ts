@@ -12,19 +12,19 @@ import { refuseForeignVolume } from "./foreign-volume.ts";
 import { restJob, startJob, tendJob } from "./jobs.ts";
 import { listPredecessors, waitForData } from "./move.ts";
 import { keepOwnData } from "./own-data.ts";
-import { listObstacles, lookAround, type Obstacle } from "./start-place.ts";
+import { listObstacles, lookAround, type Obstacle } from "./start-obstacles.ts";
 import { explainReplacement } from "./replacement.ts";
 import { rollBack } from "./rollout.ts";
 import { askStart, explainAsked } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from "../steps.ts";
 import { tendRunning } from "./running-rules.ts";
 import { replaceUnstartable, replaceUnusable } from "./unusable.ts";
-import type { Decision, Scene, World } from "../world.ts";
+import type { Decision, ServiceContext, World } from "../world.ts";
 
 /** How often a file system that is not mounted is looked for. */
 const MOUNT_EVERY_MS = 5_000;
 
-type Rule = (scene: Scene) => Decision | undefined;
+type Rule = (context: ServiceContext) => Decision | undefined;
 const RULES: readonly Rule[] = [
   followOperation,
   respectPause,
@@ -63,27 +63,27 @@ const JOB_RULES: readonly Rule[] = [
 ];
 
 /** Decides about one service. */
-export function decideService(scene: Scene): Decision {
-  for (const rule of scene.desired.kind === "job" ? JOB_RULES : RULES) {
-    const decision = rule(scene);
+export function decideService(context: ServiceContext): Decision {
+  for (const rule of context.desired.kind === "job" ? JOB_RULES : RULES) {
+    const decision = rule(context);
     if (decision === undefined) continue;
-    return decision.operation === undefined ? decision : holdUntilRetry(scene, decision);
+    return decision.operation === undefined ? decision : holdUntilRetry(context, decision);
   }
-  return { state: "unknown", reason: { code: "no-rule" }, memory: scene.memory };
+  return { state: "unknown", reason: { code: "no-rule" }, memory: context.memory };
 }
 
 /** What has just failed is not tried again before its time, whichever rule asks for it; the reason stays to be read. */
-function holdUntilRetry(scene: Scene, decision: Decision): Decision {
-  const failure = findPending(scene);
-  if (failure === undefined) return { ...decision, reason: nameRetry(scene, decision.reason) };
+function holdUntilRetry(context: ServiceContext, decision: Decision): Decision {
+  const failure = findPending(context);
+  if (failure === undefined) return { ...decision, reason: nameRetry(context, decision.reason) };
   const { operation: _operation, ...held } = decision;
   const reason: Reason = { code: "failed-before", why: decision.reason, said: pickSaid(failure) };
   return { ...held, state: "backoff", reason, retryMs: failure.nextMs };
 }
 
 /** An operation in flight is left alone, unless it works towards an intent that is no longer wanted. */
-function followOperation(scene: Scene): Decision | undefined {
-  const { inFlight, desired, memory, world } = scene;
+function followOperation(context: ServiceContext): Decision | undefined {
+  const { inFlight, desired, memory, world } = context;
   if (inFlight === undefined) return undefined;
   const outdated = inFlight.fingerprint !== desired.fingerprint;
   const base = { memory, ...(outdated ? { cancel: true as const } : {}) };
@@ -91,31 +91,31 @@ function followOperation(scene: Scene): Decision | undefined {
   const { why } = cause;
   if (inFlight.stage === "ensure-image") {
     const pulling: Reason = { code: "pulling", image: desired.spec.image, now: { progress } };
-    return { ...base, state: "pulling", reason: nameRetry(scene, pulling) };
+    return { ...base, state: "pulling", reason: nameRetry(context, pulling) };
   }
-  const container = scene.current;
+  const container = context.current;
   const health = container === undefined ? undefined : findHealth(world.observed, container);
   if (inFlight.starts)
-    return { ...base, state: "starting", reason: nameRetry(scene, { code: "under-way", kind: cause.kind, why }) };
+    return { ...base, state: "starting", reason: nameRetry(context, { code: "under-way", kind: cause.kind, why }) };
   if (inFlight.stage === "stop-container")
-    return { ...base, state: nameStopping(scene, cause), reason: { code: "stopping", why } };
+    return { ...base, state: nameStopping(context, cause), reason: { code: "stopping", why } };
   if (container?.status === "running") return { ...base, state: health?.status ?? "starting", reason: why };
-  return { ...base, state: "waiting", reason: nameRetry(scene, { code: "made-ready", why }) };
+  return { ...base, state: "waiting", reason: nameRetry(context, { code: "made-ready", why }) };
 }
 
 /** Only what its probes have condemned is unhealthy while it ends. */
-function nameStopping({ desired, memory }: Scene, { kind }: Cause): Decision["state"] {
+function nameStopping({ desired, memory }: ServiceContext, { kind }: Cause): Decision["state"] {
   if (!desired.running || memory.stoppedBy !== undefined) return "stopped";
   return kind === "unhealthy" ? "unhealthy" : "starting";
 }
 
 /** Why it is tried once more, so that the reason stays to be read while the next try is under way. */
-function nameRetry({ memory: { failure }, desired }: Scene, why: Reason): Reason {
+function nameRetry({ memory: { failure }, desired }: ServiceContext, why: Reason): Reason {
   if (failure === undefined || failure.fingerprint !== desired.fingerprint) return why;
   return { code: "beside", why, again: { said: pickSaid(failure), now: { attempt: failure.attempt } } };
 }
 
-function respectPause({ world, desired, memory, current }: Scene): Decision | undefined {
+function respectPause({ world, desired, memory, current }: ServiceContext): Decision | undefined {
   const pause = world.memory.pauses[desired.name] ?? world.memory.pauses["*"];
   if (pause === undefined) return undefined;
   const reason: Reason = { code: "paused", uid: pause.uid, running: current?.status === "running" };
@@ -123,7 +123,7 @@ function respectPause({ world, desired, memory, current }: Scene): Decision | un
 }
 
 /** A container of someone else has the name that ours would get. */
-function refuseTakenName({ current, world, desired, engine, memory }: Scene): Decision | undefined {
+function refuseTakenName({ current, world, desired, engine, memory }: ServiceContext): Decision | undefined {
   if (current !== undefined) return undefined;
   const prefix = `orca-${world.desired.node}-${desired.name}-`;
   const holder = engine.foreign.find(
@@ -133,8 +133,8 @@ function refuseTakenName({ current, world, desired, engine, memory }: Scene): De
   return { state: "refused", reason: { code: "name-taken", container: holder.name, owner: holder.node }, memory };
 }
 
-function keepStopped(scene: Scene): Decision | undefined {
-  const { desired, current, others, memory } = scene;
+function keepStopped(context: ServiceContext): Decision | undefined {
+  const { desired, current, others, memory } = context;
   const { stoppedBy } = memory;
   if (desired.running && stoppedBy === undefined) return undefined;
   const running = [current, ...others].filter((entry) => entry !== undefined && isAlive(entry));
@@ -152,11 +152,11 @@ function keepStopped(scene: Scene): Decision | undefined {
     state: "stopped",
     reason: { code: "stopping", why: reason },
     memory: next,
-    operation: buildOperation(scene, cause, stops),
+    operation: buildOperation(context, cause, stops),
   };
 }
 
-function waitForNetwork({ engine, desired, world, memory }: Scene): Decision | undefined {
+function waitForNetwork({ engine, desired, world, memory }: ServiceContext): Decision | undefined {
   if (desired.spec.network !== undefined) return undefined;
   const name = world.desired.network.name;
   const network = engine.networks[name];
@@ -172,7 +172,7 @@ function waitForNetwork({ engine, desired, world, memory }: Scene): Decision | u
  * An empty directory on the root disk must never become a new database: with its file system not mounted, not even the
  * container or the volume of a service is made.
  */
-function waitForDataMount({ world, desired, memory }: Scene): Decision | undefined {
+function waitForDataMount({ world, desired, memory }: ServiceContext): Decision | undefined {
   const mounted = world.observed.host.dataMounted;
   if ((desired.spec.volumes ?? []).length === 0 || mounted === undefined || mounted.ok) return undefined;
   return {
@@ -184,22 +184,22 @@ function waitForDataMount({ world, desired, memory }: Scene): Decision | undefin
 }
 
 /** A secret was revoked, or nothing is known of it yet: what does not run is neither made nor started. */
-function waitForSecrets({ desired, memory }: Scene): Decision | undefined {
+function waitForSecrets({ desired, memory }: ServiceContext): Decision | undefined {
   if (desired.blocked === undefined) return undefined;
   return { state: "waiting", reason: { code: "objected", message: desired.blocked }, memory };
 }
 
 /** A failure whose next try lies ahead; what was being removed is waited for no longer than that. */
-function findPending({ memory: { failure }, world, desired, current }: Scene): ServiceMemory["failure"] {
+function findPending({ memory: { failure }, world, desired, current }: ServiceContext): ServiceMemory["failure"] {
   if (failure === undefined || failure.fingerprint !== desired.fingerprint) return undefined;
   if (failure.fault === "removing" && current === undefined) return undefined;
   return world.nowMs >= failure.nextMs ? undefined : failure;
 }
 
 /** After a failed operation nothing is tried again before its time. */
-function waitForRetry(scene: Scene): Decision | undefined {
-  const { memory, world, desired, current, others, engine } = scene;
-  const failure = findPending(scene);
+function waitForRetry(context: ServiceContext): Decision | undefined {
+  const { memory, world, desired, current, others, engine } = context;
+  const failure = findPending(context);
   if (failure === undefined) return undefined;
   // The engine does not say who holds a port; a look at the host since may know. What was foreseen was said by that look.
   const obstacles = failure.foreseen === true ? [] : listObstacles(desired, engine, lookAround(world));
@@ -214,38 +214,38 @@ function waitForRetry(scene: Scene): Decision | undefined {
 }
 
 /** A front is made beforehand, and starts when the container that holds its ports and name without a front has ended. */
-function waitForHolder(scene: Scene): Decision | undefined {
-  const { desired, engine, memory, current, world } = scene;
+function waitForHolder(context: ServiceContext): Decision | undefined {
+  const { desired, engine, memory, current, world } = context;
   if (desired.frontOf === undefined) return undefined;
   const [before] = listPredecessors(world, engine, world.desired.services.get(desired.frontOf));
   const holder =
     before ??
     engine.containers.find(
-      (entry) => entry.service === desired.frontOf && isAlive(entry) && entry.behind === undefined,
+      (entry) => entry.service === desired.frontOf && isAlive(entry) && entry.frontName === undefined,
     );
   if (holder === undefined) return undefined;
   const reason: Reason = { code: "waiting-for-ports", container: holder.name };
   if (current !== undefined) return { state: "waiting", reason, memory };
-  const operation = buildOperation(scene, explainCreation(scene), buildPrepareSteps(scene));
+  const operation = buildOperation(context, explainCreation(context), buildPrepareSteps(context));
   return { state: "waiting", reason, memory, operation };
 }
 
 /** Makes the container; starts it at once where nothing is in the way, else leaves it ready for its start. */
-function createMissing(scene: Scene): Decision | undefined {
-  const { current, others, world } = scene;
+function createMissing(context: ServiceContext): Decision | undefined {
+  const { current, others, world } = context;
   if (current !== undefined) return undefined;
-  const cause = explainCreation(scene);
-  const prepare = buildPrepareSteps(scene);
-  const before = listPredecessors(world, scene.engine, scene.desired);
+  const cause = explainCreation(context);
+  const prepare = buildPrepareSteps(context);
+  const before = listPredecessors(world, context.engine, context.desired);
   if (before.length > 0 || others.some(isAlive)) {
-    const [obstacle] = listObstacles(scene.desired, scene.engine, lookAround(world));
-    if (obstacle !== undefined) return waitForPlace(scene, obstacle, buildOperation(scene, cause, prepare));
+    const [obstacle] = listObstacles(context.desired, context.engine, lookAround(world));
+    if (obstacle !== undefined) return waitForPlace(context, obstacle, buildOperation(context, cause, prepare));
     const reason = nameServing(world, cause.why, [...others, ...before]);
-    return { state: "starting", reason, memory: scene.memory, operation: buildOperation(scene, cause, prepare) };
+    return { state: "starting", reason, memory: context.memory, operation: buildOperation(context, cause, prepare) };
   }
-  const answer = askStart(scene);
-  if (!answer.go) return { ...answer.decision, operation: buildOperation(scene, cause, prepare) };
-  const operation = buildOperation(scene, cause, [...prepare, ...buildStartSteps(scene, "created")]);
+  const answer = askStart(context);
+  if (!answer.go) return { ...answer.decision, operation: buildOperation(context, cause, prepare) };
+  const operation = buildOperation(context, cause, [...prepare, ...buildStartSteps(context, "created")]);
   return {
     state: "starting",
     reason: cause.why,
@@ -257,31 +257,31 @@ function createMissing(scene: Scene): Decision | undefined {
 }
 
 /** It is made ready, and would not start as things are; nothing ends for it meanwhile. */
-function waitForPlace(scene: Scene, { why }: Obstacle, operation: Operation): Decision {
-  const reason = nameServing(scene.world, { code: "could-not-start", why }, scene.others);
-  return { state: "waiting", reason, memory: scene.memory, operation };
+function waitForPlace(context: ServiceContext, { why }: Obstacle, operation: Operation): Decision {
+  const reason = nameServing(context.world, { code: "could-not-start", why }, context.others);
+  return { state: "waiting", reason, memory: context.memory, operation };
 }
 
-function explainCreation(scene: Scene): Cause {
-  const { memory, others, desired } = scene;
+function explainCreation(context: ServiceContext): Cause {
+  const { memory, others, desired } = context;
   const { revision } = desired;
-  if (others.length > 0) return explainReplacement(scene);
+  if (others.length > 0) return explainReplacement(context);
   if (memory.seen !== undefined) return buildCause("drift", { code: "container-removed" });
   return buildCause("first-start", { code: "first-start", revision }, { revision });
 }
 
 /** Starts the container that is there and does not run. */
-function startExisting(scene: Scene): Decision | undefined {
-  const { current, world } = scene;
+function startExisting(context: ServiceContext): Decision | undefined {
+  const { current, world } = context;
   if (current === undefined) return undefined;
-  const answer = askStart(scene);
+  const answer = askStart(context);
   if (!answer.go) {
-    const before = listPredecessors(world, scene.engine, scene.desired);
-    const reason = nameServing(world, answer.decision.reason, [...scene.others, ...before]);
+    const before = listPredecessors(world, context.engine, context.desired);
+    const reason = nameServing(world, answer.decision.reason, [...context.others, ...before]);
     return { ...answer.decision, reason };
   }
-  const steps = buildStartSteps(scene, current.id);
-  const operation = buildOperation(scene, answer.cause, steps);
+  const steps = buildStartSteps(context, current.id);
+  const operation = buildOperation(context, answer.cause, steps);
   return {
     state: "starting",
     reason: answer.cause.why,

@@ -4,8 +4,8 @@
 import type { ServiceStanding } from "../../../shared/state/rotation.ts";
 import type { ServiceState } from "../../../shared/state/status.ts";
 import { describeReason } from "../../../shared/text/describe-reason.ts";
-import { isExcused } from "./rollout.ts";
-import type { Decision, Scene } from "../world.ts";
+import { isNotReleaseFault } from "./rollout.ts";
+import type { Decision, ServiceContext } from "../world.ts";
 
 /** States in which it does not do its work, whatever is at fault. */
 const IN_TROUBLE: ReadonlySet<ServiceState> = new Set(["backoff", "unhealthy", "failed", "stalled"]);
@@ -13,7 +13,7 @@ const IN_TROUBLE: ReadonlySet<ServiceState> = new Set(["backoff", "unhealthy", "
 const AT_REST: ReadonlySet<ServiceState> = new Set(["stopped", "completed"]);
 
 /** Describes how a service stands after a decision. */
-export function describeStanding({ world, desired, wanted }: Scene, decision: Decision): ServiceStanding {
+export function describeStanding({ world, desired, wanted }: ServiceContext, decision: Decision): ServiceStanding {
   const { state, reason, memory } = decision;
   const back = memory.rolledBack;
   const settled = AT_REST.has(state) || (back === undefined && decision.settled === true);
@@ -27,7 +27,7 @@ export function describeStanding({ world, desired, wanted }: Scene, decision: De
       : standing;
   // Between two tries it may look well; its failures since it was given this are counted.
   const hasFailed = IN_TROUBLE.has(state) || memory.attempt > 0;
-  if (settled || !hasFailed || isExcused(memory, world, desired)) return standing;
+  if (settled || !hasFailed || isNotReleaseFault(memory, world, desired)) return standing;
   const said = IN_TROUBLE.has(state) ? describeReason(reason, world.nowMs) : `it has failed ${memory.attempt} times`;
   return { ...standing, fault: { reason: said, wentBack: false } };
 }

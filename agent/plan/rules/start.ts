@@ -9,12 +9,12 @@ import type { StartStage } from "../../../shared/state/status.ts";
 import type { Cause } from "../../../shared/state/step.ts";
 import { buildCause } from "../cause.ts";
 import { askGate, type GateVerdict, selectMet } from "./gate.ts";
-import { listHolders, listObstacles, lookAround } from "./start-place.ts";
+import { listHolders, listObstacles, lookAround } from "./start-obstacles.ts";
 import { rememberFailure } from "../memory/remember.ts";
 import { explainReplacement } from "./replacement.ts";
-import { listEnded, standsBehind } from "../steps.ts";
+import { listEnded, isRoutedByFront } from "../steps.ts";
 import { findStop } from "../memory/stops.ts";
-import type { Decision, Scene } from "../world.ts";
+import type { Decision, ServiceContext } from "../world.ts";
 
 /** Yes with what is then remembered, or no with what to show. */
 export type StartAnswer =
@@ -30,39 +30,39 @@ const OPEN: GateVerdict = {
 };
 
 /** Asks everything that can hold a start back, the cheapest and most certain first. */
-export function askStart(scene: Scene): StartAnswer {
-  const held = (scene.desired.kind === "job" ? undefined : checkCompleted(scene)) ?? checkBackoff(scene);
+export function askStart(context: ServiceContext): StartAnswer {
+  const held = (context.desired.kind === "job" ? undefined : checkCompleted(context)) ?? checkBackoff(context);
   if (held !== undefined) return { go: false, decision: held };
-  const gate = scene.memory.startAsked?.ignoreRequires === true ? OPEN : askGate(scene);
-  if (!gate.open) return waitAtGate(scene, gate);
-  const beside = checkPlace(scene) ?? checkFront(scene) ?? checkSecondCopy(scene);
+  const gate = context.memory.startAsked?.ignoreRequires === true ? OPEN : askGate(context);
+  if (!gate.open) return waitAtGate(context, gate);
+  const beside = checkPlace(context) ?? checkFront(context) ?? checkSecondCopy(context);
   if (beside !== undefined) return { go: false, decision: beside };
-  return takeSlot(scene, gate);
+  return takeSlot(context, gate);
 }
 
 /**
  * Asks for a container that runs and is to start anew with other content: as for any release's first start, nothing is stopped
  * before the gate has said yes.
  */
-export function askRestart(scene: Scene): StartAnswer {
-  const { blocked } = scene.desired;
-  const [obstacle] = listObstacles(scene.desired, scene.engine, lookAround(scene.world));
+export function askRestart(context: ServiceContext): StartAnswer {
+  const { blocked } = context.desired;
+  const [obstacle] = listObstacles(context.desired, context.engine, lookAround(context.world));
   const reason: Reason | undefined =
     blocked === undefined
       ? obstacle && { code: "could-not-start-again", why: obstacle.why }
       : { code: "objected", message: blocked };
-  if (reason !== undefined) return { go: false, decision: { state: "waiting", reason, memory: scene.memory } };
+  if (reason !== undefined) return { go: false, decision: { state: "waiting", reason, memory: context.memory } };
   // How an earlier run of it ended opens no gate for this one.
-  const { lastExit, ...memory } = scene.memory;
-  const gate = askGate({ ...scene, memory });
-  const answer = gate.open ? takeSlot({ ...scene, memory }, gate) : waitAtGate({ ...scene, memory }, gate);
+  const { lastExit, ...memory } = context.memory;
+  const gate = askGate({ ...context, memory });
+  const answer = gate.open ? takeSlot({ ...context, memory }, gate) : waitAtGate({ ...context, memory }, gate);
   const keep = (kept: ServiceMemory): ServiceMemory => (lastExit === undefined ? kept : { ...kept, lastExit });
   if (answer.go) return { ...answer, memory: keep(answer.memory) };
   return { go: false, decision: { ...answer.decision, memory: keep(answer.decision.memory) } };
 }
 
-function waitAtGate(scene: Scene, gate: Extract<GateVerdict, { open: false }>): StartAnswer {
-  const memory = rememberWaiting(scene);
+function waitAtGate(context: ServiceContext, gate: Extract<GateVerdict, { open: false }>): StartAnswer {
+  const memory = rememberWaiting(context);
   const { waitingFor, reason, nextMs } = gate;
   const next = nextMs === undefined ? {} : { nextMs };
   const stage = gate.failed
@@ -71,10 +71,10 @@ function waitAtGate(scene: Scene, gate: Extract<GateVerdict, { open: false }>): 
   return { go: false, decision: { ...stage, reason, memory, waitingFor, ...next } };
 }
 
-function takeSlot(scene: Scene, gate: Extract<GateVerdict, { open: true }>): StartAnswer {
-  if (!scene.takeSlot()) {
-    const reason: Reason = { code: "no-start-slot", slots: scene.world.settings.startSlots };
-    return { go: false, decision: { state: "waiting", reason, memory: scene.memory, start: { at: "slot" } } };
+function takeSlot(context: ServiceContext, gate: Extract<GateVerdict, { open: true }>): StartAnswer {
+  if (!context.takeSlot()) {
+    const reason: Reason = { code: "no-start-slot", slots: context.world.settings.startSlots };
+    return { go: false, decision: { state: "waiting", reason, memory: context.memory, start: { at: "slot" } } };
   }
   const {
     waiting: _waiting,
@@ -83,19 +83,19 @@ function takeSlot(scene: Scene, gate: Extract<GateVerdict, { open: true }>): Sta
     restartAsked: _asked,
     startAsked: _start,
     ...rest
-  } = scene.memory;
+  } = context.memory;
   const memory = gate.ungated === undefined ? rest : { ...rest, ungated: describeReason(gate.ungated, 0) };
   const notes = gate.ungated === undefined ? gate.notes : [...gate.notes, gate.ungated];
-  return { go: true, memory, cause: explainStart(scene), notes, start: { at: "begun", without: gate.without } };
+  return { go: true, memory, cause: explainStart(context), notes, start: { at: "begun", without: gate.without } };
 }
 
 /**
  * A start that must fail ends nothing that serves: it counts as one that has failed. Where nothing would be stopped for it, the engine
  * itself says what is in the way, but for a container of somebody else, whose name the engine does not say.
  */
-function checkPlace(scene: Scene): Decision | undefined {
-  const { desired, engine, world, memory } = scene;
-  const ends = listEnded(scene);
+function checkPlace(context: ServiceContext): Decision | undefined {
+  const { desired, engine, world, memory } = context;
+  const ends = listEnded(context);
   const [obstacle] =
     ends.length > 0 ? listObstacles(desired, engine, lookAround(world)) : listHolders(desired, engine, world.desired);
   if (obstacle === undefined) return undefined;
@@ -119,9 +119,9 @@ function checkPlace(scene: Scene): Decision | undefined {
 }
 
 /** Before a container that holds its own ports ends for one behind a front, that front is ready to take them over. */
-function checkFront({ desired, others, engine, memory }: Scene): Decision | undefined {
+function checkFront({ desired, others, engine, memory }: ServiceContext): Decision | undefined {
   const front = desired.front?.service;
-  const holder = others.find((other) => isAlive(other) && !standsBehind(desired, other));
+  const holder = others.find((other) => isAlive(other) && !isRoutedByFront(desired, other));
   if (front === undefined || holder === undefined) return undefined;
   if (engine.containers.some((entry) => entry.service === front.name && entry.specHash === front.specHash))
     return undefined;
@@ -130,18 +130,18 @@ function checkFront({ desired, others, engine, memory }: Scene): Decision | unde
 }
 
 /** A second copy that does not fit into the node's memory beside all that runs is not started. */
-function checkSecondCopy(scene: Scene): Decision | undefined {
-  const { desired, others, memory } = scene;
+function checkSecondCopy(context: ServiceContext): Decision | undefined {
+  const { desired, others, memory } = context;
   const needBytes = desired.caps.memoryBytes;
-  if (!others.some((other) => isAlive(other) && standsBehind(desired, other))) return undefined;
-  const leftBytes = scene.takeMemory(needBytes);
+  if (!others.some((other) => isAlive(other) && isRoutedByFront(desired, other))) return undefined;
+  const leftBytes = context.takeMemory(needBytes);
   if (leftBytes >= needBytes) return undefined;
   const reason: Reason = { code: "waiting-for-memory", needBytes, now: { leftBytes } };
   return { state: "waiting", reason, memory };
 }
 
 /** A container that ended by itself and that its restart policy leaves ended. */
-function checkCompleted({ current, memory, desired }: Scene): Decision | undefined {
+function checkCompleted({ current, memory, desired }: ServiceContext): Decision | undefined {
   const exit = memory.lastExit;
   if (current === undefined || current.status === "created" || exit?.container !== current.id) return undefined;
   if (exit.requested === "agent" || exit.engineStopped || isAsked(memory)) return undefined;
@@ -156,7 +156,7 @@ function isAsked({ restartAsked, startAsked }: ServiceMemory): boolean {
   return restartAsked !== undefined || startAsked !== undefined;
 }
 
-function checkBackoff({ world, memory }: Scene): Decision | undefined {
+function checkBackoff({ world, memory }: ServiceContext): Decision | undefined {
   if (memory.nextStartMs === undefined || isAsked(memory)) return undefined;
   const retryMs = memory.nextStartMs;
   if (world.nowMs >= retryMs) return undefined;
@@ -164,17 +164,17 @@ function checkBackoff({ world, memory }: Scene): Decision | undefined {
   return { state: "backoff", reason, memory, retryMs };
 }
 
-function rememberWaiting(scene: Scene): ServiceMemory {
-  const { memory, engine, world } = scene;
+function rememberWaiting(context: ServiceContext): ServiceMemory {
+  const { memory, engine, world } = context;
   const isSame = memory.waiting?.engineRun === engine.run;
   const sinceMs = isSame ? (memory.waiting?.sinceMs ?? world.nowMs) : world.nowMs;
-  const met = isSame ? selectMet(scene) : undefined;
+  const met = isSame ? selectMet(context) : undefined;
   return { ...memory, waiting: { sinceMs, engineRun: engine.run, ...(met === undefined ? {} : { met }) } };
 }
 
 /** Why a container that is there starts. */
-function explainStart(scene: Scene): Cause {
-  const { current, memory, desired, others } = scene;
+function explainStart(context: ServiceContext): Cause {
+  const { current, memory, desired, others } = context;
   const { revision } = desired;
   const { restartAsked: again, startAsked } = memory;
   if (again !== undefined) return explainAsked("restart", again.uid);
@@ -182,14 +182,14 @@ function explainStart(scene: Scene): Cause {
   const exit = current === undefined || memory.lastExit?.container !== current.id ? undefined : memory.lastExit;
   if (current === undefined || exit === undefined) {
     return others.length > 0
-      ? explainReplacement(scene)
+      ? explainReplacement(context)
       : buildCause("first-start", { code: "first-start", revision }, { revision });
   }
   if (exit.engineStopped) return buildCause("boot", { code: "engine-restarted" });
   const ended = { code: "ended", end: readEnd(memory) } as const;
   if (exit.oom) return buildCause("oom", ended);
   if (exit.requested === "by-hand") return buildCause("drift", ended);
-  if (exit.requested === "agent") return explainReturn(scene, current);
+  if (exit.requested === "agent") return explainReturn(context, current);
   return buildCause("crash", ended);
 }
 
@@ -199,7 +199,7 @@ export function explainAsked(what: "restart" | "start" | "stop" | "run", uid: nu
 }
 
 /** Why a container starts again that the agent itself had stopped. */
-function explainReturn({ world, memory, desired }: Scene, current: ObservedContainer): Cause {
+function explainReturn({ world, memory, desired }: ServiceContext, current: ObservedContainer): Cause {
   const { revision } = desired;
   const back = memory.rolledBack;
   if (back?.uid !== undefined)

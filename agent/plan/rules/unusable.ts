@@ -7,14 +7,14 @@ import { pickSaid, type Reason } from "../../../shared/state/reason.ts";
 import type { FaultCode, Step } from "../../../shared/state/step.ts";
 import { buildCause } from "../cause.ts";
 import { buildOperation, buildStop } from "../steps.ts";
-import type { Decision, Scene } from "../world.ts";
+import type { Decision, ServiceContext } from "../world.ts";
 
 /** Our labels on a container that cannot be the wanted one, or that cannot run again: it is made anew. */
-export function replaceUnusable(scene: Scene): Decision | undefined {
-  const { current, desired, memory } = scene;
+export function replaceUnusable(context: ServiceContext): Decision | undefined {
+  const { current, desired, memory } = context;
   if (current === undefined) return undefined;
-  if (current.status === "removing") return waitForRemoval(scene, current);
-  if (current.status === "restarting") return endRestarting(scene, current);
+  if (current.status === "removing") return waitForRemoval(context, current);
+  if (current.status === "restarting") return endRestarting(context, current);
   const otherImage = current.image !== desired.spec.image;
   if (!otherImage && current.status !== "dead") return undefined;
   const why: Reason = otherImage
@@ -25,25 +25,25 @@ export function replaceUnusable(scene: Scene): Decision | undefined {
     state: "starting",
     reason: why,
     memory,
-    operation: buildOperation(scene, buildCause("drift", why), [step]),
+    operation: buildOperation(context, buildCause("drift", why), [step]),
   };
 }
 
 /** An engine that was ended in the middle of a removal, or a busy mount, can leave it so for ever: it is then asked again. */
-function waitForRemoval(scene: Scene, { id, finishedMs = 0 }: ObservedContainer): Decision {
-  const { memory, world, desired } = scene;
+function waitForRemoval(context: ServiceContext, { id, finishedMs = 0 }: ObservedContainer): Decision {
+  const { memory, world, desired } = context;
   const reason: Reason = { code: "somebody-removes-it" };
   const nextMs = finishedMs + REMOVAL_MS;
   if (world.nowMs < nextMs) return { state: "starting", reason, memory, nextMs };
   const step = { kind: "remove-container", service: desired.name, container: id } as const;
   const why: Reason = { code: "removal-stuck" };
-  const operation = buildOperation(scene, buildCause("drift", why), [step]);
+  const operation = buildOperation(context, buildCause("drift", why), [step]);
   return { state: "starting", reason: why, memory, operation };
 }
 
 /** The engine starts it again and again by a restart policy that somebody gave it: the agent owns every start. */
-function endRestarting(scene: Scene, current: ObservedContainer): Decision {
-  const { desired, memory } = scene;
+function endRestarting(context: ServiceContext, current: ObservedContainer): Decision {
+  const { desired, memory } = context;
   const why: Reason = { code: "engine-restarts-it", policy: current.restartPolicy };
   const caps: Step = {
     kind: "update-caps",
@@ -52,7 +52,7 @@ function endRestarting(scene: Scene, current: ObservedContainer): Decision {
     from: current.caps,
     to: desired.caps,
   };
-  const operation = buildOperation(scene, buildCause("drift", why), [caps, buildStop(desired, current)]);
+  const operation = buildOperation(context, buildCause("drift", why), [caps, buildStop(desired, current)]);
   return { state: "unhealthy", reason: why, memory: { ...memory, stopping: current.id }, operation };
 }
 
@@ -67,13 +67,13 @@ const NEVER_AGAIN: ReadonlySet<FaultCode> = new Set(["source-missing", "containe
  * elsewhere now (another state directory); or an engine that was killed in the middle of a start still holds on to that run. A path of
  * the manifest that is missing fails the creation that follows.
  */
-export function replaceUnstartable(scene: Scene): Decision | undefined {
-  const { current, desired, memory } = scene;
+export function replaceUnstartable(context: ServiceContext): Decision | undefined {
+  const { current, desired, memory } = context;
   const { failure } = memory;
   if (current === undefined || failure?.step !== "start-container" || !NEVER_AGAIN.has(failure.fault ?? "other"))
     return undefined;
   const why: Reason = { code: "unstartable", said: pickSaid(failure) };
   const step = { kind: "remove-container", service: desired.name, container: current.id } as const;
-  const operation = buildOperation(scene, buildCause("drift", why), [step]);
+  const operation = buildOperation(context, buildCause("drift", why), [step]);
   return { state: "starting", reason: why, memory, operation };
 }

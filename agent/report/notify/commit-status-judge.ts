@@ -63,7 +63,8 @@ export function judgeCommit(
   const { posted } = memory;
   if (posted?.sha === sha && posted.key === SUCCESS) return { memory, verdict: undefined };
   const isTrusted = turn.source.holds?.every((hold) => hold.kind !== "trust") ?? true;
-  const said = held === undefined ? describe(selectJudged(turn.services, desired)) : describeHeld(held, isTrusted);
+  const said =
+    held === undefined ? describeServices(selectJudged(turn.services, desired)) : describeHeld(held, isTrusted);
   const verdict = { sha, ...said, description: shortenDescription(said.description) };
   return { memory, verdict: posted?.sha === sha && posted.key === verdict.key ? undefined : verdict };
 }
@@ -106,7 +107,7 @@ function addSuperseded(memory: CommitMemory, sha: string): CommitMemory {
  * The last word on a commit whose end was still open when another one took its place; undefined where there is none. It is
  * neither good nor bad, and no more to come: "error" is what forges have for that.
  */
-export function sayFarewell({ superseded = [] }: CommitMemory): CommitVerdict | undefined {
+export function buildSupersededStatus({ superseded = [] }: CommitMemory): CommitVerdict | undefined {
   const [first] = superseded;
   if (first === undefined) return undefined;
   const description = `superseded by ${first.by.slice(0, 12)} before it had settled here`;
@@ -120,7 +121,7 @@ function isOpen(key: string): boolean {
 /** Takes down that the forge has taken a word; one that came too late for its commit leaves that one's end open. */
 export function markPosted(memory: CommitMemory, { sha, key }: CommitVerdict): CommitMemory {
   if (key === SUPERSEDED) {
-    const rest = dropFarewell(memory, sha);
+    const rest = dropSuperseded(memory, sha);
     // Where it is the commit's turn again by now, what was said of it before stands there no more.
     return memory.posted?.sha === sha ? { ...rest, posted: undefined } : rest;
   }
@@ -129,7 +130,7 @@ export function markPosted(memory: CommitMemory, { sha, key }: CommitVerdict): C
 }
 
 /** A commit's last word is due no more. */
-export function dropFarewell(memory: CommitMemory, sha: string): CommitMemory {
+export function dropSuperseded(memory: CommitMemory, sha: string): CommitMemory {
   return { ...memory, superseded: memory.superseded?.filter((entry) => entry.sha !== sha) };
 }
 
@@ -149,7 +150,7 @@ function describeHeld(reason: string, isTrusted: boolean): Said {
   return { key: "held", state: "pending", description: `held: ${reason}` };
 }
 
-function describe(services: readonly ServiceView[]): Said {
+function describeServices(services: readonly ServiceView[]): Said {
   const back = services.filter(({ state, fact }) => state === "rolled-back" || findRolledBack(fact) !== undefined);
   if (back.length > 0) return describeRolledBack(back);
   for (const state of FAILURES) {

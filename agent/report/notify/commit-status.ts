@@ -14,11 +14,11 @@ import type { GiteaApi } from "../../sources/forge/gitea-api.ts";
 import {
   type CommitMemory,
   type CommitVerdict,
-  dropFarewell,
+  dropSuperseded,
   EMPTY_COMMITS,
   judgeCommit,
   markPosted,
-  sayFarewell,
+  buildSupersededStatus,
   SUPERSEDED,
 } from "./commit-status-judge.ts";
 import type { ReportLogger } from "../log/log-events.ts";
@@ -130,7 +130,7 @@ export class CommitStatus {
 
   #begin(): void {
     // The newest word first: what is left to be said of older commits has time.
-    const next = this.#verdict ?? sayFarewell(this.#memory);
+    const next = this.#verdict ?? buildSupersededStatus(this.#memory);
     if (this.#settings === undefined || next === undefined || this.#ending.signal.aborted) return;
     if (this.#posting !== undefined || this.#cancelWait !== undefined) return;
     this.#posting = this.#post(next, this.#settings).finally(() => {
@@ -180,7 +180,7 @@ export class CommitStatus {
     logger.debug({ sha, error: error.message }, "the last word on a superseded commit could not be told");
     this.#missed += error.status === 404 || error.status === 500 ? 1 : 0;
     if (this.#missed >= MOST_MISSED) {
-      this.#memory = dropFarewell(this.#memory, sha);
+      this.#memory = dropSuperseded(this.#memory, sha);
       this.#missed = 0;
       this.#save();
     }

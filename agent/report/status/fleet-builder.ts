@@ -6,7 +6,7 @@ import { findCycles } from "../../../shared/fleet/graph.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 import type { StatusDocument } from "../../../shared/document/status-document.ts";
 import type { PeerView } from "../../gossip/core/gossip.ts";
-import type { ServiceWord } from "../../gossip/core/record.ts";
+import type { ServiceStatement } from "../../gossip/core/record.ts";
 
 /** What is known of the other nodes: the gossip's shell. */
 export interface FleetReader {
@@ -17,7 +17,7 @@ export interface FleetReader {
   /** For the metrics. */
   readonly stats: GossipStats;
   /** The own words, as they were last said. */
-  readonly words: Readonly<Record<string, ServiceWord>>;
+  readonly words: Readonly<Record<string, ServiceStatement>>;
   view(): PeerView[];
 }
 

@@ -3,7 +3,7 @@
 
 import { Gossip } from "../../../agent/gossip/core/gossip.ts";
 import type { Message } from "../../../agent/gossip/core/message.ts";
-import type { ServiceWord } from "../../../agent/gossip/core/record.ts";
+import type { ServiceStatement } from "../../../agent/gossip/core/record.ts";
 import type { Effect, Member } from "../../../agent/gossip/core/state.ts";
 import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
 import { EventHeap, seedRng } from "./event-heap.ts";
@@ -210,7 +210,7 @@ export class GossipFleet {
     return this.#rosters;
   }
 
-  publish(name: string, services: Readonly<Record<string, ServiceWord>>, revision?: string): void {
+  publish(name: string, services: Readonly<Record<string, ServiceStatement>>, revision?: string): void {
     this.#tell(this.#host(name), (gossip, nowMs) => gossip.publish(nowMs, services, revision));
   }
 

@@ -161,7 +161,7 @@ export function decodeAnswer(answer: Buffer, node: string): FetchResult {
     return decode(answer, node);
   } catch (error) {
     if (error instanceof GitFailure) throw error;
-    return refuse(error);
+    return failIncomplete(error);
   }
 }
 
@@ -207,9 +207,9 @@ function decodeFaults({ manifests, files }: NodeFaults, node: string): FileFault
 
 function takeApart(answer: Buffer): { head: AnswerHead; contents: Buffer } {
   const start = MAGIC.length + 8;
-  if (answer.length < start || answer.toString("latin1", 0, MAGIC.length) !== MAGIC) refuse();
+  if (answer.length < start || answer.toString("latin1", 0, MAGIC.length) !== MAGIC) failIncomplete();
   const headEnd = start + answer.readUInt32BE(MAGIC.length);
-  if (answer.length !== headEnd + answer.readUInt32BE(MAGIC.length + 4)) refuse();
+  if (answer.length !== headEnd + answer.readUInt32BE(MAGIC.length + 4)) failIncomplete();
   return {
     head: JSON.parse(answer.toString("utf8", start, headEnd)) as AnswerHead,
     contents: answer.subarray(headEnd),
@@ -235,18 +235,18 @@ class Cursor {
   }
 
   end(): void {
-    if (this.#at !== this.#contents.length) refuse();
+    if (this.#at !== this.#contents.length) failIncomplete();
   }
 
   #take(sizeBytes: number): Buffer {
     const end = this.#at + sizeBytes;
-    if (end > this.#contents.length) refuse();
+    if (end > this.#contents.length) failIncomplete();
     const part = this.#contents.subarray(this.#at, end);
     this.#at = end;
     return part;
   }
 }
 
-function refuse(cause?: unknown): never {
+function failIncomplete(cause?: unknown): never {
   throw new GitFailure("the process that fetches gave an answer that is not whole", { cause });
 }

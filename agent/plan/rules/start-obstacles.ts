@@ -17,22 +17,22 @@ export interface Obstacle {
 
 /** What is around a service: what the host was seen to have, and what else is wanted of the node. */
 export interface Surroundings {
-  places: HostFacts["places"];
+  obstacles: HostFacts["obstacles"];
   wanted: Pick<DesiredState, "services" | "objections">;
 }
 
 /** What is around the services of a world. */
 export function lookAround({ observed, desired }: World): Surroundings {
-  return { places: observed.host.places, wanted: desired };
+  return { obstacles: observed.host.obstacles, wanted: desired };
 }
 
 /** Everything of the host and the engine that is in the way of this service's start. */
 export function listObstacles(
   desired: DesiredService,
   engine: Reachable,
-  { places, wanted }: Surroundings,
+  { obstacles, wanted }: Surroundings,
 ): readonly Obstacle[] {
-  const tried = (places.get(desired.name) ?? []).map((fault): Obstacle => {
+  const tried = (obstacles.get(desired.name) ?? []).map((fault): Obstacle => {
     if (fault.kind === "source") return { fault: "source-missing", why: { code: "source-missing", path: fault.path } };
     const port = parsePublishedPort(fault.port) as PublishedPort;
     const code = fault.why === "no-address" ? "port-without-address" : "port-held-by-program";

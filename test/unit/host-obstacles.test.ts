@@ -6,9 +6,9 @@ import { createServer, type AddressInfo } from "node:net";
 
 import { expect, test } from "vitest";
 
-import { openHostPlaces, readLastingPlaces, readPlaces } from "../../agent/host/os/place-probe.ts";
+import { openObstacleProbe, readLastingObstacles, readHostObstacles } from "../../agent/host/os/host-obstacles.ts";
 import { readFault } from "../../agent/docker/engine-answer.ts";
-import type { ObservedEngine, PlaceFault } from "../../shared/state/observed-state.ts";
+import type { ObservedEngine, HostObstacle } from "../../shared/state/observed-state.ts";
 import type { PublishedPort } from "../../shared/manifest/published-port.ts";
 import { buildContainer, buildDesired, buildTurn } from "../builders/turns.ts";
 
@@ -17,29 +17,29 @@ const port = (hostPort: number, protocol: "tcp" | "udp" = "tcp", address = "127.
 });
 
 test("a port that a program holds is in use, for its protocol only, and free when that has ended", async () => {
-  const places = openHostPlaces();
+  const obstacles = openObstacleProbe();
   const server = createServer().listen({ host: "127.0.0.1", port: 0 });
   await once(server, "listening");
   const { port: held } = server.address() as AddressInfo;
-  expect(await places.tryPort(port(held))).toBe("in-use");
-  expect(await places.tryPort(port(held, "tcp", "0.0.0.0"))).toBe("in-use");
+  expect(await obstacles.tryPort(port(held))).toBe("in-use");
+  expect(await obstacles.tryPort(port(held, "tcp", "0.0.0.0"))).toBe("in-use");
   server.close();
   await once(server, "close");
-  expect(await places.tryPort(port(held))).toBe(undefined);
+  expect(await obstacles.tryPort(port(held))).toBe(undefined);
   // The try itself holds nothing.
-  expect(await places.tryPort(port(held))).toBe(undefined);
+  expect(await obstacles.tryPort(port(held))).toBe(undefined);
   const socket = createSocket("udp4").bind({ address: "127.0.0.1", port: 0 });
   await once(socket, "listening");
-  expect(await places.tryPort(port(socket.address().port, "udp"))).toBe("in-use");
+  expect(await obstacles.tryPort(port(socket.address().port, "udp"))).toBe("in-use");
   socket.close();
 });
 
 test("an address that this host does not have, and paths", async () => {
-  const places = openHostPlaces();
-  expect(await places.tryPort(port(40_001, "tcp", "192.0.2.7"))).toBe("no-address");
-  expect(await places.isMissing("/nowhere/at/all")).toBe(true);
-  expect(await places.isMissing("/etc")).toBe(false);
-  expect(await places.isMissing("/tmp/not-the-engines-own")).toBe(false);
+  const obstacles = openObstacleProbe();
+  expect(await obstacles.tryPort(port(40_001, "tcp", "192.0.2.7"))).toBe("no-address");
+  expect(await obstacles.isMissing("/nowhere/at/all")).toBe(true);
+  expect(await obstacles.isMissing("/etc")).toBe(false);
+  expect(await obstacles.isMissing("/tmp/not-the-engines-own")).toBe(false);
 });
 
 test("what a container of this node holds, what is being worked on, and what runs is not tried", async () => {
@@ -68,13 +68,13 @@ test("what a container of this node holds, what is being worked on, and what run
       buildContainer("runs", { specHash: "v1:12", ports: ["127.0.0.1:1004:80/tcp"] }),
     ],
   };
-  const found = await readPlaces(desired, engine, probe, new Set(["busy"]));
+  const found = await readHostObstacles(desired, engine, probe, new Set(["busy"]));
   expect(tried).toEqual([1_002]);
   expect([...found]).toEqual([["new", [{ kind: "port", port: "127.0.0.1:1002:80", why: "in-use" }]]]);
 });
 
 test("a port of a container that is between two runs when it is looked at is held by nobody else", async () => {
-  const inUse = (...ports: string[]): readonly PlaceFault[] =>
+  const inUse = (...ports: string[]): readonly HostObstacle[] =>
     ports.map((held) => ({ kind: "port", port: held, why: "in-use" }));
   const looks = [
     new Map([
@@ -86,10 +86,10 @@ test("a port of a container that is between two runs when it is looked at is hel
   ];
   const waits: number[] = [];
   const wait = async (ms: number): Promise<void> => void waits.push(ms);
-  const lasting = await readLastingPlaces(async () => looks.shift() ?? new Map(), wait);
+  const lasting = await readLastingObstacles(async () => looks.shift() ?? new Map(), wait);
   expect([...lasting]).toEqual([["held", inUse("127.0.0.1:3:3")]]);
   expect(waits).toHaveLength(2);
-  expect(await readLastingPlaces(async () => new Map(), wait)).toEqual(new Map());
+  expect(await readLastingObstacles(async () => new Map(), wait)).toEqual(new Map());
   expect(waits).toHaveLength(2);
 });
 

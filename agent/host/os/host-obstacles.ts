@@ -8,12 +8,12 @@ import { createServer } from "node:net";
 import { setTimeout } from "node:timers/promises";
 
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
-import type { HostFacts, ObservedEngine, PlaceFault } from "../../../shared/state/observed-state.ts";
+import type { HostFacts, ObservedEngine, HostObstacle } from "../../../shared/state/observed-state.ts";
 import { parsePublishedPort, type PublishedPort, portsClash } from "../../../shared/manifest/published-port.ts";
 import { selectNotRunning } from "../../plan/targets.ts";
 
 /** Tries what a container needs of the host. */
-export interface PlaceProbe {
+export interface ObstacleProbe {
   /** Why this port cannot be bound now; undefined where it can, or where nobody can say. */
   tryPort(port: PublishedPort): Promise<"in-use" | "no-address" | undefined>;
   /** True when this path is not on the host. */
@@ -24,7 +24,7 @@ export interface PlaceProbe {
 const PATH_DEADLINE_MS = 500;
 
 /** Opens the probe of a real host. */
-export function openHostPlaces(): PlaceProbe {
+export function openObstacleProbe(): ObstacleProbe {
   const pending = new Set<string>();
   return { ...PORTS, isMissing: (path) => isMissing(path, pending) };
 }
@@ -48,7 +48,7 @@ async function isMissing(path: string, pending: Set<string>): Promise<boolean> {
   }
 }
 
-const PORTS: Pick<PlaceProbe, "tryPort"> = {
+const PORTS: Pick<ObstacleProbe, "tryPort"> = {
   tryPort: async (port) => {
     try {
       await (port.protocol === "udp" ? bindUdp(port) : bindTcp(port));
@@ -65,12 +65,12 @@ const PORTS: Pick<PlaceProbe, "tryPort"> = {
  * @param busy services that are being worked on: a try must not meet the engine's own
  * @returns what is not as it must be, by service
  */
-export async function readPlaces(
+export async function readHostObstacles(
   desired: DesiredState,
   engine: ObservedEngine,
-  probe: PlaceProbe,
+  probe: ObstacleProbe,
   busy: ReadonlySet<string>,
-): Promise<HostFacts["places"]> {
+): Promise<HostFacts["obstacles"]> {
   if (!engine.reachable) return new Map();
   // What a container of this node holds is given up when that one ends, in the order of the plan.
   const held = engine.containers.flatMap((container) => parsePorts(container.ports));
@@ -96,10 +96,10 @@ const LOOK_EVERY_MS = 400;
  * What every one of a few looks finds. A container of this node that the agent restarts just now holds its port at one moment and
  * not in the list of the moment before: whoever does not know what the agent is doing would call that another program.
  */
-export async function readLastingPlaces(
-  look: () => Promise<HostFacts["places"]>,
+export async function readLastingObstacles(
+  look: () => Promise<HostFacts["obstacles"]>,
   wait: (ms: number) => Promise<unknown> = setTimeout,
-): Promise<HostFacts["places"]> {
+): Promise<HostFacts["obstacles"]> {
   let lasting = await look();
   for (let count = 1; count < LOOKS && lasting.size > 0; count += 1) {
     await wait(LOOK_EVERY_MS);
@@ -114,11 +114,11 @@ export async function readLastingPlaces(
 }
 
 async function tryPlace(
-  probe: PlaceProbe,
+  probe: ObstacleProbe,
   ports: readonly string[],
   sources: readonly string[],
-): Promise<readonly PlaceFault[]> {
-  const faults: PlaceFault[] = [];
+): Promise<readonly HostObstacle[]> {
+  const faults: HostObstacle[] = [];
   for (const port of ports) {
     const why = await probe.tryPort(parsePublishedPort(port) as PublishedPort);
     if (why !== undefined) faults.push({ kind: "port", port, why });
