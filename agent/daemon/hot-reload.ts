@@ -65,8 +65,16 @@ export class HotReload {
 /** Says which changed parts of agent.toml need a restart of the agent; undefined where none does. */
 export function describeFixed(before: DaemonConfig, after: DaemonConfig): string | undefined {
   const fixed: Partial<Record<keyof DaemonConfig, string>> = {
-    ...{ node: "node", source: "source", stateDir: "state.dir", docker: "docker", listen: "status.listen" },
-    ...{ policyFile: "policy.file", alerts: "alerts", secrets: "secrets", output: "log", gossip: "gossip" },
+    node: "node",
+    source: "source",
+    stateDir: "state.dir",
+    docker: "docker",
+    listen: "status.listen",
+    policyFile: "policy.file",
+    alerts: "alerts",
+    secrets: "secrets",
+    output: "log",
+    gossip: "gossip",
   };
   const changed = Object.entries(fixed).flatMap(([key, shown]) => {
     const [old, now] = [before[key as keyof DaemonConfig], after[key as keyof DaemonConfig]];

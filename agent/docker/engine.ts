@@ -39,8 +39,19 @@ export interface Engine {
 
 /** The events that can change what a plan says; exec events of probes are left out on purpose. */
 const WATCHED_ACTIONS = [
-  ...["start", "die", "oom", "kill", "stop", "destroy", "update", "rename", "pause", "unpause", "create"],
-  ...["connect", "disconnect"],
+  "start",
+  "die",
+  "oom",
+  "kill",
+  "stop",
+  "destroy",
+  "update",
+  "rename",
+  "pause",
+  "unpause",
+  "create",
+  "connect",
+  "disconnect",
 ];
 
 /** An engine that has not answered a new connection by then does not take any. */

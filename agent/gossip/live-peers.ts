@@ -162,7 +162,9 @@ function judgePeerService(node: string, service: string, { words, stale }: PeerL
 
 function describeCold(node: string, { state, why, words }: PeerLook): PeerCold {
   return {
-    ...{ node, version: `${words?.boot}.${words?.seq}`, word: words?.cold },
+    node,
+    version: `${words?.boot}.${words?.seq}`,
+    word: words?.cold,
     why: state === "alive" ? undefined : why,
   };
 }

@@ -51,8 +51,13 @@ async function openShell(options: GossipParts & Omit<ShellOptions, "listen">): P
 /** What makes a certificate takes memory that the agent would keep: a process of its own gives it back. */
 async function makeInChild(file: string, program: string): Promise<Identity> {
   const end = await runChild({
-    ...{ program, command: "make-identity", request: JSON.stringify({ file }), deadlineMs: MAKE_MS },
-    ...{ answerLimitBytes: 4_096, memoryLimitBytes: MAKE_BYTES, signal: new AbortController().signal },
+    program,
+    command: "make-identity",
+    request: JSON.stringify({ file }),
+    deadlineMs: MAKE_MS,
+    answerLimitBytes: 4_096,
+    memoryLimitBytes: MAKE_BYTES,
+    signal: new AbortController().signal,
   });
   const identity = end.kind === "answered" ? await loadIdentity(file) : undefined;
   if (identity !== undefined) return identity;

@@ -39,7 +39,11 @@ export function buildRoster({ fleet, interests }: RosterSource, node: string, ow
   }
   const trouble = findTrouble(own, members.get(node)?.publicKey, ownKey);
   return {
-    ...{ realm: own?.realm, owners, node, trouble, interests: new Set(interests) },
+    realm: own?.realm,
+    owners,
+    node,
+    trouble,
+    interests: new Set(interests),
     members: trouble === undefined ? members : new Map(),
   };
 }

@@ -54,7 +54,11 @@ function planUnreachable(world: World, message: string): Plan {
     return view;
   });
   return {
-    ...{ operations: [], cancel: [], newExits: [], newReleases: [], faults: [] },
+    operations: [],
+    cancel: [],
+    newExits: [],
+    newReleases: [],
+    faults: [],
     memory: world.memory,
     services,
     standings: new Map(),

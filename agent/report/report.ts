@@ -77,7 +77,9 @@ export class Report {
       onTrouble: (message) => this.#hearAudit(message),
     });
     this.#history = new HistoryFile(historyPath, clock, () => ({
-      ...{ version: 1, services: pickHistory(this.#state), alerts: this.#alerts?.memory ?? alerts },
+      version: 1,
+      services: pickHistory(this.#state),
+      alerts: this.#alerts?.memory ?? alerts,
       clock: this.#readClock(),
     }));
     this.view = this.#buildView();
@@ -143,7 +145,10 @@ export class Report {
     const { node, version, clock } = this.#options;
     this.#followClock();
     return buildStatus(this.#state, {
-      ...{ node, version, nowMs: clock.nowMs(), notes: this.#listOwnNotes() },
+      node,
+      version,
+      nowMs: clock.nowMs(),
+      notes: this.#listOwnNotes(),
       socket: this.#readServed().socket,
     });
   }
@@ -269,7 +274,9 @@ export class Report {
     const { node, clock } = this.#options;
     this.#followClock();
     return buildWhy(this.#state, service, {
-      ...{ node, nowMs: clock.nowMs(), trusted },
+      node,
+      nowMs: clock.nowMs(),
+      trusted,
       exits: readKept(() => this.#parts?.store.listExits(service, SHOWN_EXITS)),
       releases: readKept(() => this.#parts?.store.listReleases(service, SHOWN_RELEASES)),
     });

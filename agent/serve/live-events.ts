@@ -42,8 +42,12 @@ export class LiveEvents {
     this.#send(
       `id: ${this.#sent}\n` +
         describeEvent("state", {
-          ...{ service, state: state ?? null, previous: previous ?? null, reason },
-          ...{ revision: revision ?? null, at: toIso(atMs) },
+          service,
+          state: state ?? null,
+          previous: previous ?? null,
+          reason,
+          revision: revision ?? null,
+          at: toIso(atMs),
         }),
     );
   }

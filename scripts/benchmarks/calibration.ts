@@ -73,7 +73,9 @@ export async function calibrate(count: number, rounds: Rounds): Promise<Calibrat
     // Where other work takes its share of the cores, everything takes the longer.
     const slow = 1 / (1 - Math.min(0.9, othersShare));
     const cpu = {
-      ...{ cores: availableParallelism(), sendMs: slow * mean(sendMs), receiveMs: slow * mean(receiveMs) },
+      cores: availableParallelism(),
+      sendMs: slow * mean(sendMs),
+      receiveMs: slow * mean(receiveMs),
       dialMs: slow * dialMs,
       // When nothing happens a member sends a heartbeat to each peer in each second, and takes one in from each.
       smallMs: (slow * idleShare * 1_000) / (2 * (count - 1)),
@@ -103,8 +105,11 @@ function readSynLinearTimeouts(): number {
 function middle(times: ScenarioTimes): Record<keyof ScenarioTimes, number> {
   const { changeOne, changeLast, killed, frozen, healed } = times;
   return {
-    ...{ changeOne: median(changeOne), changeLast: median(changeLast), killed: median(killed) },
-    ...{ frozen: median(frozen), healed: median(healed) },
+    changeOne: median(changeOne),
+    changeLast: median(changeLast),
+    killed: median(killed),
+    frozen: median(frozen),
+    healed: median(healed),
   };
 }
 

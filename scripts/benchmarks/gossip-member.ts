@@ -41,13 +41,18 @@ async function measureDial(): Promise<void> {
   if (identity === undefined) return;
   let failed = (): void => undefined;
   const transport = new Transport({
-    ...{ node: start.node, host: start.listen.split(":")[0] ?? "", port: 1, identity, clock: systemClock },
-    ...{
-      judgeKey: () => ({ kind: "not-taking-part", refused: "nobody is let in" }) as const,
-      isPeerAddress: () => false,
-      onRefused: () => undefined,
-    },
-    ...{ onUp: () => undefined, onDown: () => undefined, onMessage: () => undefined, onDialFailed: () => failed() },
+    node: start.node,
+    host: start.listen.split(":")[0] ?? "",
+    port: 1,
+    identity,
+    clock: systemClock,
+    judgeKey: () => ({ kind: "not-taking-part", refused: "nobody is let in" }) as const,
+    isPeerAddress: () => false,
+    onRefused: () => undefined,
+    onUp: () => undefined,
+    onDown: () => undefined,
+    onMessage: () => undefined,
+    onDialFailed: () => failed(),
   });
   const before = process.cpuUsage();
   for (let dial = 0; dial < DIALS; dial += 1) {

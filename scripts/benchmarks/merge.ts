@@ -155,10 +155,17 @@ class Floor {
     await this.#old?.stop({ t: 10 });
     const old = this.#old;
     this.#old = await this.#docker.createContainer({
-      ...{ name: `floor-${round}`, Image: IMAGE, Cmd: HTTPD, Env: [`ROUND=${round}`], StopSignal: "SIGKILL" },
+      name: `floor-${round}`,
+      Image: IMAGE,
+      Cmd: HTTPD,
+      Env: [`ROUND=${round}`],
+      StopSignal: "SIGKILL",
       ExposedPorts: { "8080/tcp": {} },
       HostConfig: {
-        ...{ Memory: 16 * 2 ** 20, MemorySwap: 16 * 2 ** 20, PidsLimit: 512, LogConfig: { Type: "local", Config: {} } },
+        Memory: 16 * 2 ** 20,
+        MemorySwap: 16 * 2 ** 20,
+        PidsLimit: 512,
+        LogConfig: { Type: "local", Config: {} },
         PortBindings: { "8080/tcp": [{ HostIp: PEER, HostPort: String(FLOOR_PORT) }] },
       },
     });

@@ -62,7 +62,9 @@ export const trustedKeysSchema = z
       if (seen.has(fingerprint)) {
         const hint = "give it all its nodes in one entry";
         ctx.addIssue({
-          ...{ code: "custom", path: [index, "key"], params: { hint } },
+          code: "custom",
+          path: [index, "key"],
+          params: { hint },
           message: `${fingerprint} is listed already`,
         });
       }

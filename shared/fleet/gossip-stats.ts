@@ -46,8 +46,14 @@ export interface ProtocolCounts {
 /** Nothing counted yet. */
 export function beginCounts(): ProtocolCounts {
   return {
-    ...{ recordsAccepted: 0, recordsForged: 0, recordsOfStrangers: 0, recordsKnown: 0 },
-    ...{ digestsSent: 0, recordsRepaired: 0, hintsSent: 0, hintsReceived: 0 },
+    recordsAccepted: 0,
+    recordsForged: 0,
+    recordsOfStrangers: 0,
+    recordsKnown: 0,
+    digestsSent: 0,
+    recordsRepaired: 0,
+    hintsSent: 0,
+    hintsReceived: 0,
   };
 }
 

@@ -21,8 +21,21 @@ const MOST: Readonly<Record<string, number>> = {
 
 /** Docker's names (github.com/docker/go-units, ulimit.go). */
 const ULIMITS = [
-  ...["core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile"],
-  ...["nproc", "rss", "rtprio", "rttime", "sigpending", "stack"],
+  "core",
+  "cpu",
+  "data",
+  "fsize",
+  "locks",
+  "memlock",
+  "msgqueue",
+  "nice",
+  "nofile",
+  "nproc",
+  "rss",
+  "rtprio",
+  "rttime",
+  "sigpending",
+  "stack",
 ];
 
 /** Limits that give a container power over others on the host; they may be lowered to 0, and are raised where policy says so. */

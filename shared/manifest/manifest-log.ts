@@ -61,7 +61,18 @@ const checkAddress: OptionCheck = (value) =>
     : 'write "udp://10.0.0.5:514", "tcp://…:…", "tcp+tls://…:…" or "unix:///dev/log"';
 
 const FACILITIES = [
-  ...["kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp"],
+  "kern",
+  "user",
+  "mail",
+  "daemon",
+  "auth",
+  "syslog",
+  "lpr",
+  "news",
+  "uucp",
+  "cron",
+  "authpriv",
+  "ftp",
   ...Array.from({ length: 8 }, (_, index) => `local${index}`),
 ];
 

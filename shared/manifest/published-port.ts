@@ -53,8 +53,15 @@ export function isEveryAddress(address: string | undefined): boolean {
 
 /** Networks that are not routed on the internet: RFC 1918, 6598, 4193, loopback and link-local (RFC 6890). */
 const PRIVATE = buildBlockList([
-  ...["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"],
-  ...["::1/128", "fc00::/7", "fe80::/10"],
+  "10.0.0.0/8",
+  "172.16.0.0/12",
+  "192.168.0.0/16",
+  "100.64.0.0/10",
+  "127.0.0.0/8",
+  "169.254.0.0/16",
+  "::1/128",
+  "fc00::/7",
+  "fe80::/10",
 ]);
 
 function buildBlockList(networks: readonly string[]): BlockList {

@@ -23,8 +23,13 @@ export function listForms(value: string): Form[] {
   const texts = plain.flatMap((text) => {
     const [url, hex] = [encodeURIComponent(text), Buffer.from(text).toString("hex")];
     return [
-      ...[text, JSON.stringify(text).slice(1, -1), new URLSearchParams([["", text]]).toString().slice(1)],
-      ...[url, url.replaceAll(/%[0-9A-F]{2}/g, (code) => code.toLowerCase()), hex, hex.toUpperCase()],
+      text,
+      JSON.stringify(text).slice(1, -1),
+      new URLSearchParams([["", text]]).toString().slice(1),
+      url,
+      url.replaceAll(/%[0-9A-F]{2}/g, (code) => code.toLowerCase()),
+      hex,
+      hex.toUpperCase(),
     ];
   });
   const encoded = new Set(plain.flatMap((text) => listBase64(Buffer.from(text))));

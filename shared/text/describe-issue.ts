@@ -17,8 +17,14 @@ const MOST_FINDINGS = 200;
 
 /** Tables and lists whose values may be secrets. */
 const PRIVATE_KEYS: ReadonlySet<string | number> = new Set([
-  ...["env", "secrets", "labels", "options"],
-  ...["command", "entrypoint", "exec", "queries"],
+  "env",
+  "secrets",
+  "labels",
+  "options",
+  "command",
+  "entrypoint",
+  "exec",
+  "queries",
 ]);
 
 /**

@@ -43,8 +43,11 @@ export function stripMark(text: string): string {
 }
 
 const POINTER: TomlFault = {
-  ...{ code: "syntax", line: 1, column: 1 },
-  ...{ message: `this file ${LFS_POINTER.message}`, hint: LFS_POINTER.hint },
+  code: "syntax",
+  line: 1,
+  column: 1,
+  message: `this file ${LFS_POINTER.message}`,
+  hint: LFS_POINTER.hint,
 };
 
 function describeBounds({ bound, line, column }: BoundsFault, bounds: TomlBounds): TomlFault {

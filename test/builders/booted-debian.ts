@@ -43,15 +43,33 @@ export class BootedDebian {
     const machine = new BootedDebian(name);
     await machine.remove();
     await docker(
-      ...["run", "-d", "--name", name, "--hostname", "orca-vm", "--network", "none", "--cgroupns=private"],
+      "run",
+      "-d",
+      "--name",
+      name,
+      "--hostname",
+      "orca-vm",
+      "--network",
+      "none",
+      "--cgroupns=private",
       ...CAPABILITIES.flatMap((capability) => ["--cap-add", capability]),
       ...["seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined"].flatMap((option) => [
         "--security-opt",
         option,
       ]),
-      ...["--device-cgroup-rule", "a *:* rwm", "--stop-signal", "SIGRTMIN+3", "--stop-timeout", "60"],
+      "--device-cgroup-rule",
+      "a *:* rwm",
+      "--stop-signal",
+      "SIGRTMIN+3",
+      "--stop-timeout",
+      "60",
       ...["/run:exec,mode=755", "/run/lock", "/tmp:exec,mode=1777"].flatMap((place) => ["--tmpfs", place]),
-      ...["-v", `${name}:/var/lib/docker`, IMAGE, "/bin/sh", "-c", INIT],
+      "-v",
+      `${name}:/var/lib/docker`,
+      IMAGE,
+      "/bin/sh",
+      "-c",
+      INIT,
     );
     await machine.untilBooted();
     return machine;

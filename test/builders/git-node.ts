@@ -26,8 +26,15 @@ export interface GitChoices extends Partial<Omit<GitSourceOptions, "location" | 
 export function openGitSource(server: GitServer, clock: Clock, choices: GitChoices = {}): GitSource {
   const { tokenFile, caFile, url = server.url, branch = "main", ...others } = choices;
   return new GitSource({
-    ...{ location: { url, branch, tokenFile, caFile }, path: "orca", node: "vm1", pollMs: 15_000, fetchMs: 20_000 },
-    ...{ limitBytes: 32 * 1024 ** 2, directory: join(server.root, "state"), program: PROGRAM, requestMs: 5_000 },
+    location: { url, branch, tokenFile, caFile },
+    path: "orca",
+    node: "vm1",
+    pollMs: 15_000,
+    fetchMs: 20_000,
+    limitBytes: 32 * 1024 ** 2,
+    directory: join(server.root, "state"),
+    program: PROGRAM,
+    requestMs: 5_000,
     readStatus: () => Promise.reject(new Error("the test has no forge")),
     ...others,
     clock,

@@ -160,7 +160,8 @@ function showBranch(server: GitServer): void {
 
 const FOLLOWED: readonly GiteaAnswer[] = [
   {
-    ...{ name: "307, the repository was renamed; fetches and statuses are still taken", effect: "followed" },
+    name: "307, the repository was renamed; fetches and statuses are still taken",
+    effect: "followed",
     says: /the repository was renamed; write its new URL into source\.git\.url/,
     apply: ({ server, forge }) => {
       server.fault = { kind: "renamed", to: "/acme/newname" };
@@ -177,13 +178,16 @@ const FOLLOWED: readonly GiteaAnswer[] = [
     },
   },
   {
-    ...{ name: "no push: its webhook refuses this node's private address", effect: "followed" },
+    name: "no push: its webhook refuses this node's private address",
+    effect: "followed",
     apply: () => undefined,
     heal: () => undefined,
   },
   {
-    ...{ name: "403, a merge by its API is not signed, and keys are asked for", effect: "not-followed" },
-    ...{ says: /is not trusted: it is not signed/, lasting: true },
+    name: "403, a merge by its API is not signed, and keys are asked for",
+    effect: "not-followed",
+    says: /is not trusted: it is not signed/,
+    lasting: true,
     apply: (one) =>
       void (one.keys = [trust(makeKey(mkdtempSync(join(one.server.root, "keys-")), "ops"), ["vm1"], true)]),
     heal: (one) => void (one.keys = undefined),

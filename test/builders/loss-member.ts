@@ -44,7 +44,11 @@ const delaysMs: number[] = [];
 let sent = 0;
 
 const transport = new Transport({
-  ...{ node: start.node, host: start.host, port: start.port, identity, clock: systemClock },
+  node: start.node,
+  host: start.host,
+  port: start.port,
+  identity,
+  clock: systemClock,
   judgeKey: (key) =>
     key === start.peer.publicKey ? { node: start.peer.node } : { kind: "unknown-key", refused: "another key" },
   isPeerAddress: () => true,

@@ -113,15 +113,19 @@ const PROGRAM: Readonly<Record<string, KeyEntry>> = {
 };
 
 const ENDPOINTS = [
-  ...["http://169.254.169.254/latest/meta-data", "http://2852039166/", "http://0xa9fea9fe/", "http://[fd00:ec2::254]/"],
-  ...["http://[::ffff:169.254.169.254]/", "http://localhost:7070/", "http://LOCALHOST./", "tcp://127.0.0.1:2375"],
-  ...[
-    "tcp://[::1]:22",
-    "tcp://0.0.0.0:22",
-    "http://metadata.google.internal/",
-    "http://[fe80::1]/",
-    "http://100.100.100.200/",
-  ],
+  "http://169.254.169.254/latest/meta-data",
+  "http://2852039166/",
+  "http://0xa9fea9fe/",
+  "http://[fd00:ec2::254]/",
+  "http://[::ffff:169.254.169.254]/",
+  "http://localhost:7070/",
+  "http://LOCALHOST./",
+  "tcp://127.0.0.1:2375",
+  "tcp://[::1]:22",
+  "tcp://0.0.0.0:22",
+  "http://metadata.google.internal/",
+  "http://[fe80::1]/",
+  "http://100.100.100.200/",
 ].map((url) => ["endpoints.allowed", url] as const);
 
 const ORDER: Readonly<Record<string, KeyEntry>> = {

@@ -55,7 +55,11 @@ export class NatsNode {
 
   #open(): NatsShell {
     const shell = new NatsShell({
-      ...{ node: this.node, identity: this.identity, stateDir: this.stateDir, clock: systemClock, nats: this.settings },
+      node: this.node,
+      identity: this.identity,
+      stateDir: this.stateDir,
+      clock: systemClock,
+      nats: this.settings,
       onEvent: (event) => this.events.push(event),
     });
     shell.onHint = (revision) => this.hints.push(revision);

@@ -19,10 +19,16 @@ export function describeRights(realm: string, node: string): { publish: string[]
     publish: [
       `$KV.orca-${realm}.${node}`,
       ...[`beat.${node}`, `hint.${node}`, "ask.*", "proof.*"].map((subject) => `orca.${realm}.${subject}`),
-      ...["$JS.API.INFO", `$JS.API.STREAM.INFO.${stream}`, `$JS.API.STREAM.CREATE.${stream}`],
-      ...[`$JS.API.STREAM.MSG.GET.${stream}`, `$JS.API.DIRECT.GET.${stream}.>`],
-      ...[`$JS.API.CONSUMER.CREATE.${stream}`, `$JS.API.CONSUMER.CREATE.${stream}.>`],
-      ...[`$JS.API.CONSUMER.INFO.${stream}.>`, `$JS.API.CONSUMER.DELETE.${stream}.>`, `$JS.FC.${stream}.>`],
+      "$JS.API.INFO",
+      `$JS.API.STREAM.INFO.${stream}`,
+      `$JS.API.STREAM.CREATE.${stream}`,
+      `$JS.API.STREAM.MSG.GET.${stream}`,
+      `$JS.API.DIRECT.GET.${stream}.>`,
+      `$JS.API.CONSUMER.CREATE.${stream}`,
+      `$JS.API.CONSUMER.CREATE.${stream}.>`,
+      `$JS.API.CONSUMER.INFO.${stream}.>`,
+      `$JS.API.CONSUMER.DELETE.${stream}.>`,
+      `$JS.FC.${stream}.>`,
     ],
     subscribe: [
       `_INBOX.orca.${node}.>`,
@@ -91,8 +97,14 @@ export class NatsServer {
   settings(parts: Partial<NatsSettings> = {}): NatsSettings {
     const scheme = this.#tls === "" ? "nats" : "tls";
     return {
-      ...{ servers: [`${scheme}://127.0.0.1:${this.port}`], replicas: 1, credsFile: undefined, nkeyFile: undefined },
-      ...{ caFile: undefined, certFile: undefined, keyFile: undefined, ...parts },
+      servers: [`${scheme}://127.0.0.1:${this.port}`],
+      replicas: 1,
+      credsFile: undefined,
+      nkeyFile: undefined,
+      caFile: undefined,
+      certFile: undefined,
+      keyFile: undefined,
+      ...parts,
     };
   }
 

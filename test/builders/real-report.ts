@@ -40,7 +40,10 @@ export class RealReport {
     this.stateDir = this.node.stateDir;
     this.socketPath = join(this.node.root, "run", "agent.sock");
     this.report = new Report({
-      ...{ node: this.node.node, version: "1.2.3", stateDir: this.stateDir, clock: systemClock },
+      node: this.node.node,
+      version: "1.2.3",
+      stateDir: this.stateDir,
+      clock: systemClock,
       logger: createLogger("info", { write: (line) => this.#log(line) }),
       startedMs: systemClock.nowMs(),
     });

@@ -109,7 +109,11 @@ async function main(start: ForgerStart): Promise<void> {
 async function shake(way: string, host: string, { key, frames, session }: Try): Promise<Buffer | undefined> {
   let ticket: Buffer | undefined;
   const socket = connect({
-    ...{ host, port: PORT, rejectUnauthorized: false, checkServerIdentity: () => undefined, ...key },
+    host,
+    port: PORT,
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
+    ...key,
     ...(session === undefined ? {} : { session }),
   });
   socket.on("session", (given) => {

@@ -133,8 +133,12 @@ export function buildTurn(parts: TurnParts): TurnSummary {
     desired: parts.state === "none" ? undefined : buildState(services, parts.state),
     observed: {
       engine: parts.engine ?? {
-        ...{ reachable: true, run: "run-1", containers, foreign: parts.foreign ?? [] },
-        ...{ networks: {}, volumes: {} },
+        reachable: true,
+        run: "run-1",
+        containers,
+        foreign: parts.foreign ?? [],
+        networks: {},
+        volumes: {},
       },
       operations: [],
       outcomes: [],
@@ -215,7 +219,14 @@ export function buildHealth(parts: Partial<HealthView> = {}): HealthView {
 /** Counts of a gossip in which one key was refused. */
 export const STATS: GossipStats = {
   ...beginCounts(),
-  ...{ links: 1, framesSent: 30, framesReceived: 31, bytesSent: 3_000, bytesReceived: 3_100, strain: 1 },
-  ...{ recordsAccepted: 7, digestsSent: 2, hintsReceived: 1 },
+  links: 1,
+  framesSent: 30,
+  framesReceived: 31,
+  bytesSent: 3_000,
+  bytesReceived: 3_100,
+  strain: 1,
+  recordsAccepted: 7,
+  digestsSent: 2,
+  hintsReceived: 1,
   refused: { ...beginRefusals(), "unknown-key": 12 },
 };

@@ -150,7 +150,7 @@ export class WallLab {
   #connect(namespace: string, addresses: readonly string[]): WallPeer {
     const wire = `w${this.#peers.length}`;
     const name = namespace.split("/").at(-1) ?? "";
-    execFileSync("ip", ["link", "add", wire, "netns", this.#wire, ...["type", "veth", "peer", "lan0", "netns", name]]);
+    execFileSync("ip", ["link", "add", wire, "netns", this.#wire, "type", "veth", "peer", "lan0", "netns", name]);
     this.#inWire("ip", "link", "set", wire, "master", "br0", "up");
     const peer = this.#track(new WallPeer(namespace));
     peer.run("ip", "link", "set", "lan0", "up");

@@ -49,11 +49,14 @@ export type Walls = "none" | "stage" | "production" | "both";
 
 export async function buildWallScene(): Promise<WallScene> {
   const lab = new WallLab();
-  const [edge, edgeEngine] = await lab.addEngine([], ...[`${EDGE}/16`, `${EDGE6}/48`, `${PUBLIC}/24`, `${PUBLIC6}/64`]);
+  const [edge, edgeEngine] = await lab.addEngine([], `${EDGE}/16`, `${EDGE6}/48`, `${PUBLIC}/24`, `${PUBLIC6}/64`);
   const control = lab.addHost(`${CONTROL}/16`, "fd00:10::20/48", "203.0.113.11/24", "2001:db8::11/64");
   const [stage, stageEngine] = await lab.addEngine(
     ["--live-restore"],
-    ...[`${STAGE}/16`, "fd00:10:0:1::10/48", "203.0.113.40/24", "2001:db8::40/64"],
+    `${STAGE}/16`,
+    "fd00:10:0:1::10/48",
+    "203.0.113.40/24",
+    "2001:db8::40/64",
   );
   const plain = lab.addHost("10.0.1.11/16", "fd00:10:0:1::11/48");
   const cloud = lab.addHost(`${METADATA}/32`, "10.0.200.1/16");
@@ -119,11 +122,13 @@ const SIX = ["stage", "hostNetwork", "container6"] as const;
 export function listForbidden({ edge }: WallScene): WallProbe[] {
   const tcp = (what: string, host: string, port: number, fromPort?: number): WallProbe => ({
     // Two cannot have one port of the same host at once.
-    ...{ what, callers: fromPort !== undefined ? ["stage", "container"] : host.includes(":") ? SIX : FOUR },
+    what,
+    callers: fromPort !== undefined ? ["stage", "container"] : host.includes(":") ? SIX : FOUR,
     try: (peer) => peer.connect(host, port, fromPort === undefined ? {} : { fromPort }),
   });
   const udp = (what: string, host: string, fromPort?: number): WallProbe => ({
-    ...{ what, callers: fromPort !== undefined ? ["stage", "container"] : host.includes(":") ? SIX : FOUR },
+    what,
+    callers: fromPort !== undefined ? ["stage", "container"] : host.includes(":") ? SIX : FOUR,
     try: (peer) => peer.datagram(host, GOSSIP, fromPort === undefined ? {} : { fromPort }),
   });
   const linkLocal = /inet6 (fe80::[\da-f:]+)/.exec(edge.run("ip", "-6", "addr", "show", "dev", "lan0"))?.[1] ?? "";
@@ -157,7 +162,8 @@ export function listHostOnly(): WallProbe[] {
     ["Git by IPv6", EDGE6, PORTS.git],
   ];
   return doors.map(([what, host, port]) => ({
-    ...{ what, callers: host.includes(":") ? ["container6"] : ["container"] },
+    what,
+    callers: host.includes(":") ? ["container6"] : ["container"],
     try: (peer) => peer.connect(host, port),
   }));
 }
@@ -170,10 +176,8 @@ export function listNamed(): WallProbe[] {
     ["auth by IPv6", PUBLIC6, PORTS.auth],
   ];
   return doors.map(([what, host, port]) => ({
-    ...{
-      what: `${what} by its public address`,
-      callers: host.includes(":") ? (["stage", "hostNetwork"] as const) : FOUR,
-    },
+    what: `${what} by its public address`,
+    callers: host.includes(":") ? (["stage", "hostNetwork"] as const) : FOUR,
     try: (peer) => peer.connect(host, port),
   }));
 }
@@ -187,7 +191,8 @@ export function listAllowed(): WallProbe[] {
     ["mail by IPv6", EDGE6, PORTS.mail],
   ];
   return doors.map(([what, host, port]) => ({
-    ...{ what, callers: host.includes(":") ? (["stage", "hostNetwork"] as const) : FOUR },
+    what,
+    callers: host.includes(":") ? (["stage", "hostNetwork"] as const) : FOUR,
     try: (peer) => peer.connect(host, port),
   }));
 }

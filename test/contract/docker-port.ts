@@ -187,7 +187,9 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
         const seen: string[] = [];
         let waiting = 0;
         await engine.reader.followLogs(id, {
-          ...{ tail: 10, follow, signal: new AbortController().signal },
+          tail: 10,
+          follow,
+          signal: new AbortController().signal,
           onChunk: async (chunk, stream) => {
             expect((waiting += 1)).toBe(1);
             await new Promise((resolve) => setTimeout(resolve, 5));

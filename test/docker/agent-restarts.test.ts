@@ -46,12 +46,13 @@ beforeAll(async () => {
     writeFileSync(join(directory, `${name}.toml`), manifest);
   }
   const lines = [
-    ...[`node = "${NODE}"`, `source = { dir = "${join(root, "platform")}" }`, `status = { listen = ["${LISTEN}"] }`],
-    ...[
-      `docker = { socket = "${SOCKET}", front_image = "orca-test/haproxy:1" }`,
-      `state = { dir = "${join(root, "state")}" }`,
-    ],
-    ...[`policy = { file = "${join(root, "policy.toml")}" }`, describeMarkedSecrets()],
+    `node = "${NODE}"`,
+    `source = { dir = "${join(root, "platform")}" }`,
+    `status = { listen = ["${LISTEN}"] }`,
+    `docker = { socket = "${SOCKET}", front_image = "orca-test/haproxy:1" }`,
+    `state = { dir = "${join(root, "state")}" }`,
+    `policy = { file = "${join(root, "policy.toml")}" }`,
+    describeMarkedSecrets(),
   ];
   writeFileSync(config, `${lines.join("\n")}\n`, { mode: 0o600 });
   writeFileSync(join(root, "policy.toml"), "");

@@ -78,23 +78,27 @@ async function openLab(): Promise<FrontLab> {
   writeFileSync(file, config);
   const { spec, caps } = front.service;
   const id = await docker(
-    ...["run", "-d", "--label", LABEL, "--read-only", "--cap-drop", "ALL", "--user", spec.user ?? ""],
-    ...[
-      "--memory",
-      String(caps.memoryBytes),
-      "--pids-limit",
-      String(caps.pids),
-      "--entrypoint",
-      spec.entrypoint?.[0] ?? "",
-    ],
-    ...[
-      "-v",
-      `${mount.source}:${mount.target}`,
-      "-v",
-      `${file}:${FRONT_CONFIG}:ro`,
-      spec.image,
-      ...(spec.command ?? []),
-    ],
+    "run",
+    "-d",
+    "--label",
+    LABEL,
+    "--read-only",
+    "--cap-drop",
+    "ALL",
+    "--user",
+    spec.user ?? "",
+    "--memory",
+    String(caps.memoryBytes),
+    "--pids-limit",
+    String(caps.pids),
+    "--entrypoint",
+    spec.entrypoint?.[0] ?? "",
+    "-v",
+    `${mount.source}:${mount.target}`,
+    "-v",
+    `${file}:${FRONT_CONFIG}:ro`,
+    spec.image,
+    ...(spec.command ?? []),
   );
   let address = await addressOf(id);
   const [first = "", second = ""] = servers;

@@ -111,7 +111,9 @@ describe.skipIf(process.env["ORCA_SLOW"] === undefined)("in the slow lane (ORCA_
       const entry = join(root, "dist", "orca.mjs");
       const begunMs = Date.now();
       const agent = new OrcaProcess(["agent", "--config", join(root, "agent.toml")], {
-        ...{ entry, flags: ["--lite-mode"], runDir: join(root, "run") },
+        entry,
+        flags: ["--lite-mode"],
+        runDir: join(root, "run"),
       });
       const pid = agent.child.pid ?? 0;
       const read = async (): Promise<string> => {

@@ -112,8 +112,19 @@ test("the way out: a volume of its manifest, into which a person has brought the
   await node.until("stopped", async () => (await node.of("app")).every((row) => row.status !== "running"));
   await docker("volume", "create", "--label", `orca.node=${node.node}`, "--label", "orca.service=app", NAMED);
   await docker(
-    ...["run", "--rm", "--label", `orca.node=${node.node}-copy`, "-v", `${from}:/from:ro`],
-    ...["-v", `${NAMED}:/to`, IMAGE, "cp", "-a", "/from/.", "/to/"],
+    "run",
+    "--rm",
+    "--label",
+    `orca.node=${node.node}-copy`,
+    "-v",
+    `${from}:/from:ro`,
+    "-v",
+    `${NAMED}:/to`,
+    IMAGE,
+    "cp",
+    "-a",
+    "/from/.",
+    "/to/",
   );
   node.agent.request({ kind: "start", service: "app", ignoreRequires: false, actor });
   await node.until("it has 4, alone", () => hasValue("app", "4"));

@@ -59,14 +59,15 @@ async function prepare(node: Node): Promise<string[]> {
   writeFileSync(
     join(home, "agent.toml"),
     [
-      ...[`node = "${node}"`, `source = { dir = "${root}/repository" }`, `state = { dir = "${home}/state" }`],
-      ...[`status = { listen = ["127.0.0.1:${NODES[node]}"] }`, `docker = { socket = "${proxy.socketPath}" }`],
-      ...[
-        `policy = { file = "${home}/policy.toml" }`,
-        describeMarkedSecrets(),
-        "[gossip]",
-        `identity_file = "${home}/key"`,
-      ],
+      `node = "${node}"`,
+      `source = { dir = "${root}/repository" }`,
+      `state = { dir = "${home}/state" }`,
+      `status = { listen = ["127.0.0.1:${NODES[node]}"] }`,
+      `docker = { socket = "${proxy.socketPath}" }`,
+      `policy = { file = "${home}/policy.toml" }`,
+      describeMarkedSecrets(),
+      "[gossip]",
+      `identity_file = "${home}/key"`,
       `backend = { nats = "${server.settings().servers[0]}", nkey_file = "${seedFile}" }`,
     ].join("\n"),
   );

@@ -223,7 +223,12 @@ describe("the canary", () => {
     // What is in a variable is shown by the engine: that is what [secrets.env] and bootstrap files are.
     const visible = ["TOKEN", "BOOT_PASSWORD"].map((name) => ({ service: "careless", name }));
     const { looked } = await expectNoSecretLeft({
-      ...{ node: NODE, stateDir: state, listen: STATUS, socketPath: join(state, "agent.sock"), finder, visible },
+      node: NODE,
+      stateDir: state,
+      listen: STATUS,
+      socketPath: join(state, "agent.sock"),
+      finder,
+      visible,
       // They print what they were given; their own log at the engine is theirs.
       talkative: ["files", "careless"],
       texts: { "its output": agent.output },

@@ -46,13 +46,46 @@ function openssl(...words: string[]): void {
 
 beforeAll(async () => {
   openssl(
-    ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
-    ...["-subj", "/CN=inside", "-keyout", "ca.key", "-out", "ca.pem"],
+    "req",
+    "-x509",
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:P-256",
+    "-nodes",
+    "-days",
+    "2",
+    "-subj",
+    "/CN=inside",
+    "-keyout",
+    "ca.key",
+    "-out",
+    "ca.pem",
   );
   openssl(
-    ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"],
-    ...["-CA", "ca.pem", "-CAkey", "ca.key", "-subj", `/CN=${HOST}`, "-addext", `subjectAltName=DNS:${HOST}`],
-    ...["-addext", "basicConstraints=CA:FALSE", "-keyout", "tls.key", "-out", "tls.crt"],
+    "req",
+    "-x509",
+    "-newkey",
+    "ec",
+    "-pkeyopt",
+    "ec_paramgen_curve:P-256",
+    "-nodes",
+    "-days",
+    "2",
+    "-CA",
+    "ca.pem",
+    "-CAkey",
+    "ca.key",
+    "-subj",
+    `/CN=${HOST}`,
+    "-addext",
+    `subjectAltName=DNS:${HOST}`,
+    "-addext",
+    "basicConstraints=CA:FALSE",
+    "-keyout",
+    "tls.key",
+    "-out",
+    "tls.crt",
   );
   const read = (name: string): string => readFileSync(join(directory, name), "utf8");
   const pem = read("tls.crt") + read("tls.key");
@@ -67,21 +100,29 @@ beforeAll(async () => {
     new Map(Object.entries(secrets)),
   );
   const fleet = [
-    ...[`[nodes.${node.node}]`, `address = "${SUBNET}.1"`, 'env = "prod"', 'memory = "4GiB"'],
+    `[nodes.${node.node}]`,
+    `address = "${SUBNET}.1"`,
+    'env = "prod"',
+    'memory = "4GiB"',
     `network = { subnet = "${SUBNET}.0/24" }`,
-    ...["[nodes.stage]", `address = "${STAGE}"`, 'env = "stage"', 'memory = "4GiB"'],
+    "[nodes.stage]",
+    `address = "${STAGE}"`,
+    'env = "stage"',
+    'memory = "4GiB"',
   ];
   node.setFile("../../fleet.toml", `${fleet.join("\n")}\n`);
   node.setFile("files/haproxy/haproxy.cfg.tmpl", readFileSync(join(EDGE, "files/haproxy/haproxy.cfg.tmpl"), "utf8"));
   const server = [
     "global",
-    ...["defaults", "  mode http", "  timeout connect 5s", "  timeout client 60s", "  timeout server 60s"],
-    ...[
-      "frontend all",
-      "  bind :8000",
-      "  bind :8443 ssl crt /run/secrets/tls.pem",
-      "  http-request return status 200",
-    ],
+    "defaults",
+    "  mode http",
+    "  timeout connect 5s",
+    "  timeout client 60s",
+    "  timeout server 60s",
+    "frontend all",
+    "  bind :8000",
+    "  bind :8443 ssl crt /run/secrets/tls.pem",
+    "  http-request return status 200",
   ];
   node.setFile("files/keycloak.cfg", `${server.join("\n")}\n`);
   node.set({ "orca-proxy": adaptProxy(), "keycloak-26": buildKeycloak() });
@@ -151,8 +192,14 @@ function ask(
     const form =
       body === undefined ? {} : { "content-type": "application/x-www-form-urlencoded", "content-length": body.length };
     const call = request({
-      ...{ host: proxy, port, servername: HOST, localAddress: from, agent, path },
-      ...{ method: body === undefined ? "GET" : "POST", ca: readFileSync(join(directory, "ca.pem")) },
+      host: proxy,
+      port,
+      servername: HOST,
+      localAddress: from,
+      agent,
+      path,
+      method: body === undefined ? "GET" : "POST",
+      ca: readFileSync(join(directory, "ca.pem")),
       headers: { host, ...form, ...headers },
     });
     call.once("response", (response) => {

@@ -79,8 +79,17 @@ export function buildContainer(
 ): FakeContainer {
   const caps = { memoryBytes: 0, nanoCpus: 0, cpuShares: 0, pids: 0 };
   const detail: FakeContainer["detail"] = {
-    ...{ id, startedMs: undefined, finishedMs: undefined, exitCode: undefined, oomKilled: false, pid: 0, caps },
-    ...{ restartPolicy: "no", image, user: "", ownVolumes: [] },
+    id,
+    startedMs: undefined,
+    finishedMs: undefined,
+    exitCode: undefined,
+    oomKilled: false,
+    pid: 0,
+    caps,
+    restartPolicy: "no",
+    image,
+    user: "",
+    ownVolumes: [],
   };
   const built = { request: undefined, status: "created" as const, networks: new Map(), ports: [], logs: [] };
   return { id, name, image, labels, detail, ...built, run: 0, beganMs: 0, seen: {}, seenMs: 0 };

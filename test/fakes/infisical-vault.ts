@@ -137,7 +137,12 @@ export class InfisicalVault {
     const stored = store(value);
     const shown = isHidden ? HIDDEN : expand ? this.#expand(stored, folderOf(path), 0) : stored;
     return {
-      ...{ id: secretKey, version: 1, type: "shared", secretKey, secretValue: shown, secretPath: folderOf(path) },
+      id: secretKey,
+      version: 1,
+      type: "shared",
+      secretKey,
+      secretValue: shown,
+      secretPath: folderOf(path),
       ...(this.generation === 2026 ? { secretValueHidden: isHidden } : {}),
     };
   }

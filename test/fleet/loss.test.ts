@@ -27,7 +27,11 @@ test("messages through a lossy wire take as long as simulated, with and without 
   for (const [index, real] of [doubled, linear].entries()) {
     const simulated = simulateLoss({ ...SIMULATED, isLinear: index === 1 }, 1);
     const rows = BOUNDS.map(([share, least, most]) => ({
-      ...{ share, least, most, real: at(real, share), simulated: at(simulated, share) },
+      share,
+      least,
+      most,
+      real: at(real, share),
+      simulated: at(simulated, share),
     }));
     const shown = rows.map(({ share, ...ms }) => `${share}: ${ms.simulated.toFixed(0)} / ${ms.real.toFixed(0)} ms`);
     const report = `${index === 1 ? "linear" : "doubled"}, ${real.length} messages, simulated / real: ${shown.join(", ")}`;

@@ -124,8 +124,19 @@ describe("what stage can reach", () => {
     await scene.stage.listen(8080);
     docker(
       scene.stageEngine,
-      ...["run", "-d", "--name", "web", "-p", "8081:8000", IMAGE],
-      ...["nc", "-ll", "-p", "8000", "-e", "cat"],
+      "run",
+      "-d",
+      "--name",
+      "web",
+      "-p",
+      "8081:8000",
+      IMAGE,
+      "nc",
+      "-ll",
+      "-p",
+      "8000",
+      "-e",
+      "cat",
     );
     wall(scene, "both");
     const own = listForbidden(scene).map(async ({ what, try: probe }) => `${what}: ${await probe(scene.control)}`);
@@ -303,59 +314,86 @@ describe("each rule is needed: without it", () => {
   const rows: { what: string; side: Side; cut: RegExp; by?: string; probe: () => Promise<string> }[] = [
     { what: "a host calls", side: "stage", cut: /ip daddr \$production jump to_others/, probe: database("stage") },
     {
-      ...{ what: "a host calls by IPv6", side: "stage", cut: /ip6 daddr \$production6 jump to_others/ },
+      what: "a host calls by IPv6",
+      side: "stage",
+      cut: /ip6 daddr \$production6 jump to_others/,
       probe: database("stage", EDGE6),
     },
     {
-      ...{ what: "a container calls", side: "stage", by: "$1" },
+      what: "a container calls",
+      side: "stage",
+      by: "$1",
       cut: new RegExp(`${inContainers}ip daddr \\$production jump to_others`),
       probe: database("container"),
     },
     {
-      ...{ what: "a container calls by IPv6", side: "stage", by: "$1" },
+      what: "a container calls by IPv6",
+      side: "stage",
+      by: "$1",
       cut: new RegExp(`${inContainers}ip6 daddr \\$production6 jump to_others`),
       probe: database("container6", EDGE6),
     },
     {
-      ...{ what: "link-local addresses are called", side: "stage", cut: /ip6 daddr fe80.*tcp jump to_others/ },
+      what: "link-local addresses are called",
+      side: "stage",
+      cut: /ip6 daddr fe80.*tcp jump to_others/,
       probe: linkLocal("gossip by its link-local address"),
     },
     {
-      ...{ what: "they are called by UDP", side: "stage", cut: /ip6 daddr fe80.*udp.*/ },
+      what: "they are called by UDP",
+      side: "stage",
+      cut: /ip6 daddr fe80.*udp.*/,
       probe: linkLocal("gossip by UDP and its link-local address"),
     },
     {
-      ...{ what: "containers read the metadata", side: "stage", cut: /ip daddr \$metadata .*/ },
+      what: "containers read the metadata",
+      side: "stage",
+      cut: /ip daddr \$metadata .*/,
       probe: () => scene.container.connect(METADATA, 80),
     },
     {
-      ...{ what: "public addresses are called", side: "stage", cut: /ip daddr \$production_public jump to_others/ },
+      what: "public addresses are called",
+      side: "stage",
+      cut: /ip daddr \$production_public jump to_others/,
       probe: () => scene.stage.connect(PUBLIC, PORTS.database),
     },
     {
-      ...{ what: "a published port is called", side: "production", cut: /ip saddr \$stage jump from_others/ },
+      what: "a published port is called",
+      side: "production",
+      cut: /ip saddr \$stage jump from_others/,
       probe: database("stage"),
     },
     {
-      ...{ what: "one is called by IPv6", side: "production", cut: /ip6 saddr \$stage6 jump from_others/ },
+      what: "one is called by IPv6",
+      side: "production",
+      cut: /ip6 saddr \$stage6 jump from_others/,
       probe: database("stage", EDGE6),
     },
     {
-      ...{ what: "public addresses call", side: "production", cut: /ip saddr \$stage_public .*/ },
+      what: "public addresses call",
+      side: "production",
+      cut: /ip saddr \$stage_public .*/,
       probe: () => scene.stage.connect(PUBLIC, PORTS.database),
     },
     {
-      ...{ what: "link-local addresses call", side: "production", cut: /ip6 saddr fe80.*tcp.*/ },
+      what: "link-local addresses call",
+      side: "production",
+      cut: /ip6 saddr fe80.*tcp.*/,
       probe: linkLocal("gossip by its link-local address"),
     },
     {
-      ...{ what: "they call by UDP", side: "production", cut: /ip6 saddr fe80.*udp.*/ },
+      what: "they call by UDP",
+      side: "production",
+      cut: /ip6 saddr fe80.*udp.*/,
       probe: linkLocal("gossip by UDP and its link-local address"),
     },
     // As most firewalls are written: what Docker publishes never comes to the input.
     {
-      ...{ what: "the hook is the input's", side: "production", cut: /hook prerouting priority mangle/ },
-      ...{ by: "hook input priority filter", probe: database("stage") },
+      what: "the hook is the input's",
+      side: "production",
+      cut: /hook prerouting priority mangle/,
+      by: "hook input priority filter",
+      probe: database("stage"),
     },
   ];
 

@@ -123,7 +123,8 @@ function checkOut(files: Record<string, string>, message = "change"): string {
 async function runStep(name: string, work: string, token = TOKEN): Promise<{ code: number; output: string }> {
   const step = steps.find((entry) => entry.name === name);
   const values: Record<string, string> = {
-    ...{ "${{ github.base_ref }}": "main", "${{ secrets.GITHUB_TOKEN }}": token },
+    "${{ github.base_ref }}": "main",
+    "${{ secrets.GITHUB_TOKEN }}": token,
     "${{ github.event.pull_request.number }}": "7",
   };
   const own = Object.entries(step?.env ?? {}).map(
@@ -135,14 +136,14 @@ async function runStep(name: string, work: string, token = TOKEN): Promise<{ cod
   const child = spawn("bash", ["--noprofile", "--norc", "-e", "-o", "pipefail", script], {
     cwd: work,
     env: {
-      ...{
-        PATH: `${dirname(process.execPath)}:${process.env["PATH"] ?? ""}`,
-        HOME: directory,
-        ...workflow.env,
-        ORCA: join(ROOT, "scripts/orca"),
-      },
-      ...{ RUNNER_TEMP: directory, GITHUB_STEP_SUMMARY: join(directory, "summary.md") },
-      ...{ GITHUB_API_URL: `http://127.0.0.1:${port}/api/v1`, GITHUB_REPOSITORY: "acme/platform" },
+      PATH: `${dirname(process.execPath)}:${process.env["PATH"] ?? ""}`,
+      HOME: directory,
+      ...workflow.env,
+      ORCA: join(ROOT, "scripts/orca"),
+      RUNNER_TEMP: directory,
+      GITHUB_STEP_SUMMARY: join(directory, "summary.md"),
+      GITHUB_API_URL: `http://127.0.0.1:${port}/api/v1`,
+      GITHUB_REPOSITORY: "acme/platform",
       ...Object.fromEntries(own),
     },
   });

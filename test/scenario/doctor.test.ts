@@ -44,8 +44,11 @@ async function complain(check: string): Promise<string[]> {
 
 function configure(secrets: string): void {
   const lines = [
-    ...['node = "vm1"', `source = { dir = "${root}" }`, `state = { dir = "${state}" }`],
-    ...[`policy = { file = "${root}/policy.toml" }`, secrets],
+    'node = "vm1"',
+    `source = { dir = "${root}" }`,
+    `state = { dir = "${state}" }`,
+    `policy = { file = "${root}/policy.toml" }`,
+    secrets,
   ];
   writeFileSync(config, `${lines.join("\n")}\n`);
 }
@@ -81,8 +84,10 @@ test("every file that agent.toml names is looked at, and what the agent has seal
   writeFileSync(
     config,
     [
-      ...['node = "vm1"', `source = { ${git}, ${webhook}, status_token_file = "${at("status-token")}" }`],
-      ...[`state = { dir = "${state}" }`, `policy = { file = "${root}/policy.toml" }`],
+      'node = "vm1"',
+      `source = { ${git}, ${webhook}, status_token_file = "${at("status-token")}" }`,
+      `state = { dir = "${state}" }`,
+      `policy = { file = "${root}/policy.toml" }`,
       `secrets = { file = "${at("secrets.age")}", key_file = "${at("host.key")}" }`,
       `alerts = { webhook_file = "${at("alerts")}" }`,
       `docker = { auth_file = "${at("registry.json")}" }`,
@@ -169,10 +174,8 @@ test("the files that are shipped pass it: no registry credentials, bootstrap fil
   writeFileSync(join(home, "bootstrap", "keycloak.env"), "A=b\n", { mode: 0o600 });
   const after = await examine(join(home, "agent.toml"));
   expect(after.findings.find(({ what }) => what.includes("keycloak.env"))).toMatchObject({
-    ...{
-      severity: "warn",
-      fix: expect.stringMatching(/^rm .*keycloak\.env, and take it out of \[bootstrap\] allowed_files/),
-    },
+    severity: "warn",
+    fix: expect.stringMatching(/^rm .*keycloak\.env, and take it out of \[bootstrap\] allowed_files/),
   });
 });
 
@@ -228,8 +231,11 @@ test("says of the webhook what the running agent has counted, and which setting 
   await new Promise<void>((resolve) => agent.listen(0, "127.0.0.1", resolve));
   const { port } = agent.address() as AddressInfo;
   const lines = [
-    ...['node = "vm1"', `state = { dir = "${state}" }`, `policy = { file = "${root}/policy.toml" }`],
-    ...[`status = { listen = ["127.0.0.1:${port}"] }`, "[source]"],
+    'node = "vm1"',
+    `state = { dir = "${state}" }`,
+    `policy = { file = "${root}/policy.toml" }`,
+    `status = { listen = ["127.0.0.1:${port}"] }`,
+    "[source]",
     'git = { url = "https://git.example/acme/p.git" }',
     `webhook = { listen = "10.0.0.1:7071", secret_file = "${root}/webhook" }`,
   ];

@@ -104,13 +104,11 @@ describe("orca fleet plan", () => {
     const words = { v: 1 as const, realm: "prod", node: "vm2", boot: 1, seq: 1 };
     const peer = { node: "vm2", state: "alive", why: "", forMs: 1, silenceMs: 1, stale: undefined } as const;
     const fleet: FleetReader = {
-      ...{
-        notes: [],
-        realm: "prod",
-        refusals: {},
-        stats: STATS,
-        words: { web: { ready: true, state: "healthy", tookMs: 2_000 } },
-      },
+      notes: [],
+      realm: "prod",
+      refusals: {},
+      stats: STATS,
+      words: { web: { ready: true, state: "healthy", tookMs: 2_000 } },
       view: () => [
         { ...peer, words: { ...words, services: { db: { ready: true, state: "healthy", tookMs: 7_500 } } } },
       ],

@@ -58,7 +58,9 @@ test.each(["SIGINT", "SIGTERM", "SIGHUP"] as const)(
   "%s while no program runs: it ends, and nothing is left",
   async (signal) => {
     expect(await runOver(IDLE, signal)).toEqual({
-      ...{ code: 128 + constants.signals[signal], output: "at work\n", isTidy: true },
+      code: 128 + constants.signals[signal],
+      output: "at work\n",
+      isTidy: true,
     });
   },
 );

@@ -199,7 +199,9 @@ describe("what is read", () => {
     expect(Buffer.from(snapshot.files["files/deep/er.conf"] ?? []).toString()).toBe("a\0b");
     expect(snapshot.fleet).toBe(FILES["orca/fleet.toml"]);
     expect(snapshot.commit).toMatchObject({
-      ...{ author: "Éva <eva@example.com>", committer: "Merge Bot <bot@example.com>", subject: "Add files" },
+      author: "Éva <eva@example.com>",
+      committer: "Merge Bot <bot@example.com>",
+      subject: "Add files",
       trailers: [["Orca-Allow-Removal", "4"]],
     });
     expect([snapshot.fleetFile, snapshot.describeFile("vm1", "a")]).toEqual([

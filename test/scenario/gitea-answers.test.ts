@@ -45,7 +45,8 @@ function known({ node }: ForgeNode): ReportState {
 
 /** What a person reads: the notes of status, and what tells the forge. */
 function said(one: ForgeNode): string {
-  const notes = one.node.sink?.trouble === undefined ? [] : [one.node.sink.trouble];
+  const { note } = one.node.sink ?? {};
+  const notes = note === undefined ? [] : [note];
   const nowMs = one.node.clock.nowMs();
   return buildStatus(known(one), { node: "vm1", version: "0", socket: undefined, nowMs, notes }).notes.join("\n");
 }
@@ -86,7 +87,7 @@ async function expectHealed(one: ForgeNode, row: GiteaAnswer, tip: string | unde
   await node.clock.advanceUntil(isThere, 600_000, "what was missed");
   await node.untilSettled(["app", "other"]);
   await untilTold(one, tip);
-  expect(node.sink?.trouble).toBeUndefined();
+  expect(node.sink?.note).toBeUndefined();
   expect(alertOf(one)?.severity).toBeUndefined();
 }
 

@@ -186,11 +186,9 @@ describe("who may do what", () => {
     const { readFileSync } = await import("node:fs");
     const seed = new TextEncoder().encode(readFileSync(users[1]?.[1].seedFile ?? "", "utf8").trim());
     const asB = await connect({
-      ...{
-        servers: `127.0.0.1:${server.port}`,
-        authenticator: nkeyAuthenticator(seed),
-        inboxPrefix: "_INBOX.orca.vm-b",
-      },
+      servers: `127.0.0.1:${server.port}`,
+      authenticator: nkeyAuthenticator(seed),
+      inboxPrefix: "_INBOX.orca.vm-b",
     });
     others.push(asB);
     const denied = (async (): Promise<string> => {
@@ -360,8 +358,13 @@ test("an agent opens it from its configuration, and the loop's view stands on it
   const a = await open("vm-a");
   const events: unknown[] = [];
   const gossip = await openGossip({
-    ...{ node: "vm-b", listen: undefined, nats: server.settings(), identityFile: join(server.root, "key") },
-    ...{ stateDir: server.root, program: join(import.meta.dirname, "../../agent/main.ts"), clock: systemClock },
+    node: "vm-b",
+    listen: undefined,
+    nats: server.settings(),
+    identityFile: join(server.root, "key"),
+    stateDir: server.root,
+    program: join(import.meta.dirname, "../../agent/main.ts"),
+    clock: systemClock,
     emit: (event) => void events.push(event),
   });
   const own = /write public_key = "([^"]+)"/;

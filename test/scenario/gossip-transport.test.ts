@@ -143,7 +143,10 @@ async function knock(
   { key, session, from }: { key?: Identity; session?: Buffer | undefined; from?: string },
 ): Promise<TLSSocket> {
   const socket = connect({
-    ...{ host: node.host, port: node.port, rejectUnauthorized: false, checkServerIdentity: () => undefined },
+    host: node.host,
+    port: node.port,
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
     ...(key === undefined
       ? {}
       : { key: key.privateKey.export({ type: "pkcs8", format: "pem" }), cert: key.certificate }),
@@ -213,7 +216,10 @@ describe("strangers", () => {
   test("older TLS is not spoken", async () => {
     await meet();
     const socket = connect({
-      ...{ host: a.host, port: a.port, rejectUnauthorized: false, maxVersion: "TLSv1.2" as const },
+      host: a.host,
+      port: a.port,
+      rejectUnauthorized: false,
+      maxVersion: "TLSv1.2" as const,
       secureOptions: constants.SSL_OP_NO_TICKET,
     });
     const error = await new Promise<Error>((resolve) => socket.once("error", resolve));

@@ -193,7 +193,9 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
       rounds.server.imports.set("/prod/app", ["/prod/db", "/other"]);
       const answers = await read([APP, "/prod/app/KEY", "/prod/app/USER", DB], ["/prod"]);
       expect(answers).toEqual({
-        ...{ [APP]: "canary-one", "/prod/app/KEY": "canary-four", "/prod/app/USER": "canary-user" },
+        [APP]: "canary-one",
+        "/prod/app/KEY": "canary-four",
+        "/prod/app/USER": "canary-user",
         [DB]: "canary-two",
       });
     });
@@ -267,8 +269,13 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
     function openKeeper(paths: readonly string[], within?: readonly string[]): SecretKeeper {
       const { clock } = rounds;
       const keeper = new SecretKeeper({
-        ...{ provider: rounds.open(), sealed: undefined, key: new HostKey(Buffer.alloc(32, keepers.length), "a test") },
-        ...{ clock, redactor: new Redactor(), maxStaleMs: 86_400_000, onChange: () => undefined },
+        provider: rounds.open(),
+        sealed: undefined,
+        key: new HostKey(Buffer.alloc(32, keepers.length), "a test"),
+        clock,
+        redactor: new Redactor(),
+        maxStaleMs: 86_400_000,
+        onChange: () => undefined,
       });
       keepers.push(keeper);
       clock.isBusy = () => keepers.some(({ isBusy }) => isBusy);

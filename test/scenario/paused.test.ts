@@ -58,7 +58,9 @@ test("it gets another name: the paused one under the old name ends before the ne
 
 const release = (image: string): string =>
   buildManifest({
-    ...{ image, health: "tcp = { port = 80 }", top: 'ports = ["8080:80"]' },
+    image,
+    health: "tcp = { port = 80 }",
+    top: 'ports = ["8080:80"]',
     tables: '[update]\norder = "start-first"\nsettle = "20s"\nhealthy_within = "1m"\n',
   });
 

@@ -278,7 +278,9 @@ describe("what a node says", () => {
     await node.untilSettled(["db"]);
     expect(gossip.roster?.fleet).toEqual([
       {
-        ...{ node: "vm1", realm: "prod", address: "10.0.0.1" },
+        node: "vm1",
+        realm: "prod",
+        address: "10.0.0.1",
         publicKey: "ed25519:VXUGQB91RFU5OwFC5b61YEz8aT_cjTNreAjDMqiWZOg",
       },
       { node: "vm2", realm: "stage", address: "10.0.0.2", publicKey: undefined },

@@ -95,25 +95,28 @@ describe("what it says", () => {
     const signalled = buildManifest({ tables: file("s.conf", '{ signal = "SIGHUP" }') });
     const restarted = buildManifest({ tables: file("r.conf", '"restart"') });
     commit({
-      ...{
-        "fleet.toml": FLEET,
-        "vm1/image": buildManifest({ top: 'requires = ["restarted"]' }),
-        "vm1/caps": buildManifest(),
-      },
-      ...{ "vm1/agent": buildManifest(), "vm1/gone": buildManifest(), "vm1/stops": buildManifest() },
-      ...{
-        "vm1/signalled": signalled,
-        "vm1/restarted": restarted,
-        "vm1/starts": buildManifest({ top: 'state = "stopped"' }),
-      },
-      ...{ "manifests/vm1/files/s.conf": "1", "manifests/vm1/files/r.conf": "1", "vm1/same": buildManifest() },
+      "fleet.toml": FLEET,
+      "vm1/image": buildManifest({ top: 'requires = ["restarted"]' }),
+      "vm1/caps": buildManifest(),
+      "vm1/agent": buildManifest(),
+      "vm1/gone": buildManifest(),
+      "vm1/stops": buildManifest(),
+      "vm1/signalled": signalled,
+      "vm1/restarted": restarted,
+      "vm1/starts": buildManifest({ top: 'state = "stopped"' }),
+      "manifests/vm1/files/s.conf": "1",
+      "manifests/vm1/files/r.conf": "1",
+      "vm1/same": buildManifest(),
     });
     write({
       "vm1/image": buildManifest({ top: 'requires = ["restarted"]', image: "app:2" }),
       "vm1/caps": buildManifest({ memory: "128MiB" }),
       "vm1/agent": buildManifest({ top: 'owner = "jane"' }),
-      ...{ "vm1/gone": null, "vm1/stops": buildManifest({ top: 'state = "stopped"' }), "vm1/starts": buildManifest() },
-      ...{ "manifests/vm1/files/s.conf": "2", "manifests/vm1/files/r.conf": "2" },
+      "vm1/gone": null,
+      "vm1/stops": buildManifest({ top: 'state = "stopped"' }),
+      "vm1/starts": buildManifest(),
+      "manifests/vm1/files/s.conf": "2",
+      "manifests/vm1/files/r.conf": "2",
       "vm1/new": buildManifest(),
       "vm1/job": buildManifest({ top: 'schedule = "0 3 * * *"' }),
     });
@@ -121,8 +124,16 @@ describe("what it says", () => {
     expect([code, actions(node)]).toEqual([
       2,
       {
-        ...{ agent: "agent", caps: "update", gone: "remove", image: "recreate", job: "create", new: "create" },
-        ...{ restarted: "deliver", signalled: "deliver", starts: "start", stops: "stop" },
+        agent: "agent",
+        caps: "update",
+        gone: "remove",
+        image: "recreate",
+        job: "create",
+        new: "create",
+        restarted: "deliver",
+        signalled: "deliver",
+        starts: "start",
+        stops: "stop",
       },
     ]);
     expect(node?.starts).toEqual([["new", "restarted", "starts"], ["image"]]);

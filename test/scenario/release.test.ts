@@ -18,8 +18,10 @@ const IDENTITY = { GIT_CONFIG_GLOBAL: "/dev/null", GIT_CONFIG_SYSTEM: "/dev/null
 const ENVIRONMENT = {
   ...process.env,
   ...IDENTITY,
-  ...{ GIT_AUTHOR_NAME: "jane", GIT_AUTHOR_EMAIL: "jane@example.com" },
-  ...{ GIT_COMMITTER_NAME: "jane", GIT_COMMITTER_EMAIL: "jane@example.com" },
+  GIT_AUTHOR_NAME: "jane",
+  GIT_AUTHOR_EMAIL: "jane@example.com",
+  GIT_COMMITTER_NAME: "jane",
+  GIT_COMMITTER_EMAIL: "jane@example.com",
 };
 let clone: string;
 

@@ -269,8 +269,10 @@ describe("orca audit", () => {
 
 describe("finding the agent", () => {
   const elsewhere = (): { socket: string; loopback: string; list: () => string[]; say: (line: string) => void } => ({
-    ...{ socket: "/nonexistent/agent.sock", loopback: `http://${report.serving.addresses[0]}` },
-    ...{ list: () => [], say: () => undefined },
+    socket: "/nonexistent/agent.sock",
+    loopback: `http://${report.serving.addresses[0]}`,
+    list: () => [],
+    say: () => undefined,
   });
 
   test("reading finds the socket that the agent says on loopback, and goes on without one", async () => {
@@ -358,15 +360,15 @@ test("a plan is shown by names, without values", () => {
   const steps: Step[] = [
     { kind: "ensure-image", service: "web", image: "app:2" },
     {
-      ...{
-        kind: "create-container",
-        service: "web",
-        name: "orca-vm1-web-12345678",
-        network: "n",
-        specHash: "v1:1",
-        revision: "abc",
-      },
-      ...{ spec, caps: { memoryBytes: 1, nanoCpus: 0, cpuShares: 0, pids: 1 }, stopTimeoutMs: 1 },
+      kind: "create-container",
+      service: "web",
+      name: "orca-vm1-web-12345678",
+      network: "n",
+      specHash: "v1:1",
+      revision: "abc",
+      spec,
+      caps: { memoryBytes: 1, nanoCpus: 0, cpuShares: 0, pids: 1 },
+      stopTimeoutMs: 1,
     },
     { kind: "stop-container", service: "web", container: containerOf("web"), timeoutMs: 1 },
   ];

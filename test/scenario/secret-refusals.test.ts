@@ -89,7 +89,11 @@ describe("a secret that is denied while its service runs", () => {
     expect(app?.reason).toMatch(new RegExp(`^the secret ${PATH} is denied since 20.*Z: ${NO.reason}; its value of 20`));
     expect(app?.refusedSecrets).toMatchObject([{ path: PATH, kind: "denied", reason: NO.reason }]);
     const why = buildWhy(reduceAll(one), "app", {
-      ...{ node: NODE, nowMs: one.node.clock.nowMs(), exits: [], releases: [], trusted: false },
+      node: NODE,
+      nowMs: one.node.clock.nowMs(),
+      exits: [],
+      releases: [],
+      trusted: false,
     });
     expect(why && printWhy(why, {})).toMatch(
       new RegExp(
@@ -107,8 +111,15 @@ describe("a secret that is denied while its service runs", () => {
     }, beginState(0));
     expect(lines).toMatchObject([{ service: "app", state: "refused", reason: expect.stringContaining(PATH) }]);
     const { body } = await new Metrics().scrape({
-      ...{ status, turns: { completed: 1, failed: 0 }, audit: { lines: 0, ok: true }, alertsOk: undefined },
-      ...{ dockerCalls: undefined, steps: {}, residentBytes: 1, fleet: undefined, coldStart: undefined },
+      status,
+      turns: { completed: 1, failed: 0 },
+      audit: { lines: 0, ok: true },
+      alertsOk: undefined,
+      dockerCalls: undefined,
+      steps: {},
+      residentBytes: 1,
+      fleet: undefined,
+      coldStart: undefined,
     });
     expect(body).toContain(
       `orca_service_secret_refused{node="${NODE}",service="app",secret="${PATH}",kind="denied"} 1`,

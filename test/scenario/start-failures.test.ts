@@ -145,20 +145,24 @@ describe("a bind source that is missing", () => {
 const ANSWERS: Record<string, { says: string; status: number; goesBack: boolean }> = {
   "a kernel setting that is not there": {
     says: "OCI runtime create failed: open /proc/sys/net/ipv4/nonsense: no such file or directory: unknown",
-    ...{ status: 400, goesBack: true },
+    status: 400,
+    goesBack: true,
   },
   "a limit that the host does not allow": {
     says: "OCI runtime create failed: error setting rlimit type 7: operation not permitted: unknown",
-    ...{ status: 500, goesBack: true },
+    status: 500,
+    goesBack: true,
   },
   "a log driver that cannot be reached": {
     says: "failed to initialize logging driver: dial tcp 127.0.0.1:9: connect: connection refused",
-    ...{ status: 500, goesBack: true },
+    status: 500,
+    goesBack: true,
   },
   "an answer that nobody knows": { says: "something is wrong", status: 500, goesBack: true },
   "a containerd that is away": {
     says: 'connection error: desc = "transport: error while dialing: dial unix /run/containerd.sock"',
-    ...{ status: 500, goesBack: false },
+    status: 500,
+    goesBack: false,
   },
   "a host without memory": { says: "OCI runtime create failed: cannot allocate memory", status: 500, goesBack: false },
   "a full disk": { says: "write /var/lib/docker: no space left on device", status: 500, goesBack: false },

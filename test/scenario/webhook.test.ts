@@ -27,7 +27,9 @@ let receiver: PushReceiver;
 
 async function open(choices: Partial<PushReceiverOptions> = {}): Promise<PushReceiver> {
   const made = new PushReceiver({
-    ...{ listen: "127.0.0.1:0", secretFile, clock: systemClock },
+    listen: "127.0.0.1:0",
+    secretFile,
+    clock: systemClock,
     interest: { url: "https://git.example.com/acme/platform.git", branch: "main", node: "vm1" },
     onPush: () => (pushes += 1),
     emit: (event) => events.push(event),

@@ -97,7 +97,11 @@ describe("the report", () => {
     expect([report.pathSeconds, report.overheadSeconds, report.ratio]).toEqual([11.66, 0.34, 1.029]);
     expect(
       report.services.map(({ name, healthy, waitedFor, waitedSeconds, slotSeconds }) => ({
-        ...{ name, healthy, waitedFor, waitedSeconds, slotSeconds },
+        name,
+        healthy,
+        waitedFor,
+        waitedSeconds,
+        slotSeconds,
       })),
     ).toEqual([
       { name: "vm-edge/cache", healthy: 3, waitedFor: null, waitedSeconds: null, slotSeconds: 0 },

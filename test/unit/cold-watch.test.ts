@@ -13,12 +13,19 @@ function look(waits: Record<string, number>, healthy: Record<string, number>, wi
   const turn = buildTurn({ views: [], desired: [buildDesired("web")], containers: [] });
   if (turn.desired === undefined) throw new Error("the turn has no desired state");
   const world: World = {
-    ...{ desired: turn.desired, observed: turn.observed, memory: EMPTY_MEMORY, peers: { kind: "assume" } },
-    ...{ settings: DEFAULT_PLAN_SETTINGS, nowMs: NOW_MS, wanted: new Map(), releases: new Map() },
+    desired: turn.desired,
+    observed: turn.observed,
+    memory: EMPTY_MEMORY,
+    peers: { kind: "assume" },
+    settings: DEFAULT_PLAN_SETTINGS,
+    nowMs: NOW_MS,
+    wanted: new Map(),
+    releases: new Map(),
   };
   const view = buildView("web", { state: "starting", start: { at: "begun", without } });
   const before: OwnColdStart = {
-    ...{ run: "run", beganMs: NOW_MS - 10_000 },
+    run: "run",
+    beganMs: NOW_MS - 10_000,
     services: {
       web: { word: { at: [null, null, null, null] }, waits },
       ...Object.fromEntries(

@@ -39,7 +39,11 @@ const read = (): ReturnType<typeof readSystemFacts> => readSystemFacts("/dev/shm
 
 test("a bare host: nothing is made up", async () => {
   expect(await read()).toEqual({
-    ...{ corePattern: undefined, engineCoreLimit: undefined, agents: [], swaps: [], clock: { keptBy: undefined } },
+    corePattern: undefined,
+    engineCoreLimit: undefined,
+    agents: [],
+    swaps: [],
+    clock: { keptBy: undefined },
     delivery: { directory: "/dev/shm", inMemory: true, noSwap: false },
   });
 });

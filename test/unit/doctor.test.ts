@@ -40,8 +40,13 @@ const POLICY = policySchema.parse({
 });
 
 const REFUSED: SecretRefusal = {
-  ...{ path: "/prod/app/KEY", kind: "denied", reason: "no rights", ended: false },
-  ...{ sinceMs: NOW_MS - 60_000, readMs: NOW_MS - 3 * 3_600_000, untilMs: NOW_MS + 840_000 },
+  path: "/prod/app/KEY",
+  kind: "denied",
+  reason: "no rights",
+  ended: false,
+  sinceMs: NOW_MS - 60_000,
+  readMs: NOW_MS - 3 * 3_600_000,
+  untilMs: NOW_MS + 840_000,
 };
 
 /** A host on which everything is as it should be. */
@@ -51,8 +56,12 @@ const GOOD: HostView = {
   files: [file("/etc/orca/git-token"), absent("/var/lib/orca/identity.key", false)],
   services: [{ name: "keycloak", secretEnv: {}, bootstrapFile: BOOT }],
   provider: {
-    ...{ kind: "infisical", location: "https://secrets.example (project p, environment prod)", plainAllowed: false },
-    ...{ isPlain: false, trouble: undefined, skewMs: 120 },
+    kind: "infisical",
+    location: "https://secrets.example (project p, environment prod)",
+    plainAllowed: false,
+    isPlain: false,
+    trouble: undefined,
+    skewMs: 120,
   },
   sealed: { path: "/var/lib/orca/secrets.sealed", readMs: [NOW_MS - 60_000], maxStaleMs: 7 * DAY_MS, refusals: [] },
   policy: { file: file("/etc/orca/policy.toml", { mode: 0o644 }), policy: POLICY, problem: undefined },
@@ -88,17 +97,19 @@ test("a host that is as it should be has nothing but what is fine, and each chec
   const checks = new Set(examine(GOOD).map(({ check }) => check));
   expect([...checks].toSorted()).toEqual(
     [
-      ...["bootstrap files", "clock", "core files of services", "core files of the agent", "delivery in memory"],
+      "bootstrap files",
+      "clock",
+      "core files of services",
+      "core files of the agent",
+      "delivery in memory",
       "firewall between realms",
-      ...[
-        "keys and credentials",
-        "last known secrets",
-        "policy",
-        "provider",
-        "secrets in variables",
-        "swap",
-        "webhook",
-      ],
+      "keys and credentials",
+      "last known secrets",
+      "policy",
+      "provider",
+      "secrets in variables",
+      "swap",
+      "webhook",
     ].toSorted(),
   );
 });
@@ -359,7 +370,9 @@ test("each place where a policy is loose is one finding", () => {
     mounts: { allowed_prefixes: ["/", "/mnt/data", "/var/lib/"], docker_socket: true },
     security: { privileged: ["a"], host_network: ["b", "c"], devices: ["/dev/kvm"] },
     bootstrap: { allowed_files: [BOOT] },
-    ...{ endpoints: { allowed: ["*"] }, volumes: { foreign: ["gitea"] }, log: { syslog: ["local"] } },
+    endpoints: { allowed: ["*"] },
+    volumes: { foreign: ["gitea"] },
+    log: { syslog: ["local"] },
   });
   expect(
     find({ policy: { ...policy, policy: loose } }).map(({ what }) => what.replace("/etc/orca/policy.toml: ", "")),

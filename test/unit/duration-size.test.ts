@@ -69,7 +69,12 @@ describe("a duration", () => {
 
   it("is described in at most two units", () => {
     expect([0, 850, 12_000, 200_000, 18_720_000, 273_600_000].map(describeDuration)).toEqual([
-      ...["0ms", "850ms", "12s", "3m 20s", "5h 12m", "3d 4h"],
+      "0ms",
+      "850ms",
+      "12s",
+      "3m 20s",
+      "5h 12m",
+      "3d 4h",
     ]);
   });
 });
@@ -147,7 +152,10 @@ describe("a size", () => {
 
   it("is described with three digits", () => {
     expect([912, 2 ** 29, 1.864 * 2 ** 30, 1000 * 2 ** 20].map(describeSize)).toEqual([
-      ...["912 B", "512 MiB", "1.86 GiB", "1000 MiB"],
+      "912 B",
+      "512 MiB",
+      "1.86 GiB",
+      "1000 MiB",
     ]);
   });
 });

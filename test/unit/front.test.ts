@@ -62,7 +62,9 @@ function buildWorld({ copies, front: frontHealth, told, isGood }: Case): World {
       service: "app",
       specHash: name === "current" ? desired.specHash : `v1:${name}`,
       image: name === "current" ? "app:1" : "app:0",
-      ...{ status, frontName: FRONT, revision: name },
+      status,
+      frontName: FRONT,
+      revision: name,
       networks: { "orca-vm1": status === "running" ? (ADDRESSES[name] ?? "") : "" },
       ...(status === "exited" ? { finishedMs: NOW_MS - 1_000, exitCode: 1 } : {}),
     }),
@@ -86,14 +88,20 @@ function buildWorld({ copies, front: frontHealth, told, isGood }: Case): World {
     desired: [desired, front.service],
     health,
     engine: {
-      ...{ reachable: true, run: "run-1", containers: [...containers, ...fronts], volumes: {}, foreign: [] },
+      reachable: true,
+      run: "run-1",
+      containers: [...containers, ...fronts],
+      volumes: {},
+      foreign: [],
       networks: { "orca-vm1": { node: "vm1", internal: false, subnets: [] } },
     },
   });
   if (turn.desired === undefined) throw new Error("the turn has no desired state");
   const release = isGood ? desired.fingerprint : "before";
   const memory = {
-    ...{ fingerprint: desired.fingerprint, attempt: 0, restarts: 0 },
+    fingerprint: desired.fingerprint,
+    attempt: 0,
+    restarts: 0,
     release: {
       fingerprint: release,
       specHash: isGood ? desired.specHash : "v1:before",
@@ -104,8 +112,13 @@ function buildWorld({ copies, front: frontHealth, told, isGood }: Case): World {
   };
   return {
     observed: { ...turn.observed, hosts: {}, fronts: new Map(told === "unknown" ? [] : [[FRONT, says]]) },
-    ...{ desired: turn.desired, memory: { ...EMPTY_MEMORY, services: { app: memory } }, peers: { kind: "assume" } },
-    ...{ settings: DEFAULT_PLAN_SETTINGS, nowMs: NOW_MS, wanted: new Map(), releases: new Map() },
+    desired: turn.desired,
+    memory: { ...EMPTY_MEMORY, services: { app: memory } },
+    peers: { kind: "assume" },
+    settings: DEFAULT_PLAN_SETTINGS,
+    nowMs: NOW_MS,
+    wanted: new Map(),
+    releases: new Map(),
   };
 }
 

@@ -28,7 +28,12 @@ test(`${COUNT} forged frames: none accepted, memory flat`, { timeout: 600_000 },
   let nonces = 0;
   const gossip = new Gossip(
     {
-      ...{ node: "a", realm: "prod", publicKey: keys.a.publicKey, boot: 5, signer: keys.a.signer, rng },
+      node: "a",
+      realm: "prod",
+      publicKey: keys.a.publicKey,
+      boot: 5,
+      signer: keys.a.signer,
+      rng,
       newNonce: () => `nonce-${(nonces += 1)}000`,
     },
     0,

@@ -85,7 +85,9 @@ describe("a node whose link has fallen silent", () => {
     if (ask === undefined) throw new Error("nobody was asked");
     gossip.receive(nowMs, B, proof(ask, "key-vm-c"));
     expect(gossip.view().find(({ node }) => node === "vm-c")).toMatchObject({
-      ...{ state: "alive", why: "alive by a proof through vm-b", stale: undefined },
+      state: "alive",
+      why: "alive by a proof through vm-b",
+      stale: undefined,
     });
   });
 

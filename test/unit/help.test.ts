@@ -231,7 +231,11 @@ describe("trouble names its page", () => {
   const build = (turn: TurnParts): HelpTopic[] =>
     listTroublePages(
       buildStatus(reduceTurn(turn), {
-        ...{ node: "vm1", version: "0", startedMs: 0, socket: undefined, nowMs: NOW_MS, notes: [] },
+        node: "vm1",
+        version: "0",
+        socket: undefined,
+        nowMs: NOW_MS,
+        notes: [],
       }),
     );
 

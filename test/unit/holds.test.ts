@@ -91,7 +91,10 @@ function buildChange(parts: Partial<Change> & { trailer?: string; gates?: object
     inForce,
     judging: buildFleet(gates),
     services: { before: new Set(["a"]), after: new Set(["a"]) },
-    ...{ allowedRemovals: 0, approvals: undefined, rollout: undefined, nowMs: FRIDAY },
+    allowedRemovals: 0,
+    approvals: undefined,
+    rollout: undefined,
+    nowMs: FRIDAY,
     ...others,
   };
 }

@@ -102,7 +102,13 @@ test("every file of host-config/ and systemd/ is looked at by a test", () => {
   // The workflow is run by test/scenario/ci-workflow.test.ts, the firewall by test/fleet/wall.test.ts.
   const firewall = ["firewall", "firewall/production.nft", "firewall/stage.nft"];
   expect(files).toEqual([
-    ...["agent.toml", "ci", "ci/orca.yaml", "daemon.json", ...firewall, "policy-stage.toml", "policy.toml"],
+    "agent.toml",
+    "ci",
+    "ci/orca.yaml",
+    "daemon.json",
+    ...firewall,
+    "policy-stage.toml",
+    "policy.toml",
   ]);
   expect(readdirSync(`${root}systemd`).toSorted()).toEqual(["orca-agent.service", "orca-firewall.service"]);
 });
@@ -116,7 +122,9 @@ test("the firewall files flush nothing but their own table, and name the same do
     const code = (text ?? "").replaceAll(/#.*$/gm, "");
     expect(code).not.toMatch(/flush/);
     expect(code.match(/\btable .*$/gm)).toEqual([
-      ...["table inet orca_isolation", "table inet orca_isolation", "table inet orca_isolation {"],
+      "table inet orca_isolation",
+      "table inet orca_isolation",
+      "table inet orca_isolation {",
     ]);
   }
 });

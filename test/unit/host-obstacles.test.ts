@@ -13,7 +13,10 @@ import type { PublishedPort } from "../../shared/manifest/published-port.ts";
 import { buildContainer, buildDesired, buildTurn } from "../builders/turns.ts";
 
 const port = (hostPort: number, protocol: "tcp" | "udp" = "tcp", address = "127.0.0.1"): PublishedPort => ({
-  ...{ address, hostPort, containerPort: 80, protocol },
+  address,
+  hostPort,
+  containerPort: 80,
+  protocol,
 });
 
 test("a port that a program holds is in use, for its protocol only, and free when that has ended", async () => {
@@ -62,7 +65,11 @@ test("what a container of this node holds, what is being worked on, and what run
   });
   if (desired === undefined) throw new Error("there is no desired state");
   const engine: ObservedEngine = {
-    ...{ reachable: true, run: "run-1", foreign: [], networks: {}, volumes: {} },
+    reachable: true,
+    run: "run-1",
+    foreign: [],
+    networks: {},
+    volumes: {},
     containers: [
       buildContainer("new", { specHash: "v1:old", ports: ["127.0.0.1:1001:80/tcp"] }),
       buildContainer("runs", { specHash: "v1:12", ports: ["127.0.0.1:1004:80/tcp"] }),

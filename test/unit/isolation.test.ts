@@ -38,8 +38,10 @@ test("published ports on the address where they are, and the port of a TCP check
     "manifests/vm-stage/app.toml": service('ports = ["9000:8080"]'),
   });
   expect(print(targets).toSorted()).toEqual([
-    ...["vm-prod/app 10.0.0.1:53/udp", "vm-prod/app 10.0.0.1:8080/tcp"],
-    ...["vm-prod/app 10.0.0.1:9000/tcp", "vm-prod/app 10.0.0.1:9002/tcp"],
+    "vm-prod/app 10.0.0.1:53/udp",
+    "vm-prod/app 10.0.0.1:8080/tcp",
+    "vm-prod/app 10.0.0.1:9000/tcp",
+    "vm-prod/app 10.0.0.1:9002/tcp",
   ]);
 });
 
@@ -47,7 +49,10 @@ test("what no manifest names, on each node of another realm and on none of the o
   const targets = await list({ "manifests/vm-prod/app.toml": service() });
   const hosts = targets?.listeners.filter(({ service: of }) => !of.includes("/"));
   expect(hosts?.map(({ host, port }) => `${host}:${port}`)).toEqual([
-    ...["10.0.0.1:7946", "10.0.0.1:22", "10.0.0.1:2375", "10.0.0.1:2376"],
+    "10.0.0.1:7946",
+    "10.0.0.1:22",
+    "10.0.0.1:2375",
+    "10.0.0.1:2376",
   ]);
 });
 

@@ -161,8 +161,10 @@ describe("warnings", () => {
   test("a YAML file beside the manifests, but for one that a service is given", async () => {
     const given = `${GOOD}[[files]]\nsource = "app.yaml"\ntarget = "/etc/app.yaml"\n`;
     const lines = await lintTree({
-      ...{ "manifests/vm-a/web.toml": given, "manifests/vm-a/app.yaml": "a: 1\n" },
-      ...{ "manifests/vm-a/db.yaml": "image: postgres\n", "manifests/vm-a/old.toml.bak": GOOD },
+      "manifests/vm-a/web.toml": given,
+      "manifests/vm-a/app.yaml": "a: 1\n",
+      "manifests/vm-a/db.yaml": "image: postgres\n",
+      "manifests/vm-a/old.toml.bak": GOOD,
     });
     expect(lines.filter((line) => line.includes("it is no manifest")).map((line) => line.split(":", 1)[0])).toEqual([
       "orca/manifests/vm-a/db.yaml",

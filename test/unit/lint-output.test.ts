@@ -114,7 +114,14 @@ describe("json", () => {
     });
     expect(document.problems).toHaveLength(6);
     expect(Object.keys(document.problems[0] ?? {})).toEqual([
-      ...["severity", "code", "file", "line", "column", "key", "message", "hint"],
+      "severity",
+      "code",
+      "file",
+      "line",
+      "column",
+      "key",
+      "message",
+      "hint",
     ]);
     expect(document.problems.filter(({ severity }) => severity === "info")).toMatchObject([
       { code: "unused-slo", line: 4, column: 2, key: "slo" },

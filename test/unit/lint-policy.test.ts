@@ -181,7 +181,10 @@ describe("without a policy", () => {
     const files = { "manifests/vm-a/a.toml": service(top, socket) };
     const said = await lintFiles(files);
     expect(said.map(({ severity, key }) => `${severity} ${key}`).toSorted()).toEqual([
-      ...["warning cap_add[0]", "warning network", "warning privileged", "warning volumes[0].source"],
+      "warning cap_add[0]",
+      "warning network",
+      "warning privileged",
+      "warning volumes[0].source",
     ]);
     expect(said.find(({ key }) => key === "privileged")).toMatchObject({
       code: "host-policy",

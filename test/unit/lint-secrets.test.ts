@@ -31,51 +31,47 @@ const lintOne = (text: string): Promise<string[]> => lintShort({ "manifests/vm-a
 
 describe("variables", () => {
   it.each([
-    ...["POSTGRES_PASSWORD", "dbPassword", "MYSQL_ROOT_PASSWORD", "JWT_SECRET", "SECRET_KEY_BASE", "API_TOKEN"],
-    ...["STRIPE_API_KEY", "SMTP_PASS", "ENCRYPTION_KEY", "AWS_SECRET_ACCESS_KEY", "GITHUB_TOKENS", "DB_PASSWORD_2"],
+    "POSTGRES_PASSWORD",
+    "dbPassword",
+    "MYSQL_ROOT_PASSWORD",
+    "JWT_SECRET",
+    "SECRET_KEY_BASE",
+    "API_TOKEN",
+    "STRIPE_API_KEY",
+    "SMTP_PASS",
+    "ENCRYPTION_KEY",
+    "AWS_SECRET_ACCESS_KEY",
+    "GITHUB_TOKENS",
+    "DB_PASSWORD_2",
   ])("named %s hold no literal", async (name) => {
     expect(await lintOne(env(name, "hunter2-and-more"))).toEqual([`error secret-literal vm-a/app:5:1 env.${name}`]);
   });
 
   it.each([
-    ...[
-      ["POSTGRES_PASSWORD_FILE", "anything"],
-      ["DB_PASSWORD", "/run/secrets/db"],
-      ["DB_PASSWORD", "file:/run/x"],
-    ],
-    ...[
-      ["DB_PASSWORD", ""],
-      ["ALLOW_EMPTY_PASSWORD", "yes"],
-      ["DB_PASSWORD", "${DB_PASSWORD}"],
-      ["JWT_SECRET", "<set>"],
-    ],
-    ...[
-      ["TOKEN_URL", "https://auth.example/token"],
-      ["TOKEN_TTL", "3600"],
-      ["MAX_TOKENS", "4096"],
-      ["TOKEN", "900"],
-    ],
-    ...[
-      ["SECRET_PROVIDER", "infisical"],
-      ["PASSWORD_HASHER", "argon2id"],
-      ["JWT_TOKEN_ISSUER", "orca"],
-    ],
-    ...[
-      ["ACCESS_KEY_ID", "minio"],
-      ["DISABLE_PASSWORD_LOGIN", "maybe"],
-      ["PASSENGER_COUNT", "many"],
-      ["PWD", "/srv"],
-    ],
-    ...[
-      ["NEXT_PUBLIC_TOKEN", "pk"],
-      ["AUTH_SECRET_PATH", "prod/x"],
-      ["API_KEY_HEADER", "X-Api-Key"],
-    ],
-    ...[
-      ["API_TOKEN", "vault:secret/data/x#y"],
-      ["TOKENIZER_MODEL", "bert"],
-      ["SECRETARY", "ann"],
-    ],
+    ["POSTGRES_PASSWORD_FILE", "anything"],
+    ["DB_PASSWORD", "/run/secrets/db"],
+    ["DB_PASSWORD", "file:/run/x"],
+    ["DB_PASSWORD", ""],
+    ["ALLOW_EMPTY_PASSWORD", "yes"],
+    ["DB_PASSWORD", "${DB_PASSWORD}"],
+    ["JWT_SECRET", "<set>"],
+    ["TOKEN_URL", "https://auth.example/token"],
+    ["TOKEN_TTL", "3600"],
+    ["MAX_TOKENS", "4096"],
+    ["TOKEN", "900"],
+    ["SECRET_PROVIDER", "infisical"],
+    ["PASSWORD_HASHER", "argon2id"],
+    ["JWT_TOKEN_ISSUER", "orca"],
+    ["ACCESS_KEY_ID", "minio"],
+    ["DISABLE_PASSWORD_LOGIN", "maybe"],
+    ["PASSENGER_COUNT", "many"],
+    ["PWD", "/srv"],
+    ["NEXT_PUBLIC_TOKEN", "pk"],
+    ["AUTH_SECRET_PATH", "prod/x"],
+    ["API_KEY_HEADER", "X-Api-Key"],
+    ["API_TOKEN", "vault:secret/data/x#y"],
+    ["TOKENIZER_MODEL", "bert"],
+    ["SECRETARY", "ann"],
   ])("%s = %j is no secret", async (name, value) => {
     expect(await lintOne(env(name ?? "", value ?? ""))).toEqual([]);
   });

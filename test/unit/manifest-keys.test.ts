@@ -37,12 +37,24 @@ const AROUND: Readonly<Record<string, Raw>> = {
 
 /** What stands beside a name of an open table. */
 const VALUES: Readonly<Record<string, unknown>> = {
-  ...{ env: "x", labels: "x", sysctls: "1", ulimits: 1, "log.options": "10m" },
-  ...{ "secrets.env": "/prod/a", "secrets.files": "/prod/a", "secrets.templates": "/prod/a" },
+  env: "x",
+  labels: "x",
+  sysctls: "1",
+  ulimits: 1,
+  "log.options": "10m",
+  "secrets.env": "/prod/a",
+  "secrets.files": "/prod/a",
+  "secrets.templates": "/prod/a",
 };
 const NAMES: Readonly<Record<string, string>> = {
-  ...{ env: "A", labels: "a", sysctls: "net.core.somaxconn", ulimits: "nofile", "log.options": "max-size" },
-  ...{ "secrets.env": "A", "secrets.files": "a", "secrets.templates": "a" },
+  env: "A",
+  labels: "a",
+  sysctls: "net.core.somaxconn",
+  ulimits: "nofile",
+  "log.options": "max-size",
+  "secrets.env": "A",
+  "secrets.files": "a",
+  "secrets.templates": "a",
 };
 
 /** Builds a value from a place's steps; answers the path where it stands. */
@@ -147,22 +159,24 @@ describe.each(Object.entries(MANIFEST_KEYS))("%s", (place, { does, fine, hostile
 test("every rule of the policy that judges services is the judge of some place", () => {
   const judges = new Set(Object.values(MANIFEST_KEYS).flatMap(({ hostile }) => hostile.map(([by]) => by)));
   const rules = [
-    ...[
-      "images.registries",
-      "mounts.allowed_prefixes",
-      "mounts.docker_socket",
-      "volumes.allow_ephemeral",
-      "ports.public",
-    ],
-    ...["security.privileged", "security.host_network", "security.host_pid", "security.host_ipc", "security.devices"],
-    ...[
-      "security.cap_add",
-      "security.ulimits",
-      "secrets.allowed_prefixes",
-      "bootstrap.allowed_files",
-      "text.forbidden",
-    ],
-    ...["endpoints.allowed", "log.syslog", "env LD_*"],
+    "images.registries",
+    "mounts.allowed_prefixes",
+    "mounts.docker_socket",
+    "volumes.allow_ephemeral",
+    "ports.public",
+    "security.privileged",
+    "security.host_network",
+    "security.host_pid",
+    "security.host_ipc",
+    "security.devices",
+    "security.cap_add",
+    "security.ulimits",
+    "secrets.allowed_prefixes",
+    "bootstrap.allowed_files",
+    "text.forbidden",
+    "endpoints.allowed",
+    "log.syslog",
+    "env LD_*",
   ];
   expect(rules.filter((rule) => !judges.has(rule))).toEqual([]);
 });

@@ -17,16 +17,20 @@ function buildWorld(onChange: DesiredFile["onChange"], parts: Partial<ServiceMem
   const file: DesiredFile = { target: TARGET, hash, mode: "0400", owner: undefined, onChange };
   const desired = buildDesired("app", { files: [file] });
   const container = buildContainer("app", {
-    ...{ specHash: desired.specHash, networks: { "orca-vm1": "10.0.0.2" }, startedMs: NOW_MS - 3_600_000 },
+    specHash: desired.specHash,
+    networks: { "orca-vm1": "10.0.0.2" },
+    startedMs: NOW_MS - 3_600_000,
   });
   const turn = buildTurn({
-    ...{
-      views: [],
-      desired: [desired],
-      health: { app: buildHealth({ startedMs: NOW_MS - 3_600_000, sinceMs: NOW_MS - 3_000_000 }) },
-    },
+    views: [],
+    desired: [desired],
+    health: { app: buildHealth({ startedMs: NOW_MS - 3_600_000, sinceMs: NOW_MS - 3_000_000 }) },
     engine: {
-      ...{ reachable: true, run: "run-1", containers: [container], volumes: {}, foreign: [] },
+      reachable: true,
+      run: "run-1",
+      containers: [container],
+      volumes: {},
+      foreign: [],
       networks: { "orca-vm1": { node: "vm1", internal: false, subnets: [] } },
     },
   });
@@ -36,13 +40,22 @@ function buildWorld(onChange: DesiredFile["onChange"], parts: Partial<ServiceMem
   const startedMs = NOW_MS - 3_600_000;
   const run = { name: `${containerOf("app")}@${startedMs}`, number: 1, begunMs: startedMs, files: { [TARGET]: old } };
   const memory: ServiceMemory = {
-    ...{ fingerprint: desired.fingerprint, intentMs: NOW_MS - 600_000, attempt: 0, restarts: 0, run },
+    fingerprint: desired.fingerprint,
+    intentMs: NOW_MS - 600_000,
+    attempt: 0,
+    restarts: 0,
+    run,
     ...parts,
   };
   return {
-    ...{ desired: turn.desired, observed: { ...turn.observed, files, hosts: {} }, peers: { kind: "assume" } },
+    desired: turn.desired,
+    observed: { ...turn.observed, files, hosts: {} },
+    peers: { kind: "assume" },
     memory: { ...EMPTY_MEMORY, services: { app: memory } },
-    ...{ settings: DEFAULT_PLAN_SETTINGS, nowMs: NOW_MS, wanted: new Map(), releases: new Map() },
+    settings: DEFAULT_PLAN_SETTINGS,
+    nowMs: NOW_MS,
+    wanted: new Map(),
+    releases: new Map(),
   };
 }
 

@@ -23,33 +23,45 @@ interface Parts {
 /** A container that was started anew a moment ago; its health is that of the run before unless a test says otherwise. */
 function buildWorld(parts: Parts = {}): World {
   const container = buildContainer("app", {
-    ...{ specHash: desired.specHash, networks: { "orca-vm1": "10.0.0.2" }, startedMs: NOW_MS - 30 },
+    specHash: desired.specHash,
+    networks: { "orca-vm1": "10.0.0.2" },
+    startedMs: NOW_MS - 30,
     ...parts.container,
   });
   const health = buildHealth({ startedMs: OLD_MS, sinceMs: OLD_MS, probedMs: NOW_MS - 10, ...parts.health });
   const turn = buildTurn({
-    ...{ views: [], desired: [desired], health: { app: health } },
+    views: [],
+    desired: [desired],
+    health: { app: health },
     engine: {
-      ...{ reachable: true, run: "run-1", containers: [container], volumes: {}, foreign: [] },
+      reachable: true,
+      run: "run-1",
+      containers: [container],
+      volumes: {},
+      foreign: [],
       networks: { "orca-vm1": { node: "vm1", internal: false, subnets: [] } },
     },
   });
   if (turn.desired === undefined) throw new Error("the turn has no desired state");
   const run = `${containerOf("app")}@${OLD_MS}`;
   const memory: ServiceMemory = {
-    ...{ fingerprint: desired.fingerprint, intentMs: NOW_MS - 600_000, attempt: 2, restarts: 5 },
+    fingerprint: desired.fingerprint,
+    intentMs: NOW_MS - 600_000,
+    attempt: 2,
+    restarts: 5,
     run: { name: run, number: 7, begunMs: OLD_MS, files: {} },
     healthy: { container: containerOf("app"), engineRun: "run-1", run, sinceMs: OLD_MS },
     ...parts.memory,
   };
   return {
-    ...{
-      desired: turn.desired,
-      observed: { ...turn.observed, hosts: {}, ...parts.observed },
-      peers: { kind: "assume" },
-    },
+    desired: turn.desired,
+    observed: { ...turn.observed, hosts: {}, ...parts.observed },
+    peers: { kind: "assume" },
     memory: { ...EMPTY_MEMORY, services: { app: memory } },
-    ...{ settings: DEFAULT_PLAN_SETTINGS, nowMs: NOW_MS, wanted: new Map(), releases: new Map() },
+    settings: DEFAULT_PLAN_SETTINGS,
+    nowMs: NOW_MS,
+    wanted: new Map(),
+    releases: new Map(),
   };
 }
 
@@ -72,13 +84,18 @@ test("what waits for it waits until this run is well", () => {
 
 test("while a run of it is ended or begun, nobody knows which one is seen", () => {
   const inFlight = {
-    ...{ lane: "app", fingerprint: desired.fingerprint, stage: "start-container" as const, starts: true },
+    lane: "app",
+    fingerprint: desired.fingerprint,
+    stage: "start-container" as const,
+    starts: true,
     cause: {
       kind: "config" as const,
       why: { code: "said" as const, said: { message: "new content" } },
       detail: "new content",
     },
-    ...{ changing: [containerOf("app")], sinceMs: NOW_MS - 5_000, progress: undefined },
+    changing: [containerOf("app")],
+    sinceMs: NOW_MS - 5_000,
+    progress: undefined,
   };
   const planned = plan(buildWorld({ container: { startedMs: OLD_MS }, observed: { operations: [inFlight] } }));
   expect(planned.newReleases).toEqual([]);
@@ -122,7 +139,12 @@ describe("what is remembered moves with the clock", () => {
     ...EMPTY_MEMORY,
     services: {
       app: {
-        ...{ fingerprint: "f", attempt: 1, restarts: 1, intentMs: 100, nextStartMs: 200, exitMs: 90 },
+        fingerprint: "f",
+        attempt: 1,
+        restarts: 1,
+        intentMs: 100,
+        nextStartMs: 200,
+        exitMs: 90,
         run: { name: "c@1", number: 1, begunMs: 50, files: {} },
         healthy: { container: "c", engineRun: "r", run: "c@1", sinceMs: 60 },
         waiting: { sinceMs: 70, engineRun: "r", met: { db: { start: "d@1", atMs: 80 } } },
@@ -147,7 +169,9 @@ describe("what is remembered moves with the clock", () => {
       services: {
         app: {
           ...memory.services["app"],
-          ...{ intentMs: 1_100, nextStartMs: 1_200, exitMs: 1_090 },
+          intentMs: 1_100,
+          nextStartMs: 1_200,
+          exitMs: 1_090,
           run: { name: "c@1", number: 1, begunMs: 1_050, files: {} },
           healthy: { container: "c", engineRun: "r", run: "c@1", sinceMs: 1_060 },
           waiting: { sinceMs: 1_070, engineRun: "r", met: { db: { start: "d@1", atMs: 1_080 } } },

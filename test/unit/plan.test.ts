@@ -110,7 +110,10 @@ function buildWorld(entries: readonly Service[], order?: "backwards"): World {
     desired: entries.filter((entry) => entry.wanted).map(buildWanted),
     health: Object.fromEntries(health),
     engine: {
-      ...{ reachable: true, run: "run-1", containers, volumes: {} },
+      reachable: true,
+      run: "run-1",
+      containers,
+      volumes: {},
       foreign: [{ name: "stranger", image: "other:1", running: true, ports: [], node: undefined }],
       networks: { "orca-vm1": { node: "vm1", internal: false, subnets: [] } },
     },
@@ -118,8 +121,14 @@ function buildWorld(entries: readonly Service[], order?: "backwards"): World {
   if (turn.desired === undefined) throw new Error("the turn has no desired state");
   const observed = { ...turn.observed, hosts: {} };
   return {
-    ...{ desired: turn.desired, observed, memory: EMPTY_MEMORY, peers: { kind: "assume" } },
-    ...{ settings: DEFAULT_PLAN_SETTINGS, nowMs: NOW_MS, wanted: new Map(), releases: new Map() },
+    desired: turn.desired,
+    observed,
+    memory: EMPTY_MEMORY,
+    peers: { kind: "assume" },
+    settings: DEFAULT_PLAN_SETTINGS,
+    nowMs: NOW_MS,
+    wanted: new Map(),
+    releases: new Map(),
   };
 }
 
@@ -180,8 +189,13 @@ test("what runs as wanted, healthy and on its network, needs nothing", () => {
     fc.property(services, (entries) => {
       const asWanted = entries.map((entry) => ({
         ...entry,
-        ...{ wanted: true, running: true, actual: "same" as const, status: "running" as const },
-        ...{ healthy: true, onNetwork: true, memoryMiB: 64 },
+        wanted: true,
+        running: true,
+        actual: "same" as const,
+        status: "running" as const,
+        healthy: true,
+        onNetwork: true,
+        memoryMiB: 64,
       }));
       const world = buildWorld(asWanted);
       const first = plan(world);

@@ -18,7 +18,10 @@ const LINKS: Readonly<Record<string, string>> = {
 
 function judge(source: string, allowed: readonly string[], isHost: boolean): string[] {
   const manifest = manifestSchema.parse({
-    ...{ image: "app:1", resources: { memory: "16MiB" }, health: { tcp: { port: 80 } }, backup: { none: "a cache" } },
+    image: "app:1",
+    resources: { memory: "16MiB" },
+    health: { tcp: { port: 80 } },
+    backup: { none: "a cache" },
     volumes: [{ source, target: "/d", read_only: true }],
   });
   const policy = policySchema.parse({ mounts: { allowed_prefixes: allowed } });

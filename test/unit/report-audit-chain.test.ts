@@ -189,13 +189,22 @@ describe("what is recorded", () => {
     { kind: "ensure-volume", service: "web", volume: "data" },
     { kind: "write-files", service: "web", specHash: "v1:1", files: [{ target: "/a", hash: "h", mode: "0444" }] },
     {
-      ...{ kind: "write-files", service: "web", specHash: "v1:1" },
+      kind: "write-files",
+      service: "web",
+      specHash: "v1:1",
       files: [{ target: "/run/secrets/tls.key", hash: "secret:/prod/web/TLS_KEY@0123456789abcdef", mode: "0400" }],
     },
     { kind: "remove-files", service: "web", specHash: "v1:1" },
     {
-      ...{ kind: "create-container", service: "web", name: "orca-vm1-web-1", network: "orca-vm1", specHash: "v1:1" },
-      ...{ revision: "b".repeat(40), spec, caps, stopTimeoutMs: 1 },
+      kind: "create-container",
+      service: "web",
+      name: "orca-vm1-web-1",
+      network: "orca-vm1",
+      specHash: "v1:1",
+      revision: "b".repeat(40),
+      spec,
+      caps,
+      stopTimeoutMs: 1,
     },
     { kind: "start-container", service: "web", container },
     { kind: "unpause-container", service: "web", container },
@@ -218,7 +227,13 @@ describe("what is recorded", () => {
   const turn = { kind: "turn", atMs: NOW_MS, turn: buildTurn({ views: [buildView("web")] }) } as const;
   const state = reduceStatus(beginState(NOW_MS), turn);
   const done = (step: Step, changed = true): Parameters<typeof buildStepEntry>[0] => ({
-    ...{ kind: "step-done", atMs: NOW_MS, lane: "web", step, cause, tookMs: 1, changed },
+    kind: "step-done",
+    atMs: NOW_MS,
+    lane: "web",
+    step,
+    cause,
+    tookMs: 1,
+    changed,
   });
 
   test("each mutating step that changed something, and no other", () => {

@@ -141,7 +141,8 @@ describe.each(STEPS)("%s", (_name, byMs) => {
     const own = { run: "r", beganMs: clock.nowMs() - 40_000, clock: { boot: "boot-1", beganMs }, services: {} };
     const word = { run: "r", at: [0, 0, 0, null] as [number, number, number, null] };
     const memory: ColdStartMemory = {
-      ...{ reports: [], known: [] },
+      reports: [],
+      known: [],
       own: { ...own, services: { web: { word, waits: {} } } },
     };
     clock.jump(byMs);

@@ -38,9 +38,15 @@ const reader: FleetReader = {
   words: {},
   view: () => [
     {
-      ...{ node: "vm2", state: "alive", why: "alive by a link to it", forMs: 60_000, silenceMs: 300, stale: undefined },
+      node: "vm2",
+      state: "alive",
+      why: "alive by a link to it",
+      forMs: 60_000,
+      silenceMs: 300,
+      stale: undefined,
       words: {
-        ...{ ...words, node: "vm2" },
+        ...words,
+        node: "vm2",
         services: {
           db: { ready: false, state: "waiting", why: "waiting for vm1/web", waiting: ["vm1/web"], sinceMs: NOW_MS },
           cache: { ready: true, state: "healthy" },
@@ -48,25 +54,22 @@ const reader: FleetReader = {
       },
     },
     {
-      ...{
-        node: "vm3",
-        state: "dead",
-        why: "it is not heard; vm2 cannot reach it either",
-        forMs: 120_000,
-        silenceMs: 123_400,
-      },
+      node: "vm3",
+      state: "dead",
+      why: "it is not heard; vm2 cannot reach it either",
+      forMs: 120_000,
+      silenceMs: 123_400,
       stale: "vm3 is dead: it is not heard; vm2 cannot reach it either",
       words: { ...words, node: "vm3", services: { mail: { ready: true, state: "healthy" } } },
     },
     {
-      ...{
-        node: "vm4",
-        state: "unknown",
-        why: "not reached since this agent's start",
-        forMs: 5_000,
-        silenceMs: Infinity,
-      },
-      ...{ stale: "vm4 was not reached yet", words: undefined },
+      node: "vm4",
+      state: "unknown",
+      why: "not reached since this agent's start",
+      forMs: 5_000,
+      silenceMs: Infinity,
+      stale: "vm4 was not reached yet",
+      words: undefined,
     },
   ],
 };
@@ -111,8 +114,14 @@ describe("the fleet", () => {
     ]);
     expect(fleet.nodes[2]?.services).toEqual([
       {
-        ...{ name: "mail", state: "unknown", ready: false, why: "it was healthy when vm3 was last heard" },
-        ...{ since: null, revision: null, waitingFor: [], startSeconds: null },
+        name: "mail",
+        state: "unknown",
+        ready: false,
+        why: "it was healthy when vm3 was last heard",
+        since: null,
+        revision: null,
+        waitingFor: [],
+        startSeconds: null,
       },
     ]);
     expect(fleet.nodes[2]).toMatchObject({ heardSecondsAgo: 123.4, forSeconds: 120 });

@@ -198,15 +198,31 @@ describe("actions", () => {
   } as const;
   const known = reduceAll([turn({ views: [buildView("web")] })]);
   const done = (atMs: number): AgentEvent => ({
-    ...{ kind: "step-done", atMs, lane: "web", step: START, cause, tookMs: 12, changed: true },
+    kind: "step-done",
+    atMs,
+    lane: "web",
+    step: START,
+    cause,
+    tookMs: 12,
+    changed: true,
   });
   const failed = (atMs: number, message: string): AgentEvent => ({
-    ...{ kind: "step-failed", atMs, lane: "web", step: PULL, cause, message },
+    kind: "step-failed",
+    atMs,
+    lane: "web",
+    step: PULL,
+    cause,
+    message,
   });
 
   test("keeps the last ones, newest first, and what changed nothing is none", () => {
     const unchanged: AgentEvent = {
-      ...{ kind: "step-done", atMs: NOW_MS, lane: "web", step: PULL, cause, tookMs: 1 },
+      kind: "step-done",
+      atMs: NOW_MS,
+      lane: "web",
+      step: PULL,
+      cause,
+      tookMs: 1,
       changed: false,
     };
     const state = reduceAll([unchanged, ...Array.from({ length: 30 }, (_, index) => done(NOW_MS + index))], known);
@@ -264,7 +280,10 @@ describe("memory", () => {
 
   test("keeps the peak, and takes nothing above the cap for a reading", () => {
     const sample = (workingSetBytes: number): Parameters<typeof reduceStatus>[1] => ({
-      ...{ kind: "sampled", atMs: NOW_MS, host: undefined, engineVersion: "20.10" },
+      kind: "sampled",
+      atMs: NOW_MS,
+      host: undefined,
+      engineVersion: "20.10",
       memory: new Map([[1_003, { workingSetBytes }]]),
     });
     const base = reduceAll([turn({ views: [buildView("web")] })]);

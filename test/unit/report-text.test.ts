@@ -168,7 +168,10 @@ describe("the text", () => {
 
   test("notes, what a service notes, a pause and what is not managed are told whole", () => {
     const foreign = Array.from({ length: 25 }, (_, index) => ({
-      ...{ name: `old-${index}`, image: "x:1", running: index % 2 === 0, ports: ["8080:80"] },
+      name: `old-${index}`,
+      image: "x:1",
+      running: index % 2 === 0,
+      ports: ["8080:80"],
       node: index === 0 ? "vm9" : undefined,
     }));
     const note = `a note ${"that is long ".repeat(20)}to its end`;

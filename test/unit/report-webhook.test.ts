@@ -48,7 +48,12 @@ test("counts and the last answer are in the status and the metrics", async () =>
   push(401, "third");
   push(413, "fourth", true, NOW_MS + 1_000);
   expect((await readStatus()).webhook).toEqual({
-    ...{ listen: "10.0.0.10:7071", trouble: null, accepted: 1, ignored: 1, refused: 2, polled: 0 },
+    listen: "10.0.0.10:7071",
+    trouble: null,
+    accepted: 1,
+    ignored: 1,
+    refused: 2,
+    polled: 0,
     last: { id: "fourth", at: new Date(NOW_MS + 1_000).toISOString(), status: 413, said: "said of fourth" },
   });
   const { body } = await report.get("/metrics");

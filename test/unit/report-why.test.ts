@@ -206,7 +206,8 @@ describe("the last new values of its secrets", () => {
     const state = turns.reduce<ReportState>(
       (before, parts, index) =>
         reduceStatus(before, {
-          ...{ kind: "turn", atMs: NOW_MS },
+          kind: "turn",
+          atMs: NOW_MS,
           turn: buildTurn({ ...parts, endedMs: NOW_MS + index * 10_000 }),
         }),
       beginState(NOW_MS),

@@ -65,7 +65,10 @@ class Node {
       readMs: 0,
     });
     return {
-      ...{ services, standings: this.standings, late: this.late, refused: new Set() },
+      services,
+      standings: this.standings,
+      late: this.late,
+      refused: new Set(),
       inForce: { revision: "r", acceptedMs: 0, fleet: undefined, services: Object.fromEntries(this.inForce) },
       facts: { ...STAND_IN_FACTS, look },
     };

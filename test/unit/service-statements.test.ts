@@ -14,10 +14,16 @@ function tellStart(containers: readonly ObservedContainer[]): string | undefined
   const { desired, observed } = buildTurn({ views: [], desired: [], containers });
   if (desired === undefined) throw new Error("the turn has no desired state");
   const world: World = {
-    ...{ observed: { ...observed, hosts: {} }, desired, memory: EMPTY_MEMORY, peers: { kind: "assume" } },
-    ...{ settings: DEFAULT_PLAN_SETTINGS, nowMs: NOW_MS, wanted: new Map(), releases: new Map() },
+    observed: { ...observed, hosts: {} },
+    desired,
+    memory: EMPTY_MEMORY,
+    peers: { kind: "assume" },
+    settings: DEFAULT_PLAN_SETTINGS,
+    nowMs: NOW_MS,
+    wanted: new Map(),
+    releases: new Map(),
   };
-  const word = describeStatements(world, plan(world), {})["db"];
+  const word = describeStatements(world, plan(world), {})["db"]?.word;
   expect(word?.state).toBe("removing");
   return word?.start;
 }

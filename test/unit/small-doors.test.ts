@@ -121,7 +121,10 @@ test("100 senders that never end keep no push out", async () => {
   writeFileSync(secretFile, "the-secret\n", { mode: 0o600 });
   let pushes = 0;
   const receiver = new PushReceiver({
-    ...{ listen: "127.0.0.1:0", secretFile, clock: systemClock, emit: (_event: AgentEvent) => undefined },
+    listen: "127.0.0.1:0",
+    secretFile,
+    clock: systemClock,
+    emit: (_event: AgentEvent) => undefined,
     interest: { url: "https://git.example/ops/platform.git", branch: "main", node: "vm-a" },
     onPush: () => (pushes += 1),
   });

@@ -87,14 +87,28 @@ const COLD: ColdStartDocument = {
   ...({ schema: "orca.cold-start/1", node: "vm1", at: "2026-11-21T12:00:00Z" } as object),
   reports: [
     {
-      ...{ scope: "realm", began: "2026-11-21T12:00:00Z", ended: "2026-11-21T12:01:00Z", totalSeconds: 60 },
-      ...{ pathSeconds: 50, overheadSeconds: 10, ratio: 1.2, notes: ["note"], missing: [{ node: "vm3", why: "away" }] },
+      scope: "realm",
+      began: "2026-11-21T12:00:00Z",
+      ended: "2026-11-21T12:01:00Z",
+      totalSeconds: 60,
+      pathSeconds: 50,
+      overheadSeconds: 10,
+      ratio: 1.2,
+      notes: ["note"],
+      missing: [{ node: "vm3", why: "away" }],
       nodes: [{ node: "vm1", done: false }],
       path: [{ name: "vm1/db", lateSeconds: 1, engineSeconds: 1, readySeconds: 3 }],
       services: [
         {
-          ...{ name: "vm1/db", gate: 1, asked: 1, started: 2, healthy: null, waitedFor: "vm2/x", waitedSeconds: 2 },
-          ...{ slotSeconds: 1, without: ["vm2/y"] },
+          name: "vm1/db",
+          gate: 1,
+          asked: 1,
+          started: 2,
+          healthy: null,
+          waitedFor: "vm2/x",
+          waitedSeconds: 2,
+          slotSeconds: 1,
+          without: ["vm2/y"],
         },
       ],
     } as never,
@@ -102,10 +116,19 @@ const COLD: ColdStartDocument = {
 } as never;
 
 const FLEET: FleetDocument = {
-  ...{ schema: "orca.fleet/1", node: "vm1", realm: "prod", healthy: false, at: "2026-11-21T12:00:00Z" },
+  schema: "orca.fleet/1",
+  node: "vm1",
+  realm: "prod",
+  healthy: false,
+  at: "2026-11-21T12:00:00Z",
   nodes: [
     {
-      ...{ node: "vm2", reachability: "dead", heardSecondsAgo: 90, revision: "abc", unknown: "not heard", why: "dead" },
+      node: "vm2",
+      reachability: "dead",
+      heardSecondsAgo: 90,
+      revision: "abc",
+      unknown: "not heard",
+      why: "dead",
       services: [{ name: "db", state: "failed", why: "it ended", waitingFor: ["vm1/x"], startSeconds: null }],
     },
   ],
@@ -122,7 +145,11 @@ describe.each([
 
   test("status", () => {
     const status = buildStatus(buildState(), {
-      ...{ node: "vm1", version: "1.2.3", startedMs: NOW_MS - 7_200_000, socket: undefined, nowMs: NOW_MS, notes: [] },
+      node: "vm1",
+      version: "1.2.3",
+      socket: undefined,
+      nowMs: NOW_MS,
+      notes: [],
     });
     const disk = { path: "/mnt", totalBytes: 10, freeBytes: 5, freePercent: 50, inodesFreePercent: 50 };
     const host = {
@@ -138,7 +165,10 @@ describe.each([
 
   test("why, with what a container and a probe printed", () => {
     const why = buildWhy(buildState(), "web", {
-      ...{ node: "vm1", nowMs: NOW_MS, releases: [], trusted: true },
+      node: "vm1",
+      nowMs: NOW_MS,
+      releases: [],
+      trusted: true,
       exits: [buildExit("web", { logTail: [EVIL, "\u001B[31mcoloured by itself\u001B[0m"] })],
     });
     const printed = printWhy(poison(why) as never, options);
@@ -169,22 +199,24 @@ test("the plan, a comparison, lint in its forms", () => {
   };
   expectClean(printPreview(poison(preview) as never));
   const change = {
-    ...{
-      node: "vm1",
-      presence: "both",
-      budget: { before: 1, after: 2, limit: 3 },
-      starts: [["web"]],
-      held: "h",
-      refused: "r",
-    },
-    ...{ notes: ["n"], fleet: [{ key: "k", kind: "changed", from: "a", to: "b" }] },
+    node: "vm1",
+    presence: "both",
+    budget: { before: 1, after: 2, limit: 3 },
+    starts: [["web"]],
+    held: "h",
+    refused: "r",
+    notes: ["n"],
+    fleet: [{ key: "k", kind: "changed", from: "a", to: "b" }],
     services: [
       { service: "web", action: "create", effects: ["e"], fields: [{ key: "k", kind: "changed", from: "a", to: "b" }] },
     ],
   };
   const keep = poison(change) as typeof change;
   const comparison = {
-    ...{ against: EVIL, sha: "abc", nodes: 1, fleet: [] },
+    against: EVIL,
+    sha: "abc",
+    nodes: 1,
+    fleet: [],
     changes: [{ ...keep, presence: "both", services: [{ ...keep.services[0], action: "create" }] }],
   };
   expectClean(describeComparison(comparison as never, "text"));

@@ -146,7 +146,11 @@ describe.each(topologies)("$name", (topology) => {
         const peers = nodes.map(([name, entry]) => ({ name, address: entry.address, realm: entry.env }));
         const realm = fleet.nodes[node]?.env;
         const text = templates.render(topology.files.get(`${node}/${file.source}`) ?? "", {
-          ...{ node, service, realm, nodes: peers, routes },
+          node,
+          service,
+          realm,
+          nodes: peers,
+          routes,
         });
         // PowerDNS publishes port 53 itself; a proxy has no part in it.
         for (const route of routes.filter((entry) => entry.port !== 53)) expect(text).toContain(route.upstream);

@@ -55,7 +55,7 @@ const EDGES: [place: string, from: string, row: Partial<Edges>][] = [
     "xuniverz/edge-proxy",
     "5, 6",
     {
-      expiring: [...["sin-1/api", "sin-2/api", "guard-console", "operator-console", "certificate-verify", "landing"]],
+      expiring: ["sin-1/api", "sin-2/api", "guard-console", "operator-console", "certificate-verify", "landing"],
     },
   ],
 ];
@@ -174,7 +174,10 @@ test("section 1: the pooler's connections fit into the database", () => {
 
 describe("sections 5 and 6: the edge, rendered", () => {
   const cfg = templates.render(topology.files.get("xuniverz/files/haproxy/haproxy.cfg.tmpl") ?? "", {
-    ...{ node: "xuniverz", service: "edge-proxy", realm: "prod", nodes: [] },
+    node: "xuniverz",
+    service: "edge-proxy",
+    realm: "prod",
+    nodes: [],
     routes: buildRoutes(topology.services, "xuniverz", topology.fleet),
   });
   const lines = cfg.split("\n").map((line) => line.trim());

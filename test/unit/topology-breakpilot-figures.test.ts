@@ -151,8 +151,12 @@ test("section 5: what is backed up beyond the table is chosen, and stage and the
   expect(rows.filter((row) => !table.has(row))).toEqual(["vm-control/erpnext sites"]);
   const none = topology.services.filter((entry) => entry.manifest.backup !== undefined).map(placeOf);
   expect(none).toEqual([
-    ...["stage/mongodb-stage", "stage/postgres-app-stage", "stage/qdrant-stage"],
-    ...["vm-control/frappe-hd", "vm-control/redis-erpnext", "vm-edge/redis-infisical"],
+    "stage/mongodb-stage",
+    "stage/postgres-app-stage",
+    "stage/qdrant-stage",
+    "vm-control/frappe-hd",
+    "vm-control/redis-erpnext",
+    "vm-edge/redis-infisical",
   ]);
   expect(rows.filter((row) => row.startsWith("stage/"))).toEqual([]);
 });

@@ -14,19 +14,47 @@ const topology = await readTopology("breakpilot");
 // Section 2. orca-controller is left out: agents take its place.
 const SERVICES = {
   "vm-edge": [
-    ...["orca-proxy", "powerdns-auth", "keycloak-26", "postgres-keycloak", "infisical", "postgres-infisical"],
-    ...["redis-infisical", "gitea"],
+    "orca-proxy",
+    "powerdns-auth",
+    "keycloak-26",
+    "postgres-keycloak",
+    "infisical",
+    "postgres-infisical",
+    "redis-infisical",
+    "gitea",
   ],
   "vm-control": [
-    ...["customer-portal", "tenant-registry", "erpnext", "frappe-hd", "mariadb", "redis-erpnext", "stalwart-mail"],
+    "customer-portal",
+    "tenant-registry",
+    "erpnext",
+    "frappe-hd",
+    "mariadb",
+    "redis-erpnext",
+    "stalwart-mail",
   ],
   "vm-data": [
-    ...["certifai-dashboard", "mongodb", "litellm", "backend-compliance", "ai-compliance-sdk", "admin-compliance"],
-    ...["postgres-app", "qdrant", "minio"],
+    "certifai-dashboard",
+    "mongodb",
+    "litellm",
+    "backend-compliance",
+    "ai-compliance-sdk",
+    "admin-compliance",
+    "postgres-app",
+    "qdrant",
+    "minio",
   ],
   stage: [
-    ...["orca-proxy", "customer-portal", "tenant-registry", "certifai-dashboard", "backend-compliance"],
-    ...["ai-compliance-sdk", "admin-compliance", "litellm", "postgres-app-stage", "mongodb-stage", "qdrant-stage"],
+    "orca-proxy",
+    "customer-portal",
+    "tenant-registry",
+    "certifai-dashboard",
+    "backend-compliance",
+    "ai-compliance-sdk",
+    "admin-compliance",
+    "litellm",
+    "postgres-app-stage",
+    "mongodb-stage",
+    "qdrant-stage",
   ],
 };
 
@@ -53,8 +81,12 @@ const EDGES: [place: string, from: string, row: Partial<Edges>][] = [
     "10 F phase 5",
     {
       expiring: [
-        ...["keycloak-26", "powerdns-auth", "gitea"],
-        ...["vm-control/customer-portal", "vm-control/erpnext", "vm-control/stalwart-mail"],
+        "keycloak-26",
+        "powerdns-auth",
+        "gitea",
+        "vm-control/customer-portal",
+        "vm-control/erpnext",
+        "vm-control/stalwart-mail",
       ],
     },
   ],
@@ -106,15 +138,27 @@ test("the table of edges leaves no service out", () => {
 // Section 10 F, phase by phase.
 const PHASES: string[][] = [
   [
-    ...["vm-data/postgres-app", "vm-data/mongodb", "vm-data/qdrant", "vm-data/minio"],
-    ...["vm-control/mariadb", "vm-control/redis-erpnext"],
-    ...["vm-edge/postgres-keycloak", "vm-edge/postgres-infisical", "vm-edge/redis-infisical"],
+    "vm-data/postgres-app",
+    "vm-data/mongodb",
+    "vm-data/qdrant",
+    "vm-data/minio",
+    "vm-control/mariadb",
+    "vm-control/redis-erpnext",
+    "vm-edge/postgres-keycloak",
+    "vm-edge/postgres-infisical",
+    "vm-edge/redis-infisical",
   ],
   [INF, "vm-edge/powerdns-auth"],
   [KC, "vm-edge/gitea"],
   [
-    ...["vm-control/tenant-registry", "vm-control/erpnext", "vm-control/frappe-hd", "vm-control/stalwart-mail"],
-    ...["vm-data/litellm", "vm-data/certifai-dashboard", "vm-data/backend-compliance", "vm-data/ai-compliance-sdk"],
+    "vm-control/tenant-registry",
+    "vm-control/erpnext",
+    "vm-control/frappe-hd",
+    "vm-control/stalwart-mail",
+    "vm-data/litellm",
+    "vm-data/certifai-dashboard",
+    "vm-data/backend-compliance",
+    "vm-data/ai-compliance-sdk",
     "vm-data/admin-compliance",
   ],
   ["vm-control/customer-portal"],
@@ -184,7 +228,10 @@ describe("section 3: the routes", () => {
 
   test("vm-edge: hosts, upstreams and allowlists", () => {
     const rows = buildRoutes(topology.services, "vm-edge", topology.fleet).map((route) => [
-      ...[route.host, `${route.node}/${route.service}`, route.upstream, route.allow],
+      route.host,
+      `${route.node}/${route.service}`,
+      route.upstream,
+      route.allow,
     ]);
     expect(rows).toEqual([
       ["auth.breakpilot.com", KC, "keycloak-26:8443", []],

@@ -171,15 +171,16 @@ test("sections 2 and 3: front end and API run twice, and the workers run the API
 
 test("section 5: a rollout of front end and API starts the new copy first", () => {
   const rolling = topology.services.filter((entry) => entry.manifest.update.order === "start-first");
-  expect(rolling.map(placeOf)).toEqual([
-    ...["manager/frontend", "manager/nest-api", "worker/frontend", "worker/nest-api"],
-  ]);
+  expect(rolling.map(placeOf)).toEqual(["manager/frontend", "manager/nest-api", "worker/frontend", "worker/nest-api"]);
 });
 
 describe("section 2: Traefik's routes, rendered", () => {
   const render = (node: string) =>
     templates.render(topology.files.get(`${node}/files/traefik/routes.yaml.tmpl`) ?? "", {
-      ...{ node, service: "traefik", realm: "prod", nodes: [] },
+      node,
+      service: "traefik",
+      realm: "prod",
+      nodes: [],
       routes: buildRoutes(topology.services, node, topology.fleet),
     });
 

@@ -18,17 +18,15 @@ test("sections 1 and 3: these services on these machines, and no other", () => {
     worker: ["celery-worker"],
     db: ["minio", "postgres", "qdrant", "redis"],
     offline: [
-      ...[
-        "celery-worker",
-        "clamav",
-        "intake-gateway",
-        "minio",
-        "nomic-embed",
-        "postgres",
-        "qdrant",
-        "redis",
-        "serving",
-      ],
+      "celery-worker",
+      "clamav",
+      "intake-gateway",
+      "minio",
+      "nomic-embed",
+      "postgres",
+      "qdrant",
+      "redis",
+      "serving",
     ],
   });
 });

@@ -139,6 +139,8 @@ test("a figure is found by key, name, host and option, and is undefined where th
   expect(rows.map(([at, key]) => [at, key, readFigure(sound, at, key)])).toEqual(rows);
   expect(() => readFigure(sound, "vm-edge/nothing", "image")).toThrow("breakpilot has no vm-edge/nothing");
   expect(readEdges(sound, "vm-edge/keycloak-26")).toEqual({
-    ...{ requires: ["postgres-keycloak"], wants: ["infisical"], expiring: [] },
+    requires: ["postgres-keycloak"],
+    wants: ["infisical"],
+    expiring: [],
   });
 });

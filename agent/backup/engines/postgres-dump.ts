@@ -58,8 +58,18 @@ function quoteName(database: string): string {
 async function listDatabases(source: PostgresSource): Promise<string[]> {
   const query = "select datname from pg_database where datallowconn and not datistemplate order by datname";
   const dump = await source.run([
-    ...["psql", "-h", HOST, "-U", source.user, "--no-password", "--no-psqlrc"],
-    ...["--tuples-only", "--no-align", "--record-separator-zero", "--dbname=postgres", `--command=${query}`],
+    "psql",
+    "-h",
+    HOST,
+    "-U",
+    source.user,
+    "--no-password",
+    "--no-psqlrc",
+    "--tuples-only",
+    "--no-align",
+    "--record-separator-zero",
+    "--dbname=postgres",
+    `--command=${query}`,
   ]);
   const chunks: Buffer[] = [];
   let bytes = 0;

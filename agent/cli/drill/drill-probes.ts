@@ -22,7 +22,13 @@ const NO_ANSWER = "no answer";
 const NO_ANSWER_BY_UDP = "no answer, which by UDP may be the service's own silence";
 /** How a connection ends that the other side, a router or a firewall has refused. */
 const REFUSALS: ReadonlySet<string> = new Set([
-  ...[NO_ANSWER, NO_ANSWER_BY_UDP, "ECONNRESET", "ETIMEDOUT", "EHOSTUNREACH", "EACCES", "EPERM"],
+  NO_ANSWER,
+  NO_ANSWER_BY_UDP,
+  "ECONNRESET",
+  "ETIMEDOUT",
+  "EHOSTUNREACH",
+  "EACCES",
+  "EPERM",
 ]);
 const AT_ONCE = 16;
 /** A name server's root question (RFC 1035): whatever listens may answer, and nothing is changed by it. */

@@ -77,7 +77,11 @@ const COLUMNS = [
 function print(realm: string, { services, criticalPath, criticalMs, totalMs }: ColdStartPlan): string {
   const shown = (ms: number): string => describeDuration(Math.round(ms / 100) * 100);
   const rows = services.map(({ wave, name, startMs, takesMs, isAssumed, readyMs, waitsFor }) => [
-    ...[String(wave + 1), name, shown(startMs), `${shown(takesMs)}${isAssumed ? "?" : ""}`, shown(readyMs)],
+    String(wave + 1),
+    name,
+    shown(startMs),
+    `${shown(takesMs)}${isAssumed ? "?" : ""}`,
+    shown(readyMs),
     waitsFor.join(", "),
   ]);
   const assumed = services.filter(({ isAssumed }) => isAssumed).length;

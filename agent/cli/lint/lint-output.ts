@@ -63,7 +63,14 @@ function count(number: number, noun: string): string {
 function describeJson({ problems, manifests, nodes }: LintReport): string {
   const counts = { ...countProblems(problems), manifests, nodes };
   const list = problems.map(({ severity, code, file, line, column, key, message, hint }) => ({
-    ...{ severity, code, file, line, column, key, message, hint },
+    severity,
+    code,
+    file,
+    line,
+    column,
+    key,
+    message,
+    hint,
   }));
   return JSON.stringify({ version: 1, valid: counts.errors === 0, counts, problems: list }, null, 2);
 }

@@ -48,7 +48,8 @@ export async function planAgainst(directory: string, options: PlanAgainstOptions
   const comparison: Comparison = {
     before: { tree: before, revision: against.sha, trailers: [] },
     after: { tree: after, revision: "this work tree", trailers: head?.trailers ?? [] },
-    ...{ shown: layout.shown, policy },
+    shown: layout.shown,
+    policy,
   };
   const changes = await compareNodes(comparison, options.node);
   const fleet = options.node === undefined ? compareFleet(comparison) : [];
@@ -108,8 +109,13 @@ async function buildOpenPolicy(trees: readonly RepositoryTree[]): Promise<Policy
     log: { syslog: ["*"] },
     ports: { public: [...ports] },
     security: {
-      ...{ privileged: all, host_network: all, host_pid: all, host_ipc: all },
-      ...{ devices: [...devices], cap_add: [...capabilities], ulimits: [...GUARDED_ULIMITS] },
+      privileged: all,
+      host_network: all,
+      host_pid: all,
+      host_ipc: all,
+      devices: [...devices],
+      cap_add: [...capabilities],
+      ulimits: [...GUARDED_ULIMITS],
     },
     bootstrap: { allowed_files: [...bootstrap] },
   };

@@ -26,7 +26,15 @@ export async function planAgent(options: PlanAgentOptions): Promise<number> {
 
 /** States in which a service is not what Git wants, or not yet, although nothing would be done for it now. */
 const HELD_BACK: ReadonlySet<ServiceState> = new Set<ServiceState>([
-  ...(["waiting", "backoff", "rolled-back", "held", "refused", "invalid", "stalled", "failed", "unknown"] as const),
+  "waiting",
+  "backoff",
+  "rolled-back",
+  "held",
+  "refused",
+  "invalid",
+  "stalled",
+  "failed",
+  "unknown",
 ]);
 
 /** Prints a look ahead. */

@@ -189,7 +189,12 @@ async function compareNode(comparison: Comparison, parts: NodeComparison): Promi
 /** An agent whose directory is gone keeps what is in force: a missing directory is an error and not an empty one. */
 function describeGone({ node, old, now }: NodeComparison): NodeChange {
   return {
-    ...{ node, presence: "gone", services: [], starts: [], held: undefined, refused: undefined },
+    node,
+    presence: "gone",
+    services: [],
+    starts: [],
+    held: undefined,
+    refused: undefined,
     fleet: compareToml(old.tree.fleet, now.tree.fleet, ["nodes", node]),
     budget: { before: 0, after: 0, limit: undefined },
     notes: ["its directory is gone: its agent keeps what is in force and says so; nothing is removed"],
@@ -198,7 +203,13 @@ function describeGone({ node, old, now }: NodeComparison): NodeChange {
 
 function buildSettings(node: string, policy: Policy): Parameters<typeof buildDesired>[0]["settings"] {
   return {
-    ...{ node, policy, address: undefined, ports: "as-written", budget: "enforce", hostNotes: [], agentPorts: [] },
+    node,
+    policy,
+    address: undefined,
+    ports: "as-written",
+    budget: "enforce",
+    hostNotes: [],
+    agentPorts: [],
     standIns: undefined,
     frontImage: FRONT_IMAGE,
     assumeDataMounted: true,

@@ -22,14 +22,33 @@ export interface ComparisonReport {
 }
 
 const SIGNS: Record<ServiceChange["action"], string> = {
-  ...{ create: "+", recreate: "±", update: "~", deliver: "»", start: "^", stop: "v", agent: "·", remove: "-" },
-  ...{ invalid: "!", refused: "!", held: "!", waiting: "!" },
+  create: "+",
+  recreate: "±",
+  update: "~",
+  deliver: "»",
+  start: "^",
+  stop: "v",
+  agent: "·",
+  remove: "-",
+  invalid: "!",
+  refused: "!",
+  held: "!",
+  waiting: "!",
 };
 
 const WORDS: Record<ServiceChange["action"], string> = {
-  ...{ create: "created", recreate: "recreated", update: "updated in place", deliver: "files delivered" },
-  ...{ start: "started", stop: "stopped", agent: "agent only", remove: "removed" },
-  ...{ invalid: "invalid", refused: "refused", held: "held", waiting: "waiting" },
+  create: "created",
+  recreate: "recreated",
+  update: "updated in place",
+  deliver: "files delivered",
+  start: "started",
+  stop: "stopped",
+  agent: "agent only",
+  remove: "removed",
+  invalid: "invalid",
+  refused: "refused",
+  held: "held",
+  waiting: "waiting",
 };
 
 /** By this a comment that is there already is found again. */

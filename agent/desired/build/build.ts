@@ -112,7 +112,13 @@ function describeChange(
   const moved = listMoved(settings.node, own, others);
   const known = [...Object.keys(inForce?.services ?? {}), ...adopted];
   return {
-    ...{ node: settings.node, snapshot, inForce, judging, approvals, rollout, nowMs },
+    node: settings.node,
+    snapshot,
+    inForce,
+    judging,
+    approvals,
+    rollout,
+    nowMs,
     services: {
       before: new Set(known.filter((service) => !moved.has(service))),
       after: new Set(own.map(({ service }) => service)),
@@ -207,7 +213,10 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
     : { objects: undefined, ...input.snapshot, others: selectRouted(input) };
   const stateful = held ? input.inForce?.stateful : updateStateful(input, others);
   const inForce = {
-    ...{ revision, fleet: fleetText, acceptedMs: input.nowMs, services: kept },
+    revision,
+    fleet: fleetText,
+    acceptedMs: input.nowMs,
+    services: kept,
     ...(stateful === undefined ? {} : { stateful }),
   };
   return {

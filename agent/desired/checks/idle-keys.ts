@@ -83,8 +83,13 @@ export function checkIdleKeys(view: RepositoryView): FileFinding[] {
     return idle
       .filter(({ path }) => isWritten(raw, path))
       .map(({ path, why, hint }) => ({
-        ...{ severity: "warning" as const, code: "idle-key", path, message: `it does nothing here: ${why}`, hint },
-        ...{ file, nodes: [node] },
+        severity: "warning" as const,
+        code: "idle-key",
+        path,
+        message: `it does nothing here: ${why}`,
+        hint,
+        file,
+        nodes: [node],
       }));
   });
 }

@@ -5,7 +5,16 @@ import { blame, type FileFinding, type RepositoryView } from "./view/repository-
 
 /** Tags that are moved on by those who publish them. */
 const FLOATING: ReadonlySet<string> = new Set([
-  ...["latest", "edge", "main", "master", "nightly", "stable", "dev", "develop", "canary", "rolling"],
+  "latest",
+  "edge",
+  "main",
+  "master",
+  "nightly",
+  "stable",
+  "dev",
+  "develop",
+  "canary",
+  "rolling",
 ]);
 
 /** Warns of every image whose tag moves. */

@@ -134,7 +134,9 @@ function describeStep({ start: { name, word }, lateMs }: Step): ColdStartPathEnt
 function describeNode(node: string, { run, done }: ColdStartStatement, point: AxisPoint | undefined): ColdStartNode {
   const doubt = point?.uncertainMs ?? Infinity;
   return {
-    ...{ node, run, began: point === undefined ? null : seconds(point.beganMs) },
+    node,
+    run,
+    began: point === undefined ? null : seconds(point.beganMs),
     uncertainSeconds: Number.isFinite(doubt) ? seconds(doubt) : null,
     done: done === true,
   };
@@ -145,8 +147,15 @@ function describeStart({ name, node, by, word, beganMs }: Start): ColdStartServi
     ms === null || beganMs === undefined ? null : seconds(beganMs + ms),
   );
   return {
-    ...{ name, node, gate: gate ?? null, asked: asked ?? null, started: started ?? null, healthy: healthy ?? null },
-    ...{ waitedFor: by ?? null, waitedSeconds: secondsOrNull(word.forMs), slotSeconds: seconds(word.slotMs ?? 0) },
+    name,
+    node,
+    gate: gate ?? null,
+    asked: asked ?? null,
+    started: started ?? null,
+    healthy: healthy ?? null,
+    waitedFor: by ?? null,
+    waitedSeconds: secondsOrNull(word.forMs),
+    slotSeconds: seconds(word.slotMs ?? 0),
     without: (word.without ?? []).map((one) => (one.includes("/") ? one : `${node}/${one}`)),
   };
 }

@@ -40,8 +40,20 @@ export interface PolicySubject {
 
 /** Capabilities that the engine gives every container anyway (moby, oci/caps/defaults.go). */
 const DEFAULT_CAPABILITIES = new Set([
-  ...["CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP"],
-  ...["NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE"],
+  "CHOWN",
+  "DAC_OVERRIDE",
+  "FSETID",
+  "FOWNER",
+  "MKNOD",
+  "NET_RAW",
+  "SETGID",
+  "SETUID",
+  "SETFCAP",
+  "SETPCAP",
+  "NET_BIND_SERVICE",
+  "SYS_CHROOT",
+  "KILL",
+  "AUDIT_WRITE",
 ]);
 
 /** What holds every service's secrets, the host's law and the socket that acts: no policy lets it be mounted. */
@@ -208,11 +220,9 @@ function checkPorts({ manifest, address }: PolicySubject, { ports }: Policy): Un
 
 function checkSecrets({ manifest }: PolicySubject, { secrets, bootstrap }: Policy): Unnamed[] {
   const prefixes = secrets.allowed_prefixes;
-  const paths = [
-    ...SECRET_TABLES.flatMap((table) =>
-      Object.entries(manifest.secrets?.[table] ?? {}).map(([name, path]) => ({ at: ["secrets", table, name], path })),
-    ),
-  ];
+  const paths = SECRET_TABLES.flatMap((table) =>
+    Object.entries(manifest.secrets?.[table] ?? {}).map(([name, path]) => ({ at: ["secrets", table, name], path })),
+  );
   const refusals: Unnamed[] = paths
     .filter(({ path }) => prefixes !== undefined && !prefixes.some((prefix) => isInside(path, prefix)))
     .map(({ at, path }) => ({

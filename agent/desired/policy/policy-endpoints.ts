@@ -12,16 +12,18 @@ import { normaliseAddress } from "../../../shared/manifest/published-port.ts";
  * credentials (AWS, GCP and Azure at 169.254.169.254 and fd00:ec2::254, Alibaba, Oracle in 169.254.0.0/16, Azure's 168.63.129.16).
  */
 const CLOSED = buildList([
-  ...[
-    "0.0.0.0/8",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "224.0.0.0/4",
-    "240.0.0.0/4",
-    "100.100.100.200/32",
-    "168.63.129.16/32",
-  ],
-  ...["::/128", "::1/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128"],
+  "0.0.0.0/8",
+  "127.0.0.0/8",
+  "169.254.0.0/16",
+  "224.0.0.0/4",
+  "240.0.0.0/4",
+  "100.100.100.200/32",
+  "168.63.129.16/32",
+  "::/128",
+  "::1/128",
+  "fe80::/10",
+  "ff00::/8",
+  "fd00:ec2::254/128",
 ]);
 const CLOSED_NAMES = /^(?:localhost|.*\.localhost|ip6-localhost|ip6-loopback|metadata|metadata\.google\.internal)$/;
 

@@ -55,7 +55,14 @@ function walk(value: unknown, path: readonly (string | number)[], found: Manifes
 
 /** Tables whose keys the manifest's author chooses. */
 export const OPEN_TABLES: ReadonlySet<string> = new Set([
-  ...["env", "labels", "sysctls", "ulimits", "log.options", "secrets.env", "secrets.files", "secrets.templates"],
+  "env",
+  "labels",
+  "sysctls",
+  "ulimits",
+  "log.options",
+  "secrets.env",
+  "secrets.files",
+  "secrets.templates",
 ]);
 
 const READ_INTO_PARTS: ReadonlySet<string> = new Set(["requires", "wants", "ports"]);

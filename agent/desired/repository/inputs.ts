@@ -12,7 +12,9 @@ export function hashInputs(snapshot: Snapshot, node: string): string {
   const unread = [faults?.manifests[node] ?? {}, faults?.files ?? {}].map((list) => Object.keys(list).length > 0);
   return sha256(
     canonicalJson({
-      ...{ fleet: snapshot.fleet ?? null, manifests, files: Object.fromEntries(files) },
+      fleet: snapshot.fleet ?? null,
+      manifests,
+      files: Object.fromEntries(files),
       // A commit without such files has the value that it had before they were known.
       ...(unread.includes(true) && {
         faults: { manifests: faults?.manifests[node] ?? {}, files: faults?.files ?? {} },

@@ -68,21 +68,33 @@ export class Gossip {
 
   constructor(options: GossipOptions, nowMs: number) {
     this.#state = {
-      ...{ options, nowMs, awakeMs: 0, strain: 1, boot: options.boot, seq: 0 },
+      options,
+      nowMs,
+      awakeMs: 0,
+      strain: 1,
+      boot: options.boot,
+      seq: 0,
       own: { revision: undefined, services: {}, left: false },
       publishing: { tokens: 5, filledMs: nowMs, dirty: false },
-      ...{
-        refutedMs: -Infinity,
-        refutations: 0,
-        roster: new Map(),
-        interests: new Set(),
-        linked: new Set(),
-        linkedPeers: [],
-        ring: new Set(),
-      },
-      ...{ held: new Map(), sum: [0, 0], peers: new Map(), links: new Map(), relayed: [] },
-      ...{ counts: beginCounts(), refused: beginRefusals() },
-      ...{ repairMs: 0, repairQueue: [], hints: [], told: new Map(), effects: [] },
+      refutedMs: -Infinity,
+      refutations: 0,
+      roster: new Map(),
+      interests: new Set(),
+      linked: new Set(),
+      linkedPeers: [],
+      ring: new Set(),
+      held: new Map(),
+      sum: [0, 0],
+      peers: new Map(),
+      links: new Map(),
+      relayed: [],
+      counts: beginCounts(),
+      refused: beginRefusals(),
+      repairMs: 0,
+      repairQueue: [],
+      hints: [],
+      told: new Map(),
+      effects: [],
     };
     publishNow(this.#state);
     this.#state.effects = [];
@@ -180,7 +192,10 @@ export class Gossip {
       .map((node) => {
         const { state: reachability, sinceMs, why, heardMs, proven } = state.peers.get(node) ?? UNLINKED;
         return {
-          ...{ node, state: reachability, why, forMs: state.nowMs - sinceMs },
+          node,
+          state: reachability,
+          why,
+          forMs: state.nowMs - sinceMs,
           stale: findStaleness(state, node),
           silenceMs: state.awakeMs - Math.max(heardMs, proven?.atMs ?? -Infinity),
           words: state.held.get(node)?.body,

@@ -82,7 +82,11 @@ export function noteHeard(state: State, peer: Peer): void {
 function judgeSilent(state: State, peer: Peer): Reachability {
   const { noes, refused } = peer.suspicion ?? { noes: new Set(), refused: false };
   return judgeReachability({
-    ...{ heard: false, silenceMs: silenceMs(state, peer), refused, noes: noes.size, strain: state.strain },
+    heard: false,
+    silenceMs: silenceMs(state, peer),
+    refused,
+    noes: noes.size,
+    strain: state.strain,
     candidates: listRelays(state, peer).length,
   });
 }

@@ -2,7 +2,14 @@
 // relay.ts.
 
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
-import { compareRecords, buildBody, readSigned, type ServiceStatement, type SignedRecord, signRecord } from "./record.ts";
+import {
+  compareRecords,
+  buildBody,
+  readSigned,
+  type ServiceStatement,
+  type SignedRecord,
+  signRecord,
+} from "./record.ts";
 import { type RelayMessage, signRelayed, type Standing } from "./relay-message.ts";
 import type { GossipOptions } from "./state.ts";
 import { ANSWERS, OWN_RECORDS, REFUTES_OF_A_RESTORED_DISK, REFUTE_EVERY_MS } from "../settings.ts";

@@ -31,9 +31,19 @@ export interface RelayPeer {
 /** A node that nothing is known of. */
 export function beginRelayPeer(node: string, nowMs: number): RelayPeer {
   return {
-    ...{ node, held: undefined, anchor: undefined, last: undefined, nonces: new Map() },
-    ...{ asked: { dueMs: nowMs, times: 0 }, fetchDueMs: undefined, state: "unknown", sinceMs: nowMs },
-    ...{ why: NEVER, reported: false, hintMs: -Infinity, allowance: { left: HEARD.atOnce, atMs: nowMs } },
+    node,
+    held: undefined,
+    anchor: undefined,
+    last: undefined,
+    nonces: new Map(),
+    asked: { dueMs: nowMs, times: 0 },
+    fetchDueMs: undefined,
+    state: "unknown",
+    sinceMs: nowMs,
+    why: NEVER,
+    reported: false,
+    hintMs: -Infinity,
+    allowance: { left: HEARD.atOnce, atMs: nowMs },
   };
 }
 

@@ -41,10 +41,22 @@ export class Relay {
 
   constructor(options: GossipOptions, nowMs: number) {
     this.#state = {
-      ...{ options, nowMs, own: new OwnRecord(options, nowMs), peers: new Map() },
-      ...{ counts: beginCounts(), refused: beginRefusals(), putMs: -Infinity, beatMs: -Infinity, echo: undefined },
-      ...{ connectedMs: undefined, trouble: "the server was not reached yet" },
-      ...{ roster: new Map(), interests: new Set(), hints: [], told: new Map(), effects: [] },
+      options,
+      nowMs,
+      own: new OwnRecord(options, nowMs),
+      peers: new Map(),
+      counts: beginCounts(),
+      refused: beginRefusals(),
+      putMs: -Infinity,
+      beatMs: -Infinity,
+      echo: undefined,
+      connectedMs: undefined,
+      trouble: "the server was not reached yet",
+      roster: new Map(),
+      interests: new Set(),
+      hints: [],
+      told: new Map(),
+      effects: [],
     };
   }
 

@@ -156,16 +156,20 @@ export interface State {
 /** A peer that nothing is known of. */
 export function beginPeer(node: string, nowMs: number): Peer {
   return {
-    ...{
-      node,
-      link: undefined,
-      spares: [],
-      state: "unknown",
-      sinceMs: nowMs,
-      why: "not reached since this agent's start",
-    },
-    ...{ heardMs: -Infinity, said: undefined, proven: undefined, nonces: new Map(), suspicion: undefined },
-    ...{ dial: { dueMs: nowMs, attempt: 0, busy: false }, reported: false, hintMs: -Infinity },
+    node,
+    link: undefined,
+    spares: [],
+    state: "unknown",
+    sinceMs: nowMs,
+    why: "not reached since this agent's start",
+    heardMs: -Infinity,
+    said: undefined,
+    proven: undefined,
+    nonces: new Map(),
+    suspicion: undefined,
+    dial: { dueMs: nowMs, attempt: 0, busy: false },
+    reported: false,
+    hintMs: -Infinity,
   };
 }
 

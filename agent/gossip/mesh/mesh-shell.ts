@@ -99,8 +99,13 @@ export class GossipShell {
     const { links, sentBytes, receivedBytes } = this.#transport.traffic;
     const { counts, refused, strain } = this.#gossip?.stats ?? { counts: beginCounts(), refused: undefined, strain: 1 };
     return {
-      ...{ ...counts, links, strain, bytesSent: sentBytes, bytesReceived: receivedBytes },
-      ...{ framesSent: this.#frames.sent, framesReceived: this.#frames.received },
+      ...counts,
+      links,
+      strain,
+      bytesSent: sentBytes,
+      bytesReceived: receivedBytes,
+      framesSent: this.#frames.sent,
+      framesReceived: this.#frames.received,
       refused: Object.fromEntries(
         REFUSAL_KINDS.map((kind) => [kind, this.#refusedBy[kind] + (refused?.[kind] ?? 0)]),
       ) as GossipStats["refused"],
@@ -184,7 +189,11 @@ export class GossipShell {
     if (realm === undefined || boot === undefined) return;
     this.#gossip = new Gossip(
       {
-        ...{ node, realm, boot, publicKey: identity.publicKey, signer: createSigner(identity) },
+        node,
+        realm,
+        boot,
+        publicKey: identity.publicKey,
+        signer: createSigner(identity),
         rng: () => randomBytes(4).readUInt32BE() / 2 ** 32,
         newNonce: () => randomBytes(12).toString("base64url"),
       },

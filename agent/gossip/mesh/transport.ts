@@ -138,10 +138,13 @@ export class Transport {
   dial(node: string, address: string): void {
     const { host, port, clock, node: own } = this.#options;
     const socket = connectTls({
-      ...{ host: address, port, secureContext: this.#context },
+      host: address,
+      port,
+      secureContext: this.#context,
       ...(isEveryAddress(host) ? {} : { localAddress: host }),
       // The key is pinned: no authority vouches for it, and no name is in the certificate.
-      ...{ rejectUnauthorized: false, checkServerIdentity: () => undefined },
+      rejectUnauthorized: false,
+      checkServerIdentity: () => undefined,
     });
     this.#dialling.add(socket);
     let isOver = false;
@@ -205,8 +208,11 @@ export class Transport {
 
   #makeServer(): Server {
     const server = createServer({
-      ...{ ...this.#secrets, requestCert: true, rejectUnauthorized: false },
-      ...{ handshakeTimeout: HANDSHAKE_MS, noDelay: true },
+      ...this.#secrets,
+      requestCert: true,
+      rejectUnauthorized: false,
+      handshakeTimeout: HANDSHAKE_MS,
+      noDelay: true,
     });
     server.maxConnections = MOST_CONNECTIONS;
     server.on("drop", (data) =>

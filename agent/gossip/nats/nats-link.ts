@@ -69,8 +69,10 @@ export class NatsLink {
     const stats = this.#connection?.stats();
     const { sent, received, framesSent, framesReceived } = this.#ended;
     return {
-      ...{ sent: sent + (stats?.outBytes ?? 0), received: received + (stats?.inBytes ?? 0) },
-      ...{ framesSent: framesSent + (stats?.outMsgs ?? 0), framesReceived: framesReceived + (stats?.inMsgs ?? 0) },
+      sent: sent + (stats?.outBytes ?? 0),
+      received: received + (stats?.inBytes ?? 0),
+      framesSent: framesSent + (stats?.outMsgs ?? 0),
+      framesReceived: framesReceived + (stats?.inMsgs ?? 0),
     };
   }
 
@@ -223,7 +225,10 @@ export class NatsLink {
     const { default: stream } = await import("@nats-io/jetstream");
     const kvm = new kv.Kvm(stream.jetstream(connection, { timeout: PUT_MS }));
     const bucket = await kvm.create(`orca-${realm}`, {
-      ...{ history: 1, ttl: BUCKET_TTL_MS, maxValueSize: LARGEST_VALUE_BYTES, replicas: settings.replicas },
+      history: 1,
+      ttl: BUCKET_TTL_MS,
+      maxValueSize: LARGEST_VALUE_BYTES,
+      replicas: settings.replicas,
       description: `orca: what the nodes of ${realm} say of their services, signed by each`,
     });
     await this.#watch(connection, bucket);

@@ -42,10 +42,18 @@ export async function buildConnection(
   const identity: Tls = { checkServerIdentity: (_asked, peer) => checkServerIdentity(name, peer) };
   const authenticator = await buildAuthenticator(settings);
   return {
-    ...{ servers: host, name: `orca ${node}`, resolve: false },
-    ...{ timeout: CONNECT_MS, pingInterval: PING_MS, maxPingOut: PINGS_OUT, noAsyncTraces: true },
+    servers: host,
+    name: `orca ${node}`,
+    resolve: false,
+    timeout: CONNECT_MS,
+    pingInterval: PING_MS,
+    maxPingOut: PINGS_OUT,
+    noAsyncTraces: true,
     // The link connects anew itself: it reads the files again, and says why a server refuses it.
-    ...{ reconnect: false, ignoreClusterUpdates: true, noEcho: true, inboxPrefix: `_INBOX.orca.${node}` },
+    reconnect: false,
+    ignoreClusterUpdates: true,
+    noEcho: true,
+    inboxPrefix: `_INBOX.orca.${node}`,
     tls: protocol === "tls:" ? { ...ca, ...cert, ...key, ...identity } : null,
     ...(authenticator === undefined ? {} : { authenticator }),
   };

@@ -66,9 +66,14 @@ export class NatsShell {
     const { counts, refused } = this.#relay?.stats ?? { counts: beginCounts(), refused: beginRefusals() };
     const traffic = this.#link?.traffic;
     return {
-      ...{ ...counts, refused, strain: 1, links: this.#link?.isUp === true ? 1 : 0 },
-      ...{ framesSent: traffic?.framesSent ?? 0, framesReceived: traffic?.framesReceived ?? 0 },
-      ...{ bytesSent: traffic?.sent ?? 0, bytesReceived: traffic?.received ?? 0 },
+      ...counts,
+      refused,
+      strain: 1,
+      links: this.#link?.isUp === true ? 1 : 0,
+      framesSent: traffic?.framesSent ?? 0,
+      framesReceived: traffic?.framesReceived ?? 0,
+      bytesSent: traffic?.sent ?? 0,
+      bytesReceived: traffic?.received ?? 0,
     };
   }
 
@@ -135,7 +140,11 @@ export class NatsShell {
     if (realm === undefined || boot === undefined) return;
     this.#relay = new Relay(
       {
-        ...{ node, realm, boot, publicKey: identity.publicKey, signer: createSigner(identity) },
+        node,
+        realm,
+        boot,
+        publicKey: identity.publicKey,
+        signer: createSigner(identity),
         rng: () => randomBytes(4).readUInt32BE() / 2 ** 32,
         newNonce: () => randomBytes(12).toString("base64url"),
       },
@@ -144,7 +153,10 @@ export class NatsShell {
     this.#applyRoster();
     if (this.#said !== undefined) this.say(...this.#said);
     const link = new NatsLink({
-      ...{ node, realm, clock, settings: nats },
+      node,
+      realm,
+      clock,
+      settings: nats,
       onUp: () => this.#hear(link, (relay, nowMs) => relay.connected(nowMs)),
       onDown: (why) => this.#hear(link, (relay, nowMs) => relay.disconnected(nowMs, why)),
       onValue: (key, record) => this.#hear(link, (relay, nowMs) => relay.takeValue(nowMs, key, record)),

@@ -53,7 +53,10 @@ function compareService(
   if (after === undefined) return before === undefined ? undefined : describeRemoval(before);
   if (before === undefined) return describeNew(after);
   const build = (action: ServiceDelta["action"], restarts: boolean, ...effects: string[]): ServiceDelta => ({
-    ...{ service: after.name, action, restarts, effects },
+    service: after.name,
+    action,
+    restarts,
+    effects,
   });
   if (before.running !== after.running)
     return after.running

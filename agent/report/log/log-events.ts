@@ -170,7 +170,15 @@ export function logSource(logger: ReportLogger, before: ReportState, { source, w
 
 /** States that somebody should look at. */
 const TROUBLE: ReadonlySet<string> = new Set([
-  ...["backoff", "unhealthy", "unknown", "invalid", "refused", "held", "failed", "stalled", "rolled-back"],
+  "backoff",
+  "unhealthy",
+  "unknown",
+  "invalid",
+  "refused",
+  "held",
+  "failed",
+  "stalled",
+  "rolled-back",
 ]);
 
 /** Logs a service's change of state. */

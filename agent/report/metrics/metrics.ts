@@ -62,7 +62,9 @@ async function build(): Promise<{ registry: Registry; fill: (scrape: Scrape) => 
   const fillGossip = buildGossipFiller(gauge, counter);
   const fillColdStart = buildColdStartFiller(gauge);
   const fillers = [
-    ...[buildAgentFiller(gauge, counter), buildHostFiller(gauge), buildServiceFiller(gauge, counter)],
+    buildAgentFiller(gauge, counter),
+    buildHostFiller(gauge),
+    buildServiceFiller(gauge, counter),
     ({ fleet, status }: Scrape) => fillGossip(fleet, { node: status.node }),
     ({ coldStart, status }: Scrape) => fillColdStart(coldStart, { node: status.node }),
   ];

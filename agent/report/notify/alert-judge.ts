@@ -157,14 +157,12 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
 
 /** What a person must look at is critical; an approval is asked for; a freeze and another node's turn end by themselves. */
 const HOLDS: Readonly<Record<Hold["kind"], Severity>> = {
-  ...{
-    refused: "critical",
-    trust: "critical",
-    removal: "critical",
-    approval: "warning",
-    freeze: "info",
-    rollout: "info",
-  },
+  refused: "critical",
+  trust: "critical",
+  removal: "critical",
+  approval: "warning",
+  freeze: "info",
+  rollout: "info",
 };
 
 /** The gravest of what holds a change; undefined where nothing does. */

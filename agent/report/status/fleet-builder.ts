@@ -34,7 +34,9 @@ export function buildFleet(reader: FleetReader | undefined, status: StatusDocume
   const present = nodes.filter(({ unknown }) => unknown === null);
   return {
     schema: FLEET_SCHEMA,
-    ...{ node: status.node, at: status.at, realm: reader?.realm ?? null },
+    node: status.node,
+    at: status.at,
+    realm: reader?.realm ?? null,
     healthy:
       present.length === nodes.length &&
       nodes.every(({ services }) => services.every(({ state }) => GOOD.has(state))) &&
@@ -56,10 +58,18 @@ function findRings(nodes: readonly FleetNodeDocument[]): string[][] {
 function buildSelf(status: StatusDocument, words: FleetReader["words"]): FleetNodeDocument {
   const { node, revision, agent } = status;
   return {
-    ...{ node, reachability: "self", why: "it answers", forSeconds: agent.uptimeSeconds, heardSecondsAgo: 0 },
-    ...{ unknown: null, revision },
+    node,
+    reachability: "self",
+    why: "it answers",
+    forSeconds: agent.uptimeSeconds,
+    heardSecondsAgo: 0,
+    unknown: null,
+    revision,
     services: status.services.map((service) => ({
-      ...{ name: service.name, state: service.state, since: service.since, revision: service.revision },
+      name: service.name,
+      state: service.state,
+      since: service.since,
+      revision: service.revision,
       ready: words[service.name]?.ready ?? service.health === "healthy",
       why: GOOD.has(service.state) ? null : service.reason,
       waitingFor: service.waitingFor.map((name) => (name.includes("/") ? name : `${node}/${name}`)),
@@ -70,7 +80,9 @@ function buildSelf(status: StatusDocument, words: FleetReader["words"]): FleetNo
 
 function buildPeer({ node, state, why, forMs, silenceMs, stale, words }: PeerView): FleetNodeDocument {
   const services = Object.entries(words?.services ?? {}).map(([name, word]) => ({
-    ...{ name, state: stale === undefined ? word.state : "unknown", ready: stale === undefined && word.ready },
+    name,
+    state: stale === undefined ? word.state : "unknown",
+    ready: stale === undefined && word.ready,
     why: stale === undefined ? (word.why ?? null) : `it was ${word.state} when ${node} was last heard`,
     since: word.sinceMs === undefined ? null : toIso(word.sinceMs),
     revision: word.revision ?? null,
@@ -78,9 +90,13 @@ function buildPeer({ node, state, why, forMs, silenceMs, stale, words }: PeerVie
     startSeconds: secondsOrNull(word.tookMs),
   }));
   return {
-    ...{ node, reachability: state, why, forSeconds: seconds(forMs) },
+    node,
+    reachability: state,
+    why,
+    forSeconds: seconds(forMs),
     heardSecondsAgo: Number.isFinite(silenceMs) ? seconds(silenceMs) : null,
-    ...{ unknown: stale ?? null, revision: words?.revision ?? null },
+    unknown: stale ?? null,
+    revision: words?.revision ?? null,
     services: services.toSorted((left, right) => compareText(left.name, right.name)),
   };
 }

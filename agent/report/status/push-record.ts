@@ -10,7 +10,13 @@ import type { WebhookRecord } from "./report-state.ts";
 const MOST_WAITING = 100;
 
 const FRESH = {
-  ...{ accepted: 0, ignored: 0, refused: 0, last: undefined, doubt: undefined, waiting: [], answered: [] },
+  accepted: 0,
+  ignored: 0,
+  refused: 0,
+  last: undefined,
+  doubt: undefined,
+  waiting: [],
+  answered: [],
   polled: { commits: 0, atMs: 0 },
 };
 /** A forge tells of a push within seconds; a poll may well be sooner. */

@@ -77,7 +77,11 @@ export function buildStatus(state: ReportState, context: StatusContext): StatusD
     services,
     unmanaged: state.unmanaged
       .map(({ name, image, running, ports, node: owner }) => ({
-        ...{ name, image, running, ports: [...ports], node: owner ?? null },
+        name,
+        image,
+        running,
+        ports: [...ports],
+        node: owner ?? null,
       }))
       .toSorted((left, right) => compareText(left.name, right.name)),
     notes: listNotes(state, nowMs, context.notes).map(({ text }) => text),

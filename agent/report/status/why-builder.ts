@@ -57,10 +57,15 @@ export function buildWhy(state: ReportState, name: string, context: WhyContext):
     actions: record.actions.map(buildAction),
     exits: context.exits.map(buildExit),
     transitions: record.transitions.map(({ atMs, from, to, reason }) => ({
-      ...{ at: toIso(atMs), from: from ?? null, to, reason },
+      at: toIso(atMs),
+      from: from ?? null,
+      to,
+      reason,
     })),
     releases: context.releases.map(({ revision, image, settledMs }) => ({
-      ...{ revision, image, settled: toIso(settledMs) },
+      revision,
+      image,
+      settled: toIso(settledMs),
     })),
     memory: {
       usedBytes: record.memoryUsedBytes ?? null,

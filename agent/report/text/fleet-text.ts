@@ -24,7 +24,12 @@ const NODE_COLUMNS = [
 const SERVICE_COLUMNS = [{ heading: "SERVICE", least: 20 }, { heading: "STATE" }] as const;
 
 const COLOURS: Readonly<Record<FleetNodeDocument["reachability"], Colour>> = {
-  ...{ self: "green", alive: "green", suspect: "yellow", unknown: "yellow", left: "gray", dead: "red" },
+  self: "green",
+  alive: "green",
+  suspect: "yellow",
+  unknown: "yellow",
+  left: "gray",
+  dead: "red",
 };
 const QUIET = new Set(["healthy", "completed", "stopped", "unknown"]);
 

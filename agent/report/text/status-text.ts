@@ -182,7 +182,9 @@ function printUnmanaged({ unmanaged, node }: StatusDocument, width: number): str
     owner === null ? [] : [`  ${countOf(entries.length, "container")} of node ${clean(owner)}`],
   );
   return [
-    ...["", clean(`${countOf(unmanaged.length, "container")} not managed by ${node}: never touched`), ...shown],
+    "",
+    clean(`${countOf(unmanaged.length, "container")} not managed by ${node}: never touched`),
+    ...shown,
     ...(more > 0 ? [`  and ${more} more: see --json`] : []),
     ...others,
   ];

@@ -71,7 +71,10 @@ export class Refusals {
     const nowMs = this.#clock.nowMs();
     const begun = { path, kind, reason, sinceMs: nowMs, readMs, untilMs: nowMs + REFUSAL_STANDS_MS, ended: false };
     const before = this.#standing.get(path) ?? {
-      ...{ refusal: begun, beganMs: this.#clock.monotonicMs(), rounds: 0, isOld: false },
+      refusal: begun,
+      beganMs: this.#clock.monotonicMs(),
+      rounds: 0,
+      isOld: false,
     };
     const rounds = before.rounds + 1;
     const isOver = rounds >= LEAST_ROUNDS && this.#clock.monotonicMs() - before.beganMs >= REFUSAL_STANDS_MS;

@@ -50,8 +50,12 @@ export async function askList(round: Round, plan: ListPlan, expand: boolean): Pr
   const { root: secretPath, recursive } = plan;
   try {
     const answer = await round.client.secrets().listSecrets({
-      ...{ projectId, environment, secretPath, recursive },
-      ...{ includeImports: true, expandSecretReferences: expand },
+      projectId,
+      environment,
+      secretPath,
+      recursive,
+      includeImports: true,
+      expandSecretReferences: expand,
     });
     const listing = parseListing(answer);
     if (listing === undefined) throw new RoundEnded(NO_LIST);
@@ -112,8 +116,12 @@ async function askSecret(round: Round, path: string, expand: boolean): Promise<L
   const { project: projectId, environment } = round.request.place;
   try {
     const answer: unknown = await round.client.secrets().getSecret({
-      ...{ projectId, environment, secretPath: folderOf(path), secretName: nameOf(path) },
-      ...{ includeImports: true, expandSecretReferences: expand },
+      projectId,
+      environment,
+      secretPath: folderOf(path),
+      secretName: nameOf(path),
+      includeImports: true,
+      expandSecretReferences: expand,
     });
     const [secret] = parseListed(answer);
     if (secret === undefined) throw new RoundEnded("its answer holds no secret: is it Infisical?");

@@ -34,7 +34,8 @@ export async function readInfisical(request: InfisicalRequest): Promise<ReadAnsw
     answers: { ...round.answers },
     ...(failure === undefined ? {} : { failure }),
     ...(round.flat ? { flat: true } : {}),
-    ...{ logins: watched.logins, requests: watched.requests },
+    logins: watched.logins,
+    requests: watched.requests,
     ...(watched.token === undefined ? {} : { token: watched.token }),
   };
 }

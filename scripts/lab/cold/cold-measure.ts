@@ -88,8 +88,15 @@ export async function measureColdStart(lab: FleetLab, cold: ColdFleet): Promise<
   );
   const order = [...since.keys()].toSorted((left, right) => (since.get(left) ?? 0) - (since.get(right) ?? 0));
   return {
-    ...{ order, since, restarts, notes, lines, starts: starts.length, firstMs: Math.min(...asked.values()) },
-    ...{ totalMs: Math.max(...since.values()), declaredMs: cold.plan.criticalMs },
+    order,
+    since,
+    restarts,
+    notes,
+    lines,
+    starts: starts.length,
+    firstMs: Math.min(...asked.values()),
+    totalMs: Math.max(...since.values()),
+    declaredMs: cold.plan.criticalMs,
     floorMs: planColdStart(cold.services, { known, defaultMs: 0, slots: 1_000, slotMs: 1 }).criticalMs,
   };
 }

@@ -170,7 +170,9 @@ export class FleetLab {
     const { root, socketPath } = engine;
     const { unread } = this.#options;
     await expectNoSecretLeft({
-      ...{ node, stateDir: join(this.#home(node), "state"), directories: [this.#home(node)] },
+      node,
+      stateDir: join(this.#home(node), "state"),
+      directories: [this.#home(node)],
       engine: { socketPath, dataRoot: join(root, "data"), execRoot: join(root, "exec") },
       socketPath: join(this.#runDir(node), "agent.sock"),
       texts: { "its output": agent.output, "the engine's calls": JSON.stringify(proxy.calls) },

@@ -52,15 +52,17 @@ export class PrivateEngine {
   async start(): Promise<void> {
     const log = openSync(join(this.root, "dockerd.log"), "a");
     const options = [
-      ...[
-        "-H",
-        `unix://${this.socketPath}`,
-        "--data-root",
-        join(this.root, "data"),
-        "--exec-root",
-        join(this.root, "exec"),
-      ],
-      ...["-p", join(this.root, "pid"), "--bip", "172.31.255.1/24", ...this.#options],
+      "-H",
+      `unix://${this.socketPath}`,
+      "--data-root",
+      join(this.root, "data"),
+      "--exec-root",
+      join(this.root, "exec"),
+      "-p",
+      join(this.root, "pid"),
+      "--bip",
+      "172.31.255.1/24",
+      ...this.#options,
     ];
     this.#daemon = spawn("nsenter", [`--net=${this.namespace}`, "dockerd", ...options], {
       stdio: ["ignore", log, log],

@@ -137,10 +137,18 @@ export class GitServer {
     const path = this.fault?.kind === "renamed" ? url.pathname.replace(this.fault.to, `/${NAME}`) : url.pathname;
     const child = spawn("git", ["http-backend"], {
       env: {
-        ...{ PATH: process.env["PATH"], GIT_PROJECT_ROOT: join(this.root, "repositories"), GIT_HTTP_EXPORT_ALL: "1" },
-        ...{ PATH_INFO: path, QUERY_STRING: url.search.slice(1), REQUEST_METHOD: request.method },
-        ...{ CONTENT_TYPE: request.headers["content-type"] ?? "", CONTENT_LENGTH: String(body.length) },
-        ...{ REMOTE_ADDR: "127.0.0.1", GIT_PROTOCOL: protocol, GIT_CONFIG_NOSYSTEM: "1", HOME: this.root },
+        PATH: process.env["PATH"],
+        GIT_PROJECT_ROOT: join(this.root, "repositories"),
+        GIT_HTTP_EXPORT_ALL: "1",
+        PATH_INFO: path,
+        QUERY_STRING: url.search.slice(1),
+        REQUEST_METHOD: request.method,
+        CONTENT_TYPE: request.headers["content-type"] ?? "",
+        CONTENT_LENGTH: String(body.length),
+        REMOTE_ADDR: "127.0.0.1",
+        GIT_PROTOCOL: protocol,
+        GIT_CONFIG_NOSYSTEM: "1",
+        HOME: this.root,
       },
       stdio: ["pipe", "pipe", "ignore"],
     });

@@ -17,7 +17,11 @@ const COMMIT = "5f0c2a1e7b7d4d539a410d6d3f1b1a015f0c2a1e";
 export function buildPush(choices: PushChoices = {}): string {
   const { ref = "refs/heads/main", before = "1".repeat(40), after = COMMIT, repository = "acme/platform" } = choices;
   return JSON.stringify({
-    ...{ ref, before, after, compare_url: "", total_commits: 1 },
+    ref,
+    before,
+    after,
+    compare_url: "",
+    total_commits: 1,
     commits: [{ id: after, message: "change", added: [], removed: [], modified: ["README.md"] }],
     head_commit: after.startsWith("0000") ? null : { id: after },
     repository: { id: 1, full_name: repository, clone_url: `https://git.example.com/${repository}.git` },
@@ -48,9 +52,16 @@ export function signPush(body: string | Buffer, secret: string, event = "push"):
   const id = randomUUID();
   return {
     "content-type": "application/json",
-    ...{ "x-gitea-delivery": id, "x-gitea-event": event, "x-gitea-event-type": event, "x-gitea-signature": signature },
-    ...{ "x-gogs-delivery": id, "x-gogs-event": event, "x-gogs-signature": signature },
-    ...{ "x-github-delivery": id, "x-github-event": event, "x-hub-signature-256": `sha256=${signature}` },
+    "x-gitea-delivery": id,
+    "x-gitea-event": event,
+    "x-gitea-event-type": event,
+    "x-gitea-signature": signature,
+    "x-gogs-delivery": id,
+    "x-gogs-event": event,
+    "x-gogs-signature": signature,
+    "x-github-delivery": id,
+    "x-github-event": event,
+    "x-hub-signature-256": `sha256=${signature}`,
   };
 }
 

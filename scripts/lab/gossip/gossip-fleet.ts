@@ -339,7 +339,8 @@ export class GossipFleet {
       synLinearTimeouts: this.#options.synLinearTimeouts ?? 0,
     };
     dialOver(ground, {
-      ...{ from: name, to },
+      from: name,
+      to,
       connected: () => this.#connect(host, this.#host(to)),
       failed: (refused) =>
         this.#wake(host, () => {

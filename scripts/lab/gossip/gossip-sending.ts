@@ -70,15 +70,21 @@ const LEAST_WINDOW = 2;
 /** A direction on which nothing was sent yet. */
 export function beginLane(from: string, to: string): Lane {
   return {
-    ...{ from, to, queue: [], flight: [], orders: 0, echoMs: 0, rtt: undefined, timeouts: 0, doublings: 0 },
-    ...{
-      recoverOrder: undefined,
-      window: FIRST_WINDOW,
-      threshold: Infinity,
-      isProbed: false,
-      dueMs: Infinity,
-      isArmed: false,
-    },
+    from,
+    to,
+    queue: [],
+    flight: [],
+    orders: 0,
+    echoMs: 0,
+    rtt: undefined,
+    timeouts: 0,
+    doublings: 0,
+    recoverOrder: undefined,
+    window: FIRST_WINDOW,
+    threshold: Infinity,
+    isProbed: false,
+    dueMs: Infinity,
+    isArmed: false,
   };
 }
 

@@ -268,8 +268,15 @@ export class GitSource implements Source {
     const { location, path, node, directory, fetchMs, limitBytes, program } = this.#options;
     const limits = { deadlineMs: fetchMs, limitBytes };
     const request: FetchRequest = {
-      ...{ location, path, node, directory, tip, ...limits },
-      ...{ base: buildBase(this.#inForce), keys, tags },
+      location,
+      path,
+      node,
+      directory,
+      tip,
+      ...limits,
+      base: buildBase(this.#inForce),
+      keys,
+      tags,
     };
     return fetchByChild(request, program, this.#ending.signal);
   }

@@ -214,7 +214,11 @@ export class GitStore implements ObjectReader {
 
   async read(id: string, type: "commit" | "tree" | "blob" | "tag"): Promise<Uint8Array> {
     const found = await readObject({
-      ...{ fs: this.#files, gitdir: this.#directory, cache: this.#cache, oid: id, format: "content" },
+      fs: this.#files,
+      gitdir: this.#directory,
+      cache: this.#cache,
+      oid: id,
+      format: "content",
     });
     const content = found.object as Uint8Array;
     // The index of a pack is trusted for places only: what is read must be what was asked for.
