@@ -27,7 +27,7 @@ export default defineConfig({
         test: {
           name: "docker",
           env,
-          globalSetup: "test/builders/lane-setup.ts",
+          globalSetup: "test/builders/engine/lane-setup.ts",
           include: ["test/docker/**/*.test.ts"],
           root: ".",
           testTimeout: 600_000,
@@ -40,7 +40,7 @@ export default defineConfig({
         test: {
           name: "fleet",
           env,
-          globalSetup: "test/builders/lane-setup.ts",
+          globalSetup: "test/builders/engine/lane-setup.ts",
           include: ["test/fleet/**/*.test.ts"],
           root: ".",
           testTimeout: 900_000,

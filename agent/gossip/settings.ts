@@ -1,5 +1,5 @@
 // Every number of the gossip, each with its reason. Times are in milliseconds. Pure: the protocols in core/ read them as the shells do.
-// What must hold between them is held by test/unit/gossip-settings.test.ts.
+// What must hold between them is held by test/unit/gossip/gossip-settings.test.ts.
 
 // ── Both ways: a mesh of links, and NATS ─────────────────────────────────────────────────────────────────────────────────────
 

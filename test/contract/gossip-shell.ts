@@ -6,7 +6,7 @@ import type { GossipShell } from "../../agent/gossip/mesh/mesh-shell.ts";
 import type { NatsShell } from "../../agent/gossip/nats/nats-shell.ts";
 import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { FleetMember } from "../../shared/state/desired-state.ts";
-import { eventually } from "../builders/gossip-node.ts";
+import { eventually } from "../builders/gossip/gossip-node.ts";
 
 /** One node, of either kind. */
 export interface ShellNode {

@@ -4,7 +4,7 @@
 import { expect, test } from "vitest";
 
 import { type Calibration, calibrate } from "../../scripts/benchmarks/calibration.ts";
-import { WakeLateness } from "../builders/wake-lateness.ts";
+import { WakeLateness } from "../builders/gossip/wake-lateness.ts";
 
 const ROUNDS = { changes: 20, kills: 3, freezes: 3, heals: 5 };
 const SLOW = process.env["ORCA_SLOW"] === "1";

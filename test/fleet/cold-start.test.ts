@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { buildColdFleet, type ColdFleet } from "../../scripts/lab/cold/cold-fleet.ts";
 import { measureColdStart, openColdLab } from "../../scripts/lab/cold/cold-measure.ts";
-import { expectReports } from "../builders/cold-reports.ts";
+import { expectReports } from "../builders/fleet/cold-reports.ts";
 import type { FleetLab } from "../../scripts/lab/engine/fleet-lab.ts";
 
 // Shorter than real services take; the overhead of order weighs the more.

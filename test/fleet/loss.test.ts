@@ -3,8 +3,8 @@
 
 import { expect, test } from "vitest";
 
-import { measureLoss } from "../builders/loss-lab.ts";
-import { simulateLoss } from "../builders/loss-model.ts";
+import { measureLoss } from "../builders/gossip/loss-lab.ts";
+import { simulateLoss } from "../builders/gossip/loss-model.ts";
 
 const TRIAL = { loss: 0.3, everyMs: 1_000 };
 const REAL = { ...TRIAL, streams: 150, forMs: 60_000 };

@@ -12,10 +12,10 @@ import { signRecord } from "../../agent/gossip/core/record.ts";
 import { createSigner, loadIdentity } from "../../agent/gossip/node-identity.ts";
 import type { FleetDocument } from "../../shared/document/fleet-document.ts";
 import { buildColdFleet, type ColdFleet, NO_MARKS } from "../../scripts/lab/cold/cold-fleet.ts";
-import { findEarlyStarts, listStartCalls, readStarts } from "../builders/cold-order.ts";
+import { findEarlyStarts, listStartCalls, readStarts } from "../builders/fleet/cold-order.ts";
 import { FleetLab } from "../../scripts/lab/engine/fleet-lab.ts";
 import { IMAGE } from "../../scripts/lab/engine/real-node.ts";
-import { FORGER, type ForgerReport, type ForgerStart } from "../builders/stage-forger.ts";
+import { FORGER, type ForgerReport, type ForgerStart } from "../builders/fleet/stage-forger.ts";
 
 const SCALE = Number(process.env["ORCA_TROUBLE_SCALE"] ?? "0.12");
 const PROD = ["vm-control", "vm-data", "vm-edge"];

@@ -7,8 +7,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 
 import { IMAGE } from "../../scripts/lab/engine/real-node.ts";
-import { holdAlone } from "../builders/free-port.ts";
-import { docker, readFirewall } from "../builders/wall-lab.ts";
+import { holdAlone } from "../builders/engine/free-port.ts";
+import { docker, readFirewall } from "../builders/fleet/wall-lab.ts";
 import {
   buildWallScene,
   CONTROL,
@@ -28,7 +28,7 @@ import {
   type WallProbe,
   type Walls,
   type WallScene,
-} from "../builders/wall-scene.ts";
+} from "../builders/fleet/wall-scene.ts";
 
 /** What a caller is told where its own VM's firewall refuses. */
 const REFUSED = /: (EHOSTUNREACH|EACCES|EPERM)$/;

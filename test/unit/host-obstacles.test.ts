@@ -10,7 +10,7 @@ import { openObstacleProbe, readLastingObstacles, readHostObstacles } from "../.
 import { readFault } from "../../agent/docker/engine-answer.ts";
 import type { ObservedEngine, HostObstacle } from "../../shared/state/observed-state.ts";
 import type { PublishedPort } from "../../shared/manifest/published-port.ts";
-import { buildContainer, buildDesired, buildTurn } from "../builders/turns.ts";
+import { buildContainer, buildDesired, buildTurn } from "../builders/node/turns.ts";
 
 const port = (hostPort: number, protocol: "tcp" | "udp" = "tcp", address = "127.0.0.1"): PublishedPort => ({
   address,

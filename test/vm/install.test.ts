@@ -8,8 +8,8 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import { BootedDebian } from "../builders/booted-debian.ts";
-import { readPage, ROOT, selectFiles, writeFiles } from "../builders/readme.ts";
+import { BootedDebian } from "../builders/engine/booted-debian.ts";
+import { readPage, ROOT, selectFiles, writeFiles } from "../builders/data/readme.ts";
 
 const SHIPPED = [
   "README.md",

@@ -1,6 +1,6 @@
 // Gives every start and creation the bind mounts as they were judged, so that who mounts them hands the engine the real path
 // and can compare what is mounted. Pure; plan.ts calls it last.
-// Held by test/scenario/bind-sources.test.ts.
+// Held by test/scenario/start/bind-sources.test.ts.
 
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
 import type { Operation, Step } from "../../../shared/state/step.ts";

@@ -1,5 +1,5 @@
 // New content for the files of a container that runs: delivered in place, and the service told as its manifest says. Pure.
-// Held by test/scenario/runs.test.ts.
+// Held by test/scenario/runs/runs.test.ts.
 
 import type { DesiredFile } from "../../../shared/state/desired-state.ts";
 import { fileKey } from "../../../shared/state/observed-state.ts";

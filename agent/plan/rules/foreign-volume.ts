@@ -1,6 +1,6 @@
 // A service takes no volume that somebody else has made: it holds their data, or leads to a device or path of the host, which
 // anybody could then read who may write a manifest. Asked before anything is made or stopped. Pure.
-// Held by test/scenario/foreign-volumes.test.ts.
+// Held by test/scenario/start/foreign-volumes.test.ts.
 
 import { isAlive } from "../../../shared/state/observed-state.ts";
 import type { Reason } from "../../../shared/state/reason.ts";

@@ -1,6 +1,6 @@
 // The start gate: may this container start now? Hard for a release's first start and after a boot; soft after a crash in
 // the same engine run, so that a gossip cut never turns a crash into an outage (behaviour, section 3). Pure.
-// Held by test/scenario/order.test.ts.
+// Held by test/scenario/start/order.test.ts.
 
 import { describeTarget, type Requirement, type RequirementTarget } from "../../../shared/manifest/requirement.ts";
 import { findHealth, type ObservedContainer } from "../../../shared/state/observed-state.ts";

@@ -1,6 +1,6 @@
 // Jobs: one-shot containers on a schedule, never two runs at once, a missed time made up exactly once. Pure.
 // The container of a run stays until the next one, for its log.
-// Held by test/scenario/jobs.test.ts.
+// Held by test/scenario/start/jobs.test.ts.
 
 import { findNextDue } from "../../../shared/manifest/schedule.ts";
 import { isAlive } from "../../../shared/state/observed-state.ts";

@@ -1,6 +1,6 @@
 // A requirement that was healthy a moment ago, while the same start was waiting for another one, still counts: a flap in between
 // does not begin the wait anew. Only of the same run of its container, and not of a peer that is not heard. Pure.
-// Held by test/scenario/peers.test.ts.
+// Held by test/scenario/start/peers.test.ts.
 
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
 

@@ -1,6 +1,6 @@
 // Containers that a later version of Orca made, after this one was gone back to: the rules of their label are not known here, so
 // they are taken for what is wanted, and stay, until what is wanted changes. Pure; the loop calls it before it plans.
-// Held by test/unit/kept-memory.test.ts.
+// Held by test/unit/plan/kept-memory.test.ts.
 
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
 import { isLaterSpec } from "../../../shared/state/identity.ts";

@@ -1,6 +1,6 @@
 // Services that moved: from another name on this node, where the volumes stay and the old container serves until the new
 // one is ready to take over; or from another node, where the data is somewhere else. Pure.
-// Held by test/scenario/moves.test.ts.
+// Held by test/scenario/start/moves.test.ts.
 
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
 import { findFronted, nameFront } from "../../../shared/state/front.ts";

@@ -1,6 +1,6 @@
 // Data that an image keeps in a VOLUME of its own: the engine puts it into a volume without a name, which another container does
 // not get by itself. Such data is covered by the manifest, carried over, or its new container is held. Pure; nothing here removes one.
-// Held by test/scenario/own-data.test.ts.
+// Held by test/scenario/start/own-data.test.ts.
 
 import type { ContainerSpec } from "../../../shared/state/container-spec.ts";
 import type { DesiredService } from "../../../shared/state/desired-state.ts";

@@ -1,6 +1,6 @@
 // What to do about containers whose service is no longer in Git: stopped, kept for the undo window, then removed.
 // Their volumes stay. Pure.
-// Held by test/scenario/guards.test.ts.
+// Held by test/scenario/start/guards.test.ts.
 
 import { describeReason } from "../../../shared/text/describe-reason.ts";
 import { findFronted } from "../../../shared/state/front.ts";

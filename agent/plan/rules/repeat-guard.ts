@@ -1,5 +1,5 @@
 // Bounded repetition: steps that succeed again and again without changing anything mean that a person must look. Pure.
-// Held by test/scenario/guards.test.ts.
+// Held by test/scenario/start/guards.test.ts.
 
 import { backoffDelayMs } from "../../../shared/state/backoff.ts";
 import { canonicalJson, sha256 } from "../../../shared/state/identity.ts";

@@ -1,6 +1,6 @@
 // Why a container takes the place of one with another spec: a commit, or a secret that has a new value. Pure; used by the
 // rules that make, start and remove containers.
-// Held by test/scenario/rotation.test.ts.
+// Held by test/scenario/secrets/rotation.test.ts.
 
 import type { ContainerSpec } from "../../../shared/state/container-spec.ts";
 import { canonicalJson } from "../../../shared/state/identity.ts";

@@ -1,7 +1,7 @@
 // Rollouts: how long a new release has been tried, when it has failed, and what runs in its place then. Pure.
 // Only the release itself can fail: while the registry, the disk, the engine or something it requires is at fault, its time
 // stands still, and nothing is rolled back (behaviour, section 2).
-// Held by test/scenario/rollout.test.ts.
+// Held by test/scenario/start/rollout.test.ts.
 
 import { describeReason } from "../../../shared/text/describe-reason.ts";
 import type { DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";

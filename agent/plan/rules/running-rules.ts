@@ -1,5 +1,5 @@
 // What to do about a container that runs: drift put right in place, unhealthy restarted, settled recorded as good. Pure.
-// Held by test/scenario/restarts.test.ts.
+// Held by test/scenario/runs/restarts.test.ts.
 
 import { listAliases } from "../../../shared/state/container-spec.ts";
 import { nameContainer } from "../../../shared/state/identity.ts";

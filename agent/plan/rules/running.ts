@@ -1,7 +1,7 @@
 // A container that runs, and what is shown of it while nothing is to be done: its health, and whether it has settled. Pure; used by
 // the rules that tend it.
-// Held by test/scenario/start-failures.test.ts.
-// Held by test/docker/delivery.test.ts.
+// Held by test/scenario/start/start-failures.test.ts.
+// Held by test/docker/engine/delivery.test.ts.
 
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
 import type { HealthView, ObservedContainer } from "../../../shared/state/observed-state.ts";

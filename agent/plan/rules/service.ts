@@ -1,7 +1,7 @@
 // What to do about one service: rules in order, the first that answers decides. Pure.
 // Invariants: at most one operation per service; nothing is stopped before the gate has said yes to what replaces it;
 // a healthy container is touched only because its spec, caps, files or network are not the wanted ones, or a person asked.
-// Held by test/unit/plan.test.ts.
+// Held by test/unit/plan/plan.test.ts.
 
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
 import { findHealth, isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";

@@ -1,5 +1,5 @@
 // How a service stands with what it was last given: what decides whether others wait for it with a new value of a secret. Pure.
-// Held by test/scenario/rotation-trouble.test.ts.
+// Held by test/scenario/secrets/rotation-trouble.test.ts.
 
 import type { ServiceStanding } from "../../../shared/state/rotation.ts";
 import type { ServiceState } from "../../../shared/state/status.ts";

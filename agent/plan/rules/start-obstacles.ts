@@ -1,6 +1,6 @@
 // What keeps a container from starting on this host, judged before anything is stopped for it: a port that somebody else holds, the
 // source of a bind that is not there. Pure; used by start.ts and by what restarts a container that runs.
-// Held by test/scenario/start-failures.test.ts.
+// Held by test/scenario/start/start-failures.test.ts.
 
 import type { DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";
 import { type HostFacts, isAlive } from "../../../shared/state/observed-state.ts";

@@ -1,5 +1,5 @@
 // May this service's container start now, and why does it start? Asked before anything is created, stopped or started. Pure.
-// Held by test/scenario/start-failures.test.ts.
+// Held by test/scenario/start/start-failures.test.ts.
 
 import { describeReason } from "../../../shared/text/describe-reason.ts";
 import type { ServiceMemory } from "../../../shared/state/memory.ts";

@@ -1,6 +1,6 @@
 // Containers of ours that cannot be used as they are: another image, dead, or one that the engine can never start again. They are
 // removed and made anew. Pure; rules of service.ts.
-// Held by test/scenario/stuck-containers.test.ts.
+// Held by test/scenario/start/stuck-containers.test.ts.
 
 import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { pickSaid, type Reason } from "../../../shared/state/reason.ts";

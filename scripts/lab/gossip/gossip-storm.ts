@@ -1,5 +1,5 @@
 // A storm, simulated: every node of a large fleet starts a service every few seconds, and everyone who waits for one of them must
-// know its last state. For test/unit/gossip-storm.test.ts and `scripts/bench --only simulation`.
+// know its last state. For test/unit/gossip/gossip-storm.test.ts and `scripts/bench --only simulation`.
 
 import { seedRng } from "./event-heap.ts";
 import { GossipFleet } from "./gossip-fleet.ts";

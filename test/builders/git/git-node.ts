@@ -1,0 +1,54 @@
+// A node whose source is a real Git server: for tests of the source alone and of the whole agent.
+
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import type { Clock } from "../../../agent/host/os/clock.ts";
+import { GitSource, type GitSourceOptions } from "../../../agent/sources/git/poll/git-source.ts";
+import type { GitServer } from "../../../scripts/lab/git/git-server.ts";
+
+/** The program whose command fetches. */
+export const PROGRAM = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
+
+// Many tests run the child: what Node made of its modules once is kept.
+process.env["NODE_COMPILE_CACHE"] ??= join(tmpdir(), "orca-compile-cache");
+
+/** What a test may choose of a source. */
+export interface GitChoices extends Partial<Omit<GitSourceOptions, "location" | "clock">> {
+  tokenFile?: string;
+  caFile?: string;
+  url?: string;
+  branch?: string;
+}
+
+/** Opens a source on a server. */
+export function openGitSource(server: GitServer, clock: Clock, choices: GitChoices = {}): GitSource {
+  const { tokenFile, caFile, url = server.url, branch = "main", ...others } = choices;
+  return new GitSource({
+    location: { url, branch, tokenFile, caFile },
+    path: "orca",
+    node: "vm1",
+    pollMs: 15_000,
+    fetchMs: 20_000,
+    limitBytes: 32 * 1024 ** 2,
+    directory: join(server.root, "state"),
+    program: PROGRAM,
+    requestMs: 5_000,
+    readStatus: () => Promise.reject(new Error("the test has no forge")),
+    ...others,
+    clock,
+  });
+}
+
+/** The files of a repository: a fleet of two nodes, and this node's manifests. */
+export function buildPlatform(
+  manifests: Readonly<Record<string, string>>,
+  others: Readonly<Record<string, string>> = {},
+): Record<string, string> {
+  const own = Object.entries(manifests).map(([name, text]) => [`orca/manifests/vm1/${name}.toml`, text] as const);
+  const fleet = ["vm1", "vm2"].map((node, index) => {
+    return `[nodes.${node}]\naddress = "10.0.0.${index + 1}"\nenv = "prod"\nmemory = "8GiB"\n`;
+  });
+  return { "orca/fleet.toml": fleet.join("\n"), ...Object.fromEntries(own), ...others };
+}

@@ -1,0 +1,254 @@
+// One backup, whatever its program does and wherever it is cut: only a good dump is ever a backup, and nothing else is left.
+
+import { randomBytes } from "node:crypto";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { generateX25519Identity, identityToRecipient } from "age-encryption";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+
+import type { DumpEnd, DumpPart, RunningDump } from "../../../agent/backup/dump-port.ts";
+import { decryptStream } from "../../../agent/backup/encrypt.ts";
+import { type BackupOrder, listBackups, makeBackup } from "../../../agent/backup/pipeline.ts";
+import { openLocalRepository } from "../../../agent/backup/repository/local-repository.ts";
+import type { Repository } from "../../../agent/backup/repository/repository-port.ts";
+
+const FOLDER = { node: "vm1", service: "pg", store: "db" };
+const NOW = Date.UTC(2026, 10, 20, 2, 17);
+const GOOD = Buffer.concat([Buffer.from("PGDMP"), randomBytes(300_000)]);
+const ENDED: DumpEnd = { exitCode: 0, stderr: "", outOfMemory: false };
+
+let directory = "";
+let repository: Repository;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "orca-pipeline-"));
+  repository = openLocalRepository("local", directory);
+});
+
+afterEach(() => rmSync(directory, { recursive: true }));
+
+function order(more: Partial<BackupOrder> = {}): BackupOrder {
+  return {
+    folder: FOLDER,
+    engine: "postgres",
+    trigger: "schedule",
+    image: "sha256:1",
+    recipients: [],
+    keepUntilMs: undefined,
+    describeRestore: (files) => files.map(({ file }) => `pg_restore ${file}`),
+    ...more,
+  };
+}
+
+interface Play {
+  output?: () => AsyncIterable<Uint8Array>;
+  end?: Partial<DumpEnd>;
+  begins?: boolean;
+}
+
+let cancelled = 0;
+
+function playDump({ output, end, begins = true }: Play): DumpPart {
+  return {
+    content: "app",
+    label: "",
+    ending: ".dump",
+    form: { magic: Buffer.from("PGDMP"), tail: "", minBytes: 512, warnCodes: [] },
+    begin: (): Promise<RunningDump> => {
+      if (!begins) return Promise.reject(new Error("run backup:pg/db: no such image"));
+      return Promise.resolve({
+        output: (output ?? (() => pieces(GOOD)))(),
+        ended: Promise.resolve({ ...ENDED, ...end }),
+        cancel: () => {
+          cancelled += 1;
+          return Promise.resolve();
+        },
+      });
+    },
+  };
+}
+
+async function* pieces(bytes: Buffer): AsyncIterable<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
+}
+
+function make(play: Play, more: Partial<BackupOrder> = {}, into = repository): Promise<unknown> {
+  return makeBackup(order(more), {
+    repository: into,
+    nowMs: () => NOW,
+    listParts: () => Promise.resolve([playDump(play)]),
+  });
+}
+
+function lies(): string[] {
+  try {
+    return readdirSync(join(directory, "vm1/pg/db")).toSorted();
+  } catch {
+    return [];
+  }
+}
+
+describe("a program that", () => {
+  test.each<[string, Play, string]>([
+    [
+      "ends with 1",
+      { end: { exitCode: 1, stderr: "pg_dump: error: out of locks\n" } },
+      "exit code 1: pg_dump: error: out of locks",
+    ],
+    ["ends with 3 after all of it", { end: { exitCode: 3 } }, "exit code 3"],
+    ["is killed", { end: { exitCode: 137 } }, "exit code 137"],
+    ["runs out of memory", { end: { exitCode: 137, outOfMemory: true } }, "raise backups.memory"],
+    ["writes nothing", { output: () => pieces(Buffer.alloc(0)) }, "it wrote nothing"],
+    [
+      "writes an error page",
+      { output: () => pieces(Buffer.from("<html>".repeat(500))) },
+      "does not begin as such a dump does",
+    ],
+    ["writes too little", { output: () => pieces(Buffer.from("PGDMP")) }, "at least 512 B"],
+    ["cannot begin", { begins: false }, "no such image"],
+    [
+      "loses its connection in the middle",
+      {
+        output: async function* () {
+          yield GOOD.subarray(0, 100_000);
+          await Promise.resolve();
+          throw new Error("read ECONNRESET");
+        },
+      },
+      "ECONNRESET",
+    ],
+  ])("%s makes no backup, and leaves nothing", async (_name, play, words) => {
+    await expect(make(play)).rejects.toThrow(words);
+    expect(lies()).toEqual([]);
+    await expect(
+      make(play, { recipients: [await identityToRecipient(await generateX25519Identity())] }),
+    ).rejects.toThrow(words);
+    expect(lies()).toEqual([]);
+  });
+
+  test("is noisy and good makes one", async () => {
+    await make({ end: { stderr: "pg_dump: warning: circular foreign keys\n".repeat(100) } });
+    expect(lies()).toEqual(["pg_dump_20261120_0217.dump", "pg_dump_20261120_0217.manifest.json"]);
+  });
+
+  test("fails once it has begun is ended", async () => {
+    cancelled = 0;
+    await expect(make({ end: { exitCode: 1 } })).rejects.toThrow("exit code 1");
+    expect(cancelled).toBe(1);
+  });
+});
+
+test("of several parts a bad one takes the good ones with it", async () => {
+  const parts = [playDump({}), { ...playDump({ end: { exitCode: 1 } }), label: "other" }];
+  const making = makeBackup(order(), { repository, nowMs: () => NOW, listParts: () => Promise.resolve(parts) });
+  await expect(making).rejects.toThrow("exit code 1");
+  expect(lies()).toEqual([]);
+});
+
+test("a second one of the same minute overwrites nothing", async () => {
+  await make({});
+  await make({});
+  await make({});
+  const { records, strange } = await listBackups(repository, FOLDER);
+  expect(records.map(({ name }) => name).toSorted()).toEqual([
+    "pg_dump_20261120_0217",
+    "pg_dump_20261120_021700",
+    "pg_dump_20261120_021701",
+  ]);
+  expect(strange).toEqual([]);
+});
+
+test("encrypted, each recipient opens it alone, and it is what was dumped", async () => {
+  const identities = await Promise.all([generateX25519Identity(), generateX25519Identity()]);
+  const recipients = await Promise.all(identities.map((identity) => identityToRecipient(identity)));
+  await make({}, { recipients });
+  expect(lies()).toEqual(["pg_dump_20261120_0217.dump.age", "pg_dump_20261120_0217.manifest.json"]);
+  for (const identity of identities) {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of decryptStream(repository.read(FOLDER, "pg_dump_20261120_0217.dump.age"), [identity]))
+      chunks.push(chunk);
+    expect(Buffer.concat(chunks).equals(GOOD)).toBe(true);
+  }
+  const stranger = decryptStream(repository.read(FOLDER, "pg_dump_20261120_0217.dump.age"), [
+    await generateX25519Identity(),
+  ]);
+  await expect(stranger[Symbol.asyncIterator]().next()).rejects.toThrow("no identity matched");
+});
+
+/** The repository as it is left when the process is killed at its n-th call: nothing after it happens, and nothing is cleaned up. */
+function killAt(limit: number): { repository: Repository; died: Promise<never> } {
+  let calls = 0;
+  let die: (error: Error) => void = () => undefined;
+  const died = new Promise<never>((_, reject) => (die = reject));
+  died.catch(() => undefined);
+  const guard = <T extends object>(part: T): T =>
+    new Proxy(part, {
+      get: (target, key) => {
+        const value: unknown = Reflect.get(target, key);
+        if (typeof value !== "function") return value;
+        return (...parameters: unknown[]): unknown => {
+          calls += 1;
+          if (calls >= limit) {
+            die(new Error("killed"));
+            return new Promise(() => undefined);
+          }
+          const result: unknown = Reflect.apply(value, target, parameters);
+          return key === "create" ? (result as Promise<object>).then(guard) : result;
+        };
+      },
+    });
+  return { repository: guard(openLocalRepository("local", directory)), died };
+}
+
+test("killed between any two steps, what is listed is whole, and the next run cleans up", async () => {
+  for (let limit = 1; ; limit += 1) {
+    rmSync(directory, { recursive: true });
+    const { repository: mortal, died } = killAt(limit);
+    const made = await Promise.race([make({}, {}, mortal).then(() => true), died.catch(() => false)]);
+    const { records } = await listBackups(repository, FOLDER);
+    for (const record of records) {
+      for (const { file, stored } of record.files) {
+        let bytes = 0;
+        for await (const chunk of repository.read(FOLDER, file)) bytes += chunk.length;
+        expect(bytes).toBe(stored.bytes);
+      }
+    }
+    if (made) {
+      expect(records).toHaveLength(1);
+      expect(limit).toBeGreaterThan(8);
+      return;
+    }
+    await make({});
+    expect((await listBackups(repository, FOLDER)).records.length).toBe(records.length + 1);
+    expect(lies().filter((name) => name.endsWith(".partial"))).toEqual([]);
+  }
+});
+
+test.each(["write", "publish"] as const)("a disk that fails at %s leaves no backup", async (step) => {
+  const full = {
+    ...repository,
+    create: async (...parameters: Parameters<Repository["create"]>) => {
+      const pending = await repository.create(...parameters);
+      return { ...pending, [step]: () => Promise.reject(new Error("ENOSPC: no space left on device")) };
+    },
+  };
+  await expect(make({}, {}, full)).rejects.toThrow("ENOSPC");
+  expect(lies()).toEqual([]);
+});
+
+test("a repository that gives back something else is found out", async () => {
+  const lying = { ...repository, read: () => pieces(GOOD.subarray(0, 1_000)) };
+  await expect(make({}, {}, lying)).rejects.toThrow("is not what was written: 1000 of");
+  expect(lies()).toEqual([]);
+});
+
+test("records that do not parse and data without one are told apart, and are no backups", async () => {
+  await make({});
+  await repository.replaceText(FOLDER, "pg_dump_20261119_0217.manifest.json", "{");
+  await repository.replaceText(FOLDER, "pg_dump_20261118_0217.dump", "PGDMP");
+  const { records, strange } = await listBackups(repository, FOLDER);
+  expect(records).toHaveLength(1);
+  expect(strange).toEqual(["pg_dump_20261118_0217.dump", "pg_dump_20261119_0217.manifest.json"]);
+});
