@@ -96,7 +96,8 @@ test("the pages of help are in it, printed and served", async () => {
   expect(pages).toEqual(listPages().map((name) => `${name}.md`));
   const { code, output } = run("help", "runbook");
   expect([code, output]).toEqual([0, expect.stringMatching(/^runbook: /)]);
-  const answer = await ask({ host: "127.0.0.1", port: "17073" }, { path: "/help/runbook" });
+  const [host, port] = LISTEN.split(":");
+  const answer = await ask({ host, port }, { path: "/help/runbook" });
   expect([answer.status, answer.body]).toEqual([200, output]);
 });
 
