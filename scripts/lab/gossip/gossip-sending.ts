@@ -51,6 +51,7 @@ export interface Lane {
 }
 
 const NONE: readonly Segment[] = [];
+const NOTHING_LEARNT = { overtaken: NONE, delayMs: 0 };
 /** What one packet carries. */
 const SEGMENT_BYTES = 1_400;
 /** TCP_RTO_MIN, and TCP_RTO_MAX. */
@@ -140,7 +141,10 @@ export function noteSent(lane: Lane, segment: Segment, { nowMs, isLost }: { nowM
 
 /** Takes what may go out now: first what is held for lost, then what is new. */
 export function takeDue(lane: Lane, atLeast = 0): readonly Segment[] {
-  if (lane.flight.length === 0) return NONE;
+  const [first] = lane.flight;
+  if (first === undefined) return NONE;
+  // As nearly always: what is due alone goes out, whatever the window.
+  if (lane.flight.length === 1) return first.isMissed || first.sends === 0 ? [first] : NONE;
   const due = lane.flight.filter(({ isMissed, sends }) => isMissed || sends === 0);
   if (due.length === 0) return due;
   return due.slice(0, Math.max(atLeast, Math.floor(lane.window) - countOnTheirWay(lane)));
@@ -156,6 +160,8 @@ export function learn(
   nowMs: number,
   isDirect: boolean,
 ): { overtaken: readonly Segment[]; delayMs: number } {
+  // As nearly always: the one packet on its way has not arrived.
+  if (lane.flight.length === 1 && lane.flight[0]?.arrived === false) return NOTHING_LEARNT;
   const gap = lane.flight.findIndex(({ arrived }) => !arrived);
   const before = countOnTheirWay(lane);
   const done = lane.flight.splice(0, gap === -1 ? lane.flight.length : gap);

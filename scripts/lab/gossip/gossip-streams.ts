@@ -37,8 +37,8 @@ export interface Ground {
 interface Stream {
   id: number;
   lanes: readonly [Lane, Lane];
-  /** Ends that still hold it. */
-  open: Set<string>;
+  /** Whether the end that sends on each lane still holds it. */
+  open: [boolean, boolean];
 }
 
 /** Every stream of a fleet. */
@@ -54,14 +54,14 @@ export class Streams {
   /** Opens a stream; both ends are told by whoever asks. */
   open(from: string, to: string): number {
     const id = (this.#ids += 1);
-    this.#streams.set(id, { id, lanes: [beginLane(from, to), beginLane(to, from)], open: new Set([from, to]) });
+    this.#streams.set(id, { id, lanes: [beginLane(from, to), beginLane(to, from)], open: [true, true] });
     return id;
   }
 
   /** Sends; false where the sender does not hold it any more. */
   send(from: string, id: number, message: Message): boolean {
     const stream = this.#streams.get(id);
-    if (stream === undefined || !stream.open.has(from)) return false;
+    if (stream === undefined || !isOpen(stream, from)) return false;
     this.#transmit(stream, laneOf(stream, from), message);
     return true;
   }
@@ -69,16 +69,16 @@ export class Streams {
   /** One end closes. */
   close(name: string, id: number): void {
     const stream = this.#streams.get(id);
-    if (stream?.open.delete(name) !== true) return;
-    if (stream.open.size === 0) this.#streams.delete(id);
+    if (stream === undefined || !closeEnd(stream, name)) return;
+    if (isOver(stream)) this.#streams.delete(id);
     else this.#transmit(stream, laneOf(stream, name), "fin");
   }
 
   /** A process ends: its kernel closes all it held. With `silent` the host has lost power, and nobody is told. */
   closeAll(name: string, silent: boolean): void {
     for (const stream of this.#streams.values()) {
-      if (silent) stream.open.delete(name);
-      else if (stream.open.has(name)) this.close(name, stream.id);
+      if (silent) closeEnd(stream, name);
+      else if (isOpen(stream, name)) this.close(name, stream.id);
     }
   }
 
@@ -153,12 +153,12 @@ export class Streams {
     const { isUp, wake, received } = this.#ground;
     while (lane.queue[0]?.arrived === true)
       for (const said of lane.queue.shift()?.said ?? []) {
-        if (!stream.open.has(lane.to)) {
+        if (!isOpen(stream, lane.to)) {
           if (isUp(lane.to) && said !== "fin") this.#reset(stream, lane.from);
           continue;
         }
         wake(lane.to, () => {
-          if (!stream.open.has(lane.to)) return;
+          if (!isOpen(stream, lane.to)) return;
           if (said === "fin") this.#end(stream, lane.to);
           else received(lane.to, stream.id, said);
         });
@@ -171,10 +171,25 @@ export class Streams {
   }
 
   #end(stream: Stream, name: string): void {
-    if (!stream.open.delete(name)) return;
-    if (stream.open.size === 0) this.#streams.delete(stream.id);
+    if (!closeEnd(stream, name)) return;
+    if (isOver(stream)) this.#streams.delete(stream.id);
     this.#ground.ended(name, stream.id);
   }
+}
+
+function isOpen({ lanes, open }: Stream, name: string): boolean {
+  return (lanes[0].from === name && open[0]) || (lanes[1].from === name && open[1]);
+}
+
+/** Answers whether that end held it until now. */
+function closeEnd(stream: Stream, name: string): boolean {
+  if (!isOpen(stream, name)) return false;
+  stream.open[stream.lanes[0].from === name ? 0 : 1] = false;
+  return true;
+}
+
+function isOver({ open }: Stream): boolean {
+  return !open[0] && !open[1];
 }
 
 function laneOf(stream: Stream, from: string): Lane {
