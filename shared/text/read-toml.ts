@@ -4,7 +4,7 @@
 import { parse, TomlError } from "smol-toml";
 
 import { isLfsPointer, LFS_POINTER } from "../manifest/lfs-pointer.ts";
-import { type BoundsFault, findBoundsFault, type TomlBounds } from "./toml-bounds.ts";
+import { type BoundsFault, findBoundsFault, placeOf, type TomlBounds } from "./toml-bounds.ts";
 
 /** What is wrong with a text as TOML. Line and column count from 1; the source line is never quoted. */
 export interface TomlFault {
@@ -27,6 +27,8 @@ export const BOUNDS: TomlBounds = { depth: 32, values: 30_000 };
  */
 export function readToml(text: string, bounds: TomlBounds = BOUNDS): ReadToml {
   const plain = stripMark(text);
+  // No decoder of UTF-8 lets one through; whoever hashes what was read cannot write it down.
+  if (!plain.isWellFormed()) return { ok: false, fault: { ...HALF, ...placeOf(plain, plain.search(LONE)) } };
   const beyond = findBoundsFault(plain, bounds);
   if (beyond !== undefined) return { ok: false, fault: describeBounds(beyond, bounds) };
   try {
@@ -41,6 +43,17 @@ export function readToml(text: string, bounds: TomlBounds = BOUNDS): ReadToml {
 export function stripMark(text: string): string {
   return text.startsWith("\uFEFF") ? text.slice(1) : text;
 }
+
+/** Half of a surrogate pair without its other half. */
+const LONE = /\p{Surrogate}/u;
+
+const HALF: TomlFault = {
+  code: "syntax",
+  line: 1,
+  column: 1,
+  message: "this is no UTF-8: half of a character stands here",
+  hint: "save the file as UTF-8",
+};
 
 const POINTER: TomlFault = {
   code: "syntax",

@@ -113,7 +113,7 @@ function passQuotes(text: string, at: number, quote: string): number {
   return text.startsWith(quote.repeat(2), at) ? at + 2 : text.startsWith(quote, at) ? at + 1 : at;
 }
 
-function placeOf(text: string, at: number): { line: number; column: number } {
+export function placeOf(text: string, at: number): { line: number; column: number } {
   const before = text.slice(0, at);
   return { line: before.split("\n").length, column: at - before.lastIndexOf("\n") };
 }

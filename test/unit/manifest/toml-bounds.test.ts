@@ -30,6 +30,16 @@ const BOMBS: Readonly<Record<string, string>> = {
   "a megabyte of text": `"\\u0061" = "${"x".repeat(MIB)}"`,
 };
 
+describe("a text that no decoder of UTF-8 gives", () => {
+  it.each(["\uD801", "x\uDD02", "\uDD02\uD801"])("is refused at its half of a character: %j", async (half) => {
+    const text = `image = "app:1"\nentrypoint = ["\u{1F433}${half}"]\n[resources]\nmemory = "64MiB"\n[health]\nnone = "a test"\n`;
+    const column = 18 + half.search(/\p{Surrogate}/u);
+    const problem = { code: "syntax", line: 2, column, message: "this is no UTF-8: half of a character stands here" };
+    expect(await parseToml(manifestSchema, text, "f.toml")).toMatchObject({ ok: false, problems: [problem] });
+    expect(readManifest(text)).toBeUndefined();
+  });
+});
+
 describe("a text that is too deep or holds too much", () => {
   it.each(Object.entries(BOMBS))("is a finding of its file and no exception: %s", async (_what, text) => {
     for (const schema of [manifestSchema, fleetSchema]) {
