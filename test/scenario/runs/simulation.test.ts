@@ -18,7 +18,7 @@ import {
   SERVICES,
   SICK_IMAGE,
   type Wanted,
-} from "../../builders/simulated-events.ts";
+} from "../../builders/node/simulated-events.ts";
 
 /** Sequences that failed once. */
 const FAILED: [Event[]][] = [

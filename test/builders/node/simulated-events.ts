@@ -2,9 +2,9 @@
 
 import * as fc from "fast-check";
 
-import { buildManifest } from "./node/manifest.ts";
-import type { TestNode } from "./node/node.ts";
-import type { FakeContainer } from "../fakes/fake-container.ts";
+import { buildManifest } from "./manifest.ts";
+import type { TestNode } from "./node.ts";
+import type { FakeContainer } from "../../fakes/fake-container.ts";
 
 export const SERVICES = ["a", "b", "c", "d"] as const;
 export type Service = (typeof SERVICES)[number];

@@ -6,11 +6,11 @@ import { createServer, type AddressInfo } from "node:net";
 
 import { expect, test } from "vitest";
 
-import { openObstacleProbe, readLastingObstacles, readHostObstacles } from "../../agent/host/os/host-obstacles.ts";
-import { readFault } from "../../agent/docker/engine-answer.ts";
-import type { ObservedEngine, HostObstacle } from "../../shared/state/observed-state.ts";
-import type { PublishedPort } from "../../shared/manifest/published-port.ts";
-import { buildContainer, buildDesired, buildTurn } from "../builders/node/turns.ts";
+import { openObstacleProbe, readLastingObstacles, readHostObstacles } from "../../../agent/host/os/host-obstacles.ts";
+import { readFault } from "../../../agent/docker/engine-answer.ts";
+import type { ObservedEngine, HostObstacle } from "../../../shared/state/observed-state.ts";
+import type { PublishedPort } from "../../../shared/manifest/published-port.ts";
+import { buildContainer, buildDesired, buildTurn } from "../../builders/node/turns.ts";
 
 const port = (hostPort: number, protocol: "tcp" | "udp" = "tcp", address = "127.0.0.1"): PublishedPort => ({
   address,

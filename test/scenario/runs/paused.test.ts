@@ -3,10 +3,10 @@
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { FRONT_IMAGE } from "../../shared/state/front.ts";
-import { buildManifest } from "../builders/node/manifest.ts";
-import { TestNode } from "../builders/node/node.ts";
-import type { FakeContainer } from "../fakes/fake-container.ts";
+import { FRONT_IMAGE } from "../../../shared/state/front.ts";
+import { buildManifest } from "../../builders/node/manifest.ts";
+import { TestNode } from "../../builders/node/node.ts";
+import type { FakeContainer } from "../../fakes/fake-container.ts";
 
 let node: TestNode;
 /** Services of which two containers lived at once. */

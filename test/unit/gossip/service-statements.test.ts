@@ -2,12 +2,12 @@
 
 import { expect, test } from "vitest";
 
-import { describeStatements } from "../../agent/gossip/service-statements.ts";
-import { plan } from "../../agent/plan/plan.ts";
-import { DEFAULT_PLAN_SETTINGS, type World } from "../../agent/plan/world.ts";
-import { EMPTY_MEMORY } from "../../shared/state/memory.ts";
-import type { ObservedContainer } from "../../shared/state/observed-state.ts";
-import { buildContainer, buildTurn, containerOf, NOW_MS } from "../builders/node/turns.ts";
+import { describeStatements } from "../../../agent/gossip/service-statements.ts";
+import { plan } from "../../../agent/plan/plan.ts";
+import { DEFAULT_PLAN_SETTINGS, type World } from "../../../agent/plan/world.ts";
+import { EMPTY_MEMORY } from "../../../shared/state/memory.ts";
+import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { buildContainer, buildTurn, containerOf, NOW_MS } from "../../builders/node/turns.ts";
 
 /** The start that is told of `db`, which is no longer in Git. */
 function tellStart(containers: readonly ObservedContainer[]): string | undefined {

@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 
 import { afterAll, expect, test } from "vitest";
 
-import { openEngine } from "../../agent/docker/engine.ts";
+import { openEngine } from "../../../agent/docker/engine.ts";
 
 const engine = openEngine("/var/run/docker.sock");
 const NODE = "one-shots";
