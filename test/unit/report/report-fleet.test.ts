@@ -135,7 +135,7 @@ describe("the fleet", () => {
   test("without gossip only this node is there, and why is said", () => {
     const fleet = buildFleet(undefined, status());
     expect(fleet.nodes.map(({ node }) => node)).toEqual(["vm1"]);
-    expect(fleet.notes[0]).toMatch(/no \[gossip\] in agent\.toml/);
+    expect(fleet.notes[0]).toMatch(/runs without peers .*without \[gossip\] in agent\.toml/);
   });
 
   test("as text: a line for each node, and each service that is not as it should be", () => {
