@@ -1,17 +1,18 @@
 // What belongs to the node and to no service: its network and its hosts file. Pure.
 
+import { isHeldBack, type Setback } from "../../shared/state/backoff.ts";
 import { canonicalJson } from "../../shared/state/identity.ts";
 import { type Note, noteText } from "../../shared/state/note.ts";
 import { NODE_LANE, type Operation, type Step } from "../../shared/state/step.ts";
 import { buildCause } from "./cause.ts";
-import { type LaneFailure, noteRetry, rememberLane } from "./memory/remember.ts";
+import { noteRetry, rememberLane } from "./memory/remember.ts";
 import type { Reachable, World } from "./world.ts";
 
 /** What the node itself needs. */
 export interface NodePlan {
   operations: Operation[];
   notes: Note[];
-  failure: LaneFailure | undefined;
+  failure: Setback | undefined;
 }
 
 /** Plans the node's own operations. */
@@ -27,7 +28,7 @@ export function planNode(world: World, engine: Reachable): NodePlan {
     steps.push({ kind: "write-hosts", hosts: hostEntries });
   }
   const failure = rememberLane(world.memory.nodeFailure, world, NODE_LANE);
-  const waits = failure !== undefined && world.nowMs < failure.nextMs;
+  const waits = isHeldBack(failure, world.nowMs);
   if (waits) notes.push(noteRetry("", failure, world.nowMs));
   const busy = world.observed.operations.some((operation) => operation.lane === NODE_LANE);
   if (steps.length === 0 || busy || waits) return { operations: [], notes, failure };

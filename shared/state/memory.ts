@@ -2,6 +2,7 @@
 // by loop/requests.ts; stored by host/store/.
 // Losing it costs history and backoff, never a container: running ones are adopted by their labels.
 
+import type { Setback } from "./backoff.ts";
 import type { FailureClass, FaultCode } from "./step.ts";
 
 /** One end of a container, with the reason as far as it is known. */
@@ -33,19 +34,16 @@ export interface ReleaseRecord {
 }
 
 /** A failed operation, and when it is tried again. */
-interface FailureMemory {
+interface FailureMemory extends Setback {
   fingerprint: string;
   step: string;
   failure: FailureClass;
   /** Left out by older versions. */
   fault?: FaultCode;
-  message: string;
   /** What a container printed with it. */
   output?: string;
   /** A look at the host told that it would fail: it was not tried. */
   foreseen?: true;
-  attempt: number;
-  nextMs: number;
 }
 
 /** A volume without a name that the engine made for a VOLUME of an image. */
@@ -174,7 +172,7 @@ export interface JobMemory {
 export interface RemovalMemory {
   sinceMs: number;
   specHash: string;
-  failure?: { message: string; attempt: number; nextMs: number };
+  failure?: Setback;
 }
 
 /** What is remembered of the node. */
@@ -183,9 +181,9 @@ export interface NodeMemory {
   /** Services removed from Git: stopped, kept until the undo window ends. */
   removals: Readonly<Record<string, RemovalMemory>>;
   /** The last failure of the node's own operations (network, hosts file). */
-  nodeFailure?: { message: string; attempt: number; nextMs: number };
+  nodeFailure?: Setback;
   /** The last failure of the work around fronts, by lane; `about` is what it was to do: other work begins anew. */
-  lanes?: Readonly<Record<string, { message: string; attempt: number; nextMs: number; about: string }>>;
+  lanes?: Readonly<Record<string, Setback & { about: string }>>;
   /** The runs of containers that the agent itself has ended, by name, and the kind of cause it had; kept until they run again. */
   stops?: Readonly<Record<string, string>>;
   /** Paused services; `*` is the whole node. */

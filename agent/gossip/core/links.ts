@@ -1,5 +1,6 @@
 // Which streams are held: who dials whom and when, what happens when two cross, and how much a peer may say on one. Pure.
 
+import { growDelayMs } from "../../../shared/state/backoff.ts";
 import { endRelays, lookAt, noteHeard } from "./reachability.ts";
 import { sendBeat } from "./repair.ts";
 import { beginPeer, type Link, type Peer, send, type State } from "./state.ts";
@@ -39,7 +40,7 @@ export function failDial(state: State, node: string, refused: boolean): void {
   if (peer === undefined) return;
   const { attempt } = peer.dial;
   const delayMs =
-    Math.min(DIAL_MOST_MS, DIAL_FIRST_MS * 2 ** Math.min(attempt, 10)) * (0.7 + 0.3 * state.options.rng());
+    growDelayMs({ initialMs: DIAL_FIRST_MS, maxMs: DIAL_MOST_MS }, attempt) * (0.7 + 0.3 * state.options.rng());
   peer.dial = { dueMs: state.nowMs + delayMs, attempt: attempt + 1, busy: false };
   if (peer.link !== undefined || peer.suspicion === undefined) return;
   peer.suspicion.refused = refused;

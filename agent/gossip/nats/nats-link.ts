@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import type { KV, KvWatchEntry } from "@nats-io/kv";
 import type { NatsConnection, QueuedIterator } from "@nats-io/transport-node";
 
+import { growDelayMs } from "../../../shared/state/backoff.ts";
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
 import { type SignedRecord, signedRecord } from "../core/record.ts";
 import { readRelayed, type RelayMessage } from "../core/relay-message.ts";
@@ -186,7 +187,7 @@ export class NatsLink {
     if (this.#closed) return;
     const { clock } = this.#options;
     const jitter = 1 - NATS_JITTER * (randomBytes(1).readUInt8() / 256);
-    const delayMs = Math.min(NATS_RETRY_MOST_MS, NATS_RETRY_FIRST_MS * 2 ** Math.min(this.#attempts, 10)) * jitter;
+    const delayMs = growDelayMs({ initialMs: NATS_RETRY_FIRST_MS, maxMs: NATS_RETRY_MOST_MS }, this.#attempts) * jitter;
     this.#attempts += 1;
     this.trouble = `the NATS server ${this.#server} cannot be used: ${why}; tried again within ${NATS_RETRY_MOST_MS / 1_000} s`;
     this.#options.onDown(this.trouble);

@@ -1,7 +1,7 @@
 // The traffic of start-first services: who gets it, when it is switched, and when the container that had it ends. Pure.
 // The old container serves until the new release has settled; it ends only after the front sends its traffic elsewhere.
 
-import { backoffDelayMs } from "../../../shared/state/backoff.ts";
+import { failAgain, isHeldBack } from "../../../shared/state/backoff.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import type { DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";
 import { findLaneService, nameFrontLanes, type FrontRouting } from "../../../shared/state/front.ts";
@@ -259,12 +259,12 @@ function planRevival({ world, desired, memory, running }: Fronted, engine: Reach
   const revival = findRevival(old);
   if (revival === undefined || running.some((entry) => findHealth(world.observed, entry)?.status === "healthy")) return;
   if (world.observed.operations.some((busy) => busy.lane === lane)) return;
-  if (known !== undefined && world.nowMs < known.nextMs) return void result.nextMs.push(known.nextMs);
+  if (isHeldBack(known, world.nowMs)) return void result.nextMs.push(known.nextMs);
   const { initial, max } = desired.restart.backoff;
-  const attempt = (known?.attempt ?? -1) + 1;
-  const nextMs = world.nowMs + backoffDelayMs({ initialMs: initial, maxMs: max }, attempt, about);
   const cause = buildCause(revival.cause, { code: revival.code, revision: old.revision, tried: desired.revision });
-  result.lanes = { ...result.lanes, [lane]: { message: cause.detail, attempt, nextMs, about } };
+  const failed = { nowMs: world.nowMs, message: cause.detail, key: about };
+  const again = failAgain(known, { initialMs: initial, maxMs: max }, failed);
+  result.lanes = { ...result.lanes, [lane]: { ...again, about } };
   const steps: Step[] = [{ kind: revival.step, service: desired.name, container: old.id }];
   result.operations.push({ lane, cause, fingerprint: desired.fingerprint, aim, steps });
 }
@@ -294,7 +294,7 @@ function offer(world: World, result: FrontPlan, operation: Operation & { aim: Fr
   const failure = rememberLane(before?.about === about ? before : undefined, world, lane);
   if (failure !== undefined) result.lanes = { ...result.lanes, [lane]: { ...failure, about } };
   if (world.observed.operations.some((busy) => busy.lane === lane)) return;
-  if (failure === undefined || world.nowMs >= failure.nextMs) return void result.operations.push(operation);
+  if (!isHeldBack(failure, world.nowMs)) return void result.operations.push(operation);
   result.notes.push(noteRetry(`${findLaneService(lane)}: `, failure, world.nowMs));
   result.nextMs.push(failure.nextMs);
 }

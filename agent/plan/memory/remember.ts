@@ -1,7 +1,7 @@
 // From what was observed and how operations ended to what is remembered: exits, backoff, failures. Pure; plan() calls it
 // before it decides anything. Running it twice on the same world changes nothing more.
 
-import { backoffDelayMs } from "../../../shared/state/backoff.ts";
+import { backoffDelayMs, failAgain, type Setback } from "../../../shared/state/backoff.ts";
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
 import type { ExitRecord, ServiceMemory } from "../../../shared/state/memory.ts";
 import {
@@ -23,6 +23,7 @@ import type { Reachable, World } from "../world.ts";
 
 /** First and longest wait after a failed operation. */
 const FAILURE_BACKOFF = { initialMs: 5_000, maxMs: 300_000 };
+const AT_ONCE = { initialMs: 0, maxMs: 0 };
 
 const SIGNAL_BASE = 128;
 
@@ -117,9 +118,10 @@ export function rememberFailure(
   service: string,
   { step, failure, fault, foreseen, atMs, ...said }: FailedStep,
 ): ServiceMemory {
-  const attempt = memory.failure?.step === step ? memory.failure.attempt + 1 : 0;
-  const isQuick = attempt === 0 && SEEN_TO_AT_ONCE.has(fault);
-  const nextMs = atMs + (isQuick ? 0 : backoffDelayMs(FAILURE_BACKOFF, attempt, `${service}\n${step}`));
+  const before = memory.failure?.step === step ? memory.failure : undefined;
+  const isQuick = before === undefined && SEEN_TO_AT_ONCE.has(fault);
+  const failed = { nowMs: atMs, message: said.message, key: `${service}\n${step}` };
+  const { attempt, nextMs } = failAgain(before, isQuick ? AT_ONCE : FAILURE_BACKOFF, failed);
   const { fingerprint } = memory;
   const known = { fingerprint, step, failure, fault, ...pickSaid(said), attempt, nextMs };
   return { ...memory, failure: foreseen === undefined ? known : { ...known, foreseen } };
@@ -130,34 +132,24 @@ type FailedStep = Omit<Extract<OperationOutcome["result"], { kind: "failed" }>, 
   atMs: number;
 };
 
-/** A failure of an operation that belongs to no wanted service: the node's own, or the end of a removed one. */
-export interface LaneFailure {
-  message: string;
-  attempt: number;
-  nextMs: number;
-}
-
-/** What is said of such a failure until it is tried again. */
-export function noteRetry(prefix: string, { message, nextMs }: LaneFailure, nowMs: number): Note {
+/** What is said of a failure until it is tried again. */
+export function noteRetry(prefix: string, { message, nextMs }: Setback, nowMs: number): Note {
   const text = `${prefix}${message}`;
   return { name: text, text: `${text}; tried again in ${describeDuration(nextMs - nowMs)}` };
 }
 
-/** Takes over how the last operation of such a lane ended; undefined when nothing is wrong. */
+/** Takes over how the last operation of a lane of no wanted service (the node's own, the end of a removed one) ended; undefined when nothing is wrong. */
 export function rememberLane(
-  before: LaneFailure | undefined,
+  before: Setback | undefined,
   { observed: { outcomes }, nowMs }: World,
   lane: string,
-): LaneFailure | undefined {
+): Setback | undefined {
   const farMs = nowMs + FAILURE_BACKOFF.maxMs;
   let failure = before !== undefined && before.nextMs > farMs ? { ...before, nextMs: farMs } : before;
   for (const { operation, result, endedMs } of outcomes) {
     if (operation.lane !== lane) continue;
     if (result.kind !== "failed") failure = undefined;
-    else {
-      const attempt = failure === undefined ? 0 : failure.attempt + 1;
-      failure = { message: result.message, attempt, nextMs: endedMs + backoffDelayMs(FAILURE_BACKOFF, attempt, lane) };
-    }
+    else failure = failAgain(failure, FAILURE_BACKOFF, { nowMs: endedMs, message: result.message, key: lane });
   }
   return failure;
 }

@@ -2,6 +2,7 @@
 // Their volumes stay. Pure.
 // Held by test/scenario/start/guards.test.ts.
 
+import { isHeldBack } from "../../../shared/state/backoff.ts";
 import { describeReason } from "../../../shared/text/describe-reason.ts";
 import { findFronted } from "../../../shared/state/front.ts";
 import type { NodeMemory, RemovalMemory } from "../../../shared/state/memory.ts";
@@ -46,7 +47,7 @@ export function planRemovals(world: World, containers: readonly ObservedContaine
     removals[service] = { sinceMs, specHash: list[0]?.specHash ?? "", ...(failure === undefined ? {} : { failure }) };
     const busy = world.observed.operations.some((operation) => operation.lane === service);
     const { view, operation } = planOne(world, list, sinceMs);
-    const waits = failure !== undefined && world.nowMs < failure.nextMs;
+    const waits = isHeldBack(failure, world.nowMs);
     const shown = waits ? { ...view, ...sayFailed(world, view, failure), nextMs: failure.nextMs } : view;
     result.views.push(shown);
     if (operation !== undefined && !busy && !waits) result.operations.push(operation);

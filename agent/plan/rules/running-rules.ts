@@ -1,6 +1,7 @@
 // What to do about a container that runs: drift put right in place, unhealthy restarted, settled recorded as good. Pure.
 // Held by test/scenario/runs/restarts.test.ts.
 
+import { isHeldBack } from "../../../shared/state/backoff.ts";
 import { listAliases } from "../../../shared/state/container-spec.ts";
 import { nameContainer } from "../../../shared/state/identity.ts";
 import { pickSaid, type Reason } from "../../../shared/state/reason.ts";
@@ -53,7 +54,7 @@ export function tendRunning(context: ServiceContext): Decision | undefined {
 function holdUntilRetry(context: Running, decision: Decision): Decision {
   const failure = context.memory.failure;
   if (decision.operation === undefined || failure === undefined) return decision;
-  if (failure.fingerprint !== context.desired.fingerprint || context.world.nowMs >= failure.nextMs) return decision;
+  if (failure.fingerprint !== context.desired.fingerprint || !isHeldBack(failure, context.world.nowMs)) return decision;
   const { release, ...shown } = describeRunning(context);
   const { why } = decision.operation.cause;
   const reason: Reason = { code: "runs-and-failed", shown: shown.reason, why, said: pickSaid(failure) };

@@ -3,6 +3,7 @@
 // a healthy container is touched only because its spec, caps, files or network are not the wanted ones, or a person asked.
 // Held by test/unit/plan/plan.test.ts.
 
+import { isHeldBack } from "../../../shared/state/backoff.ts";
 import type { ServiceMemory } from "../../../shared/state/memory.ts";
 import { findHealth, isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { pickSaid, type Reason } from "../../../shared/state/reason.ts";
@@ -193,7 +194,7 @@ function waitForSecrets({ desired, memory }: ServiceContext): Decision | undefin
 function findPending({ memory: { failure }, world, desired, current }: ServiceContext): ServiceMemory["failure"] {
   if (failure === undefined || failure.fingerprint !== desired.fingerprint) return undefined;
   if (failure.fault === "removing" && current === undefined) return undefined;
-  return world.nowMs >= failure.nextMs ? undefined : failure;
+  return isHeldBack(failure, world.nowMs) ? failure : undefined;
 }
 
 /** After a failed operation nothing is tried again before its time. */

@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { mkdir, rename, writeFile } from "node:fs/promises";
 
 import { statePath } from "../../host/state-layout.ts";
-import { backoffDelayMs } from "../../../shared/state/backoff.ts";
+import { failAgain, type Setback } from "../../../shared/state/backoff.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import type { AgentEvent } from "../../../shared/state/event.ts";
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
@@ -69,8 +69,10 @@ export class CommitStatus {
   #posting: Promise<void> | undefined;
   #saving: Promise<void> = Promise.resolve();
   #cancelWait: CancelTimer | undefined;
-  #failures = 0;
-  #failure: { message: string; nextMs: number; sha: string } | undefined;
+  /** The last failure, on the monotonic clock. */
+  #setback: Setback | undefined;
+  /** The same of the newest word: what people are told. */
+  #failure: (Setback & { sha: string }) | undefined;
   #ending = new AbortController();
 
   constructor(options: CommitStatusOptions) {
@@ -84,7 +86,7 @@ export class CommitStatus {
     if (JSON.stringify(settings) === JSON.stringify(this.#settings)) return;
     this.#settings = settings;
     this.#api = undefined;
-    this.#failures = 0;
+    this.#setback = undefined;
     this.#failure = undefined;
     this.#cancelWait?.();
     this.#cancelWait = undefined;
@@ -155,7 +157,7 @@ export class CommitStatus {
     }
     if (this.#failure !== undefined) logger.info({}, "commit statuses are told again");
     logger.info(fields, "commit status told");
-    this.#failures = 0;
+    this.#setback = undefined;
     this.#missed = 0;
     this.#failure = undefined;
     this.#memory = markPosted(this.#memory, verdict);
@@ -176,7 +178,7 @@ export class CommitStatus {
 
   /** A commit that was overtaken may be gone at the forge: its last word is given up where that seems so. */
   #failFarewell(sha: string, error: Refusal): void {
-    const { logger } = this.#options;
+    const { logger, clock } = this.#options;
     logger.debug({ sha, error: error.message }, "the last word on a superseded commit could not be told");
     this.#missed += error.status === 404 || error.status === 500 ? 1 : 0;
     if (this.#missed >= MOST_MISSED) {
@@ -184,23 +186,24 @@ export class CommitStatus {
       this.#missed = 0;
       this.#save();
     }
-    this.#wait(this.#backOff(error));
+    this.#wait(this.#failAgain(error).nextMs - clock.monotonicMs());
   }
 
-  /** Counts a failure; answers how long to wait. */
-  #backOff({ retryAfterMs = 0 }: Refusal): number {
-    const delayMs = Math.max(backoffDelayMs(RETRY, this.#failures, this.#options.node), retryAfterMs);
-    this.#failures += 1;
-    return delayMs;
+  #failAgain({ message, retryAfterMs = 0 }: Refusal): Setback {
+    const { node, clock } = this.#options;
+    const failed = { nowMs: clock.monotonicMs(), message, key: node, leastMs: retryAfterMs };
+    this.#setback = failAgain(this.#setback, RETRY, failed);
+    return this.#setback;
   }
 
   /** Says once what is wrong, and when the newest word is tried again. */
   #fail({ sha }: CommitVerdict, error: Refusal): void {
     const { logger, clock } = this.#options;
-    const delayMs = this.#backOff(error);
+    const setback = this.#failAgain(error);
+    const delayMs = setback.nextMs - clock.monotonicMs();
     if (this.#failure?.message !== error.message)
       logger.warn({ sha, error: error.message, retryMs: delayMs }, "a commit status could not be told");
-    this.#failure = { message: error.message, nextMs: clock.monotonicMs() + delayMs, sha };
+    this.#failure = { ...setback, sha };
     this.#wait(delayMs);
   }
 

@@ -4,10 +4,11 @@
 
 import { setMaxListeners } from "node:events";
 
+import type { Setback } from "../../../shared/state/backoff.ts";
 import type { RolloutVerdict } from "../../../shared/state/hold.ts";
 import type { AwaitedPeer } from "../../../shared/state/snapshot.ts";
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
-import { pollDelayMs, retryDelayMs } from "../git/poll/git-schedule.ts";
+import { pollDelayMs, failPoll } from "../git/poll/git-schedule.ts";
 
 /** Reads one context of a commit's status; undefined where there is none. Throws where that cannot be told. */
 export type ReadStatus = (sha: string, context: string, signal: AbortSignal) => Promise<string | undefined>;
@@ -38,7 +39,7 @@ export class RolloutWatch {
   #verdict: RolloutVerdict | undefined;
   /** The commit that has a status: it alone is asked again. */
   #found: string | undefined;
-  #failures = 0;
+  #setback: Setback | undefined;
   #polls = 0;
   #asking: Promise<void> | undefined;
   #cancel: CancelTimer = () => undefined;
@@ -69,7 +70,7 @@ export class RolloutWatch {
     const key = peer === undefined ? undefined : JSON.stringify([peer.node, peer.revisions]);
     if (key === this.#awaited?.key) return;
     this.#cancel();
-    [this.#verdict, this.#found, this.#failures] = [undefined, undefined, 0];
+    [this.#verdict, this.#found, this.#setback] = [undefined, undefined, undefined];
     this.#awaited = peer && key !== undefined ? { key, peer, sinceMs: this.#options.clock.nowMs() } : undefined;
     if (this.#awaited !== undefined) this.#schedule(0);
   }
@@ -100,12 +101,13 @@ export class RolloutWatch {
     let verdict: RolloutVerdict;
     try {
       verdict = await this.#read(awaited.peer, awaited.sinceMs);
-      this.#failures = 0;
+      this.#setback = undefined;
     } catch (error) {
-      this.#failures += 1;
-      delayMs = retryDelayMs(this.#failures, node, readRetryAfter(error));
       const reason = error instanceof Error ? error.message : String(error);
-      verdict = { kind: "unknown", reason, retryMs: clock.nowMs() + delayMs };
+      const [nowMs, retryAfterMs] = [clock.nowMs(), readRetryAfter(error)];
+      this.#setback = failPoll(this.#setback, { nowMs, message: reason, key: node, retryAfterMs });
+      delayMs = this.#setback.nextMs - nowMs;
+      verdict = { kind: "unknown", reason, retryMs: this.#setback.nextMs };
     }
     // Something else may be awaited by now: that has its own question.
     if (this.#awaited !== awaited) return this.#schedule(0);

@@ -10,8 +10,9 @@ import {
   type ReadParts,
 } from "../../../agent/sources/git/poll/git-exchange.ts";
 import { GitFailure } from "../../../agent/sources/git/wire/git-failure.ts";
-import { hintDelayMs, pollDelayMs, retryDelayMs } from "../../../agent/sources/git/poll/git-schedule.ts";
+import { hintDelayMs, failPoll, pollDelayMs } from "../../../agent/sources/git/poll/git-schedule.ts";
 import { selectOthers } from "../../../agent/sources/git/store/git-select.ts";
+import { isHeldBack, type Setback } from "../../../shared/state/backoff.ts";
 
 const COMMIT = { author: "a", committer: "b", committedMs: 5, subject: "s", trailers: [["K", "v"]] as const };
 
@@ -110,17 +111,27 @@ describe("the next poll", () => {
   });
 
   test("after failures backs off from 5 s to 5 min, jittered, and never below what the server asks for", () => {
-    const delays = Array.from({ length: 12 }, (_value, index) => retryDelayMs(index + 1, "vm1"));
+    const fail = (times: number, key: string): Setback | undefined => {
+      let setback: Setback | undefined;
+      for (let count = 0; count < times; count += 1) setback = failPoll(setback, { nowMs: 1_000, message: "no", key });
+      return setback;
+    };
+    const delays = Array.from({ length: 12 }, (_value, index) => (fail(index + 1, "vm1")?.nextMs ?? 0) - 1_000);
     for (const [index, delay] of delays.entries()) {
       const whole = Math.min(300_000, 5_000 * 2 ** index);
       expect(delay).toBeGreaterThanOrEqual(whole * 0.8);
       expect(delay).toBeLessThanOrEqual(whole);
     }
     expect(delays.at(-1)).toBeGreaterThanOrEqual(240_000);
-    expect(retryDelayMs(1, "vm1", 90_000)).toBe(90_000);
-    expect(new Set(Array.from({ length: 50 }, (_value, index) => retryDelayMs(3, `vm${index}`))).size).toBeGreaterThan(
-      40,
-    );
+    const asked = failPoll(undefined, { nowMs: 1_000, message: "no", key: "vm1", retryAfterMs: 90_000 });
+    expect(asked).toEqual({ message: "no", attempt: 0, nextMs: 91_000 });
+    expect([isHeldBack(asked, 90_999), isHeldBack(asked, 91_000), isHeldBack(undefined, 0)]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    const nodes = Array.from({ length: 50 }, (_value, index) => fail(3, `vm${index}`)?.nextMs);
+    expect(new Set(nodes).size).toBeGreaterThan(40);
   });
 
   test("after a hint is at once, but for a poll, a fetch or a rate limit just before", () => {

@@ -1,7 +1,7 @@
 // When a branch is asked for next: after a poll that went well, after one that failed, after a hint. Pure: times are
 // arguments, on a clock that does not jump.
 
-import { backoffDelayMs } from "../../../../shared/state/backoff.ts";
+import { failAgain, type Setback } from "../../../../shared/state/backoff.ts";
 import { jitterFraction } from "../../../../shared/state/identity.ts";
 
 /** A poll comes within a tenth around its time, so that a fleet does not ask all at once. */
@@ -17,9 +17,12 @@ export function pollDelayMs(pollMs: number, key: string, polls: number): number 
   return Math.round(pollMs * (1 - JITTER_SHARE / 2 + JITTER_SHARE * jitterFraction(`${key}\n${polls}`)));
 }
 
-/** How long to wait after `failures` polls in a row have failed; never less than the server asked for. */
-export function retryDelayMs(failures: number, key: string, retryAfterMs = 0): number {
-  return Math.max(backoffDelayMs(RETRY, failures - 1, key), retryAfterMs);
+/** What is kept after a poll that failed: it is tried again ever more seldom, and never sooner than the server asked for. */
+export function failPoll(
+  before: Setback | undefined,
+  failed: { nowMs: number; message: string; key: string; retryAfterMs?: number | undefined },
+): Setback {
+  return failAgain(before, RETRY, { ...failed, leastMs: failed.retryAfterMs ?? 0 });
 }
 
 /** When things happened last. */

@@ -5,6 +5,7 @@
 import { mkdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import type { Setback } from "../../../../shared/state/backoff.ts";
 import type { InForce } from "../../../../shared/state/in-force.ts";
 import type { Approvals, Snapshot, Source, SourceReading } from "../../../../shared/state/snapshot.ts";
 import type { ReadKeys, TrustedKey } from "../../../../shared/config/trusted-key.ts";
@@ -17,7 +18,7 @@ import { GitFailure } from "../wire/git-failure.ts";
 import { ReadMark } from "./last-read-file.ts";
 import { GitRemote } from "../wire/git-remote.ts";
 import { type ReadStatus, RolloutWatch } from "../../forge/rollout-watch.ts";
-import { hintDelayMs, pollDelayMs, type PollTimes, retryDelayMs } from "./git-schedule.ts";
+import { failPoll, hintDelayMs, pollDelayMs, type PollTimes } from "./git-schedule.ts";
 
 /** What the source needs. */
 export interface GitSourceOptions {
@@ -73,7 +74,7 @@ export class GitSource implements Source {
   /** A commit that cannot be used is not fetched again. */
   #refused: (Judged & { tip: string; base: string | undefined; failure: GitFailure }) | undefined;
   readonly #mark: ReadMark;
-  #failures = 0;
+  #setback: Setback | undefined;
   #polls = 0;
   #again = false;
   /** A poll was asked for and has not ended. */
@@ -184,7 +185,7 @@ export class GitSource implements Source {
       // Nobody has looked for the tag that may have been pushed together with the commit.
       if (this.#awaitsApproval && this.#judged?.tags === undefined) delayMs = LEAST_WAIT_MS;
       this.#failure = undefined;
-      this.#failures = 0;
+      this.#setback = undefined;
       this.#mark.note();
       await this.#mark.write(MARK_EVERY_MS);
     } catch (error) {
@@ -211,10 +212,11 @@ export class GitSource implements Source {
   }
 
   /** Counts a failure; answers how long to wait. */
-  #backOff({ retryAfterMs = 0 }: GitFailure): number {
-    this.#failures += 1;
-    this.#times = { ...this.#times, notBeforeMs: this.#options.clock.monotonicMs() + retryAfterMs };
-    return retryDelayMs(this.#failures, this.#key, retryAfterMs);
+  #backOff({ message, retryAfterMs = 0 }: GitFailure): number {
+    const nowMs = this.#options.clock.monotonicMs();
+    this.#times = { ...this.#times, notBeforeMs: nowMs + retryAfterMs };
+    this.#setback = failPoll(this.#setback, { nowMs, message, key: this.#key, retryAfterMs });
+    return this.#setback.nextMs - nowMs;
   }
 
   /** True while the newest commit changes what is in force and has no approval that it needs. */
