@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 
 import * as settings from "../../../agent/gossip/settings.ts";
 
-const ROOT = join(import.meta.dirname, "../../agent/gossip");
+const ROOT = join(import.meta.dirname, "../../../agent/gossip");
 
 test("every number stands in settings.ts, with a comment", () => {
   const files = readdirSync(ROOT, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
