@@ -1,10 +1,11 @@
 // `orca debug world`: what plan() was given in the last turns that planned something is kept, without contents and secrets, and planned
 // again from the file it gives the same steps.
 
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 
 import { KeptWorlds } from "../../../agent/loop/kept-worlds.ts";
 import { plan } from "../../../agent/plan/plan.ts";
@@ -14,7 +15,10 @@ import { buildManifest } from "../../builders/node/manifest.ts";
 import { type NodeChoices, TestNode } from "../../builders/node/node.ts";
 import { openSecretNode, WITH_FILE } from "../../builders/node/secret-node.ts";
 
+const directory = mkdtempSync(join(tmpdir(), "orca-turns-"));
 const nodes: TestNode[] = [];
+
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 afterEach(async () => {
   for (const node of nodes.splice(0)) await node.dispose();
@@ -22,7 +26,7 @@ afterEach(async () => {
 
 /** Writes what the agent would print into a file, and reads the turns in it, the newest first. */
 function load(node: TestNode): PlannedTurn[] {
-  const file = join(node.stateDir, "turns.json");
+  const file = join(directory, "turns.json");
   writeFileSync(file, node.agent.printWorlds());
   const { version, turns } = JSON.parse(readFileSync(file, "utf8")) as { version: number; turns: object[] };
   expect(version).toBe(1);
