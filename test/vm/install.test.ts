@@ -116,6 +116,9 @@ test("kill -9 of the agent and an upgrade touch no container; a reboot brings al
   await machine.until("orca status", 60_000);
   expect(await read("systemctl show -p MainPID --value orca-agent")).not.toBe(pid);
   expect(await list()).toBe(before);
+  await type(linesOf("Go back to the old one").flat());
+  await machine.until("orca status", 60_000);
+  expect(await list()).toBe(before);
   await machine.reboot();
   await machine.until("orca status", 120_000);
   expect(await read("curl -s localhost")).toContain("2 services: 2 healthy");
