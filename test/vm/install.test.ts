@@ -116,7 +116,7 @@ test("kill -9 of the agent and an upgrade touch no container; a reboot brings al
   await machine.until("orca status", 60_000);
   expect(await read("systemctl show -p MainPID --value orca-agent")).not.toBe(pid);
   expect(await list()).toBe(before);
-  await type(linesOf("Go back to the old one").flat());
+  await expectTyped(linesOf("Go back to the old one").flat());
   await machine.until("orca status", 60_000);
   expect(await list()).toBe(before);
   await machine.reboot();
