@@ -34,7 +34,7 @@ export interface InspectJson {
     RestartPolicy?: { Name?: string } | null;
   };
   Config: { Image: string; User?: string };
-  Mounts?: { Type: string; Name?: string; Destination: string }[] | null;
+  Mounts?: { Type: string; Name?: string; Source?: string; Destination: string; RW?: boolean }[] | null;
   NetworkSettings?: NetworkSettingsJson;
 }
 
@@ -104,6 +104,10 @@ export function mapDetail(json: InspectJson): ContainerDetail {
       .filter(({ Type, Name }) => Type === "volume" && NAMELESS.test(Name ?? ""))
       .map(({ Name = "", Destination }) => ({ name: Name, target: Destination }))
       .toSorted((left, right) => compareText(left.target, right.target)),
+    writes: (json.Mounts ?? [])
+      .flatMap(({ Type, Name, Source, RW }) => (RW === false ? [] : [(Type === "volume" ? Name : Source) ?? ""]))
+      .filter((data) => data !== "")
+      .toSorted(compareText),
     user: json.Config.User ?? "",
   };
 }

@@ -57,6 +57,8 @@ export interface ContainerDetail {
   image: string;
   /** Its volumes without a name, which the engine made for the VOLUMEs of its image. */
   ownVolumes: readonly { name: string; target: string }[];
+  /** What it may write to: names of volumes, and paths of this host. */
+  writes: readonly string[];
   /** The user it runs as, as its manifest or else its image names it; empty for root. */
   user: string;
 }

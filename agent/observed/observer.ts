@@ -58,6 +58,7 @@ const UNKNOWN_DETAIL = {
   caps: { memoryBytes: 0, nanoCpus: 0, cpuShares: 0, pids: 0 },
   restartPolicy: "no",
   ownVolumes: [],
+  writes: [],
 } as const;
 
 const NO_NEWS: EventNews = emptyNews();
@@ -263,6 +264,7 @@ export class Observer {
       pid: detail.pid,
       restartPolicy: detail.restartPolicy,
       ownVolumes: detail.ownVolumes,
+      writes: detail.writes,
       frontName: row.labels[LABEL.front],
       workingSetBytes: undefined,
       logTail: known?.logTail ?? [],

@@ -33,6 +33,8 @@ export interface ObservedContainer {
   restartPolicy: string;
   /** Its volumes without a name, which the engine made for the VOLUMEs of its image. */
   ownVolumes: readonly OwnVolume[];
+  /** What it may write to: names of volumes, and paths of this host. */
+  writes: readonly string[];
   /** The front that it stands behind. */
   frontName: string | undefined;
   /** Memory in use less inactive file cache, in bytes, where it was asked for. */

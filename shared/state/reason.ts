@@ -103,6 +103,7 @@ export type StartReason =
   | { code: "port-held-by-service"; port: HostPort; service: string; runsOn: string | undefined }
   | { code: "front-being-made"; front: string; revision: string }
   | { code: "waiting-for-ports"; container: string }
+  | { code: "waiting-for-data"; service: string; data: string }
   | { code: "waiting-for-memory"; needBytes: number; now: { leftBytes: number } }
   | { code: "policy-leaves-ended"; exitCode: number; policy: string }
   | { code: "backoff"; end: EndFact; now: { attempt: number; untilMs: number } }

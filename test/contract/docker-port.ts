@@ -101,6 +101,21 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
       });
     });
 
+    test("what a container may write to is told: volumes by name, paths of the host, and nothing that is read alone", async () => {
+      const names = ["orca-contract-rw", "orca-contract-ro"] as const;
+      for (const volume of names) await engine.writer.createVolume({ name: volume, node: NODE, service: "writer" });
+      const volumes = [
+        { name: names[0], target: "/rw" },
+        { name: names[1], target: "/ro", readOnly: true },
+        { source: "/var/tmp", target: "/host" },
+        { source: "/etc", target: "/host-ro", readOnly: true },
+      ];
+      const id = await engine.writer.createContainer(request("writer", { volumes }));
+      expect((await engine.reader.inspectContainer(id))?.writes).toEqual(["/var/tmp", names[0]]);
+      await engine.writer.removeContainer(id);
+      for (const volume of names) await engine.removeVolume(volume);
+    });
+
     test("a name that is taken is refused with status 409", async () => {
       await engine.writer.createContainer(request("taken"));
       const second = engine.writer.createContainer(request("taken"));

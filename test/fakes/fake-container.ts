@@ -90,6 +90,7 @@ export function buildContainer(
     image,
     user: "",
     ownVolumes: [],
+    writes: [],
   };
   const built = { request: undefined, status: "created" as const, networks: new Map(), ports: [], logs: [] };
   return { id, name, image, labels, detail, ...built, run: 0, beganMs: 0, seen: {}, seenMs: 0 };
@@ -171,7 +172,7 @@ export function buildRequested(id: string, request: CreateRequest): FakeContaine
  */
 export function giveVolumes(
   container: FakeContainer,
-  { spec, carried }: CreateRequest,
+  { spec, carried, sources, binds }: CreateRequest,
   images: ReadonlyMap<string, ImageBehaviour>,
   id: string,
 ): string[] {
@@ -179,6 +180,13 @@ export function giveVolumes(
   const mounted = new Set([...named, ...carried].map(({ target }) => target));
   const open = (images.get(spec.image)?.volumes ?? []).filter((target) => !mounted.has(target));
   container.detail.ownVolumes = [...carried, ...open.map((target) => ({ name: sha256(id + target), target }))];
+  container.detail.writes = [
+    ...named.flatMap(({ name, source = "", readOnly }) =>
+      readOnly === true ? [] : [name ?? sources?.[source] ?? source],
+    ),
+    ...container.detail.ownVolumes.map(({ name }) => name),
+    ...binds.flatMap(({ source, readOnly }) => (readOnly ? [] : [source])),
+  ].toSorted();
   return [...named, ...container.detail.ownVolumes].flatMap(({ name }) => (name === undefined ? [] : [name]));
 }
 

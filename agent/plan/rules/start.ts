@@ -8,6 +8,7 @@ import type { EndFact, Reason } from "../../../shared/state/reason.ts";
 import type { StartStage } from "../../../shared/state/status.ts";
 import type { Cause } from "../../../shared/state/step.ts";
 import { buildCause } from "../cause.ts";
+import { waitForDataHolder } from "./data-holder.ts";
 import { askGate, type GateVerdict, selectMet } from "./gate.ts";
 import { listHolders, listObstacles, lookAround } from "./start-obstacles.ts";
 import { rememberFailure } from "../memory/remember.ts";
@@ -35,7 +36,7 @@ export function askStart(context: ServiceContext): StartAnswer {
   if (held !== undefined) return { go: false, decision: held };
   const gate = context.memory.startAsked?.ignoreRequires === true ? OPEN : askGate(context);
   if (!gate.open) return waitAtGate(context, gate);
-  const beside = checkPlace(context) ?? checkFront(context) ?? checkSecondCopy(context);
+  const beside = checkPlace(context) ?? checkFront(context) ?? waitForDataHolder(context) ?? checkSecondCopy(context);
   if (beside !== undefined) return { go: false, decision: beside };
   return takeSlot(context, gate);
 }

@@ -98,6 +98,7 @@ export function buildContainer(name: string, parts: Partial<ObservedContainer> =
     pid: 1_000 + name.length,
     restartPolicy: "no",
     ownVolumes: [],
+    writes: [],
     frontName: undefined,
     workingSetBytes: undefined,
     logTail: [],
