@@ -69,7 +69,7 @@ function findRunDir(): string {
 }
 
 async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
-  const config = await readHostFile(agentConfigSchema, options.config);
+  const config = await readHostFile(agentConfigSchema, options.config, "config");
   const source = chooseSource(config.source, options.config);
   const policyFile = existsSync(config.policy.file) ? config.policy.file : undefined;
   const { webhook } = config.source;

@@ -4,6 +4,7 @@ import type { DaemonConfig } from "../../daemon/daemon-config.ts";
 import { type DaemonEnd, runDaemon } from "../../daemon/daemon.ts";
 import { LockHeldError } from "../../host/files/lock.ts";
 import { StateTooNewError } from "../../host/store/store-schema.ts";
+import { nameHelp } from "../../../shared/text/help-topic.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { explainFullDisk } from "./full-disk.ts";
 
@@ -26,7 +27,8 @@ export async function runToEnd(config: DaemonConfig): Promise<number> {
 
 /** A node that is held, or a state that a later version kept, is no fault of the program: it is said in one line. */
 export function wordRefusal(error: unknown): unknown {
-  if (error instanceof LockHeldError) return new CommandError(error.message, EXIT.unreachable);
-  if (error instanceof StateTooNewError) return new CommandError(error.message);
+  if (error instanceof LockHeldError)
+    return new CommandError(`${error.message} (${nameHelp("runbook")})`, EXIT.unreachable);
+  if (error instanceof StateTooNewError) return new CommandError(`${error.message} (${nameHelp("install")})`);
   return error;
 }

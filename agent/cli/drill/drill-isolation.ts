@@ -25,7 +25,7 @@ export interface DrillOptions {
 
 /** Runs the drill; answers 0 when all is as it must be, 3 when something is reachable that must not be, 1 for the rest. */
 export async function drillIsolation(directory: string, options: DrillOptions): Promise<number> {
-  const config = await readHostFile(agentConfigSchema, options.config);
+  const config = await readHostFile(agentConfigSchema, options.config, "config");
   const node = options.node ?? config.node;
   const { view } = await readRepository(directory);
   const targets = listIsolationTargets(view, node, readCalls(config));

@@ -126,7 +126,7 @@ async function findPlace({ file, identity, plain, config }: SecretsOptions): Pro
   }
   if (!mayExist(config))
     throw new CommandError(`say which file: orca secrets list --file FILE (there is no ${config})`);
-  const { secrets } = await readHostFile(agentConfigSchema, config);
+  const { secrets } = await readHostFile(agentConfigSchema, config, "config");
   if (secrets?.file === undefined) throw new CommandError(`${config} has no [secrets] file = …: say --file FILE`);
   return {
     file: secrets.file,

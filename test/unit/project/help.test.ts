@@ -248,6 +248,16 @@ describe("trouble names its page", () => {
     expect(build({ views: [], source: { trouble: "x", holds } })).toEqual(["runbook", "trust"]);
   });
 
+  test.each([
+    ["an agent.toml that is not there", ["agent", "--config", "/nowhere/agent.toml"], "(orca help config)"],
+    ["an agent.toml with a mistake", ["agent", "--config", join(ROOT, "knip.json")], "(orca help config)"],
+    ["a policy with a mistake", ["lint", ROOT, "--policy", join(ROOT, "knip.json")], "(orca help policy)"],
+    ["no agent", ["status", "--socket", "/nowhere/agent.sock"], "orca help runbook)"],
+  ])("in errors: %s", (_what, words, page) => {
+    const { stderr } = spawnSync(process.execPath, [join(ROOT, "agent/main.ts"), ...words], { encoding: "utf8" });
+    expect(stderr.trimEnd().split("\n").at(-1)).toMatch(new RegExp(`${page.replaceAll(/[()]/g, "\\$&")}$`));
+  });
+
   test("in alerts: every condition in trouble", () => {
     const state = reduceTurn({ views: [buildView("web", { state: "failed" })], source: { trouble: "x" } });
     const troubled = listConditions(state, NOW_MS, "no space").filter(({ severity }) => severity !== undefined);
