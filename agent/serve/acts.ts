@@ -188,6 +188,20 @@ function describeStart({ view }: ActParts, { service, ignoreRequires }: Extract<
     : `${service} is started`;
 }
 
+/** Resuming the node ends what people have overridden on each of its services too: they are named. */
+function describeNodeResume({ view }: ActParts): string {
+  const { services } = view.status();
+  const paused = services.filter(({ code }) => code === "paused").map(({ name }) => `${name} was paused`);
+  const stopped = services.filter(({ code }) => code === "stopped-by").map(({ name }) => `${name} was stopped`);
+  const rolledBack = services.filter(({ state }) => state === "rolled-back").map(({ name }) => name);
+  const back =
+    rolledBack.length === 0
+      ? ""
+      : `; what people have rolled back goes to its newest release: see ${rolledBack.join(", ")}`;
+  const own = [...paused, ...stopped];
+  return `the node goes on${own.length === 0 ? "" : `, and each of its services: ${own.join(", ")}`}${back}`;
+}
+
 function describeAccepted(parts: ActParts, request: Request): string {
   const { view } = parts;
   switch (request.kind) {
@@ -205,7 +219,7 @@ function describeAccepted(parts: ActParts, request: Request): string {
     case "pause":
       return `${request.service ?? "the node"} is paused: nothing is changed until orca resume`;
     case "resume":
-      return `${request.service ?? "the node"} goes on`;
+      return request.service === undefined ? describeNodeResume(parts) : `${request.service} goes on`;
     case "sync":
       return request.retry === undefined ? "the source is read again" : `${request.retry} is tried again now`;
     default:

@@ -1,12 +1,14 @@
 // `orca audit` and `orca audit verify`: reads the audit log's file itself, so that it also works on a copy and without an agent.
 
-import { createReadStream } from "node:fs";
+import { createReadStream, existsSync } from "node:fs";
 import { access, constants } from "node:fs/promises";
+import { dirname } from "node:path";
 
 import { statePath } from "../../host/state-layout.ts";
 import { type AuditHead, type AuditLine, ChainWalk } from "../../report/audit/audit-chain.ts";
 import { readHead } from "../../report/audit/audit-recover.ts";
 import { cutControlCharacters } from "../../report/text/public-text.ts";
+import { listAgentSockets } from "../../host/os/agent-sockets.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { endQuietlyOnClosedOutput, printFault, printText } from "../frame/terminal.ts";
 
@@ -72,7 +74,7 @@ function tellBreak(path: string, line: number, message: string): number {
 }
 
 async function findLog(options: AuditOptions): Promise<string> {
-  const path = options.file ?? statePath(options.state ?? DEFAULT_STATE, "audit");
+  const path = options.file ?? (options.state === undefined ? findDefaultLog() : statePath(options.state, "audit"));
   try {
     await access(path, constants.R_OK);
     return path;
@@ -83,6 +85,16 @@ async function findLog(options: AuditOptions): Promise<string> {
       `there is no audit log at ${path}: say where with --state DIR (orca up: /var/lib/orca/up/<node>) or --file`,
     );
   }
+}
+
+/** The installed agent's log; where there is none, that of the one agent that `orca up` runs here, whose socket lies beside it. */
+export function findDefaultLog(
+  sockets: readonly string[] = listAgentSockets(),
+  installed = statePath(DEFAULT_STATE, "audit"),
+): string {
+  if (existsSync(installed)) return installed;
+  const beside = sockets.map((socket) => statePath(dirname(socket), "audit")).filter((path) => existsSync(path));
+  return beside.length === 1 ? (beside[0] ?? installed) : installed;
 }
 
 /** The lines of a file, in constant memory; `whole` is false for a last line without its end. */

@@ -1,6 +1,7 @@
 // Every check there is, in one list. Used by lint; pure, so that the agent could ask the same.
 
 import { checkBootstrap } from "./bootstrap-check.ts";
+import { checkComposeHabits } from "./compose-habits.ts";
 import { checkConstraints, checkRivals } from "./constraints-check.ts";
 import { checkFiles, checkSources } from "./files.ts";
 import { checkIdleKeys } from "./idle-keys.ts";
@@ -29,6 +30,7 @@ const PART_CHECKS: readonly Check[] = [
   checkImages,
   checkSysctls,
   checkIdleKeys,
+  checkComposeHabits,
 ];
 
 /** The same, of which the whole view knows a part by its other checks. */

@@ -124,6 +124,10 @@ export function readNodeMemory(value: unknown, lost: Lost[]): Partial<NodeMemory
     return {};
   }
   const { services, removals, pauses, lanes, ...rest } = value;
+  // Every version has written both, empty or not: without them nobody knows what was paused, or how often what was tried.
+  for (const [name, table] of Object.entries({ services, pauses })) {
+    if (table === undefined) lost.push({ path: `memory.${name}`, reason: "it is missing", value: undefined });
+  }
   const at = (name: string): { path: string; lost: Lost[] } => ({ path: `memory.${name}`, lost });
   const parsed = <T>(schema: z.ZodType<T>, path: string) => {
     return (entry: unknown, name: string): T | undefined => {

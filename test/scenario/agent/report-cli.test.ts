@@ -2,12 +2,14 @@
 // how they end.
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { findDefaultLog } from "../../../agent/cli/services/audit-command.ts";
 import { AgentClient } from "../../../agent/cli/frame/client.ts";
 import { printPreview } from "../../../agent/cli/plan/plan-agent.ts";
 import { buildProgram } from "../../../agent/cli/frame/program.ts";
@@ -210,6 +212,28 @@ describe("acts", () => {
 
 describe("orca audit", () => {
   const verify = (...parameters: string[]): Promise<Ended> => run(["audit", "verify", ...parameters]);
+
+  test("where no agent is installed, that of the one agent of orca up is found by its socket", () => {
+    const own = mkdtempSync(join(tmpdir(), "orca-audit-"));
+    const [installed, up, other] = ["installed", "up", "other"].map((name) => join(own, name)) as [
+      string,
+      string,
+      string,
+    ];
+    for (const directory of [up, other]) mkdirSync(directory);
+    const log = join(installed, "audit.jsonl");
+    expect(findDefaultLog([], log)).toBe(log);
+    writeFileSync(join(up, "audit.jsonl"), "");
+    const sockets = [join(up, "agent.sock"), join(other, "agent.sock")];
+    expect(findDefaultLog(sockets, log)).toBe(join(up, "audit.jsonl"));
+    // Of two nobody knows which one is meant.
+    writeFileSync(join(other, "audit.jsonl"), "");
+    expect(findDefaultLog(sockets, log)).toBe(log);
+    mkdirSync(installed);
+    writeFileSync(log, "");
+    expect(findDefaultLog([join(up, "agent.sock")], log)).toBe(log);
+    rmSync(own, { recursive: true });
+  });
 
   test("prints lines readably and walks the chain", async () => {
     const own = new TestReport();

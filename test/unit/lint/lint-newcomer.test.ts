@@ -119,6 +119,28 @@ describe("all findings at once", () => {
   });
 });
 
+describe("values of Compose", () => {
+  test.each([
+    ["CMD", "leave CMD out"],
+    ["CMD-SHELL", 'exec = ["sh", "-c", "…"]'],
+    ["NONE", "every service has a health check"],
+  ])("%s before a health check is an error, with the word here", async (word, hint) => {
+    const text = `image = "app:1"\n[resources]\nmemory = "16MiB"\n[health]\nexec = ["${word}", "true"]\n`;
+    const lines = await lintTree({ "manifests/vm-a/web.toml": text });
+    expect(lines.join("\n")).toContain(hint);
+    expect(lines.at(-1)).toMatch(/^1 error, 0 warnings/);
+  });
+
+  test("a variable that nothing fills in is warned of; one that is no variable is not", async () => {
+    const env = '[env]\nURL = "http://${HOST:-db}:80"\nPRICE = "5 $ {x}"\n';
+    const lines = await lintTree({ "manifests/vm-a/web.toml": `${GOOD}${env}` });
+    expect(lines.join("\n")).toMatch(
+      /env\.URL: .*nothing fills in \$\{HOST:-db\}: the container gets these characters/,
+    );
+    expect(lines.at(-1)).toMatch(/^0 errors, 1 warning/);
+  });
+});
+
 describe("warnings", () => {
   test.each([
     ["a tag that moves", GOOD.replace("app:1", "app:latest"), /image: the tag latest names another image tomorrow/],

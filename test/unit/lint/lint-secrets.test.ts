@@ -27,7 +27,9 @@ const HEX_KEY = "9f86d081884c7d659a2feaa0c55ad015";
 const BASE64_KEY = "k7Qz9mX2vR8pL4nB6wT1yH3sD5fG0jKc";
 
 const env = (name: string, value: string): string => service("", `[env]\n${name} = ${JSON.stringify(value)}`);
-const lintOne = (text: string): Promise<string[]> => lintShort({ "manifests/vm-a/app.toml": text });
+/** Another check's word on a placeholder is not meant here. */
+const lintOne = async (text: string): Promise<string[]> =>
+  (await lintShort({ "manifests/vm-a/app.toml": text })).filter((line) => !line.includes(" no-interpolation "));
 
 describe("variables", () => {
   it.each([

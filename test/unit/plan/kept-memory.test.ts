@@ -197,6 +197,15 @@ test("what is whole is read whole", () => {
   ]);
 });
 
+test("a memory without its services or its pauses is one of which something was lost, and that is said", () => {
+  const lost: Lost[] = [];
+  expect(readNodeMemory({}, lost)).toMatchObject({ services: {}, pauses: {} });
+  expect(lost.map(({ path, reason }) => `${path}: ${reason}`)).toEqual([
+    "memory.services: it is missing",
+    "memory.pauses: it is missing",
+  ]);
+});
+
 test("a stored memory changed anywhere costs the service that it speaks of, and no other", () => {
   fc.assert(
     fc.property(fc.array(change, { minLength: 1, maxLength: 4 }), (changes) => {

@@ -197,6 +197,22 @@ describe("acts", () => {
     expect([answer.status, (JSON.parse(answer.body) as { message: string }).message]).toEqual([202, message]);
   });
 
+  test("resuming the node names every service on which that ends something", async () => {
+    const report = await start();
+    report.turn({
+      views: [
+        buildView("web", { state: "paused", fact: { code: "paused", uid: 0, running: true } }),
+        buildView("db", { state: "stopped", fact: { code: "stopped-by", uid: 0 } }),
+        buildView("mail"),
+      ],
+    });
+    expect((JSON.parse((await post(report, "/v1/resume")).body) as { message: string }).message).toBe(
+      "the node goes on, and each of its services: web was paused, db was stopped",
+    );
+    report.turn({ views: [buildView("mail")] });
+    expect((await post(report, "/v1/resume")).body).toContain('"the node goes on"');
+  });
+
   test("is in the last actions, without what only the audit log may hold", async () => {
     const report = await start();
     await post(report, "/v1/services/web/restart");
