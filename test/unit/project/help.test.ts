@@ -251,7 +251,11 @@ describe("trouble names its page", () => {
   test.each([
     ["an agent.toml that is not there", ["agent", "--config", "/nowhere/agent.toml"], "(orca help config)"],
     ["an agent.toml with a mistake", ["agent", "--config", join(ROOT, "knip.json")], "(orca help config)"],
-    ["a policy with a mistake", ["lint", ROOT, "--policy", join(ROOT, "knip.json")], "(orca help policy)"],
+    [
+      "a policy with a mistake",
+      ["lint", join(ROOT, "test/topologies/breakpilot"), "--policy", join(ROOT, "knip.json")],
+      "(orca help policy)",
+    ],
     ["no agent", ["status", "--socket", "/nowhere/agent.sock"], "orca help runbook)"],
   ])("in errors: %s", (_what, words, page) => {
     const { stderr } = spawnSync(process.execPath, [join(ROOT, "agent/main.ts"), ...words], { encoding: "utf8" });
