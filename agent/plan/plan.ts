@@ -24,6 +24,7 @@ import { planFronts } from "./front/traffic.ts";
 import { planNode } from "./node.ts";
 import { rememberOwnData } from "./rules/own-data.ts";
 import { beginMemory, boundTimes, rememberContainer, rememberExit, rememberOutcome } from "./memory/remember.ts";
+import { findSuccessor } from "./rules/move.ts";
 import { planRemovals } from "./rules/removal.ts";
 import { guardRepetition } from "./rules/repeat-guard.ts";
 import { rememberRollout, rolloutEndMs } from "./rules/rollout.ts";
@@ -102,7 +103,7 @@ function planReachable(world: World, answered: Reachable): Plan {
     ...(Object.keys(fronts.lanes).length === 0 ? {} : { lanes: fronts.lanes }),
     ...(node.failure === undefined ? {} : { nodeFailure: node.failure }),
   };
-  const cancelRemoved = listRemoved(world, removals.views);
+  const cancelRemoved = listRemoved(world, engine);
   const named = nameCycles(world, [...draft.views, ...removals.views, ...viewObjections(world, engine, draft.views)]);
   const nextMs = [...draft.nextMs, ...(removals.nextMs === undefined ? [] : [removals.nextMs])];
   return {
@@ -119,12 +120,13 @@ function planReachable(world: World, answered: Reachable): Plan {
   };
 }
 
-/** Lanes whose service is not wanted any more, and is not being removed. */
-function listRemoved(world: World, removed: readonly ServiceView[]): string[] {
-  const lanes = world.observed.operations.map(({ lane }) => lane);
-  return lanes.filter((lane) => {
+/** Lanes that do something else for a service which is not wanted any more than removing it; one with a successor serves on. */
+function listRemoved(world: World, { containers }: Reachable): string[] {
+  return world.observed.operations.flatMap(({ lane, cause }) => {
     const service = findLaneService(lane);
-    return lane !== NODE_LANE && !world.desired.services.has(service) && !removed.some((view) => view.name === service);
+    const isWanted = lane === NODE_LANE || world.desired.services.has(service);
+    if (isWanted || cause.kind === "removal" || findSuccessor(world, containers, service) !== undefined) return [];
+    return [lane];
   });
 }
 

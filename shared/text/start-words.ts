@@ -48,7 +48,7 @@ export const START_WORDS: WordTable<StartReason | TargetReason> = {
   "front-being-made": ({ front, revision }) => `its front ${front} is being made; ${revision} still runs`,
   "waiting-for-ports": ({ container }) => `waiting until ${container} gives up its ports for it`,
   "waiting-for-data": ({ service, data }) =>
-    `waiting until ${service}, which is no longer in Git, has ended: it still writes to ${data}`,
+    `waiting until ${service}, which is no longer in Git, has ended: it may still write to ${data}`,
   "waiting-for-memory": ({ needBytes, now: { leftBytes } }) =>
     `waiting for memory: its second copy needs ${describeSize(needBytes)}, and the caps of what runs leave ` +
     `${describeSize(Math.max(0, leftBytes))}; the old one serves`,

@@ -2,27 +2,32 @@
 // renames that came at once, a commit that was taken back. Two services of Git may share data; what is being removed shares none. Pure.
 // Held by test/scenario/start/data-holder.test.ts.
 
-import { isAlive, isBetweenRuns, type ObservedContainer } from "../../../shared/state/observed-state.ts";
+import { findLaneService } from "../../../shared/state/front.ts";
+import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { listEnded } from "../steps.ts";
 import type { Decision, ServiceContext } from "../world.ts";
 
 /** Holds a start back until what is no longer in Git has ended and given up its data. */
 export function waitForDataHolder(context: ServiceContext): Decision | undefined {
-  const { world, engine, desired, memory } = context;
+  const { world, engine, memory } = context;
   const wanted = listWritten(context);
   if (wanted.length === 0) return undefined;
   const { services, objections } = world.desired;
+  const isGone = (name: string): boolean => !services.has(name) && !objections.has(name);
+  const wait = (service: string, data: string): Decision => {
+    return { state: "waiting", reason: { code: "waiting-for-data", service, data }, memory };
+  };
   // What this start ends itself has ended before it.
   const ended = new Set(listEnded(context).map(({ id }) => id));
   for (const container of engine.containers) {
-    const { id, service } = container;
-    if (service === desired.name || services.has(service) || objections.has(service) || ended.has(id)) continue;
-    if (!isAlive(container) && !isBetweenRuns(world.observed.operations, id)) continue;
+    if (!isGone(container.service) || ended.has(container.id) || !isAlive(container)) continue;
     const data = findShared(container, wanted);
-    if (data === undefined) continue;
-    return { state: "waiting", reason: { code: "waiting-for-data", service, data }, memory };
+    if (data !== undefined) return wait(container.service, data);
   }
-  return undefined;
+  // Its container may start in the next moment; the operation is cancelled, and ends with the step that is under way.
+  const starting = world.observed.operations.find((busy) => busy.starts && isGone(findLaneService(busy.lane)));
+  const [first] = wanted;
+  return starting === undefined || first === undefined ? undefined : wait(findLaneService(starting.lane), first);
 }
 
 /** Where this service writes: names of volumes, and real paths of this host. */

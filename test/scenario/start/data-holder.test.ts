@@ -69,7 +69,7 @@ describe("two renames that are read at once", () => {
     await node.clock.advance(2_000);
     expect(node.view("z")).toMatchObject({
       state: "waiting",
-      reason: "waiting until x, which is no longer in Git, has ended: it still writes to data",
+      reason: "waiting until x, which is no longer in Git, has ended: it may still write to data",
     });
     await expectOnly("z");
   });
@@ -86,6 +86,17 @@ test.each([0, 10, 4_000, 9_000, 60_000])("a rename that is taken back after %i m
   node.engine.latencyMs.startContainer = 4_000;
   node.source.set({ x: undefined, y: database('moved_from = "x"') });
   await node.clock.advance(afterMs);
+  node.source.set({ x: database(), y: undefined });
+  await expectOnly("x");
+});
+
+test("a rename that is taken back while the new one is just being started again: that start is waited for", async () => {
+  await begin();
+  node.source.set({ x: undefined, y: database() });
+  await node.clock.advance(30_000);
+  node.engine.latencyMs.startContainer = 4_000;
+  node.engine.remove(node.engine.running("y")?.id ?? "");
+  await node.clock.advance(500);
   node.source.set({ x: database(), y: undefined });
   await expectOnly("x");
 });
