@@ -125,7 +125,7 @@ export async function measureStart(lab: Lab, { rounds }: Extent): Promise<Row[]>
   const times: number[] = [];
   for (let round = 0; round < rounds; round += 1) {
     const agent = lab.startAgent(lab.writeRepository("start", names(30)));
-    times.push((await agent.untilLine(/ services in /)) - agent.startedMs);
+    times.push((await agent.untilLine(/ services at /)) - agent.startedMs);
     await agent.stop();
   }
   const bare: number[] = [];
