@@ -57,6 +57,11 @@ const GUARDED_FILES: readonly { file: RegExp; only: RegExp; law: string }[] = [
     only: /^agent\/(docker\/|apply\/|loop\/agent\.ts$)/,
     law: "law 2: only apply/ is handed the Docker writer",
   },
+  {
+    file: /^agent\/docker\/one-shot\.ts$/,
+    only: /^agent\/(docker|backup)\//,
+    law: "law 2: beside the writer only backup/ makes containers, of a label of their own",
+  },
   { file: /^test\//, only: /^test\//, law: "scripts/ and agent/ import nothing of test/" },
 ];
 

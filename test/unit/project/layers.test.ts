@@ -74,6 +74,7 @@ describe("planted violations", () => {
     ["agent/observed/planted.ts", imports("../docker/writer.ts")],
     ["agent/report/planted.ts", imports("../docker/writer.ts")],
     ["agent/loop/reconciler.ts", imports("../docker/writer.ts")],
+    ["agent/serve/planted.ts", imports("../docker/one-shot.ts")],
     // Law 4: the core is pure.
     ["agent/plan/rules/planted.ts", imports("node:fs")],
     ["agent/plan/planted.ts", imports("../host/os/clock.ts")],
