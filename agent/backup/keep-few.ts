@@ -30,8 +30,8 @@ export async function carryOutRetention(
   if (plan.kind === "stand-still") return { count: records.length, removed: [], stoodStill: plan.why };
   const byName = new Map(records.map((record) => [record.name, record]));
   const find = (names: readonly string[]): BackupRecord[] => names.flatMap((name) => byName.get(name) ?? []);
-  for (const record of find(plan.expire)) await write(repository, { ...record, expiringMs: nowMs });
-  for (const { expiringMs: _mark, ...record } of find(plan.unmark)) await write(repository, record);
+  for (const record of find(plan.expire)) await write(repository, folder, { ...record, expiringMs: nowMs });
+  for (const { expiringMs: _mark, ...record } of find(plan.unmark)) await write(repository, folder, record);
   for (const record of find(plan.remove)) {
     for (const { file } of record.files) await repository.remove(folder, file);
     await repository.remove(folder, `${record.name}${RECORD_ENDING}`);
@@ -39,6 +39,6 @@ export async function carryOutRetention(
   return { count: records.length - plan.remove.length, removed: [...plan.remove], stoodStill: undefined };
 }
 
-function write(repository: Repository, record: BackupRecord): Promise<void> {
-  return repository.replaceText(record, `${record.name}${RECORD_ENDING}`, `${JSON.stringify(record, undefined, 2)}\n`);
+function write(repository: Repository, folder: StoreFolder, record: BackupRecord): Promise<void> {
+  return repository.replaceText(folder, `${record.name}${RECORD_ENDING}`, `${JSON.stringify(record, undefined, 2)}\n`);
 }

@@ -186,7 +186,8 @@ export async function listBackups(repository: Repository, folder: StoreFolder): 
   for (const name of names) {
     if (!name.endsWith(RECORD_ENDING)) continue;
     const record = parseRecord(await repository.readText(folder, name));
-    if (record !== undefined && record.files.every(({ file }) => names.has(file))) records.push(record);
+    if (record !== undefined && isOwn(record, folder, name) && record.files.every(({ file }) => names.has(file)))
+      records.push(record);
   }
   const known = new Set(
     records.flatMap(({ name, files }) => [`${name}${RECORD_ENDING}`, ...files.map(({ file }) => file)]),
@@ -195,6 +196,13 @@ export async function listBackups(repository: Repository, folder: StoreFolder): 
     records: records.toSorted((one, other) => other.startedMs - one.startedMs || (one.name < other.name ? 1 : -1)),
     strange: [...names].filter((name) => !known.has(name)).toSorted(),
   };
+}
+
+/** A record speaks of the place where it lies: one that was copied or written by hand leads nowhere else. */
+function isOwn({ node, service, store, name }: BackupRecord, folder: StoreFolder, file: string): boolean {
+  return (
+    node === folder.node && service === folder.service && store === folder.store && `${name}${RECORD_ENDING}` === file
+  );
 }
 
 function parseRecord(text: string): BackupRecord | undefined {

@@ -11,7 +11,7 @@ import { type BackupRecord, backupRecordSchema } from "../core/backup-record.ts"
 import { RECORD_ENDING } from "../core/backup-name.ts";
 import { Meter } from "../dump-gate.ts";
 import { openLocalRepository } from "../repository/local-repository.ts";
-import type { Repository } from "../repository/repository-port.ts";
+import type { Repository, StoreFolder } from "../repository/repository-port.ts";
 import type { Verdict } from "./restore-box.ts";
 import { verifyPostgres } from "./verify-postgres.ts";
 
@@ -24,11 +24,12 @@ const KEPT_VERDICTS = 20;
 export async function verifyBackup(request: VerifyRequest, engine: Engine): Promise<Verdict> {
   const repository = openLocalRepository(request.repository.name, request.repository.directory);
   const record = await readRecord(repository, request);
-  const verdict = (await findDamage(repository, record)) ?? (await restore(request, record, engine));
+  const { folder } = request;
+  const verdict = (await findDamage(repository, folder, record)) ?? (await restore(request, record, engine));
   const noted = { atMs: systemClock.nowMs(), ...verdict };
   const verifications = [...record.verifications, noted].slice(-KEPT_VERDICTS);
   const text = `${JSON.stringify({ ...record, verifications }, undefined, 2)}\n`;
-  await repository.replaceText(record, `${record.name}${RECORD_ENDING}`, text);
+  await repository.replaceText(folder, `${request.backup}${RECORD_ENDING}`, text);
   return verdict;
 }
 
@@ -37,10 +38,14 @@ async function readRecord(repository: Repository, { folder, backup }: VerifyRequ
 }
 
 /** What lies in the repository is what was written once: a digest proves the bytes, and not yet that they can be restored. */
-async function findDamage(repository: Repository, record: BackupRecord): Promise<Verdict | undefined> {
+async function findDamage(
+  repository: Repository,
+  folder: StoreFolder,
+  record: BackupRecord,
+): Promise<Verdict | undefined> {
   for (const { file, stored } of record.files) {
     const meter = new Meter();
-    for await (const chunk of repository.read(record, file)) meter.take(chunk);
+    for await (const chunk of repository.read(folder, file)) meter.take(chunk);
     const found = meter.read();
     if (found.bytes !== stored.bytes)
       return { verdict: "bad", detail: `${file} has ${found.bytes} of ${stored.bytes} bytes` };

@@ -252,3 +252,21 @@ test("records that do not parse and data without one are told apart, and are no 
   expect(records).toHaveLength(1);
   expect(strange).toEqual(["pg_dump_20261118_0217.dump", "pg_dump_20261119_0217.manifest.json"]);
 });
+
+test("a record that speaks of another place, or names files outside of it, is no backup", async () => {
+  await make({});
+  const file = "pg_dump_20261120_0217.manifest.json";
+  const record = JSON.parse(await repository.readText(FOLDER, file)) as { files: object[] };
+  const hostile = [
+    { ...record, name: "pg_dump_20261121_0217" },
+    { ...record, service: "other" },
+    { ...record, node: "../../etc" },
+    { ...record, files: [{ ...record.files[0], file: "../../../../etc/passwd" }] },
+    { ...record, files: [] },
+    { ...record, startedMs: -1 },
+  ];
+  for (const entry of hostile) {
+    await repository.replaceText(FOLDER, file, JSON.stringify(entry));
+    expect((await listBackups(repository, FOLDER)).records).toEqual([]);
+  }
+});
