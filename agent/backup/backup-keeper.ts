@@ -3,10 +3,12 @@
 
 import type { AgentEvent } from "../../shared/state/event.ts";
 import type { BackupRun, StorePlan, StoreStatus, VerifyRun } from "../../shared/state/backup.ts";
+import type { Note } from "../../shared/state/note.ts";
 import type { ObservedEngine } from "../../shared/state/observed-state.ts";
 import type { CancelTimer, Clock } from "../host/os/clock.ts";
 import { askChild, type ChildParts } from "./ask-child.ts";
 import { readBackupState, type StoreMemory, writeBackupState } from "./backup-state.ts";
+import { noteStore } from "./backup-notes.ts";
 import { describeStore, findTrouble } from "./backup-view.ts";
 import { findBackupDue } from "./core/backup-due.ts";
 import { carryOutRetention } from "./keep-few.ts";
@@ -89,6 +91,12 @@ export class BackupKeeper {
     );
   }
 
+  /** What is not as it should be. */
+  get notes(): Note[] {
+    const nowMs = this.#options.clock.nowMs();
+    return this.#plans.flatMap((plan) => noteStore(plan, this.#memory.get(nameKey(plan)), nowMs));
+  }
+
   /** Ends; a run that goes on is given up and leaves no backup. */
   close(): void {
     this.#cancel?.();
@@ -146,7 +154,7 @@ export class BackupKeeper {
   #recall(key: string, nowMs: number): StoreMemory {
     const known = this.#memory.get(key);
     if (known !== undefined) return known;
-    const begun = { accountedMs: nowMs };
+    const begun = { accountedMs: nowMs, seenMs: nowMs };
     this.#memory.set(key, begun);
     return begun;
   }
@@ -193,7 +201,8 @@ export class BackupKeeper {
   #noteRun(key: string, run: BackupRun): void {
     const tried = this.#retry.delete(key);
     if (run.made === undefined && !tried) this.#retry.set(key, run.endedMs + RETRY_MS);
-    this.#memory.set(key, { ...this.#memory.get(key), accountedMs: run.startedMs, lastRun: { ...run } });
+    const made = run.made === undefined ? {} : { madeMs: run.startedMs };
+    this.#memory.set(key, { ...this.#memory.get(key), ...made, accountedMs: run.startedMs, lastRun: { ...run } });
   }
 
   /** The newest one: each is proved while it is the one that a bad hour would take. */

@@ -23,6 +23,9 @@ const proof = z.looseObject({
 const store = z.looseObject({
   /** Until when due times are answered; the moment the store was first seen where none was. */
   accountedMs: z.number(),
+  /** When it was seen for the first time, and when the newest backup began. */
+  seenMs: z.number().optional(),
+  madeMs: z.number().optional(),
   proofAccountedMs: z.number().optional(),
   lastRun: run.optional(),
   lastVerify: proof.optional(),

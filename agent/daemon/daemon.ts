@@ -76,8 +76,8 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
     emit,
   };
   const agent = new Agent(options);
-  attachReport(report, { agent, engine, fleet });
   const backups = openBackups(config, { report, serving, emit });
+  attachReport(report, { agent, engine, fleet, backups });
   const live = new HotReload({ agent, commitStatus, clock: systemClock, emit });
   const release = watchHost({ config, agent, ending, report, live });
   emit({
@@ -107,13 +107,19 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
 /** Hands the report the parts of the agent that it reads from. */
 function attachReport(
   report: Report,
-  { agent, engine, fleet }: { agent: Agent; engine: Engine; fleet: OpenGossip | undefined },
+  {
+    agent,
+    engine,
+    fleet,
+    backups,
+  }: { agent: Agent; engine: Engine; fleet: OpenGossip | undefined; backups: BackupKeeper },
 ): void {
   report.attach({
     store: agent.store,
     reader: agent.reader,
     redact: (text) => agent.redact(text),
     exec: engine.exec,
+    backups,
     request: (request) => agent.request(request),
     planNow: () => agent.preview(),
     printWorlds: () => agent.printWorlds(),

@@ -58,6 +58,8 @@ export interface ReportParts {
   printWorlds?(): string;
   /** The gossip, where there is one. */
   fleet?: FleetReader;
+  /** What is not as it should be with the backups. */
+  backups?: { readonly notes: readonly Note[] };
   /** The last cold starts, newest first. */
   coldStarts?(): readonly ColdStartReport[];
   /** Calls to the engine so far, by name; for the metrics. */

@@ -234,7 +234,8 @@ export class Report {
     const own = [...(this.#options.notes ?? []), ...this.#readServed().troubles, ...(this.#parts?.fleet?.notes ?? [])];
     const troubles = [...own, this.#sampler.trouble, this.#auditTrouble, this.#alerts?.trouble];
     const known = troubles.filter((trouble) => trouble !== undefined);
-    return [...known.map(noteText), ...this.#sinks.flatMap(({ note }) => note ?? [])];
+    const backups = this.#parts?.backups?.notes ?? [];
+    return [...known.map(noteText), ...backups, ...this.#sinks.flatMap(({ note }) => note ?? [])];
   }
 
   #buildView(): ReadView {
