@@ -41,7 +41,7 @@ describe("text", () => {
       code: 0,
       output: [
         "info: the engine shows variables to whoever may inspect the container: prefer [secrets.files] to [secrets.env] where the program can read a file: vm-a/app",
-        "info: slo is not measured by this version: vm-a/app",
+        "info: of slo only rpo is looked at by this version: vm-a/app",
         "0 errors, 0 warnings in 1 manifest of 3 nodes: valid",
       ].join("\n"),
     });
@@ -156,7 +156,7 @@ describe("github", () => {
     const { output } = await run(GOOD, { format: "github" });
     expect(output.split("\n").slice(0, 2)).toEqual([
       "::notice title=lint::the engine shows variables to whoever may inspect the container: prefer [secrets.files] to [secrets.env] where the program can read a file: vm-a/app",
-      "::notice title=lint::slo is not measured by this version: vm-a/app",
+      "::notice title=lint::of slo only rpo is looked at by this version: vm-a/app",
     ]);
   });
 });
