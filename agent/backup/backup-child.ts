@@ -64,7 +64,15 @@ async function carryOut(request: BackupRequest, oneShots: OneShots): Promise<Bac
       binds: [],
     });
   return makeBackup(
-    { folder, engine, trigger, image, recipients, keepUntilMs: undefined, describeRestore: describePostgresRestore },
+    {
+      folder,
+      engine,
+      trigger,
+      image,
+      recipients,
+      keepUntilMs: undefined,
+      describeRestore: (files, encrypted) => describePostgresRestore(user, files, encrypted),
+    },
     {
       repository: openLocalRepository(repository.name, repository.directory),
       nowMs: () => Date.now(),

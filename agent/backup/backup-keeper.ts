@@ -21,6 +21,8 @@ export interface KeeperOptions extends ChildParts {
   clock: Clock;
   /** Where what is remembered lies. */
   statePath: string;
+  /** Removes containers of earlier runs. */
+  sweep(): Promise<unknown>;
   emit(event: AgentEvent): void;
 }
 
@@ -51,6 +53,9 @@ export class BackupKeeper {
   #asked = new Set<string>();
   #retry = new Map<string, number>();
   #cancel: CancelTimer | undefined;
+  #carrying: Promise<void> = Promise.resolve();
+  #saving: Promise<void> = Promise.resolve();
+  #swept = false;
 
   constructor(options: KeeperOptions) {
     this.#options = options;
@@ -63,6 +68,10 @@ export class BackupKeeper {
   follow(plans: readonly StorePlan[], engine: ObservedEngine): void {
     this.#plans = plans;
     this.#engine = engine;
+    if (!this.#swept && engine.reachable && this.#running === undefined) {
+      this.#swept = true;
+      void this.#sweep();
+    }
     this.#look();
   }
 
@@ -97,10 +106,25 @@ export class BackupKeeper {
     return this.#plans.flatMap((plan) => noteStore(plan, this.#memory.get(nameKey(plan)), nowMs));
   }
 
-  /** Ends; a run that goes on is given up and leaves no backup. */
-  close(): void {
+  /** Ends; a run that goes on is given up and leaves no backup, and no container. */
+  async close(): Promise<void> {
     this.#cancel?.();
     this.#abort.abort();
+    await this.#carrying;
+    await this.#sweep();
+  }
+
+  /** Takes away containers of runs that were cut off: now, or before an agent that was killed. */
+  async #sweep(): Promise<void> {
+    await this.#options.sweep().catch(() => undefined);
+  }
+
+  /** One after the other, so that the newest is what stays. */
+  #save(): Promise<void> {
+    this.#saving = this.#saving.then(() =>
+      writeBackupState(this.#options.statePath, this.#memory).catch((error: unknown) => this.#tell(error)),
+    );
+    return this.#saving;
   }
 
   #look(): void {
@@ -109,7 +133,7 @@ export class BackupKeeper {
     if (this.#abort.signal.aborted) return;
     const nowMs = this.#options.clock.nowMs();
     const next = this.#running === undefined ? this.#findNext(nowMs) : undefined;
-    if (next !== undefined && next.atMs <= nowMs) void this.#carryOut(next);
+    if (next !== undefined && next.atMs <= nowMs) this.#carrying = this.#carryOut(next);
     const waitMs = next === undefined ? LOOK_MS : Math.min(LOOK_MS, Math.max(0, next.atMs - nowMs));
     if (this.#plans.length > 0) this.#cancel = this.#options.clock.after(waitMs, () => this.#look());
   }
@@ -156,6 +180,8 @@ export class BackupKeeper {
     if (known !== undefined) return known;
     const begun = { accountedMs: nowMs, seenMs: nowMs };
     this.#memory.set(key, begun);
+    // An agent that is started again before the first run counts from here all the same.
+    void this.#save();
     return begun;
   }
 
@@ -172,7 +198,7 @@ export class BackupKeeper {
     }
     this.#running = undefined;
     if (this.#abort.signal.aborted) return;
-    await writeBackupState(this.#options.statePath, this.#memory).catch((error: unknown) => this.#tell(error));
+    await this.#save();
     this.#look();
   }
 

@@ -49,7 +49,8 @@ export async function makeBackup(order: BackupOrder, parts: PipelineParts): Prom
     const name = nameBackup(engine, startedMs, await repository.list(folder));
     const files: BackupFile[] = [];
     for (const part of await parts.listParts()) {
-      const file = nameFile(name, part, order.recipients.length > 0);
+      const taken = files.map(({ file }) => file);
+      const file = nameFile(name, part, { encrypted: order.recipients.length > 0, taken });
       files.push(await storePart({ order, repository, part, file, published }));
     }
     const record = buildRecord(order, { name, files, startedMs, endedMs: parts.nowMs() });
@@ -91,7 +92,13 @@ async function storePart({ order, repository, part, file, published }: Storing):
     published.push(file);
     const stored = meter.read();
     await readBack({ repository, folder, file, stored });
-    return { file, content: part.content, plain: { bytes: verdict.bytes, sha256: verdict.sha256 }, stored };
+    return {
+      file,
+      kind: part.kind,
+      content: part.content,
+      plain: { bytes: verdict.bytes, sha256: verdict.sha256 },
+      stored,
+    };
   } catch (error) {
     await dump?.cancel().catch(() => undefined);
     await pending.abandon();
@@ -185,7 +192,8 @@ export async function listBackups(repository: Repository, folder: StoreFolder): 
   const records: BackupRecord[] = [];
   for (const name of names) {
     if (!name.endsWith(RECORD_ENDING)) continue;
-    const record = parseRecord(await repository.readText(folder, name));
+    // One that cannot be read is none, and hides no other.
+    const record = parseRecord(await repository.readText(folder, name).catch(() => ""));
     if (record !== undefined && isOwn(record, folder, name) && record.files.every(({ file }) => names.has(file)))
       records.push(record);
   }
@@ -199,9 +207,13 @@ export async function listBackups(repository: Repository, folder: StoreFolder): 
 }
 
 /** A record speaks of the place where it lies: one that was copied or written by hand leads nowhere else. */
-function isOwn({ node, service, store, name }: BackupRecord, folder: StoreFolder, file: string): boolean {
+function isOwn({ node, service, store, name, files }: BackupRecord, folder: StoreFolder, file: string): boolean {
   return (
-    node === folder.node && service === folder.service && store === folder.store && `${name}${RECORD_ENDING}` === file
+    files.every((entry) => entry.file.startsWith(`${name}.`) && !entry.file.endsWith(RECORD_ENDING)) &&
+    node === folder.node &&
+    service === folder.service &&
+    store === folder.store &&
+    `${name}${RECORD_ENDING}` === file
   );
 }
 

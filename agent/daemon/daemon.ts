@@ -76,7 +76,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
     emit,
   };
   const agent = new Agent(options);
-  const backups = openBackups(config, { report, serving, emit });
+  const backups = openBackups(config, { engine, report, serving, emit });
   attachReport(report, { agent, engine, fleet, backups });
   const live = new HotReload({ agent, commitStatus, clock: systemClock, emit });
   const release = watchHost({ config, agent, ending, report, live });
@@ -95,7 +95,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   const end = await ending.reached;
   release();
   await live.close();
-  backups.close();
+  await backups.close();
   await agent.stop(describeEnd(end));
   await serving.close();
   await report.close();
@@ -161,7 +161,7 @@ async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Sou
 /** Dumps run in children of their own: a place of their own too, since one may take an hour. */
 function openBackups(
   { node, stateDir, backupDir, docker }: DaemonConfig,
-  { report, serving, emit }: { report: Report; serving: Serving; emit: Emit },
+  { engine, report, serving, emit }: { engine: Engine; report: Report; serving: Serving; emit: Emit },
 ): BackupKeeper {
   const slots = new ChildSlots(1);
   const backups = new BackupKeeper({
@@ -172,6 +172,7 @@ function openBackups(
     socket: docker.socket,
     program: process.argv[1] ?? "",
     runChild: (run) => runChild(run, slots),
+    sweep: () => engine.oneShots.sweep(node),
     emit,
   });
   report.onTurn(({ desired, observed }) => backups.follow(desired?.backups ?? [], observed.engine));

@@ -1,6 +1,7 @@
 // One-shot containers beside the services: dumps, and later restores and checks. Each is capped, without privileges, and carries a
 // label of its own; only what carries it is ever removed here. Given a dockerode instance by engine.ts; handed to backup/ alone.
 
+import { randomBytes } from "node:crypto";
 import type { Duplex } from "node:stream";
 
 import { call, callUnless } from "./call.ts";
@@ -80,9 +81,16 @@ interface JobContainer {
 
 /** The corner of dockerode that is needed here; only engine.ts knows the rest. */
 interface JobDocker {
-  createContainer(options: object): Promise<JobContainer>;
-  listContainers(options: object): Promise<{ Id: string; Labels: Record<string, string> }[]>;
+  createContainer(options: Record<string, unknown>): Promise<JobContainer>;
+  listContainers(options: object): Promise<{ Id: string; Names: string[] }[]>;
   getContainer(id: string): JobContainer;
+}
+
+const NAME_START = "orca-job-";
+
+/** `orca-job-verify-pg-db-1f2e3d4c`: people see whose it is. */
+function nameJob(job: string): string {
+  return `${NAME_START}${job.replaceAll(/[^A-Za-z0-9_.-]+/g, "-")}-${randomBytes(4).toString("hex")}`;
 }
 
 /** Such programs need few processes; one that forks without end is held. */
@@ -99,8 +107,10 @@ export function createOneShots(docker: JobDocker, exec: Pick<DockerExec, "run">)
       call("sweep jobs", async () => {
         const filters = { label: [`${JOB_NODE_LABEL}=${node}`, JOB_LABEL] };
         const left = await docker.listContainers({ all: true, filters });
-        for (const { Id } of left) await removeJob(docker.getContainer(Id));
-        return left.length;
+        // An image can bring labels of its own, and no name.
+        const own = left.filter(({ Names }) => Names.some((name) => name.startsWith(`/${NAME_START}`)));
+        for (const { Id } of own) await removeJob(docker.getContainer(Id));
+        return own.length;
       }),
   };
 }
@@ -112,6 +122,7 @@ const SERVER_PIDS = 256;
 async function openBox(docker: JobDocker, exec: Pick<DockerExec, "run">, request: BoxRequest): Promise<Box> {
   const { job, node, image, argv, env, memoryBytes, binds, scratch } = request;
   const container = await docker.createContainer({
+    name: nameJob(job),
     Image: image,
     Cmd: [...argv],
     Env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
@@ -162,9 +173,11 @@ async function runOneShot(docker: JobDocker, request: OneShotRequest): Promise<O
   }
 }
 
-function buildBody({ job, node, image, argv, env, user, network, memoryBytes, binds }: OneShotRequest): object {
+function buildBody(request: OneShotRequest): Record<string, unknown> {
+  const { job, node, image, argv, env, user, network, memoryBytes, binds } = request;
   const [program = "", ...parameters] = argv;
   return {
+    name: nameJob(job),
     Image: image,
     Entrypoint: [program],
     Cmd: parameters,

@@ -12,7 +12,7 @@ import { ClockSteps } from "../host/os/clock.ts";
 import type { ClockReading } from "../plan/memory/clock-step.ts";
 import { Alerts } from "./notify/alerts.ts";
 import { AuditLog } from "./audit/audit-log.ts";
-import { buildStepEntry } from "./audit/audit-entry.ts";
+import { buildRemovalEntry, buildStepEntry } from "./audit/audit-entry.ts";
 import { buildFleet } from "./status/fleet-builder.ts";
 import { scrapeFleet } from "./metrics/gossip-metrics.ts";
 import { HistoryFile, pickHistory, readHistory } from "./status/history-file.ts";
@@ -172,6 +172,7 @@ export class Report {
 
   #take(event: AgentEvent): void {
     if (event.kind === "step-done" || event.kind === "step-failed") this.#recordStep(event);
+    if (event.kind === "backup-removed") this.#audit.append(buildRemovalEntry(event));
     logEvent(this.#options.logger, event);
     this.#hear(event);
     if (event.kind === "turn") this.#followTurn(event.turn);

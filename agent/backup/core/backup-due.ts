@@ -34,7 +34,8 @@ export function findBackupDue(
   memory: ScheduleMemory,
   { key, nowMs, agentStartedMs }: { key: string; nowMs: number; agentStartedMs: number },
 ): BackupDue {
-  const dueMs = findNextDue(schedule, memory.accountedMs);
+  // What was answered in the future was answered by a clock that was wrong.
+  const dueMs = findNextDue(schedule, Math.min(memory.accountedMs, nowMs));
   const periodMs = findNextDue(schedule, dueMs) - dueMs;
   const jitterMs = drawJitter(key, periodMs);
   // Another time has passed since: this one stands for all that were missed.

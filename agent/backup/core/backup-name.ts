@@ -37,13 +37,21 @@ export function nameBackup(engine: string, startedMs: number, taken: readonly st
   }
 }
 
-/** Names one file of a backup: `pg_dump_20261120_0217.dump.age`, or with its label where there are several. */
+/**
+ * Names one file of a backup: `pg_dump_20261120_0217.dump.age`, or with its label where there are several.
+ * @param taken the files that this backup has already: of two labels that look alike the second gets a number
+ */
 export function nameFile(
   backup: string,
   { label, ending }: { label: string; ending: string },
-  encrypted: boolean,
+  { encrypted, taken }: { encrypted: boolean; taken: readonly string[] },
 ): string {
   // A database may be called anything; its record has the name as it is.
   const safe = label.replaceAll(/[^A-Za-z0-9_-]/g, "_");
-  return `${backup}${safe === "" ? "" : `.${safe}`}${ending}${encrypted ? ".age" : ""}`;
+  const build = (middle: string): string => `${backup}${middle}${ending}${encrypted ? ".age" : ""}`;
+  const first = build(safe === "" ? "" : `.${safe}`);
+  for (let at = 2, name = first; ; at += 1) {
+    if (!taken.includes(name)) return name;
+    name = build(`.${safe}.${at}`);
+  }
 }

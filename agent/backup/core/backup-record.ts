@@ -4,14 +4,16 @@
 import * as z from "zod";
 
 const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/);
-const momentMs = z.int().min(0);
+/** The last moment that a Date can name (ECMAScript, "Time Values"). */
+const momentMs = z.int().min(0).max(8.64e15);
 
 const measured = z.object({ bytes: z.int().min(1), sha256: sha256Hex });
 
 /** One file of a backup: a database, the roles of a server, or all there is. */
 const backupFile = z.object({
   file: z.string(),
-  /** What is in it: a database's name, `globals`, or the store's own. */
+  kind: z.enum(["database", "globals"]),
+  /** What is in it, as it is called there. */
   content: z.string(),
   /** As the program wrote it, and as it lies in the repository. */
   plain: measured,

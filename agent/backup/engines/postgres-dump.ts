@@ -30,16 +30,21 @@ const LARGEST_LIST_BYTES = 1024 * 1024;
 export async function listPostgresParts(source: PostgresSource): Promise<DumpPart[]> {
   const databases = source.databases ?? (await listDatabases(source));
   if (databases.length === 0) throw new Error("the server has no database to dump");
+  // The one that the server is there for keeps the plain name.
+  const own = databases.filter((name) => name !== "postgres");
+  const main = databases.length === 1 ? databases[0] : own.length === 1 ? own[0] : undefined;
   const connect = ["-h", HOST, "-U", source.user, "--no-password"];
   const dumps = databases.map((database): DumpPart => ({
+    kind: "database",
     content: database,
-    label: databases.length === 1 ? "" : database,
+    label: database === main ? "" : database,
     ending: ".dump",
     form: ARCHIVE,
     begin: () =>
       source.run(["pg_dump", ...connect, "--format=custom", "--compress=6", `--dbname=${quoteName(database)}`]),
   }));
   const globals: DumpPart = {
+    kind: "globals",
     content: "globals",
     label: "globals",
     ending: ".sql",
@@ -54,9 +59,8 @@ function quoteName(database: string): string {
   return /[=:/\s'\\]/.test(database) ? `dbname='${database.replaceAll(/['\\]/g, String.raw`\$&`)}'` : database;
 }
 
-/** `postgres` is the server's own, and dumped where it is the only one. */
+/** `postgres` is the server's own, and mostly empty: it is dumped where somebody has put something into it. */
 async function listDatabases(source: PostgresSource): Promise<string[]> {
-  const query = "select datname from pg_database where datallowconn and not datistemplate order by datname";
   const dump = await source.run([
     "psql",
     "-h",
@@ -69,7 +73,7 @@ async function listDatabases(source: PostgresSource): Promise<string[]> {
     "--no-align",
     "--record-separator-zero",
     "--dbname=postgres",
-    `--command=${query}`,
+    `--command=${LIST_DATABASES}`,
   ]);
   const chunks: Buffer[] = [];
   let bytes = 0;
@@ -83,16 +87,29 @@ async function listDatabases(source: PostgresSource): Promise<string[]> {
     .toString("utf8")
     .split("\0")
     .filter((name) => name !== "");
-  const own = names.filter((name) => name !== "postgres");
-  return own.length === 0 ? names : own;
+  return names;
 }
 
+/** Asked in `postgres`, so that what is in it can be seen; it is named alone where there is no other. */
+const LIST_DATABASES = `
+with own as (select exists (
+  select from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+) or exists (
+  select from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+) as used)
+select datname from pg_database d, own where datallowconn and not datistemplate and (datname <> 'postgres' or own.used or not exists (
+  select from pg_database o where o.datallowconn and not o.datistemplate and o.datname <> 'postgres'
+)) order by datname`.replaceAll(/\s+/g, " ");
+
 /** How a person restores these files with stock programs alone. */
-export function describePostgresRestore(files: readonly BackupFile[], encrypted: boolean): string[] {
-  return files.map(({ file, content }) => {
+export function describePostgresRestore(user: string, files: readonly BackupFile[], encrypted: boolean): string[] {
+  const connect = `-h ${HOST} -U ${quoteShell(user)}`;
+  return files.flatMap(({ file, kind, content }) => {
     const read = encrypted ? `age -d -i KEY ${file}` : `cat ${file}`;
-    if (content === "globals") return `${read} | psql -v ON_ERROR_STOP=0 -d postgres`;
-    return `createdb -T template0 ${quoteShell(content)} && ${read} | pg_restore --exit-on-error -d ${quoteShell(content)}`;
+    if (kind === "globals") return [`${read} | psql ${connect} -v ON_ERROR_STOP=0 -d postgres`];
+    const restore = `${read} | pg_restore ${connect} --clean --if-exists --exit-on-error -d ${quoteShell(quoteName(content))}`;
+    // A server that was made with the database has it already: that line then says so, and the next one restores.
+    return content === "postgres" ? [restore] : [`createdb ${connect} -T template0 -- ${quoteShell(content)}`, restore];
   });
 }
 

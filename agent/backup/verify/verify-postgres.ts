@@ -71,8 +71,8 @@ class Session {
     const beganMs = this.#clock.monotonicMs();
     const { files } = this.#input;
     await this.#waitUntilReady();
-    for (const file of files.filter(({ content }) => content === "globals")) await this.#restoreRoles(file);
-    const databases = files.filter(({ content }) => content !== "globals");
+    for (const file of files.filter(({ kind }) => kind === "globals")) await this.#restoreRoles(file);
+    const databases = files.filter(({ kind }) => kind === "database");
     if (databases.length === 0) throw new Finding("bad", "it holds no database");
     const tables: string[] = [];
     for (const file of databases) {

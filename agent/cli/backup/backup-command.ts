@@ -1,5 +1,6 @@
 // `orca backup run` and `orca backup list`: asks the agent, which makes the backups and knows the repositories.
 
+import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
@@ -121,7 +122,12 @@ function printStore(store: StoreStatus, nowMs: number): string {
     rows.length === 0 ? "no backup yet" : layOutTable(columns, rows, { width: describeOutput().width }).join("\n");
   const [newest] = store.backups;
   const restore =
-    newest === undefined ? [] : ["restore the newest without Orca:", ...newest.restoreWith.map((line) => `  ${line}`)];
+    newest === undefined
+      ? []
+      : [
+          `restore the newest without Orca, in ${dirname(newest.files[0] ?? "")}:`,
+          ...newest.restoreWith.map((line) => `  ${line}`),
+        ];
   return [head, ...describeTrouble(store, nowMs), table, ...restore].join("\n");
 }
 

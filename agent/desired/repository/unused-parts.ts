@@ -37,7 +37,8 @@ export function listUnused(manifest: Manifest): UnusedPart[] {
       detail,
     });
   }
-  if (slo !== undefined) parts.push({ kind: "slo", path: ["slo"], summary: "of slo only rpo is looked at by this version" });
+  if (slo !== undefined)
+    parts.push({ kind: "slo", path: ["slo"], summary: "of slo only rpo is looked at by this version" });
   return parts;
 }
 

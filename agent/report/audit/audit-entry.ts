@@ -127,3 +127,18 @@ function describeCreation(step: Extract<Step, { kind: "create-container" }>): Au
     ...(spec.privileged === true ? { privileged: true } : {}),
   };
 }
+
+/** What retention has removed. */
+export function buildRemovalEntry({
+  service,
+  store,
+  backup,
+}: Extract<AgentEvent, { kind: "backup-removed" }>): AuditEntry {
+  return {
+    actor: { kind: "agent" },
+    action: "backup-remove",
+    what: { service, store, backup },
+    cause: "retention",
+    result: "ok",
+  };
+}

@@ -148,9 +148,7 @@ test("what is listed restores it with stock programs, without Orca", async () =>
       }
     };
     await expect.poll(ready, { timeout: 120_000 }).toBe(true);
-    const environment = ["-e", "PGHOST=127.0.0.1", "-e", "PGUSER=owner"];
-    for (const command of backup?.restoreWith ?? [])
-      docker("exec", "-w", "/b", ...environment, restored, "sh", "-ec", command);
+    for (const command of backup?.restoreWith ?? []) docker("exec", "-w", "/b", restored, "sh", "-ec", command);
     expect(psql(restored, "select count(*), sum(g) from t")).toBe(`${ROWS}|${(ROWS * (ROWS + 1)) / 2}`);
     expect(psql(restored, "select count(*) from pg_roles where rolname = 'reader'")).toBe("1");
   } finally {
@@ -204,7 +202,7 @@ test.each<[string, (bytes: Buffer) => Buffer, RegExp]>([
     },
     /: bad: app: restore data: /,
   ],
-  ["nearly empty", () => Buffer.from("PGDMP"), /: bad: app: its table of contents: .*too short/],
+  ["nearly empty", () => Buffer.from("PGDMP"), /: bad: app: its table of contents: /],
   ["of another kind", () => Buffer.from("<html>not a dump</html>".repeat(100)), /: bad: app: its table of contents: /],
 ])("a dump that is %s is found out, although its digest is right", async (_name, change, words) => {
   await orca("backup", "run", SERVICE);

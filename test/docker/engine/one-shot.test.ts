@@ -73,6 +73,24 @@ test("one that is given up is ended, and sweeping takes away what was left", asy
   expect(listLeft()).toBe("");
 });
 
+test("a container whose image brings these labels is not taken for one of them", async () => {
+  const image = "orca-test/labelled-as-job:1";
+  execFileSync("docker", ["build", "-q", "-t", image, "-"], {
+    input: `FROM ${IMAGE}\nLABEL orca.job=x orca.job.node=${NODE}\n`,
+    env: { ...process.env, DOCKER_BUILDKIT: "0" },
+  });
+  const id = execFileSync("docker", ["run", "-d", image, "sleep", "600"], { encoding: "utf8" }).trim();
+  try {
+    expect(await engine.oneShots.sweep(NODE)).toBe(0);
+    expect(execFileSync("docker", ["inspect", "-f", "{{.State.Running}}", id], { encoding: "utf8" }).trim()).toBe(
+      "true",
+    );
+  } finally {
+    execFileSync("docker", ["rm", "-f", id]);
+    execFileSync("docker", ["rmi", image]);
+  }
+});
+
 test("it has no network, cannot write, and cannot gain a privilege", async () => {
   const running = await run(
     "ip -o addr | grep -v ' lo ' | wc -l; touch /x 2>/dev/null || echo read-only; grep -E 'CapEff|NoNewPrivs' /proc/self/status",

@@ -52,6 +52,7 @@ let cancelled = 0;
 
 function playDump({ output, end, begins = true }: Play): DumpPart {
   return {
+    kind: "database",
     content: "app",
     label: "",
     ending: ".dump",
@@ -145,6 +146,18 @@ test("of several parts a bad one takes the good ones with it", async () => {
   const making = makeBackup(order(), { repository, nowMs: () => NOW, listParts: () => Promise.resolve(parts) });
   await expect(making).rejects.toThrow("exit code 1");
   expect(lies()).toEqual([]);
+});
+
+test("databases whose names look alike in a file's name each have their own", async () => {
+  const parts = ["a b", "a_b", "hö", "hü"].map((label) => ({ ...playDump({}), content: label, label }));
+  const record = await makeBackup(order(), { repository, nowMs: () => NOW, listParts: () => Promise.resolve(parts) });
+  expect(record.files.map(({ content, file }) => [content, file])).toEqual([
+    ["a b", "pg_dump_20261120_0217.a_b.dump"],
+    ["a_b", "pg_dump_20261120_0217.a_b.2.dump"],
+    ["hö", "pg_dump_20261120_0217.h_.dump"],
+    ["hü", "pg_dump_20261120_0217.h_.2.dump"],
+  ]);
+  expect((await listBackups(repository, FOLDER)).records).toHaveLength(1);
 });
 
 test("a second one of the same minute overwrites nothing", async () => {
@@ -262,6 +275,7 @@ test("a record that speaks of another place, or names files outside of it, is no
     { ...record, service: "other" },
     { ...record, node: "../../etc" },
     { ...record, files: [{ ...record.files[0], file: "../../../../etc/passwd" }] },
+    { ...record, files: [{ ...record.files[0], file }] },
     { ...record, files: [] },
     { ...record, startedMs: -1 },
   ];

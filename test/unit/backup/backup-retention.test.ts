@@ -21,7 +21,7 @@ function build(name: string, startedMs: number, more: Partial<BackupRecord> = {}
     store: "db",
     engine: "postgres",
     name,
-    files: [{ file: `${name}.dump`, content: "app", plain: bytes, stored: bytes }],
+    files: [{ file: `${name}.dump`, kind: "database", content: "app", plain: bytes, stored: bytes }],
     trigger: "schedule",
     startedMs,
     endedMs: startedMs + 1,
