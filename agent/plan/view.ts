@@ -35,6 +35,7 @@ export function buildView(
     ...describeStart(decision),
     ...describeStop(desired),
     ...describeWayBack(decision),
+    ...describeOverride(world, desired.name, decision),
     ...describeRefused(world, desired),
     nextMs,
     settled: decision.memory.rolledBack === undefined && (decision.settled ?? false),
@@ -66,6 +67,16 @@ function describeStop({ running }: DesiredService): Pick<ServiceView, "startBloc
 
 function describeWayBack({ memory: { rolledBack } }: Decision): Pick<ServiceView, "wentBack"> {
   return rolledBack === undefined || rolledBack.uid !== undefined ? {} : { wentBack: rolledBack.reason };
+}
+
+function describeOverride(
+  { memory: { pauses } }: World,
+  name: string,
+  { memory: { rolledBack, stoppedBy } }: Decision,
+): Pick<ServiceView, "override"> {
+  if (pauses[name] !== undefined) return { override: "paused" };
+  if (stoppedBy !== undefined) return { override: "stopped" };
+  return rolledBack?.uid === undefined ? {} : { override: "rolled back" };
 }
 
 function describeRefused({ desired: { refusedSecrets } }: World, { name }: DesiredService): Partial<ServiceView> {

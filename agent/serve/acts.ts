@@ -188,28 +188,26 @@ function describeStart({ view }: ActParts, { service, ignoreRequires }: Extract<
     : `${service} is started`;
 }
 
-/** Resuming the node ends what people have overridden on each of its services too: they are named. */
+/** Resuming the node ends what people have set on each of its services too: they are named. */
 function describeNodeResume({ view }: ActParts): string {
-  const { services } = view.status();
-  const paused = services.filter(({ code }) => code === "paused").map(({ name }) => `${name} was paused`);
-  const stopped = services.filter(({ code }) => code === "stopped-by").map(({ name }) => `${name} was stopped`);
-  const rolledBack = services.filter(({ state }) => state === "rolled-back").map(({ name }) => name);
-  const back =
-    rolledBack.length === 0
-      ? ""
-      : `; what people have rolled back goes to its newest release: see ${rolledBack.join(", ")}`;
-  const own = [...paused, ...stopped];
-  return `the node goes on${own.length === 0 ? "" : `, and each of its services: ${own.join(", ")}`}${back}`;
+  const set = view
+    .status()
+    .services.flatMap(({ name, override }) => (override === null ? [] : [`${name} was ${override}`]));
+  return `the node goes on${set.length === 0 ? "" : `, and each of its services: ${set.join(", ")}`}`;
+}
+
+/** What is asked of an engine that does not answer comes later. */
+function describeRestart({ view }: ActParts, service: string): string {
+  const { services, engine } = view.status();
+  if (services.find((entry) => entry.name === service)?.state === "paused")
+    return `${service} is paused: it restarts after orca resume`;
+  return engine.reachable ? `${service} is restarted` : `${service} is restarted as soon as the engine answers`;
 }
 
 function describeAccepted(parts: ActParts, request: Request): string {
-  const { view } = parts;
   switch (request.kind) {
-    case "restart": {
-      const state = view.status().services.find((entry) => entry.name === request.service)?.state;
-      if (state === "paused") return `${request.service} is paused: it restarts after orca resume`;
-      return `${request.service} is restarted`;
-    }
+    case "restart":
+      return describeRestart(parts, request.service);
     case "stop":
       return `${request.service} is stopped, until orca start, orca resume or a new manifest`;
     case "start":

@@ -117,6 +117,8 @@ export interface ServiceDocument {
   nextRetry: string | null;
   /** Why no start of it can begin, whoever asks for one; null where one may. */
   startBlocked: string | null;
+  /** What a person has set on it that `orca resume` ends. */
+  override: "paused" | "stopped" | "rolled back" | null;
   image: string | null;
   container: string | null;
   owner: string | null;

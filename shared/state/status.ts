@@ -64,6 +64,8 @@ export interface ServiceView {
   start?: StartStage;
   /** Why no start of it can begin, whoever asks for one; left out where one may. */
   startBlocked?: string;
+  /** What a person has set on it that `orca resume` ends; left out where nothing is. */
+  override?: "paused" | "stopped" | "rolled back";
   /** Secrets that the provider refuses although the service was given them; left out where there are none. */
   refusedSecrets?: readonly SecretRefusal[];
   /** Things worth knowing that are no fault: started ungated, parts of the manifest not acted on. */

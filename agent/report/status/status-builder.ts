@@ -132,6 +132,7 @@ export function buildService(
     waitingFor: [...view.waitingFor],
     nextRetry: isoOrNull(view.nextMs),
     startBlocked: view.startBlocked ?? null,
+    override: view.override ?? null,
     image: view.image ?? null,
     container: view.container ?? null,
     owner: view.owner ?? null,

@@ -201,13 +201,14 @@ describe("acts", () => {
     const report = await start();
     report.turn({
       views: [
-        buildView("web", { state: "paused", fact: { code: "paused", uid: 0, running: true } }),
-        buildView("db", { state: "stopped", fact: { code: "stopped-by", uid: 0 } }),
+        buildView("web", { override: "paused" }),
+        buildView("db", { state: "stopped", override: "stopped" }),
+        buildView("api", { override: "rolled back" }),
         buildView("mail"),
       ],
     });
     expect((JSON.parse((await post(report, "/v1/resume")).body) as { message: string }).message).toBe(
-      "the node goes on, and each of its services: web was paused, db was stopped",
+      "the node goes on, and each of its services: api was rolled back, db was stopped, web was paused",
     );
     report.turn({ views: [buildView("mail")] });
     expect((await post(report, "/v1/resume")).body).toContain('"the node goes on"');
