@@ -1,8 +1,7 @@
 // The short-lived child behind `orca run-backup`: makes one backup, or proves one by a restore, so that the memory it takes is the system's again when it ends.
 // The agent starts it and nobody else.
 
-import { stdin, stdout } from "node:process";
-
+import { serveParent } from "../host/os/child-request.ts";
 import { openEngine } from "../docker/engine.ts";
 import type { OneShots } from "../docker/one-shot.ts";
 import type { BackupRequest, ChildAnswer, ChildRequest } from "./backup-exchange.ts";
@@ -12,25 +11,8 @@ import { makeBackup } from "./pipeline.ts";
 import { openLocalRepository } from "./repository/local-repository.ts";
 
 /** Runs the child and ends the process. A failure is an answer like any other. */
-export async function runBackupChild(): Promise<never> {
-  const answer = await answerRequest(await readRequest());
-  await new Promise<void>((resolve) => stdout.write(JSON.stringify(answer), () => resolve()));
-  process.exit(0);
-}
-
-async function readRequest(): Promise<ChildRequest> {
-  const text = await new Promise<string>((resolve, reject) => {
-    let received = "";
-    stdin.setEncoding("utf8");
-    stdin.on("data", (piece: string) => {
-      received += piece;
-      if (received.includes("\n")) resolve(received);
-    });
-    stdin.once("end", () => reject(new Error("there is no request on stdin; the agent asks this, not people")));
-  });
-  // The agent is gone when stdin ends: nobody would hear of the backup. The next run sweeps what is left.
-  stdin.once("end", () => process.exit(1));
-  return JSON.parse(text) as ChildRequest;
+export function runBackupChild(): Promise<never> {
+  return serveParent(answerRequest);
 }
 
 async function answerRequest(request: ChildRequest): Promise<ChildAnswer> {

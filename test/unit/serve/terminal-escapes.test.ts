@@ -325,12 +325,11 @@ describe("what the commands print", () => {
     );
     expect(printing.toSorted()).toEqual([
       // The children answer their parent, and never a person.
-      "backup/backup-child.ts",
       "cli/frame/terminal.ts",
       "gossip/open-gossip.ts",
       // The log, whose fields are clean when they come in.
+      "host/os/child-request.ts",
       "report/log/logger.ts",
-      "secrets/providers/read-child.ts",
       "sources/git/store/git-fetch.ts",
     ]);
   });
