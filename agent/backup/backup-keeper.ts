@@ -36,6 +36,8 @@ interface Task {
 
 /** A run that failed is tried again so soon, and then by the schedule. */
 const RETRY_MS = 300_000;
+/** At its end the agent waits so long for what a run has left; the next one takes it away otherwise. */
+const CLEAN_UP_MS = 5_000;
 /** Due tasks are looked for at least so often: a clock that was set changes what is due. */
 const LOOK_MS = 60_000;
 
@@ -56,6 +58,7 @@ export class BackupKeeper {
   #carrying: Promise<void> = Promise.resolve();
   #saving: Promise<void> = Promise.resolve();
   #swept = false;
+  #sweeping = false;
 
   constructor(options: KeeperOptions) {
     this.#options = options;
@@ -70,7 +73,7 @@ export class BackupKeeper {
     this.#engine = engine;
     if (!this.#swept && engine.reachable && this.#running === undefined) {
       this.#swept = true;
-      void this.#sweep();
+      void this.#sweepFirst();
     }
     this.#look();
   }
@@ -110,8 +113,18 @@ export class BackupKeeper {
   async close(): Promise<void> {
     this.#cancel?.();
     this.#abort.abort();
-    await this.#carrying;
+    // Only what was cut off leaves something, and an engine that hangs must not keep the agent from ending.
+    if (this.#running === undefined) return;
+    const cleaned = this.#carrying.then(() => this.#sweep());
+    await Promise.race([cleaned, new Promise<void>((resolve) => this.#options.clock.after(CLEAN_UP_MS, resolve))]);
+  }
+
+  /** No run begins meanwhile: its container would look like one that was left. */
+  async #sweepFirst(): Promise<void> {
+    this.#sweeping = true;
     await this.#sweep();
+    this.#sweeping = false;
+    this.#look();
   }
 
   /** Takes away containers of runs that were cut off: now, or before an agent that was killed. */
@@ -132,7 +145,8 @@ export class BackupKeeper {
     this.#cancel = undefined;
     if (this.#abort.signal.aborted) return;
     const nowMs = this.#options.clock.nowMs();
-    const next = this.#running === undefined ? this.#findNext(nowMs) : undefined;
+    const isFree = this.#running === undefined && !this.#sweeping;
+    const next = isFree ? this.#findNext(nowMs) : undefined;
     if (next !== undefined && next.atMs <= nowMs) this.#carrying = this.#carryOut(next);
     const waitMs = next === undefined ? LOOK_MS : Math.min(LOOK_MS, Math.max(0, next.atMs - nowMs));
     if (this.#plans.length > 0) this.#cancel = this.#options.clock.after(waitMs, () => this.#look());
