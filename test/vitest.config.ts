@@ -11,7 +11,18 @@ const env = { NODE_COMPILE_CACHE: fileURLToPath(new URL("../node_modules/.cache/
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", env, include: ["test/unit/**/*.test.ts"], root: ".", testTimeout: 120_000 } },
+      {
+        test: {
+          name: "unit",
+          env,
+          include: ["test/unit/**/*.test.ts"],
+          root: ".",
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          // A process for each file would load the same modules anew, which takes longer than the tests: a module holds no state of a test.
+          isolate: false,
+        },
+      },
       {
         test: {
           name: "scenario",
@@ -19,6 +30,7 @@ export default defineConfig({
           include: ["test/scenario/**/*.test.ts"],
           root: ".",
           testTimeout: 240_000,
+          hookTimeout: 240_000,
           // Some files wait for servers and processes most of their time.
           maxWorkers: 3,
         },

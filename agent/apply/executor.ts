@@ -1,4 +1,5 @@
-// Carries operations out: one lane for each service, at most one operation in a lane, no lane waits for another.
+// Carries operations out: one lane for each service, at most one operation in a lane. No lane waits for another, but
+// for what only prepares: such containers are created a few at a time, so that the engine has time for starts.
 // No turn of the loop waits here: an operation is begun, is seen as in flight, and wakes the loop when it ends.
 
 import type { Emit } from "../../shared/state/event.ts";
@@ -8,13 +9,17 @@ import type { Operation, OperationInFlight, OperationOutcome, Step } from "../..
 import type { Clock } from "../host/os/clock.ts";
 import { classifyFailure, describeFailure } from "./failure.ts";
 import { resolveContainer, type Run, runStep, type StepResult, type Tools } from "./handlers.ts";
+import { Turnstile } from "./turnstile.ts";
 
 /** What the executor needs besides the tools of its handlers. */
 export interface ExecutorOptions {
   clock: Clock;
   emit: Emit;
-  /** Called when an operation has ended, and now and then while a long step has made progress. */
-  onChange: () => void;
+  /**
+   * Called when an operation has ended, and now and then while a long step has made progress; urgently where what waits may go on
+   * through that.
+   */
+  onChange: (urgent: boolean) => void;
   /** Called when a container of a service has just been started, before its operation ends. Must not throw. */
   onStarted: (service: string, container: OwnContainerId) => Promise<void>;
 }
@@ -23,6 +28,11 @@ export interface ExecutorOptions {
 const PROGRESS_EVERY_MS = 1_000;
 /** How long an ending agent waits for what is in flight. The engine carries it out in any case. */
 const CLOSE_GRACE_MS = 2_000;
+
+/** Containers that are created at once beside those that start then, and how long one that is slow holds another back. */
+const CREATED_AT_ONCE = 4;
+const CREATION_HELD_MS = 2_000;
+const BEFORE_CREATION: ReadonlySet<Step["kind"]> = new Set(["ensure-image", "ensure-volume", "write-files"]);
 
 interface Lane {
   operation: Operation;
@@ -43,6 +53,7 @@ export class Executor {
   readonly #tools: Tools;
   readonly #options: ExecutorOptions;
   readonly #lanes = new Map<string, Lane>();
+  readonly #creations: Turnstile;
   /** Their times are of the monotonic clock. */
   #outcomes: OperationOutcome[] = [];
   #closed = false;
@@ -50,6 +61,8 @@ export class Executor {
   constructor(tools: Tools, options: ExecutorOptions) {
     this.#tools = tools;
     this.#options = options;
+    const { clock } = options;
+    this.#creations = new Turnstile({ clock, places: CREATED_AT_ONCE, heldMs: CREATION_HELD_MS });
   }
 
   /** Begins operations; one whose lane is busy is left for a later turn. */
@@ -147,7 +160,7 @@ export class Executor {
       }
       lane.stage = step.kind;
       this.#noteRun(lane, step, run);
-      const ended = await this.#takeStep(lane, step, run);
+      const ended = await this.#takeInTurn(lane, step, run);
       if (ended !== undefined) {
         result = ended;
         break;
@@ -160,7 +173,7 @@ export class Executor {
     this.#outcomes.push({ operation, ...start, endedMs: clock.monotonicMs(), result });
     const atMs = clock.nowMs();
     emit({ kind: "operation-ended", atMs, outcome: { operation, endedMs: atMs, result } });
-    this.#options.onChange();
+    this.#options.onChange(result.kind !== "done" || this.isIdle || !operation.steps.every(isPreparing));
   }
 
   /** From here on it is not certain which run of the container is seen. */
@@ -176,7 +189,20 @@ export class Executor {
     lane.progress = progress;
     if (lane.reportedMs !== undefined && clock.monotonicMs() - lane.reportedMs < PROGRESS_EVERY_MS) return;
     lane.reportedMs = clock.monotonicMs();
-    onChange();
+    onChange(false);
+  }
+
+  /** What starts as soon as it is made waits for nothing: it has its slot. */
+  async #takeInTurn(lane: Lane, step: Step, run: Run): Promise<OperationOutcome["result"] | undefined> {
+    if (step.kind !== "create-container") return this.#takeStep(lane, step, run);
+    const starts = lane.operation.steps.some(({ kind }) => kind === "start-container");
+    const leave = await this.#creations.enter(starts, run.signal);
+    try {
+      if (run.signal.aborted) return { kind: "cancelled", before: step.kind };
+      return await this.#takeStep(lane, step, run);
+    } finally {
+      leave();
+    }
   }
 
   /** Takes one step; answers how the operation ends, or undefined when it goes on. */
@@ -205,4 +231,9 @@ export class Executor {
       return { kind: "failed", step: step.kind, ...classifyFailure(step.kind, error), ...said };
     }
   }
+}
+
+/** Nothing waits for these to end: what is made starts when a slot is free, and of what was started the probes tell. */
+function isPreparing({ kind }: Step): boolean {
+  return kind === "create-container" || kind === "start-container" || BEFORE_CREATION.has(kind);
 }

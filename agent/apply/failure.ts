@@ -2,8 +2,9 @@
 
 import type { FailureClass, FaultCode, Step } from "../../shared/state/step.ts";
 import type { Said } from "../../shared/state/reason.ts";
-import { readFault } from "../docker/engine-answer.ts";
+import { readFault, shortenAnswer } from "../docker/engine-answer.ts";
 import { EngineError } from "../docker/reader.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 /**
  * Who is to blame (behaviour, section 2): infrastructure waits and never rolls back; an artefact cannot run at all; the rest is tried
@@ -30,7 +31,7 @@ const MAKING: ReadonlySet<Step["kind"]> = new Set(["create-container", "start-co
 
 /** Classes a failure, and names what is at fault. */
 export function classifyFailure(step: Step["kind"], error: unknown): { failure: FailureClass; fault: FaultCode } {
-  const message = error instanceof Error ? error.message : String(error);
+  const message = readMessage(error);
   const fault = error instanceof EngineError ? error.fault : readOwnFault(message);
   const failure = CLASSES[fault];
   // Whatever else keeps a pull from its end lies at the registry or on the way to it.
@@ -60,16 +61,18 @@ export class CommandFailure extends Error {
 
 /** What is said of an error: its message, and what a container printed with it. */
 export function describeFailure(error: unknown, redact: (text: string) => string): Said {
-  const message = redact(describeError(error));
+  // What is secret is taken out of the whole: a part of a value would not be known.
+  const message = shortenAnswer(redact(describeError(error)));
   const output = error instanceof CommandFailure ? redact(error.output) : "";
   return output === "" ? { message } : { message, output };
 }
 
-/** The message of an error and of what caused it, once each. */
+/** The message of an error and of what caused it, once each; an answer of the engine says itself what caused it. */
 function describeError(error: unknown): string {
   const messages: string[] = [];
-  for (let at: unknown = error; at instanceof Error; at = at.cause) {
-    if (!messages.some((known) => known.includes(at instanceof Error ? at.message : ""))) messages.push(at.message);
+  for (let at: unknown = error; at instanceof Error; at = at instanceof EngineError ? undefined : at.cause) {
+    const { message } = at;
+    if (!messages.some((known) => known.includes(message))) messages.push(message);
   }
   return messages.length === 0 ? String(error) : messages.join(": ");
 }

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { statePath } from "../host/state-layout.ts";
 import { FRONT_CONTROL, nameBackend, type FrontRouting } from "../../shared/state/front.ts";
 import type { Clock } from "../host/os/clock.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 /** Switches the traffic of fronts and watches connections end. */
 export interface FrontPort {
@@ -112,7 +113,7 @@ export class FrontControl implements FrontPort {
     try {
       said = readTraffic(run, await this.#readSlots(front, ports));
     } catch (error) {
-      said = { run, address: undefined, silent: error instanceof Error ? error.message : String(error) };
+      said = { run, address: undefined, silent: readMessage(error) };
     }
     // It was told something meanwhile.
     if (this.#asking.get(front) !== asking) return;

@@ -3,17 +3,20 @@
 
 import type { OwnContainerId } from "../../shared/state/identity.ts";
 import { CommandFailure } from "./failure.ts";
-import { holdsSecret, nameContent, type TemplateRecipe } from "../../shared/secret/secret-facts.ts";
+import type { TemplateRecipe } from "../../shared/secret/secret-facts.ts";
 import { describeSize } from "../../shared/text/size.ts";
 import type { FileReference, Step, StepContainer } from "../../shared/state/step.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
 import type { CreateRequest, DockerWriter, RegistryAuth } from "../docker/writer.ts";
 import type { FileStore } from "../host/files/file-store.ts";
-import { type BindLook, startChecked } from "./checked-start.ts";
+import type { BindLook } from "../host/os/bind-look.ts";
+import { startChecked } from "./checked-start.ts";
 import { findContainerUser } from "./container-user.ts";
 import type { FrontPort } from "./front-control.ts";
 import type { ImageLookup } from "./image-lookup.ts";
 import type { SecretDelivery } from "./secret-delivery.ts";
+import { describeCount } from "../../shared/text/count.ts";
+import { findKeptHash, holdsSecret } from "../../shared/state/file-content.ts";
 
 /** What the handlers work with. */
 export interface Tools {
@@ -68,11 +71,12 @@ const HANDLERS: Handlers = {
   },
   "ensure-image": pullImage,
   "ensure-volume": async (step, _run, tools) => {
-    await tools.writer.createVolume({ name: step.volume, node: tools.node, service: step.service });
+    const { volume: name, service, ephemeral } = step;
+    await tools.writer.createVolume({ name, node: tools.node, service, ephemeral });
     return "changed";
   },
   "write-files": async (step, run, tools) => {
-    const secret = step.files.filter((file) => holdsSecret(file.hash));
+    const secret = step.files.filter((file) => holdsSecret(file.content));
     for (const file of step.files.filter((entry) => !secret.includes(entry)))
       await tools.files.write(step, file, findContent(file, run));
     await tools.secrets.write(step, secret, {
@@ -149,7 +153,8 @@ export function runStep<K extends Step["kind"]>(
 }
 
 function findContent(file: FileReference, run: Run): Uint8Array {
-  const content = run.findContent(nameContent(file.hash));
+  const hash = findKeptHash(file.content);
+  const content = hash === undefined ? undefined : run.findContent(hash);
   if (content === undefined) throw new Error(`write file ${file.target}: its content is no longer wanted`);
   return content;
 }
@@ -167,7 +172,7 @@ async function pullImage(step: Extract<Step, { kind: "ensure-image" }>, run: Run
     onProgress: ({ doneBytes, totalBytes, layers }) => {
       const share =
         totalBytes === 0 ? "" : ` ${Math.floor((doneBytes / totalBytes) * 100)} % of ${describeSize(totalBytes)}`;
-      run.report(`${layers} layers${share}`);
+      run.report(`${describeCount(layers, "layer")}${share}`);
     },
   });
   return "replan";

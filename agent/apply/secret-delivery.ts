@@ -15,8 +15,6 @@ import type { Secret } from "../../shared/secret/secret.ts";
 import {
   CONTAINER_USER,
   PRIVATE_MODE,
-  readRenderedHash,
-  readSecretHash,
   SECRETS_DIRECTORY,
   splitVersion,
   STAND_IN_VERSION,
@@ -26,6 +24,13 @@ import type { FileReference } from "../../shared/state/step.ts";
 import { isInMemory } from "../host/os/memory-directory.ts";
 import { writeInPlace } from "../host/files/write-in-place.ts";
 import type { ContainerUser } from "./container-user.ts";
+import {
+  type FileContent,
+  listContentVersions,
+  nameContent,
+  readContentName,
+} from "../../shared/state/file-content.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 /** Whose secrets they are: files of two specs of one service never share a directory. */
 export interface SecretPlace {
@@ -50,8 +55,8 @@ export interface DeliveryHelp {
 }
 
 /**
- * What was delivered: target → hash as plans name it, and how the file was left. Kept beside the files, in memory too.
- * Earlier versions kept the hash alone.
+ * What was delivered: target → the name of its content, and how the file was left. Kept beside the files, in memory too.
+ * Earlier versions kept the name alone.
  */
 type Marks = z.output<typeof marksFile>;
 
@@ -79,7 +84,7 @@ export class SecretDelivery {
         const marks = await readMarks(join(this.#root, service, name));
         for (const [target, mark] of Object.entries(marks)) {
           const { hash, stamp } = typeof mark === "string" ? { hash: mark, stamp: undefined } : mark;
-          const path = this.#place({ service, specHash, target }, hash);
+          const path = this.#place({ service, specHash, target }, readContentName(hash));
           const now = await readStamp(path);
           // One that was being written when the agent ended, or that was changed since, is written anew.
           if (now === undefined || (stamp !== undefined && stamp !== now)) continue;
@@ -96,7 +101,7 @@ export class SecretDelivery {
     }
   }
 
-  /** Hash of each delivered file, by `fileKey`. */
+  /** The name of the content of each delivered file, by `fileKey`. */
   get hashes(): ReadonlyMap<string, string> {
     return this.#hashes;
   }
@@ -137,19 +142,19 @@ export class SecretDelivery {
     await this.#makeDirectories(place);
     const marks: Marks = {};
     for (const file of files) {
-      const { target, hash } = file;
-      const path = this.#place({ ...place, target }, hash);
-      const secret = readSecretHash(hash);
-      if (secret === undefined) {
+      const { target, content } = file;
+      const path = this.#place({ ...place, target }, content);
+      if (content.kind !== "secret") {
         await writeInPlace(path, Buffer.from(await this.#render(file, help)));
         await settle(path, file, help);
       } else {
         // The directory is what is mounted: each file in it appears whole.
-        await writeFile(`${path}.new`, this.#require(secret), { mode: 0o600 });
+        await writeFile(`${path}.new`, this.#require(content), { mode: 0o600 });
         await settle(`${path}.new`, file, help);
         await rename(`${path}.new`, path);
       }
       const stamp = (await readStamp(path)) ?? "";
+      const hash = nameContent(content);
       this.#note(fileKey(place.service, place.specHash, target), { hash, path, stamp });
       marks[target] = { hash, stamp };
     }
@@ -184,13 +189,12 @@ export class SecretDelivery {
     await mkdir(this.#rendered(place), { recursive: true, mode: 0o700 });
   }
 
-  #place(place: SecretPlace & { target: string }, hash: string): string {
-    const isSecret = readSecretHash(hash) !== undefined;
-    return isSecret ? join(this.#directory(place), basename(place.target)) : this.path(place);
+  #place(place: SecretPlace & { target: string }, content: FileContent): string {
+    return content.kind === "secret" ? join(this.#directory(place), basename(place.target)) : this.path(place);
   }
 
   async #render(file: FileReference, help: DeliveryHelp): Promise<string> {
-    const known = readRenderedHash(file.hash)?.secrets.map(splitVersion) ?? [];
+    const known = listContentVersions(file.content).map(splitVersion);
     const versions = new Map(known.map(({ path, version }) => [path, version]));
     const { text, context, secrets } = help.findRecipe(file);
     const values = Object.entries(secrets).map(([name, path]) => {
@@ -200,7 +204,7 @@ export class SecretDelivery {
     try {
       return templates.render(text, context, new Map(values));
     } catch (error) {
-      const said = error instanceof Error ? error.message : String(error);
+      const said = readMessage(error);
       throw new Error(`write file ${file.target}: ${said}`, { cause: error });
     }
   }

@@ -1,14 +1,31 @@
-// The short-lived child behind `orca run-backup`: makes one backup, or proves one by a restore, so that the memory it takes is the system's again when it ends.
-// The agent starts it and nobody else.
+// The short-lived child behind `orca run-backup`: makes one backup, proves one by a restore, or asks a repository that is elsewhere, so that
+// the memory it takes is the system's again when it ends. The agent starts it and nobody else.
 
 import { serveParent } from "../host/os/child-request.ts";
-import { openEngine } from "../docker/engine.ts";
-import type { OneShots } from "../docker/one-shot.ts";
-import type { BackupRequest, ChildAnswer, ChildRequest } from "./backup-exchange.ts";
-import type { BackupRecord } from "./core/backup-record.ts";
-import { describePostgresRestore, listPostgresParts } from "./engines/postgres-dump.ts";
-import { makeBackup } from "./pipeline.ts";
-import { openLocalRepository } from "./repository/local-repository.ts";
+import { type Engine, openEngine } from "../docker/engine.ts";
+import { takeLock } from "../host/files/lock.ts";
+import { sha256 } from "../../shared/state/identity.ts";
+import {
+  BACKUP_COMMAND,
+  type BackupRequest,
+  type CopyRequest,
+  type CopyOutRequest,
+  type FinishRequest,
+  type ChildAnswer,
+  type ChildRequest,
+  type RestoreRequest,
+  type VerifyRequest,
+} from "./backup-exchange.ts";
+import { findEngine } from "./engines/engines.ts";
+import { findAdvice } from "./engines/source-program.ts";
+import type { StoreEngine, StoreSource } from "./engines/store-engine.ts";
+import { runHooks } from "./hooks.ts";
+import { type BackupList, listBriefly, makeBackup, type MadeBackup } from "./pipeline.ts";
+import { openRepository, type RepositoryPlace } from "./repository/repository-place.ts";
+import type { Repository, StoreFolder } from "./repository/repository-port.ts";
+import { sweepSpool } from "./spool.ts";
+import { openSource, sweepSecrets } from "./store-source.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 /** Runs the child and ends the process. A failure is an answer like any other. */
 export function runBackupChild(): Promise<never> {
@@ -16,49 +33,171 @@ export function runBackupChild(): Promise<never> {
 }
 
 async function answerRequest(request: ChildRequest): Promise<ChildAnswer> {
-  const engine = openEngine(request.socket);
   try {
-    await engine.oneShots.sweep(request.folder.node);
-    if (request.kind === "make") return { kind: "made", record: await carryOut(request, engine.oneShots) };
+    switch (request.kind) {
+      case "make":
+      case "verify":
+      case "finish":
+      case "restore":
+      case "copy-out":
+        return await workOnStore(request);
+      case "copy":
+        return await copyMissing(request);
+      case "list":
+        return { kind: "listed", lists: await useRepository(request.repository, (it) => listAll(it, request.folders)) };
+      case "retain": {
+        const { carryOutRetention } = await import("./keep-few.ts");
+        const { repository, folder, input } = request;
+        return {
+          kind: "retained",
+          kept: await useRepository(repository, (opened) => carryOutRetention(opened, folder, input)),
+        };
+      }
+      default: {
+        const { ensureBackupIdentity } = await import("./backup-identity.ts");
+        return { kind: "identified", recipient: (await ensureBackupIdentity(request.path)).recipient };
+      }
+    }
+  } catch (error) {
+    const reason = readMessage(error);
+    return { kind: "failed", reason, advice: findAdvice(error) };
+  }
+}
+
+async function useRepository<T>(place: RepositoryPlace, use: (repository: Repository) => Promise<T>): Promise<T> {
+  const opened = await openRepository(place);
+  try {
+    return await use(opened.repository);
+  } finally {
+    opened.close();
+  }
+}
+
+async function listAll(repository: Repository, folders: readonly StoreFolder[]): Promise<BackupList[]> {
+  const lists: BackupList[] = [];
+  for (const folder of folders) lists.push(await listBriefly(repository, folder));
+  return lists;
+}
+
+/** Let go by the kernel when this process ends, however it does. */
+function takeStoreLock({ folder, lockDirectory }: Pick<BackupRequest, "folder" | "lockDirectory">): void {
+  takeLock({
+    directory: lockDirectory,
+    name: `backup-${sha256(`${folder.node}/${folder.service}/${folder.store}`).slice(0, 16)}`,
+    what: `the backup of ${folder.service}/${folder.store}`,
+    holder: { pid: process.pid, command: BACKUP_COMMAND, since: new Date().toISOString() },
+  });
+}
+
+async function copyMissing(request: CopyRequest): Promise<ChildAnswer> {
+  const { folder, from, to, backup } = request;
+  takeStoreLock(request);
+  const { makeUpCopy } = await import("./copy-backup.ts");
+  await useRepository(from, (source) => useRepository(to, (target) => makeUpCopy(source, target, { folder, backup })));
+  return { kind: "copied" };
+}
+
+/** A dump or a restore: one at a time for each store of this host, whichever agent asks. */
+async function workOnStore(
+  request: BackupRequest | VerifyRequest | FinishRequest | RestoreRequest | CopyOutRequest,
+): Promise<ChildAnswer> {
+  const { folder } = request;
+  takeStoreLock(request);
+  const engine = openEngine(request.socket, request.cgroupParent);
+  try {
+    await engine.oneShots.sweep(folder.node);
+    await sweepSpool(request.spool);
+    if (request.kind === "finish") {
+      const run: RunInside = (argv, timeoutMs) => engine.exec.run(request.container, argv, timeoutMs);
+      return { kind: "finished", warning: await runHooks(request.hooks.after, run) };
+    }
+    if (request.kind === "make") return await carryOut(request, engine);
+    if (request.kind === "restore") {
+      const { restoreData } = await import("./restore/restore-data.ts");
+      return { kind: "restored", detail: await restoreData(request, engine) };
+    }
+    if (request.kind === "copy-out") {
+      const { copyOut } = await import("./objects/objects-child.ts");
+      return { kind: "copied-out", detail: await copyOut(request) };
+    }
     const { verifyBackup } = await import("./verify/verify-backup.ts");
     return { kind: "judged", verdict: await verifyBackup(request, engine) };
-  } catch (error) {
-    return { kind: "failed", reason: error instanceof Error ? error.message : String(error) };
   } finally {
     engine.close();
   }
 }
 
-async function carryOut(request: BackupRequest, oneShots: OneShots): Promise<BackupRecord> {
-  const image = await oneShots.findImage(request.container);
-  const { folder, engine, trigger, recipients, repository, container, user, memoryBytes } = request;
-  const run = (argv: readonly string[]): ReturnType<OneShots["run"]> =>
-    oneShots.run({
-      job: `backup:${folder.service}/${folder.store}`,
-      node: folder.node,
-      image,
-      argv,
-      env: {},
-      user: undefined,
-      // The server's own network: 127.0.0.1 is the database, and no port is published for the dump.
-      network: `container:${container}`,
-      memoryBytes,
-      binds: [],
-    });
+/** What was begun before it is ended after it, whatever came of it. */
+async function carryOut(request: BackupRequest, engine: Engine): Promise<ChildAnswer> {
+  const { hooks, container, memoryDirectory } = request;
+  sweepSecrets(memoryDirectory);
+  if (request.checkOnly) {
+    // A bucket is read while its service runs: nothing is stopped for it that would have to be looked at first.
+    if (request.bucket === undefined) {
+      const { kind, source } = await openStore(request, engine);
+      await kind.listParts(source);
+    }
+    return { kind: "checked" };
+  }
+  const run: RunInside = (argv, timeoutMs) => engine.exec.run(container, argv, timeoutMs);
+  const made = await makeBetween(request, engine, run).catch((error: unknown) => ({ error }));
+  const left = await runHooks(hooks.after, run);
+  const warning = left === undefined ? undefined : `hook after it: ${left}`;
+  if (!("error" in made)) return { kind: "made", ...made, ...(warning === undefined ? {} : { warning }) };
+  const { error } = made;
+  const reason = readMessage(error);
+  return {
+    kind: "failed",
+    reason: warning === undefined ? reason : `${reason}; ${warning}`,
+    advice: findAdvice(error),
+  };
+}
+
+type RunInside = (argv: readonly string[], timeoutMs: number) => ReturnType<Engine["exec"]["run"]>;
+
+async function makeBetween(request: BackupRequest, engine: Engine, run: RunInside): Promise<MadeBackup> {
+  const refused = await runHooks(request.hooks.before, run);
+  if (refused !== undefined) throw new Error(`hook before it: ${refused}`);
+  return makeRecord(request, engine);
+}
+
+/** The store as its engine reads it, with the image whose programs do. */
+async function openStore(
+  request: BackupRequest,
+  { oneShots, reader }: Engine,
+): Promise<{ image: string; kind: StoreEngine; source: StoreSource }> {
+  const own = await oneShots.findImage(request.container);
+  const image = request.image === undefined ? own : await reader.findImage(request.image);
+  if (image === undefined)
+    throw new Error(`the image ${request.image} is not on this host: docker pull it, or leave backups.image out`);
+  return { image, kind: findEngine(request.engine), source: openSource(request, image, oneShots) };
+}
+
+async function makeRecord(request: BackupRequest, engine: Engine): Promise<MadeBackup> {
+  if (request.bucket !== undefined) {
+    const { makeOfBucket } = await import("./objects/objects-child.ts");
+    return makeOfBucket(request, request.bucket, await engine.oneShots.findImage(request.container));
+  }
+  const { folder, settings, trigger, recipients, repositories } = request;
+  const { image, kind, source } = await openStore(request, engine);
   return makeBackup(
     {
       folder,
-      engine,
+      engine: request.engine,
       trigger,
       image,
       recipients,
-      keepUntilMs: undefined,
-      describeRestore: (files, encrypted) => describePostgresRestore(user, files, encrypted),
+      keepUntilMs: request.keepMs === undefined ? undefined : Date.now() + request.keepMs,
+      describeRestore: (files, encrypted) => kind.describeRestore(settings, files, encrypted),
     },
     {
-      repository: openLocalRepository(repository.name, repository.directory),
+      repositories: repositories.map((place) => ({
+        name: place.name,
+        open: async () => (await openRepository(place)).repository,
+      })),
       nowMs: () => Date.now(),
-      listParts: () => listPostgresParts({ user, databases: undefined, run }),
+      deadlineMs: request.deadlineMs,
+      listParts: () => kind.listParts(source),
     },
   );
 }

@@ -1,7 +1,14 @@
 // What the agent and its child that makes a backup say to each other: a line of JSON each, through pipes that nobody else holds. The
 // child ends when its stdin does; what it has not published then is no backup.
 
+import type { StoreSourcePlan } from "../../shared/state/backup.ts";
+import type { BindSource } from "../../shared/state/step.ts";
 import type { BackupRecord } from "./core/backup-record.ts";
+import type { StoreSettings } from "./engines/store-engine.ts";
+import type { Retained, RetentionInput } from "./keep-few.ts";
+import type { BackupList, MadeBackup } from "./pipeline.ts";
+import type { S3Place } from "./repository/s3-client.ts";
+import type { RepositoryPlace } from "./repository/repository-place.ts";
 import type { StoreFolder } from "./repository/repository-port.ts";
 import type { Expectations, Verdict } from "./verify/restore-box.ts";
 
@@ -9,43 +16,162 @@ import type { Expectations, Verdict } from "./verify/restore-box.ts";
 export const BACKUP_COMMAND = "run-backup";
 
 /** What the child is asked for. */
-export type ChildRequest = BackupRequest | VerifyRequest;
+export type ChildRequest =
+  | BackupRequest
+  | VerifyRequest
+  | FinishRequest
+  | RestoreRequest
+  | CopyRequest
+  | CopyOutRequest
+  | ListRequest
+  | RetainRequest
+  | IdentifyRequest;
 
-/** A backup is to be made. */
-export interface BackupRequest {
-  kind: "make";
+/** What a run shares with a proof. */
+interface StoreRequest {
   folder: StoreFolder;
-  engine: "postgres";
-  trigger: BackupRecord["trigger"];
+  engine: string;
+  settings: StoreSettings;
   /** The engine's unix socket. */
   socket: string;
-  /** The service's container: the dump shares its network, and is read by its image. */
-  container: string;
-  /** The database user. */
-  user: string;
+  /** The slice that containers go into. */
+  cgroupParent?: string | undefined;
   memoryBytes: number;
-  repository: { name: string; directory: string };
+  /** Where leases lie that every agent of this host looks at. */
+  lockDirectory: string;
+  /** Where opened backups lie while they are restored. */
+  spool: string;
+}
+
+/** A backup is to be made. */
+export interface BackupRequest extends StoreRequest {
+  kind: "make";
+  trigger: BackupRecord["trigger"];
+  /** Only looks whether it can be made: nothing is read or written, and no hook runs. */
+  checkOnly: boolean;
+  /** The service's container: the dump shares its network or its volumes, and is read by its image. */
+  container: string;
+  /** The service's bind mounts, as the host's policy was asked about them. */
+  binds: readonly BindSource[];
+  /** It does not run: there is no network to be shared. */
+  isStopped: boolean;
+  /** Reads the store in place of the service's own. */
+  image: string | undefined;
+  hooks: StoreSourcePlan["hooks"];
+  /** Where a password may lie for as long as a program reads it. */
+  memoryDirectory: string;
+  /** In the manifest's order. */
+  repositories: readonly RepositoryPlace[];
   recipients: readonly string[];
+  /** Of `engine = "objects"`: the bucket with its keys, and what opens this node's own backups. */
+  bucket?: S3Place | undefined;
+  identities: readonly string[];
+  /** It is kept so long whatever retention says. */
+  keepMs: number | undefined;
+  /** What takes longer is ended, and its reason is said. */
+  deadlineMs: number;
+}
+
+/** What a run that was cut off has left to be done in the service. */
+export interface FinishRequest extends StoreRequest {
+  kind: "finish";
+  container: string;
+  hooks: StoreSourcePlan["hooks"];
 }
 
 /** A backup is to be proved by a restore. */
-export interface VerifyRequest {
+export interface VerifyRequest extends StoreRequest {
   kind: "verify";
-  folder: StoreFolder;
   /** The backup's name. */
   backup: string;
-  socket: string;
   /** Restores in place of the image that made it. */
   image: string | undefined;
-  user: string;
-  memoryBytes: number;
   timeoutMs: number;
   expectations: Expectations;
-  repository: { name: string; directory: string };
+  repository: RepositoryPlace;
+  /** This node's age identities. */
+  identities: readonly string[];
+}
+
+/** What a proof has shown; `copy`: what lies in that repository is damaged, and may be whole elsewhere. */
+export interface JudgedBackup extends Verdict {
+  about?: "copy";
+  /** Of a bucket: stored objects that the next run copies again. */
+  damaged?: string[];
+}
+
+/** A backup is to be copied as it lies there from one repository to another that did not get it. */
+export interface CopyRequest {
+  kind: "copy";
+  folder: StoreFolder;
+  backup: string;
+  from: RepositoryPlace;
+  to: RepositoryPlace;
+  lockDirectory: string;
+}
+
+/** What a repository has of some stores is to be looked up. */
+export interface ListRequest {
+  kind: "list";
+  repository: RepositoryPlace;
+  folders: readonly StoreFolder[];
+}
+
+/** Retention is to be carried out in a repository, with a key that may delete. */
+export interface RetainRequest {
+  kind: "retain";
+  repository: RepositoryPlace;
+  folder: StoreFolder;
+  input: RetentionInput;
+}
+
+/** This node's backup key is to be made. */
+export interface IdentifyRequest {
+  kind: "identify";
+  path: string;
+}
+
+/** A backup is to be restored into a new volume. */
+export interface RestoreRequest extends StoreRequest {
+  kind: "restore";
+  /** The backup's name. */
+  backup: string;
+  /** The service's container: what fills the volume is a twin of it. */
+  container: string;
+  /** The new volumes, and where the service has its data in each. */
+  volumes: readonly { name: string; target: string }[];
+  timeoutMs: number;
+  expectations: Expectations;
+  repository: RepositoryPlace;
+  /** This node's age identities. */
+  identities: readonly string[];
+  /** Where the child says how far it is. */
+  progressPath: string;
+}
+
+/** A backup of a bucket is to be restored into an empty place. */
+export interface CopyOutRequest extends StoreRequest {
+  kind: "copy-out";
+  /** The backup's name. */
+  backup: string;
+  into: S3Place | { directory: string };
+  repository: RepositoryPlace;
+  identities: readonly string[];
 }
 
 /** What came of it. */
 export type ChildAnswer =
-  | { kind: "made"; record: BackupRecord }
-  | { kind: "judged"; verdict: Verdict }
-  | { kind: "failed"; reason: string };
+  /** The warning is of hooks: the backup is made all the same. */
+  | ({ kind: "made"; warning?: string } & MadeBackup)
+  | { kind: "finished"; warning: string | undefined }
+  | { kind: "checked" }
+  | { kind: "judged"; verdict: JudgedBackup }
+  | { kind: "copied" }
+  /** Of each folder, in their order. */
+  | { kind: "listed"; lists: BackupList[] }
+  | { kind: "retained"; kept: Retained }
+  | { kind: "identified"; recipient: string }
+  | { kind: "restored"; detail: string }
+  | { kind: "copied-out"; detail: string }
+  /** `cutOff`: the child has ended without an answer, and has cleaned up nothing. */
+  | { kind: "failed"; reason: string; advice?: readonly string[] | undefined; cutOff?: boolean };

@@ -29,16 +29,18 @@ export class Meter {
 export class Gate {
   readonly #form: DumpForm;
   readonly #meter = new Meter();
+  readonly #headBytes: number;
   #head = Buffer.alloc(0);
   #tail = Buffer.alloc(0);
 
   constructor(form: DumpForm) {
     this.#form = form;
+    this.#headBytes = Math.max(0, ...form.heads.map(({ at, text }) => at + text.length));
   }
 
   take(chunk: Uint8Array): void {
     this.#meter.take(chunk);
-    const missing = this.#form.magic.length - this.#head.length;
+    const missing = this.#headBytes - this.#head.length;
     if (missing > 0) this.#head = Buffer.concat([this.#head, chunk.subarray(0, missing)]);
     if (this.#form.tail === "") return;
     const end = chunk.length >= TAIL_BYTES ? chunk.subarray(-TAIL_BYTES) : Buffer.concat([this.#tail, chunk]);
@@ -48,14 +50,15 @@ export class Gate {
   /** What went through, or why that is no backup. */
   judge(end: DumpEnd): { bytes: number; sha256: string; warning: string | undefined } | string {
     const { bytes, sha256 } = this.#meter.read();
-    const { magic, tail, minBytes, warnCodes } = this.#form;
+    const { heads, tail, minBytes, warnCodes } = this.#form;
     const said = end.stderr.trim();
     const words = said === "" ? "" : `: ${said}`;
     if (end.outOfMemory) return `the kernel ended it for memory: raise backups.memory${words}`;
     if (end.exitCode !== 0 && !warnCodes.includes(end.exitCode))
       return `it ended with exit code ${end.exitCode}${words}`;
     if (bytes === 0) return `it wrote nothing${words}`;
-    if (!this.#head.equals(magic)) return `what it wrote does not begin as such a dump does${words}`;
+    const hasHead = heads.some(({ at, text }) => this.#head.toString("latin1", at, at + text.length) === text);
+    if (heads.length > 0 && !hasHead) return `what it wrote does not begin as such a dump does${words}`;
     if (bytes < minBytes)
       return `it wrote ${describeSize(bytes)}, and a whole one has at least ${describeSize(minBytes)}${words}`;
     if (tail !== "" && !this.#tail.toString("utf8").trimEnd().includes(tail)) return `its end is missing${words}`;

@@ -1,12 +1,19 @@
 // Where the bytes of a backup come from: a program whose standard output is the backup, whoever runs it. Types only.
 
+import type { SourceFacts } from "./core/backup-record.ts";
+
 /** A dump that runs. */
 export interface RunningDump {
   /** Its standard output and nothing else. */
   output: AsyncIterable<Uint8Array>;
   /** Resolves when the program has ended and all of its output was read. */
   ended: Promise<DumpEnd>;
-  /** Ends it; fine at any time, and again. */
+  /**
+   * What the source says of the moment that the dump shows; called once, when the dump has ended well. It never fails: what cannot be
+   * measured is left out.
+   */
+  measure?(): Promise<SourceFacts>;
+  /** Ends it, and whatever was held for it; fine at any time, and again. */
   cancel(): Promise<void>;
 }
 
@@ -21,8 +28,8 @@ export interface DumpEnd {
 
 /** What a program must have written for its output to be a backup. */
 export interface DumpForm {
-  /** What each of its dumps begins with; empty where anything may. */
-  magic: Uint8Array;
+  /** It has one of these where they say; none are given where it may begin with anything. Latin-1. */
+  heads: readonly { at: number; text: string }[];
   /** What each ends with, for forms that say when they are whole; empty where none does. */
   tail: string;
   minBytes: number;
@@ -32,7 +39,7 @@ export interface DumpForm {
 
 /** One file that a dump makes. */
 export interface DumpPart {
-  kind: "database" | "globals";
+  kind: "database" | "globals" | "keys" | "files" | "stream";
   /** What is in it, as the record says it. */
   content: string;
   /** Stands in the file's name; empty where the backup has one file. */

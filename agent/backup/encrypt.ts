@@ -3,15 +3,43 @@
 
 import { ReadableStream } from "node:stream/web";
 
+import { readIdentity, readRecipient } from "./age-keys.ts";
+import { decryptWithKeys } from "./age-open.ts";
+import { batch, copyPieces } from "./batches.ts";
+import { Meter } from "./dump-gate.ts";
+import { SealedStream } from "./seal-stream.ts";
+
+/** A stream as it is stored, and what is known of it once all was read. */
+export interface StoredStream {
+  /** In large ones; each holds what it held until the one after the next is asked for. */
+  pieces(): AsyncIterable<Uint8Array>;
+  /** Once, at the end: how much was stored, and its digest. */
+  read(): { bytes: number; sha256: string };
+}
+
 /** The same bytes, encrypted; as they are where there is nobody to encrypt for. */
-export async function* encryptStream(
+export function encryptStream(plain: AsyncIterable<Uint8Array>, recipients: readonly string[]): StoredStream {
+  const keys = recipients.map(readRecipient);
+  if (keys.length > 0 && keys.every((key) => key !== undefined)) return new SealedStream(plain, keys);
+  const meter = new Meter();
+  return {
+    pieces: () => measure(batch(keys.length === 0 ? plain : encryptByLibrary(plain, recipients)), meter),
+    read: () => meter.read(),
+  };
+}
+
+async function* measure(pieces: AsyncIterable<Uint8Array>, meter: Meter): AsyncIterable<Uint8Array> {
+  for await (const piece of pieces) {
+    meter.take(piece);
+    yield piece;
+  }
+}
+
+/** For recipients of another kind; where one is none at all, the library says so. */
+async function* encryptByLibrary(
   plain: AsyncIterable<Uint8Array>,
   recipients: readonly string[],
 ): AsyncIterable<Uint8Array> {
-  if (recipients.length === 0) {
-    yield* plain;
-    return;
-  }
   const { Encrypter } = await import("age-encryption");
   const encrypter = new Encrypter();
   for (const recipient of recipients) encrypter.addRecipient(recipient);
@@ -24,9 +52,15 @@ export async function* decryptStream(
   stored: AsyncIterable<Uint8Array>,
   identities: readonly string[],
 ): AsyncIterable<Uint8Array> {
+  const keys = identities.map(readIdentity);
+  if (keys.every((key) => key !== undefined)) {
+    yield* decryptWithKeys(stored, keys);
+    return;
+  }
   const { Decrypter } = await import("age-encryption");
   const decrypter = new Decrypter();
   for (const identity of identities) decrypter.addIdentity(identity);
-  const stream = ReadableStream.from(stored);
+  // The library keeps what it is given; a repository fills it again.
+  const stream = ReadableStream.from(copyPieces(stored));
   yield* await decrypter.decrypt(stream);
 }

@@ -51,7 +51,13 @@ export interface DaemonConfig {
   /** A directory in memory for delivered secrets. */
   runDir: string;
   lockDir: string;
-  docker: { socket: string; authFile: string | undefined; frontImage: string };
+  docker: {
+    socket: string;
+    authFile: string | undefined;
+    frontImage: string;
+    /** The slice that containers go into; undefined for the engine's own place. */
+    cgroupParent: string | undefined;
+  };
   /** Loopback addresses where status is served. */
   listen: readonly string[];
   socketPath: string;

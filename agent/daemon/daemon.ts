@@ -3,17 +3,17 @@
 
 import { statePath } from "../host/state-layout.ts";
 import { Agent, type AgentOptions } from "../loop/agent.ts";
-import { BackupKeeper } from "../backup/backup-keeper.ts";
 import { judgeTurn } from "./exit-when-settled.ts";
+import { type Backups, openBackups } from "./open-backups.ts";
 import type { DaemonConfig } from "./daemon-config.ts";
 import type { DesiredSettings } from "../desired/build/desired-settings.ts";
 import { type Engine, openEngine } from "../docker/engine.ts";
 import type { OpenGossip } from "../gossip/open-gossip.ts";
-import { runChild } from "../host/os/child-process.ts";
-import { ChildSlots } from "../host/os/child-slots.ts";
 import { systemClock } from "../host/os/clock.ts";
+import { readDisks } from "../host/os/node-stats.ts";
 import { readBootId } from "../host/files/host-facts.ts";
 import { readPolicy, readStandIns } from "../host/files/host-files.ts";
+import { giveBackMemory } from "../host/os/resident-memory.ts";
 import { isJournal } from "../host/os/journal.ts";
 import { defaultAuthFile } from "../docker/registry-auth.ts";
 import { chooseSecretDirectory } from "../host/os/memory-directory.ts";
@@ -21,7 +21,10 @@ import { readSecretFile } from "../host/files/secret-file.ts";
 import { Systemd } from "../host/os/systemd.ts";
 import { watchFiles } from "../host/files/watch-files.ts";
 import { describeFixed, HotReload } from "./hot-reload.ts";
+import { RestingMemory } from "./resting-memory.ts";
 import { lockNode } from "../host/files/node-lock.ts";
+import { EphemeralKeeper } from "../prune/ephemeral-keeper.ts";
+import { PruneKeeper } from "../prune/prune-keeper.ts";
 import { DEFAULT_PLAN_SETTINGS } from "../plan/world.ts";
 import type { ReportLogger } from "../report/log/log-events.ts";
 import { CommitStatus } from "../report/notify/commit-status.ts";
@@ -33,6 +36,7 @@ import type { AgentEvent, Emit } from "../../shared/state/event.ts";
 import { parsePublishedPort, type PublishedPort } from "../../shared/manifest/published-port.ts";
 import type { Source } from "../../shared/state/snapshot.ts";
 import { VERSION } from "../../shared/version.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 /** How the run of an agent ended. */
 export type DaemonEnd =
@@ -48,7 +52,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   const settings = await readSettings(config);
   const reportOptions = await buildReportOptions(config);
   const unlock = lockNode({ ...config, socket: config.docker.socket });
-  const engine = openEngine(config.docker.socket);
+  const engine = openEngine(config.docker.socket, config.docker.cgroupParent);
   const { node, stateDir } = config;
   const commitStatus = new CommitStatus({ node, stateDir, clock: systemClock, logger: reportOptions.logger });
   const report = new Report({ ...reportOptions, sinks: [commitStatus] });
@@ -59,7 +63,8 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
     onTrouble: (error) => reportOptions.logger.error({ error }, "status could not be served"),
   });
   const ending = new Ending();
-  const emit = buildEmit(config, { report, serving, ending });
+  const resting = new RestingMemory(systemClock, giveBackMemory);
+  const emit = buildEmit(config, { report, serving, ending, resting });
   const fleet = await openFleet(config, emit);
   const options: AgentOptions = {
     node: config.node,
@@ -76,17 +81,12 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
     emit,
   };
   const agent = new Agent(options);
-  const backups = openBackups(config, { engine, report, serving, emit });
-  attachReport(report, { agent, engine, fleet, backups });
+  const backups = openBackups(config, { agent, engine, report, serving, emit, authFiles: options.authFiles });
+  const prunes = openPrunes(config, { engine, agent, report, serving, backups, emit });
+  attachReport(report, { agent, engine, fleet, backups, prunes });
   const live = new HotReload({ agent, commitStatus, clock: systemClock, emit });
   const release = watchHost({ config, agent, ending, report, live });
-  emit({
-    kind: "agent-started",
-    atMs: systemClock.nowMs(),
-    node: config.node,
-    engine: config.docker.socket,
-    version: VERSION,
-  });
+  emit({ kind: "agent-started", atMs: systemClock.nowMs(), node, engine: config.docker.socket, version: VERSION });
   await report.start();
   await serving.start();
   emit({ kind: "serving", atMs: systemClock.nowMs(), ...serving.served });
@@ -94,8 +94,9 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   await live.apply(config);
   const end = await ending.reached;
   release();
+  resting.close();
   await live.close();
-  await backups.close();
+  await Promise.all([backups.close(), prunes.close()]);
   await agent.stop(describeEnd(end));
   await serving.close();
   await report.close();
@@ -112,7 +113,14 @@ function attachReport(
     engine,
     fleet,
     backups,
-  }: { agent: Agent; engine: Engine; fleet: OpenGossip | undefined; backups: BackupKeeper },
+    prunes,
+  }: {
+    agent: Agent;
+    engine: Engine;
+    fleet: OpenGossip | undefined;
+    backups: Backups;
+    prunes: PruneKeeper;
+  },
 ): void {
   report.attach({
     store: agent.store,
@@ -120,7 +128,9 @@ function attachReport(
     redact: (text) => agent.redact(text),
     exec: engine.exec,
     backups,
+    prunes,
     request: (request) => agent.request(request),
+    judgeRelease: (service, fingerprint) => agent.judgeRelease(service, fingerprint),
     planNow: () => agent.preview(),
     printWorlds: () => agent.printWorlds(),
     coldStarts: () => agent.coldStarts.list(),
@@ -154,30 +164,63 @@ async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Sou
   const { GitSource } = await import("../sources/git/poll/git-source.ts");
   const { createStatusReader } = await import("../sources/forge/status-reader.ts");
   const program = process.argv[1] ?? "";
-  const parts = { node, directory: statePath(stateDir, "git"), program, clock: systemClock };
-  return new GitSource({ ...source.git, ...parts, readStatus: createStatusReader(source.git) });
+  return new GitSource({
+    ...source.git,
+    node,
+    directory: statePath(stateDir, "git"),
+    program,
+    clock: systemClock,
+    readStatus: createStatusReader(source.git),
+  });
 }
 
-/** Dumps run in children of their own: a place of their own too, since one may take an hour. */
-function openBackups(
-  { node, stateDir, backupDir, docker }: DaemonConfig,
-  { engine, report, serving, emit }: { engine: Engine; report: Report; serving: Serving; emit: Emit },
-): BackupKeeper {
-  const slots = new ChildSlots(1);
-  const backups = new BackupKeeper({
+/** Prunes by what this agent knows to be needed, and waits while it has other work. */
+function openPrunes(
+  { node, stateDir }: DaemonConfig,
+  {
+    engine,
+    agent,
+    report,
+    serving,
+    backups,
+    emit,
+  }: { engine: Engine; agent: Agent; report: Report; serving: Serving; backups: Backups; emit: Emit },
+): PruneKeeper {
+  let rootDir: string | undefined;
+  const prunes = new PruneKeeper({
     node,
     clock: systemClock,
-    statePath: statePath(stateDir, "backupRecord"),
-    localDirectory: backupDir,
-    socket: docker.socket,
-    program: process.argv[1] ?? "",
-    runChild: (run) => runChild(run, slots),
-    sweep: () => engine.oneShots.sweep(node),
+    statePath: statePath(stateDir, "pruneRecord"),
+    pruner: engine.pruner,
+    findImage: (reference) => engine.reader.findImage(reference),
+    listReleases: (service, most) => agent.store.listReleases(service, most),
+    listBackupImages: () => backups.listImages(),
+    isBusy: () => agent.isBusy,
+    readDisk: async () => {
+      rootDir ??= (await engine.reader.info()).rootDir;
+      const [disk] = await readDisks([rootDir]);
+      if (disk === undefined) return undefined;
+      const share = (part: number, whole: number): number => (whole <= 0 ? 1 : part / whole);
+      return { free: share(disk.freeBytes, disk.totalBytes), inodesFree: share(disk.inodesFree, disk.inodes) };
+    },
     emit,
   });
-  report.onTurn(({ desired, observed }) => backups.follow(desired?.backups ?? [], observed.engine));
-  serving.offerBackups(backups);
-  return backups;
+  const ephemeral = new EphemeralKeeper({
+    node,
+    clock: systemClock,
+    volumes: engine.ephemeral,
+    isAllowed: () => agent.allowsEphemeral,
+    isBusy: () => agent.isBusy,
+    listReleases: (service, most) => agent.store.listReleases(service, most),
+    findRelease: (service, fingerprint) => agent.store.findRelease(service, fingerprint),
+    emit,
+  });
+  report.onTurn((turn) => {
+    prunes.follow(turn);
+    ephemeral.follow(turn);
+  });
+  serving.offerPrunes(prunes);
+  return prunes;
 }
 
 /** The gossip is loaded only where it is used. */
@@ -256,9 +299,10 @@ const SILENT: ReportLogger = {
 /** The report hears everything; a person who is watching hears it too. */
 function buildEmit(
   { output, once }: DaemonConfig,
-  { report, serving, ending }: { report: Report; serving: Serving; ending: Ending },
+  around: { report: Report; serving: Serving; ending: Ending; resting: RestingMemory },
 ): Emit {
-  const listeners: ((event: AgentEvent) => void)[] = [report.emit];
+  const { report, serving, ending, resting } = around;
+  const listeners: ((event: AgentEvent) => void)[] = [report.emit, (event) => resting.hear(event)];
   if (output.kind === "progress") listeners.push(output.watch(() => serving.served.troubles));
   if (once !== undefined) listeners.push((event) => endWhenSettled(event, ending));
   return (event) => {
@@ -290,7 +334,7 @@ async function reloadSettings({ config, agent, report, live }: Running): Promise
     agent.reload(await readSettings({ ...config, webhook: next.webhook }));
     await live.apply(next);
   } catch (error) {
-    message = error instanceof Error ? error.message : String(error);
+    message = readMessage(error);
   }
   report.emit({ kind: "host-files-read", atMs: systemClock.nowMs(), message });
 }

@@ -1,6 +1,8 @@
-// One file out of the engine's archive of a container, links followed. Only engine.ts uses it, and loads it when it is asked.
+// The engine's archives of a container: one file out of it, links followed; whose a directory is; and a stream of bytes into it. Only
+// engine.ts and restores.ts use it.
 
 import { posix } from "node:path";
+import { Readable } from "node:stream";
 
 import { extract } from "tar-stream";
 
@@ -51,4 +53,54 @@ function readFirst(archive: NodeJS.ReadableStream, path: string): Promise<Entry>
     archive.once("error", fail);
     archive.pipe(tar);
   });
+}
+
+/** Whose the path of an archive is: the first entry is the path itself. */
+export function readOwner(archive: NodeJS.ReadableStream): Promise<{ uid: number; gid: number }> {
+  return new Promise((resolve, reject) => {
+    const tar = extract();
+    const end = (settle: () => void): void => {
+      archive.unpipe(tar);
+      (archive as unknown as { destroy(): void }).destroy();
+      settle();
+    };
+    tar.once("entry", ({ uid = 0, gid = 0 }) => end(() => resolve({ uid, gid })));
+    tar.once("finish", () => reject(new EngineError("read owner in container: nothing is there", 404)));
+    tar.once("error", (error) => end(() => reject(error)));
+    archive.once("error", reject);
+    archive.pipe(tar);
+  });
+}
+
+/** The bytes of a file's archive, however many; one that is no file has none. */
+export async function* openArchivedFile(archive: NodeJS.ReadableStream): AsyncIterable<Uint8Array> {
+  const tar = extract();
+  const content = await new Promise<AsyncIterable<Uint8Array> | undefined>((resolve, reject) => {
+    // The first entry is the path itself, and a file's archive has no other.
+    tar.once("entry", (_header, entry) => resolve(entry));
+    tar.once("finish", () => resolve(undefined));
+    tar.once("error", reject);
+    archive.once("error", (error: Error) => tar.destroy(error));
+    archive.pipe(tar);
+  });
+  try {
+    if (content !== undefined) yield* content;
+  } finally {
+    archive.unpipe(tar);
+    (archive as unknown as { destroy(): void }).destroy();
+  }
+}
+
+/** Sends an archive to its end. What cannot be read is an error, and not an archive that ends early. */
+export async function pourArchive(
+  archive: AsyncIterable<Uint8Array>,
+  send: (stream: Readable) => Promise<unknown>,
+): Promise<void> {
+  const stream = Readable.from(archive, { objectMode: false });
+  const broken = new Promise<never>((_resolve, reject) => stream.once("error", reject));
+  try {
+    await Promise.race([send(stream), broken]);
+  } finally {
+    stream.destroy();
+  }
 }

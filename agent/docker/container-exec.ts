@@ -5,6 +5,7 @@ import type { Duplex } from "node:stream";
 import { signalInContainer } from "../host/os/container-process.ts";
 import { call } from "./call.ts";
 import { type DockerExec, EngineError, type ExecOptions, type ExecSession, LONGEST_OUTPUT } from "./reader.ts";
+import { type OutputRun, readOutput } from "./split-output.ts";
 import { Demultiplexer } from "./streams.ts";
 
 /** The one corner of dockerode that is needed here; only engine.ts knows the rest. */
@@ -16,6 +17,7 @@ interface ExecDocker {
       AttachStdout: boolean;
       AttachStderr: boolean;
       Tty?: boolean;
+      User?: string;
     }): Promise<{
       start(options: { hijack?: boolean; stdin?: boolean; Tty?: boolean }): Promise<Duplex>;
       inspect(): Promise<ExecState>;
@@ -34,13 +36,20 @@ interface ExecState {
 /** A command that was told to hang up has so long before it is killed. */
 const HANG_UP_MS = 5_000;
 
+/** The exec half of the port, and what one-shot containers need of it besides. */
+export interface StreamingExec extends DockerExec {
+  /** Runs a program whose output is read as fast as somebody takes it. */
+  stream(container: string, command: readonly string[]): Promise<OutputRun>;
+}
+
 /** Builds the exec half of the port. */
-export function createExec(docker: ExecDocker): DockerExec {
+export function createExec(docker: ExecDocker): StreamingExec {
   // Commands that had their time and could not be ended, by container: beside such a one no other is begun.
   const left = new Map<string, { inspect(): Promise<ExecState> }>();
   return {
-    run: (container, command, timeoutMs) =>
-      call("run in container", () => run(docker, { container, command, timeoutMs, left })),
+    run: (container, command, timeoutMs, user) =>
+      call("run in container", () => run(docker, { container, command, timeoutMs, user, left })),
+    stream: (container, command) => call("run in container", () => streamOutput(docker, container, command)),
     open: (container, options) => call("open in container", () => open(docker, container, options)),
   };
 }
@@ -49,14 +58,18 @@ interface RunRequest {
   container: string;
   command: readonly string[];
   timeoutMs: number;
+  user: string | undefined;
   left: Map<string, { inspect(): Promise<ExecState> }>;
 }
 
 async function run(docker: ExecDocker, request: RunRequest): Promise<{ exitCode: number; output: string }> {
   await refuseBesideLeft(request);
-  const exec = await docker
-    .getContainer(request.container)
-    .exec({ Cmd: [...request.command], AttachStdout: true, AttachStderr: true });
+  const exec = await docker.getContainer(request.container).exec({
+    Cmd: [...request.command],
+    AttachStdout: true,
+    AttachStderr: true,
+    ...(request.user === undefined ? {} : { User: request.user }),
+  });
   const stream = await exec.start({});
   const frames = new Demultiplexer();
   let output = "";
@@ -111,6 +124,23 @@ async function endCommand(
 async function hangUp(container: string, exec: { inspect(): Promise<ExecState> }): Promise<void> {
   await endCommand(container, exec, "SIGHUP");
   setTimeout(() => void endCommand(container, exec, "SIGKILL"), HANG_UP_MS).unref();
+}
+
+async function streamOutput(docker: ExecDocker, container: string, command: readonly string[]): Promise<OutputRun> {
+  const exec = await docker.getContainer(container).exec({ Cmd: [...command], AttachStdout: true, AttachStderr: true });
+  const reading = readOutput(await exec.start({}));
+  const ended = (async () => {
+    await reading.done;
+    const { ExitCode, Running: running } = await exec.inspect();
+    // One that goes on has closed its output: what came of it nobody knows.
+    return { exitCode: running === true ? -1 : (ExitCode ?? -1), stderr: reading.stderr, outOfMemory: false };
+  })();
+  ended.catch(() => undefined);
+  const cancel = async (): Promise<void> => {
+    reading.end();
+    await endCommand(container, exec, "SIGKILL");
+  };
+  return { output: reading.output, ended, cancel };
 }
 
 async function open(docker: ExecDocker, container: string, options: ExecOptions): Promise<ExecSession> {

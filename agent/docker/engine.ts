@@ -10,6 +10,9 @@ import { LABEL, type OwnContainerId } from "../../shared/state/identity.ts";
 import { call, callUnless } from "./call.ts";
 import { createExec } from "./container-exec.ts";
 import { createOneShots, type OneShots } from "./one-shot.ts";
+import { createEphemeralVolumes, type EphemeralVolumes } from "./ephemeral-volumes.ts";
+import { createPruner, type Pruner } from "./pruner.ts";
+import { createRestores, type Restores } from "./restores.ts";
 import {
   buildCaps,
   buildCreateBody,
@@ -17,6 +20,7 @@ import {
   type ListJson,
   mapContainer,
   mapDetail,
+  mapGenerations,
   mapNetwork,
   mapVolume,
   type NetworkJson,
@@ -26,12 +30,15 @@ import { type DockerExec, type DockerReader, EngineError, type FollowOptions, LO
 import { demultiplex, readEvents, readPull, readWhole } from "./streams.ts";
 import type { DockerWriter } from "./writer.ts";
 
-/** One engine, in the three halves that different parts of the agent are given. */
+/** One engine, in the parts that different parts of the agent are given. */
 export interface Engine {
   reader: DockerReader;
   writer: DockerWriter;
   exec: DockerExec;
   oneShots: OneShots;
+  pruner: Pruner;
+  ephemeral: EphemeralVolumes;
+  restores: Restores;
   /** Calls made so far, by what they do. */
   calls(): Readonly<Record<string, number>>;
   close(): void;
@@ -70,11 +77,13 @@ class QuietAgent extends Agent {
 /**
  * Opens an engine by its socket. Nothing is sent until the first call.
  * @param socketPath the engine's unix socket
+ * @param cgroupParent the slice that every container goes into which is made here; no part of a spec, so none is made anew for it
  */
-export function openEngine(socketPath: string): Engine {
-  const agent = new QuietAgent({ keepAlive: true, keepAliveMsecs: 30_000, maxFreeSockets: 4 });
+export function openEngine(socketPath: string, cgroupParent?: string): Engine {
+  const agent = new QuietAgent({ keepAlive: true, keepAliveMsecs: 30_000, maxFreeSockets: 12 });
   // The types of dockerode leave `agent` out; its transport takes one and keeps connections open with it.
   const docker = new Docker({ socketPath, agent } as Docker.DockerOptions);
+  if (cgroupParent !== undefined) placeContainers(docker, cgroupParent);
   const calls: Record<string, number> = {};
   const exec = createExec(docker);
   return {
@@ -82,9 +91,22 @@ export function openEngine(socketPath: string): Engine {
     writer: count(createWriter(docker), calls),
     exec: count(exec, calls),
     oneShots: count(createOneShots(docker as unknown as Parameters<typeof createOneShots>[0], exec), calls),
+    pruner: count(createPruner(docker as unknown as Parameters<typeof createPruner>[0]), calls),
+    ephemeral: count(createEphemeralVolumes(docker as unknown as Parameters<typeof createEphemeralVolumes>[0]), calls),
+    restores: count(createRestores(docker as unknown as Parameters<typeof createRestores>[0], exec), calls),
     calls: () => calls,
     close: () => agent.destroy(),
   };
+}
+
+/** Services, fronts, jobs and throw-away servers: whoever makes a container goes through this one call. */
+function placeContainers(docker: Docker, cgroupParent: string): void {
+  const create = docker.createContainer.bind(docker) as (
+    options: Docker.ContainerCreateOptions,
+  ) => Promise<Docker.Container>;
+  const placed = (options: Docker.ContainerCreateOptions): Promise<Docker.Container> =>
+    create({ ...options, HostConfig: { ...options.HostConfig, CgroupParent: cgroupParent } });
+  docker.createContainer = placed as typeof docker.createContainer;
 }
 
 /** Counts the calls of one half of the port, by name. */
@@ -139,6 +161,12 @@ function createReader(docker: Docker): Omit<DockerReader, "accepts"> {
       callUnless("inspect volume", [404], async () =>
         mapVolume((await docker.getVolume(name).inspect()) as unknown as VolumeJson),
       ),
+    listGenerations: (node) =>
+      call("list volumes", async () => {
+        const filters = { label: [`${LABEL.node}=${node}`, LABEL.volume] };
+        const { Volumes } = await docker.listVolumes({ filters: JSON.stringify(filters) } as object);
+        return mapGenerations(Volumes ?? []);
+      }),
     findImage: (reference) =>
       callUnless("inspect image", [404], async () => (await docker.getImage(reference).inspect()).Id),
     listImageVolumes: (reference) =>
@@ -246,8 +274,10 @@ function createWriter(docker: Docker): DockerWriter {
     },
     ...createNetworkWriter(docker),
     createVolume: async (request) => {
-      const labels = { [LABEL.node]: request.node, [LABEL.service]: request.service };
-      await call("create volume", () => docker.createVolume({ Name: request.name, Labels: labels }));
+      const { name, node, service, ephemeral } = request;
+      const kind = ephemeral === undefined ? {} : { [LABEL.ephemeral]: ephemeral };
+      const labels = { [LABEL.node]: node, [LABEL.service]: service, ...kind };
+      await call("create volume", () => docker.createVolume({ Name: name, Labels: labels }));
     },
   };
 }
@@ -272,8 +302,8 @@ function createNetworkWriter(docker: Docker): Pick<DockerWriter, "createNetwork"
       try {
         await call("connect network", () => docker.getNetwork(network).connect(body));
       } catch (error) {
-        // The engine has no status of its own for "it is on this network already".
-        if (!(error instanceof EngineError) || !/already exists in network/.test(error.message)) throw error;
+        // It is on this network already.
+        if (!(error instanceof EngineError) || error.fault !== "endpoint-left") throw error;
       }
     },
     removeNetwork: async (name) => {

@@ -17,9 +17,11 @@ export interface ListJson {
   Labels?: Record<string, string> | null;
   State: string;
   Ports?: { IP?: string; PrivatePort: number; PublicPort?: number; Type: string }[] | null;
+  Mounts?: MountJson[] | null;
   NetworkSettings?: NetworkSettingsJson;
 }
 
+type MountJson = { Type: string; Name?: string; Source?: string; Destination: string; RW?: boolean };
 type NetworkSettingsJson = { Networks?: Record<string, { IPAddress?: string }> | null } | null;
 
 /** The parts of a container's inspection that are read. */
@@ -34,7 +36,7 @@ export interface InspectJson {
     RestartPolicy?: { Name?: string } | null;
   };
   Config: { Image: string; User?: string };
-  Mounts?: { Type: string; Name?: string; Source?: string; Destination: string; RW?: boolean }[] | null;
+  Mounts?: MountJson[] | null;
   NetworkSettings?: NetworkSettingsJson;
 }
 
@@ -59,6 +61,10 @@ export function mapContainer(json: ListJson): ContainerRow {
     ports: (json.Ports ?? [])
       .filter((port) => port.PublicPort !== undefined)
       .map(({ IP, PublicPort, PrivatePort, Type }) => `${mapPublished(IP)}${PublicPort}:${PrivatePort}/${Type}`),
+    writes: (json.Mounts ?? [])
+      .flatMap(({ Type, Name, Source, RW }) => (RW === false ? [] : [(Type === "volume" ? Name : Source) ?? ""]))
+      .filter((data) => data !== "")
+      .toSorted(compareText),
   };
 }
 
@@ -104,10 +110,6 @@ export function mapDetail(json: InspectJson): ContainerDetail {
       .filter(({ Type, Name }) => Type === "volume" && NAMELESS.test(Name ?? ""))
       .map(({ Name = "", Destination }) => ({ name: Name, target: Destination }))
       .toSorted((left, right) => compareText(left.target, right.target)),
-    writes: (json.Mounts ?? [])
-      .flatMap(({ Type, Name, Source, RW }) => (RW === false ? [] : [(Type === "volume" ? Name : Source) ?? ""]))
-      .filter((data) => data !== "")
-      .toSorted(compareText),
     user: json.Config.User ?? "",
   };
 }
@@ -152,6 +154,18 @@ export function mapVolume({ Driver = "local", Labels, Options }: VolumeJson): Vo
   const leadsTo =
     Driver === "local" ? (options.length === 0 ? undefined : (device ?? "a mount of its own")) : `the driver ${Driver}`;
   return { labels: Labels ?? {}, leadsTo };
+}
+
+/** Volumes that restores have made, in one order whatever theirs is. */
+export function mapGenerations(
+  volumes: readonly { Name: string; Labels?: Record<string, string> | null }[],
+): { name: string; of: string }[] {
+  return volumes
+    .flatMap(({ Name: name, Labels }) => {
+      const base = Labels?.[LABEL.volume];
+      return base === undefined || base === "" ? [] : [{ name, of: base }];
+    })
+    .toSorted((left, right) => left.name.length - right.name.length || compareText(left.name, right.name));
 }
 
 /** One line of the engine's event stream. */

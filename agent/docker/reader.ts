@@ -39,6 +39,8 @@ export interface ContainerRow {
   networks: Readonly<Record<string, string>>;
   /** Host ports it holds, in Docker's form. */
   ports: readonly string[];
+  /** What it may write to: names of volumes, and paths of this host. */
+  writes: readonly string[];
 }
 
 /** What only an inspection tells of a container. Times are milliseconds since the epoch. */
@@ -57,8 +59,6 @@ export interface ContainerDetail {
   image: string;
   /** Its volumes without a name, which the engine made for the VOLUMEs of its image. */
   ownVolumes: readonly { name: string; target: string }[];
-  /** What it may write to: names of volumes, and paths of this host. */
-  writes: readonly string[];
   /** The user it runs as, as its manifest or else its image names it; empty for root. */
   user: string;
 }
@@ -105,6 +105,8 @@ export interface DockerReader {
   listNetworks(): Promise<NetworkRow[]>;
   /** Undefined when there is none of that name. */
   inspectVolume(name: string): Promise<VolumeRow | undefined>;
+  /** The volumes of a node that restores have made: the name of each, and the volume of a manifest that it is a generation of. */
+  listGenerations(node: string): Promise<readonly { name: string; of: string }[]>;
   /** The id of an image that is on this host, or undefined. */
   findImage(reference: string): Promise<string | undefined>;
   /** The paths that an image on this host keeps in VOLUMEs of its own; undefined where there is no such image. */
@@ -141,9 +143,15 @@ export interface WatchOptions {
 export interface DockerExec {
   /**
    * Runs a command to its end, without input.
+   * @param user in place of the container's own
    * @returns its exit code and the first LONGEST_OUTPUT characters of what it printed
    */
-  run(container: string, command: readonly string[], timeoutMs: number): Promise<{ exitCode: number; output: string }>;
+  run(
+    container: string,
+    command: readonly string[],
+    timeoutMs: number,
+    user?: string,
+  ): Promise<{ exitCode: number; output: string }>;
   /** Opens a command with its input and output, for a person. */
   open(container: string, options: ExecOptions): Promise<ExecSession>;
 }

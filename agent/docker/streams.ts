@@ -37,6 +37,34 @@ export class Demultiplexer {
   }
 }
 
+/** Splits multiplexed output that comes fast: a frame that is cut comes in parts, so that nothing is held or copied. */
+export class FrameSplitter {
+  readonly #header = Buffer.alloc(HEADER_BYTES);
+  #headed = 0;
+  #left = 0;
+
+  /** All of a piece but its headers. */
+  push(piece: Buffer): Frame[] {
+    const parts: Frame[] = [];
+    for (let at = 0; at < piece.length;) {
+      if (this.#left === 0) {
+        const copied = piece.copy(this.#header, this.#headed, at, at + HEADER_BYTES - this.#headed);
+        this.#headed += copied;
+        at += copied;
+        if (this.#headed < HEADER_BYTES) break;
+        this.#headed = 0;
+        this.#left = this.#header.readUInt32BE(4);
+        continue;
+      }
+      const chunk = piece.subarray(at, at + this.#left);
+      parts.push({ stream: this.#header[0] === STDERR ? "stderr" : "stdout", chunk });
+      this.#left -= chunk.length;
+      at += chunk.length;
+    }
+    return parts;
+  }
+}
+
 /** Reads a log to its end or until the signal aborts, as fast as whoever takes it and no faster. */
 export async function readWhole(stream: NodeJS.ReadableStream, options: FollowOptions): Promise<void> {
   const frames = new Demultiplexer();

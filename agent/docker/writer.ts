@@ -62,6 +62,6 @@ export interface DockerWriter {
   connectNetwork(network: string, id: OwnContainerId, aliases: readonly string[]): Promise<void>;
   /** Only of this node and only when nothing uses it; used by `orca up --down`. */
   removeNetwork(name: string): Promise<void>;
-  /** Making a volume that exists is fine; its labels then stay as they are. */
-  createVolume(request: { name: string; node: string; service: string }): Promise<void>;
+  /** Making a volume that exists is fine; its labels then stay as they are. `ephemeral`: the name that manifests give it. */
+  createVolume(request: { name: string; node: string; service: string; ephemeral?: string | undefined }): Promise<void>;
 }

@@ -6,6 +6,7 @@ import type { HostView } from "./doctor-facts.ts";
 import { checkFiles } from "./file-checks.ts";
 import type { Finding } from "./finding.ts";
 import { checkFirewall } from "./firewall-checks.ts";
+import { checkMountWatch } from "./mount-checks.ts";
 import { checkProvider } from "./provider-checks.ts";
 import { checkWebhook } from "./webhook-checks.ts";
 
@@ -13,6 +14,7 @@ const GROUPS: readonly ((host: HostView) => Finding[])[] = [
   checkProvider,
   checkFiles,
   checkDelivery,
+  checkMountWatch,
   checkFirewall,
   checkWebhook,
 ];
@@ -20,6 +22,7 @@ const GROUPS: readonly ((host: HostView) => Finding[])[] = [
 /** Checks that another page is about than that of secrets. */
 const PAGES: Readonly<Record<string, HelpTopic>> = {
   policy: "policy",
+  "mounts of containers": "policy",
   webhook: "git",
   "firewall between realms": "stage",
 };

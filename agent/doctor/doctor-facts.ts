@@ -61,6 +61,8 @@ export interface AgentProcessFact {
   coreLimit: string | undefined;
   /** True where its memory is kept out of core files. */
   coreFiltered: boolean | undefined;
+  /** The groups that it is in, and whether it may look into every process (CAP_SYS_PTRACE); undefined where that cannot be read. */
+  rights: { groups: readonly number[]; maySeeAll: boolean } | undefined;
 }
 
 /** One address, a network, or a range with both ends. */
@@ -71,7 +73,12 @@ export interface FirewallFact {
   realm: string;
   /** Every node of another realm. */
   others: readonly { node: string; realm: string; address: string }[];
-  loaded: { kind: "yes"; others: readonly AddressRange[] } | { kind: "no" } | { kind: "unknown"; trouble: string };
+  loaded:
+    | { kind: "yes"; others: readonly AddressRange[] }
+    | { kind: "no" }
+    /** The program that would say it is not installed. */
+    | { kind: "no-program" }
+    | { kind: "unknown"; trouble: string };
   /** Its file, and whether it is loaded at each boot. */
   file: string;
   atBoot: boolean;
@@ -100,6 +107,8 @@ export interface HostView {
   /** What the engine's configuration gives containers as their limit of core files. */
   engineCoreLimit: number | undefined;
   agents: readonly AgentProcessFact[];
+  /** How /proc is mounted where it hides the processes of others, and the group that sees them all the same; undefined where it hides none. */
+  hiddenProcesses: { option: string; group: number | undefined } | undefined;
   swaps: readonly { name: string; type: string }[];
   clock: { keptBy: string | undefined };
   /** Undefined where agent.toml names no webhook. */

@@ -19,10 +19,11 @@ export function checkFirewall({ firewall }: HostView): Finding[] {
     "host-config/firewall/production.nft where it is called; write your addresses into it; " +
     "install -m 644 systemd/orca-firewall.service /etc/systemd/system/; systemctl enable --now orca-firewall";
   const why = `between ${realm} and ${realms} only what the firewall names as doors may pass; manifests and policy cannot hold a program that connects by itself`;
-  if (loaded.kind === "unknown") {
-    const fix = loaded.trouble.includes("installed") ? "apt-get install nftables" : "run orca doctor as root";
-    return [{ check: CHECK, severity: "warn", what: `it cannot be looked at: ${loaded.trouble}`, why, fix }];
-  }
+  const unseen = (trouble: string, fix: string): Finding[] => [
+    { check: CHECK, severity: "warn", what: `it cannot be looked at: ${trouble}`, why, fix },
+  ];
+  if (loaded.kind === "no-program") return unseen("nft is not installed", "apt-get install nftables");
+  if (loaded.kind === "unknown") return unseen(loaded.trouble, "run orca doctor as root");
   if (loaded.kind === "no")
     return [{ check: CHECK, severity: "fail", what: "no table inet orca_isolation is loaded", why, fix: install }];
   const findings = listUncovered(firewall, loaded.others);

@@ -3,6 +3,7 @@
 import { describeAllowedHosts } from "../../shared/config/webhook-address.ts";
 import type { HostView, WebhookFact } from "./doctor-facts.ts";
 import { type Finding, fine } from "./finding.ts";
+import { describeCount } from "../../shared/text/count.ts";
 
 const CHECK = "webhook";
 const WHY = "without pushes a commit waits for the next poll";
@@ -21,7 +22,7 @@ export function checkWebhook({ webhook }: HostView): Finding[] {
   }
   const none = "no push has come since the agent was started";
   if (polled === 0) return listAddress(webhook, none);
-  const came = polled === 1 ? "one commit" : `${polled} commits`;
+  const came = describeCount(polled, "commit");
   const what = `${none}, and ${came} came by polling; pushes are waited for on ${listen}`;
   return [{ check: CHECK, severity: "warn", what, why: WHY, fix: describeFix(listen) }];
 }

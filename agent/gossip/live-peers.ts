@@ -7,13 +7,13 @@ import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { DesiredState } from "../../shared/state/desired-state.ts";
 import type { PeerLook } from "./core/gossip.ts";
 
-import type { GossipShell } from "./mesh/mesh-shell.ts";
+import type { MeshShell } from "./mesh/mesh-shell.ts";
 import { describeStatements, type SaidStatement } from "./service-statements.ts";
 
 type Known = Extract<PeerHealth, { kind: "known" }>;
 
 /** What is needed of the shell. */
-export type Shell = Pick<GossipShell, "follow" | "say" | "hint" | "look" | "view" | "close" | "onChange" | "onHint">;
+export type Shell = Pick<MeshShell, "follow" | "say" | "hint" | "look" | "view" | "close" | "onChange" | "onHint">;
 
 /** What an owner says of a service that it does not mean to start again. */
 const ENDED: ReadonlySet<string> = new Set(["stopped", "removing"]);

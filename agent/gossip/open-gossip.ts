@@ -9,7 +9,8 @@ import { type Identity, loadIdentity, makeIdentity } from "./node-identity.ts";
 import { LivePeers } from "./live-peers.ts";
 import type { NatsSettings } from "./nats/nats-settings.ts";
 import type { NatsShell } from "./nats/nats-shell.ts";
-import type { GossipShell, ShellOptions } from "./mesh/mesh-shell.ts";
+import type { MeshShell } from "./mesh/mesh-shell.ts";
+import type { GossipShellOptions } from "./gossip-shell.ts";
 import { MAKE_BYTES, MAKE_MS } from "./settings.ts";
 
 /** What the gossip needs. */
@@ -28,7 +29,7 @@ export interface GossipParts {
 
 /** The gossip, as the loop and as the report see it. */
 export interface OpenGossip {
-  shell: GossipShell | NatsShell;
+  shell: MeshShell | NatsShell;
   peers: LivePeers;
 }
 
@@ -42,9 +43,9 @@ export async function openGossip(parts: GossipParts): Promise<OpenGossip> {
 }
 
 /** Each way is loaded only where it is used. */
-async function openShell(options: GossipParts & Omit<ShellOptions, "listen">): Promise<OpenGossip["shell"]> {
+async function openShell(options: GossipParts & GossipShellOptions): Promise<OpenGossip["shell"]> {
   const { nats, listen = "" } = options;
-  if (nats === undefined) return new (await import("./mesh/mesh-shell.ts")).GossipShell({ ...options, listen });
+  if (nats === undefined) return new (await import("./mesh/mesh-shell.ts")).MeshShell({ ...options, listen });
   return new (await import("./nats/nats-shell.ts")).NatsShell({ ...options, nats });
 }
 

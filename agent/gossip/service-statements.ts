@@ -2,7 +2,7 @@
 
 import { checkTarget, describeStart } from "../plan/rules/gate.ts";
 import type { Plan, World } from "../plan/world.ts";
-import type { ServiceMemory } from "../../shared/state/memory.ts";
+import { findService, type RunsMemory } from "../../shared/state/memory.ts";
 import { isAlive, type ObservedContainer } from "../../shared/state/observed-state.ts";
 import { nameReason } from "../../shared/state/reason.ts";
 import type { ServiceView } from "../../shared/state/status.ts";
@@ -27,7 +27,11 @@ export function describeStatements(
     const container = containers.find(({ id }) => id === view.container);
     return [
       view.name,
-      describeStatement(world, view, { container, before: before[view.name], took: memory.services[view.name]?.took }),
+      describeStatement(world, view, {
+        container,
+        before: before[view.name],
+        took: findService(memory.services, view.name)?.run.startTook,
+      }),
     ] as const;
   });
   return Object.fromEntries(words);
@@ -36,7 +40,7 @@ export function describeStatements(
 interface Known {
   container: ObservedContainer | undefined;
   before: SaidStatement | undefined;
-  took: ServiceMemory["took"];
+  took: RunsMemory["startTook"];
 }
 
 function describeStatement(world: World, view: ServiceView, { container, before, took }: Known): SaidStatement {

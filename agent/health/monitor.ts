@@ -2,12 +2,13 @@
 // Never decides what to do about it.
 
 import { canonicalJson, jitterFraction } from "../../shared/state/identity.ts";
+import type { HealthCheck } from "../../shared/manifest/manifest.ts";
 import type { HealthView } from "../../shared/state/observed-state.ts";
 import type { DockerExec } from "../docker/reader.ts";
 import type { CancelTimer, Clock } from "../host/os/clock.ts";
 import { type AddressJudge, probeContainer, probeEndpoint } from "./probes.ts";
 import type { ContainerTarget } from "../plan/targets.ts";
-import { beginHealth, gatherProbe, nextHealth, nextProbeDelayMs, type ProbeResult } from "./thresholds.ts";
+import { beginHealth, gatherProbe, nextHealth, nextProbeDelayMs, type ProbeResult, renewHealth } from "./thresholds.ts";
 
 /** What the monitor needs. `probe` and `probeUrl` are the real ones unless a test holds them. */
 export interface MonitorOptions {
@@ -75,8 +76,8 @@ export class Monitor {
       if (target !== undefined && describeKey(target) === watched.key) continue;
       watched.cancel();
       this.#watched.delete(id);
-      // A new check on the same run keeps what is known until its first probe; a new run begins anew.
-      if (target !== undefined && target.startedMs === watched.target.startedMs) this.#begin(target, watched);
+      // The same run at another address or rhythm keeps what is known until its first probe; a new run begins anew.
+      if (target !== undefined && target.startedMs === watched.target.startedMs) this.#goOn(target, watched);
     }
     for (const target of targets)
       if (!this.#watched.has(target.container)) this.#beginAnew(target, offsetMs, !known.has(target.container));
@@ -103,9 +104,24 @@ export class Monitor {
     this.#begin(target, { view: beginHealth(target, begunMs, found), begunMs, watchedMs });
   }
 
+  /** Goes on with a run that is looked at in another way; where something else is asked of it, that answer is waited for. */
+  #goOn(target: ContainerTarget, watched: Watched): void {
+    if (describeAsked(target) === describeAsked(watched.target)) return this.#begin(target, watched);
+    const watchedMs = this.#options.clock.monotonicMs();
+    this.#begin(target, { view: renewHealth(watched.view, watchedMs), begunMs: watched.begunMs, watchedMs });
+    this.#options.onChange();
+  }
+
   #begin(target: ContainerTarget, { view, begunMs, watchedMs }: Pick<Watched, "view" | "begunMs" | "watchedMs">): void {
-    const known = { view, begunMs, watchedMs };
-    const watched: Watched = { target, key: describeKey(target), ...known, probes: 0, cancel: () => undefined };
+    const watched: Watched = {
+      target,
+      key: describeKey(target),
+      view,
+      begunMs,
+      watchedMs,
+      probes: 0,
+      cancel: () => undefined,
+    };
     this.#watched.set(target.container, watched);
     this.#schedule(watched, 0);
   }
@@ -168,6 +184,19 @@ function nameTimes(view: HealthView, offsetMs: number): HealthView {
   return { ...view, sinceMs: Math.round(view.sinceMs + offsetMs), probedMs };
 }
 
-function describeKey(target: ContainerTarget): string {
-  return canonicalJson([target.startedMs, target.address ?? null, target.check]);
+function describeAsked({ check: { http, tcp, exec } }: ContainerTarget): string {
+  return canonicalJson([http ?? null, tcp ?? null, exec ?? null]);
+}
+
+function describeKey({ startedMs, address = "", check }: ContainerTarget): string {
+  return `${startedMs} ${address} ${describeCheck(check)}`;
+}
+
+/** A check is one object as long as nothing of its service changes, and each turn asks. */
+const checks = new WeakMap<HealthCheck, string>();
+
+function describeCheck(check: HealthCheck): string {
+  const text = checks.get(check) ?? canonicalJson(check);
+  checks.set(check, text);
+  return text;
 }

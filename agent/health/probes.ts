@@ -9,6 +9,7 @@ import type { HealthCheck } from "../../shared/manifest/manifest.ts";
 import { type DockerExec, EngineError } from "../docker/reader.ts";
 import { getStatus, type GotStatus } from "./plain-get.ts";
 import type { ProbeResult } from "./thresholds.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 /** What to probe. */
 export interface ProbeTarget {
@@ -79,7 +80,7 @@ async function probeExec(target: ProbeTarget, command: readonly string[], exec: 
     return printed === "" ? failed : { ...failed, output: printed };
   } catch (error) {
     const timedOut = error instanceof EngineError && error.status === 408;
-    return { kind: timedOut ? "failed" : "not-made", message: error instanceof Error ? error.message : String(error) };
+    return { kind: timedOut ? "failed" : "not-made", message: readMessage(error) };
   }
 }
 
@@ -138,8 +139,8 @@ function openRequest({ url, checkCertificate, lookup }: HttpProbe, got: GotStatu
     return () => request.destroy();
   }
   const host = hostname.replace(/^\[|\]$/g, "");
-  const at = { host, port: port === "" ? 80 : Number(port), ...resolving };
-  return getStatus({ ...at, path: `${pathname}${search}`, authority }, got);
+  const path = `${pathname}${search}`;
+  return getStatus({ host, port: port === "" ? 80 : Number(port), ...resolving, path, authority }, got);
 }
 
 function probeHttp(probe: HttpProbe): Promise<ProbeResult> {

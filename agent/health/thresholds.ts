@@ -19,9 +19,30 @@ export interface ProbeResult {
  * @param found whether it ran already when this agent first saw it
  */
 export function beginHealth({ startedMs }: { startedMs: number }, begunMs: number, found: boolean): HealthView {
-  const nothing = { failures: 0, message: "not probed yet", notMade: false, probedMs: undefined };
-  const view = { startedMs, status: "starting", sinceMs: begunMs, ...nothing } as const;
+  const view = {
+    startedMs,
+    status: "starting",
+    sinceMs: begunMs,
+    failures: 0,
+    message: "not probed yet",
+    notMade: false,
+    probedMs: undefined,
+  } as const;
   return found ? { ...view, found } : view;
+}
+
+/** The view of a run whose check has changed: what the check before has found says nothing of this one. */
+export function renewHealth({ startedMs, status, rechecked }: HealthView, nowMs: number): HealthView {
+  const view = {
+    startedMs,
+    status: "starting",
+    sinceMs: nowMs,
+    failures: 0,
+    message: "its health check has changed, and has not answered yet",
+    notMade: false,
+    probedMs: undefined,
+  } as const;
+  return status === "healthy" || rechecked === true ? { ...view, rechecked: true } : view;
 }
 
 /** The clock of one run's probes, in milliseconds of a clock that never jumps. */
@@ -38,7 +59,7 @@ export function nextHealth(view: HealthView, result: ProbeResult, check: HealthC
   const { output: _output, ...before } = view;
   const probed = { ...before, ...pickSaid(result), notMade: false, probedMs: at.nowMs };
   if (result.kind === "not-made") return { ...probed, notMade: true };
-  const { found: _found, ...decided } = probed;
+  const { found: _found, rechecked: _rechecked, ...decided } = probed;
   if (result.kind === "ok") {
     const sinceMs = view.status === "healthy" ? view.sinceMs : at.nowMs;
     return { ...decided, status: "healthy", sinceMs, failures: 0 };

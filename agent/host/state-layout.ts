@@ -16,6 +16,9 @@ interface StateEntry {
 /** A file that is written beside, and then renamed. */
 const WRITTEN_BESIDE = String.raw`\.new`;
 
+/** One that a later version wrote is kept beside (newer-document.ts). */
+const VERSIONED = String.raw`\.new|\.version-\d+(-\d+)?`;
+
 const STATE = {
   /** What the agent remembers of services, and what is in force: SQLite. A damaged one is moved aside. */
   store: {
@@ -42,9 +45,18 @@ const STATE = {
   /** The run directory of an agent that runs without root. */
   run: { name: "run", ofUp: true },
   /** When which backup was made, and how it ended. */
-  backupRecord: { name: "backups.json", beside: WRITTEN_BESIDE, ofUp: true },
+  backupRecord: { name: "backups.json", beside: VERSIONED, ofUp: true },
+  /** When was last pruned, and since when which image lies idle. */
+  pruneRecord: { name: "prune.json", beside: VERSIONED, ofUp: true },
+  /** Restores into place, and how far the one that goes on is. */
+  restoreRecord: { name: "restores.json", beside: VERSIONED, ofUp: true },
+  restoreProgress: { name: "restore-progress.json", beside: WRITTEN_BESIDE, ofUp: true },
   /** The backups themselves, where no other directory is named: nothing removes them. */
   backups: { name: "backups", ofUp: false },
+  /** The node's age identity, which fleet.toml names as backup_key: without it nobody here opens its backups. Nothing removes it. */
+  backupKey: { name: "backup.key", beside: WRITTEN_BESIDE, ofUp: false },
+  /** Opened backups while they are restored; emptied at each start. */
+  backupSpool: { name: "backup-spool", ofUp: true },
   /** Objects of the Git repository, and what was last read of it. */
   git: { name: "git", ofUp: false },
   /** Which commit statuses were told. */
@@ -55,6 +67,8 @@ const STATE = {
   gossipBoot: { name: "gossip-boot", beside: WRITTEN_BESIDE, ofUp: false },
   /** The last `orca drill isolation`. */
   drill: { name: "drill-isolation.json", beside: WRITTEN_BESIDE, ofUp: false },
+  /** What the hourly look from outside has told last. */
+  deadMan: { name: "dead-man.json", beside: WRITTEN_BESIDE, ofUp: false },
 } as const satisfies Record<string, StateEntry>;
 
 /** What the agent keeps in its state directory. */
@@ -72,6 +86,8 @@ const RUN = {
   locks: "locks",
   /** Secrets as containers get them; in memory alone. */
   secrets: "secrets",
+  /** Passwords as a dump's program gets them, while it runs; in memory alone. */
+  backup: "backup",
 } as const;
 
 /** What the agent keeps in its run directory. */

@@ -26,6 +26,8 @@ export interface Reading {
   limitBytes: number;
   /** What is beyond the limit is left unread; else a larger answer is a failure. */
   cut?: boolean;
+  /** What comes is kept as it lies there, packed or not: nobody unpacks it. */
+  asStored?: boolean;
   /** Takes the pieces of the answer as they come, in place of keeping them. What it throws ends the exchange. */
   sink?: ((piece: Buffer) => Promise<void>) | undefined;
 }
@@ -33,6 +35,8 @@ export interface Reading {
 /** One question. */
 export interface Question {
   url: URL;
+  /** Sent as the request's target in place of the URL's, for one that a URL cannot hold: a segment `..`. */
+  target?: string | undefined;
   /** GET where it is left out, POST where there is a body. */
   method?: string;
   headers?: OutgoingHttpHeaders;
@@ -114,11 +118,12 @@ class Ending {
 }
 
 function send(question: Question, ending: Ending): Promise<IncomingMessage> {
-  const { url, body, headers, authorization } = question;
+  const { url, target, body, headers, authorization } = question;
   return new Promise((resolve, reject) => {
     const request = (url.protocol === "https:" ? requestHttps : requestHttp)(url, {
       method: question.method ?? (body === undefined ? "GET" : "POST"),
       agent: question.agent ?? false,
+      ...(target === undefined ? {} : { path: target }),
       headers: {
         ...headers,
         ...(authorization === undefined ? {} : { authorization }),
@@ -164,10 +169,14 @@ async function readAnswer(response: IncomingMessage, question: Question): Promis
   }
 }
 
-async function readContent(response: IncomingMessage, { limitBytes, cut = false, sink }: Reading): Promise<Buffer> {
+async function readContent(
+  response: IncomingMessage,
+  { limitBytes, cut = false, asStored = false, sink }: Reading,
+): Promise<Buffer> {
   const encoding = response.headers["content-encoding"]?.trim().toLowerCase() ?? "identity";
   // None was asked for, and what is packed small may be without end.
-  if (!cut && encoding !== "identity" && encoding !== "") throw new ExchangeFailure({ kind: "encoded", encoding });
+  if (!cut && !asStored && encoding !== "identity" && encoding !== "")
+    throw new ExchangeFailure({ kind: "encoded", encoding });
   const announcedBytes = Number(response.headers["content-length"] ?? 0);
   if (!cut && announcedBytes > limitBytes) throw new ExchangeFailure({ kind: "too-large", limitBytes, announcedBytes });
   const pieces: Buffer[] = [];

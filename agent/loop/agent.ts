@@ -1,7 +1,7 @@
 // Builds one agent from the parts of its loop, and runs the loop. What stands around it (configuration, report, gossip, signals) is
 // put together in daemon/daemon.ts, the composition root.
 
-import { type BindLook, HOST_BINDS } from "../apply/checked-start.ts";
+import { type BindLook, HOST_BINDS } from "../host/os/bind-look.ts";
 import { Executor } from "../apply/executor.ts";
 import { FrontControl, type FrontPort } from "../apply/front-control.ts";
 import type { Tools } from "../apply/handlers.ts";
@@ -29,6 +29,7 @@ import { SecretKeeper } from "../secrets/keeper/keeper.ts";
 import type { AgentSecrets } from "../secrets/open-secrets.ts";
 import { redactExec, redactReader } from "../secrets/redacted-engine.ts";
 import { TriggerQueue } from "./trigger-queue.ts";
+import type { BackupFacts } from "../../shared/state/backup.ts";
 import type { Emit } from "../../shared/state/event.ts";
 import type { OwnContainerId } from "../../shared/state/identity.ts";
 import type { PlanPreview } from "../../shared/document/plan-preview.ts";
@@ -68,6 +69,8 @@ export interface AgentOptions {
 /** While operations are in flight, turns take at most this share of the time: the engine needs the rest. */
 const BUSY_SHARE = 0.2;
 const LONGEST_GATHER_MS = 40;
+/** Where what is ready waits for a start slot, only what frees one leads to more, and that is urgent: the rest comes together. */
+const CROWDED_GATHER_MS = 200;
 
 /** How long the loop rests after a turn that failed in a way nothing else catches. */
 const FAILED_TURN_MS = 1_000;
@@ -123,7 +126,7 @@ export class Agent {
     const { reader, exec } = secrets;
     this.reader = reader;
     this.#redactor = secrets.redactor;
-    const onChange = (): void => this.#queue.fire("operation");
+    const onChange = (urgent: boolean): void => this.#queue.fire("operation", urgent);
     const onStarted = async (service: string, id: OwnContainerId): Promise<void> => {
       const container = await this.#observer.look(service, id);
       if (container !== undefined) this.#reconciler.startProbing(container);
@@ -138,8 +141,7 @@ export class Agent {
       isBusy: (service, container) => this.#executor.isBusy(service, container),
       onChange: (urgent) => this.#queue.fire("engine", urgent),
     });
-    const watched = { clock, exec, onChange: () => this.#queue.fire("health", true), judgeAddress: this.#judgeAddress };
-    this.#monitor = new Monitor({ ...watched, ...options.probes });
+    this.#monitor = this.#openMonitor(exec);
     this.#peers = "kind" in options.peers ? fixPeers(options.peers) : options.peers;
     const memory = this.store.loadColdStarts();
     this.coldStarts = new ColdStarts({ node, clock, bootId, emit, memory, peers: this.#peers });
@@ -171,6 +173,17 @@ export class Agent {
     });
   }
 
+  #openMonitor(exec: MonitorOptions["exec"]): Monitor {
+    const { clock, probes } = this.#options;
+    return new Monitor({
+      clock,
+      exec,
+      onChange: () => this.#queue.fire("health", true),
+      judgeAddress: this.#judgeAddress,
+      ...probes,
+    });
+  }
+
   /** Begins to watch and to turn. */
   async start(): Promise<void> {
     const { clock, emit } = this.#options;
@@ -190,15 +203,46 @@ export class Agent {
     this.#loop = this.#run();
   }
 
+  /** A secret that the agent itself works with, by its path: its value, or why there is none. */
+  readSecret(path: string): { value: string } | { reason: string } {
+    const fact = this.secrets.facts.look(path);
+    if (fact === undefined) return { reason: "the provider was not asked for it yet" };
+    if (fact.kind !== "value" && fact.kind !== "cached")
+      return { reason: fact.kind === "pending" ? "the provider is being asked for it" : fact.reason };
+    const secret = this.secrets.find(path, fact.version);
+    return secret === undefined ? { reason: "its value is not at hand" } : { value: secret.expose() };
+  }
+
   /** A text without values of secrets, for what is recorded. */
   redact(text: string): string {
     return this.#redactor.redact(text);
+  }
+
+  /** True while it pulls, starts or ends anything. */
+  get isBusy(): boolean {
+    return !this.#executor.isIdle;
   }
 
   /** Takes what a person asked for. */
   request(request: Request): void {
     this.#reconciler.request(request);
     this.#queue.fire("request", true);
+  }
+
+  /** True while the host's policy allows ephemeral volumes. */
+  get allowsEphemeral(): boolean {
+    return (this.#policy ?? this.#options.settings.policy).volumes.allow_ephemeral;
+  }
+
+  /** Why the host's policy refuses a kept release now; undefined where it may run. */
+  judgeRelease(service: string, fingerprint: string): Promise<string | undefined> {
+    return this.#reconciler.judgeRelease(service, fingerprint);
+  }
+
+  /** Takes what is known of backups that changes wait for. */
+  learnBackups(facts: BackupFacts): void {
+    this.#reconciler.learnBackups(facts);
+    this.#queue.fire("backups", true);
   }
 
   /** What the loop would do now. */
@@ -258,7 +302,11 @@ export class Agent {
         emit({ kind: "turn-failed", atMs: clock.nowMs(), message, nextMs: clock.nowMs() + delayMs });
       }
       const tookMs = clock.monotonicMs() - startedMs;
-      gatherMs = this.#executor.isIdle ? 0 : Math.min(LONGEST_GATHER_MS, tookMs / BUSY_SHARE);
+      const isCrowded = this.#reconciler.isCrowded && !this.#executor.isIdle;
+      const shareMs = this.#executor.isIdle ? 0 : Math.min(LONGEST_GATHER_MS, tookMs / BUSY_SHARE);
+      gatherMs = isCrowded ? CROWDED_GATHER_MS : shareMs;
+      // What is due then comes together, too.
+      if (isCrowded && delayMs > 0) delayMs = Math.max(delayMs, CROWDED_GATHER_MS);
     }
   }
 }

@@ -15,7 +15,7 @@ import { WatchedPaths } from "./watched-paths.ts";
 import type { DesiredState } from "../../shared/state/desired-state.ts";
 import type { SourceState } from "../../shared/state/event.ts";
 import { findFronted } from "../../shared/state/front.ts";
-import { describeHolds, type Hold } from "../../shared/state/hold.ts";
+import type { Hold } from "../../shared/state/hold.ts";
 import { cutText } from "../../shared/text/problem.ts";
 import type { InForce } from "../../shared/state/in-force.ts";
 import type { ObservedEngine } from "../../shared/state/observed-state.ts";
@@ -80,6 +80,11 @@ export class DesiredBuilder {
   /** True while nothing is known of what ran here before: then the containers themselves are asked. */
   get needsAdoption(): boolean {
     return this.#inForce === undefined;
+  }
+
+  /** The host's law as it is now, and what is known of secrets: what was kept is judged by them. */
+  get law(): { settings: DesiredSettings; secrets: SecretFacts } {
+    return { settings: this.#settings, secrets: this.#options.secrets.facts };
   }
 
   /** Lets the newest snapshot remove up to so many services. */
@@ -269,8 +274,9 @@ export class DesiredBuilder {
 
   #describeTrouble(reading: SourceReading, holds: readonly Hold[] | undefined): Pick<SourceState, "trouble" | "fault"> {
     const fault = this.#fault?.message;
-    if (reading.kind === "failed") return { trouble: reading.reason, ...(fault !== undefined && { fault }) };
-    return fault === undefined ? { trouble: holds && describeHolds(holds) } : { trouble: fault, fault };
+    if (reading.kind === "failed") return { trouble: reading.why, ...(fault !== undefined && { fault }) };
+    if (fault !== undefined) return { trouble: { code: "build-failed", message: fault }, fault };
+    return { trouble: holds && { code: "held", holds } };
   }
 
   #describeSource(reading: SourceReading, desired: DesiredState | undefined): SourceState {
@@ -278,7 +284,7 @@ export class DesiredBuilder {
     const snapshot = this.#built?.snapshot;
     const held = desired?.held?.holds;
     const isDistrusted = reading.kind === "failed" && reading.distrusted === true;
-    const distrust = isDistrusted ? ({ kind: "trust", reason: reading.reason } as const) : undefined;
+    const distrust = isDistrusted ? ({ kind: "trust", why: reading.why } as const) : undefined;
     const commit = snapshot?.revision === desired?.revision ? snapshot?.commit : undefined;
     return {
       kind: source.kind,

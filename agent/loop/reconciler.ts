@@ -18,22 +18,28 @@ import { followClock } from "../plan/memory/clock-step.ts";
 import { selectFronts } from "../plan/front/traffic.ts";
 import { takeOverLater } from "../plan/rules/later.ts";
 import { plan } from "../plan/plan.ts";
+import { listAwaited, rememberBackups } from "../plan/rules/backup-first.ts";
+import { followGeneration, followGenerations } from "../plan/rules/generations.ts";
 import { applyRollbacks, keepOperatorOverrides } from "../plan/rules/rollout.ts";
 import type { PeerPort } from "../gossip/peer-port.ts";
 import type { Plan, PlanSettings, World } from "../plan/world.ts";
 import { KeptWorlds } from "./kept-worlds.ts";
 import { previewPlan } from "./preview.ts";
+import { ReleaseJudge } from "./release-judge.ts";
 import type { Request } from "../../shared/state/request.ts";
 import { applyRequest } from "./requests.ts";
 import { listVersions } from "../secrets/keeper/in-use.ts";
 import type { SecretKeeper } from "../secrets/keeper/keeper.ts";
+import type { AwaitedBackup, BackupFacts } from "../../shared/state/backup.ts";
 import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
 import type { Emit, TurnSummary } from "../../shared/state/event.ts";
 import type { ExitRecord, NodeMemory } from "../../shared/state/memory.ts";
 import { noteSilentEngine } from "../../shared/state/note.ts";
 import type { ObservedEngine, ObservedState } from "../../shared/state/observed-state.ts";
+import { describeReason } from "../../shared/text/describe-reason.ts";
 import type { PlanPreview } from "../../shared/document/plan-preview.ts";
 import type { OperationOutcome } from "../../shared/state/step.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 /** What one loop works with. */
 export interface ReconcilerParts {
@@ -66,17 +72,33 @@ export class Reconciler {
   readonly #parts: ReconcilerParts;
   #memory: NodeMemory;
   #requests: Request[] = [];
+  #backups: BackupFacts = {};
   #outcomes: OperationOutcome[] = [];
   /** What the disk did not take yet: memory is saved whole by any later turn, these would be lost. */
   #unsaved: { newExits: ExitRecord[]; newReleases: Plan["newReleases"][number][] } = { newExits: [], newReleases: [] };
   #engine: ObservedEngine = { reachable: false, reason: "it was not asked yet" };
   #world: World | undefined;
   readonly #worlds = new KeptWorlds();
+  readonly #judge: ReleaseJudge;
   #resyncedMs = Number.NEGATIVE_INFINITY;
+  #crowded = false;
 
   constructor(parts: ReconcilerParts) {
     this.#parts = parts;
-    this.#memory = parts.store.loadMemory();
+    // A backup that copied a stopped service has ended with the agent that made it: the service starts again.
+    const { copies: _copies, ...memory } = parts.store.loadMemory();
+    this.#memory = memory;
+    this.#judge = new ReleaseJudge({ store: parts.store, read: () => parts.builder.law });
+  }
+
+  /** True where the last turn left a service waiting for a start slot alone. */
+  get isCrowded(): boolean {
+    return this.#crowded;
+  }
+
+  /** Takes what is known of backups that changes wait for. */
+  learnBackups(facts: BackupFacts): void {
+    this.#backups = facts;
   }
 
   /** Takes what a person asked for; the next turn looks at it. */
@@ -103,7 +125,13 @@ export class Reconciler {
     const observed = { ...this.#world.observed, outcomes: [] };
     const world = { ...this.#world, observed, memory: this.#memory, nowMs: this.#nowMs };
     const later = world.desired.held?.desired;
-    return previewPlan(world, later && { ...world, ...this.#chooseReleases(later) });
+    return previewPlan(world, later && { ...world, ...this.#chooseReleases(later, false) });
+  }
+
+  /** Why the host's policy refuses a kept release now; undefined where it may run. */
+  async judgeRelease(service: string, fingerprint: string): Promise<string | undefined> {
+    const why = await this.#judge.ask(service, fingerprint);
+    return why && describeReason(why, this.#nowMs);
   }
 
   /** The last turns that planned something, as JSON. */
@@ -136,7 +164,8 @@ export class Reconciler {
     if (built.desired === undefined) return this.#reportNothing(startedMs, built);
     const { store, secrets } = this.#parts;
     this.#memory = keepOperatorOverrides(this.#memory, built.desired);
-    const chosen = this.#chooseReleases(built.desired);
+    await this.#judge.look(built.desired, this.#memory);
+    const chosen = this.#chooseReleases(built.desired, true);
     const { desired } = chosen;
     secrets.use(listVersions([...desired.services.values(), ...chosen.releases.values(), ...chosen.wanted.values()]));
     const observed = await this.#observe(desired, [...chosen.wanted.values()]);
@@ -146,9 +175,11 @@ export class Reconciler {
       memory: this.#memory,
       peers: peers.read(desired),
       settings,
+      backups: this.#backups,
       nowMs: this.#nowMs,
     };
     const planned = this.#plan(this.#world);
+    this.#crowded = planned.services.some(({ start }) => start?.at === "slot");
     builder.noteStandings(planned.standings);
     const cold = coldStarts.look(this.#world, planned);
     this.#remember(planned, built);
@@ -158,14 +189,26 @@ export class Reconciler {
     monitor.watch(targets, selectEndpoints(desired, engine, planned.memory.services), this.#offsetMs);
     executor.cancel(planned.cancel);
     executor.begin(planned.operations, (hash) => desired.contents.get(hash) ?? store.findContent(hash));
-    this.#report(planned, { startedMs, observed, desired, source: built.source });
+    const keeps = [...chosen.wanted.values(), ...chosen.releases.values()];
+    this.#report(planned, { startedMs, observed, desired, keeps, source: built.source });
     return this.#nextDelayMs(planned, built);
   }
 
-  #chooseReleases(desired: DesiredState): ReturnType<typeof applyRollbacks> {
+  #chooseReleases(desired: DesiredState, begins: boolean): ReturnType<typeof applyRollbacks> {
     const { store } = this.#parts;
+    const { generations } = this.#memory;
     const volumes = this.#engine.reachable ? this.#engine.volumes : undefined;
-    return applyRollbacks(desired, this.#memory, (service, id) => store.findRelease(service, id), volumes);
+    const find = (service: string, id: string): DesiredService | undefined => {
+      const release = store.findRelease(service, id);
+      return release === undefined ? undefined : followGeneration(release, generations);
+    };
+    const followed = followGenerations(desired, generations);
+    const backups = this.#backups;
+    const view = { find, engine: this.#engine, facts: backups, nowMs: this.#nowMs };
+    // What is held back now is looked at and not begun.
+    if (begins) this.#memory = rememberBackups(this.#memory, followed, view);
+    const kept = { find, judge: (release: DesiredService) => this.#judge.judge(release) };
+    return applyRollbacks(followed, this.#memory, kept, { volumes, backups });
   }
 
   /**
@@ -265,12 +308,12 @@ export class Reconciler {
       store.save({ memory: this.#memory, coldStarts: coldStarts.memory, inForce, contents, ...this.#unsaved });
       this.#unsaved = { newExits: [], newReleases: [] };
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = readMessage(error);
       emit({ kind: "state-not-saved", atMs: clock.nowMs(), message });
     }
   }
 
-  #report(planned: Plan, turn: Pick<TurnSummary, "startedMs" | "observed" | "desired" | "source">): void {
+  #report(planned: Plan, turn: Pick<TurnSummary, "startedMs" | "observed" | "desired" | "keeps" | "source">): void {
     const { emit } = this.#parts;
     const endedMs = this.#nowMs;
     for (const exit of planned.newExits) emit({ kind: "exited", atMs: endedMs, exit });
@@ -286,8 +329,16 @@ export class Reconciler {
         notes: planned.notes,
         secrets: this.#parts.secrets.trouble,
         pausedBy: this.#memory.pauses["*"]?.uid,
+        generations: this.#memory.generations,
+        awaited: this.#listAwaited(),
       },
     });
+  }
+
+  #listAwaited(): AwaitedBackup[] {
+    if (this.#world === undefined) return [];
+    const { desired, wanted } = this.#world;
+    return listAwaited(this.#memory, [...desired.services.values(), ...wanted.values()]);
   }
 
   /** Nothing was ever read here: nothing can be wanted, and nothing is touched. */

@@ -6,6 +6,7 @@ import type { CancelTimer, Clock } from "../host/os/clock.ts";
 /** Where a trigger came from: who reads a call of `fire` sees it. The loop itself does the same turn for each. */
 export type Trigger =
   | "start"
+  | "backups"
   | "source"
   | "engine"
   | "health"
@@ -16,8 +17,9 @@ export type Trigger =
   | "reload"
   | "secrets";
 
-/** Triggers that come within this time of each other make one turn. */
+/** Triggers that come within this time of each other make one turn: a longer one where nothing hurries. */
 const GATHER_MS = 8;
+const URGENT_GATHER_MS = 3;
 
 /** How long the next turn may wait. */
 export interface Patience {
@@ -52,7 +54,7 @@ export class TriggerQueue {
   async next({ delayMs, gatherMs }: Patience): Promise<ReadonlySet<Trigger>> {
     await this.#sleep(delayMs, () => this.#waiting.size > 0);
     if (this.#waiting.size > 0 && gatherMs > GATHER_MS) await this.#sleep(gatherMs - GATHER_MS, () => this.#urgent);
-    if (this.#waiting.size > 0) await this.#sleep(GATHER_MS, () => false);
+    if (this.#waiting.size > 0) await this.#sleep(this.#urgent ? URGENT_GATHER_MS : GATHER_MS, () => false);
     const fired = this.#waiting.size === 0 ? new Set<Trigger>(["timer"]) : this.#waiting;
     this.#waiting = new Set();
     this.#urgent = false;

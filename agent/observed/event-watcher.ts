@@ -10,8 +10,12 @@ import type { Clock } from "../host/os/clock.ts";
 export interface EventNews {
   /** There was a gap: look at everything. */
   all: boolean;
-  /** Containers that something happened to. */
+  /** Something happened to networks themselves, or may have. */
+  networks: boolean;
+  /** Containers that something other than a start happened to. */
   touched: Set<string>;
+  /** Containers of which a run was told to have begun, and when, by the engine's clock. */
+  started: Map<string, number>;
   /** Containers in which the kernel killed a process for memory. */
   oom: Set<string>;
   /** Containers that someone other than the agent sent an ending signal, and when. */
@@ -42,6 +46,8 @@ const RECONNECT = { initialMs: 100, maxMs: 2_000 };
 const OVERLAP_MS = 3_000;
 /** Events that change nothing a plan reads: what is created or connected is found by the list of the turn that follows. */
 const QUIET = new Set(["create", "connect"]);
+/** Events after which the list of networks is another. */
+const OF_NETWORKS = new Set(["create", "destroy", "update"]);
 const ENDING_SIGNALS = new Set(["2", "3", "9", "15"]);
 
 /** Follows one engine's events. */
@@ -51,6 +57,7 @@ export class EventWatcher {
   #news: EventNews = emptyNews();
   #running: Promise<void> | undefined;
   #cursorMs: number | undefined;
+  #open = false;
 
   constructor(options: WatcherOptions) {
     this.#options = options;
@@ -65,6 +72,11 @@ export class EventWatcher {
     await this.#running;
   }
 
+  /** True while the engine tells what happens: what no event named is as it was. */
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
   /** Hands over what the events said; the next call begins empty. */
   takeNews(): EventNews {
     const news = this.#news;
@@ -75,11 +87,14 @@ export class EventWatcher {
   /** The container is looked at now: what its events have said so far is used up. */
   takeTouch(id: string): void {
     this.#news.touched.delete(id);
+    this.#news.started.delete(id);
   }
 
   /** Takes news back that could not be used. */
   giveBack(news: EventNews): void {
     this.#news.all ||= news.all;
+    this.#news.networks ||= news.networks;
+    for (const [id, atMs] of news.started) if (!this.#news.started.has(id)) this.#news.started.set(id, atMs);
     for (const key of ["touched", "oom"] as const) for (const id of news[key]) this.#news[key].add(id);
     for (const [id, atMs] of news.killedByHand) this.#news.killedByHand.set(id, atMs);
     for (const [id, end] of news.ended) if (!this.#news.ended.has(id)) this.#news.ended.set(id, end);
@@ -98,6 +113,7 @@ export class EventWatcher {
           onOpen: () => {
             attempt = 0;
             this.#cursorMs ??= clock.nowMs();
+            this.#open = true;
             this.#news.all = true;
             onChange(true);
           },
@@ -106,6 +122,7 @@ export class EventWatcher {
       } catch {
         // The engine is away; the turn that follows says so, from its own failed read.
       }
+      this.#open = false;
       if (signal.aborted) return;
       onChange(true);
       await this.#sleep(backoffDelayMs(RECONNECT, attempt, "events"));
@@ -123,10 +140,12 @@ export class EventWatcher {
   #hear(event: EngineEvent): void {
     // By the engine's clock, which may be set back: what comes after a broken stream comes after this one.
     this.#cursorMs = event.atMs;
+    if (event.type === "network" && OF_NETWORKS.has(event.action)) this.#news.networks = true;
     if (QUIET.has(event.action)) return;
     const service = event.labels[LABEL.service];
     if (event.type === "container" && event.labels[LABEL.node] !== this.#options.node) return;
-    this.#news.touched.add(event.id);
+    if (event.type === "container" && event.action === "start") this.#news.started.set(event.id, event.atMs);
+    else this.#news.touched.add(event.id);
     if (event.action === "oom") this.#news.oom.add(event.id);
     if (event.type === "container") this.#hearRun(event);
     const busy = this.#options.isBusy(service ?? "", event.id);
@@ -145,5 +164,13 @@ export class EventWatcher {
 
 /** Nothing was said. */
 export function emptyNews(): EventNews {
-  return { all: false, touched: new Set(), oom: new Set(), killedByHand: new Map(), ended: new Map() };
+  return {
+    all: false,
+    networks: false,
+    touched: new Set(),
+    oom: new Set(),
+    started: new Map(),
+    killedByHand: new Map(),
+    ended: new Map(),
+  };
 }

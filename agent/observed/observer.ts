@@ -12,6 +12,8 @@ import {
   type NetworkRow,
 } from "../docker/reader.ts";
 import { type Probed, selectNotRunning } from "../plan/targets.ts";
+import { isOwnJob } from "../docker/job-label.ts";
+import { shortenAnswer } from "../docker/engine-answer.ts";
 import { readMemory } from "../host/os/cgroup.ts";
 import type { Clock } from "../host/os/clock.ts";
 import { emptyNews, type EventNews, EventWatcher } from "./event-watcher.ts";
@@ -47,6 +49,8 @@ const KILL_MEANS_END_MS = 60_000;
 
 /** A resync inspects this share of the containers, so that each is looked at every so many resyncs without any event. */
 const RESYNC_SHARE = 20;
+/** So long the list of networks is believed while no event tells of another; an event stream that is frozen tells of none. */
+const NETWORKS_BELIEVED_MS = 1_000;
 const LOG_LINES = 20;
 
 /** What is said of a container that could not be looked at yet. */
@@ -58,7 +62,6 @@ const UNKNOWN_DETAIL = {
   caps: { memoryBytes: 0, nanoCpus: 0, cpuShares: 0, pids: 0 },
   restartPolicy: "no",
   ownVolumes: [],
-  writes: [],
 } as const;
 
 const NO_NEWS: EventNews = emptyNews();
@@ -71,6 +74,8 @@ export class Observer {
   readonly #deferred = new Set<string>();
   readonly #ends = new ToldEnds();
   #resyncs = 0;
+  #volumesSeen = false;
+  #networks: { rows: readonly NetworkRow[]; atMs: number } | undefined;
   #reads = 0;
 
   constructor(options: ObserverOptions) {
@@ -105,7 +110,7 @@ export class Observer {
     try {
       const [rows, networks] = await Promise.all([
         this.#options.reader.listContainers(),
-        this.#options.reader.listNetworks(),
+        this.#readNetworks(desired, news, resync),
       ]);
       // The signals with which an engine ends everything when it goes down look like a person's.
       if (news.killedByHand.size > 0 && !(await this.#options.reader.accepts()))
@@ -115,9 +120,27 @@ export class Observer {
     } catch (error) {
       // What the events said is needed again by the next turn that reaches the engine.
       this.#events.giveBack(news);
-      if (error instanceof EngineError) return { reachable: false, reason: error.message };
+      this.#networks = undefined;
+      if (error instanceof EngineError) return { reachable: false, reason: shortenAnswer(error.message) };
       throw error;
     }
+  }
+
+  /** The engine's networks: asked for where they may be others than before, or are others than is wanted. */
+  async #readNetworks(
+    desired: DesiredState | undefined,
+    news: EventNews,
+    resync: boolean,
+  ): Promise<readonly NetworkRow[]> {
+    const { reader, clock } = this.#options;
+    const atMs = clock.monotonicMs();
+    const known = this.#networks;
+    const isNew = news.all || news.networks || resync || !this.#events.isOpen;
+    const isThere = known?.rows.some(({ name }) => name === desired?.network.name) === true;
+    if (known !== undefined && isThere && !isNew && atMs - known.atMs < NETWORKS_BELIEVED_MS) return known.rows;
+    const rows = await reader.listNetworks();
+    this.#networks = { rows, atMs };
+    return rows;
   }
 
   /**
@@ -145,8 +168,10 @@ export class Observer {
     await this.#refresh(own, read);
     for (const row of rows) {
       const container = this.#buildContainer(row);
-      if (container === undefined) foreign.push(buildForeign(row));
-      else containers.push(addWorkingSet(container, desired));
+      if (container === undefined) {
+        // What backups and restores run for a while is nobody else's.
+        if (!isOwnJob(row, this.#options.node)) foreign.push(buildForeign(row));
+      } else containers.push(addWorkingSet(container, desired));
     }
     const ids = new Set(own.map((row) => row.id));
     for (const id of this.#known.keys()) if (!ids.has(id)) this.#known.delete(id);
@@ -161,11 +186,16 @@ export class Observer {
           { node: network.labels[LABEL.node], internal: network.internal, subnets: network.subnets },
         ]),
       ),
-      volumes: await readVolumes(this.#options.reader, [
-        ...(desired === undefined ? [] : selectNotRunning(desired, containers)),
-        ...wanted,
-      ]),
+      ...(await readVolumes(this.#options, [...this.#selectStarting(desired, containers), ...wanted])),
     };
+  }
+
+  /** The first look is at all: which volume what runs has its data in is known before that ends. */
+  #selectStarting(desired: DesiredState | undefined, containers: readonly ObservedContainer[]): DesiredService[] {
+    if (desired === undefined) return [];
+    if (this.#volumesSeen) return selectNotRunning(desired, containers);
+    this.#volumesSeen = true;
+    return [...desired.services.values()];
   }
 
   /** Inspects what an event named, what is new or changed its status, and on a resync a share of the rest. */
@@ -179,7 +209,7 @@ export class Observer {
       // What was looked at since this read began is newer than its list and than most news.
       const told = news.oom.has(row.id) || news.killedByHand.has(row.id);
       if (known !== undefined && known.read > begun && !told) return false;
-      const named = news.all || news.touched.has(row.id) || this.#deferred.has(row.id);
+      const named = news.all || news.touched.has(row.id) || this.#deferred.has(row.id) || isNewRun(known, row, news);
       return known === undefined || known.status !== row.status || named || (resync && index % RESYNC_SHARE === share);
     });
     // An engine answers an inspection only after a start or stop in progress: the container of a busy lane is looked at
@@ -264,7 +294,7 @@ export class Observer {
       pid: detail.pid,
       restartPolicy: detail.restartPolicy,
       ownVolumes: detail.ownVolumes,
-      writes: detail.writes,
+      writes: row.writes,
       frontName: row.labels[LABEL.front],
       workingSetBytes: undefined,
       logTail: known?.logTail ?? [],
@@ -280,6 +310,13 @@ export class Observer {
     const run = sha256(`${this.#options.bootId}\n${bridge?.id ?? ""}`).slice(0, 16);
     return bridge?.createdMs === undefined ? { run } : { run, sinceMs: bridge.createdMs };
   }
+}
+
+/** The events tell of a start that is not the one that was looked at: an end between two would have been told as well. */
+function isNewRun(known: Known | undefined, { id }: ContainerRow, { started }: EventNews): boolean {
+  const toldMs = started.get(id);
+  const seenMs = known?.status === "running" ? known.detail.startedMs : undefined;
+  return toldMs !== undefined && (seenMs === undefined || seenMs > toldMs);
 }
 
 /** How its run has ended: as the inspection says, or the event while there is none. */

@@ -4,21 +4,34 @@ import type { DesiredService } from "../../shared/state/desired-state.ts";
 import { LABEL } from "../../shared/state/identity.ts";
 import type { ObservedVolume } from "../../shared/state/observed-state.ts";
 import type { DockerReader } from "../docker/reader.ts";
+import type { Reachable } from "../plan/world.ts";
 
 /** Reads the volumes of services that are about to start; one that does not exist yet is absent. */
 export async function readVolumes(
-  reader: Pick<DockerReader, "inspectVolume">,
+  { reader, node }: { reader: Pick<DockerReader, "inspectVolume" | "listGenerations">; node: string },
   waiting: readonly DesiredService[],
-): Promise<Record<string, ObservedVolume>> {
+): Promise<Pick<Reachable, "volumes" | "generations">> {
   const volumes: Record<string, ObservedVolume> = {};
-  const names = waiting.flatMap((service) =>
-    (service.spec.volumes ?? []).flatMap((volume) => (volume.name === undefined ? [] : [volume.name])),
-  );
+  const names = new Set<string>();
+  const bases = new Set<string>();
+  for (const { name, of: base = name, ephemeral } of waiting.flatMap((service) => service.spec.volumes ?? [])) {
+    if (name !== undefined) names.add(name);
+    if (base !== undefined && ephemeral !== true) bases.add(base);
+  }
+  if (names.size === 0) return { volumes };
+  const later = (await reader.listGenerations(node)).filter(({ of: base }) => bases.has(base));
+  for (const { of: base } of later) names.add(base);
   await Promise.all(
-    [...new Set(names)].map(async (name) => {
+    [...names].map(async (name) => {
       const volume = await reader.inspectVolume(name);
       if (volume !== undefined) volumes[name] = { node: volume.labels[LABEL.node], leadsTo: volume.leadsTo };
     }),
   );
-  return volumes;
+  if (later.length === 0) return { volumes };
+  const generations = Map.groupBy(later, ({ of: base }) => base);
+  const listed = [...generations].map(([base, list]): [string, string[]] => {
+    const there = list.map(({ name }) => name);
+    return [base, volumes[base] === undefined ? there : [base, ...there]];
+  });
+  return { volumes, generations: Object.fromEntries(listed) };
 }

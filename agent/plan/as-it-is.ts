@@ -12,7 +12,7 @@ import type { Decision, ServiceContext } from "./world.ts";
 export function keepAsItIs(context: ServiceContext, decision: Decision): Decision {
   const { desired, current, memory, health } = context;
   if (desired.onlyAsItIs === undefined || decision.operation === undefined) return decision;
-  const wasGood = current !== undefined && memory.release?.specHash === current.specHash;
+  const wasGood = current !== undefined && memory.release.lastGood?.specHash === current.specHash;
   const isRefused = (step: Step): boolean => {
     if (step.kind === "create-container" || step.kind === "ensure-image") return true;
     if (step.kind === "start-container") return !wasGood;

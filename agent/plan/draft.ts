@@ -2,7 +2,7 @@
 // nothing half said. Pure; plan.ts only.
 
 import type { DesiredService } from "../../shared/state/desired-state.ts";
-import type { ExitRecord, ServiceMemory } from "../../shared/state/memory.ts";
+import { type ExitRecord, findService, type ServiceMemory } from "../../shared/state/memory.ts";
 import type { Reason } from "../../shared/state/reason.ts";
 import type { ServiceStanding } from "../../shared/state/rotation.ts";
 import type { ServiceView } from "../../shared/state/status.ts";
@@ -56,7 +56,7 @@ export function addDraft(to: Draft, own: Draft): void {
 export function draftFault(world: World, desired: DesiredService, fault: Reason): Draft {
   const draft = beginDraft();
   draft.faults.push(desired.name);
-  const known = world.memory.services[desired.name];
+  const known = findService(world.memory.services, desired.name);
   if (known !== undefined) draft.memory[desired.name] = known;
   draft.views.push({
     ...viewUnplanned(world, desired.name, { state: "unknown", reason: fault }),
@@ -82,7 +82,7 @@ export function viewUnplanned(
     nextMs: undefined,
     startBlocked: `it is ${state}: ${reason}`,
     settled: false,
-    restarts: world.memory.services[name]?.restarts ?? 0,
+    restarts: findService(world.memory.services, name)?.backoff.restarts ?? 0,
     revision: undefined,
     desiredRevision: world.desired.revision,
     container: undefined,

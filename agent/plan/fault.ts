@@ -2,6 +2,7 @@
 // A rule that throws is a fault of Orca's own, mostly over something stored in a shape that it did not expect.
 
 import type { ReasonOf } from "../../shared/state/reason.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 /** Runs a part of a plan; answers why it failed, or undefined. What it had written by then is the caller's to drop. */
 export function findPlanFault(run: () => void): ReasonOf<"plan-fault"> | undefined {
@@ -9,7 +10,7 @@ export function findPlanFault(run: () => void): ReasonOf<"plan-fault"> | undefin
     run();
     return undefined;
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = readMessage(error);
     return { code: "plan-fault", message: message.split("\n", 1)[0] ?? "" };
   }
 }

@@ -32,7 +32,10 @@ export function planNode(world: World, engine: Reachable): NodePlan {
   if (waits) notes.push(noteRetry("", failure, world.nowMs));
   const busy = world.observed.operations.some((operation) => operation.lane === NODE_LANE);
   if (steps.length === 0 || busy || waits) return { operations: [], notes, failure };
-  const cause = buildCause("drift", { code: "node-drift" }, { revision });
+  const begins = world.observed.hosts === undefined;
+  const cause = begins
+    ? buildCause("first-start", { code: "node-begins" }, { revision })
+    : buildCause("drift", { code: "node-drift" }, { revision });
   return { operations: [{ lane: NODE_LANE, cause, fingerprint: "node", steps }], notes, failure };
 }
 

@@ -6,7 +6,7 @@ import { placeBinds } from "./rules/bind-sources.ts";
 import type { DesiredService } from "../../shared/state/desired-state.ts";
 import { findLaneService } from "../../shared/state/front.ts";
 import { compareText } from "../../shared/text/problem.ts";
-import type { NodeMemory, ServiceMemory } from "../../shared/state/memory.ts";
+import { findService, type NodeMemory, type ServiceMemory } from "../../shared/state/memory.ts";
 import {
   findHealth,
   isAlive,
@@ -25,6 +25,7 @@ import { planNode } from "./node.ts";
 import { rememberOwnData } from "./rules/own-data.ts";
 import { beginMemory, boundTimes, rememberContainer, rememberExit, rememberOutcome } from "./memory/remember.ts";
 import { findSuccessor } from "./rules/move.ts";
+import { settleGenerations } from "./rules/generations.ts";
 import { planRemovals } from "./rules/removal.ts";
 import { guardRepetition } from "./rules/repeat-guard.ts";
 import { rememberRollout, rolloutEndMs } from "./rules/rollout.ts";
@@ -46,7 +47,7 @@ function planUnreachable(world: World, message: string): Plan {
   const silent: Reason = { code: "engine-silent", said: { message } };
   const services = sortedServices(world).map((desired) => {
     const { nowMs, wanted } = world;
-    const known = world.memory.services[desired.name];
+    const known = findService(world.memory.services, desired.name);
     let view = viewUnplanned(world, desired.name, { state: "unknown", reason: silent });
     findPlanFault(() => {
       const memory = beginMemory(desired, known, { wanted: wanted.get(desired.name), nowMs });
@@ -78,11 +79,18 @@ function planReachable(world: World, answered: Reachable): Plan {
   const node = planNode(world, engine);
   draft.operations.push(...node.operations);
   if (node.failure !== undefined) draft.nextMs.push(node.failure.nextMs);
-  const take = { takeSlot: countSlots(world, engine), takeMemory: countMemory(world, engine) };
+  const byService = Map.groupBy(containers, ({ service }) => service);
+  const takeSlot = countSlots(world, engine);
+  const takeMemory = countMemory(world, engine);
   for (const desired of sortedServices(world)) {
     const own = beginDraft();
     const fault = findPlanFault(() => {
-      const context = buildContext(world, engine, desired, { draft: own, ...take });
+      const context = buildContext(world, engine, desired, {
+        draft: own,
+        mine: byService.get(desired.name) ?? [],
+        takeSlot,
+        takeMemory,
+      });
       record(own, context, keepAsItIs(context, guardRepetition(decideService(context), world.nowMs)));
     });
     addDraft(draft, fault === undefined ? own : draftFault(world, desired, fault));
@@ -94,11 +102,14 @@ function planReachable(world: World, answered: Reachable): Plan {
   const removals = planRemovals(world, engine.containers, world.desired.held === undefined);
   draft.operations.push(...removals.operations);
   const stops = rememberStops(world, engine, draft.operations);
+  const generations = settleGenerations(world, engine);
   const memory: NodeMemory = {
     services: keepKnown(world, draft.memory),
     ...(Object.keys(stops).length === 0 ? {} : { stops }),
     removals: removals.removals,
     pauses: world.memory.pauses,
+    ...(world.memory.copies === undefined ? {} : { copies: world.memory.copies }),
+    ...(generations === undefined ? {} : { generations }),
     ...(world.memory.clock === undefined ? {} : { clock: world.memory.clock }),
     ...(Object.keys(fronts.lanes).length === 0 ? {} : { lanes: fronts.lanes }),
     ...(node.failure === undefined ? {} : { nodeFailure: node.failure }),
@@ -138,14 +149,14 @@ function buildContext(
   world: World,
   engine: Reachable,
   desired: DesiredService,
-  shared: { draft: Draft } & Pick<ServiceContext, "takeSlot" | "takeMemory">,
+  shared: { draft: Draft; mine: readonly ObservedContainer[] } & Pick<ServiceContext, "takeSlot" | "takeMemory">,
 ): ServiceContext {
-  const mine = engine.containers.filter((container) => container.service === desired.name);
+  const { mine } = shared;
   const current = mine.find((container) => container.specHash === desired.specHash);
   const others = mine.filter((container) => container !== current);
   const { nowMs } = world;
   const wanted = world.wanted.get(desired.name) ?? desired;
-  const begun = beginMemory(desired, world.memory.services[desired.name], { wanted, nowMs });
+  const begun = beginMemory(desired, findService(world.memory.services, desired.name), { wanted, nowMs });
   let memory = boundTimes(begun, desired, nowMs);
   for (const outcome of world.observed.outcomes) {
     if (outcome.operation.lane === desired.name) memory = rememberOutcome(memory, outcome);
@@ -189,14 +200,22 @@ function readHealth(
   { container, memory }: { container: ObservedContainer; memory: ServiceMemory },
 ): HealthView | undefined {
   const view = findHealth(observed, container);
-  const sinceMs = memory.healthy?.engineRun === run ? findHealthySince(memory, container) : undefined;
+  const sinceMs = memory.run.lastHealthy?.engineRun === run ? findHealthySince(memory, container) : undefined;
   const isDecided = view !== undefined && view.found !== true;
   if (isDecided || sinceMs === undefined || container.status !== "running") return view;
   if (container.startedMs === undefined || isBetweenRuns(observed.operations, container.id)) return view;
   const { failures = 0, message = "not probed yet", notMade = false, probedMs } = view ?? {};
-  const said = { ...(view && pickSaid(view)), message: `healthy when this agent started; since then: ${message}` };
-  const { startedMs } = container;
-  return { startedMs, status: "healthy", sinceMs, probedMs, failures, ...said, notMade, found: true };
+  return {
+    startedMs: container.startedMs,
+    status: "healthy",
+    sinceMs,
+    probedMs,
+    failures,
+    ...(view && pickSaid(view)),
+    message: `healthy when this agent started; since then: ${message}`,
+    notMade,
+    found: true,
+  };
 }
 
 function newest(containers: readonly ObservedContainer[]): ObservedContainer | undefined {
@@ -215,7 +234,8 @@ function countSlots(world: World, engine: Reachable): () => boolean {
   const lanes = world.observed.operations.filter((operation) => operation.starts && operation.stage !== "ensure-image");
   const busy = new Set(lanes.map((operation) => operation.lane));
   for (const container of engine.containers) {
-    const age = world.nowMs - readBegunMs(world.memory.services[container.service], container, world.nowMs);
+    const age =
+      world.nowMs - readBegunMs(findService(world.memory.services, container.service), container, world.nowMs);
     if (container.status !== "running" || age >= slotMs) continue;
     const status = findHealth(world.observed, container)?.status ?? "starting";
     if (status === "starting") busy.add(container.service);
@@ -250,8 +270,8 @@ function record(draft: Draft, context: ServiceContext, decided: Decision): void 
   const { world, desired } = context;
   const decision = context.uncertain === undefined ? decided : waitForCertainty(context, decided);
   const view = buildView(world, desired, decision, selectShown(context));
-  const shown = { state: view.state, sinceMs: view.sinceMs };
-  draft.memory[desired.name] = { ...(context.uncertain ?? decision.memory), shown };
+  const shownState = { state: view.state, sinceMs: view.sinceMs };
+  draft.memory[desired.name] = { ...(context.uncertain ?? decision.memory), shownState };
   draft.views.push(view);
   draft.standings.set(desired.name, describeStanding(context, decision));
   // The answer that makes it certain is on its way, and wakes the loop.
@@ -295,7 +315,7 @@ function viewObjections(world: World, engine: Reachable, views: readonly Service
     .map(([name, objection]) => {
       const running = engine.containers.find((entry) => entry.service === name && entry.status === "running");
       const { state } = objection;
-      const why: Reason = { code: "objected", message: objection.reason };
+      const why: Reason = { code: "objected", why: objection.why };
       if (running === undefined) return viewUnplanned(world, name, { state, reason: why });
       const { id: container, image, revision, caps } = running;
       const view = viewUnplanned(world, name, { state, reason: { code: "not-started-again", why } });

@@ -4,8 +4,9 @@ import type { Caps } from "../../shared/state/container-spec.ts";
 import type { DesiredFile, DesiredService } from "../../shared/state/desired-state.ts";
 import { nameContainer, type OwnContainerId } from "../../shared/state/identity.ts";
 import { fileKey, isAlive, type ObservedContainer, type ObservedState } from "../../shared/state/observed-state.ts";
-import { holdsSecret } from "../../shared/secret/secret-facts.ts";
+import { holdsSecret, nameContent } from "../../shared/state/file-content.ts";
 import type { Cause, FileReference, Operation, Step, StepContainer } from "../../shared/state/step.ts";
+import { listTaken } from "./rules/data-owners.ts";
 import { listPredecessors } from "./rules/move.ts";
 import { listCarried } from "./rules/own-data.ts";
 import type { ServiceContext } from "./world.ts";
@@ -42,12 +43,12 @@ export function buildPrepareSteps(context: ServiceContext): Step[] {
 }
 
 function buildVolumeSteps(context: ServiceContext): Step[] {
-  const names = (context.desired.spec.volumes ?? []).flatMap((volume) =>
-    volume.name === undefined ? [] : [volume.name],
+  const named = (context.desired.spec.volumes ?? []).flatMap(({ name, of: base, ephemeral }) =>
+    name === undefined ? [] : [[name, ephemeral === true && base !== undefined ? { ephemeral: base } : {}] as const],
   );
-  return [...new Set(names)]
-    .filter((volume) => context.engine.volumes[volume] === undefined)
-    .map((volume) => ({ kind: "ensure-volume", service: context.desired.name, volume }));
+  return [...new Map(named)]
+    .filter(([volume]) => context.engine.volumes[volume] === undefined)
+    .map(([volume, kind]) => ({ kind: "ensure-volume", service: context.desired.name, volume, ...kind }));
 }
 
 /** Delivers the files whose content is not the wanted one, for a container that is there. */
@@ -57,12 +58,12 @@ export function buildFileSteps(desired: DesiredService, observed: ObservedState,
 
 /** The same before there is a container: all but those with secrets in them. */
 function buildPlainFileSteps(desired: DesiredService, observed: ObservedState): Step[] {
-  return buildWriting(desired, observed, { files: desired.files.filter((file) => !holdsSecret(file.hash)) });
+  return buildWriting(desired, observed, { files: desired.files.filter((file) => !holdsSecret(file.content)) });
 }
 
 /** And those for the container that was just made. */
 function buildSecretFileSteps(desired: DesiredService, observed: ObservedState): Step[] {
-  const files = desired.files.filter((file) => holdsSecret(file.hash));
+  const files = desired.files.filter((file) => holdsSecret(file.content));
   return buildWriting(desired, observed, { files, container: "created" });
 }
 
@@ -71,10 +72,12 @@ function buildWriting(
   observed: ObservedState,
   { files, container }: { files: readonly DesiredFile[]; container?: StepContainer },
 ): Step[] {
-  const stale = files.some((file) => observed.files.get(fileKey(name, specHash, file.target)) !== file.hash);
+  const stale = files.some(
+    (file) => observed.files.get(fileKey(name, specHash, file.target)) !== nameContent(file.content),
+  );
   if (!stale) return [];
-  const references = files.map(({ target, hash, mode, owner }): FileReference => {
-    return { target, hash, mode, ...(owner === undefined ? {} : { owner }) };
+  const references = files.map(({ target, content, mode, owner }): FileReference => {
+    return { target, content, mode, ...(owner === undefined ? {} : { owner }) };
   });
   const step = { kind: "write-files", service: name, specHash, files: references } as const;
   return [container === undefined ? step : { ...step, container }];
@@ -89,7 +92,10 @@ export function isRoutedByFront({ front }: DesiredService, container: ObservedCo
 export function buildStartSteps(context: ServiceContext, container: OwnContainerId | "created"): Step[] {
   const { desired, current, world } = context;
   const service = desired.name;
-  const stops = listEnded(context).map((other) => buildStop(desired, other));
+  const stops = listEnded(context).map((other) => {
+    const { stopTimeoutMs } = world.desired.services.get(other.service) ?? desired;
+    return buildStop({ name: service, stopTimeoutMs }, other);
+  });
   const caps: Step[] =
     current === undefined || container === "created" || sameCaps(current.caps, desired.caps)
       ? []
@@ -100,13 +106,15 @@ export function buildStartSteps(context: ServiceContext, container: OwnContainer
 }
 
 /** The containers that end for its start: what is paused writes on once it goes on. */
-export function listEnded({ desired, world, engine, others }: ServiceContext): ObservedContainer[] {
+export function listEnded(context: ServiceContext): ObservedContainer[] {
+  const { desired, world, engine, others } = context;
   const before = listPredecessors(world, engine, desired);
-  return [...others.filter((other) => isAlive(other) && !isRoutedByFront(desired, other)), ...before];
+  const mine = others.filter((other) => isAlive(other) && !isRoutedByFront(desired, other));
+  return [...mine, ...before, ...listTaken(context)];
 }
 
 /** Asks one container to end. */
-export function buildStop(desired: DesiredService, container: ObservedContainer): Step {
+export function buildStop(desired: Pick<DesiredService, "name" | "stopTimeoutMs">, container: ObservedContainer): Step {
   return { kind: "stop-container", service: desired.name, container: container.id, timeoutMs: desired.stopTimeoutMs };
 }
 

@@ -3,7 +3,7 @@
 import { readBegunMs } from "./memory/run.ts";
 import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
 import type { HealthCheck } from "../../shared/manifest/manifest.ts";
-import type { NodeMemory, ServiceMemory } from "../../shared/state/memory.ts";
+import { findService, type NodeMemory, type ServiceMemory } from "../../shared/state/memory.ts";
 import type { ObservedContainer, ObservedEngine } from "../../shared/state/observed-state.ts";
 
 /** One run of a container to probe. */
@@ -27,7 +27,7 @@ export function selectTargets(
   return engine.containers.flatMap((container) => {
     const target = selectTarget(desired, container);
     if (target === undefined) return [];
-    return [{ ...target, begunMs: readBegunMs(memory.services[container.service], container, nowMs) }];
+    return [{ ...target, begunMs: readBegunMs(findService(memory.services, container.service), container, nowMs) }];
   });
 }
 
@@ -51,12 +51,12 @@ export type Probed = Pick<ObservedContainer, "id" | "service" | "status" | "star
 export function selectEndpoints(
   desired: DesiredState,
   engine: ObservedEngine,
-  memory: Readonly<Record<string, Pick<ServiceMemory, "waiting" | "rollout">>>,
+  memory: Readonly<Record<string, Pick<ServiceMemory, "gate" | "release">>>,
 ): string[] {
   if (!engine.reachable) return [];
   const tried = [...desired.services.values()].filter(({ name }) => {
-    const { waiting, rollout } = memory[name] ?? {};
-    return waiting !== undefined || rollout !== undefined;
+    const { gate, release } = memory[name] ?? {};
+    return gate?.waiting !== undefined || release?.rollout !== undefined;
   });
   const services = new Set([...selectNotRunning(desired, engine.containers), ...tried]);
   const targets = [...services].flatMap((service) => [

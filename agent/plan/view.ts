@@ -2,13 +2,16 @@
 
 import type { DesiredService } from "../../shared/state/desired-state.ts";
 import { findCycles } from "../../shared/fleet/graph.ts";
+import { findService } from "../../shared/state/memory.ts";
 import type { ObservedContainer } from "../../shared/state/observed-state.ts";
 import { type Note, noteText } from "../../shared/state/note.ts";
 import type { Reason } from "../../shared/state/reason.ts";
 import type { ServiceState, ServiceView } from "../../shared/state/status.ts";
 import { describeReason } from "../../shared/text/describe-reason.ts";
+import { isRunOf } from "./memory/run.ts";
 import { noteOwnData } from "./rules/own-data.ts";
 import { nameRolledBack } from "./rules/rollout.ts";
+import { sameCaps } from "./steps.ts";
 import type { Decision, World } from "./world.ts";
 
 /** States in which nothing that a person did not ask for can come of a refused secret. */
@@ -22,7 +25,7 @@ export function buildView(
   container: ObservedContainer | undefined,
 ): ServiceView {
   const { state, reason: fact } = findShown(world, desired, decision);
-  const shown = decision.memory.shown ?? world.memory.services[desired.name]?.shown;
+  const shown = decision.memory.shownState ?? findService(world.memory.services, desired.name)?.shownState;
   const nextMs = decision.retryMs ?? decision.nextMs;
   const ownData = world.desired.objections.has(desired.name) ? [] : noteOwnData(desired, decision.memory);
   return {
@@ -38,9 +41,9 @@ export function buildView(
     ...describeOverride(world, desired.name, decision),
     ...describeRefused(world, desired),
     nextMs,
-    settled: decision.memory.rolledBack === undefined && (decision.settled ?? false),
-    restarts: decision.memory.restarts,
-    revision: container?.revision,
+    settled: decision.memory.release.rolledBack === undefined && (decision.settled ?? false),
+    restarts: decision.memory.backoff.restarts,
+    revision: findRevision(desired, decision, container),
     desiredRevision: world.desired.objections.has(desired.name)
       ? world.desired.revision
       : (world.wanted.get(desired.name) ?? desired).revision,
@@ -56,8 +59,26 @@ export function buildView(
   };
 }
 
-function describeStart({ start, memory: { took } }: Decision): Pick<ServiceView, "start" | "tookMs"> {
-  return { ...(start === undefined ? {} : { start }), ...(took?.ms === undefined ? {} : { tookMs: took.ms }) };
+/**
+ * The revision that runs. A container's label names the commit that made it; a later one, or a release that is gone back to, may
+ * have taken the same container over, with other files or caps or none.
+ */
+function findRevision(
+  desired: DesiredService,
+  { memory }: Decision,
+  container: ObservedContainer | undefined,
+): string | undefined {
+  if (container === undefined) return undefined;
+  const isTakenOver =
+    container.specHash === desired.specHash &&
+    sameCaps(container.caps, desired.caps) &&
+    isRunOf(desired, memory, container);
+  return isTakenOver ? desired.revision : container.revision;
+}
+
+function describeStart({ start, memory }: Decision): Pick<ServiceView, "start" | "tookMs"> {
+  const tookMs = memory.run.startTook?.ms;
+  return { ...(start === undefined ? {} : { start }), ...(tookMs === undefined ? {} : { tookMs }) };
 }
 
 /** What its manifest stops is started by nobody else. */
@@ -65,18 +86,19 @@ function describeStop({ running }: DesiredService): Pick<ServiceView, "startBloc
   return running ? {} : { startBlocked: 'its manifest says state = "stopped"' };
 }
 
-function describeWayBack({ memory: { rolledBack } }: Decision): Pick<ServiceView, "wentBack"> {
+function describeWayBack({ memory }: Decision): Pick<ServiceView, "wentBack"> {
+  const { rolledBack } = memory.release;
   return rolledBack === undefined || rolledBack.uid !== undefined ? {} : { wentBack: rolledBack.reason };
 }
 
 function describeOverride(
   { memory: { pauses } }: World,
   name: string,
-  { memory: { rolledBack, stoppedBy } }: Decision,
+  { memory: { release, operator } }: Decision,
 ): Pick<ServiceView, "override"> {
   if (pauses[name] !== undefined) return { override: "paused" };
-  if (stoppedBy !== undefined) return { override: "stopped" };
-  return rolledBack?.uid === undefined ? {} : { override: "rolled back" };
+  if (operator.stoppedBy !== undefined) return { override: "stopped" };
+  return release.rolledBack?.uid === undefined ? {} : { override: "rolled back" };
 }
 
 function describeRefused({ desired: { refusedSecrets } }: World, { name }: DesiredService): Partial<ServiceView> {
@@ -91,12 +113,12 @@ function findShown(
   { state, reason, memory }: Decision,
 ): Pick<Decision, "state" | "reason"> {
   const objection = world.desired.objections.get(desired.name);
-  const back = memory.rolledBack;
+  const back = memory.release.rolledBack;
   const why = back === undefined ? reason : nameRolledBack(back, objection !== undefined, reason);
   if (objection !== undefined)
     return {
       state: objection.state,
-      reason: { code: "objection", message: objection.reason, revision: desired.revision, state, why },
+      reason: { code: "objection", objected: objection.why, revision: desired.revision, state, why },
     };
   const shown = back !== undefined && state === "healthy" ? "rolled-back" : state;
   const refused = world.desired.refusedSecrets.get(desired.name);

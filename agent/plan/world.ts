@@ -1,6 +1,7 @@
 // The whole world as an argument: what plan() is given and what it answers. World and Plan are plain data; a ServiceContext, which
 // lives for one call of plan(), also holds two counters of what is left for starts.
 
+import type { BackupFacts } from "../../shared/state/backup.ts";
 import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
 import type { ExitRecord, NodeMemory, ReleaseRecord, ServiceMemory } from "../../shared/state/memory.ts";
 import type {
@@ -60,6 +61,8 @@ export interface World {
   wanted: ReadonlyMap<string, DesiredService>;
   /** The last good release of services whose newest has not settled: what a rollback goes to. */
   releases: ReadonlyMap<string, DesiredService>;
+  /** What is known of stores that changes wait for a backup of. */
+  backups?: BackupFacts;
   nowMs: number;
 }
 

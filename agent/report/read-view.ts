@@ -1,6 +1,7 @@
 // What can be read of a node, as documents: built by the report, answered by serve/. Types only.
 
 import type { FleetDocument } from "../../shared/document/fleet-document.ts";
+import type { SloDocument } from "../../shared/document/slo-document.ts";
 import type { StatusDocument } from "../../shared/document/status-document.ts";
 import type { WhyDocument } from "../../shared/document/why-document.ts";
 import type { ColdStartDocument } from "../../shared/state/cold-start.ts";
@@ -12,6 +13,8 @@ export interface ReadView {
   refresh(): Promise<void>;
   status(): StatusDocument;
   fleet(): FleetDocument;
+  /** How the promises of the stores stand; reasons may quote a program, so it is for the unix socket only. */
+  slo(): SloDocument;
   coldStarts(): ColdStartDocument;
   why(service: string, trusted: boolean): WhyDocument | undefined;
   /** Is the loop alive? */

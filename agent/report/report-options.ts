@@ -1,5 +1,6 @@
 // What a report is told when it is made and when it is attached to its agent. Types, and where the audit log is.
 
+import type { StoreStanding } from "../../shared/state/promise.ts";
 import type { Note } from "../../shared/state/note.ts";
 import type { ColdStartReport } from "../../shared/state/cold-start.ts";
 import type { AgentEvent } from "../../shared/state/event.ts";
@@ -52,6 +53,8 @@ export interface ReportParts {
   /** Takes values of secrets out of a text that is recorded; left out where there are none. */
   redact?(text: string): string;
   request(request: Request): void;
+  /** Why the host's policy refuses a kept release now; undefined where it may run. */
+  judgeRelease?(service: string, fingerprint: string): Promise<string | undefined>;
   /** What the loop would do now; answers `orca plan` without a directory. */
   planNow?(): Promise<PlanPreview>;
   /** The last turns that planned something, as JSON; answers `orca debug world`. */
@@ -59,7 +62,9 @@ export interface ReportParts {
   /** The gossip, where there is one. */
   fleet?: FleetReader;
   /** What is not as it should be with the backups. */
-  backups?: { readonly notes: readonly Note[] };
+  backups?: { readonly notes: readonly Note[]; readonly standings: readonly StoreStanding[] };
+  /** What a prune has left. */
+  prunes?: { readonly notes: readonly Note[] };
   /** The last cold starts, newest first. */
   coldStarts?(): readonly ColdStartReport[];
   /** Calls to the engine so far, by name; for the metrics. */

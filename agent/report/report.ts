@@ -4,6 +4,7 @@
 import { statePath } from "../host/state-layout.ts";
 import { wrapColdStarts } from "../../shared/state/cold-start.ts";
 import type { AgentEvent, Emit, TurnSummary } from "../../shared/state/event.ts";
+import type { StoreStanding } from "../../shared/state/promise.ts";
 import type { ReleaseRecord } from "../../shared/state/memory.ts";
 import type { AuditEntry, AuditLine } from "./audit/audit-chain.ts";
 import type { StatusDocument } from "../../shared/document/status-document.ts";
@@ -12,7 +13,13 @@ import { ClockSteps } from "../host/os/clock.ts";
 import type { ClockReading } from "../plan/memory/clock-step.ts";
 import { Alerts } from "./notify/alerts.ts";
 import { AuditLog } from "./audit/audit-log.ts";
-import { buildRemovalEntry, buildStepEntry } from "./audit/audit-entry.ts";
+import {
+  buildPruneEntry,
+  buildRemovalEntry,
+  buildRestoreEntry,
+  buildStepEntry,
+  buildVolumeEntry,
+} from "./audit/audit-entry.ts";
 import { buildFleet } from "./status/fleet-builder.ts";
 import { scrapeFleet } from "./metrics/gossip-metrics.ts";
 import { HistoryFile, pickHistory, readHistory } from "./status/history-file.ts";
@@ -26,6 +33,7 @@ import { type ReportOptions, type ReportParts, type Served, type Sink } from "./
 import { chooseRelease } from "./status/release-choice.ts";
 import type { StatusChange } from "./status/report-state.ts";
 import { beginState, type ReportState, type Sampled } from "./status/report-state.ts";
+import { buildSlo } from "./status/slo-builder.ts";
 import { Sampler } from "./status/sampler.ts";
 import { buildStatus, listNotes } from "./status/status-builder.ts";
 import { moveState } from "./status/moved-state.ts";
@@ -142,7 +150,7 @@ export class Report {
 
   /** The status as `orca status --json` prints it. */
   status(): StatusDocument {
-    const { node, version, clock } = this.#options;
+    const { node, version, clock, stateDir } = this.#options;
     this.#followClock();
     return buildStatus(this.#state, {
       node,
@@ -150,6 +158,7 @@ export class Report {
       nowMs: clock.nowMs(),
       notes: this.#listOwnNotes(),
       socket: this.#readServed().socket,
+      stateDir,
     });
   }
 
@@ -173,6 +182,9 @@ export class Report {
   #take(event: AgentEvent): void {
     if (event.kind === "step-done" || event.kind === "step-failed") this.#recordStep(event);
     if (event.kind === "backup-removed") this.#audit.append(buildRemovalEntry(event));
+    if (event.kind === "volume-removed") this.#audit.append(buildVolumeEntry(event));
+    if (event.kind === "prune-began" || event.kind === "pruned") this.#audit.append(buildPruneEntry(event));
+    if (event.kind === "backup-restored") this.#audit.append(buildRestoreEntry(event.record));
     logEvent(this.#options.logger, event);
     this.#hear(event);
     if (event.kind === "turn") this.#followTurn(event.turn);
@@ -203,7 +215,15 @@ export class Report {
       logChange(this.#options.logger, change);
       for (const callback of this.#onChange) callback(change);
     }
-    this.#alerts?.look(this.#state, this.#auditTrouble);
+    this.#lookForAlerts();
+  }
+
+  #lookForAlerts(): void {
+    this.#alerts?.look(this.#state, this.#auditTrouble, this.#standings);
+  }
+
+  get #standings(): readonly StoreStanding[] {
+    return this.#parts?.backups?.standings ?? [];
   }
 
   #recordStep(event: Extract<AgentEvent, { kind: "step-done" | "step-failed" }>): void {
@@ -228,15 +248,15 @@ export class Report {
     const { logger } = this.#options;
     if (message === undefined) logger.info({}, "the audit log is written again");
     else logger.error({ error: message }, "audit log");
-    this.#alerts?.look(this.#state, message);
+    this.#lookForAlerts();
   }
 
   #listOwnNotes(): Note[] {
     const own = [...(this.#options.notes ?? []), ...this.#readServed().troubles, ...(this.#parts?.fleet?.notes ?? [])];
     const troubles = [...own, this.#sampler.trouble, this.#auditTrouble, this.#alerts?.trouble];
     const known = troubles.filter((trouble) => trouble !== undefined);
-    const backups = this.#parts?.backups?.notes ?? [];
-    return [...known.map(noteText), ...backups, ...this.#sinks.flatMap(({ note }) => note ?? [])];
+    const kept = [...(this.#parts?.backups?.notes ?? []), ...(this.#parts?.prunes?.notes ?? [])];
+    return [...known.map(noteText), ...kept, ...this.#sinks.flatMap(({ note }) => note ?? [])];
   }
 
   #buildView(): ReadView {
@@ -245,6 +265,7 @@ export class Report {
       refresh: () => this.#sampler.refresh(),
       status: () => this.status(),
       fleet: () => buildFleet(this.#parts?.fleet, this.status()),
+      slo: () => buildSlo(this.#standings, this.#options.node, this.#options.clock.nowMs()),
       coldStarts: () => wrapColdStarts(this.#options.node, this.#parts?.coldStarts?.()),
       why: (service, trusted) => this.#why(service, trusted),
       liveness: () =>
@@ -260,6 +281,7 @@ export class Report {
           alertsOk: this.#alerts === undefined ? undefined : this.#alerts.trouble === undefined,
           dockerCalls: this.#parts?.dockerCalls?.(),
           steps: this.#counts,
+          slo: this.view.slo(),
           residentBytes: process.memoryUsage.rss(),
           ...scrapeFleet(this.#parts, this.status()),
         }),

@@ -7,6 +7,7 @@ import { nameBootstrap, parseBootstrap } from "../../shared/secret/bootstrap.ts"
 import type { Secret } from "../../shared/secret/secret.ts";
 import type { SecretAnswer } from "../../shared/secret/secret-provider.ts";
 import { readSecretFile } from "../host/files/secret-file.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 const PREFIX = nameBootstrap("");
 
@@ -30,7 +31,7 @@ export async function readBootstrap(path: string): Promise<SecretAnswer> {
     parseBootstrap(value.expose());
     return { kind: "value", value };
   } catch (error) {
-    return { kind: "denied", reason: error instanceof Error ? error.message : String(error) };
+    return { kind: "denied", reason: readMessage(error) };
   }
 }
 

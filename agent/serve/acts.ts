@@ -9,12 +9,17 @@ import type { Actor, AgentEvent } from "../../shared/state/event.ts";
 import type { DockerExec, DockerReader } from "../docker/reader.ts";
 import type { Clock } from "../host/os/clock.ts";
 import { findUserName, type PeerCredentials, readPeerCredentials } from "../host/os/peer-credentials.ts";
-import type { Request } from "../../shared/state/request.ts";
+import type { PersonRequest } from "../../shared/state/request.ts";
 import { type Answer, answerError, answerJson, type Call } from "./http-answer.ts";
 import type { AuditEntry, AuditLine } from "../report/audit/audit-chain.ts";
 import type { ReadView } from "../report/read-view.ts";
+import { answerCopyOut } from "./copy-out-routes.ts";
 import { answerBackupAct, type BackupDesk } from "./backup-routes.ts";
+import { answerPruneAct, type PruneDesk } from "./prune-routes.ts";
+import { answerPin } from "./pin-routes.ts";
+import { answerRestoreAct, type RestoreDesk } from "./restore-routes.ts";
 import { answerUnknownService } from "./read-routes.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 /** What acts work with. */
 export interface ActParts {
@@ -24,7 +29,7 @@ export interface ActParts {
   record(entry: AuditEntry): Promise<AuditLine>;
   emit(event: AgentEvent): void;
   /** Hands a request to the loop; undefined while the agent is still starting. */
-  request: () => ((request: Request) => void) | undefined;
+  request: () => ((request: PersonRequest) => void) | undefined;
   reader: () => Pick<DockerReader, "followLogs"> | undefined;
   exec: () => Pick<DockerExec, "open"> | undefined;
   /** Takes values of secrets out of a text that is recorded. */
@@ -32,9 +37,15 @@ export interface ActParts {
   planNow(call: Call): Promise<Answer>;
   /** Who answers for backups; undefined while the agent is still starting. */
   backups: () => BackupDesk | undefined;
+  /** Who answers for prunes; undefined while the agent is still starting. */
+  prunes: () => PruneDesk | undefined;
+  /** The same for restores into place. */
+  restores: () => RestoreDesk | undefined;
   worlds(call: Call): Answer;
   /** The release that a rollback of a service goes to, or why there is none. */
   findRelease(service: string, to: string | undefined): { fingerprint: string; revision: string } | string;
+  /** Why the host's policy refuses that release now; undefined where it may run. */
+  judgeRelease(service: string, fingerprint: string): Promise<string | undefined>;
   /** The kernel's word on who is on the other end; a test may hold it. */
   credentials?: (socket: Socket) => Promise<PeerCredentials | undefined>;
 }
@@ -49,10 +60,17 @@ export async function answerAct(parts: ActParts, call: Call, http: IncomingMessa
   if (actor === undefined) return answerError(call, 403, NO_UID);
   const body = await readObject(http);
   if (typeof body === "string") return answerError(call, 400, body);
-  if (call.path[1] === "backups") return answerBackupAct(parts, call, actor);
+  if (call.path.join("/") === "v1/backups/pin") return answerPin(parts, call, { body, actor });
+  if (call.path[1] === "backups" && call.path[4] === "copy-out" && call.path.length === 5)
+    return answerCopyOut(parts, call, { body, actor });
+  if (call.path[1] === "backups") return answerBackupAct(parts, call, { body, actor });
+  if (call.path.join("/") === "v1/prune") return answerPruneAct(parts, call, { actor, body });
+  if (call.path[1] === "restores") return answerRestoreAct(parts, call, { body, actor });
   const request = parseAct(parts, call, { body, actor });
   if (request === undefined) return answerError(call, 404, "there is no such act");
   if ("status" in request) return request;
+  const refusal = await judgeRollback(parts, request);
+  if (refusal !== undefined) return answerError(call, 409, refusal);
   return carryOut(parts, call, request);
 }
 
@@ -71,7 +89,11 @@ export function describeActor({ uid, user }: Actor): AuditEntry["actor"] {
   return { kind: "user", uid, ...(user === undefined ? {} : { user }) };
 }
 
-function parseAct(parts: ActParts, call: Call, asked: { body: object; actor: Actor }): Request | Answer | undefined {
+function parseAct(
+  parts: ActParts,
+  call: Call,
+  asked: { body: object; actor: Actor },
+): PersonRequest | Answer | undefined {
   const { actor, body } = asked;
   const [version, first, service, act] = call.path;
   if (version !== "v1") return undefined;
@@ -106,7 +128,7 @@ interface AskedAct {
   body: object;
 }
 
-function buildRequest(parts: ActParts, call: Call, { kind, service, actor, body }: AskedAct): Request | Answer {
+function buildRequest(parts: ActParts, call: Call, { kind, service, actor, body }: AskedAct): PersonRequest | Answer {
   const { ignoreRequires = false, empty = false, to, ...rest } = body as Record<string, unknown>;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) return answerError(call, 400, `${kind} knows no ${JSON.stringify(unknown)}`);
@@ -121,7 +143,15 @@ function buildRequest(parts: ActParts, call: Call, { kind, service, actor, body 
   return typeof release === "string" ? answerError(call, 409, release) : { kind, service, release, actor };
 }
 
-function parseSync(parts: ActParts, call: Call, asked: { body: object; actor: Actor }): Request | Answer {
+/** A release that was good once may be one that this host does not let run any more. */
+async function judgeRollback(parts: ActParts, request: PersonRequest): Promise<string | undefined> {
+  if (request.kind !== "rollback") return undefined;
+  const { service, release } = request;
+  const refusal = await parts.judgeRelease(service, release.fingerprint);
+  return refusal && `${service} cannot go back to ${release.revision}: ${refusal}`;
+}
+
+function parseSync(parts: ActParts, call: Call, asked: { body: object; actor: Actor }): PersonRequest | Answer {
   const { retry, allowRemoval, ...rest } = asked.body as { retry?: unknown; allowRemoval?: unknown };
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) return answerError(call, 400, `sync knows no ${JSON.stringify(unknown)}`);
@@ -138,7 +168,7 @@ export function requireService(parts: Pick<ActParts, "view">, call: Call, servic
   return known ? undefined : answerUnknownService(parts.view, call, service);
 }
 
-async function carryOut(parts: ActParts, call: Call, request: Request): Promise<Answer> {
+async function carryOut(parts: ActParts, call: Call, request: PersonRequest): Promise<Answer> {
   const hand = parts.request();
   if (hand === undefined) return answerError(call, 503, "the agent is still starting: try again in a moment");
   const { kind, actor } = request;
@@ -160,7 +190,7 @@ async function carryOut(parts: ActParts, call: Call, request: Request): Promise<
       result: "ok",
     });
   } catch (error) {
-    return answerError(call, 503, `nothing was done: ${error instanceof Error ? error.message : String(error)}`);
+    return answerError(call, 503, `nothing was done: ${readMessage(error)}`);
   }
   hand(request);
   const detail = JSON.stringify(what);
@@ -177,7 +207,10 @@ async function carryOut(parts: ActParts, call: Call, request: Request): Promise<
 /** States in which a start that a person asks for may still have to wait for something. */
 const MAY_WAIT: ReadonlySet<string> = new Set(["waiting", "refused", "held", "invalid", "unknown"]);
 
-function describeStart({ view }: ActParts, { service, ignoreRequires }: Extract<Request, { kind: "start" }>): string {
+function describeStart(
+  { view }: ActParts,
+  { service, ignoreRequires }: Extract<PersonRequest, { kind: "start" }>,
+): string {
   const { state, reason, health } = view.status().services.find((entry) => entry.name === service) ?? {};
   if (state === "paused") return `${service} is paused: it starts after orca resume ${service}`;
   if (health !== null && health !== undefined) return `${service} runs already: it is ${state}`;
@@ -204,7 +237,7 @@ function describeRestart({ view }: ActParts, service: string): string {
   return engine.reachable ? `${service} is restarted` : `${service} is restarted as soon as the engine answers`;
 }
 
-function describeAccepted(parts: ActParts, request: Request): string {
+function describeAccepted(parts: ActParts, request: PersonRequest): string {
   switch (request.kind) {
     case "restart":
       return describeRestart(parts, request.service);
@@ -218,6 +251,8 @@ function describeAccepted(parts: ActParts, request: Request): string {
       return `${request.service ?? "the node"} is paused: nothing is changed until orca resume`;
     case "resume":
       return request.service === undefined ? describeNodeResume(parts) : `${request.service} goes on`;
+    case "use-volume":
+      return `${request.service} gets its data from ${request.generation}`;
     case "sync":
       return request.retry === undefined ? "the source is read again" : `${request.retry} is tried again now`;
     default:

@@ -18,6 +18,8 @@ import {
 } from "../../shared/text/frames.ts";
 import { type ActParts, describeActor, identify, NO_UID, requireService } from "./acts.ts";
 import { readCall } from "./http-answer.ts";
+import { findNewestContainer } from "./newest-container.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 /** An upgrade as node:http hands it over. */
 export interface Upgrade {
@@ -43,12 +45,11 @@ export async function serveExec(parts: ActParts, { request, socket, head }: Upgr
   if (actor === undefined) return refuseUpgrade(socket, 403, NO_UID);
   const missing = requireService(parts, { ...call, accept: "text/plain", path: [] }, service ?? "");
   if (missing !== undefined) return refuseUpgrade(socket, missing.status, missing.body.trim());
-  const { container, state } = parts.view.status().services.find((entry) => entry.name === service) ?? {};
-  if (container === undefined || container === null)
-    return refuseUpgrade(socket, 409, `${service} has no container (it is ${state})`);
+  const container = findNewestContainer(parts.view.status(), service ?? "");
+  if ("refusal" in container) return refuseUpgrade(socket, 409, container.refusal);
   socket.write(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${EXEC_PROTOCOL}\r\n\r\n`);
   socket.setTimeout(0);
-  const connection = new ExecConnection(parts, socket, { actor, service: service ?? "", container });
+  const connection = new ExecConnection(parts, socket, { actor, service: service ?? "", container: container.id });
   if (head.length > 0) connection.hear(head);
   return undefined;
 }
@@ -166,7 +167,7 @@ class ExecConnection {
   }
 
   #fail(error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = readMessage(error);
     if (!this.#socket.destroyed) this.#socket.end(encodeFrame(FRAME.error, { message }));
     this.#session?.close();
   }

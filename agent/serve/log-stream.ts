@@ -7,7 +7,9 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { encodeFrame, FRAME, FRAMES_TYPE } from "../../shared/text/frames.ts";
 import { type ActParts, requireService } from "./acts.ts";
 import { answerError, beginStream, type Call, sendAnswer } from "./http-answer.ts";
+import { findNewestContainer } from "./newest-container.ts";
 import { cleanLines, OutputCleaner } from "../report/text/public-text.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 /** What is asked for. */
 export interface LogRequest {
@@ -28,10 +30,11 @@ export async function streamLogs(parts: ActParts, { call, service, request, resp
   if (missing !== undefined) return sendAnswer(response, missing);
   const tail = readTail(call);
   if (tail === undefined) return sendAnswer(response, answerError(call, 400, "tail is a whole number of lines"));
-  const container = parts.view.status().services.find((entry) => entry.name === service)?.container ?? undefined;
+  const container = findNewestContainer(parts.view.status(), service);
   const reader = parts.reader();
-  if (container === undefined || reader === undefined)
-    return sendAnswer(response, answerError(call, 409, `${service} has no container`));
+  if ("refusal" in container) return sendAnswer(response, answerError(call, 409, container.refusal));
+  if (reader === undefined)
+    return sendAnswer(response, answerError(call, 503, "the agent is still starting: try again"));
   if (call.method === "HEAD") return sendAnswer(response, { status: 200, type: FRAMES_TYPE, body: "" });
   const framed = call.accept.includes(FRAMES_TYPE);
   const abort = new AbortController();
@@ -50,11 +53,11 @@ export async function streamLogs(parts: ActParts, { call, service, request, resp
     return once(response, "drain", { signal: abort.signal }).catch(() => undefined);
   };
   try {
-    await reader.followLogs(container, { ...tail, signal: abort.signal, onChunk: send });
+    await reader.followLogs(container.id, { ...tail, signal: abort.signal, onChunk: send });
     if (abort.signal.aborted && !response.destroyed)
       endWith(response, framed, "the reader is too slow: try a shorter --tail");
   } catch (error) {
-    endWith(response, framed, error instanceof Error ? error.message : String(error));
+    endWith(response, framed, readMessage(error));
   }
   response.end(framed ? undefined : `${plain.stdout.end()}${plain.stderr.end()}`);
 }

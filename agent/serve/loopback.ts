@@ -101,7 +101,8 @@ export class Loopback {
         }),
       listen: (server, done) => void server.listen({ host, port, exclusive: true }, done),
       onTried: (error) => {
-        listener.trouble = error && `status is not served on ${text}: ${describe(error)}; tried again every 30 s`;
+        listener.trouble =
+          error && `status is not served on ${text}: ${describeListenFault(error)}; tried again every 30 s`;
       },
     });
     const listener: Listener = { text, address, bound, leftTo: undefined, trouble: undefined };
@@ -150,6 +151,6 @@ export function serveEvents(to: {
   return sendAnswer(to.response, answerError(to.call, 503, "too many readers listen to changes"));
 }
 
-function describe(error: NodeJS.ErrnoException): string {
+function describeListenFault(error: NodeJS.ErrnoException): string {
   return error.code === "EADDRINUSE" ? "the port is taken, perhaps by another agent" : describeBindError(error);
 }

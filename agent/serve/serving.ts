@@ -6,11 +6,14 @@ import type { Report } from "../report/report.ts";
 import type { Served } from "../report/report-options.ts";
 import type { ActParts } from "./acts.ts";
 import type { BackupDesk } from "./backup-routes.ts";
+import type { PruneDesk } from "./prune-routes.ts";
+import type { RestoreDesk } from "./restore-routes.ts";
 import { type Answer, answerError, answerJson, type Call } from "./http-answer.ts";
 import { LiveEvents } from "./live-events.ts";
 import { Loopback } from "./loopback.ts";
 import { SocketServer } from "./socket-server.ts";
 import { selectTakenPorts } from "./taken-ports.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 /** Where an agent is reached. */
 export interface ServingOptions {
@@ -31,13 +34,20 @@ export class Serving {
   readonly #loopback: Loopback;
   readonly #socket: SocketServer | undefined;
   #backups: BackupDesk | undefined;
+  #prunes: PruneDesk | undefined;
+  #restores: RestoreDesk | undefined;
 
   /** Throws when an address to listen on is not on loopback. */
   constructor(report: Report, options: ServingOptions) {
     const { listen, socketPath: path, clock } = options;
     const { view } = report;
     const live = new LiveEvents(clock);
-    const acts = { ...buildActs(report, options), backups: () => this.#backups };
+    const acts = {
+      ...buildActs(report, options),
+      backups: () => this.#backups,
+      prunes: () => this.#prunes,
+      restores: () => this.#restores,
+    };
     this.#live = live;
     this.#loopback = new Loopback({ listen, clock, view, live });
     this.#socket = path === undefined ? undefined : new SocketServer({ path, clock, view, live, acts });
@@ -50,8 +60,14 @@ export class Serving {
   }
 
   /** What answers for backups; until then nobody does. */
-  offerBackups(backups: BackupDesk): void {
+  offerBackups(backups: BackupDesk, restores: RestoreDesk): void {
     this.#backups = backups;
+    this.#restores = restores;
+  }
+
+  /** What answers for prunes; until then nobody does. */
+  offerPrunes(prunes: PruneDesk): void {
+    this.#prunes = prunes;
   }
 
   /** Begins to serve. What cannot be bound is a note in the status and no failure. */
@@ -77,7 +93,10 @@ export class Serving {
   }
 }
 
-function buildActs(report: Report, { clock, credentials }: ServingOptions): Omit<ActParts, "backups"> {
+function buildActs(
+  report: Report,
+  { clock, credentials }: ServingOptions,
+): Omit<ActParts, "backups" | "prunes" | "restores"> {
   return {
     clock,
     view: report.view,
@@ -90,6 +109,7 @@ function buildActs(report: Report, { clock, credentials }: ServingOptions): Omit
     planNow: (call) => planNow(report, call),
     worlds: (call) => answerWorlds(report, call),
     findRelease: (service, to) => report.findRelease(service, to),
+    judgeRelease: async (service, fingerprint) => report.parts?.judgeRelease?.(service, fingerprint),
     ...(credentials === undefined ? {} : { credentials }),
   };
 }
@@ -100,7 +120,7 @@ async function planNow(report: Report, call: Call): Promise<Answer> {
   try {
     return answerJson(200, await plan());
   } catch (error) {
-    return answerError(call, 503, error instanceof Error ? error.message : String(error));
+    return answerError(call, 503, readMessage(error));
   }
 }
 

@@ -14,12 +14,14 @@ import { BoundServer } from "../http/bound-server.ts";
 import { makeServer } from "../http/server-shell.ts";
 import { type ActParts, answerAct } from "./acts.ts";
 import { answerBackupList } from "./backup-routes.ts";
-import { type Answer, answerError, answerText, type Call, readCall, sendAnswer } from "./http-answer.ts";
+import { answerRestoreList } from "./restore-routes.ts";
+import { type Answer, answerError, answerJson, answerText, type Call, readCall, sendAnswer } from "./http-answer.ts";
 import { refuseUpgrade, serveExec } from "./exec-stream.ts";
 import type { LiveEvents } from "./live-events.ts";
 import { streamLogs } from "./log-stream.ts";
 import { serveEvents } from "./loopback.ts";
 import type { ReadView } from "../report/read-view.ts";
+import { answerPrune } from "./prune-routes.ts";
 import { answerRead } from "./read-routes.ts";
 
 /** What the socket needs. */
@@ -113,6 +115,9 @@ export class SocketServer {
     const route = call.path.join("/");
     if (route === "v1/plan") return acts.planNow(call);
     if (route === "v1/backups") return answerBackupList(acts, call);
+    if (route === "v1/slo") return answerJson(200, this.#options.view.slo());
+    if (route === "v1/prune") return answerPrune(acts, call);
+    if (route === "v1/restores") return answerRestoreList(acts, call);
     return route === "v1/debug/worlds" ? acts.worlds(call) : undefined;
   }
 

@@ -4,6 +4,7 @@
 import { parseArgs } from "node:util";
 
 import { initSwarm, measureApply } from "./apply.ts";
+import { measureBackup } from "./backup-bench.ts";
 import { measureCalibration } from "./calibration.ts";
 import { measureCold } from "./cold.ts";
 import type { Extent } from "./extent.ts";
@@ -16,6 +17,7 @@ import { measureMerge } from "./merge.ts";
 import { measureSimulation } from "./simulation.ts";
 import { printTable, type Row } from "./table.ts";
 import { measureWhole } from "./whole-idle.ts";
+import { readMessage } from "../../shared/text/read-message.ts";
 
 const SUITES: Record<string, (lab: Lab, extent: Extent) => Row[] | Promise<Row[]>> = {
   apply: measureApplies,
@@ -31,6 +33,7 @@ const SUITES: Record<string, (lab: Lab, extent: Extent) => Row[] | Promise<Row[]
   cold: (_lab, extent) => measureCold(extent),
   calibration: (_lab, extent) => measureCalibration(extent),
   simulation: (_lab, extent) => measureSimulation(extent),
+  backup: (_lab, extent) => measureBackup(extent),
 };
 const USAGE = `usage: scripts/bench [--rounds 5] [--only ${Object.keys(SUITES).join(",")}] [--smoke] [--json]`;
 
@@ -57,7 +60,8 @@ async function measure(name: string): Promise<Row[]> {
   } catch (error) {
     console.error(error);
     process.exitCode = 1;
-    const message = error instanceof Error ? error.message : String(error);
+    // All of what a program printed stands above.
+    const [message = ""] = readMessage(error).split("\n");
     return [{ question: name, orca: "FAILED", beside: message }];
   } finally {
     await lab.endChildren();
@@ -94,7 +98,7 @@ function readOptions(): { extent: Extent; only: readonly string[]; json: boolean
     if (unknown !== undefined) throw new Error(`--only ${unknown}: there is no such suite`);
     return { extent: { rounds: Number(rounds), isSmoke }, only: chosen, json: isJson };
   } catch (error) {
-    console.error(`bench: ${error instanceof Error ? error.message : String(error)}\n${USAGE}`);
+    console.error(`bench: ${readMessage(error)}\n${USAGE}`);
     return process.exit(2);
   }
 }

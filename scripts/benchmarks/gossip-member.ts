@@ -4,7 +4,7 @@
 import { createInterface } from "node:readline";
 
 import { loadIdentity } from "../../agent/gossip/node-identity.ts";
-import { GossipShell } from "../../agent/gossip/mesh/mesh-shell.ts";
+import { MeshShell } from "../../agent/gossip/mesh/mesh-shell.ts";
 import { systemClock } from "../../agent/host/os/clock.ts";
 import { Transport } from "../../agent/gossip/mesh/transport.ts";
 import { MEASURE_DIAL, type MemberStart, type Notice } from "./member-words.ts";
@@ -25,7 +25,7 @@ const states = new Map<string, string>();
 const stale = new Map(start.source.fleet.flatMap(({ node }) => (node === start.node ? [] : [[node, "not met yet"]])));
 let untold: Notice[] = [];
 
-const shell = new GossipShell({ ...start, identity, clock: systemClock, onEvent: () => undefined });
+const shell = new MeshShell({ ...start, identity, clock: systemClock, onEvent: () => undefined });
 shell.onChange = look;
 tell({ what: "began", of: start.node, value: "", atMs: now() });
 shell.follow(start.source);

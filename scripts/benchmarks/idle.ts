@@ -18,8 +18,8 @@ async function bringUp(lab: Lab, node: string, count: number): Promise<RunningAg
   return agent;
 }
 
-/** How long it is left alone before it is looked at, and for how long it is looked at then. */
-const IDLE = { settleMs: 10_000, windowMs: 60_000 };
+/** How long it is left alone before it is looked at (by then it rests: agent/daemon/resting-memory.ts), and for how long it is looked at. */
+const IDLE = { settleMs: 45_000, windowMs: 60_000 };
 const SMOKE_IDLE: typeof IDLE = { settleMs: 500, windowMs: 1_000 };
 
 /** Idle memory and CPU. */

@@ -17,8 +17,8 @@ import type { Row } from "./table.ts";
 const NODE = "bench";
 const SERVICES = Array.from({ length: 30 }, (_, index) => `s${index + 100}`);
 const BAR = { residentMiB: 64, share: 0.003 };
-/** How long it is left alone before it is looked at, and for how long it is looked at then. */
-const WAITS = { settleMs: 15_000, windowMs: 60_000 };
+/** How long it is left alone before it is looked at (by then it rests: agent/daemon/resting-memory.ts), and for how long it is looked at. */
+const WAITS = { settleMs: 45_000, windowMs: 60_000 };
 const SMOKE_WAITS: typeof WAITS = { settleMs: 500, windowMs: 1_000 };
 
 type Fleet = MemberStart["source"]["fleet"];

@@ -9,17 +9,28 @@ if [ "$(id -u)" = 0 ]; then
   mkdir -p "$PGDATA" && chown postgres:postgres "$PGDATA" && chmod 700 "$PGDATA"
   exec /bin/setpriv --reuid=999 --regid=999 --clear-groups "$0" "$@"
 fi
+# A start that is cut (an ended container, a power loss) leaves no half-made cluster: all is made beside, and PG_VERSION comes last.
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
-  echo "${POSTGRES_PASSWORD:-postgres}" >/tmp/password
-  initdb -D "$PGDATA" -U "$POSTGRES_USER" --pwfile=/tmp/password -E UTF8 --locale=C -A scram-sha-256 --no-sync >/dev/null
-  rm -f /tmp/password
-  sed -i 's#^\(host.*127.0.0.1/32\s*\)scram-sha-256#\1trust#; s#^\(local.*\)scram-sha-256#\1trust#' "$PGDATA/pg_hba.conf"
-  echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
+  new="$PGDATA/.new"
+  rm -rf "$PGDATA"/* "$new"
+  # A copy of the cluster that was made with the image, with the superuser's name and password in place of its own.
+  cp -a /cluster "$new"
+  {
+    echo "update pg_catalog.pg_authid set rolname = '$POSTGRES_USER' where oid = 10"
+    echo "alter role \"$POSTGRES_USER\" password '$(echo "${POSTGRES_PASSWORD:-postgres}" | sed "s/'/''/g")'"
+  } | postgres --single -D "$new" -c fsync=off postgres >/dev/null
+  sed -i 's#^\(host.*127.0.0.1/32\s*\)scram-sha-256#\1trust#; s#^\(local.*\)scram-sha-256#\1trust#' "$new/pg_hba.conf"
+  echo 'host all all all scram-sha-256' >>"$new/pg_hba.conf"
   if [ "${POSTGRES_DB:-$POSTGRES_USER}" != postgres ]; then
-    pg_ctl -D "$PGDATA" -o '-c listen_addresses= -c unix_socket_directories=/tmp' -w start >/dev/null
+    pg_ctl -D "$new" -o '-c listen_addresses= -c unix_socket_directories=/tmp' -w start >/dev/null
     createdb -h /tmp -U "$POSTGRES_USER" --maintenance-db=postgres "${POSTGRES_DB:-$POSTGRES_USER}"
-    pg_ctl -D "$PGDATA" -m fast -w stop >/dev/null
+    pg_ctl -D "$new" -m fast -w stop >/dev/null
   fi
+  for entry in "$new"/*; do
+    case "$entry" in */PG_VERSION) ;; *) mv "$entry" "$PGDATA/" ;; esac
+  done
+  mv "$new/PG_VERSION" "$PGDATA/"
+  rmdir "$new"
 fi
 shift "$(( $# > 0 ? 1 : 0 ))"
 exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/tmp "$@"

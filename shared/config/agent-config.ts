@@ -204,6 +204,11 @@ export const agentConfigSchema = z
         front_image: imageReference
           .default(FRONT_IMAGE)
           .describe("HAProxy, for the fronts of start-first services; this host's own word, no policy asks for it."),
+        cgroup_parent: z
+          .string()
+          .regex(/^[A-Za-z0-9_.]+\.slice$/, 'write a slice of systemd, such as "orca.slice"')
+          .optional()
+          .describe("The systemd slice that new containers go into, with its cap for all of them together."),
         auth_file: absolutePath.optional().describe("Registry credentials in Docker's config.json form."),
       })
       .prefault({}),

@@ -132,7 +132,8 @@ export interface StatusDocument {
   schema: typeof STATUS_SCHEMA;
   node: string;
   at: string;
-  agent: { version: string; started: string; uptimeSeconds: number; socket: string | null };
+  /** `stateDir` is where it keeps its state; earlier versions do not say it. */
+  agent: { version: string; started: string; uptimeSeconds: number; socket: string | null; stateDir?: string | null };
   revision: string | null;
   source: SourceDocument | null;
   /** Why the provider of secrets gives none; null while it does. */

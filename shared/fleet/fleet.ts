@@ -25,6 +25,8 @@ const cron = schedule(false).refine((text) => !text.startsWith("every"), {
   params: { hint: 'write a UTC cron, such as "0 16 * * 5" for Fridays at four' },
 });
 
+const recipient = z.string().regex(/^age1[a-z0-9]{20,}$/, 'write an age recipient: "age1…"');
+
 const hostNetwork = z.strictObject({
   subnet: ipNetwork.optional().describe("The subnet of the node's container network."),
   internal: z.boolean().default(false).describe("No way out for the containers."),
@@ -36,6 +38,9 @@ const node = z.strictObject({
   memory: sizeBytes,
   reserve: sizeBytes.default(512 * 2 ** 20).describe("Kept for the system."),
   public_key: publicKey.optional().describe("The node's gossip identity."),
+  backup_key: recipient
+    .optional()
+    .describe("Opens this node's backups for its own verification: what `orca keygen` prints."),
   cpus: z.number().positive().optional(),
   approval: z.enum(["none", "tag"]).default("none"),
   data: z
@@ -63,24 +68,67 @@ const node = z.strictObject({
   standby_for: name.optional().describe("May take that node's place with `orca recover`."),
 });
 
-const recipients = z.array(z.string().regex(/^age1[a-z0-9]{20,}$/, 'write age recipients: "age1…"')).default([]);
+const encryption = {
+  recipients: z
+    .array(recipient)
+    .max(100)
+    .default([])
+    .describe("Who can open what lies there; nothing is encrypted for nobody."),
+  min_recipients: z.int().min(0).max(100).default(0).describe("Fewer recipients than so many are a mistake."),
+};
 
-const repository = z.discriminatedUnion("kind", [
-  z.strictObject({
-    kind: z.literal("s3"),
-    endpoint: z.url({ protocol: /^https?$/ }),
-    bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "write an S3 bucket's name"),
-    region: z.string().min(1),
-    secret: secretPath,
-    prefix: z.string().optional(),
-    recipients,
-  }),
-  z.strictObject({
-    kind: z.literal("directory"),
-    path: z.string().startsWith("/", "write an absolute path"),
-    recipients,
-  }),
-]);
+const s3 = z.strictObject({
+  kind: z.literal("s3"),
+  endpoint: z.url({ protocol: /^https?$/ }).describe("https, or http on loopback."),
+  bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "write an S3 bucket's name"),
+  region: z.string().regex(/^[A-Za-z0-9._-]{1,64}$/, "write the region's name"),
+  prefix: z
+    .string()
+    .regex(
+      /^[A-Za-z0-9_][A-Za-z0-9._-]*(?:\/[A-Za-z0-9_][A-Za-z0-9._-]*)*$/,
+      'write a path of plain words: "orca/prod"',
+    )
+    .max(200)
+    .optional(),
+  secret: secretPath.describe("Access key and secret key, one after the other: may write, read and list."),
+  pruner_secret: secretPath
+    .optional()
+    .describe("The same for a key that may also delete; `secret` where it is left out."),
+  lock_days: z.int().min(1).max(3_650).optional().describe("Nothing that is written can be removed for so many days."),
+  ca_file: z
+    .string()
+    .startsWith("/", "write an absolute path")
+    .optional()
+    .describe("The CA that its certificate is from."),
+  ...encryption,
+});
+
+const directory = z.strictObject({
+  kind: z.literal("directory"),
+  path: z.string().startsWith("/", "write an absolute path").describe("It must be there: Orca does not make it."),
+  ...encryption,
+});
+
+const repository = z.discriminatedUnion("kind", [s3, directory]).superRefine((entry, ctx) => {
+  const blame = (key: string, message: string, hint: string): void =>
+    ctx.addIssue({ code: "custom", path: [key], message, params: { hint } });
+  if (entry.recipients.length < entry.min_recipients) {
+    const { length } = entry.recipients;
+    blame("recipients", `min_recipients is ${entry.min_recipients}, and there are ${length}`, "write more recipients");
+  }
+  if (entry.kind !== "s3") return;
+  const { protocol, hostname } = new URL(entry.endpoint);
+  if (protocol === "http:" && !isLoopback(hostname))
+    blame(
+      "endpoint",
+      "http goes to loopback alone: everybody on the way could read it",
+      "write https://…, with ca_file",
+    );
+});
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "[::1]" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
 
 const severity = z.enum(["info", "warning", "critical"]);
 
@@ -98,6 +146,9 @@ const webhook = z
       params: { hint: 'write url_secret = "/prod/alerts/…" or gitea_issues = true' },
     });
   });
+
+/** The repository that every node has without naming it. */
+const LOCAL = "local";
 
 function nodeNames(ctx: z.core.$RefinementCtx, names: string[]): void {
   for (const key of names.filter((entry) => !isName(entry))) {
@@ -122,6 +173,14 @@ export const fleetSchema = z
   .superRefine((fleet, ctx) => {
     const names = Object.keys(fleet.nodes);
     nodeNames(ctx, names);
+    if (Object.hasOwn(fleet.repositories, LOCAL)) {
+      ctx.addIssue({
+        code: "custom",
+        path: ["repositories", LOCAL],
+        message: "every node has the repository local already",
+        params: { hint: "give this one another name; local's directory stands in agent.toml" },
+      });
+    }
     const addresses = new Map<string, string>();
     for (const [key, entry] of Object.entries(fleet.nodes)) {
       const holder = addresses.get(entry.address);
@@ -160,6 +219,9 @@ export const fleetSchema = z
 
 /** A validated fleet.toml. */
 export type Fleet = z.output<typeof fleetSchema>;
+
+/** One repository of it. */
+export type FleetRepository = Fleet["repositories"][string];
 
 /** One node of it. */
 export type FleetNode = Fleet["nodes"][string];

@@ -2,6 +2,7 @@
 // of nothing else. Made by the sources and by lint, told by desired/. Pure; quotes nothing of the content.
 
 import { describeSize } from "../text/size.ts";
+import { describeCount } from "../text/count.ts";
 
 /** What is wrong with one file; line and column count from 1. */
 export interface FileFault {
@@ -33,7 +34,7 @@ const PLACE = { line: 1, column: 1 };
 
 /** A file that holds more than is read; of one that was not even fetched it is not known how much. */
 export function faultOfSize(sizeBytes: number | undefined): FileFault {
-  const size = sizeBytes === undefined ? "it is too large" : `it has ${sizeBytes} bytes`;
+  const size = sizeBytes === undefined ? "it is too large" : `it has ${describeCount(sizeBytes, "byte")}`;
   const message = `${size}, and the agent reads no file above ${describeSize(LARGEST_FILE_BYTES)}`;
   return { code: "file-size", ...PLACE, message, hint: "a manifest or a config file is a page or two" };
 }
@@ -66,10 +67,10 @@ export function decodeText(content: Uint8Array): ReadText {
   } catch {
     const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(content);
     const before = text.slice(0, text.indexOf("\uFFFD"));
-    const place = { line: before.split("\n").length, column: before.length - before.lastIndexOf("\n") };
+    const [line, column] = [before.split("\n").length, before.length - before.lastIndexOf("\n")];
     return {
       ok: false,
-      fault: { code: "encoding", ...place, message: "this is no UTF-8", hint: "save the file as UTF-8" },
+      fault: { code: "encoding", line, column, message: "this is no UTF-8", hint: "save the file as UTF-8" },
     };
   }
 }

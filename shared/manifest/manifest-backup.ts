@@ -1,5 +1,4 @@
-// The `[[backups]]` table of a manifest and `backup = { none = … }`. They validate and lint now; the engines come with
-// the backups issue.
+// The `[[backups]]` table of a manifest and `backup = { none = … }`: which store is read how, and which keys go with which engine.
 
 import * as z from "zod";
 
@@ -11,8 +10,21 @@ import {
   name,
   relativePath,
   schedule,
+  secretPath,
   sizeBytes,
 } from "../text/schema-leaf.ts";
+import { describeCount } from "../text/count.ts";
+
+/** Less than that and no database's program starts. */
+const LEAST_MEMORY_BYTES = 32 * 2 ** 20;
+
+/** As S3 has them (Amazon S3 user guide, "Bucket naming rules"). */
+const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
+
+const objectPrefix = lineOfText(512).refine((text) => !text.startsWith("/") && !text.endsWith("/"), {
+  params: { hint: "leave out the slash at its beginning and its end" },
+  error: "a prefix begins and ends with a name",
+});
 
 const count = z.int().min(0).max(36_500);
 
@@ -39,13 +51,96 @@ const verify = z.strictObject({
   timeout: durationBetween("1s", "7d").prefault("60m").describe("A verification that takes longer has failed."),
 });
 
+const connect = z
+  .strictObject({
+    user: lineOfText(128).optional().describe("Who reads the store; what the image makes when left out."),
+    password: secretPath
+      .optional()
+      .describe(
+        "The secret's path; without it the server must trust 127.0.0.1. It reaches the program by a file in memory.",
+      ),
+    databases: z
+      .array(lineOfText(128))
+      .min(1)
+      .max(1_000)
+      .optional()
+      .describe("Only these; every one that there is when left out."),
+  })
+  .describe("How the store is reached where it does not trust 127.0.0.1.");
+
+const source = z
+  .strictObject({
+    port: z
+      .int()
+      .min(1)
+      .max(65_535)
+      .describe("The service's own port where it speaks S3: the container's, as in health."),
+    scheme: z
+      .enum(["http", "https"])
+      .default("http")
+      .describe("https: the certificate is not looked at, for nothing leaves the host."),
+    bucket: z.string().regex(BUCKET, "write an S3 bucket's name").describe("The bucket that is read."),
+    prefix: objectPrefix.default("").describe("Only what lies below it; the whole bucket when left out."),
+    region: z
+      .string()
+      .regex(/^[A-Za-z0-9._-]{1,64}$/, "write the region's name")
+      .default("us-east-1")
+      .describe("What requests are signed for; most stores of one's own take this one."),
+    secret: secretPath.describe(
+      "Access key and secret key, with a space between: may list and read; to restore, also write.",
+    ),
+  })
+  .describe("The bucket of this service.");
+
+const hook = z.strictObject({
+  exec: argv.describe("Runs in the service's container."),
+  timeout: durationBetween("1s", "1h").prefault("60s").describe("One that takes longer has failed."),
+  on_error: z.enum(["abort", "continue"]).default("abort").describe("abort: no backup is made then."),
+});
+
+const hooks = z
+  .strictObject({
+    before: z.array(hook).max(20).default([]).describe("Run one after the other before the store is read."),
+    after: z
+      .array(hook)
+      .max(20)
+      .default([])
+      .describe("Run after it whatever came of it, also of a run that was cut off."),
+  })
+  .prefault({})
+  .describe("Programs around a backup, such as a freeze and its end.");
+
 const backup = z
   .strictObject({
     name: name.describe("The backup's name within the service."),
     engine: z
-      .enum(["postgres", "mysql", "redis", "files", "command"])
-      .describe("How the data is read; command is any program whose standard output is the backup."),
+      .enum(["postgres", "mysql", "redis", "files", "objects", "command"])
+      .describe(
+        "How the data is read; objects is a bucket of S3; command is any program whose standard output is the backup.",
+      ),
+    source: source.optional().describe('With engine = "objects": the bucket that is read.'),
     command: argv.optional().describe('With engine = "command": the argv whose standard output is the backup.'),
+    exec: z
+      .boolean()
+      .default(false)
+      .describe('With engine = "command": runs it in the service\'s own container, not in one beside it.'),
+    stop: z
+      .boolean()
+      .default(false)
+      .describe('With engine = "files": the service is stopped while its volumes are read, and started again.'),
+    image: imageReference
+      .optional()
+      .describe("Whose programs read the store; the service's own when left out. It must be on the host."),
+    connect: connect.optional(),
+    hooks,
+    memory: sizeBytes
+      .prefault("256MiB")
+      .refine((bytes) => bytes >= LEAST_MEMORY_BYTES, {
+        params: { hint: 'write at least "32MiB"' },
+        error: "it is too little",
+      })
+      .describe("The cap of a dump and of a restore that proves one; the node's budget reserves the largest."),
+    min_size: sizeBytes.optional().describe("A dump that is smaller is none."),
     schedule: schedule(false).describe("`every 5h`, or a cron in UTC; its gaps must hold slo.rpo."),
     repositories: z
       .array(name)
@@ -57,27 +152,125 @@ const backup = z
       .boolean()
       .default(false)
       .describe("A verified backup is made before this service is recreated; none, no rollout."),
+    keep: durationBetween("1d", "3650d")
+      .optional()
+      .describe("With before_update: such a backup is kept so long whatever retention says; 30d when left out."),
     retention,
     verify: verify.optional().describe("Restores the newest backup to prove that it can be."),
   })
   .superRefine((entry, ctx) => {
-    if ((entry.engine === "command") !== (entry.command !== undefined)) {
-      ctx.addIssue({
-        code: "custom",
-        path: ["command"],
-        message: 'command goes with engine = "command", and only with it',
-        params: { hint: 'write command = ["program", "argument"] for that engine, or leave it out' },
-      });
-    }
-    if (entry.min_success > entry.repositories.length) {
-      ctx.addIssue({
-        code: "custom",
-        path: ["min_success"],
-        message: `min_success is ${entry.min_success}, with ${entry.repositories.length} repositories`,
-        params: { hint: "write at most the number of repositories" },
-      });
-    }
+    for (const { key, message, hint } of findMisfits(entry))
+      ctx.addIssue({ code: "custom", path: [key], message, params: { hint } });
   });
+
+interface Misfit {
+  key: string;
+  message: string;
+  hint: string;
+}
+
+/** What is looked at to say which keys go together. */
+interface BackupKeys {
+  engine: "postgres" | "mysql" | "redis" | "files" | "objects" | "command";
+  source?: unknown;
+  command?: readonly string[] | undefined;
+  exec: boolean;
+  stop: boolean;
+  image?: string | undefined;
+  connect?: { user?: string | undefined; databases?: readonly string[] | undefined } | undefined;
+  hooks: { before: readonly unknown[]; after: readonly unknown[] };
+  before_update: boolean;
+  keep?: number | undefined;
+  repositories: readonly string[];
+  min_success: number;
+  verify?: z.infer<typeof verify> | undefined;
+}
+
+/** Keys that mean nothing where they stand: one that is silently ignored would be a lie. */
+function* findMisfits(entry: BackupKeys): Iterable<Misfit> {
+  const { engine, repositories, min_success: least } = entry;
+  if ((engine === "command") !== (entry.command !== undefined))
+    yield {
+      key: "command",
+      message: 'command goes with engine = "command", and only with it',
+      hint: 'write command = ["program", "argument"] for that engine, or leave it out',
+    };
+  if (least > repositories.length)
+    yield {
+      key: "min_success",
+      message: `min_success is ${least}, with ${describeCount(repositories.length, "repository", "repositories")}`,
+      hint: "write at most the number of repositories",
+    };
+  if (entry.keep !== undefined && !entry.before_update)
+    yield {
+      key: "keep",
+      message: "keep goes with before_update = true",
+      hint: "retention says how long others are kept",
+    };
+  yield* findEngineMisfits(entry);
+  yield* findObjectMisfits(entry);
+  yield* findVerifyMisfits(entry);
+}
+
+function* findEngineMisfits({
+  engine,
+  exec,
+  stop,
+  image,
+  connect: reach,
+  hooks: around,
+}: BackupKeys): Iterable<Misfit> {
+  if (exec && engine !== "command")
+    yield {
+      key: "exec",
+      message: 'exec goes with engine = "command"',
+      hint: "leave it out: this engine has a program",
+    };
+  if (exec && image !== undefined)
+    yield { key: "image", message: "with exec the service's own container runs it", hint: "leave out image or exec" };
+  if (stop && engine !== "files")
+    yield {
+      key: "stop",
+      message: 'stop goes with engine = "files"',
+      hint: "leave it out: this engine asks the server",
+    };
+  if (stop && around.before.length + around.after.length > 0)
+    yield { key: "hooks", message: "hooks run in the service's container, and stop ends it", hint: "leave one out" };
+  if (reach !== undefined && (engine === "files" || engine === "objects" || engine === "command"))
+    yield { key: "connect", message: `engine = "${engine}" connects to nothing`, hint: "leave it out" };
+  if (reach?.databases !== undefined && engine === "redis")
+    yield { key: "connect", message: "a Redis is dumped whole", hint: "leave out databases" };
+}
+
+function* findObjectMisfits({ engine, source: bucket, image, verify: proof }: BackupKeys): Iterable<Misfit> {
+  if ((engine === "objects") !== (bucket !== undefined))
+    yield {
+      key: "source",
+      message: 'source goes with engine = "objects", and only with it',
+      hint: 'write source = { port = 9000, bucket = "uploads", secret = "/path/of/the/secret" } for that engine, or leave it out',
+    };
+  if (engine !== "objects") return;
+  if (image !== undefined)
+    yield { key: "image", message: "the agent reads the bucket itself, by no image", hint: "leave it out" };
+  if (proof?.image !== undefined)
+    yield { key: "verify", message: "a proof of objects takes no image", hint: "leave out verify.image" };
+}
+
+function* findVerifyMisfits({ engine, verify: proof }: BackupKeys): Iterable<Misfit> {
+  if (proof === undefined || engine === "postgres") return;
+  if (proof.extensions.length > 0 || proof.fk_allowlist !== undefined)
+    yield {
+      key: "verify",
+      message: 'extensions and fk_allowlist go with engine = "postgres"',
+      hint: "leave them out",
+    };
+  if (engine !== "mysql" && proof.schemas.length + proof.queries.length > 0)
+    yield {
+      key: "verify",
+      message: 'schemas and queries go with engine = "postgres" or "mysql"',
+      hint: "leave them out: this engine looks at what it has by itself",
+    };
+}
 
 export const backups = z.array(backup).default([]).describe("Backups of what this service keeps.");
 

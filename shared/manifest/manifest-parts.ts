@@ -11,6 +11,7 @@ import {
   envName,
   innerPath,
   ipNetwork,
+  name,
   portNumber,
   rate,
   refuseValue,
@@ -139,7 +140,9 @@ export const volumes = z
         ephemeral: z
           .boolean()
           .default(false)
-          .describe("May be removed with the service, where the host's policy allows it."),
+          .describe(
+            "Each release begins with an empty one, where the host's policy allows it; @once jobs fill it again.",
+          ),
       })
       .superRefine((volume, ctx) => {
         if ((volume.name === undefined) === (volume.source === undefined)) {
@@ -224,6 +227,12 @@ export const update = z
       .describe("start-first: open connections may stay with the old container so long; 30s when left out."),
     settle: durationBetween("0s", "1d").prefault("30s").describe("Healthy so long, and it is recorded as good."),
     rollback: z.boolean().default(true).describe("A release that fails gives way to the last good one."),
+    backup_first: z
+      .array(name)
+      .min(1)
+      .max(20)
+      .optional()
+      .describe("Services of this node of which there is a verified backup before this one gets a new container."),
   })
   .prefault({})
   .describe("How a new release replaces the old one.");

@@ -51,11 +51,18 @@ function checkWhole(manifest: Unchecked, ctx: z.core.$RefinementCtx): void {
       hint: 'write [health] with exactly one of http = { port = … }, tcp = { port = … } or exec = ["…"]',
     });
   }
-  if (!isMissing(manifest.volumes) && isMissing(manifest.backups) && manifest.backup === undefined) {
+  const lasting = hasEphemeral(manifest.volumes, false);
+  if (lasting && isMissing(manifest.backups) && manifest.backup === undefined) {
     refuseAt(ctx, ["volumes"], {
       message: "volumes need a backup or a reason for none",
       rule: "no-backup",
       hint: 'write [[backups]], or backup = { none = "why losing this is fine" }',
+    });
+  }
+  if (hasEphemeral(manifest.volumes, true) && !isMissing(manifest.backups)) {
+    refuseAt(ctx, ["backups"], {
+      message: "an ephemeral volume is empty again with the next release: no backup of it could be put back",
+      hint: "leave [[backups]] out, or ephemeral",
     });
   }
   checkMemory(manifest, ctx);
@@ -78,6 +85,15 @@ function checkMemory({ resources: caps, shm_size: shm, tmpfs }: Unchecked, ctx: 
     const message = "it is larger than resources.memory, in which it counts";
     refuseAt(ctx, path, { message, hint: "write a smaller size, or raise the cap" });
   }
+}
+
+/** Whether some volume is ephemeral, or is not. */
+function hasEphemeral(list: unknown, is: boolean): boolean {
+  if (!Array.isArray(list)) return !is && !isMissing(list);
+  return list.some((volume: unknown) => {
+    const { ephemeral } = (typeof volume === "object" && volume !== null ? volume : {}) as { ephemeral?: unknown };
+    return (ephemeral === true) === is;
+  });
 }
 
 function isMissing(list: unknown): boolean {

@@ -1,8 +1,15 @@
 // The environment file of the bootstrap exception: its name among secrets, and what is in it. Pure.
 
+const BOOTSTRAP = "bootstrap:";
+
 /** The name under which a bootstrap file is known among secret paths; no manifest can write it as a path. */
 export function nameBootstrap(file: string): string {
-  return `bootstrap:${file}`;
+  return `${BOOTSTRAP}${file}`;
+}
+
+/** The file behind such a name; undefined for a secret's path. */
+export function readBootstrapName(name: string): string | undefined {
+  return name.startsWith(BOOTSTRAP) ? name.slice(BOOTSTRAP.length) : undefined;
 }
 
 /**

@@ -112,57 +112,6 @@ export const STAND_IN_FACTS: SecretFacts = {
 /** Where a container sees its secret files. */
 export const SECRETS_DIRECTORY = "/run/secrets";
 
-const SECRET_HASH = "secret:";
-
-/** What stands in place of a content hash for a secret file: its path and version. */
-export function nameSecretHash(path: string, version: string): string {
-  return `${SECRET_HASH}${nameVersion(path, version)}`;
-}
-
-/** Takes such a name apart; undefined for the hash of any other file. */
-export function readSecretHash(hash: string): { path: string; version: string } | undefined {
-  return hash.startsWith(SECRET_HASH) ? splitVersion(hash.slice(SECRET_HASH.length)) : undefined;
-}
-
-const RENDERED_HASH = "rendered:";
-
-/** A file with secrets in it, as its hash names it. */
-export interface RenderedHash {
-  /** The hash that its recipe is kept by. */
-  recipe: string;
-  /** The secrets in it with their versions, each as `nameVersion` writes it. */
-  secrets: readonly string[];
-}
-
-/** What stands in place of a content hash for a file with secrets in it: its recipe and their versions. */
-export function nameRenderedHash({ recipe, secrets }: RenderedHash): string {
-  return `${RENDERED_HASH}${[recipe, ...secrets].join("+")}`;
-}
-
-/** Takes such a name apart; undefined for the hash of any other file. */
-export function readRenderedHash(hash: string): RenderedHash | undefined {
-  if (!hash.startsWith(RENDERED_HASH)) return undefined;
-  const [recipe = "", ...secrets] = hash.slice(RENDERED_HASH.length).split("+");
-  return { recipe, secrets };
-}
-
-/** True for the hash of a file that holds a value of a secret: it lies in memory only. */
-export function holdsSecret(hash: string): boolean {
-  return hash.startsWith(SECRET_HASH) || hash.startsWith(RENDERED_HASH);
-}
-
-/** The secrets in a delivered file with their versions, as `nameVersion` writes them. */
-export function listHashVersions(hash: string): readonly string[] {
-  const secret = readSecretHash(hash);
-  if (secret !== undefined) return [nameVersion(secret.path, secret.version)];
-  return readRenderedHash(hash)?.secrets ?? [];
-}
-
-/** What a file's content is kept by, beside the plan: its own hash, or its recipe's. */
-export function nameContent(hash: string): string {
-  return readRenderedHash(hash)?.recipe ?? hash;
-}
-
 /** In place of an owner: whoever the container runs as, which only the engine can tell. */
 export const CONTAINER_USER = "container";
 /** In place of a mode: its owner alone may read, and where that is root, every process of the container. */

@@ -4,9 +4,13 @@
 /** A volume or bind mount of a container. Exactly one of `name` and `source` is set. */
 export interface VolumeMount {
   name?: string;
+  /** The volume that the manifest names, where a later generation of it is mounted, or the one that this release has of an ephemeral one. */
+  of?: string;
   source?: string;
   target: string;
   readOnly?: boolean;
+  /** It begins empty with each release, and goes when no release needs it any more. */
+  ephemeral?: true;
 }
 
 /** A file that Orca delivers into a container; its content is not part of the spec. */
@@ -16,7 +20,7 @@ interface FileMount {
   owner?: string;
   /** It has a secret in it, and lies in memory. */
   memory?: true;
-  /** Set where new content means a new container. */
+  /** The name of its content (`nameContent`), where new content means a new container. The key is part of the hash of such a spec, and stays. */
   hash?: string;
 }
 
@@ -65,6 +69,8 @@ export interface ContainerSpec {
   aliases?: readonly string[];
   /** A directory for its control socket, shared with the agent, is mounted here. */
   control?: string;
+  /** The ephemeral volumes that a job fills through the services that it requires: for another one it runs again. */
+  fills?: readonly string[];
 }
 
 /** The names that a container answers to on the node's network; one behind a front has none of its own. */

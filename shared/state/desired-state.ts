@@ -1,19 +1,20 @@
 // What should be, as one immutable value: built by desired/ from a snapshot, read by plan/, apply/ and report/.
 
-import type { StorePlan } from "./backup.ts";
+import type { BackupNeed, StorePlan } from "./backup.ts";
 import type { Caps, ContainerSpec } from "./container-spec.ts";
+import type { FileContent } from "./file-content.ts";
 import type { Hold } from "./hold.ts";
 import type { HealthCheck, Manifest } from "../manifest/manifest.ts";
 import type { Problem } from "../text/problem.ts";
+import type { Reason } from "./reason.ts";
 import type { Requirement, RequirementTarget } from "../manifest/requirement.ts";
 import type { SecretRefusal } from "../secret/secret-facts.ts";
 import type { BindSource } from "./step.ts";
 
-/** A config file or secret to deliver: the content stays beside the plan, which names it by hash only. */
+/** A config file or secret to deliver: the bytes stay beside the plan. */
 export interface DesiredFile {
   target: string;
-  /** Where a secret is in it, a name of what it is made from with its version (shared/secret/secret-facts.ts). */
-  hash: string;
+  content: FileContent;
   /** In octal, or PRIVATE_MODE. */
   mode: string;
   /** In numbers, or CONTAINER_USER. */
@@ -24,7 +25,7 @@ export interface DesiredFile {
 /** Why Git's word for a service is not in force. */
 export interface Objection {
   state: "invalid" | "refused" | "held" | "waiting";
-  reason: string;
+  why: Reason;
   problems: readonly Problem[];
 }
 
@@ -59,12 +60,14 @@ export interface DesiredService {
   owner: string | undefined;
   /** Its manifest says why losing its data is fine. */
   disposable?: true;
+  /** Stores that have a verified backup before a new container of it is made; left out where it asks for none. */
+  backupFirst?: readonly BackupNeed[];
   /** Its bind mounts as the host's policy judged them; left out where it has none. */
   binds?: readonly BindSource[];
   /** Why no container of it is made any more, where that is so; one that was good before goes on, and is started again. */
   onlyAsItIs?: string;
   /** Why it must not be started now, where that is so; what runs goes on. */
-  blocked?: string;
+  blocked?: Reason;
   /** Parts of the manifest that this version reads but does not act on: what is not done, the same words for all that have them. */
   unused?: readonly string[];
   /** What people should know of it, in plain words; also of each unused part, with its details. */
@@ -129,6 +132,8 @@ export interface DesiredState {
   foreignVolumes?: readonly string[];
   /** Content of delivered files by hash. */
   contents: ReadonlyMap<string, Uint8Array>;
+  /** Set where the newest commit says that its changes wait for nobody: its word. */
+  emergency?: string;
   /** What is backed up here. */
   backups?: readonly StorePlan[];
   /** What is said of the node as a whole and keeps nothing from running. */

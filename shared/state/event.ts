@@ -1,13 +1,15 @@
 // What the agent tells report/: plain data, never a secret value. The rest of the agent gets `emit` and nothing else.
 
-import type { BackupRun, VerifyRun } from "./backup.ts";
+import type { AwaitedBackup, BackupRun, VerifyRun } from "./backup.ts";
 import type { ColdStartReport } from "./cold-start.ts";
-import type { DesiredState } from "./desired-state.ts";
+import type { DesiredService, DesiredState } from "./desired-state.ts";
 import type { GossipEvent } from "../fleet/gossip-event.ts";
-import type { Hold } from "./hold.ts";
-import type { ExitRecord } from "./memory.ts";
+import type { Hold, SourceTrouble } from "./hold.ts";
+import type { ExitRecord, NodeMemory } from "./memory.ts";
 import type { Note } from "./note.ts";
 import type { ObservedState } from "./observed-state.ts";
+import type { PrunedItem, PruneRun, PruneTrigger } from "./prune.ts";
+import type { RestoreRecord } from "./restore.ts";
 import type { SecretTrouble } from "../secret/secret-facts.ts";
 import type { CommitInfo } from "./snapshot.ts";
 import type { Cause, OperationOutcome, Step } from "./step.ts";
@@ -25,6 +27,12 @@ export interface TurnSummary {
   /** Why the provider of secrets gives none; left out while it does. */
   secrets?: SecretTrouble | undefined;
   pausedBy: number | undefined;
+  /** What Git wants of services for which an earlier release stands in `desired`, and what a rollback goes to. */
+  keeps?: readonly Pick<DesiredService, "name" | "spec" | "specHash">[];
+  /** Backups that changes wait for. */
+  awaited?: readonly AwaitedBackup[];
+  /** Which volume is in force of each that has several, by the name that manifests give it. */
+  generations?: NodeMemory["generations"];
 }
 
 /** How fresh the desired state is. */
@@ -35,7 +43,7 @@ export interface SourceState {
   /** When the source was last read well, in milliseconds since the epoch. */
   readMs: number | undefined;
   /** Why the newest reading is not in force: unreadable, refused or held. */
-  trouble: string | undefined;
+  trouble: SourceTrouble | undefined;
   /** Set while the newest inputs could not even be built: the agent goes on with what is in force. */
   fault?: string;
   /** What the newest change waits for; empty where nothing is held. */
@@ -90,8 +98,17 @@ export type AgentEvent =
   | { kind: "backup-ended"; atMs: number; service: string; store: string; run: BackupRun; bytes: number }
   /** Retention has removed a backup. */
   | { kind: "backup-removed"; atMs: number; service: string; store: string; backup: string }
+  /** A restore into place has come to another stage, or to its end. */
+  | { kind: "backup-restored"; atMs: number; record: RestoreRecord }
   /** A backup was restored to prove it, or could not be judged. */
   | { kind: "backup-judged"; atMs: number; service: string; store: string; run: VerifyRun }
+  /** A prune begins: what it has chosen, by name. */
+  | { kind: "prune-began"; atMs: number; trigger: PruneTrigger; chosen: readonly string[] }
+  /** The engine has removed one thing of it. */
+  | { kind: "pruned"; atMs: number; trigger: PruneTrigger; item: PrunedItem }
+  | { kind: "prune-ended"; atMs: number; run: PruneRun }
+  /** An ephemeral volume that no release needs any more is gone. */
+  | { kind: "volume-removed"; atMs: number; service: string; volume: string }
   /** The webhook listens, or why it does not take pushes; without an address it was turned off. */
   | { kind: "webhook"; atMs: number; listen: string | undefined; trouble: string | undefined }
   /**

@@ -1,5 +1,63 @@
-// Why a whole change is not in force yet: one word for each cause, and what a person can do. Made by desired/, shown by
-// report/. Pure data.
+// Why the newest inputs are not in force, as codes with fields: the source could not be read, or something holds the whole change. Made
+// by sources/, desired/ and loop/; shared/text/words/ turns it into what people read, and nothing reads that again. Pure data.
+
+/** What was wrong with the source itself. */
+export type SourceFault =
+  /** What a server, a program or a file said, or bytes that do not hold together. */
+  | { code: "said"; message: string }
+  | { code: "first-reading" }
+  /** A server's answer that is not what Git's servers answer. */
+  | { code: "http-status"; status: number; host: string; tokenFile?: string | undefined }
+  | { code: "not-git"; host: string; type: string }
+  | {
+      code: "too-large";
+      what: string;
+      limitBytes: number;
+      announcedBytes?: number | undefined;
+      hint?: string | undefined;
+    }
+  /** `ended` says why the process that fetches was ended. */
+  | { code: "fetch-too-large"; ended: string }
+  /** `head` is the server's default branch. */
+  | { code: "branch-missing"; branch: string; empty: boolean; head?: string | undefined }
+  | { code: "commit-unusable"; commit: string; branch: string; why: CommitFault }
+  /** Signatures do not allow it: what of the node's inputs the commit brings or changes, and what a key must be allowed for. */
+  | {
+      code: "not-trusted";
+      commit: string;
+      author: string;
+      node: string;
+      first: boolean;
+      what: string;
+      why: string;
+      needs: string;
+      /** A forge seems to have made it of a pull request. */
+      merged: boolean;
+    };
+
+/** What is wrong in a commit's tree. */
+export type CommitFault =
+  | { code: "no-node-directory"; directory: string; there: readonly string[]; more: number }
+  | { code: "no-path"; directory: string }
+  | { code: "no-manifests"; shown: string }
+  | { code: "no-file"; kind: string; path: string }
+  | { code: "file-not-taken"; path: string; message: string };
+
+/** A source that gave nothing. */
+export interface UnreadSource {
+  code: "unread";
+  /** Left out where the fault says what could not be read. */
+  location?: string;
+  fault: SourceFault;
+  /** The same commit is not fetched again by itself. */
+  final?: boolean;
+}
+
+/** Why the newest inputs are not in force. */
+export type SourceTrouble =
+  | UnreadSource
+  | { code: "build-failed"; message: string }
+  | { code: "held"; holds: readonly Hold[] };
 
 /** What a change waits for. */
 export type HoldKind =
@@ -13,11 +71,33 @@ export type HoldKind =
   | "freeze"
   | "rollout";
 
+/** What it is about. `revision` is the change that waits. */
+export type HoldReason =
+  /** What is wrong in fleet.toml, in words. */
+  | { code: "said"; message: string }
+  /** Its signatures. */
+  | UnreadSource
+  /** `gone` of the node's `of` services would be removed. */
+  | { code: "removes-much"; revision: string; gone: readonly string[]; of: number }
+  | {
+      code: "not-approved";
+      revision: string;
+      node: string;
+      /** Nothing was in force before. */
+      first: boolean;
+      /** False where the tag of anybody who may push counts; undefined where no tag was looked for. */
+      signed: boolean | undefined;
+      /** Tags that look like an approval and are none, and why. */
+      refused: readonly string[];
+    }
+  | { code: "frozen"; revision: string; untilMs: number }
+  /** Another node has it first, and has not settled on it. */
+  | { code: "other-node-first"; revision: string; after: string; verdict: RolloutVerdict | undefined };
+
 /** One cause. */
 export interface Hold {
   kind: HoldKind;
-  /** What it is about, and what to do, in words. */
-  reason: string;
+  why: HoldReason;
   /** When it ends by itself, in milliseconds since the epoch. */
   untilMs?: number;
 }
@@ -30,8 +110,3 @@ export type RolloutVerdict =
   | { kind: "waiting"; sinceMs: number }
   /** It cannot be told. */
   | { kind: "unknown"; reason: string; retryMs: number };
-
-/** All that keeps a change from going in, as one text. */
-export function describeHolds(holds: readonly Hold[]): string {
-  return holds.map(({ reason }) => reason).join("; and ");
-}

@@ -11,6 +11,10 @@ export const LABEL = {
   service: "orca.service",
   spec: "orca.spec",
   revision: "orca.revision",
+  /** On a volume that a restore has made: the volume of a manifest that it is a later generation of. */
+  volume: "orca.volume",
+  /** On a volume that begins empty with each release: the name that manifests give it. */
+  ephemeral: "orca.ephemeral",
   /** The front that a container stands behind. */
   front: "orca.front",
 } as const;

@@ -72,6 +72,8 @@ export interface HealthView {
   notMade: boolean;
   /** It ran before this agent looked at it, and the probes since have not decided yet whether it is healthy. */
   found?: true;
+  /** It was healthy by another check than the one it has now, which has not decided yet. */
+  rechecked?: true;
 }
 
 /** Something of the host that a container needs and that is not as it must be. */
@@ -101,6 +103,8 @@ export type ObservedEngine =
       networks: Readonly<Record<string, { node: string | undefined; internal: boolean; subnets: readonly string[] }>>;
       /** Volumes that desired services name, by name; absent where it does not exist yet. */
       volumes: Readonly<Record<string, ObservedVolume>>;
+      /** Every volume there is of each that a restore has made another of, by the name that manifests give it; the first one first. */
+      generations?: Readonly<Record<string, readonly string[]>>;
     }
   | { reachable: false; reason: string };
 

@@ -4,6 +4,7 @@
 import type { Caps } from "./container-spec.ts";
 import type { PublishedPort } from "../manifest/published-port.ts";
 import type { ServiceState } from "./status.ts";
+import type { Problem } from "../text/problem.ts";
 import type { SecretRefusal } from "../secret/secret-facts.ts";
 
 /** What a probe, an engine, a provider or a desired state said. `output` is what a container printed: not for everybody to read. */
@@ -40,6 +41,7 @@ type HostPort = Pick<PublishedPort, "address" | "hostPort" | "protocol">;
 /** A start, a stop or a delivery: what a cause says. */
 export type CauseReason =
   | { code: "first-start" | "new-spec" | "goes-back" | "in-git-again" | "wanted-again"; revision: string }
+  | { code: "generation-chosen"; volumes: readonly string[] }
   | { code: "asked"; what: "restart" | "start" | "stop" | "run"; uid: number }
   | { code: "release-asked"; revision: string; uid: number }
   | { code: "new-values"; paths: readonly string[] }
@@ -48,6 +50,7 @@ export type CauseReason =
   | { code: "unhealthy"; failures: number; said: Said }
   | { code: "image-differs"; is: string; wanted: string }
   | { code: "caps-differ"; is: Caps; wanted: Caps }
+  | { code: "new-caps"; is: Caps; wanted: Caps; revision: string }
   | { code: "policy-differs" | "engine-restarts-it"; policy: string }
   | { code: "renamed"; name: string }
   | { code: "off-network"; network: string }
@@ -61,6 +64,7 @@ export type CauseReason =
       code:
         | "engine-restarted"
         | "stopped-for-restart"
+        | "copy-over"
         | "container-removed"
         | "container-dead"
         | "removal-stuck"
@@ -68,6 +72,7 @@ export type CauseReason =
         | "other-spec-beside"
         | "files-differ"
         | "not-in-git"
+        | "node-begins"
         | "node-drift";
     };
 
@@ -103,7 +108,7 @@ export type StartReason =
   | { code: "port-held-by-service"; port: HostPort; service: string; runsOn: string | undefined }
   | { code: "front-being-made"; front: string; revision: string }
   | { code: "waiting-for-ports"; container: string }
-  | { code: "waiting-for-data"; service: string; data: string }
+  | { code: "waiting-for-data"; service: string; data: string; wanted: boolean }
   | { code: "waiting-for-memory"; needBytes: number; now: { leftBytes: number } }
   | { code: "policy-leaves-ended"; exitCode: number; policy: string }
   | { code: "backoff"; end: EndFact; now: { attempt: number; untilMs: number } }
@@ -120,6 +125,9 @@ export type StartReason =
       missing: readonly string[];
       stopped: boolean;
     }
+  | { code: "generation-found"; volume: string }
+  | { code: "generation-unknown"; service: string; volume: string; there: readonly string[] }
+  | { code: "generation-gone"; service: string; volume: string; generation: string; there: readonly string[] }
   | { code: "data-uncovered"; service: string; volume: string; target: string }
   | {
       code: "data-cover-empty";
@@ -131,18 +139,44 @@ export type StartReason =
   | { code: "started-without"; names: readonly string[]; wanted: boolean }
   | { code: "hosts-being-written" | "somebody-removes-it" | "started-by-person" };
 
+/** Why Git's word for a service is not in force, or why nothing of it is started. */
+export type ObjectionReason =
+  | { code: "manifest-invalid"; first: Problem | undefined; more: number }
+  | { code: "parts-missing"; problems: readonly Problem[] }
+  | { code: "build-fault" | "source-unsteady"; message: string }
+  /** It does not go together with other services, with the node's memory or with its ports. */
+  | { code: "constraint-broken"; message: string; hint: string }
+  /** A kept release that would run in the place of what is wanted; `objection` where that cannot be used. */
+  | { code: "release-refused"; revision: string; why: Reason; objection?: Reason }
+  | { code: "policy-refuses"; first: { key: string; rule: string; message: string }; more: number }
+  | { code: "file-undeliverable"; target: string; message: string }
+  | {
+      code: "backup-first";
+      service: string;
+      /** `SERVICE/STORE` each. */
+      of: readonly string[];
+      trouble?: string;
+      doing?: string;
+      now: { sinceMs: number };
+    }
+  | { code: "no-provider" }
+  | { code: "secret-pending"; path: string }
+  | { code: "secret-missing"; path: string; kind: "unavailable" | "denied" | "not-found"; message: string }
+  | { code: "not-started"; why: Reason };
+
 /** What is shown of a service as it is. */
 export type StateReason =
   /** Words of somebody else alone. */
   | { code: "said"; said: Said }
   | { code: "engine-silent"; said: Said }
   | { code: "plan-fault"; message: string }
-  | { code: "objected"; message: string }
+  | { code: "objected"; why: Reason }
   | { code: "pulling"; image: string; now: { progress: string | undefined } }
   | { code: "under-way"; kind: string; why: Reason }
   | { code: "stopping" | "made-ready" | "left-as-it-is" | "not-made-again"; why: Reason }
   | { code: "paused"; uid: number; running: boolean }
   | { code: "stopped-by"; uid: number }
+  | { code: "copied-cold"; store: string }
   | { code: "failed-before"; why: Reason; said: Said }
   | { code: "runs-and-failed"; shown: Reason; why: Reason; said: Said }
   | { code: "failed"; said: Said; holder?: Reason }
@@ -173,11 +207,12 @@ type OverReason =
       code: "rolled-back";
       revision: string;
       uid: number | undefined;
-      said: Said;
+      /** What was wrong with the release before, or that somebody asked for it. */
+      fault: Reason;
       over: boolean;
       why: Reason | undefined;
     }
-  | { code: "objection"; message: string; revision: string; state: ServiceState; why: Reason }
+  | { code: "objection"; objected: Reason; revision: string; state: ServiceState; why: Reason }
   | { code: "secrets-refused"; refusals: readonly SecretRefusal[]; state: ServiceState; why: Reason };
 
 /** A reason with what is said beside it; its code is that of `why`. */
@@ -198,10 +233,23 @@ interface ReasonBeside {
  * Why; `now` holds figures that move by themselves and make a reason no other one: counts, and the moments (`sinceMs`, `untilMs`) from
  * which an age or a wait is counted when somebody reads it.
  */
-export type Reason = CauseReason | TargetReason | StartReason | StateReason | OverReason | ReasonBeside;
+export type Reason =
+  | CauseReason
+  | TargetReason
+  | StartReason
+  | ObjectionReason
+  | StateReason
+  | OverReason
+  | ReasonBeside;
 
 /** The code of a reason, without what is said beside it. */
 export type ReasonCode = Exclude<Reason["code"], "beside">;
+
+/** The code that people are told: of what Git wants and is not followed, why that is so. */
+export function findToldCode(reason: Reason): ReasonCode {
+  if (reason.code === "beside") return findToldCode(reason.why);
+  return reason.code === "objection" ? findToldCode(reason.objected) : reason.code;
+}
 
 /** The reason of one code, also where several codes share their fields. */
 export type ReasonOf<C extends string, R extends { code: string } = Reason> = R extends R

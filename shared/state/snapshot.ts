@@ -1,7 +1,7 @@
 // The raw inputs of one revision: made by sources/, understood by desired/. Text and bytes only, nothing parsed.
 
 import type { FileFaults } from "../manifest/file-fault.ts";
-import type { RolloutVerdict } from "./hold.ts";
+import type { RolloutVerdict, UnreadSource } from "./hold.ts";
 import type { InForce, SnapshotObjects } from "./in-force.ts";
 
 /** What a commit says of itself. */
@@ -74,7 +74,7 @@ export type SourceReading = {
     }
   | {
       kind: "failed";
-      reason: string;
+      why: UnreadSource;
       /** The newest revision was read, and its signatures do not allow it. */
       distrusted?: boolean;
       /** That revision. */

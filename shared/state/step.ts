@@ -3,6 +3,7 @@
 // There is no step that removes a volume, and a container is named only by an id that carries this node's own label.
 
 import type { Caps, ContainerSpec } from "./container-spec.ts";
+import type { FileContent } from "./file-content.ts";
 import type { OwnContainerId } from "./identity.ts";
 import type { Reason } from "./reason.ts";
 
@@ -32,10 +33,10 @@ export interface Cause {
   uid?: number;
 }
 
-/** A file to deliver, by the hash of its content; the other words are those of a desired file. */
+/** A file to deliver; the words are those of a desired file. */
 export interface FileReference {
   target: string;
-  hash: string;
+  content: FileContent;
   mode: string;
   owner?: string;
 }
@@ -55,7 +56,8 @@ export type Step =
   | { kind: "ensure-network"; network: string; subnet?: string; internal: boolean }
   | { kind: "write-hosts"; hosts: Readonly<Record<string, string>> }
   | { kind: "ensure-image"; service: string; image: string }
-  | { kind: "ensure-volume"; service: string; volume: string }
+  /** `ephemeral` is the name that manifests give a volume that begins empty with each release. */
+  | { kind: "ensure-volume"; service: string; volume: string; ephemeral?: string }
   | {
       kind: "write-files";
       service: string;

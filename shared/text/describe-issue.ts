@@ -8,6 +8,7 @@ import { DURATION_PATTERN, suggestDuration } from "./duration.ts";
 import { cutText, type Finding, suggestWord } from "./problem.ts";
 import { listKeys, listLeaves } from "./schema-keys.ts";
 import { SIZE_PATTERN, suggestSize } from "./size.ts";
+import { describeCount } from "./count.ts";
 
 type Issue = z.core.$ZodIssue;
 type Path = (string | number)[];
@@ -53,10 +54,9 @@ function rankIssue({ code }: Issue): number {
 /** What is missing only because its key is misspelt in the same table is one mistake, told once. */
 function dropMisspelt(findings: readonly Finding[]): Finding[] {
   const meant = new Set(
-    findings.flatMap(({ code, path, hint }) => {
-      const word = /^did you mean "([^"]+)"\?$/.exec(hint)?.[1];
-      return code === "unknown-key" && word !== undefined ? [JSON.stringify([...path.slice(0, -1), word])] : [];
-    }),
+    findings.flatMap(({ path, meant: word }) =>
+      word === undefined ? [] : [JSON.stringify([...path.slice(0, -1), word])],
+    ),
   );
   return findings.filter(({ code, path }) => !MISSING.has(code) || !meant.has(JSON.stringify(path)));
 }
@@ -64,7 +64,7 @@ function dropMisspelt(findings: readonly Finding[]): Finding[] {
 const MISSING: ReadonlySet<string> = new Set(["missing-key", "no-memory-cap", "no-health"]);
 
 function describeMore(count: number): Finding {
-  const message = `this file has ${count} more problem${count === 1 ? "" : "s"} or above`;
+  const message = `this file has ${describeCount(count, "more problem")} or above`;
   return { severity: "error", code: "more", path: [], message, hint: "mend the ones above first" };
 }
 
@@ -115,11 +115,17 @@ function describeIssue(issue: Issue, base: Path, input: Input): Finding[] {
 }
 
 function describeUnknownKey(key: string, path: Path, known: readonly string[]): Finding {
+  const unknown = {
+    severity: "error",
+    code: "unknown-key",
+    path: [...path, key],
+    message: "there is no such key",
+  } as const;
+  const translated = translateKey(key, path, known);
+  if (translated !== undefined) return { ...unknown, hint: translated };
   const meant = suggestWord(key, known);
-  const hint =
-    translateKey(key, path, known) ??
-    (meant === undefined ? hintKnown(known) : `did you mean ${JSON.stringify(meant)}?`);
-  return { severity: "error", code: "unknown-key", path: [...path, key], message: "there is no such key", hint };
+  if (meant === undefined) return { ...unknown, hint: hintKnown(known) };
+  return { ...unknown, hint: `did you mean ${JSON.stringify(meant)}?`, meant };
 }
 
 /** More names than a line holds help nobody to choose. */

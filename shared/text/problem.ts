@@ -27,6 +27,8 @@ export interface Finding {
   path: readonly (string | number)[];
   message: string;
   hint: string;
+  /** The key that is meant, where this one is a misspelling of it. */
+  meant?: string;
 }
 
 /** The most characters of a value or a key that a message holds. */

@@ -5,6 +5,7 @@ import { parse, TomlError } from "smol-toml";
 
 import { isLfsPointer, LFS_POINTER } from "../manifest/lfs-pointer.ts";
 import { type BoundsFault, findBoundsFault, placeOf, type TomlBounds } from "./toml-bounds.ts";
+import { readMessage } from "./read-message.ts";
 
 /** What is wrong with a text as TOML. Line and column count from 1; the source line is never quoted. */
 export interface TomlFault {
@@ -92,7 +93,7 @@ const LONGEST_HEAD = 4_096;
 
 function describeSyntax(error: unknown): TomlFault {
   // smol-toml quotes the source line after the first line of its message: a line may hold a secret, so it is cut off.
-  const first = (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "";
+  const first = readMessage(error).split("\n", 1)[0] ?? "";
   const [line, column] = error instanceof TomlError ? [error.line, error.column] : [1, 1];
   const message = first.replace(/^Invalid TOML document:\s*/i, "this is not TOML: ");
   return { code: "syntax", line, column, message, hint: "see https://toml.io for the syntax" };

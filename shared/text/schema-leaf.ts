@@ -12,6 +12,7 @@ import { cutText, quoteText } from "./problem.ts";
 import { normaliseAddress, parsePublishedPort } from "../manifest/published-port.ts";
 import { parseSchedule } from "../manifest/schedule.ts";
 import { parseSize, SIZE_PATTERN, suggestSize } from "./size.ts";
+import { describeCount } from "./count.ts";
 
 /** Adds a refusal with its hint; the hint reaches the user through `describeIssue`. */
 export function refuseValue(ctx: z.core.$RefinementCtx, message: string, hint: string): void {
@@ -162,7 +163,7 @@ const LONGEST_ARGUMENT = 131_071;
  */
 export function lineOfText(most: number): z.ZodType<string> {
   return checked(z.string().min(1), (text) => {
-    if (text.length > most) return [`it is ${text.length} characters long`, `write at most ${most}`];
+    if (text.length > most) return [`it is ${describeCount(text.length, "character")} long`, `write at most ${most}`];
     // eslint-disable-next-line no-control-regex -- these are what is refused
     return /[\u0000-\u001f\u007f-\u009f]/.test(text)
       ? ["it has a control character in it", "write it in one line"]
@@ -182,7 +183,7 @@ export const envValue = checked(z.string(), (text) =>
   text.includes("\0")
     ? ["it has a NUL byte in it", "leave it out"]
     : text.length > LONGEST_ARGUMENT
-      ? [`it is ${text.length} characters long`, "the kernel takes at most 128 KiB: deliver a file"]
+      ? [`it is ${describeCount(text.length, "character")} long`, "the kernel takes at most 128 KiB: deliver a file"]
       : undefined,
 );
 

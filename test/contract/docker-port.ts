@@ -111,7 +111,7 @@ export function describeDockerPort(name: string, open: () => Promise<EngineUnder
         { source: "/etc", target: "/host-ro", readOnly: true },
       ];
       const id = await engine.writer.createContainer(request("writer", { volumes }));
-      expect((await engine.reader.inspectContainer(id))?.writes).toEqual(["/var/tmp", names[0]]);
+      expect((await row(id))?.writes).toEqual(["/var/tmp", names[0]]);
       await engine.writer.removeContainer(id);
       for (const volume of names) await engine.removeVolume(volume);
     });

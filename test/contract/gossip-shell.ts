@@ -1,9 +1,12 @@
 // What the loop may rely on, whichever way nodes speak to each other: the same suite runs over links between nodes and through NATS.
 
+import { existsSync } from "node:fs";
+
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import type { GossipShell } from "../../agent/gossip/mesh/mesh-shell.ts";
+import type { MeshShell } from "../../agent/gossip/mesh/mesh-shell.ts";
 import type { NatsShell } from "../../agent/gossip/nats/nats-shell.ts";
+import { statePath } from "../../agent/host/state-layout.ts";
 import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { FleetMember } from "../../shared/state/desired-state.ts";
 import { eventually } from "../builders/gossip/gossip-node.ts";
@@ -13,7 +16,8 @@ export interface ShellNode {
   readonly node: string;
   readonly member: FleetMember;
   readonly hints: readonly string[];
-  readonly shell: GossipShell | NatsShell;
+  readonly stateDir: string;
+  readonly shell: MeshShell | NatsShell;
   state(of: string): string | undefined;
   restart(): void;
   dispose(): Promise<void>;
@@ -112,6 +116,16 @@ export function describeShell(open: (node: string) => Promise<ShellNode>): void 
     expect(at(2).shell.notes.join()).toContain("another key of this node");
     at(2).shell.say({ db: { ...READY, start: "stranger" } }, undefined);
     expect(at(0).shell.look("vm-c").words).toBeUndefined();
+  });
+
+  test("a node that fleet.toml lists only later takes part from then on", async () => {
+    const late = await open("vm-d");
+    late.shell.follow({ fleet: nodes.map(({ member }) => member), interests: [] });
+    await eventually(() => existsSync(statePath(late.stateDir, "gossipBoot")), 2_000, "its start");
+    expect(late.shell.view()).toEqual([]);
+    nodes = [...nodes, late];
+    follow();
+    await eventually(() => isPresent(at(0), "vm-d") && isPresent(late, "vm-a"), 15_000, "the meeting");
   });
 
   test("a realm that a node is put into knows nothing of the one it left", async () => {

@@ -11,17 +11,11 @@ interface Timer {
   callback: () => void;
 }
 
-/** What is open without anybody waiting for it: vitest's own pipes, its limit for the test, and servers that nobody has called. */
+/** What is open without anybody waiting for it: vitest's limit for the test, and servers that nobody has called. */
 const PASSIVE = new Set(["Timeout", "TCPServerWrap", "TTYWrap"]);
-const PIPES_OF_VITEST = countPipes();
 
-function countPipes(): number {
-  return process.getActiveResourcesInfo().filter((name) => name === "PipeWrap").length;
-}
-
-function waitsForOutside(): boolean {
-  const open = process.getActiveResourcesInfo().filter((name) => !PASSIVE.has(name));
-  return open.length > PIPES_OF_VITEST || open.some((name) => name !== "PipeWrap");
+function listOpen(): string[] {
+  return process.getActiveResourcesInfo().filter((name) => !PASSIVE.has(name));
 }
 
 function waitsForDisk(): boolean {
@@ -36,6 +30,8 @@ export class FakeClock implements Clock {
   #order = 0;
   /** Says whether real work (files, SQLite, promises) is still going on; the clock waits for it. */
   isBusy: () => boolean = () => false;
+  /** Vitest's own pipes, and what tests before this one in the same process have left open: nobody waits for it. */
+  readonly #openBefore = listOpen().length;
 
   constructor(startMs = Date.UTC(2026, 10, 21, 12, 0, 0)) {
     this.#wallOffsetMs = startMs;
@@ -68,7 +64,7 @@ export class FakeClock implements Clock {
    * rounds of the event loop end them. Else a millisecond passes, so that an answer can come.
    */
   async settle(): Promise<void> {
-    do await (waitsForOutside() ? sleepReally(1) : passReally().then(() => passReally()));
+    do await (listOpen().length > this.#openBefore ? sleepReally(1) : passReally().then(() => passReally()));
     while (this.isBusy() || waitsForDisk());
   }
 

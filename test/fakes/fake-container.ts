@@ -58,7 +58,7 @@ export interface FakeContainer {
   image: string;
   labels: Record<string, string>;
   request: CreateRequest | undefined;
-  detail: Omit<ContainerDetail, "status" | "networks">;
+  detail: Omit<ContainerDetail, "status" | "networks"> & Pick<ContainerRow, "writes">;
   status: ContainerRow["status"];
   networks: Map<string, string>;
   ports: PublishedPort[];
@@ -197,9 +197,18 @@ export function parsePorts(texts: readonly string[] = []): PublishedPort[] {
 
 /** The container as the engine lists it. */
 export function buildRow(container: FakeContainer): ContainerRow {
-  const { id, name, image, labels, status, networks, ports } = container;
+  const { id, name, image, labels, status, networks, ports, detail } = container;
   const published = status === "running" ? ports.map(describePort) : [];
-  return { id, name, image, labels, status, networks: Object.fromEntries(networks), ports: published };
+  return {
+    id,
+    name,
+    image,
+    labels,
+    status,
+    networks: Object.fromEntries(networks),
+    ports: published,
+    writes: [...detail.writes],
+  };
 }
 
 /** What an inspection tells of it. */

@@ -2,6 +2,7 @@
 // programs (sleep, sh -c "exit N", echo), and images whose behaviour a test sets. Time is the test's clock.
 
 import type { DockerExec, DockerReader, EngineEvent, NetworkRow, WatchOptions } from "../../agent/docker/reader.ts";
+import { mapGenerations } from "../../agent/docker/mapping.ts";
 import { EngineError } from "../../agent/docker/reader.ts";
 import type { CreateRequest, DockerWriter, PullOptions } from "../../agent/docker/writer.ts";
 import type { Clock } from "../../agent/host/os/clock.ts";
@@ -53,6 +54,8 @@ export class FakeEngine {
   readonly host = new FakeHost();
   /** Milliseconds between what a writing call has done and its answer, where a test sets any. */
   readonly answersAfterMs: Partial<Record<keyof DockerWriter, number>> = {};
+  /** So late events come: on another connection than answers, they may be behind them. */
+  eventsAfterMs = 0;
   /** Says of which requests no container is ever healthy, and with what its process has read it never is. */
   rejects: (request: CreateRequest) => boolean = () => false;
   refuses: (seen: FakeContainer["seen"]) => boolean = () => false;
@@ -101,6 +104,12 @@ export class FakeEngine {
       }),
     findImage: (reference) =>
       this.#read("findImage", () => (this.images.has(reference) ? sha256(reference) : undefined)),
+    listGenerations: (node) =>
+      this.#read("listGenerations", () =>
+        mapGenerations(
+          [...this.volumes].flatMap(([Name, Labels]) => (Labels["orca.node"] === node ? [{ Name, Labels }] : [])),
+        ),
+      ),
     listImageVolumes: (reference) => this.#read("listImageVolumes", () => this.images.get(reference)?.volumes),
     readFile: (id, path) =>
       this.#read("readFile", () => {
@@ -157,7 +166,8 @@ export class FakeEngine {
     removeNetwork: (name) => this.#write("removeNetwork", name, () => void this.networks.delete(name)),
     createVolume: (request) =>
       this.#write("createVolume", request.name, () => {
-        const labels = { [LABEL.node]: request.node, [LABEL.service]: request.service };
+        const kind = request.ephemeral === undefined ? {} : { [LABEL.ephemeral]: request.ephemeral };
+        const labels = { [LABEL.node]: request.node, [LABEL.service]: request.service, ...kind };
         if (!this.volumes.has(request.name)) this.volumes.set(request.name, labels);
       }),
   };
@@ -404,7 +414,10 @@ export class FakeEngine {
     const type = action === "connect" || action === "disconnect" ? "network" : "container";
     const labels = { ...container.labels, ...attributes };
     const event: EngineEvent = { type, action, id: container.id, labels, atMs: this.clock.nowMs() };
-    for (const watcher of this.#watchers) watcher.onEvent(event);
+    for (const watcher of this.#watchers) {
+      if (this.eventsAfterMs === 0) watcher.onEvent(event);
+      else this.clock.after(this.eventsAfterMs, () => watcher.onEvent(event));
+    }
   }
 
   async #watch(options: WatchOptions): Promise<void> {

@@ -59,7 +59,12 @@ export class FakeSource implements Source {
 
   async read(): Promise<SourceReading> {
     this.reading = true;
-    if (this.#failure !== undefined) return { kind: "failed", reason: this.#failure, retryMs: Date.UTC(2100, 0, 1) };
+    if (this.#failure !== undefined)
+      return {
+        kind: "failed",
+        why: { code: "unread", fault: { code: "said", message: this.#failure } },
+        retryMs: Date.UTC(2100, 0, 1),
+      };
     this.#reading ??= { kind: "read", snapshot: this.#build(), readMs: 0 };
     return this.#reading;
   }

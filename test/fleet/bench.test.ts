@@ -11,7 +11,13 @@ import { eventually } from "../contract/docker-port.ts";
 
 const BENCH = fileURLToPath(new URL("../../scripts/bench", import.meta.url));
 const SLOW = process.env["ORCA_SLOW"] === "1";
-const SUITES = ["apply,noop,idle,whole", "crash,start,drift", "lint,merge", "fleet,calibration,simulation", "cold"];
+const SUITES = [
+  "apply,noop,idle,whole",
+  "crash,start,drift",
+  "lint,merge,backup",
+  "fleet,calibration,simulation",
+  "cold",
+];
 
 interface Row {
   question: string;

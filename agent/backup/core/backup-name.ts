@@ -7,6 +7,7 @@ const STEMS: Readonly<Record<string, string>> = {
   mysql: "mysql_dump",
   redis: "redis",
   files: "files",
+  objects: "objects",
   command: "backup",
 };
 
@@ -37,6 +38,17 @@ export function nameBackup(engine: string, startedMs: number, taken: readonly st
   }
 }
 
+/** True for a name that such an engine's backups have: `pg_dump_20261120_0217`, with a day and a minute that there are, in UTC. */
+export function isBackupName(engine: string, name: string): boolean {
+  const stem = STEMS[engine] ?? "backup";
+  const stamp = name.startsWith(`${stem}_`) ? name.slice(stem.length + 1) : "";
+  const found = /^(\d{4})(\d{2})(\d{2})_(\d{2})(\d{2})(\d{2})?$/.exec(stamp);
+  if (found === null) return false;
+  const [, year, month, day, hour, minute, second] = found;
+  const ms = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second ?? "00"}Z`);
+  return !Number.isNaN(ms) && stampTime(ms, second === undefined ? "minute" : "second") === stamp;
+}
+
 /**
  * Names one file of a backup: `pg_dump_20261120_0217.dump.age`, or with its label where there are several.
  * @param taken the files that this backup has already: of two labels that look alike the second gets a number
@@ -54,4 +66,13 @@ export function nameFile(
     if (!taken.includes(name)) return name;
     name = build(`.${safe}.${at}`);
   }
+}
+
+/** When a file's backup began, by its name; undefined for one that no run has named. */
+export function readStamp(file: string): number | undefined {
+  const match = /^[a-z_]+_(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)?\./.exec(file);
+  if (match === null) return undefined;
+  const [, year, month, day, hour, minute, second = "00"] = match;
+  const ms = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+  return Number.isNaN(ms) ? undefined : ms;
 }

@@ -9,15 +9,45 @@ const momentMs = z.int().min(0).max(8.64e15);
 
 const measured = z.object({ bytes: z.int().min(1), sha256: sha256Hex });
 
+const count = z.int().min(0);
+
+/** What the source said of itself at the moment that the file shows; compared when a restore proves it. */
+const sourceFacts = z.looseObject({
+  /** Entries of its table of contents, or of the archive. */
+  entries: count.optional(),
+  /** Rows by table, as `schema.table`. */
+  rows: z.record(z.string(), count).optional(),
+  /** Keys, and those of them that never expire. */
+  keys: count.optional(),
+  lastingKeys: count.optional(),
+  /** Objects of a bucket and their bytes, and what of them this run has stored anew. */
+  objects: count.optional(),
+  objectBytes: count.optional(),
+  copied: count.optional(),
+  addedBytes: count.optional(),
+  /** A few of its files. */
+  samples: z.array(z.object({ path: z.string(), bytes: count, sha256: sha256Hex })).optional(),
+  /** The role that the server was made with, and how the database keeps its texts. */
+  superuser: z.string().optional(),
+  encoding: z.object({ name: z.string(), collate: z.string(), ctype: z.string() }).optional(),
+  /** The program that reads it back, where there are several that are not the same. */
+  client: z.string().optional(),
+  /** Settings of the server without which what is in it cannot be used. */
+  settings: z.record(z.string(), z.string()).optional(),
+});
+
 /** One file of a backup: a database, the roles of a server, or all there is. */
 const backupFile = z.object({
   file: z.string(),
-  kind: z.enum(["database", "globals"]),
+  kind: z.enum(["database", "globals", "keys", "files", "stream", "listing", "references"]),
   /** What is in it, as it is called there. */
   content: z.string(),
   /** As the program wrote it, and as it lies in the repository. */
   plain: measured,
   stored: measured,
+  facts: sourceFacts.optional(),
+  /** It was taken although its program said something: an exit code that is a warning. */
+  warning: z.string().optional(),
 });
 
 /** How a restore of it was tried, and what came of it. */
@@ -26,6 +56,8 @@ const verification = z.object({
   /** `unknown`: it could not be judged, for a reason that is not the backup's (memory, disk, an image that is away). */
   verdict: z.enum(["good", "bad", "unknown"]),
   detail: z.string(),
+  /** `copy`: what lies in this repository was damaged there; left out where it is about what was dumped, wherever that lies. */
+  about: z.literal("copy").optional(),
 });
 
 /** The record as it lies in a repository. A field that a later version adds is kept by whoever reads and writes it again. */
@@ -50,6 +82,8 @@ export const backupRecordSchema = z.looseObject({
   /** How a person restores it with stock programs alone. */
   restoreWith: z.array(z.string()),
   quarantined: z.string().optional(),
+  /** Stored objects that a proof has found damaged or missing: the next run copies them again. */
+  damaged: z.array(z.string()).optional(),
   verifications: z.array(verification).default([]),
   pinnedUntilMs: momentMs.optional(),
   /** Kept until then whatever the policy says (`keep` of a backup before an update). */
@@ -59,7 +93,93 @@ export const backupRecordSchema = z.looseObject({
 });
 
 export type BackupRecord = z.infer<typeof backupRecordSchema>;
+
+/** A record has five levels; what has many more could be read, and not be written again. */
+const DEEPEST = 20;
+
+/** Reads a record; undefined for a text that is none. */
+export function parseRecord(text: string): BackupRecord | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isDeeper(value, DEEPEST) ? undefined : backupRecordSchema.parse(value);
+  } catch {
+    return undefined;
+  }
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  return levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1));
+}
+export type SourceFacts = z.infer<typeof sourceFacts>;
 export type BackupFile = BackupRecord["files"][number];
+
+/** Larger ones are read by nobody (1 MiB, repository/): some room is left for what is noted in it later. */
+const LARGEST_RECORD_BYTES = 768 * 1024;
+const LONGEST_DETAIL = 4_000;
+/** So many verdicts are kept in a record. */
+const KEPT_VERDICTS = 20;
+
+/**
+ * The record as it is written. Where it would be too large to be read again, it goes without the rows of its largest lists of tables:
+ * they are compared where they are there, and a backup without them is one all the same.
+ */
+export function writeRecordText(record: BackupRecord): string {
+  const write = (files: BackupFile[]): string => `${JSON.stringify({ ...record, files }, undefined, 2)}\n`;
+  let { files } = record;
+  for (;;) {
+    const text = write(files);
+    const largest = files.toSorted((one, other) => countRows(other) - countRows(one))[0];
+    if (Buffer.byteLength(text) <= LARGEST_RECORD_BYTES || largest === undefined || countRows(largest) === 0)
+      return text;
+    files = files.map((file) => (file === largest ? leaveRows(file) : file));
+  }
+}
+
+function countRows({ facts }: BackupFile): number {
+  return Object.keys(facts?.rows ?? {}).length;
+}
+
+function leaveRows({ facts: { rows: _rows, ...facts } = {}, ...file }: BackupFile): BackupFile {
+  return { ...file, facts };
+}
+
+/** The record as lists have it: the rows of its tables are compared by a restore alone, which reads it itself, and may be most of it. */
+export function leaveAllRows(record: BackupRecord): BackupRecord {
+  return { ...record, files: record.files.map((file) => (file.facts?.rows === undefined ? file : leaveRows(file))) };
+}
+
+/** The record with one more verdict; the oldest go. */
+export function addVerdict(record: BackupRecord, verdict: BackupRecord["verifications"][number]): BackupRecord {
+  const noted = { ...verdict, detail: verdict.detail.slice(0, LONGEST_DETAIL) };
+  return { ...record, verifications: [...record.verifications, noted].slice(-KEPT_VERDICTS) };
+}
+
+/** So many names of bad backups are remembered of a store. */
+const KEPT_BAD = 50;
+
+/**
+ * The names of backups that a restore has found bad for what was dumped: the same bytes are bad in every repository, also where nobody has
+ * looked yet. What the newest verdict says counts; a name of which these records say nothing stays as it was known.
+ */
+export function listBad(known: readonly string[], records: readonly BackupRecord[]): string[] {
+  const last = new Map<string, BackupRecord["verifications"][number]>();
+  for (const { name, verifications } of records) {
+    const verdict = verifications.findLast((entry) => entry.verdict !== "unknown" && entry.about === undefined);
+    const before = last.get(name);
+    if (verdict !== undefined && (before === undefined || verdict.atMs > before.atMs)) last.set(name, verdict);
+  }
+  const names = new Set([...known, ...last.keys()]);
+  return [...names].filter((name) => (last.get(name)?.verdict ?? "bad") === "bad").slice(-KEPT_BAD);
+}
+
+/** A backup dated further ahead means that a clock is or was wrong. */
+const AHEAD_MS = 600_000;
+
+/** True for one that is dated in the future: nobody knows how old it is. */
+export function isAhead({ startedMs }: Pick<BackupRecord, "startedMs">, nowMs: number): boolean {
+  return startedMs > nowMs + AHEAD_MS;
+}
 
 /** True once a restore of it has succeeded, unless a later one found it bad. */
 export function isVerified(record: Pick<BackupRecord, "verifications">): boolean {

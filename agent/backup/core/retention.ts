@@ -2,7 +2,8 @@
 // first and removed a day later. Nothing goes while something is not as it should be: a failed run, a clock that jumped, a listing
 // that is shorter than what is known to be there. Rules and floors: behaviour.md, section 6.
 
-import { type BackupRecord, isComplete, isVerified } from "./backup-record.ts";
+import { type BackupRecord, isAhead, isComplete, isVerified } from "./backup-record.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 /** `retention` of a manifest. Every backup that any rule wants is kept. */
 export interface RetentionPolicy {
@@ -19,15 +20,18 @@ export interface RetentionFacts {
   nowMs: number;
   /** False after a run or a verification that failed, until one succeeds. */
   lastRunGood: boolean;
-  /** True when the clock is not synchronised, or was set back since the last run. */
+  /** True when somebody has set the clock within a day, or it stands before the end of the last run. */
   clockDoubtful: boolean;
   /** How many records the last listing had, less those that were removed since; undefined for the first. */
   expected: number | undefined;
+  /** Names of backups that a restore holds. */
+  held?: readonly string[];
 }
 
 /** What retention answers. */
 export type RetentionPlan =
-  | { kind: "stand-still"; why: string }
+  /** `isShort`: for a listing that has fewer than are known, which is said once and taken as it is the next time. */
+  | { kind: "stand-still"; why: string; isShort: boolean }
   | {
       kind: "plan";
       /** Why each one is kept, by name. */
@@ -50,8 +54,6 @@ const VERIFIED_FLOOR = 3;
 /** A run marks no more than the larger of these. */
 const MOST_AT_ONCE = 3;
 const MOST_SHARE = 0.25;
-/** A backup dated further ahead means that a clock is or was wrong. */
-const FUTURE_MS = 600_000;
 
 /** Plans what is kept and what goes. */
 export function planRetention(
@@ -60,13 +62,18 @@ export function planRetention(
   facts: RetentionFacts,
 ): RetentionPlan {
   const why = findDoubt(records, policy, facts);
-  if (why !== undefined) return { kind: "stand-still", why };
+  if (why !== undefined) return { kind: "stand-still", why, isShort: false };
+  if (facts.expected !== undefined && records.length < facts.expected) {
+    const counted = `${records.length} of ${describeCount(facts.expected, "backup")}`;
+    const short = `the listing has ${counted}: it is not whole, or somebody else removed some`;
+    return { kind: "stand-still", why: short, isShort: true };
+  }
   const newestFirst = records.toSorted(compareNewest);
   // A mark says what was decided and not what is wanted now.
   const kept = listReasons(
     newestFirst.map(({ expiringMs: _mark, ...record }) => record),
     policy,
-    facts.nowMs,
+    facts,
   );
   const marked = newestFirst.filter(({ expiringMs }) => expiringMs !== undefined);
   // What is set aside is neither a backup to count on nor removed by itself: a person decides.
@@ -90,15 +97,13 @@ export function planRetention(
 function findDoubt(
   records: readonly BackupRecord[],
   { days, daily, weekly, monthly }: RetentionPolicy,
-  { nowMs, lastRunGood, clockDoubtful, expected }: RetentionFacts,
+  { nowMs, lastRunGood, clockDoubtful }: RetentionFacts,
 ): string | undefined {
   if (days + daily + weekly + monthly === 0) return "the policy keeps nothing: that is taken for a mistake";
   if (!lastRunGood) return "the last run or the last verification failed";
-  if (clockDoubtful) return "the clock is not synchronised, or was set back";
-  const ahead = records.find(({ startedMs }) => startedMs > nowMs + FUTURE_MS);
+  if (clockDoubtful) return "the clock was set: what is old by it may be new, and a day is waited for";
+  const ahead = records.find((record) => isAhead(record, nowMs));
   if (ahead !== undefined) return `${ahead.name} is dated in the future: a clock is or was wrong`;
-  if (expected !== undefined && records.length < expected)
-    return `the listing has ${records.length} of ${expected} backups: it is not whole, or somebody else removed some`;
   return undefined;
 }
 
@@ -111,7 +116,7 @@ function compareNewest(one: BackupRecord, other: BackupRecord): number {
 function listReasons(
   newestFirst: readonly BackupRecord[],
   policy: RetentionPolicy,
-  nowMs: number,
+  { nowMs, held = [] }: RetentionFacts,
 ): Map<string, string[]> {
   const kept = new Map<string, string[]>();
   const keep = (record: BackupRecord | undefined, reason: string): void => {
@@ -131,11 +136,13 @@ function listReasons(
   for (const record of newestFirst) {
     if ((record.pinnedUntilMs ?? 0) > nowMs) keep(record, "pinned");
     if ((record.keepUntilMs ?? 0) > nowMs) keep(record, "made before an update");
+    if (held.includes(record.name)) keep(record, "a restore holds it");
   }
   const [newest] = complete;
   if (newest === undefined) return kept;
   for (const record of complete) {
-    if (record.startedMs > newest.startedMs - policy.days * DAY_MS) keep(record, `of the last ${policy.days} days`);
+    if (record.startedMs > newest.startedMs - policy.days * DAY_MS)
+      keep(record, `of the last ${describeCount(policy.days, "day")}`);
   }
   for (const [count, bucket, nameBucket] of [
     [policy.daily, "day", nameDay],

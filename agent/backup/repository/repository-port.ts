@@ -5,6 +5,8 @@ export interface StoreFolder {
   node: string;
   service: string;
   store: string;
+  /** Of the objects that its listings name, those whose names begin so; empty for all of them, which only `sweep` takes. */
+  shard?: string;
 }
 
 /** A file that is being written. Nothing is seen under its name before `publish`. */
@@ -23,6 +25,7 @@ export interface Repository {
   /** The names of all that is published in a folder; empty for one that is not there yet. */
   list(folder: StoreFolder): Promise<string[]>;
   create(folder: StoreFolder, name: string): Promise<PendingFile>;
+  /** A piece holds what it held until the next one is asked for. */
   read(folder: StoreFolder, name: string): AsyncIterable<Uint8Array>;
   /** A small text, whole. */
   readText(folder: StoreFolder, name: string): Promise<string>;

@@ -1,95 +1,119 @@
-// Proves one backup: reads it from its repository, compares its digests, restores it into a throw-away server, and writes what came of
-// it into its record. Runs in the child.
+// Proves one backup: reads it from its repository, compares its digests, and restores it into a throw-away server. Runs in the child; the
+// agent writes what came of it into its record.
 
-import { randomBytes } from "node:crypto";
 import { setTimeout as wait } from "node:timers/promises";
 
 import type { Engine } from "../../docker/engine.ts";
 import { systemClock } from "../../host/os/clock.ts";
-import type { VerifyRequest } from "../backup-exchange.ts";
+import type { JudgedBackup, VerifyRequest } from "../backup-exchange.ts";
 import { type BackupRecord, backupRecordSchema } from "../core/backup-record.ts";
 import { RECORD_ENDING } from "../core/backup-name.ts";
-import { Meter } from "../dump-gate.ts";
-import { openLocalRepository } from "../repository/local-repository.ts";
-import type { Repository, StoreFolder } from "../repository/repository-port.ts";
+import { OBJECTS } from "../objects/known-objects.ts";
+import { findEngine } from "../engines/engines.ts";
+import { openRepository } from "../repository/repository-place.ts";
+import type { Repository } from "../repository/repository-port.ts";
+import { type StagedBackup, stageBackup } from "../staging.ts";
 import type { Verdict } from "./restore-box.ts";
-import { verifyPostgres } from "./verify-postgres.ts";
+import { describeLack, isNoProgram } from "./verify-session.ts";
 
 const MOUNT = "/orca-backup";
 const SCRATCH = "/orca-restore";
-/** So many verdicts are kept in a record. */
-const KEPT_VERDICTS = 20;
 
-/** Proves a backup, and notes it in its record. */
-export async function verifyBackup(request: VerifyRequest, engine: Engine): Promise<Verdict> {
-  const repository = openLocalRepository(request.repository.name, request.repository.directory);
-  const record = await readRecord(repository, request);
-  const { folder } = request;
-  const verdict = (await findDamage(repository, folder, record)) ?? (await restore(request, record, engine));
-  const noted = { atMs: systemClock.nowMs(), ...verdict };
-  const verifications = [...record.verifications, noted].slice(-KEPT_VERDICTS);
-  const text = `${JSON.stringify({ ...record, verifications }, undefined, 2)}\n`;
-  await repository.replaceText(folder, `${request.backup}${RECORD_ENDING}`, text);
-  return verdict;
+/** Proves a backup. */
+export async function verifyBackup(request: VerifyRequest, engine: Engine): Promise<JudgedBackup> {
+  const { folder, repository: place, spool, identities } = request;
+  const opened = await openRepository(place);
+  const { repository } = opened;
+  try {
+    const record = await readRecord(repository, request);
+    if (record.engine === OBJECTS) return await proveBucket(request, repository, record);
+    const staged = await stageBackup({ place, repository, folder, record, spool, identities });
+    // What cannot be read whole is damaged here, and may be whole elsewhere.
+    if ("verdict" in staged) return { ...staged, about: "copy" };
+    return await restoreStaged(request, { record, staged }, engine);
+  } finally {
+    opened.close();
+  }
+}
+
+/** No server is needed for it. What is damaged here may be whole elsewhere, and the next run copies it again. */
+async function proveBucket(
+  request: VerifyRequest,
+  repository: Repository,
+  record: BackupRecord,
+): Promise<JudgedBackup> {
+  const { proveObjects } = await import("../objects/verify-objects.ts");
+  const { folder, identities, timeoutMs } = request;
+  const found = await proveObjects({
+    repository,
+    folder,
+    record,
+    identities,
+    untilMs: systemClock.nowMs() + timeoutMs,
+    nowMs: () => systemClock.nowMs(),
+  });
+  return found.verdict === "bad" ? { ...found, about: "copy" } : found;
 }
 
 async function readRecord(repository: Repository, { folder, backup }: VerifyRequest): Promise<BackupRecord> {
   return backupRecordSchema.parse(JSON.parse(await repository.readText(folder, `${backup}${RECORD_ENDING}`)));
 }
 
-/** What lies in the repository is what was written once: a digest proves the bytes, and not yet that they can be restored. */
-async function findDamage(
-  repository: Repository,
-  folder: StoreFolder,
-  record: BackupRecord,
-): Promise<Verdict | undefined> {
-  for (const { file, stored } of record.files) {
-    const meter = new Meter();
-    for await (const chunk of repository.read(folder, file)) meter.take(chunk);
-    const found = meter.read();
-    if (found.bytes !== stored.bytes)
-      return { verdict: "bad", detail: `${file} has ${found.bytes} of ${stored.bytes} bytes` };
-    if (found.sha256 !== stored.sha256)
-      return { verdict: "bad", detail: `${file} is not what was written: its digest is another one` };
+/** An opened backup lies there as anybody can read it: it goes whatever came of the restore. */
+async function restoreStaged(...parameters: Parameters<typeof restore>): Promise<Verdict> {
+  try {
+    return await restore(...parameters);
+  } finally {
+    await parameters[1].staged.remove();
   }
-  return undefined;
 }
 
-async function restore(request: VerifyRequest, record: BackupRecord, engine: Engine): Promise<Verdict> {
-  const { folder, repository, user } = request;
+async function restore(
+  request: VerifyRequest,
+  { record, staged }: { record: BackupRecord; staged: StagedBackup },
+  engine: Engine,
+): Promise<Verdict> {
+  const { folder, settings } = request;
+  const kind = findEngine(request.engine);
+  const unproven = kind.unproven?.(settings);
+  if (unproven !== undefined) return { verdict: "unknown", detail: unproven };
   const image = request.image ?? record.image;
   if ((await engine.reader.findImage(image)) === undefined)
     return {
       verdict: "unknown",
       detail: `the image ${image} that made it is not on this host any more: name verify.image`,
     };
-  const box = await engine.oneShots.openBox({
-    job: `verify:${folder.service}/${folder.store}`,
-    node: folder.node,
-    image,
-    // Nothing of it is kept: it may be fast instead of safe.
-    argv: ["postgres", ...SETTINGS.flatMap((setting) => ["-c", setting])],
-    env: {
-      PGDATA: `${SCRATCH}/data`,
-      POSTGRES_USER: user,
-      POSTGRES_PASSWORD: randomBytes(16).toString("hex"),
-      POSTGRES_HOST_AUTH_METHOD: "trust",
-      // The databases are made as the backup has them.
-      POSTGRES_DB: "postgres",
-    },
-    memoryBytes: request.memoryBytes,
-    binds: [{ source: `${repository.directory}/${folder.node}/${folder.service}/${folder.store}`, target: MOUNT }],
-    scratch: SCRATCH,
-  });
+  const plan = kind.planBox(settings, { scratch: SCRATCH, files: record.files });
+  const opened = await engine.oneShots
+    .openBox({
+      job: `verify:${folder.service}/${folder.store}`,
+      node: folder.node,
+      image,
+      ...plan,
+      memoryBytes: request.memoryBytes,
+      binds: [{ source: staged.directory, target: MOUNT }],
+      scratch: SCRATCH,
+    })
+    .catch((error: unknown) => ({ error }));
+  if ("error" in opened) {
+    const { error } = opened;
+    if (!(error instanceof Error && isNoProgram(error.message))) throw error;
+    return { verdict: "unknown", detail: describeLack(image, plan.entrypoint?.[0]) };
+  }
+  const box = opened;
   try {
-    return await verifyPostgres(
+    return await kind.verify(
       box,
       {
         directory: MOUNT,
-        files: record.files,
-        user,
+        files: staged.files,
+        settings,
         expectations: request.expectations,
         deadlineMs: request.timeoutMs,
+        scratch: SCRATCH,
+        nowMs: systemClock.nowMs(),
+        image,
+        ownImage: request.image === undefined,
       },
       { monotonicMs: () => systemClock.monotonicMs(), wait: (ms) => wait(ms) },
     );
@@ -97,15 +121,3 @@ async function restore(request: VerifyRequest, record: BackupRecord, engine: Eng
     await box.remove();
   }
 }
-
-const SETTINGS = [
-  "fsync=off",
-  "full_page_writes=off",
-  "synchronous_commit=off",
-  "wal_level=minimal",
-  "max_wal_senders=0",
-  "autovacuum=off",
-  "shared_buffers=32MB",
-  "maintenance_work_mem=32MB",
-  "max_connections=10",
-];

@@ -1,128 +1,151 @@
 // Proves a PostgreSQL backup by restoring it: roles, then each database in three sections, stopping at the first failure, since
-// post-data can end well after data has failed; then what must be in it is looked for. A failure that is the machine's and not the
-// backup's is told apart: no false alarm is worse than a bad backup that nobody believes.
+// post-data can end well after data has failed; extensions are looked for between pre-data and data; then what must be in it is looked
+// for: the rows that the source had, no rows without their parent, and what the manifest names.
 
-import type { BackupFile } from "../core/backup-record.ts";
-import type { BoxAnswer, Expectations, RestoreBox, Verdict } from "./restore-box.ts";
+import type { BackupFile, SourceFacts } from "../core/backup-record.ts";
+import { compareRows, findSuperuser, quoteDatabase } from "../engines/postgres-words.ts";
+import { Allowlist, readRefusedKeys, UNCHECKED_KEYS } from "./postgres-orphans.ts";
+import type { BoxAnswer, RestoreBox, RestoreInput, Verdict, VerifyClock } from "./restore-box.ts";
+import { Finding, judgeProof, VerifySession } from "./verify-session.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
-/** A backup's files as the box sees them. */
-export interface RestoreInput {
-  /** Where they lie in the box. */
-  directory: string;
-  files: readonly BackupFile[];
-  /** The superuser of the box's server. */
-  user: string;
-  expectations: Expectations;
-  deadlineMs: number;
-}
-
-/** What is used of time. */
-export interface VerifyClock {
-  monotonicMs(): number;
-  wait(ms: number): Promise<void>;
-}
-
-const READY_MS = 120_000;
-const LOOK_MS = 250;
-const SECTIONS = ["pre-data", "data", "post-data"] as const;
-/** The machine's faults, in the words of PostgreSQL, libpq and the kernel. */
-const MACHINE =
-  /no space left on device|out of memory|cannot allocate memory|too many open files|could not fork|server closed the connection unexpectedly|in recovery mode|crash of another server process/i;
-
-/** One step that did not go well. */
-class Finding extends Error {
-  readonly verdict: "bad" | "unknown";
-  constructor(verdict: "bad" | "unknown", message: string) {
-    super(message);
-    this.verdict = verdict;
-  }
-}
+type Section = "pre-data" | "data" | "post-data";
+/** The machine's faults, in the words of PostgreSQL and libpq. */
+const MACHINE = /server closed the connection unexpectedly|in recovery mode|crash of another server process/i;
+/** An extension that the server could not make: its files are not in the image, or it must be loaded at the start. */
+const NO_EXTENSION =
+  /extension "([^"]+)" (?:is not available|has no installation script)|extension control file "[^"]*\/([^"/]+)\.control"|could not access file "\$libdir\/([^"]+)"|(\w+) (?:can only|must) be (?:loaded|created) (?:via|in)/i;
+/** The archive is of a format that this pg_restore does not know. */
+const OTHER_FORMAT = /unsupported version \([\d.]+\) in file header/;
 
 /** Restores a backup in a box and says what came of it. Never throws. */
-export async function verifyPostgres(box: RestoreBox, input: RestoreInput, clock: VerifyClock): Promise<Verdict> {
-  const session = new Session(box, input, clock);
-  try {
-    return { verdict: "good", detail: await session.verify() };
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    if (!(error instanceof Finding)) return { verdict: "unknown", detail: message };
-    // A backend that the kernel has ended looks like a bad dump.
-    const oom = error.verdict === "bad" && (await box.ranOutOfMemory().catch(() => false));
-    return oom
-      ? { verdict: "unknown", detail: `the server ran out of memory while it was restored: ${message}` }
-      : { verdict: error.verdict, detail: message };
-  }
+export function verifyPostgres(box: RestoreBox, input: RestoreInput, clock: VerifyClock): Promise<Verdict> {
+  const proof = new PostgresProof(new VerifySession({ box, input, clock }, MACHINE));
+  return judgeProof(box, () => proof.prove());
 }
 
-class Session {
-  readonly #box: RestoreBox;
+class PostgresProof {
+  readonly #session: VerifySession;
   readonly #input: RestoreInput;
-  readonly #clock: VerifyClock;
-  readonly #endMs: number;
+  readonly #allowlist: Allowlist;
+  readonly #user: string;
+  /** Extensions that came out of the dumps, and those that were made beside them. */
+  readonly #dumped = new Set<string>();
+  readonly #made = new Set<string>();
 
-  constructor(box: RestoreBox, input: RestoreInput, clock: VerifyClock) {
-    this.#box = box;
-    this.#input = input;
-    this.#clock = clock;
-    this.#endMs = clock.monotonicMs() + input.deadlineMs;
+  constructor(session: VerifySession) {
+    this.#session = session;
+    this.#input = session.input;
+    this.#user = findSuperuser(session.input.settings.user, session.input.files);
+    this.#allowlist = new Allowlist(session.input.expectations.allowed, session.input.nowMs);
   }
 
-  async verify(): Promise<string> {
-    const beganMs = this.#clock.monotonicMs();
+  async prove(): Promise<string> {
     const { files } = this.#input;
-    await this.#waitUntilReady();
-    for (const file of files.filter(({ kind }) => kind === "globals")) await this.#restoreRoles(file);
     const databases = files.filter(({ kind }) => kind === "database");
     if (databases.length === 0) throw new Finding("bad", "it holds no database");
-    const tables: string[] = [];
+    await this.#session.waitUntilReady(["pg_isready", "-h", "127.0.0.1", "-U", this.#user]);
+    for (const file of files.filter(({ kind }) => kind === "globals")) await this.#restoreRoles(file);
+    const restored: string[] = [];
     for (const file of databases) {
       await this.#restoreDatabase(file);
-      tables.push(`${file.content} with ${await this.#countTables(file.content)} tables`);
+      const tables = describeCount(await this.#countTables(file.content), "table");
+      const rows = await this.#compareRows(file);
+      restored.push(`${file.content} with ${tables}${rows}`);
       await this.#findOrphans(file.content);
     }
     await this.#meetExpectations(databases.map(({ content }) => content));
-    const tookMs = this.#clock.monotonicMs() - beganMs;
-    return `restored ${tables.join(", ")} in ${(tookMs / 1_000).toFixed(1)} s`;
-  }
-
-  async #waitUntilReady(): Promise<void> {
-    const untilMs = Math.min(this.#endMs, this.#clock.monotonicMs() + READY_MS);
-    while (this.#clock.monotonicMs() < untilMs) {
-      if (!(await this.#box.isRunning())) throw new Finding("unknown", "the server that it is restored into has ended");
-      const answer = await this.#run(["pg_isready", "-h", "127.0.0.1", "-U", this.#input.user]).catch(() => undefined);
-      if (answer?.exitCode === 0) return;
-      await this.#clock.wait(LOOK_MS);
-    }
-    throw new Finding("unknown", "the server that it is restored into did not come up");
+    const notes = this.#allowlist.notes.map((note) => `; ${note}`).join("");
+    return `restored ${restored.join(", ")} in ${this.#session.took}${notes}`;
   }
 
   /** The box has its own superuser, so that one of them is there already. */
   async #restoreRoles(file: BackupFile): Promise<void> {
-    const path = `${this.#input.directory}/${file.file}`;
-    const answer = await this.#psql("postgres", ["--file", path, "--set", "ON_ERROR_STOP=0"]);
-    this.#judge("the roles", answer);
+    const answer = await this.#psql("postgres", [
+      "--file",
+      this.#session.locate(file.file),
+      "--set",
+      "ON_ERROR_STOP=0",
+    ]);
+    this.#session.judge("the roles", answer);
     const lines = answer.output.split("\n");
     const first = lines.find((line) => /\bERROR:/.test(line) && !/already exists/.test(line));
     if (first !== undefined) throw new Finding("bad", `the roles: ${first.trim()}`);
   }
 
-  async #restoreDatabase({ content, file }: BackupFile): Promise<void> {
-    const path = `${this.#input.directory}/${file}`;
-    this.#judge(`${content}: its table of contents`, await this.#run(["pg_restore", "--list", path]));
-    const connect = ["-h", "127.0.0.1", "-U", this.#input.user];
-    if (content !== "postgres")
-      this.#judge(`${content}: create it`, await this.#run(["createdb", ...connect, "-T", "template0", "--", content]));
-    for (const section of SECTIONS) {
-      const restore = [
-        "pg_restore",
-        ...connect,
-        "--exit-on-error",
-        `--section=${section}`,
-        "--dbname",
-        quoteName(content),
-        path,
-      ];
-      this.#judge(`${content}: restore ${section}`, await this.#run(restore));
+  async #restoreDatabase({ content, file, facts }: BackupFile): Promise<void> {
+    const path = this.#session.locate(file);
+    const list = await this.#session.run(["pg_restore", "--list", path]);
+    this.#judge(`${content}: its table of contents`, list);
+    const entries = /TOC Entries: (\d+)/.exec(list.output)?.[1];
+    if (facts?.entries !== undefined && entries !== undefined && Number(entries) !== facts.entries)
+      throw new Finding(
+        "bad",
+        `${content}: ${entries} entries are in its table of contents, and ${facts.entries} were`,
+      );
+    await this.#createDatabase(content, facts);
+    let first = await this.#restoreSection("pre-data", { content, path });
+    // A dump of chosen schemas makes that one too, which every new database has.
+    if (first.exitCode !== 0 && /schema "public" already exists/.test(first.output) && content !== "postgres") {
+      await this.#session.expect(`${content}: make it anew`, ["dropdb", ...this.#connect, "--", content]);
+      await this.#createDatabase(content, facts);
+      await this.#ask(content, "drop schema public");
+      first = await this.#restoreSection("pre-data", { content, path });
+    }
+    this.#judge(`${content}: restore pre-data`, first);
+    await this.#createExtensions(content);
+    this.#judge(`${content}: restore data`, await this.#restoreSection("data", { content, path }));
+    const last = await this.#restoreSection("post-data", { content, path });
+    if (!this.#isAllowed(last)) this.#judge(`${content}: restore post-data`, last);
+  }
+
+  get #connect(): string[] {
+    return ["-h", "127.0.0.1", "-U", this.#user];
+  }
+
+  /** As the source keeps its texts, where this image can; bytes that are no text in another encoding are no fault of a backup. */
+  async #createDatabase(content: string, facts: SourceFacts | undefined): Promise<void> {
+    if (content === "postgres") return;
+    const make = (options: readonly string[]): Promise<BoxAnswer> =>
+      this.#session.run(["createdb", ...this.#connect, "-T", "template0", ...options, "--", content]);
+    const { encoding } = facts ?? {};
+    if (encoding !== undefined) {
+      const { name, collate, ctype } = encoding;
+      if ((await make(["-E", name, `--lc-collate=${collate}`, `--lc-ctype=${ctype}`])).exitCode === 0) return;
+      if ((await make(["-E", name, "--locale=C"])).exitCode === 0) return;
+    }
+    this.#judge(`${content}: create it`, await make([]));
+  }
+
+  /** One section; the last one goes on past foreign keys that may have orphans. */
+  #restoreSection(section: Section, { content, path }: { content: string; path: string }): Promise<BoxAnswer> {
+    const goesOn = section === "post-data" && !this.#allowlist.isEmpty;
+    const stop = goesOn ? [] : ["--exit-on-error"];
+    const database = quoteDatabase(content);
+    return this.#session.run(["pg_restore", ...this.#connect, ...stop, `--section=${section}`, "-d", database, path]);
+  }
+
+  /** True where all that failed are foreign keys that may have orphans. */
+  #isAllowed({ exitCode, output }: BoxAnswer): boolean {
+    if (exitCode === 0 || this.#allowlist.isEmpty) return exitCode === 0;
+    const { keys, ignored } = readRefusedKeys(output);
+    const refused = keys.find((key) => !this.#allowlist.allows(key));
+    if (refused !== undefined)
+      throw new Finding(
+        "bad",
+        `rows have no parent by the foreign key ${refused.name}, ${refused.from} → ${refused.to}: it cannot be made`,
+      );
+    return ignored !== undefined && keys.length === ignored;
+  }
+
+  /** What the manifest names, before the rows that need it: a dump without it is found out at the end. */
+  async #createExtensions(database: string): Promise<void> {
+    const present = (await this.#ask(database, "select extname from pg_extension")).split("\n");
+    for (const name of present) this.#dumped.add(name);
+    for (const name of this.#input.expectations.extensions.filter((extension) => !present.includes(extension))) {
+      const quoted = `"${name.replaceAll('"', '""')}"`;
+      const answer = await this.#psql(database, ["--command", `create extension if not exists ${quoted} cascade`]);
+      if (answer.exitCode === 0) this.#made.add(name);
     }
   }
 
@@ -131,30 +154,46 @@ class Session {
     return Number(await this.#ask(database, query));
   }
 
+  /** What the source had in the dump's own snapshot. */
+  async #compareRows({ content, facts }: BackupFile): Promise<string> {
+    const rows = facts?.rows;
+    if (rows === undefined) return "";
+    for (const query of compareRows(rows)) {
+      const line = await this.#ask(content, query);
+      if (line === "") continue;
+      const [table, had, has] = line.split("\t");
+      throw new Finding("bad", `${content}: ${table} had ${describeCount(Number(had), "row")} and has ${has} here`);
+    }
+    const total = Object.values(rows).reduce((sum, count) => sum + count, 0);
+    return ` and all ${describeCount(total, "row")} of the source`;
+  }
+
   /** Foreign keys that were never validated are restored as they are: rows without their parent are looked for. */
   async #findOrphans(database: string): Promise<void> {
     // One after the other: what a command prints is kept up to a limit.
     for (let at = 0; ; at += 1) {
-      const line = await this.#ask(database, `${ORPHAN_QUERIES} limit 1 offset ${at}`);
+      const line = await this.#ask(database, `${UNCHECKED_KEYS} limit 1 offset ${at}`);
       if (line === "") return;
-      const [name = "", query = ""] = line.split("\t");
+      const [name = "", from = "", to = "", query = ""] = line.split("\t");
       const count = Number(await this.#ask(database, query));
-      if (count > 0) throw new Finding("bad", `${database}: ${count} rows have no parent by the foreign key ${name}`);
+      if (count === 0 || this.#allowlist.allows({ name, from, to })) continue;
+      const rows = describeCount(count, "row has", "rows have");
+      throw new Finding("bad", `${database}: ${rows} no parent by the foreign key ${name}, ${from} → ${to}`);
     }
   }
 
   async #meetExpectations(databases: readonly string[]): Promise<void> {
     const { extensions, schemas, queries } = this.#input.expectations;
-    const found = { extensions: new Set<string>(), schemas: new Set<string>() };
+    const found = new Set<string>();
     for (const database of databases) {
-      for (const name of (await this.#ask(database, "select extname from pg_extension")).split("\n"))
-        found.extensions.add(name);
       for (const name of (await this.#ask(database, "select distinct schemaname from pg_tables")).split("\n"))
-        found.schemas.add(name);
+        found.add(name);
     }
-    const noExtension = extensions.find((name) => !found.extensions.has(name));
-    if (noExtension !== undefined) throw new Finding("bad", `the extension ${noExtension} is not in it`);
-    const noSchema = schemas.find((name) => !found.schemas.has(name));
+    const absent = extensions.find((name) => !this.#dumped.has(name));
+    // It could not even be made: then the image lacks it, and nobody knows what the backup needs.
+    if (absent !== undefined && !this.#made.has(absent)) throw new Finding("unknown", describeNoExtension(absent));
+    if (absent !== undefined) throw new Finding("bad", `the extension ${absent} is not in it`);
+    const noSchema = schemas.find((name) => !found.has(name));
     if (noSchema !== undefined) throw new Finding("bad", `the schema ${noSchema} has no table in it`);
     for (const query of queries) {
       const answers: string[] = [];
@@ -173,49 +212,23 @@ class Session {
   }
 
   #psql(database: string, parameters: readonly string[]): Promise<BoxAnswer> {
-    const connect = ["psql", "-h", "127.0.0.1", "-U", this.#input.user, "--no-psqlrc", "-At", "-F", "\t"];
-    return this.#run([...connect, "--dbname", quoteName(database), ...parameters]);
+    const connect = ["psql", "-h", "127.0.0.1", "-U", this.#user, "--no-psqlrc", "-Atq", "-F", "\t"];
+    return this.#session.run([...connect, "--dbname", quoteDatabase(database), ...parameters]);
   }
 
-  #judge(doing: string, { exitCode, output }: BoxAnswer): void {
-    if (exitCode === 0) return;
-    const lines = output.trim().split("\n");
-    const first = lines.findIndex((line) => /\berror\b/i.test(line));
-    // The error and what explains it; the rest is the command.
-    const words = (first === -1 ? lines.slice(-2) : lines.slice(first, first + 2)).join(" ");
-    if (MACHINE.test(output)) throw new Finding("unknown", `${doing}: ${words}`);
-    const extension = /extension "([^"]+)" is not available|could not open extension control file/.exec(output);
-    if (extension !== null) throw new Finding("bad", `${doing}: the image has no such extension: ${words}`);
-    throw new Finding("bad", `${doing}: ${words === "" ? `exit code ${exitCode}` : words}`);
-  }
-
-  async #run(argv: readonly string[]): Promise<BoxAnswer> {
-    const leftMs = this.#endMs - this.#clock.monotonicMs();
-    if (leftMs <= 0) throw new Finding("unknown", "it was not restored within verify.timeout");
-    try {
-      return await this.#box.run(argv, leftMs);
-    } catch (error) {
-      throw new Finding("unknown", error instanceof Error ? error.message : String(error));
+  #judge(doing: string, answer: BoxAnswer): void {
+    if (answer.exitCode !== 0 && !this.#session.isMachine(answer.output)) {
+      const found = NO_EXTENSION.exec(answer.output);
+      const extension = found?.slice(1).find((name) => name !== undefined);
+      if (extension !== undefined) throw new Finding("unknown", `${doing}: ${describeNoExtension(extension)}`);
+      if (OTHER_FORMAT.test(answer.output) && !this.#input.ownImage)
+        throw new Finding("unknown", `${doing}: the image is older than the dump: name another one as verify.image`);
     }
+    this.#session.judge(doing, answer);
   }
 }
 
-/** A name with a `=` would be read as a connection string (libpq, "Connection Strings"). */
-function quoteName(database: string): string {
-  return /[=:/\s'\\]/.test(database) ? `dbname='${database.replaceAll(/['\\]/g, String.raw`\$&`)}'` : database;
+/** A finding of its own: no verdict on the backup. */
+function describeNoExtension(name: string): string {
+  return `the server that it is restored into has no extension ${name}: name an image that has it as verify.image`;
 }
-
-/** One row for each foreign key that is not validated: its name and the query that counts its orphans (pg_constraint, PostgreSQL 15). */
-const ORPHAN_QUERIES = `
-select c.conname, format('select count(*) from %s c where %s and not exists (select 1 from %s p where %s)',
-  c.conrelid::regclass,
-  string_agg(format('c.%I is not null', a.attname), ' and '),
-  c.confrelid::regclass,
-  string_agg(format('p.%I = c.%I', f.attname, a.attname), ' and '))
-from pg_constraint c
-cross join lateral unnest(c.conkey, c.confkey) as k(own, theirs)
-join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.own
-join pg_attribute f on f.attrelid = c.confrelid and f.attnum = k.theirs
-where c.contype = 'f' and not c.convalidated
-group by c.oid, c.conname, c.conrelid, c.confrelid
-order by c.conname, c.oid`.replaceAll(/\s+/g, " ");

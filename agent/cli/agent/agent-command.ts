@@ -20,8 +20,9 @@ function chooseSource({ git, dir, api_url: apiUrl }: AgentConfig["source"], file
   if (git === undefined) return { kind: "directory", dir: dir ?? "" };
   const { url, branch, token_file: tokenFile, ca_file: caFile, path } = git;
   const location = { url, branch, tokenFile, caFile };
-  const limits = { pollMs: git.poll, fetchMs: git.timeout, limitBytes: git.max_size };
-  return { kind: "git", git: { location, path, ...limits, apiUrl, readKeys: createKeyReader(file) } };
+  const { poll: pollMs, timeout: fetchMs, max_size: limitBytes } = git;
+  const readKeys = createKeyReader(file);
+  return { kind: "git", git: { location, path, pollMs, fetchMs, limitBytes, apiUrl, readKeys } };
 }
 
 function listNotes({ git, status_token_file: statusToken }: AgentConfig["source"]): string[] {
@@ -84,7 +85,12 @@ async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
     stateDir: config.state.dir,
     runDir,
     lockDir: runPath(runDir, "locks"),
-    docker: { socket: config.docker.socket, authFile: config.docker.auth_file, frontImage: config.docker.front_image },
+    docker: {
+      socket: config.docker.socket,
+      authFile: config.docker.auth_file,
+      frontImage: config.docker.front_image,
+      cgroupParent: config.docker.cgroup_parent,
+    },
     listen: config.status.listen,
     socketPath: runPath(runDir, "socket"),
     backupDir: config.backups.dir,

@@ -10,6 +10,7 @@ import { isOfUp } from "../../host/state-layout.ts";
 import { lockNode } from "../../host/files/node-lock.ts";
 import { printText } from "../frame/terminal.ts";
 import { wordRefusal } from "./run-to-end.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 /** What to take down. */
 export interface DownRequest {
@@ -37,7 +38,8 @@ export async function takeDown(request: DownRequest): Promise<number> {
   try {
     const { containers, network } = await tearDown(engine, request.node);
     await removeState(request);
-    const what = containers.length === 0 ? "nothing was running" : `removed ${containers.length} containers`;
+    const what =
+      containers.length === 0 ? "nothing was running" : `removed ${describeCount(containers.length, "container")}`;
     printText(`${request.node}: ${what}${network ? " and the network" : ""}; its volumes are kept`);
     return 0;
   } finally {

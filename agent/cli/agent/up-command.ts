@@ -59,7 +59,7 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     commitStatus: undefined,
     webhook: undefined,
     file: undefined,
-    docker: { socket: options.docker, authFile: undefined, frontImage: FRONT_IMAGE },
+    docker: { socket: options.docker, authFile: undefined, frontImage: FRONT_IMAGE, cgroupParent: undefined },
     listen: options.listen,
     socketPath: statePath(places.stateDir, "socket"),
     backupDir: statePath(places.stateDir, "backups"),

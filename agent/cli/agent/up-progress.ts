@@ -11,6 +11,8 @@ import { describeReason, describeSaid } from "../../../shared/text/describe-reas
 import type { AgentEvent, TurnSummary } from "../../../shared/state/event.ts";
 import type { ServiceState, ServiceView } from "../../../shared/state/status.ts";
 import { cutControlCharacters } from "../../report/text/public-text.ts";
+import { describeCount } from "../../../shared/text/count.ts";
+import { describeTrouble, nameTrouble } from "../../../shared/text/words/hold-words.ts";
 
 type Colour = "green" | "red" | "yellow" | "gray" | "cyan";
 
@@ -97,8 +99,11 @@ export class UpProgress {
 
   #showTurn({ desired, services, source, notes, endedMs }: TurnSummary): void {
     if (desired !== undefined && desired.revision !== this.#revision) this.#showRevision(desired, services);
-    const trouble = source.trouble === undefined ? [] : [source.trouble];
-    this.#showNotes([...trouble.map(noteText), ...notes, ...this.#listTroubles().map(noteText)]);
+    const trouble =
+      source.trouble === undefined
+        ? []
+        : [{ name: nameTrouble(source.trouble), text: describeTrouble(source.trouble) }];
+    this.#showNotes([...trouble, ...notes, ...this.#listTroubles().map(noteText)]);
     for (const view of services) this.#showView(view, endedMs);
     for (const name of this.#shown.keys()) if (!services.some((view) => view.name === name)) this.#shown.delete(name);
     this.#showLive(services.filter((view) => view.state === "pulling").map((view) => `${view.name}: ${view.reason}`));
@@ -114,17 +119,18 @@ export class UpProgress {
     const listed = waves.flat();
     // What waits for a secret or an approval is in no wave yet.
     const later = [...starting].filter((name) => !listed.includes(name));
-    const plan = waves.length === 0 ? "" : `, ${listed.length} to start in ${countOf(waves.length, "wave")}`;
+    const plan = waves.length === 0 ? "" : `, ${listed.length} to start in ${describeCount(waves.length, "wave")}`;
     const rest = later.length === 0 ? "" : `, later ${later.join(" ")}`;
-    const told = `${countOf(services.length, "service")} at ${desired.revision}${plan}${rest}`;
+    const told = `${describeCount(services.length, "service")} at ${desired.revision}${plan}${rest}`;
     this.#line("node", desired.node, told, "cyan");
     for (const [index, wave] of waves.entries()) this.#line("wave", String(index + 1), wave.join(" "), "gray");
     for (const note of describeUnused(desired)) this.#line("node", "note", note, "gray");
   }
 
   #showView(view: ServiceView, nowMs: number): void {
-    if (this.#shown.get(view.name) === view.state) return;
-    this.#shown.set(view.name, view.state);
+    const shown = nameShown(view);
+    if (this.#shown.get(view.name) === shown) return;
+    this.#shown.set(view.name, shown);
     this.#line(view.name, view.state, describeReason(view.fact, nowMs, true), COLOURS[view.state] ?? "gray");
     if (view.state !== "healthy") return;
     const known = new Set(this.#desired?.services.get(view.name)?.notes);
@@ -160,14 +166,17 @@ export class UpProgress {
 /** What has still to start, or starts again. */
 const STARTING: ReadonlySet<ServiceState> = new Set<ServiceState>(["waiting", "pulling", "starting", "backoff"]);
 
-function countOf(count: number, thing: string): string {
-  return `${count} ${thing}${count === 1 ? "" : "s"}`;
+/** Under an objection to its manifest, or to its secrets, a service goes on: what becomes of it there is a change as well. */
+function nameShown({ state, fact }: ServiceView): string {
+  return fact.code === "objection" || fact.code === "secrets-refused" ? `${state}, ${fact.state}` : state;
 }
 
 /** The parts of manifests that this version does not act on, once each, with how many services have them. */
 function describeUnused(desired: DesiredState): string[] {
   const notes = [...desired.services.values()].flatMap(({ unused = [] }) => unused);
-  return [...Map.groupBy(notes, (note) => note)].map(([note, all]) => `${note} (${all.length} services)`);
+  return [...Map.groupBy(notes, (note) => note)].map(
+    ([note, all]) => `${note} (${describeCount(all.length, "service")})`,
+  );
 }
 
 /** The waves of a start on this node: each holds what can start once the ones before it are healthy. */

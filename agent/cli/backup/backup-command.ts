@@ -4,17 +4,24 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
-import type { KnownBackup, StoreStatus } from "../../../shared/state/backup.ts";
+import type { KnownBackup, LeftStore, StoreStatus } from "../../../shared/state/backup.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import { describeSize } from "../../../shared/text/size.ts";
 import { layOutTable } from "../../report/text/text-table.ts";
 import { AgentClient, type ClientOptions, expectJson } from "../frame/client.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { describeOutput, printDocument, printText } from "../frame/terminal.ts";
+import { describeCount } from "../../../shared/text/count.ts";
+import { chooseBest, sayBest } from "./best-backup.ts";
 
 /** The options of `orca backup list`. */
 export interface BackupListOptions extends ClientOptions {
   json?: boolean;
+}
+
+/** The options of `orca backup verify`. */
+export interface BackupVerifyOptions extends ClientOptions {
+  backup?: string;
 }
 
 const LOOK_MS = 500;
@@ -23,7 +30,11 @@ const LOOK_MS = 500;
 export async function runBackup(service: string, name: string | undefined, options: ClientOptions): Promise<number> {
   const { store, after } = await askFor("run", { service, name, options }, (status) => status.lastRun?.endedMs);
   const { lastRun, backups } = after;
-  if (lastRun?.made === undefined) throw new CommandError(`no backup was made: ${lastRun?.reason}`, EXIT.failed);
+  if (lastRun?.made === undefined)
+    throw new CommandError(
+      [`no backup was made: ${lastRun?.reason}`, ...(lastRun?.advice ?? [])].join("\n"),
+      EXIT.failed,
+    );
   const made = backups.find((backup) => backup.name === lastRun.made);
   const size = made === undefined ? "" : `, ${describeSize(made.storedBytes)}`;
   printText(
@@ -32,11 +43,22 @@ export async function runBackup(service: string, name: string | undefined, optio
   return EXIT.ok;
 }
 
-/** Restores the newest backup into a throw-away server: 0 when it is good, 1 when it is bad, 3 when it cannot be judged. */
-export async function verifyBackup(service: string, name: string | undefined, options: ClientOptions): Promise<number> {
-  const { after } = await askFor("verify", { service, name, options }, (status) => status.lastVerify?.endedMs);
-  const { backup, verdict, detail } = after.lastVerify ?? { backup: "", verdict: "unknown", detail: "no answer" };
-  printText(`${backup}: ${verdict === "unknown" ? "cannot be judged" : verdict}: ${detail}`);
+/** Restores the newest backup, or a named one, into a throw-away server: 0 when it is good, 1 when bad, 3 when it cannot be judged. */
+export async function verifyBackup(
+  service: string,
+  name: string | undefined,
+  options: BackupVerifyOptions,
+): Promise<number> {
+  const { backup: named } = options;
+  const { after } = await askFor(
+    "verify",
+    { service, name, options, body: { backup: named } },
+    (status) => status.lastVerify?.endedMs,
+  );
+  const none = { backup: "", repository: undefined, verdict: "unknown" as const, detail: "no answer" };
+  const { backup, repository, verdict, detail } = after.lastVerify ?? none;
+  const where = repository === undefined ? "" : ` in ${repository}`;
+  printText(`${backup}${where}: ${verdict === "unknown" ? "cannot be judged" : verdict}: ${detail}`);
   return verdict === "good" ? EXIT.ok : verdict === "bad" ? EXIT.failed : EXIT.notHealthy;
 }
 
@@ -44,12 +66,13 @@ interface Asked {
   service: string;
   name: string | undefined;
   options: ClientOptions;
+  body?: object;
 }
 
 /** Asks the agent for one thing and waits until it has ended, which the time that `read` gives tells. */
 async function askFor(
   act: "run" | "verify",
-  { service, name, options }: Asked,
+  { service, name, options, body }: Asked,
   read: (status: StoreStatus) => number | undefined,
 ): Promise<{ store: string; after: StoreStatus }> {
   const client = new AgentClient(options);
@@ -58,7 +81,7 @@ async function askFor(
   const found = findStore(stores, service, store);
   const before = found === undefined ? undefined : read(found);
   const path = `/v1/backups/${encodeURIComponent(service)}/${encodeURIComponent(store)}/${act}`;
-  const { message } = expectJson<{ message: string }>(await client.act(path));
+  const { message } = expectJson<{ message: string }>(await client.act(path, body));
   printText(message);
   for (;;) {
     await sleep(LOOK_MS);
@@ -74,14 +97,33 @@ export async function listBackups(service: string | undefined, options: BackupLi
   const client = new AgentClient(options);
   const document = expectJson<BackupListDocument>(await client.readTrusted("/v1/backups"));
   const stores = document.stores.filter((entry) => service === undefined || entry.service === service);
-  if (service !== undefined && stores.length === 0)
+  const left = (document.left ?? []).filter((entry) => service === undefined || entry.service === service);
+  if (service !== undefined && stores.length + left.length === 0)
     throw new CommandError(`${service} has no backups that are in force here`);
-  if (options.json === true) printDocument({ ...document, stores });
-  else printText(printStores(stores, document.nowMs));
+  if (options.json === true) printDocument({ ...document, stores, ...(left.length > 0 && { left }) });
+  else {
+    const texts = stores.length > 0 || left.length === 0 ? [printStores(stores, document.nowMs)] : [];
+    printText([...texts, ...left.map(describeLeft), ...describeKey(document)].join("\n\n"));
+  }
   return stores.every(({ backups }) => backups.length > 0) ? EXIT.ok : EXIT.notHealthy;
 }
 
-async function readStores(client: AgentClient): Promise<readonly StoreStatus[]> {
+/** Nothing of Orca's looks at them any more: how one is restored by hand stands in its record. */
+function describeLeft({ service, store, directory, count, newest }: LeftStore): string {
+  return (
+    `${service}/${store}: no longer in a manifest; ${describeCount(count, "backup")} in ${directory}, which nothing removes or proves\n` +
+    `  ${newest}.manifest.json there says under restoreWith how the newest is restored without Orca`
+  );
+}
+
+/** Said where something is encrypted: without it nothing of that can be proved here. */
+function describeKey({ backupKey, stores }: BackupListDocument): string[] {
+  const isUsed = stores.some(({ backups }) => backups.some(({ encrypted }) => encrypted));
+  return backupKey === undefined || !isUsed ? [] : [`this node's key, for fleet.toml: backup_key = "${backupKey}"`];
+}
+
+/** The stores of the node. */
+export async function readStores(client: AgentClient): Promise<readonly StoreStatus[]> {
   return expectJson<BackupListDocument>(await client.readTrusted("/v1/backups")).stores;
 }
 
@@ -90,12 +132,14 @@ function findStore(stores: readonly StoreStatus[], service: string, store: strin
 }
 
 /** A service with one backup needs no name of it. */
-function chooseStore(service: string, stores: readonly StoreStatus[]): string {
+export function chooseStore(service: string, stores: readonly StoreStatus[]): string {
   const own = stores.filter((entry) => entry.service === service).map(({ store }) => store);
   const [only] = own;
   if (only === undefined) throw new CommandError(`${service} has no backups that are in force here`);
   if (own.length > 1)
-    throw new CommandError(`${service} has ${own.length} backups: write one of ${own.join(", ")} after it`);
+    throw new CommandError(
+      `${service} has ${describeCount(own.length, "backup")}: write one of ${own.join(", ")} after it`,
+    );
   return only;
 }
 
@@ -110,46 +154,67 @@ function printStore(store: StoreStatus, nowMs: number): string {
     backup.name,
     describeDuration(nowMs - backup.startedMs),
     describeSize(backup.storedBytes),
-    describeVerdict(backup),
+    describeVerdict(backup) + describePin(backup, nowMs),
+    ...(store.repositories.length > 1 ? [backup.repositories.map(describePlace).join(", ")] : []),
   ]);
   const columns = [
     { heading: "BACKUP" },
     { heading: "AGE", align: "right" as const },
     { heading: "SIZE", align: "right" as const },
     { heading: "VERIFIED" },
+    ...(store.repositories.length > 1 ? [{ heading: "IN" }] : []),
   ];
   const table =
     rows.length === 0 ? "no backup yet" : layOutTable(columns, rows, { width: describeOutput().width }).join("\n");
-  const [newest] = store.backups;
+  const best = chooseBest(store.backups);
   const restore =
-    newest === undefined
+    best === undefined
       ? []
       : [
-          `restore the newest without Orca, in ${dirname(newest.files[0] ?? "")}:`,
-          ...newest.restoreWith.map((line) => `  ${line}`),
+          `restore ${best.name} (${sayBest(best)}) without Orca, in ${dirname(best.files[0] ?? "")}:`,
+          ...best.restoreWith.map((line) => `  ${line}`),
         ];
   return [head, ...describeTrouble(store, nowMs), table, ...restore].join("\n");
 }
 
-function describeVerdict({ verdict }: KnownBackup): string {
+function describePin({ pinnedUntilMs = 0 }: KnownBackup, nowMs: number): string {
+  return pinnedUntilMs > nowMs ? `, pinned until ${new Date(pinnedUntilMs).toISOString().slice(0, 10)}` : "";
+}
+
+/** A repository that has it, and what a restore from there has shown. */
+function describePlace({ name, verdict }: KnownBackup["repositories"][number]): string {
+  return verdict === undefined ? name : `${name} (${verdict === "unknown" ? "cannot be judged" : verdict})`;
+}
+
+function describeVerdict({ verdict, quarantined }: KnownBackup): string {
+  if (quarantined !== undefined) return `set aside: ${quarantined}`;
   if (verdict === undefined) return "no";
   return verdict.verdict === "good" ? "good" : verdict.verdict === "bad" ? "BAD" : "cannot be judged";
 }
 
 function describeTrouble(
-  { trouble, lastRun, lastVerify, runningSinceMs, nextMs, strange }: StoreStatus,
+  { trouble, lastRun, lastVerify, runningSinceMs, nextMs, strange, repositories }: StoreStatus,
   nowMs: number,
 ): string[] {
   const lines: string[] = [];
   if (trouble !== undefined) lines.push(trouble);
   if (lastRun?.reason !== undefined)
-    lines.push(`the last run, ${describeDuration(nowMs - lastRun.endedMs)} ago, made none: ${lastRun.reason}`);
+    lines.push(
+      `the last run, ${describeDuration(nowMs - lastRun.endedMs)} ago, made none: ${lastRun.reason}`,
+      ...(lastRun.advice ?? []),
+    );
+  if (lastRun?.warning !== undefined) lines.push(`the last run made one, and says: ${lastRun.warning}`);
   if (lastVerify !== undefined && lastVerify.verdict !== "good")
     lines.push(
       `${lastVerify.backup} ${lastVerify.verdict === "bad" ? "cannot be restored" : "could not be judged"}: ${lastVerify.detail}`,
     );
   if (runningSinceMs !== undefined) lines.push(`a run goes on since ${describeDuration(nowMs - runningSinceMs)}`);
   else if (nextMs !== undefined) lines.push(`the next one begins in ${describeDuration(Math.max(0, nextMs - nowMs))}`);
+  for (const { name, trouble: unread, reason } of repositories) {
+    if (unread !== undefined && unread !== trouble) lines.push(`${name} cannot be read: ${unread}`);
+    else if (reason !== undefined && lastRun?.reason === undefined)
+      lines.push(`${name} did not get the last one: ${reason}`);
+  }
   if (strange.length > 0) lines.push(`no backups, and left alone: ${strange.join(", ")}`);
   return lines;
 }

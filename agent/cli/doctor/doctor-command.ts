@@ -33,6 +33,7 @@ import { listKeyFiles } from "./doctor-files.ts";
 import { EXIT } from "../frame/exit-codes.ts";
 import { printDocument, printText } from "../frame/terminal.ts";
 import { cutControlCharacters } from "../../report/text/public-text.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** The options of `orca doctor`. */
 export interface DoctorOptions {
@@ -53,7 +54,7 @@ export async function doctor({ config: path, json = false }: DoctorOptions): Pro
     const hint =
       "on a host with an agent name its file: orca doctor --config FILE; for a first one: orca help install. " +
       "A trial with orca up has none, and is not examined";
-    throw new Error(`${describeError(error)}: ${hint}`, { cause: error });
+    throw new Error(`${readMessage(error)}: ${hint}`, { cause: error });
   });
   const findings = examine(await readHost(config, path));
   if (json) printDocument({ version: 1, node: config.node, findings });
@@ -91,7 +92,7 @@ async function readPolicyFacts(file: FileFact): Promise<HostView["policy"]> {
   try {
     return { file, policy: await readPolicy(file.path), problem: undefined };
   } catch (error) {
-    return { file, policy: undefined, problem: describeError(error) };
+    return { file, policy: undefined, problem: readMessage(error) };
   }
 }
 
@@ -174,10 +175,6 @@ async function askServer(url: string, caFile: string | undefined): Promise<Pick<
   } catch (error) {
     return { trouble: describeExchangeError(error, { url, caFile }), skewMs: undefined };
   }
-}
-
-function describeError(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 const ORDER: readonly Severity[] = ["fail", "warn", "info"];

@@ -42,7 +42,7 @@ async function readTable(): Promise<FirewallFact["loaded"]> {
 }
 
 function judgeFailure(error: NodeJS.ErrnoException & { stderr?: string }): FirewallFact["loaded"] {
-  if (error.code === "ENOENT") return { kind: "unknown", trouble: "nft is not installed" };
+  if (error.code === "ENOENT") return { kind: "no-program" };
   const [words = ""] = (error.stderr ?? error.message).split("\n");
   if (words.includes("No such file or directory")) return { kind: "no" };
   return { kind: "unknown", trouble: words === "" ? error.message : words };

@@ -66,12 +66,15 @@ export async function readSealedFact(path: string, maxStaleMs: number): Promise<
 export async function readSystemFacts(
   runDir: string,
   root = "",
-): Promise<Pick<HostView, "delivery" | "corePattern" | "engineCoreLimit" | "agents" | "swaps" | "clock">> {
+): Promise<
+  Pick<HostView, "delivery" | "corePattern" | "engineCoreLimit" | "agents" | "hiddenProcesses" | "swaps" | "clock">
+> {
   return {
     delivery: await readDelivery(runDir, root),
     corePattern: readText(`${root}/proc/sys/kernel/core_pattern`)?.trim(),
     engineCoreLimit: readEngineCoreLimit(root),
     agents: listAgents(root),
+    hiddenProcesses: readHidden(root),
     swaps: parseSwaps(readText(`${root}/proc/swaps`) ?? ""),
     clock: { keptBy: findClockKeeper(root) },
   };
@@ -130,9 +133,35 @@ function listAgents(root: string): AgentProcessFact[] {
         pid: Number(pid),
         coreLimit,
         coreFiltered: filter === undefined ? undefined : Number.parseInt(filter, 16) === 0,
+        rights: readRights(readText(`${root}/proc/${pid}/status`) ?? ""),
       },
     ];
   });
+}
+
+/** Its number (capabilities(7)). */
+const CAP_SYS_PTRACE = 19n;
+
+/** proc(5), /proc/PID/status. */
+function readRights(status: string): AgentProcessFact["rights"] {
+  const capabilities = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1];
+  if (capabilities === undefined) return undefined;
+  const groups = /^Groups:\s*([\d ]*)$/m.exec(status)?.[1] ?? "";
+  const gid = /^Gid:\s*\d+\s+(\d+)/m.exec(status)?.[1] ?? "";
+  return {
+    groups: [gid, ...groups.split(" ")].filter((group) => group !== "").map(Number),
+    maySeeAll: ((BigInt(`0x${capabilities}`) >> CAP_SYS_PTRACE) & 1n) === 1n,
+  };
+}
+
+/** proc(5), "Mount options": `hidepid` is a number, or since Linux 5.8 a word; 0 and `off` hide nothing. */
+function readHidden(root: string): HostView["hiddenProcesses"] {
+  const mounts = (readText(`${root}/proc/self/mounts`) ?? "").split("\n").map((line) => line.split(" "));
+  const options = mounts.findLast(([, point, type]) => point === "/proc" && type === "proc")?.[3]?.split(",") ?? [];
+  const option = options.find((entry) => entry.startsWith("hidepid="));
+  if (option === undefined || option === "hidepid=0" || option === "hidepid=off") return undefined;
+  const group = options.find((entry) => entry.startsWith("gid="))?.slice("gid=".length);
+  return { option, group: group === undefined ? undefined : Number(group) };
 }
 
 /** proc(5), /proc/swaps: a head, then name and type first. */

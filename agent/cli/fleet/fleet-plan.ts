@@ -8,8 +8,10 @@ import { describeDuration, parseDuration } from "../../../shared/text/duration.t
 import { FLEET_SCHEMA, type FleetDocument } from "../../../shared/document/fleet-document.ts";
 import { AgentClient, type ClientOptions, expectJson } from "../frame/client.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
+import type { RepositoryView } from "../../desired/checks/view/repository-view.ts";
 import { readRepository } from "../lint/lint-read.ts";
 import { describeOutput, printDocument, printText } from "../frame/terminal.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 /** The options of `orca fleet plan`. */
 export interface FleetPlanOptions extends ClientOptions {
@@ -32,7 +34,7 @@ export async function fleetPlan(directory: string, options: FleetPlanOptions): P
   const { startSlots: slots, slotMs } = DEFAULT_PLAN_SETTINGS;
   const plan = planColdStart(services, { known, defaultMs, slots, slotMs });
   if (options.json === true) printDocument({ realm, ...plan });
-  else printText(print(realm, plan));
+  else printText(printColdStartPlan(plan, { realm, defaultMs, unusable: countUnusable(view, realm) }));
   return EXIT.ok;
 }
 
@@ -48,6 +50,13 @@ function chooseRealm(found: readonly string[], asked: string | undefined): strin
   return only;
 }
 
+/** Manifests of this realm that cannot be read, of which nobody knows what they start. */
+function countUnusable({ fleet, namesOf, servicesOf }: RepositoryView, realm: string): number {
+  return Object.entries(fleet.fleet?.nodes ?? {})
+    .filter(([, { env }]) => env === realm)
+    .reduce((sum, [node]) => sum + (namesOf.get(node)?.size ?? 0) - (servicesOf.get(node)?.length ?? 0), 0);
+}
+
 /** What starts took, as a running agent knows it; without one nothing is known, and all is assumed. */
 async function readTimes(options: ClientOptions): Promise<Map<string, number>> {
   const client = new AgentClient(options);
@@ -60,7 +69,7 @@ async function readTimes(options: ClientOptions): Promise<Map<string, number>> {
         if (startSeconds !== null) times.set(`${node}/${name}`, startSeconds * 1_000);
   } catch (error) {
     // Whoever names a socket wants its answer.
-    if (options.socket !== undefined) throw error;
+    if (client.isNamed) throw error;
   }
   return times;
 }
@@ -74,7 +83,22 @@ const COLUMNS = [
   { heading: "WAITS FOR", least: 12 },
 ] as const;
 
-function print(realm: string, { services, criticalPath, criticalMs, totalMs }: ColdStartPlan): string {
+/** What a plan is printed with. */
+interface PlanFacts {
+  realm: string;
+  /** What a start takes that was never measured. */
+  defaultMs: number;
+  unusable: number;
+}
+
+/** Prints a cold start as it would go; what is assumed is said to be so, and what is left out too. */
+export function printColdStartPlan(plan: ColdStartPlan, { realm, defaultMs, unusable }: PlanFacts): string {
+  const { services, criticalPath, criticalMs, totalMs } = plan;
+  const left =
+    unusable === 0
+      ? []
+      : [`${describeCount(unusable, "manifest is", "manifests are")} left out, since orca lint finds errors there`];
+  if (services.length === 0) return [`cold start of ${realm}: nothing starts`, ...left, ""].join("\n");
   const shown = (ms: number): string => describeDuration(Math.round(ms / 100) * 100);
   const rows = services.map(({ wave, name, startMs, takesMs, isAssumed, readyMs, waitsFor }) => [
     String(wave + 1),
@@ -85,10 +109,20 @@ function print(realm: string, { services, criticalPath, criticalMs, totalMs }: C
     waitsFor.join(", "),
   ]);
   const assumed = services.filter(({ isAssumed }) => isAssumed).length;
+  const standsIn = `${shown(defaultMs)} stands in (--assume)`;
+  const measured =
+    assumed === services.length
+      ? [`no start was measured here: for each of them ${standsIn}`]
+      : assumed === 0
+        ? []
+        : [
+            `${describeCount(assumed, "start marked with ? was", "starts marked with ? were")} never measured: ${standsIn}`,
+          ];
   return [
-    `cold start of ${realm}: ${services.length} services, ready after ${shown(totalMs)}`,
+    `cold start of ${realm}: ${describeCount(services.length, "service")}, ready after ${shown(totalMs)}`,
     `critical path ${shown(criticalMs)}: ${criticalPath.join(" → ")}`,
-    ...(assumed === 0 ? [] : [`${assumed} marked with ? were never measured: --assume says what stands in`]),
+    ...measured,
+    ...left,
     "",
     ...layOutTable(COLUMNS, rows, { width: describeOutput().width }),
     "",

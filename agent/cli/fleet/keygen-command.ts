@@ -1,16 +1,30 @@
-// `orca keygen`: this node's identity, made where it is missing. Prints the line for fleet.toml; the key itself is never shown.
+// `orca keygen`: this node's identity and its backup key, made where they are missing. Prints the lines for fleet.toml, and on standard
+// error where the keys are; the keys themselves are never shown.
 
 import { loadIdentity, makeIdentity } from "../../gossip/node-identity.ts";
-import { printText } from "../frame/terminal.ts";
+import { ensureBackupIdentity } from "../../backup/backup-identity.ts";
+import { statePath } from "../../host/state-layout.ts";
+import { AgentClient } from "../frame/client.ts";
+import { printFault, printText } from "../frame/terminal.ts";
 
 /** The options of `orca keygen`. */
 export interface KeygenOptions {
   identity: string;
+  backupKey: string;
 }
 
 /** Runs `orca keygen`. A key that is there is kept: another one would cut the node off until fleet.toml has it. */
-export async function keygen({ identity: file }: KeygenOptions): Promise<number> {
+export async function keygen({ identity: file, backupKey }: KeygenOptions): Promise<number> {
   const { publicKey } = (await loadIdentity(file)) ?? (await makeIdentity(file));
-  printText(`public_key = "${publicKey}"`);
+  const { recipient } = await ensureBackupIdentity(backupKey);
+  printText(`public_key = "${publicKey}"\nbackup_key = "${recipient}"`);
+  printFault(`orca: the keys are in ${file} and ${backupKey}`);
+  const stateDir = await new AgentClient({}).findStateDir().catch(() => undefined);
+  const [ownIdentity, ownKey] =
+    stateDir === undefined ? [file, backupKey] : [statePath(stateDir, "identity"), statePath(stateDir, "backupKey")];
+  if (ownKey !== backupKey)
+    printFault(
+      `orca: the agent that runs here has others: orca keygen --identity ${ownIdentity} --backup-key ${ownKey} prints those`,
+    );
   return 0;
 }

@@ -2,6 +2,7 @@
 
 import { findLayout, listNodes } from "../../sources/tree/repository-layout.ts";
 import { CommandError } from "./exit-codes.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 /** Chooses the node of a repository; throws with the names there are. */
 export async function chooseNode(directory: string, wanted: string | undefined): Promise<string> {
@@ -13,5 +14,7 @@ export async function chooseNode(directory: string, wanted: string | undefined):
   const [only, ...more] = nodes;
   if (only === undefined) throw new CommandError(`${directory} has no node: expected manifests/<node>/<service>.toml`);
   if (more.length === 0) return only;
-  throw new CommandError(`${directory} has ${nodes.length} nodes: say which with --node ${nodes.join("|")}`);
+  throw new CommandError(
+    `${directory} has ${describeCount(nodes.length, "node")}: say which with --node ${nodes.join("|")}`,
+  );
 }

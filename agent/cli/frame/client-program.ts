@@ -2,7 +2,8 @@
 
 import type { Command } from "commander";
 
-import type { BackupListOptions } from "../backup/backup-command.ts";
+import { addKeeping, addRestore } from "../backup/restore-program.ts";
+import type { BackupListOptions, BackupVerifyOptions } from "../backup/backup-command.ts";
 import type { ClientOptions } from "./client.ts";
 import { run } from "./run-action.ts";
 
@@ -15,6 +16,8 @@ export function addClientCommands(program: Command): void {
   addActs(program);
   addNodeActs(program);
   addBackups(program);
+  addPrune(program);
+  addSlo(program);
   addAudit(program);
   addDebug(program);
 }
@@ -175,8 +178,9 @@ function addDebug(program: Command): void {
 function addAudit(program: Command): void {
   const place = (command: Command): Command =>
     command
-      .option("--state <dir>", "the agent's state directory", "/var/lib/orca")
-      .option("--file <path>", "an audit log itself, such as a copy");
+      .option("--state <dir>", "the agent's state directory; when left out, that of the agent that runs here")
+      .option("--file <path>", "an audit log itself, such as a copy")
+      .option(...SOCKET);
   const audit = place(program.command("audit"))
     .description("shows the last lines of the audit log: who changed what, when and why")
     .option("-n, --tail <lines>", "the last so many lines", "50")
@@ -220,13 +224,15 @@ function addBackups(program: Command): void {
     )
     .argument("<service>")
     .argument("[name]", "the name of its [[backups]] table; may be left out where there is only one")
+    .option("--backup <name>", "this one in place of the newest; one that was set aside counts again where it is good")
     .option(...SOCKET)
     .addHelpText(
       "after",
-      "\nEnds with 0 when it is good, 1 when it is bad, 3 when it cannot be judged.\n\nExample:\n  orca backup verify postgres-keycloak",
+      "\nEnds with 0 when it is good, 1 when it is bad, 3 when it cannot be judged.\n\nExample:\n  orca backup verify postgres-keycloak" +
+        "\n  orca backup verify postgres-keycloak --backup pg_dump_20261120_0217",
     )
     .action(
-      run(async (service: string, name: string | undefined, options: ClientOptions) =>
+      run(async (service: string, name: string | undefined, options: BackupVerifyOptions) =>
         (await import("../backup/backup-command.ts")).verifyBackup(service, name, options),
       ),
     );
@@ -247,4 +253,34 @@ function addBackups(program: Command): void {
         (await import("../backup/backup-command.ts")).listBackups(service, options),
       ),
     );
+  addRestore(backup, SOCKET);
+  addKeeping(backup, SOCKET);
+}
+
+function addPrune(program: Command): void {
+  program
+    .command("prune")
+    .description("removes images, stopped containers and build cache that nobody needs, and never a volume; audited")
+    .option("--dry-run", "says what would go and why the rest stays, and removes nothing")
+    .option("--early", "also what nobody has needed for an hour, in place of a week, as when the disk is full")
+    .option("--json", "prints JSON")
+    .option(...SOCKET)
+    .addHelpText(
+      "after",
+      "\nEnds with 0, or 3 when the engine has not let something go.\n\nExample:\n  orca prune --dry-run\n  orca prune --early",
+    )
+    .action(run(async (options: object) => (await import("../services/prune-command.ts")).prune(options)));
+}
+
+function addSlo(program: Command): void {
+  program
+    .command("slo")
+    .description("what manifests promise of backups (slo.rpo), for each store and repository, and whether it is held")
+    .option("--json", "prints JSON")
+    .option(...SOCKET)
+    .addHelpText(
+      "after",
+      "\nEnds with 0 while every promise is held, 3 when one is broken.\n\nExample:\n  orca slo\n  orca slo --json | jq '.rpo[] | select(.state == \"broken\")'",
+    )
+    .action(run(async (options: object) => (await import("../services/slo-command.ts")).showSlo(options)));
 }

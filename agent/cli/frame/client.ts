@@ -9,6 +9,7 @@ import { listAgentSockets } from "../../host/os/agent-sockets.ts";
 import type { StatusDocument } from "../../../shared/document/status-document.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
 import { printFault } from "./terminal.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 /** What every command that talks to an agent understands. */
 export interface ClientOptions {
@@ -92,6 +93,28 @@ export class AgentClient {
     return this.#found;
   }
 
+  /** The named socket, else the host's own. */
+  get socketPath(): string {
+    return this.#socket;
+  }
+
+  /** True where a socket was named, by an option or the environment: its answer is wanted, and no other one's. */
+  get isNamed(): boolean {
+    return this.#chosen;
+  }
+
+  /**
+   * Finds where an agent that runs here keeps its state: the named agent; else the only one, or with a node the one that runs that node.
+   * Undefined where none says so.
+   */
+  async findStateDir(node?: string): Promise<string | undefined> {
+    const others = this.#chosen ? [] : this.#places.list().filter((path) => path !== this.#socket);
+    const sockets = [this.#socket, ...others].filter((path) => isSocket(path) && (this.#chosen || isOwn(path)));
+    const answers = await Promise.all(sockets.map((socket) => this.#readStatus(socket).catch(() => undefined)));
+    const found = answers.filter((status) => status !== undefined && (node === undefined || status.node === node));
+    return found.length === 1 ? (found[0]?.agent.stateDir ?? undefined) : undefined;
+  }
+
   async #look(): Promise<string> {
     const listed = this.#places.list();
     const running = listed.filter((path) => path !== this.#socket && isSocket(path) && isOwn(path));
@@ -115,18 +138,22 @@ export class AgentClient {
   async #sayWhich(found: string, others: readonly string[]): Promise<void> {
     const [asked, ...rest] = await Promise.all([found, ...others].map((socket) => this.#nameAgent(socket)));
     this.#places.say(
-      `orca: ${others.length + 1} agents run here; asked ${asked}; for ${rest.join(" or ")} write --socket PATH`,
+      `orca: ${describeCount(others.length + 1, "agent runs", "agents run")} here; asked ${asked}; for ${rest.join(" or ")} write --socket PATH`,
     );
   }
 
   async #nameAgent(socket: string): Promise<string> {
     try {
-      const timeout = { request: NAME_MS };
-      const { body } = await this.#ask(socket, "/v1/status", { headers: { accept: "application/json" }, timeout });
-      return `node ${(JSON.parse(body) as StatusDocument).node} at ${socket}`;
+      return `node ${(await this.#readStatus(socket)).node} at ${socket}`;
     } catch {
       return `the one at ${socket}`;
     }
+  }
+
+  async #readStatus(socket: string): Promise<StatusDocument> {
+    const timeout = { request: NAME_MS };
+    const { body } = await this.#ask(socket, "/v1/status", { headers: { accept: "application/json" }, timeout });
+    return JSON.parse(body) as StatusDocument;
   }
 
   async #askLoopback(path: string, options: OptionsInit): Promise<Omit<Answer, "via"> | undefined> {

@@ -4,6 +4,7 @@ import { Argument, Command, Option } from "commander";
 
 import { addClientCommands } from "./client-program.ts";
 import type { AgentCommandOptions } from "../agent/agent-command.ts";
+import type { DeadManOptions } from "../agent/dead-man-command.ts";
 import type { DoctorOptions } from "../doctor/doctor-command.ts";
 import type { FleetPlanOptions } from "../fleet/fleet-plan.ts";
 import type { FleetReportOptions } from "../fleet/fleet-report.ts";
@@ -17,13 +18,13 @@ import { BACKUP_COMMAND } from "../../backup/backup-exchange.ts";
 import { READ_COMMAND } from "../../secrets/providers/read-exchange.ts";
 import type { UpOptions } from "../agent/up-command.ts";
 import { listHelpTopics } from "../../../shared/text/help-topic.ts";
-import { VERSION } from "../../../shared/version.ts";
+import { VERSION_LINE } from "../../../shared/version.ts";
 
 /** Builds the command line. */
 export function buildProgram(): Command {
   const program = new Command("orca")
     .description("Runs this VM's services as its manifests say: in order, within their caps, healed when they fail.")
-    .version(VERSION)
+    .version(VERSION_LINE)
     .showSuggestionAfterError()
     .configureHelp({
       sortSubcommands: false,
@@ -56,6 +57,7 @@ export function buildProgram(): Command {
   addFleet(program);
   addDrill(program);
   addDoctor(program);
+  addDeadMan(program);
   addClientCommands(program);
   addHelp(program);
   return program;
@@ -140,8 +142,11 @@ function addPlan(program: Command): void {
     .addOption(
       new Option("--ports <how>", "as orca up takes it").choices(["as-written", "shift"]).default("as-written"),
     )
-    .option("--state <dir>", "where orca up keeps its state, to compare delivered files")
-    .option("--socket <path>", "the agent's socket, without a directory")
+    .option(
+      "--state <dir>",
+      "the state directory to compare with; that of the agent that runs the node here when left out",
+    )
+    .option("--socket <path>", "the agent's unix socket (also ORCA_SOCKET; default /run/orca/agent.sock)")
     .option("--json", "prints JSON")
     .addHelpText(
       "after",
@@ -179,8 +184,9 @@ function addLint(program: Command): void {
 function addKeygen(program: Command): void {
   program
     .command("keygen")
-    .description("prints this node's public key for fleet.toml; makes the key where there is none")
+    .description("prints this node's public key and backup key for fleet.toml; makes the keys where there are none")
     .option("--identity <file>", "the key, as gossip.identity_file names it", "/var/lib/orca/identity.key")
+    .option("--backup-key <file>", "the key that opens this node's backups", "/var/lib/orca/backup.key")
     .addHelpText("after", "\nExample:\n  orca keygen\n  orca keygen --identity /var/lib/orca/identity.key")
     .action(run(async (options: KeygenOptions) => (await import("../fleet/keygen-command.ts")).keygen(options)));
 }
@@ -198,7 +204,10 @@ function addFleet(program: Command): void {
     .argument("<dir>", "a manifests repository, or its orca/ directory")
     .option("--env <realm>", "the realm; may be left out where there is only one")
     .option("--assume <duration>", "what a start takes that no running agent has measured", "5s")
-    .option("--socket <path>", "the agent whose measured times are taken; the one of this machine where it runs")
+    .option(
+      "--socket <path>",
+      "the agent whose measured times are taken (also ORCA_SOCKET); that of this machine where it runs",
+    )
     .option("--json", "prints JSON")
     .addHelpText("after", "\nExample:\n  orca fleet plan ./platform --env prod")
     .action(
@@ -237,6 +246,21 @@ function addDoctor(program: Command): void {
         "\n\nExample:\n  orca doctor\n  orca doctor --json --config /etc/orca/agent.toml",
     )
     .action(run(async (options: DoctorOptions) => (await import("../doctor/doctor-command.ts")).doctor(options)));
+}
+
+function addDeadMan(program: Command): void {
+  program
+    .command("dead-man")
+    .description(
+      "looks once whether the agent lives and recovery points are held, and tells the webhook; a timer runs it",
+    )
+    .option("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
+    .option("--socket <path>", "the agent's unix socket (default /run/orca/agent.sock)")
+    .addHelpText(
+      "after",
+      "\nExits with 0 when all is well, 3 when the agent or a recovery point is dead.\n\nExample:\n  orca dead-man --config /etc/orca/agent.toml",
+    )
+    .action(run(async (options: DeadManOptions) => (await import("../agent/dead-man-command.ts")).deadMan(options)));
 }
 
 function addSchema(program: Command): void {

@@ -2,6 +2,7 @@
 
 import { isJournal } from "../../host/os/journal.ts";
 import { CommandError, EXIT } from "./exit-codes.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** Wraps an action for commander. */
 export function run<T extends unknown[]>(
@@ -11,7 +12,7 @@ export function run<T extends unknown[]>(
     try {
       process.exitCode = await action(...parameters);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = readMessage(error);
       // In the journal, which knows that it is orca's, this is an error and no information.
       const { printFault } = await import("./terminal.ts");
       printFault(isJournal("stderr") ? `<3>${message}` : `orca: ${message}`);

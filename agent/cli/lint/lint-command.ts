@@ -4,7 +4,7 @@
 import { join, relative } from "node:path";
 
 import { checkRepository } from "../../desired/checks/all.ts";
-import { checkImageVolumes } from "../../desired/checks/image-volumes.ts";
+import { checkImageVolumes } from "../../desired/checks/volumes/image-volumes.ts";
 import { checkByDefault, checkByPolicy } from "../../desired/checks/host-law-check.ts";
 import { addTo, type FileFinding, type RepositoryView } from "../../desired/checks/view/repository-view.ts";
 import { readPolicy } from "../../host/files/host-files.ts";

@@ -10,6 +10,7 @@ import {
   describeProblem,
   type Problem,
 } from "../../../shared/text/problem.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 /** The forms of output. */
 export type LintFormat = "text" | "json" | "github";
@@ -51,12 +52,8 @@ export function countProblems(problems: readonly Problem[]): { errors: number; w
 
 function describeSummary({ problems, manifests, nodes }: LintReport): string {
   const { errors, warnings } = countProblems(problems);
-  const found = `${count(errors, "error")}, ${count(warnings, "warning")}`;
-  return `${found} in ${count(manifests, "manifest")} of ${count(nodes, "node")}${errors === 0 ? ": valid" : ""}`;
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+  const found = `${describeCount(errors, "error")}, ${describeCount(warnings, "warning")}`;
+  return `${found} in ${describeCount(manifests, "manifest")} of ${describeCount(nodes, "node")}${errors === 0 ? ": valid" : ""}`;
 }
 
 /** The document is part of the contract with programs: fields are added, never renamed, and `version` says if they were. */

@@ -14,6 +14,7 @@ import { GUARDED_ULIMITS } from "../../../shared/manifest/manifest-limits.ts";
 import { parseManifest } from "../../../shared/manifest/parse-manifest.ts";
 import { buildStrictPolicy, type Policy } from "../../../shared/policy/policy.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
+import { isNotFollowed } from "./change-text.ts";
 import { compareFleet, compareNodes, type Comparison } from "./plan-compare.ts";
 import { type ComparisonReport, describeComparison, type PlanFormat } from "./plan-output.ts";
 import { printJsonText, printText } from "../frame/terminal.ts";
@@ -25,9 +26,6 @@ export interface PlanAgainstOptions {
   policy?: string;
   format: PlanFormat;
 }
-
-/** States in which Git's word is not followed and a new commit is needed. */
-const ERRORS: ReadonlySet<string> = new Set(["invalid", "refused", "held"]);
 
 /** Runs the comparison; answers 0 for no change, 2 for changes, 1 where something would not be followed. */
 export async function planAgainst(directory: string, options: PlanAgainstOptions): Promise<number> {
@@ -62,9 +60,7 @@ export async function planAgainst(directory: string, options: PlanAgainstOptions
 }
 
 function chooseExit({ changes, fleet }: ComparisonReport): number {
-  const isError = changes.some(
-    ({ refused, services }) => refused !== undefined || services.some(({ action }) => ERRORS.has(action)),
-  );
+  const isError = changes.some(({ refused, services }) => refused !== undefined || services.some(isNotFollowed));
   if (isError) return EXIT.failed;
   return changes.length + fleet.length === 0 ? EXIT.ok : EXIT.changes;
 }

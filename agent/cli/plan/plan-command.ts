@@ -8,22 +8,27 @@ import { buildDesired } from "../../desired/build/build.ts";
 import { ParseCache } from "../../desired/repository/repository.ts";
 import { openEngine } from "../../docker/engine.ts";
 import { systemClock } from "../../host/os/clock.ts";
-import { findLooseDirectory, readBootId, readRealPath } from "../../host/files/host-facts.ts";
+import { findLooseDirectory, findOtherNames, readBootId, readRealPath } from "../../host/files/host-facts.ts";
 import { FileStore } from "../../host/files/file-store.ts";
 import { openObstacleProbe, readLastingObstacles, readHostObstacles } from "../../host/os/host-obstacles.ts";
 import { readStoredInForce, readStoredMemory } from "../../host/store/store.ts";
 import { readPolicy, readStandIns } from "../../host/files/host-files.ts";
 import { Observer } from "../../observed/observer.ts";
-import { listChanges, type ServiceChange } from "../../plan/compare/changes.ts";
+import { followGenerations } from "../../plan/rules/generations.ts";
+import { listChanges } from "../../plan/compare/changes.ts";
+import type { ChangeDocument } from "../../../shared/document/plan-preview.ts";
+import { describeChange, isNotFollowed, measureNames } from "./change-text.ts";
 import type { Reachable } from "../../plan/world.ts";
 import { DirectorySource } from "../../sources/directory/directory-source.ts";
 import { FRONT_IMAGE } from "../../../shared/state/front.ts";
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
 import type { SecretFacts } from "../../../shared/secret/secret-facts.ts";
-import { describeHolds } from "../../../shared/state/hold.ts";
+import { describeHolds } from "../../../shared/text/words/hold-words.ts";
+import { describeUnread } from "../../../shared/text/words/source-words.ts";
 import { describeSize } from "../../../shared/text/size.ts";
 import { templates } from "../../../shared/text/template.ts";
 import { chooseNode } from "../frame/choose-node.ts";
+import { AgentClient } from "../frame/client.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import type { PlanFormat } from "./plan-output.ts";
 import { choosePlaces } from "../agent/up-directories.ts";
@@ -46,17 +51,6 @@ export interface PlanOptions {
   format?: PlanFormat;
 }
 
-const SIGNS: Record<ServiceChange["action"], string> = {
-  create: "+",
-  recreate: "±",
-  update: "~",
-  start: "^",
-  stop: "v",
-  remove: "-",
-  none: "=",
-  blocked: "!",
-};
-
 /** Runs `orca plan`; answers 0 for no change, 2 for changes, 1 for an error. */
 export async function plan(directory: string | undefined, options: PlanOptions): Promise<number> {
   const { against } = options;
@@ -68,19 +62,25 @@ export async function plan(directory: string | undefined, options: PlanOptions):
     throw new CommandError("--format belongs to --against; without it there are text and --json");
   if (directory === undefined) return (await import("./plan-agent.ts")).planAgent(options);
   const node = await chooseNode(directory, options.node);
-  const desired = await buildNodeState(resolve(directory), node, options);
-  const changes = await compareWithEngine(desired, options);
+  const state = options.state ?? (await new AgentClient(options).findStateDir(node));
+  const { stateDir } = choosePlaces(node, state);
+  const desired = await buildNodeState(resolve(directory), node, { ...options, stateDir });
+  const changes = await compareWithEngine(desired, { docker: options.docker, stateDir });
   const count = changes.filter((change) => change.action !== "none").length;
-  if (options.json === true) printDocument({ version: 1, node, revision: desired.revision, changes });
+  if (options.json === true) printDocument({ version: 2, node, revision: desired.revision, changes });
   else printChanges(desired, changes);
-  if (changes.some((change) => change.action === "blocked")) return EXIT.failed;
+  if (changes.some(isNotFollowed)) return EXIT.failed;
   return count === 0 ? EXIT.ok : EXIT.changes;
 }
 
-async function buildNodeState(directory: string, node: string, options: PlanOptions): Promise<DesiredState> {
+async function buildNodeState(
+  directory: string,
+  node: string,
+  options: PlanOptions & { stateDir: string },
+): Promise<DesiredState> {
   const source = new DirectorySource({ directory, node, clock: systemClock });
   const reading = await source.read();
-  if (reading.kind === "failed") throw new CommandError(reading.reason);
+  if (reading.kind === "failed") throw new CommandError(describeUnread(reading.why));
   const standIns = await readStandIns(options.standIn);
   const { desired } = await buildDesired({
     snapshot: reading.snapshot,
@@ -88,7 +88,7 @@ async function buildNodeState(directory: string, node: string, options: PlanOpti
     storedContents: new Map(),
     adopted: [],
     allowedRemovals: Number.POSITIVE_INFINITY,
-    host: { realPath: readRealPath, findLoose: findLooseDirectory },
+    host: { realPath: readRealPath, findLoose: findLooseDirectory, findOtherNames },
     settings: {
       node,
       policy: await readPolicy(options.policy),
@@ -104,7 +104,7 @@ async function buildNodeState(directory: string, node: string, options: PlanOpti
     },
     cache: new ParseCache(),
     secrets: {
-      facts: readKnownFacts(choosePlaces(node, options.state).stateDir),
+      facts: readKnownFacts(options.stateDir),
       standings: new Map(),
       late: new Set(),
       notes: [],
@@ -118,7 +118,7 @@ async function buildNodeState(directory: string, node: string, options: PlanOpti
 /** A version that no container can have been made with. */
 const UNKNOWN_VERSION = "unknown";
 
-/** Versions of secrets as the agent of `orca up` has them, so that what has not changed is not called a change. */
+/** Versions of secrets as the node's agent has them, so that what has not changed is not called a change. */
 function readKnownFacts(stateDir: string): SecretFacts {
   const services = Object.values(readStoredInForce(stateDir)?.services ?? {});
   const known = Object.assign({}, ...services.map((service) => service.secrets ?? {})) as Record<string, string>;
@@ -132,36 +132,43 @@ function readKnownFacts(stateDir: string): SecretFacts {
   };
 }
 
-async function compareWithEngine(desired: DesiredState, options: PlanOptions): Promise<ServiceChange[]> {
-  const engine = openEngine(options.docker);
+async function compareWithEngine(
+  built: DesiredState,
+  { docker, stateDir }: { docker: string; stateDir: string },
+): Promise<ChangeDocument[]> {
+  const engine = openEngine(docker);
   try {
-    const { node } = desired;
-    const parts = {
-      reader: engine.reader,
-      clock: systemClock,
-      bootId: readBootId(),
-      isBusy: () => false,
-      onChange: () => undefined,
-    };
+    const { node } = built;
+    const memory = readStoredMemory(stateDir);
+    const desired = followGenerations(built, memory?.generations);
+    const bootId = readBootId();
     const observe = async (): Promise<Reachable> => {
-      const observed = await new Observer({ node, ...parts }).observe(desired, false);
+      const observer = new Observer({
+        node,
+        reader: engine.reader,
+        clock: systemClock,
+        bootId,
+        isBusy: () => false,
+        onChange: () => undefined,
+      });
+      const observed = await observer.observe(desired, false);
       if (observed.reachable) return observed;
-      throw new CommandError(`the engine at ${options.docker} does not answer: ${observed.reason}`);
+      throw new CommandError(`the engine at ${docker} does not answer: ${observed.reason}`);
     };
     const probe = openObstacleProbe();
     const obstacles = await readLastingObstacles(async () =>
       readHostObstacles(desired, await observe(), probe, new Set()),
     );
     const observed = await observe();
-    const { stateDir } = choosePlaces(node, options.state);
-    const { services = {} } = readStoredMemory(stateDir) ?? {};
-    return listChanges(desired, observed, { files: await readDelivered(stateDir), services }, obstacles);
+    const { services = {} } = memory ?? {};
+    const here = { engine: observed, files: await readDelivered(stateDir), services, obstacles };
+    return listChanges({ kind: "observed", observed: here }, desired);
   } finally {
     engine.close();
   }
 }
 
-/** What the agent of `orca up` has delivered; undefined where there never was one, or its state may not be read. */
+/** What the node's agent has delivered; undefined where there never was one, or its state may not be read. */
 async function readDelivered(stateDir: string): Promise<ReadonlyMap<string, string> | undefined> {
   if (!existsSync(statePath(stateDir, "files"))) return undefined;
   const files = new FileStore(stateDir);
@@ -169,23 +176,19 @@ async function readDelivered(stateDir: string): Promise<ReadonlyMap<string, stri
   return files.hashes;
 }
 
-function printChanges(desired: DesiredState, changes: readonly ServiceChange[]): void {
+function printChanges(desired: DesiredState, changes: readonly ChangeDocument[]): void {
   const totalBytes = [...desired.services.values()]
     .filter((service) => service.running)
     .reduce((sum, service) => sum + service.caps.memoryBytes, 0);
   printText(`node ${desired.node} at ${desired.revision}: caps of ${describeSize(totalBytes)} in all`);
-  const width = Math.max(8, ...changes.map((change) => change.service.length));
-  for (const { service, action, reasons } of changes) {
-    if (action === "none" && reasons.length === 0) continue;
-    printText(
-      cutControlCharacters(`  ${SIGNS[action]} ${service.padEnd(width)}  ${action.padEnd(8)}  ${reasons.join("; ")}`),
-    );
+  const width = measureNames(changes);
+  for (const change of changes) {
+    if (change.action === "none" && change.effects.length === 0) continue;
+    printText(cutControlCharacters(describeChange(change, width)));
   }
   const same = changes.filter((change) => change.action === "none").length;
   if (same > 0) printText(`  = ${same} ${same === 1 ? "service stays" : "services stay"} as they are`);
-  const starting = new Set(
-    changes.filter((change) => ["create", "recreate", "start"].includes(change.action)).map((change) => change.service),
-  );
+  const starting = new Set(changes.filter((change) => change.restarts).map((change) => change.service));
   for (const [index, wave] of listWaves(desired).entries()) {
     const names = wave.filter((name) => starting.has(name));
     if (names.length > 0) printText(`  starts in wave ${index + 1}: ${names.join(", ")}`);

@@ -4,12 +4,14 @@
 import { buildDesired, type Built } from "../../desired/build/build.ts";
 import { ParseCache } from "../../desired/repository/repository.ts";
 import { compareToml, type TomlChange } from "../../desired/repository/toml-diff.ts";
-import { listDeltas, type ServiceDelta, sumCaps } from "../../plan/compare/delta.ts";
+import { listChanges, sumCaps } from "../../plan/compare/changes.ts";
+import type { ChangeDocument } from "../../../shared/document/plan-preview.ts";
 import { type PlacedText, selectOthers, speaksOfRoutes } from "../../sources/git/store/git-select.ts";
 import type { NodeTree, RepositoryTree } from "../../sources/git/store/repository-tree.ts";
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
 import { type Fleet, fleetSchema } from "../../../shared/fleet/fleet.ts";
 import { FRONT_IMAGE } from "../../../shared/state/front.ts";
+import { readManifest } from "../../../shared/manifest/parse-manifest.ts";
 import { parseToml } from "../../../shared/text/parse-toml.ts";
 import type { Policy } from "../../../shared/policy/policy.ts";
 import { compareText } from "../../../shared/text/problem.ts";
@@ -17,6 +19,8 @@ import { STAND_IN_FACTS } from "../../../shared/secret/secret-facts.ts";
 import type { Snapshot } from "../../../shared/state/snapshot.ts";
 import { templates } from "../../../shared/text/template.ts";
 import { listWaves } from "../agent/up-progress.ts";
+import type { HoldKind } from "../../../shared/state/hold.ts";
+import { describeHold } from "../../../shared/text/words/hold-words.ts";
 
 /** One reading. */
 interface Side {
@@ -37,7 +41,7 @@ export interface Comparison {
 }
 
 /** One service that changes, with its manifest's keys that do. */
-export interface ServiceChange extends ServiceDelta {
+interface ServiceChange extends ChangeDocument {
   fields: readonly TomlChange[];
 }
 
@@ -81,11 +85,16 @@ export async function compareNodes(comparison: Comparison, only: string | undefi
   for (const node of names) {
     if (only !== undefined && node !== only) continue;
     const inputs = { before: await selectInputs(old, node), after: await selectInputs(now, node) };
-    if (inputs.before.key === inputs.after.key) continue;
+    if (inputs.before.key === inputs.after.key && !hasInvalid(inputs.after)) continue;
     const change = await compareNode(comparison, { node, old, now, ...inputs });
     if (isChange(change)) changes.push(change);
   }
   return changes;
+}
+
+/** True where a manifest is invalid by itself, which is said whether or not it was so before. */
+function hasInvalid({ own }: NodeInputs): boolean {
+  return Object.values((own ?? EMPTY).manifests).some((text) => readManifest(text) === undefined);
 }
 
 function isChange({ services, fleet, presence, held, refused }: NodeChange): boolean {
@@ -170,8 +179,10 @@ async function compareNode(comparison: Comparison, parts: NodeComparison): Promi
   // What is held is shown as it comes once it goes in. Freezes are for the time of the merge, which nobody knows here.
   const { holds = [], desired: pending } = braked.desired.held ?? {};
   const free = pending ?? braked.desired;
-  const refused = holds.find(({ kind }) => kind === "refused")?.reason;
-  const deltas = refused === undefined ? listDeltas(base.desired, free) : [];
+  const tell = (kind: HoldKind): string | undefined => holds.filter((hold) => hold.kind === kind).map(describeHold)[0];
+  const refused = tell("refused");
+  const all = refused === undefined ? listChanges({ kind: "desired", state: base.desired }, free) : [];
+  const deltas = all.filter(({ action }) => action !== "none");
   const texts = { before: before.own ?? EMPTY, after: after.own };
   return {
     node,
@@ -180,7 +191,7 @@ async function compareNode(comparison: Comparison, parts: NodeComparison): Promi
     fleet: compareToml(old.tree.fleet, now.tree.fleet, ["nodes", node]),
     budget: { before: sumCaps(base.desired), after: sumCaps(free), limit: findLimit(now.fleet, node) },
     starts: listStarts(free, deltas),
-    held: holds.find(({ kind }) => kind === "removal")?.reason,
+    held: tell("removal"),
     refused,
     notes: listNotes(now.fleet, node, deltas.length > 0),
   };
@@ -240,7 +251,7 @@ function buildSnapshot(
 }
 
 function compareManifest(
-  { service, action }: ServiceDelta,
+  { service, action }: ChangeDocument,
   texts: { before: NodeTree; after: NodeTree },
 ): TomlChange[] {
   // What is new or gone is so as a whole, and a manifest that is invalid means nothing.
@@ -248,7 +259,7 @@ function compareManifest(
   return compareToml(texts.before.manifests[service], texts.after.manifests[service]);
 }
 
-function listStarts(desired: DesiredState, deltas: readonly ServiceDelta[]): string[][] {
+function listStarts(desired: DesiredState, deltas: readonly ChangeDocument[]): string[][] {
   const starting = new Set(deltas.filter(({ restarts }) => restarts).map(({ service }) => service));
   const waves = listWaves(desired).map((wave) => wave.filter((name) => starting.has(name)));
   return waves.filter((wave) => wave.length > 0);

@@ -4,7 +4,8 @@
 import type { TomlChange } from "../../desired/repository/toml-diff.ts";
 import { cutControlCharacters } from "../../report/text/public-text.ts";
 import { describeSize } from "../../../shared/text/size.ts";
-import type { BudgetChange, NodeChange, ServiceChange } from "./plan-compare.ts";
+import { describeChange, measureNames, SIGNS, WORDS } from "./change-text.ts";
+import type { BudgetChange, NodeChange } from "./plan-compare.ts";
 
 /** The forms of output. */
 export type PlanFormat = "text" | "json" | "markdown";
@@ -20,36 +21,6 @@ export interface ComparisonReport {
   fleet: readonly TomlChange[];
   changes: readonly NodeChange[];
 }
-
-const SIGNS: Record<ServiceChange["action"], string> = {
-  create: "+",
-  recreate: "±",
-  update: "~",
-  deliver: "»",
-  start: "^",
-  stop: "v",
-  agent: "·",
-  remove: "-",
-  invalid: "!",
-  refused: "!",
-  held: "!",
-  waiting: "!",
-};
-
-const WORDS: Record<ServiceChange["action"], string> = {
-  create: "created",
-  recreate: "recreated",
-  update: "updated in place",
-  deliver: "files delivered",
-  start: "started",
-  stop: "stopped",
-  agent: "agent only",
-  remove: "removed",
-  invalid: "invalid",
-  refused: "refused",
-  held: "held",
-  waiting: "waiting",
-};
 
 /** By this a comment that is there already is found again. */
 const MARK = "<!-- orca-plan -->";
@@ -79,11 +50,9 @@ function describeText(report: ComparisonReport): string {
   for (const change of report.changes) {
     lines.push("", `node ${change.node}${describePresence(change)}: ${describeBudget(change.budget)}`);
     for (const line of listWarnings(change)) lines.push(`  ! ${line}`);
-    const width = Math.max(8, ...change.services.map(({ service }) => service.length));
+    const width = measureNames(change.services);
     for (const service of change.services) {
-      lines.push(
-        `  ${SIGNS[service.action]} ${service.service.padEnd(width)}  ${WORDS[service.action]}: ${service.effects.join("; ")}`,
-      );
+      lines.push(describeChange(service, width));
       for (const field of service.fields) lines.push(`      ${describeField(field)}`);
     }
     for (const field of change.fleet) lines.push(`  fleet.toml: ${describeField(field)}`);

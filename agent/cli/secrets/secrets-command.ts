@@ -23,6 +23,7 @@ import { compareText } from "../../../shared/text/problem.ts";
 import { secretPath } from "../../../shared/text/schema-leaf.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { ask, askHidden, printText } from "../frame/terminal.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** The options of `orca secrets` as commander hands them over. */
 export interface SecretsOptions {
@@ -88,7 +89,7 @@ async function editUntilValid(file: string, run: RunProgram): Promise<SecretTabl
     try {
       return parseSecrets(await readFile(file, "utf8"));
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = readMessage(error);
       if (!process.stdin.isTTY) throw new CommandError(`${reason}: nothing was changed`);
       const answer = await ask(`${reason}\nEnter opens the editor again, q gives up what was typed: `);
       if (answer === undefined || answer.trim() === "q") throw new CommandError("nothing was changed");

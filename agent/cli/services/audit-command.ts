@@ -9,11 +9,13 @@ import { type AuditHead, type AuditLine, ChainWalk } from "../../report/audit/au
 import { readHead } from "../../report/audit/audit-recover.ts";
 import { cutControlCharacters } from "../../report/text/public-text.ts";
 import { listAgentSockets } from "../../host/os/agent-sockets.ts";
+import { AgentClient, type ClientOptions } from "../frame/client.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { endQuietlyOnClosedOutput, printFault, printText } from "../frame/terminal.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 /** The options of `orca audit`. */
-export interface AuditOptions {
+export interface AuditOptions extends ClientOptions {
   state?: string;
   file?: string;
   tail?: string;
@@ -65,7 +67,7 @@ export async function verifyAudit(options: AuditOptions): Promise<number> {
 }
 
 function tellWhole({ seq, hash }: AuditHead): void {
-  printText(`${seq} lines, the chain holds; head ${hash}`);
+  printText(`${describeCount(seq, "line")}, the chain holds; head ${hash}`);
 }
 
 function tellBreak(path: string, line: number, message: string): number {
@@ -74,7 +76,7 @@ function tellBreak(path: string, line: number, message: string): number {
 }
 
 async function findLog(options: AuditOptions): Promise<string> {
-  const path = options.file ?? (options.state === undefined ? findDefaultLog() : statePath(options.state, "audit"));
+  const path = options.file ?? (await findStateLog(options));
   try {
     await access(path, constants.R_OK);
     return path;
@@ -85,6 +87,15 @@ async function findLog(options: AuditOptions): Promise<string> {
       `there is no audit log at ${path}: say where with --state DIR (orca up: /var/lib/orca/up/<node>) or --file`,
     );
   }
+}
+
+/** Of a state directory, of the agent whose socket was named, or of whichever is here. */
+async function findStateLog(options: AuditOptions): Promise<string> {
+  const client = new AgentClient(options);
+  const state = options.state ?? (client.isNamed ? await client.findStateDir() : undefined);
+  if (state !== undefined) return statePath(state, "audit");
+  // The agent that was named is down: of one that `orca up` ran, the log lies beside the socket.
+  return client.isNamed ? statePath(dirname(client.socketPath), "audit") : findDefaultLog();
 }
 
 /** The installed agent's log; where there is none, that of the one agent that `orca up` runs here, whose socket lies beside it. */

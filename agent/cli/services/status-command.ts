@@ -10,6 +10,7 @@ import { STATUS_SCHEMA, type StatusDocument } from "../../../shared/document/sta
 import { AgentClient, type ClientOptions, expectJson } from "../frame/client.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { describeOutput, endQuietlyOnClosedOutput, printPainted } from "../frame/terminal.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** The options of `orca status`. */
 export interface StatusOptions extends ClientOptions {
@@ -90,7 +91,7 @@ async function look(client: AgentClient, options: StatusOptions): Promise<{ text
     return { text: print(status, options), key };
   } catch (error) {
     // An agent that restarts is back in a moment: whoever watches wants to see that too.
-    const message = error instanceof Error ? error.message : String(error);
+    const message = readMessage(error);
     return { text: `orca: ${cutControlCharacters(message)}\n`, key: message };
   }
 }

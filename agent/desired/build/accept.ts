@@ -4,7 +4,6 @@
 import type { AcceptedService, InForce } from "../../../shared/state/in-force.ts";
 import type { Objection } from "../../../shared/state/desired-state.ts";
 import type { Fleet } from "../../../shared/fleet/fleet.ts";
-import { describeProblem } from "../../../shared/text/problem.ts";
 import {
   checkBudget,
   checkPolicyBudget,
@@ -63,13 +62,10 @@ export function accept(candidate: Candidate): Acceptance {
       });
       continue;
     }
-    const first = parsed.problems[0];
-    const more = parsed.problems.length > 1 ? ` (and ${parsed.problems.length - 1} more)` : "";
-    objections.set(parsed.service, {
-      state: "invalid",
-      reason: first === undefined ? "its manifest is invalid" : `${describeProblem(first)}${more}`,
-      problems: parsed.problems,
-    });
+    const { problems } = parsed;
+    const [first, ...others] = problems;
+    const why = { code: "manifest-invalid", first, more: others.length } as const;
+    objections.set(parsed.service, { state: "invalid", why, problems });
     hold(candidate, services, parsed.service);
   }
   holdViolations(candidate, services, objections);
@@ -121,7 +117,8 @@ function holdViolations(
         const service = member.slice(member.indexOf("/") + 1);
         if (member !== placeName(candidate.settings.node, service) || !isChanged(candidate, services, service))
           continue;
-        objections.set(service, { state: "held", reason: `${violation.message}; ${violation.hint}`, problems: [] });
+        const { message, hint } = violation;
+        objections.set(service, { state: "held", why: { code: "constraint-broken", message, hint }, problems: [] });
         hold(candidate, services, service);
         heldAny = true;
         if (violation.holdsOne === true) break;

@@ -9,10 +9,11 @@ import type { AcceptedService, InForce } from "../../../shared/state/in-force.ts
 import { compareText, describeProblem } from "../../../shared/text/problem.ts";
 import type { Approvals, Snapshot } from "../../../shared/state/snapshot.ts";
 import { accept, type Acceptance, keepBefore } from "./accept.ts";
+import { followEphemeral } from "./ephemeral.ts";
 import { adaptToStandIn, chooseEach, type KnownOfSecrets } from "./choose.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { describeHeldChange } from "../holds/held-summary.ts";
-import { type Change, listHolds, readAllowedRemovals } from "../holds/holds.ts";
+import { type Change, listHolds, readAllowedRemovals, readEmergency } from "../holds/holds.ts";
 import { listMembers, selectInterests } from "../repository/fleet-members.ts";
 import {
   type ParseCache,
@@ -28,7 +29,9 @@ import { checkPolicy } from "../policy/policy-check.ts";
 import { listMoved, listStateful } from "../repository/moves.ts";
 import { listSecretPaths } from "../secrets/secret-choice.ts";
 import type { DesiredSettings } from "./desired-settings.ts";
-import { listStorePlans } from "./store-plans.ts";
+import type { StorePlan } from "../../../shared/state/backup.ts";
+import { listRepositorySecrets, type StoreFleet } from "./repository-plans.ts";
+import { listStorePlans, nameNeeds } from "./store-plans.ts";
 import { describeUnusedFleet } from "../repository/unused-parts.ts";
 
 /** Everything desired state is built from. */
@@ -78,7 +81,7 @@ async function buildAll(input: DesiredInput): Promise<Built> {
   if (refusal !== undefined) {
     const held = {
       revision: snapshot.revision,
-      holds: [{ kind: "refused", reason: refusal } as const],
+      holds: [{ kind: "refused", why: { code: "said", message: refusal } } as const],
       desired: undefined,
     };
     return chooseAll(input, keepBefore({ before, inForce }), { ...kept, held });
@@ -199,45 +202,95 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   const refused = [...choices].flatMap(([name, { refusals = [] }]) =>
     refusals.length === 0 ? [] : [[name, refusals] as const],
   );
-  const said = { rotating, rotationNotes: rotation.notes, refusedSecrets: new Map(refused), notes };
-  const parts = { services, objections, ...said, contents, held: why, interests };
-  const backups = listStorePlans(accepted.filter(({ service }) => kept[service] !== undefined));
+  const backups = planStores(accepted, input.settings, { kept, contents, fleet: fleet.fleet });
+  const parts = {
+    services: nameNeeds(services, backups),
+    objections,
+    rotating,
+    rotationNotes: rotation.notes,
+    refusedSecrets: new Map(refused),
+    notes,
+    contents,
+    held: why,
+    interests,
+  };
   const desired = { ...buildState(input, fleet.fleet, parts), ...(backups.length === 0 ? {} : { backups }) };
+  return {
+    desired,
+    secretPaths: listWantedSecrets(acceptance, parsed, input),
+    rotating: rotation.turns.size + rotation.notes.size + rotating.size > 0,
+    inForce: buildInForce(input, parsed, kept),
+  };
+}
+
+/** What is in force now; of a change that is held only what was accepted of its services. */
+function buildInForce(
+  input: DesiredInput,
+  { held, others }: Parsed,
+  services: Readonly<Record<string, AcceptedService>>,
+): InForce {
   const {
     revision,
-    fleet: fleetText,
+    fleet,
     others: texts,
     objects,
   } = held
     ? { revision: "", fleet: undefined, others: undefined, objects: undefined, ...input.inForce }
     : { objects: undefined, ...input.snapshot, others: selectRouted(input) };
   const stateful = held ? input.inForce?.stateful : updateStateful(input, others);
-  const inForce = {
-    revision,
-    fleet: fleetText,
-    acceptedMs: input.nowMs,
-    services: kept,
-    ...(stateful === undefined ? {} : { stateful }),
-  };
   return {
-    desired,
-    secretPaths: listWantedSecrets(acceptance, before, input),
-    rotating: rotation.turns.size + rotation.notes.size + rotating.size > 0,
-    inForce: { ...inForce, ...(texts && { others: texts }), ...(objects && { objects }) },
+    revision,
+    fleet,
+    acceptedMs: input.nowMs,
+    services,
+    ...(stateful === undefined ? {} : { stateful }),
+    ...(texts && { others: texts }),
+    ...(objects && { objects }),
   };
+}
+
+/** What is backed up: of services that are in force, with the files that they name. */
+function planStores(
+  accepted: readonly { service: string; manifest: Manifest }[],
+  settings: DesiredSettings,
+  {
+    kept,
+    contents,
+    fleet,
+  }: Pick<StoreFleet, "fleet"> & {
+    kept: Readonly<Record<string, AcceptedService>>;
+    contents: ReadonlyMap<string, Uint8Array>;
+  },
+): StorePlan[] {
+  const inForce = accepted.flatMap(({ service, manifest }) =>
+    kept[service] === undefined ? [] : [{ service, manifest: adaptToStandIn(manifest, settings) }],
+  );
+  const readText = (service: string, path: string): string | undefined => {
+    const content = contents.get(kept[service]?.files[path] ?? "");
+    return content === undefined ? undefined : new TextDecoder().decode(content);
+  };
+  return listStorePlans(inForce, { fleet, node: settings.node, readText });
 }
 
 /** The secrets of what is wanted and of what runs in its place where that cannot be. */
 function listWantedSecrets(
   acceptance: Acceptance,
-  before: ReadonlyMap<string, PlacedService>,
+  { before, fleet }: Pick<Parsed, "before" | "fleet">,
   { settings }: DesiredInput,
 ): ReadonlySet<string> {
   const manifests = [...acceptance.services.values(), ...before.values()].flatMap(({ service, manifest }) => {
     const adapted = adaptToStandIn(manifest, settings);
     return acceptance.services.has(service) && isAllowed(service, adapted, settings) ? [adapted] : [];
   });
-  return new Set(manifests.flatMap((manifest) => listSecretPaths(manifest)));
+  const ofServices = manifests.flatMap((manifest) => [...listSecretPaths(manifest), ...listPasswords(manifest)]);
+  // A stand-in's data is not worth keeping, and the host has no keys of the real repositories.
+  const ofRepositories = settings.standIns === undefined ? listRepositorySecrets(manifests, fleet.fleet) : [];
+  return new Set([...ofServices, ...ofRepositories]);
+}
+
+/** What a backup connects with: the agent alone needs it, and the service is not made anew for it. */
+function listPasswords({ backups }: Manifest): string[] {
+  return backups.flatMap(({ connect, source }) => [connect?.password ?? [], source?.secret ?? []].flat());
 }
 
 /** No secret is asked for that the host's policy does not allow. */
@@ -278,8 +331,9 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
   const { settings, snapshot, inForce } = input;
   const node = fleet?.nodes[settings.node];
   const entries = Object.entries(fleet?.nodes ?? {}).map(([name, entry]) => [name, entry.address] as const);
+  const emergency = parts.held === undefined ? readEmergency(snapshot.commit) : undefined;
   const data = settings.assumeDataMounted ? undefined : node?.data;
-  return {
+  return followEphemeral({
     ...parts,
     notes: [
       ...settings.hostNotes,
@@ -287,6 +341,7 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
       ...describeUnusedFleet(fleet, settings.node),
       ...parts.notes,
     ],
+    ...(emergency === undefined ? {} : { emergency }),
     node: settings.node,
     revision: parts.held === undefined ? snapshot.revision : (inForce?.revision ?? snapshot.revision),
     network: {
@@ -299,7 +354,7 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
     dataMount: data === undefined ? undefined : { mount: data.mount, uuid: data.uuid },
     fleet: listMembers(fleet),
     hostEntries: Object.fromEntries(entries.toSorted(([left], [right]) => compareText(left, right))),
-  };
+  });
 }
 
 function findBudget(node: FleetNode | undefined, { policy }: DesiredSettings): number | undefined {

@@ -7,20 +7,16 @@ import { sha256 } from "../../../shared/state/identity.ts";
 import type { AcceptedService, InForce } from "../../../shared/state/in-force.ts";
 import type { Manifest } from "../../../shared/manifest/manifest.ts";
 import { locateFindings } from "../../../shared/text/parse-toml.ts";
-import { cutText, describeProblem } from "../../../shared/text/problem.ts";
-import {
-  nameContent,
-  readRenderedHash,
-  STAND_IN_FACTS,
-  type TemplateRecipe,
-} from "../../../shared/secret/secret-facts.ts";
+import type { Reason } from "../../../shared/state/reason.ts";
+import { cutText } from "../../../shared/text/problem.ts";
+import { STAND_IN_FACTS, type TemplateRecipe } from "../../../shared/secret/secret-facts.ts";
 import type { Snapshot } from "../../../shared/state/snapshot.ts";
 import { type AcceptedManifest, keepText } from "./accept.ts";
 import { type ClosureFault, findClosureFaults } from "../secrets/bootstrap-closure.ts";
 import { type Compiled, compileService } from "./compile.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { findUnsteadySource, type HostPaths, listBinds, readRealPaths, type RealPaths } from "./host-paths.ts";
-import { checkPolicy, type PolicySubject } from "../policy/policy-check.ts";
+import { checkPolicy, explainRefusals, type PolicySubject } from "../policy/policy-check.ts";
 import { checkRepositoryPolicy } from "../policy/policy-repositories.ts";
 import { buildSecretTests, checkContents, listForbidden, refuseContent } from "../policy/policy-values.ts";
 import {
@@ -109,8 +105,8 @@ async function guard(service: string, build: () => Promise<Choice>, { inForce }:
     return await build();
   } catch (error) {
     const said = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-    const reason = `it cannot be built: ${cutText(said)}; this is a fault of Orca's: report it with the manifest`;
-    return { ...object({ state: "invalid", reason, problems: [] }), accepted: inForce?.services[service] };
+    const why = { code: "build-fault", message: cutText(said) } as const;
+    return { ...chooseNone({ state: "invalid", why, problems: [] }), accepted: inForce?.services[service] };
   }
 }
 
@@ -123,12 +119,12 @@ interface Tried {
   unsteady: string | undefined;
 }
 
-function object(objection: Objection): Choice {
+function chooseNone(objection: Objection): Choice {
   return { service: undefined, accepted: undefined, contents: new Map(), objection };
 }
 
-function refuseService(reason: string): Choice {
-  return object({ state: "refused", reason, problems: [] });
+function refuseService(why: Reason): Choice {
+  return chooseNone({ state: "refused", why, problems: [] });
 }
 
 async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<Choice> {
@@ -138,7 +134,7 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
   const realPaths = await readRealPaths(manifest.volumes, input.host, settings.policy.mounts.allowed_prefixes);
   const closure = input.secrets.closure.find((fault) => fault.service === name);
   if (closure !== undefined && settings.standIns === undefined)
-    return refuseService(`${closure.message}; ${closure.hint}`);
+    return refuseService({ code: "constraint-broken", message: closure.message, hint: closure.hint });
   // First without any value, so that nothing is asked of a provider that the host does not allow.
   const refusal = judgePolicy({ service: name, manifest, realPaths }, input);
   if (refusal !== undefined) return refuseService(refusal);
@@ -148,10 +144,10 @@ async function tryRelease(entry: AcceptedManifest, input: ChoiceInput): Promise<
   const unsteady = await findUnsteadySource(judged, realPaths, { host: input.host, neighbours, before });
   // What ran with exactly these mounts goes on; nothing new is made with them.
   const goesOn = unsteady?.mayGoOn === true && input.inForce?.services[name]?.text === entry.accepted.text;
-  if (unsteady !== undefined && !goesOn) return refuseService(unsteady.message);
+  if (unsteady !== undefined && !goesOn) return refuseService({ code: "source-unsteady", message: unsteady.message });
   const mayRotate = input.secrets.rotation.turns.get(name) ?? NO_TURN;
   const chosen = chooseVersions(entry, manifest, { ...input, mayRotate });
-  if (chosen.kind === "objected") return object(chosen.objection);
+  if (chosen.kind === "objected") return chooseNone(chosen.objection);
   const tried = { entry, manifest, realPaths, unsteady: unsteady?.message };
   const first = await tryVersions(chosen, tried, input);
   if (first.service !== undefined || chosen.rotated.length === 0) return first;
@@ -190,13 +186,13 @@ async function tryVersions(
   });
   if (!compiled.ok) {
     const problems = await locateFindings(compiled.findings, accepted.text, snapshot.describeFile(settings.node, name));
-    return object({ state: "invalid", reason: problems.map(describeProblem).join("; "), problems });
+    return chooseNone({ state: "invalid", why: { code: "parts-missing", problems }, problems });
   }
   const third = judgeContents(compiled, settings) ?? judgeRendered(compiled, secrets.versions, input);
   if (third !== undefined) return refuseService(third);
   const contents = new Map(compiled.contents);
   const files: Record<string, string> = {};
-  for (const { source } of manifest.files) {
+  for (const source of listSources(manifest)) {
     const content = read(source);
     if (content === undefined) continue;
     files[source] = sha256(content);
@@ -208,7 +204,8 @@ async function tryVersions(
   const service = binds.length === 0 ? compiled.service : { ...compiled.service, binds };
   const done = { accepted: kept, contents, refusals };
   if (unsteady === undefined) return { ...done, service, objection: undefined };
-  return { ...done, service: { ...service, onlyAsItIs: unsteady }, objection: refuseService(unsteady).objection };
+  const { objection } = refuseService({ code: "source-unsteady", message: unsteady });
+  return { ...done, service: { ...service, onlyAsItIs: unsteady }, objection };
 }
 
 function chooseVersions(
@@ -237,6 +234,12 @@ function keepSecrets(
   return { secrets: versions, rotation: { paths, witness } };
 }
 
+/** The files that a manifest names, whether they are mounted or read here. */
+function listSources({ files, backups }: Manifest): string[] {
+  const lists = backups.flatMap(({ verify }) => verify?.fk_allowlist ?? []);
+  return [...new Set([...files.map(({ source }) => source), ...lists])];
+}
+
 /** A release from this snapshot reads its files from it; an older one reads what the store kept for it. */
 function readSource(
   entry: AcceptedManifest,
@@ -252,11 +255,34 @@ function readSource(
 export function adaptToStandIn(manifest: Manifest, settings: DesiredSettings): Manifest {
   if (settings.standIns === undefined) return manifest;
   const { bootstrap: _bootstrap, ...rest } = manifest;
-  return rest;
+  return { ...rest, backups: manifest.backups.map(adaptBackup) };
 }
 
-/** The first refusal of the host's policy, in words; what only values could tell is left until they are known. */
-function judgePolicy(subject: PolicySubject, { settings, fleet }: ChoiceInput): string | undefined {
+type Backup = Manifest["backups"][number];
+
+/**
+ * What a stand-in keeps goes to this host alone, which has no keys of the real repositories; no change waits for it, and a proof
+ * expects nothing of the real data in it.
+ */
+function adaptBackup(backup: Backup): Backup {
+  const { connect: _connect, image: _image, verify, ...rest } = backup;
+  return {
+    ...rest,
+    repositories: ["local"],
+    min_success: 1,
+    before_update: false,
+    hooks: { before: [], after: [] },
+    ...(verify === undefined ? {} : { verify: adaptProof(verify) }),
+  };
+}
+
+function adaptProof(verify: NonNullable<Backup["verify"]>): NonNullable<Backup["verify"]> {
+  const { image: _image, fk_allowlist: _allowed, ...rest } = verify;
+  return { ...rest, extensions: [], schemas: [], queries: [] };
+}
+
+/** The first refusal of the host's policy; what only values could tell is left until they are known. */
+function judgePolicy(subject: PolicySubject, { settings, fleet }: ChoiceInput): Reason | undefined {
   const { ownDirectories, node } = settings;
   const address = settings.address ?? fleet?.nodes[node]?.address;
   const refusals = checkPolicy({ ...subject, ownDirectories, address }, settings.policy).filter(
@@ -272,15 +298,15 @@ function judgePolicy(subject: PolicySubject, { settings, fleet }: ChoiceInput): 
       message,
     }));
   });
-  return describeRefusals([...refusals, ...stores]);
+  return explainRefusals([...refusals, ...stores]);
 }
 
-function judgeContents(compiled: Extract<Compiled, { ok: true }>, { policy }: DesiredSettings): string | undefined {
-  const files = compiled.service.files.flatMap(({ target, hash }) => {
-    const content = compiled.contents.get(hash);
+function judgeContents(compiled: Extract<Compiled, { ok: true }>, { policy }: DesiredSettings): Reason | undefined {
+  const files = compiled.service.files.flatMap(({ target, content: wanted }) => {
+    const content = wanted.kind === "plain" ? compiled.contents.get(wanted.hash) : undefined;
     return content === undefined ? [] : [{ path: [target], content }];
   });
-  return describeRefusals(checkContents(files, policy).map((refusal) => ({ ...refusal, key: refusal.path.join() })));
+  return explainRefusals(checkContents(files, policy).map((refusal) => ({ ...refusal, key: refusal.path.join() })));
 }
 
 /** Files with secrets in them, as they would be delivered: whether they can be, and what the host's policy says. */
@@ -288,25 +314,18 @@ function judgeRendered(
   { service, contents }: Extract<Compiled, { ok: true }>,
   versions: Readonly<Record<string, string>>,
   { settings, secrets }: ChoiceInput,
-): string | undefined {
+): Reason | undefined {
   const { templates, policy } = settings;
-  for (const { target, hash } of service.files) {
-    const content = readRenderedHash(hash) === undefined ? undefined : contents.get(nameContent(hash));
+  for (const { target, content: wanted } of service.files) {
+    const content = wanted.kind === "rendered" ? contents.get(wanted.recipe) : undefined;
     if (content === undefined || templates === undefined) continue;
     const recipe = JSON.parse(new TextDecoder().decode(content)) as TemplateRecipe;
     const trial = { recipe, versions, templates, forbidden: listForbidden(policy) };
     const verdict = secrets.facts.tryTemplate(trial);
-    if (verdict.kind === "fails") return `${target} cannot be delivered: ${verdict.reason}`;
+    if (verdict.kind === "fails") return { code: "file-undeliverable", target, message: verdict.reason };
     if (verdict.kind !== "renders" || verdict.matched === undefined) continue;
     const refusal = refuseContent([target], verdict.matched);
-    return describeRefusals([{ ...refusal, key: target }]);
+    return explainRefusals([{ ...refusal, key: target }]);
   }
   return undefined;
-}
-
-function describeRefusals(refusals: readonly { key: string; rule: string; message: string }[]): string | undefined {
-  const [first, ...more] = refusals;
-  if (first === undefined) return undefined;
-  const others = more.length === 0 ? "" : ` (and ${more.length} more)`;
-  return `the host's policy refuses it: ${first.key}: ${first.message}; rule ${first.rule}${others}`;
 }

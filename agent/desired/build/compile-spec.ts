@@ -109,6 +109,7 @@ function buildVolume(volume: Manifest["volumes"][number]): VolumeMount {
     source: volume.source,
     target: volume.target,
     readOnly: volume.read_only ? true : undefined,
+    ephemeral: volume.ephemeral ? true : undefined,
   });
 }
 

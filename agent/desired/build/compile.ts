@@ -6,22 +6,19 @@ import type { Fleet } from "../../../shared/fleet/fleet.ts";
 import { type ContainerSpec, listAliases } from "../../../shared/state/container-spec.ts";
 import { nameFront } from "../../../shared/state/front.ts";
 import { canonicalJson, hashSpec, sha256 } from "../../../shared/state/identity.ts";
+import { type FileContent, holdsSecret, nameContent } from "../../../shared/state/file-content.ts";
 import type { Manifest } from "../../../shared/manifest/manifest.ts";
 import { compareText, type Finding } from "../../../shared/text/problem.ts";
 import type { RemoteService } from "./constraints.ts";
 import { buildCaps, buildContainerSpec } from "./compile-spec.ts";
 import { buildFront } from "./front-service.ts";
-import {
-  holdsSecret,
-  nameVersion,
-  readSecretHash,
-  SECRETS_DIRECTORY,
-  STAND_IN_VERSION,
-} from "../../../shared/secret/secret-facts.ts";
+import { nameVersion, SECRETS_DIRECTORY, STAND_IN_VERSION } from "../../../shared/secret/secret-facts.ts";
 import { buildFiles, buildSecretFiles } from "./delivered-files.ts";
+import { nameEphemeral } from "./ephemeral.ts";
 import type { SecretChoice } from "../secrets/secret-choice.ts";
 import { parseOrigin } from "../repository/moves.ts";
 import { type DesiredSettings, LOOPBACK, placePort } from "./desired-settings.ts";
+import { EVERY_STORE } from "./store-plans.ts";
 import { describeUnused, listUnused } from "../repository/unused-parts.ts";
 
 /** What a service is compiled with. */
@@ -56,12 +53,12 @@ export function compileService(name: string, manifest: Manifest, context: Compil
     standIn: (image) => settings.standIns?.[image] ?? settings.standIns?.["*"],
     placePort: (port) => placePort(port, settings, address),
     secretVersion: (path) => context.secrets.versions[path] ?? STAND_IN_VERSION,
-    liesInMemory: (target) => files.some((file) => file.target === target && holdsSecret(file.hash)),
+    liesInMemory: (target) => files.some((file) => file.target === target && holdsSecret(file.content)),
   });
   files.push(...buildSecretFiles(manifest, context.secrets.versions));
   const sorted = files.toSorted((left, right) => compareText(left.target, right.target));
   const frontImage = findFrontImage(manifest, settings);
-  const spec = frontImage === undefined ? whole : placeBehindFront(name, whole, sorted);
+  const spec = nameEphemeral(frontImage === undefined ? whole : placeBehindFront(name, whole, sorted));
   const movedFrom = parseOrigin(manifest.moved_from ?? context.movedFrom, settings.node);
   const service: DesiredService = {
     name,
@@ -82,6 +79,7 @@ export function compileService(name: string, manifest: Manifest, context: Compil
     wantsTimeoutMs: manifest.wants_timeout,
     stopTimeoutMs: manifest.stop_timeout,
     ...(movedFrom === undefined ? {} : { movedFrom }),
+    ...listBackupNeeds(name, manifest),
     ...(manifest.backup === undefined ? {} : { disposable: true as const }),
     owner: manifest.owner,
     ...(context.secrets.blocked === undefined ? {} : { blocked: context.secrets.blocked }),
@@ -92,6 +90,14 @@ export function compileService(name: string, manifest: Manifest, context: Compil
   const ports = { ...service, spec: whole };
   const { front, hash, config } = buildFront(ports, { manifest, image: frontImage, aliases });
   return { ok: true, service: { ...service, front }, contents: contents.set(hash, config) };
+}
+
+/** Its own stores that ask for it, and all of the services that it names: which these are is known when all are built. */
+function listBackupNeeds(name: string, { backups, update, schedule }: Manifest): Pick<DesiredService, "backupFirst"> {
+  const own = backups.filter((backup) => backup.before_update).map((backup) => ({ service: name, store: backup.name }));
+  const named = (update.backup_first ?? []).map((service) => ({ service, store: EVERY_STORE }));
+  const needs = [...own, ...named];
+  return needs.length === 0 || schedule !== undefined ? {} : { backupFirst: needs };
 }
 
 /** What a release has where its manifest says nothing, unless it is given more to come up and settle. */
@@ -109,7 +115,7 @@ function takeFingerprint(manifest: Manifest, spec: ContainerSpec, files: readonl
     files: manifest.files.map((file) => ({ mode: "0444", on_change: "restart", ...file })),
     update: { healthy_within: HEALTHY_WITHIN_MS, ...manifest.update },
   };
-  const hashes = files.map((file) => [file.target, file.hash]);
+  const hashes = files.map((file) => [file.target, nameContent(file.content)]);
   return sha256(canonicalJson({ manifest: filled, spec, files: hashes })).slice(0, 16);
 }
 
@@ -126,7 +132,12 @@ function describeNotes(
   secrets: readonly string[],
 ): Pick<DesiredService, "unused" | "notes"> {
   const unused = listUnused(manifest).map(({ summary }) => summary);
-  const notes = [...describeUnused(manifest), ...describeMissingFront(manifest, frontImage), ...secrets];
+  const notes = [
+    ...describeUnused(manifest),
+    ...describeMissingFront(manifest, frontImage),
+    ...describeEphemeral(manifest),
+    ...secrets,
+  ];
   return unused.length === 0 ? { notes } : { unused, notes };
 }
 
@@ -135,13 +146,22 @@ function describeMissingFront({ update, schedule }: Manifest, frontImage: string
   return ['update.order = "start-first" is done as stop-first here: no image stands in for its front'];
 }
 
+/** Whoever looks at it knows that its data does not last. */
+function describeEphemeral({ volumes, schedule }: Manifest): string[] {
+  const names = schedule === undefined ? volumes.flatMap(({ name, ephemeral }) => (ephemeral ? (name ?? []) : [])) : [];
+  if (names.length === 0) return [];
+  return [
+    `each release of it begins with an empty ${names.join(" and ")}: the data of the release before is removed in the end`,
+  ];
+}
+
 /** The front has its ports and names; and what would restart it, makes a new container, which takes over when it is good. */
 function placeBehindFront(name: string, whole: ContainerSpec, files: readonly DesiredFile[]): ContainerSpec {
   const { ports: _ports, ...rest } = whole;
-  const restarts = new Map(files.flatMap((file) => (file.onChange === "restart" ? [[file.target, file.hash]] : [])));
+  const restarts = new Map(files.flatMap((file) => (file.onChange === "restart" ? [[file.target, file.content]] : [])));
   const mounts = (rest.files ?? []).map((file) => {
-    const hash = restarts.get(file.target);
-    return hash === undefined ? file : { ...file, hash };
+    const content = restarts.get(file.target);
+    return content === undefined ? file : { ...file, hash: nameContent(content) };
   });
   return {
     ...rest,
@@ -154,11 +174,11 @@ function placeBehindFront(name: string, whole: ContainerSpec, files: readonly De
 /** Secret files whose new values restart it, by path and version: each set of values has a container and a directory of its own. */
 function nameVersions(
   secretFiles: Readonly<Record<string, string>>,
-  restarts: ReadonlyMap<string, string>,
+  restarts: ReadonlyMap<string, FileContent>,
 ): Readonly<Record<string, string>> {
   const named = Object.entries(secretFiles).map(([name, path]) => {
-    const secret = readSecretHash(restarts.get(`${SECRETS_DIRECTORY}/${name}`) ?? "");
-    return [name, secret === undefined ? path : nameVersion(secret.path, secret.version)] as const;
+    const content = restarts.get(`${SECRETS_DIRECTORY}/${name}`);
+    return [name, content?.kind === "secret" ? nameVersion(content.path, content.version) : path] as const;
   });
   return Object.fromEntries(named);
 }

@@ -123,12 +123,20 @@ function checkTotal(
   const copyBytes = Math.max(0, ...doubled.map(({ manifest }) => manifest.resources.memory));
   const frontBytes = doubled.length * FRONT_MEMORY_BYTES;
   const capsBytes = counted.reduce((sum, { manifest }) => sum + manifest.resources.memory, 0);
-  const totalBytes = capsBytes + frontBytes + copyBytes;
+  // One dump or one proof runs at a time: the largest must fit beside all that runs.
+  const backupBytes = Math.max(0, ...services.flatMap(({ manifest }) => manifest.backups.map(({ memory }) => memory)));
+  const totalBytes = capsBytes + frontBytes + copyBytes + backupBytes;
   if (totalBytes <= mostBytes) return [];
-  const extra =
-    doubled.length === 0
-      ? ""
-      : `, ${describeSize(frontBytes)} for fronts and ${describeSize(copyBytes)} for the largest second copy of a start-first service among them`;
+  const parts = [
+    ...(doubled.length === 0
+      ? []
+      : [
+          `${describeSize(frontBytes)} for fronts`,
+          `${describeSize(copyBytes)} for the largest second copy of a start-first service`,
+        ]),
+    ...(backupBytes === 0 ? [] : [`${describeSize(backupBytes)} for one backup or its proof`]),
+  ];
+  const extra = parts.length === 0 ? "" : `, among them ${parts.join(" and ")}`;
   const largest = counted
     .toSorted((left, right) => right.manifest.resources.memory - left.manifest.resources.memory)
     .slice(0, 3)

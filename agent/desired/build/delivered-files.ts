@@ -2,6 +2,7 @@
 // file with secrets in it, which is rendered where the values are. Pure; knows no value.
 
 import type { DesiredFile } from "../../../shared/state/desired-state.ts";
+import type { FileContent } from "../../../shared/state/file-content.ts";
 import type { Fleet } from "../../../shared/fleet/fleet.ts";
 import { canonicalJson, sha256 } from "../../../shared/state/identity.ts";
 import { isLfsPointer, LFS_POINTER } from "../../../shared/manifest/lfs-pointer.ts";
@@ -10,8 +11,6 @@ import { isPlainWord } from "../../../shared/text/plain-word.ts";
 import { compareText, type Finding } from "../../../shared/text/problem.ts";
 import {
   CONTAINER_USER,
-  nameRenderedHash,
-  nameSecretHash,
   nameVersion,
   PRIVATE_MODE,
   SECRETS_DIRECTORY,
@@ -23,13 +22,14 @@ import type { Templates } from "../../../shared/text/template.ts";
 import type { CompileContext } from "./compile.ts";
 import { buildRoutes, type Route } from "../repository/routes.ts";
 import { findTemplateSecrets } from "../secrets/template-secrets.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 type ManifestFile = Manifest["files"][number];
 
 /** What a file of the manifest becomes. */
 type Built =
   | { kind: "plain"; content: Uint8Array }
-  | { kind: "recipe"; recipe: string; hash: string; content: Uint8Array }
+  | { kind: "recipe"; of: Extract<FileContent, { kind: "rendered" }>; content: Uint8Array }
   | { kind: "fault"; message: string; hint: string };
 
 /** The files to deliver with their content, and those that cannot be had. */
@@ -51,31 +51,31 @@ export function buildFiles(
       const hash = sha256(built.content);
       contents.set(hash, built.content);
       const { target, mode = "0444", owner, on_change: onChange = "restart" } = file;
-      files.push({ target, hash, mode, owner, onChange });
+      files.push({ target, content: { kind: "plain", hash }, mode, owner, onChange });
     } else {
-      contents.set(built.recipe, built.content);
-      files.push(buildRendered(file, built.hash, manifest));
+      contents.set(built.of.recipe, built.content);
+      files.push(buildRendered(file, built.of, manifest));
     }
   }
   return { files, contents, findings };
 }
 
 /** A file with secrets in it has the owner and mode of a secret file where its manifest says nothing else. */
-function buildRendered(file: ManifestFile, hash: string, { secrets, user }: Manifest): DesiredFile {
+function buildRendered(file: ManifestFile, content: FileContent, { secrets, user }: Manifest): DesiredFile {
   const { target, mode, on_change: onChange = secrets?.on_rotate ?? "restart" } = file;
   const known = file.owner ?? findNumericUser(user);
   const owner = known ?? CONTAINER_USER;
-  return { target, hash, mode: mode ?? (known === undefined ? PRIVATE_MODE : "0400"), owner, onChange };
+  return { target, content, mode: mode ?? (known === undefined ? PRIVATE_MODE : "0400"), owner, onChange };
 }
 
-/** Secret files as files to deliver, whose hash is their version: what a change of content does, a rotation does. */
+/** Secret files as files to deliver, whose content is a version of a value: what a change of content does, a rotation does. */
 export function buildSecretFiles(manifest: Manifest, versions: Readonly<Record<string, string>>): DesiredFile[] {
   const { secrets, user } = manifest;
   const files = Object.entries(secrets?.files ?? {});
   const owner = findNumericUser(user);
   return files.map(([name, path]) => ({
     target: `${SECRETS_DIRECTORY}/${name}`,
-    hash: nameSecretHash(path, versions[path] ?? STAND_IN_VERSION),
+    content: { kind: "secret", path, version: versions[path] ?? STAND_IN_VERSION },
     mode: owner === undefined ? PRIVATE_MODE : "0400",
     owner: owner ?? CONTAINER_USER,
     onChange: secrets?.on_rotate ?? "restart",
@@ -122,7 +122,7 @@ function buildContent(
     const rendered = templates.render(text, seen, undefined, budget);
     return { kind: "plain", content: new TextEncoder().encode(rendered) };
   } catch (error) {
-    const said = error instanceof Error ? error.message : String(error);
+    const said = readMessage(error);
     return { kind: "fault", message: `${file.source} does not render: ${said}`, hint: "correct the template" };
   }
 }
@@ -146,7 +146,7 @@ function buildRecipe(
   );
   const paths = [...new Set(Object.values(recipe.secrets))].toSorted(compareText);
   const secrets = paths.map((path) => nameVersion(path, versions[path] ?? STAND_IN_VERSION));
-  return { kind: "recipe", recipe: key, hash: nameRenderedHash({ recipe: key, secrets }), content };
+  return { kind: "recipe", of: { kind: "rendered", recipe: key, secrets }, content };
 }
 
 /** Where a template is rendered. */

@@ -88,7 +88,9 @@ export function buildFront(
     spec,
     specHash: hashSpec(spec),
     caps: { memoryBytes: FRONT_MEMORY_BYTES, nanoCpus: 0, cpuShares: 0, pids: 16 },
-    files: [{ target: FRONT_CONFIG, hash, mode: "0444", owner: undefined, onChange: "restart" }],
+    files: [
+      { target: FRONT_CONFIG, content: { kind: "plain", hash }, mode: "0444", owner: undefined, onChange: "restart" },
+    ],
     running: true,
     schedule: undefined,
     health: {

@@ -11,6 +11,8 @@ export interface HostPaths {
   realPath(source: string): Promise<string | undefined>;
   /** A directory above a real path whose entries somebody other than root and the agent can change, and who; left out where no host is asked. */
   findLoose?(real: string): Promise<{ directory: string; who: string } | undefined>;
+  /** How many names a file has that has more than one, and whether everybody may read it and root alone write. */
+  findOtherNames?(real: string): Promise<{ names: number; isPublic: boolean } | undefined>;
 }
 
 /** Bind-mount source → the real path behind it. */
@@ -60,8 +62,10 @@ export async function findUnsteadySource(
     before(mount.service)?.some(({ source }) => source === mount.source) === true;
   const over = findOverMount(mounts, service, isOld);
   if (over !== undefined) return { message: over, mayGoOn: false };
-  const placed = volumes.flatMap(({ source }, index) =>
-    source === undefined ? [] : [{ source, real: realPaths[source] ?? source, key: `volumes[${index}].source` }],
+  const placed = volumes.flatMap(({ source, read_only: isReadOnly }, index) =>
+    source === undefined
+      ? []
+      : [{ source, real: realPaths[source] ?? source, isReadOnly, key: `volumes[${index}].source` }],
   );
   const writable = mounts.filter((mount) => mount.isWritable);
   for (const { source, real, key } of placed) {
@@ -70,6 +74,12 @@ export async function findUnsteadySource(
     const hint = `mount ${above.source} itself, or make that mount read_only`;
     const message = `${key}: ${above.service} can write to ${above.source}, and so change what ${source} is; ${hint}`;
     return { message, mayGoOn: false };
+  }
+  for (const { source, real, isReadOnly, key } of placed) {
+    const linked = await host.findOtherNames?.(real);
+    if (linked === undefined || (linked.isPublic && isReadOnly)) continue;
+    const what = `${source} is a file with ${linked.names} names, and so the content of another path (find -samefile shows it)`;
+    return { message: `${key}: ${what}; mount a copy, or the directory that it lies in`, mayGoOn: false };
   }
   for (const { source, real, key } of placed) {
     const loose = await host.findLoose?.(real);

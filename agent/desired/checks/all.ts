@@ -1,8 +1,11 @@
 // Every check there is, in one list. Used by lint; pure, so that the agent could ask the same.
 
+import { checkAllowlists } from "./allowlists.ts";
+import { checkBackupFirst } from "./backup-first-check.ts";
 import { checkBootstrap } from "./bootstrap-check.ts";
 import { checkComposeHabits } from "./compose-habits.ts";
 import { checkConstraints, checkRivals } from "./constraints-check.ts";
+import { checkEphemeral } from "./volumes/ephemeral-check.ts";
 import { checkFiles, checkSources } from "./files.ts";
 import { checkIdleKeys } from "./idle-keys.ts";
 import { checkImages } from "./images.ts";
@@ -43,7 +46,10 @@ const CHECKS: readonly Check[] = [
   checkConstraints,
   checkRoutes,
   checkFiles,
+  checkAllowlists,
+  checkBackupFirst,
   checkPromises,
+  checkEphemeral,
   checkStartTimes,
   checkProxyWaits,
   checkSecretEnv,

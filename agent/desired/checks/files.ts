@@ -19,6 +19,7 @@ import {
   type NodeFile,
   type RepositoryView,
 } from "./view/repository-view.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** Checks sources, sizes and templates. */
 export function checkFiles(view: RepositoryView): FileFinding[] {
@@ -198,15 +199,15 @@ function render(
     const { paths, faults } = findTemplateSecrets(view.templates.listSecrets(text), service.manifest);
     const secrets = Object.keys(paths);
     const findings = faults.map(({ line, column, message, hint }): FileFinding => {
-      const said = { message: `for ${service.service}: ${message}`, hint };
-      return { severity: "error", code: "template-secret", ...at, place: { line, column }, ...said };
+      const said = `for ${service.service}: ${message}`;
+      return { severity: "error", code: "template-secret", ...at, place: { line, column }, message: said, hint };
     });
     // With a name that is not there it would only fail once more.
     if (faults.length === 0) view.templates.outline(text, buildTemplateContext(place, routes), secrets);
     return { findings, secrets };
   } catch (error) {
     // LiquidJS ends its message with the place in the template: there the finding stands.
-    const said = (error instanceof Error ? error.message : String(error)).split("\n", 1)[0] ?? "";
+    const said = readMessage(error).split("\n", 1)[0] ?? "";
     const found = /,(?: file:[^,]*,)? line:(\d+), col:(\d+)$/.exec(said);
     const finding: FileFinding = {
       severity: "error",

@@ -89,20 +89,22 @@ function listMounts({ network, secrets, volumes, files, tmpfs }: Manifest): Moun
   return [
     ...agents,
     ...volumes.map((volume, index): Mount => {
-      const place = { target: foldPath(volume.target), path: ["volumes", index, "target"], shown: `volumes[${index}]` };
-      return { ...place, kind: "volume", readOnly: volume.read_only };
+      const target = foldPath(volume.target);
+      return {
+        target,
+        path: ["volumes", index, "target"],
+        shown: `volumes[${index}]`,
+        kind: "volume",
+        readOnly: volume.read_only,
+      };
     }),
     ...files.map((file, index): Mount => {
-      const place = { target: foldPath(file.target), path: ["files", index, "target"], shown: `files[${index}]` };
-      return { ...place, kind: "file", readOnly: true };
+      const target = foldPath(file.target);
+      return { target, path: ["files", index, "target"], shown: `files[${index}]`, kind: "file", readOnly: true };
     }),
     ...(tmpfs ?? []).map((text, index): Mount => {
-      const place = {
-        target: foldPath(text.split(":", 1)[0] ?? text),
-        path: ["tmpfs", index],
-        shown: `tmpfs[${index}]`,
-      };
-      return { ...place, kind: "tmpfs", readOnly: false };
+      const target = foldPath(text.split(":", 1)[0] ?? text);
+      return { target, path: ["tmpfs", index], shown: `tmpfs[${index}]`, kind: "tmpfs", readOnly: false };
     }),
   ];
 }

@@ -3,7 +3,7 @@
 
 import { Cron } from "croner";
 
-import type { Schedule } from "../../../shared/manifest/schedule.ts";
+import { type Schedule, UTC_CRON } from "../../../shared/manifest/schedule.ts";
 
 const DAY_MS = 86_400_000;
 const MINUTE_MS = 60_000;
@@ -62,7 +62,7 @@ interface DayTimes {
 }
 
 function findDayTimes(minuteAndHour: string): DayTimes {
-  const cron = new Cron(`${minuteAndHour} * * *`, { paused: true, timezone: "UTC" });
+  const cron = new Cron(`${minuteAndHour} * * *`, UTC_CRON);
   let at = cron.nextRun(new Date(YEAR_START_MS - 1_000))?.getTime() ?? YEAR_START_MS;
   const firstMs = at - YEAR_START_MS;
   let longestMs = 0;
@@ -77,7 +77,7 @@ function findDayTimes(minuteAndHour: string): DayTimes {
 /** In days. The last gap may reach beyond the year, to the first run after it. */
 function findLongestDayGap(dayMonthWeekday: string): number {
   if (dayMonthWeekday === "* * *") return 1;
-  const cron = new Cron(`0 0 ${dayMonthWeekday}`, { paused: true, timezone: "UTC" });
+  const cron = new Cron(`0 0 ${dayMonthWeekday}`, UTC_CRON);
   const next = (afterMs: number): number | undefined => cron.nextRun(new Date(afterMs))?.getTime();
   const first = next(YEAR_START_MS - 1_000);
   if (first === undefined) return NEVER_DAYS;

@@ -48,15 +48,8 @@ export function readAllowedRemovals(commit: CommitInfo | undefined): number {
 function checkRemovals({ snapshot, services: { before, after }, allowedRemovals }: Change): Hold | undefined {
   const gone = [...before].filter((service) => !after.has(service));
   if (gone.length <= mostRemovals(before.size) || gone.length <= allowedRemovals) return undefined;
-  // A directory has no commits, and so no trailers.
-  const byTrailer = snapshot.revision.startsWith("dir:")
-    ? ""
-    : `, or write the trailer Orca-Allow-Removal: ${gone.length} into the commit`;
-  const reason =
-    `the change to ${snapshot.revision} would remove ${gone.length} of ${before.size} services ` +
-    `(${gone.toSorted().slice(0, 5).join(", ")}${gone.length > 5 ? ", …" : ""}); if that is meant, run ` +
-    `orca sync --allow-removal ${gone.length}${byTrailer}`;
-  return { kind: "removal", reason };
+  const { revision } = snapshot;
+  return { kind: "removal", why: { code: "removes-much", revision, gone: gone.toSorted(), of: before.size } };
 }
 
 /** A first installation waits too: nobody has looked at it yet. Whoever may write a directory decides without a tag. */
@@ -64,17 +57,13 @@ function checkApproval(change: Change): Hold | undefined {
   const { node, snapshot, approvals, inForce } = change;
   if (findGates(change)?.approval !== "tag" || snapshot.objects === undefined || !isChange(change)) return undefined;
   if (approvals?.granted !== undefined) return undefined;
-  const tag = `orca/approve/${node}/${snapshot.revision.slice(0, 12)}`;
-  const how = approvals?.signed === false ? "-a" : "-s";
-  const what = inForce === undefined ? `the first installation of ${node}` : `the change to ${snapshot.revision}`;
-  const reason =
-    `${what} waits for approval: run git tag ${how} -m approve ${tag} ${snapshot.revision} && git push origin ${tag}` +
-    (approvals?.signed === false ? UNPROVED : "") +
-    (approvals?.refused ?? []).map((why) => `; ${why}`).join("");
-  return { kind: "approval", reason };
+  const { signed, refused = [] } = approvals ?? {};
+  const first = inForce === undefined;
+  return {
+    kind: "approval",
+    why: { code: "not-approved", revision: snapshot.revision, node, first, signed, refused },
+  };
 }
-
-const UNPROVED = " (without source.git.trusted_keys the tag of anybody who may push counts)";
 
 /** A first installation is not frozen: there is nothing to protect, and a node may be needed in the worst hour. */
 function checkFreeze(change: Change): Hold | undefined {
@@ -82,10 +71,7 @@ function checkFreeze(change: Change): Hold | undefined {
   if (inForce === undefined || !isChange(change) || isEmergency(snapshot.commit)) return undefined;
   const untilMs = findFreezeEnd(findGates(change)?.freeze ?? [], nowMs);
   if (untilMs === undefined) return undefined;
-  const reason =
-    `the change to ${snapshot.revision} is frozen until ${describeTime(untilMs)} and goes in by itself then ` +
-    `(freeze in fleet.toml)${byEmergency(snapshot.revision)}`;
-  return { kind: "freeze", reason, untilMs };
+  return { kind: "freeze", why: { code: "frozen", revision: snapshot.revision, untilMs }, untilMs };
 }
 
 function checkRollout(change: Change): Hold | undefined {
@@ -95,23 +81,8 @@ function checkRollout(change: Change): Hold | undefined {
   if (!isChange(change) || isEmergency(snapshot.commit) || rollout?.kind === "settled") return undefined;
   // That node has had the same for as long as this one: there is nothing that it would try first.
   if (snapshot.awaited?.node === after && snapshot.awaited.revisions.length === 0) return undefined;
-  const reason =
-    `the change to ${snapshot.revision} waits for ${after} (rollout.after): ${describeVerdict(rollout, after)}` +
-    byEmergency(snapshot.revision);
-  return { kind: "rollout", reason };
-}
-
-function describeVerdict(verdict: RolloutVerdict | undefined, after: string): string {
-  switch (verdict?.kind) {
-    case "failed":
-      return `its rollout there ended with ${verdict.state}; correct it, and the next commit is tried there first`;
-    case "waiting":
-      return `it has not settled there yet; waiting since ${describeTime(verdict.sinceMs)}`;
-    case "unknown":
-      return `how it went there is not known: ${verdict.reason}; next try at ${describeTime(verdict.retryMs)}`;
-    default:
-      return `${after} has not said yet how it went`;
-  }
+  const { revision } = snapshot;
+  return { kind: "rollout", why: { code: "other-node-first", revision, after, verdict: rollout } };
 }
 
 /** What fleet.toml says of this node's changes. */
@@ -128,14 +99,11 @@ function isChange({ snapshot, inForce }: Change): boolean {
 }
 
 function isEmergency(commit: CommitInfo | undefined): boolean {
-  return (commit?.trailers ?? []).some(([key, value]) => key.toLowerCase() === EMERGENCY && value !== "");
+  return readEmergency(commit) !== undefined;
 }
 
-function byEmergency(revision: string): string {
-  if (revision.startsWith("dir:")) return "";
-  return "; in an emergency, a commit whose message ends with Orca-Emergency: <why> does not wait";
-}
-
-function describeTime(ms: number): string {
-  return `${new Date(ms).toISOString().slice(0, 16).replace("T", " ")} UTC`;
+/** Why a commit waits for nobody, as its trailer `Orca-Emergency: <why>` says it; undefined without one. */
+export function readEmergency(commit: CommitInfo | undefined): string | undefined {
+  const found = (commit?.trailers ?? []).find(([key, value]) => key.toLowerCase() === EMERGENCY && value !== "");
+  return found?.[1];
 }

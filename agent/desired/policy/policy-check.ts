@@ -5,6 +5,7 @@ import { isPinned, parseImageReference } from "../../../shared/manifest/image-re
 import { type Manifest, SECRET_TABLES } from "../../../shared/manifest/manifest.ts";
 import { GUARDED_ULIMITS, isOwnSysctl } from "../../../shared/manifest/manifest-limits.ts";
 import type { Policy } from "../../../shared/policy/policy.ts";
+import type { ReasonOf } from "../../../shared/state/reason.ts";
 import { describePath } from "../../../shared/text/problem.ts";
 import { isEveryAddress, isPublicAddress } from "../../../shared/manifest/published-port.ts";
 import { judgeEndpoint } from "./policy-endpoints.ts";
@@ -76,10 +77,21 @@ export function checkPolicy(subject: PolicySubject, policy: Policy): Refusal[] {
   return refusals.map((refusal) => ({ ...refusal, key: describePath(refusal.path) }));
 }
 
+/** The first refusal, and how many more there are; undefined where there is none. */
+export function explainRefusals(
+  refusals: readonly Pick<Refusal, "key" | "rule" | "message">[],
+): ReasonOf<"policy-refuses"> | undefined {
+  const [refusal, ...others] = refusals;
+  if (refusal === undefined) return undefined;
+  const { key, rule, message } = refusal;
+  return { code: "policy-refuses", first: { key, rule, message }, more: others.length };
+}
+
 function checkImages({ manifest }: PolicySubject, policy: Policy): Unnamed[] {
-  const verifying = manifest.backups.flatMap(({ verify }, index) =>
-    verify?.image === undefined ? [] : checkImage(verify.image, ["backups", index, "verify", "image"], policy),
-  );
+  const verifying = manifest.backups.flatMap(({ image, verify }, index) => [
+    ...(image === undefined ? [] : checkImage(image, ["backups", index, "image"], policy)),
+    ...(verify?.image === undefined ? [] : checkImage(verify.image, ["backups", index, "verify", "image"], policy)),
+  ]);
   return [...checkImage(manifest.image, ["image"], policy), ...verifying];
 }
 
@@ -131,7 +143,7 @@ function checkMounts(subject: PolicySubject, { mounts, volumes }: Policy): Unnam
 }
 
 /** True when a path is a directory itself or lies below it; `//` and a slash at the end mean nothing. */
-function isInside(path: string, directory: string): boolean {
+export function isInside(path: string, directory: string): boolean {
   const prefix = foldSlashes(directory);
   const inner = foldSlashes(path);
   return inner === prefix || inner.startsWith(`${prefix}/`);
@@ -223,7 +235,13 @@ function checkSecrets({ manifest }: PolicySubject, { secrets, bootstrap }: Polic
   const paths = SECRET_TABLES.flatMap((table) =>
     Object.entries(manifest.secrets?.[table] ?? {}).map(([name, path]) => ({ at: ["secrets", table, name], path })),
   );
-  const refusals: Unnamed[] = paths
+  const passwords = manifest.backups.flatMap(({ connect, source }, index) => [
+    ...(connect?.password === undefined
+      ? []
+      : [{ at: ["backups", index, "connect", "password"], path: connect.password }]),
+    ...(source === undefined ? [] : [{ at: ["backups", index, "source", "secret"], path: source.secret }]),
+  ]);
+  const refusals: Unnamed[] = [...paths, ...passwords]
     .filter(({ path }) => prefixes !== undefined && !prefixes.some((prefix) => isInside(path, prefix)))
     .map(({ at, path }) => ({
       rule: "secrets.allowed_prefixes",

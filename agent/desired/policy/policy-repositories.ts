@@ -1,8 +1,10 @@
 // The host's law over where backups may go and for whom they may be encrypted: what Git says must be what the host allows
 // (data residency). Pure; asked by lint for the whole repository, and by the agent for what its services name.
 
-import type { Fleet } from "../../../shared/fleet/fleet.ts";
+import type { FleetRepository } from "../../../shared/fleet/fleet.ts";
 import type { Policy } from "../../../shared/policy/policy.ts";
+import { describeCount } from "../../../shared/text/count.ts";
+import { isInside } from "./policy-check.ts";
 
 /** What is wrong with one repository. */
 export interface RepositoryRefusal {
@@ -14,8 +16,8 @@ export interface RepositoryRefusal {
 
 /** Judges one repository of fleet.toml. */
 export function checkRepositoryPolicy(
-  repository: Fleet["repositories"][string],
-  { backups, pinned }: Policy,
+  repository: FleetRepository,
+  { backups, pinned, secrets }: Policy,
 ): RepositoryRefusal[] {
   const refusals: RepositoryRefusal[] = [];
   if (repository.kind === "s3") {
@@ -30,10 +32,16 @@ export function checkRepositoryPolicy(
       refuse("region", "backups.regions", `${region} is not an allowed region`);
     if (pinned.repository_endpoints.length > 0 && !among(pinned.repository_endpoints))
       refuse("endpoint", "pinned.repository_endpoints", `${host} is not a pinned endpoint`);
+    const prefixes = secrets.allowed_prefixes;
+    for (const key of ["secret", "pruner_secret"] as const) {
+      const path = repository[key];
+      if (path !== undefined && prefixes !== undefined && !prefixes.some((prefix) => isInside(path, prefix)))
+        refuse(key, "secrets.allowed_prefixes", `the secret ${path} is outside ${prefixes.join(", ")}`);
+    }
   }
   const strangers = repository.recipients.filter((recipient) => !pinned.recipients.includes(recipient));
   if (pinned.recipients.length > 0 && strangers.length > 0) {
-    const message = `${strangers.length} of its recipients are not pinned on this host`;
+    const message = `${describeCount(strangers.length, "of its recipients is", "of its recipients are")} not pinned on this host`;
     refusals.push({ key: "recipients", rule: "pinned.recipients", message });
   }
   return refusals;

@@ -12,9 +12,12 @@ export interface ManifestText {
 /** Keys whose texts are not judged by what is forbidden in texts, and why. Numbers in a path are written as `*`. */
 export const NOT_JUDGED: Readonly<Record<string, string>> = {
   image: "images.registries judges where it comes from, and a registry may have a name that is forbidden elsewhere",
+  "backups.*.image": "the same",
   "backups.*.verify.image": "the same",
   "secrets.env.*": "a path, which secrets.allowed_prefixes judges; its value is judged where it is known",
   "secrets.files.*": "the same",
+  "backups.*.connect.password": "the same",
+  "backups.*.source.secret": "the same",
   "secrets.templates.*": "the same",
   "bootstrap.env_file": "bootstrap.allowed_files judges it; its values are judged where they are known",
   "requires.*.target.node": "the name of a node of this fleet, which orders starts and reaches nobody",

@@ -17,27 +17,9 @@ export interface UnusedPart {
 
 /** The parts of a manifest that this version reads and does not act on. A part that is silently ignored would be a lie. */
 export function listUnused(manifest: Manifest): UnusedPart[] {
-  const { backups, slo } = manifest;
+  const { slo } = manifest;
   const parts: UnusedPart[] = [];
-  const idle = backups.filter(({ engine, repositories }) => engine !== "postgres" || repositories.join() !== "local");
-  if (idle.length > 0) {
-    const detail = idle.map((backup) => backup.name).join(", ");
-    const summary = "backups are not run by this version but for PostgreSQL into the repository local";
-    parts.push({ kind: "backups", path: ["backups"], summary, detail });
-  }
-  const unproven = backups.filter(
-    (backup) => !idle.includes(backup) && (backup.verify?.fk_allowlist !== undefined || backup.before_update),
-  );
-  if (unproven.length > 0) {
-    const detail = unproven.map((backup) => backup.name).join(", ");
-    parts.push({
-      kind: "verify",
-      path: ["backups"],
-      summary: "verify.fk_allowlist and before_update are not carried out by this version",
-      detail,
-    });
-  }
-  if (slo !== undefined)
+  if (slo?.availability !== undefined || slo?.rto !== undefined)
     parts.push({ kind: "slo", path: ["slo"], summary: "of slo only rpo is looked at by this version" });
   return parts;
 }
@@ -54,7 +36,6 @@ export function describeUnusedFleet(fleet: Fleet | undefined, node: string): str
   const parts = [
     ...(entry.agent === undefined ? [] : ["agent"]),
     ...(entry.standby_for === undefined ? [] : ["standby_for"]),
-    ...(Object.keys(fleet.repositories).length === 0 ? [] : ["repositories"]),
     ...(fleet.alerts === undefined ? [] : ["alerts"]),
   ];
   return parts.length === 0 ? [] : [`fleet.toml: not acted on by this version: ${parts.join(", ")}`];

@@ -6,7 +6,8 @@ import type { Objection } from "../../../shared/state/desired-state.ts";
 import type { AcceptedService } from "../../../shared/state/in-force.ts";
 import { type Manifest, SECRET_TABLES } from "../../../shared/manifest/manifest.ts";
 import { compareText } from "../../../shared/text/problem.ts";
-import { describeSecretKind, describeSecretTime } from "../../../shared/secret/secret-refusal.ts";
+import type { Reason } from "../../../shared/state/reason.ts";
+import { describeSecretTime } from "../../../shared/secret/secret-refusal.ts";
 import type { SecretFact, SecretFacts, SecretRefusal } from "../../../shared/secret/secret-facts.ts";
 
 /** What a choice depends on. */
@@ -29,7 +30,7 @@ export type SecretChoice =
       /** The secrets whose version is newer than the accepted one. */
       rotated: readonly string[];
       /** Why it must not be started; what runs goes on. */
-      blocked: string | undefined;
+      blocked: Reason | undefined;
       /** Secrets that the provider refuses although the service was given them. */
       refusals: readonly SecretRefusal[];
       notes: readonly string[];
@@ -43,18 +44,16 @@ export function listSecretPaths({ secrets, bootstrap }: Manifest): string[] {
   return [...new Set([...paths, ...files])].toSorted(compareText);
 }
 
-type PathChoice = { version: string; blocked?: string; note?: string; refusal?: SecretRefusal } | Objection;
+type PathChoice = { version: string; blocked?: Reason; note?: string; refusal?: SecretRefusal } | Objection;
 
 /** Chooses the versions for one service. */
 export function chooseSecrets(input: SecretInput): SecretChoice {
   const { manifest, facts, before } = input;
   if (manifest.secrets !== undefined && facts.provider === "none") {
-    const reason =
-      "it takes secrets, and no provider is configured: write [secrets] into agent.toml, or --secrets FILE";
-    return { kind: "objected", objection: { state: "refused", reason, problems: [] } };
+    return { kind: "objected", objection: { state: "refused", why: { code: "no-provider" }, problems: [] } };
   }
   const versions: Record<string, string> = {};
-  const [blocks, notes]: [string[], string[]] = [[], []];
+  const [blocks, notes]: [Reason[], string[]] = [[], []];
   const refusals: SecretRefusal[] = [];
   for (const path of listSecretPaths(manifest)) {
     const choice = choosePath(path, input);
@@ -84,13 +83,12 @@ function choosePath(path: string, input: SecretInput): PathChoice {
   if (fact.kind === "cached") {
     // What is refused is for what ran with it, and for a short time only.
     if (refusal !== undefined && (version === undefined || input.isNew))
-      return object(path, { kind: refusal.kind, reason: fact.reason });
+      return objectForSecret(path, { kind: refusal.kind, reason: fact.reason });
     return { ...chooseCached(path, fact, { ...input, version, isHeld }), ...refused };
   }
-  if (version === undefined || input.isNew) return object(path, fact);
+  if (version === undefined || input.isNew) return objectForSecret(path, fact);
   // It is known: what runs goes on, and nothing is started.
-  const what = fact.kind === "pending" ? "is being read" : `${describeSecretKind(fact.kind)}: ${fact.reason}`;
-  return { version, blocked: `it is not started: the secret ${path} ${what}`, ...refused };
+  return { version, blocked: { code: "not-started", why: explainSecret(path, fact) }, ...refused };
 }
 
 /** The provider is down: a service that had this secret keeps it, one that had it not must wait. */
@@ -103,12 +101,16 @@ function chooseCached(
   if (version !== undefined) return { version: isHeld ? version : fact.version, note };
   // Of a service that was accepted by an agent that did not keep versions, the last known ones are taken.
   if (before !== undefined && before.secrets === undefined) return { version: fact.version, note };
-  return object(path, { kind: "unavailable", reason: fact.reason });
+  return objectForSecret(path, { kind: "unavailable", reason: fact.reason });
 }
 
-function object(path: string, fact: Exclude<SecretFact, { kind: "value" | "cached" }>): Objection {
-  if (fact.kind === "pending") return { state: "waiting", reason: `the secret ${path} is being read`, problems: [] };
-  const reason = `the secret ${path} ${describeSecretKind(fact.kind)}: ${fact.reason}`;
-  if (fact.kind === "unavailable") return { state: "waiting", reason, problems: [] };
-  return { state: "refused", reason, problems: [] };
+function objectForSecret(path: string, fact: Exclude<SecretFact, { kind: "value" | "cached" }>): Objection {
+  const mayCome = fact.kind === "pending" || fact.kind === "unavailable";
+  return { state: mayCome ? "waiting" : "refused", why: explainSecret(path, fact), problems: [] };
+}
+
+function explainSecret(path: string, fact: Exclude<SecretFact, { kind: "value" | "cached" }>): Reason {
+  return fact.kind === "pending"
+    ? { code: "secret-pending", path }
+    : { code: "secret-missing", path, kind: fact.kind, message: fact.reason };
 }

@@ -6,6 +6,7 @@ import * as z from "zod";
 import { name } from "../../../shared/text/schema-leaf.ts";
 import { signedRecord } from "./record.ts";
 import { LARGEST_FRAME_BYTES } from "../settings.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 const HEADER_BYTES = 4;
 const SUM_BYTES = 8;
@@ -73,7 +74,7 @@ export class MessageReader {
     const messages: Message[] = [];
     while (this.#bytes >= HEADER_BYTES) {
       const length = this.#peek(HEADER_BYTES).readUInt32BE(0);
-      if (length > LARGEST_FRAME_BYTES) throw new Error(`a frame of ${length} bytes`);
+      if (length > LARGEST_FRAME_BYTES) throw new Error(`a frame of ${describeCount(length, "byte")}`);
       if (this.#bytes < HEADER_BYTES + length) break;
       messages.push(decode(this.#take(HEADER_BYTES + length).subarray(HEADER_BYTES)));
     }

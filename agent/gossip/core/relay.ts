@@ -1,6 +1,7 @@
 // The protocol of one node where a server stands between all of them: what happens comes in with the time it happened, what is to be
 // done goes out as effects. The server is believed nothing. Pure; the shell is ../nats/shell.ts.
 
+import { growDelayMs } from "../../../shared/state/backoff.ts";
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import {
   beginCounts,
@@ -231,7 +232,7 @@ function askWhereDue(state: RelayState): void {
     askWith(peer, nonce, state.nowMs);
     state.effects.push({ kind: "say", message: { t: "ask", asker: node, target: peer.node, nonce } });
     const { times } = peer.asked;
-    const waitMs = Math.min(LONGEST_ASK_MS, ASK_MS * 2 ** Math.min(times, 10)) * (0.7 + 0.3 * rng());
+    const waitMs = growDelayMs({ initialMs: ASK_MS, maxMs: LONGEST_ASK_MS }, times) * (0.7 + 0.3 * rng());
     peer.asked = { dueMs: state.nowMs + waitMs, times: times + 1 };
   }
 }

@@ -28,6 +28,7 @@ import {
   MOST_CONNECTIONS,
   MOST_WAITING_BYTES,
 } from "../settings.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** Who a key belongs to, by fleet.toml: a peer, or why it is refused. */
 export type KeyVerdict = { node: string } | { refused: string; kind: RefusalKind };
@@ -278,11 +279,7 @@ export class Transport {
       try {
         for (const message of reader.push(piece)) options.onMessage(id, message);
       } catch (error) {
-        options.onRefused(
-          "bad-frame",
-          `${node} sent ${error instanceof Error ? error.message : String(error)}`,
-          socket.remoteAddress ?? "",
-        );
+        options.onRefused("bad-frame", `${node} sent ${readMessage(error)}`, socket.remoteAddress ?? "");
         socket.destroy();
       }
     });

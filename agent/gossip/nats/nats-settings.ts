@@ -39,7 +39,7 @@ export async function buildConnection(
   const { protocol, hostname, host } = new URL(server);
   const name = hostname.replace(/^\[|\]$/g, "");
   // The client knows no name where the server is an address, and would compare the certificate with "localhost".
-  const identity: Tls = { checkServerIdentity: (_asked, peer) => checkServerIdentity(name, peer) };
+  const tls: Tls = { ...ca, ...cert, ...key, checkServerIdentity: (_asked, peer) => checkServerIdentity(name, peer) };
   const authenticator = await buildAuthenticator(settings);
   return {
     servers: host,
@@ -54,7 +54,7 @@ export async function buildConnection(
     ignoreClusterUpdates: true,
     noEcho: true,
     inboxPrefix: `_INBOX.orca.${node}`,
-    tls: protocol === "tls:" ? { ...ca, ...cert, ...key, ...identity } : null,
+    tls: protocol === "tls:" ? tls : null,
     ...(authenticator === undefined ? {} : { authenticator }),
   };
 }

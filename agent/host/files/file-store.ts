@@ -10,6 +10,7 @@ import { fileKey } from "../../../shared/state/observed-state.ts";
 import { isPlainWord } from "../../../shared/text/plain-word.ts";
 import type { FileReference } from "../../../shared/state/step.ts";
 import { writeInPlace } from "./write-in-place.ts";
+import { nameContent } from "../../../shared/state/file-content.ts";
 
 const HOSTS_HEAD = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n";
 
@@ -89,7 +90,7 @@ export class FileStore {
       await chown(path, Number(uid), Number(gid));
     }
     const key = fileKey(place.service, place.specHash, file.target);
-    this.#hashes.set(key, file.hash);
+    this.#hashes.set(key, nameContent(file.content));
     this.#stamps.set(key, await readStamp(path));
   }
 

@@ -51,6 +51,17 @@ export async function findLooseDirectory(real: string): Promise<{ directory: str
   return undefined;
 }
 
+/**
+ * Whether a file has more names than one: then what was judged by this name is also what another name leads to, and somebody may have
+ * put it here by that. `isPublic` where everybody may read it, and root alone write.
+ */
+export async function findOtherNames(real: string): Promise<{ names: number; isPublic: boolean } | undefined> {
+  const info = await lstat(real).catch(() => undefined);
+  if (info?.isFile() !== true || info.nlink < 2) return undefined;
+  const isPublic = info.uid === 0 && (info.mode & 0o022) === 0 && (info.mode & 0o004) !== 0;
+  return { names: info.nlink, isPublic };
+}
+
 async function readOwner(path: string): Promise<number | undefined> {
   return (await lstat(path).catch(() => undefined))?.uid;
 }

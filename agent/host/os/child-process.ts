@@ -8,6 +8,7 @@ import { constants, setPriority } from "node:os";
 
 import { type ChildSlots, HOST_SLOTS } from "./child-slots.ts";
 import { describeSize } from "../../../shared/text/size.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** One run of a child. */
 export interface ChildRun {
@@ -33,6 +34,8 @@ const FLAGS = ["--max-semi-space-size=1", "--max-old-space-size=192"];
 /** How often a child's memory is looked at. */
 const LOOK_EVERY_MS = 100;
 const STDERR_BYTES = 4096;
+/** One that was killed ends at once, but where the kernel waits for a disk that hangs, or somebody else holds its pipes. */
+const KILLED_MS = 5_000;
 
 /** Runs a child, when there is a place for it; never throws, and always ends. Its deadline begins with it. */
 export async function runChild(run: ChildRun, slots: ChildSlots = HOST_SLOTS): Promise<ChildEnd> {
@@ -52,7 +55,7 @@ export async function runChild(run: ChildRun, slots: ChildSlots = HOST_SLOTS): P
 }
 
 function describeNoStart(error: unknown): ChildEnd {
-  const reason = `it cannot be started: ${error instanceof Error ? error.message : String(error)}`;
+  const reason = `it cannot be started: ${readMessage(error)}`;
   return { kind: "failed", reason, tooLarge: false };
 }
 
@@ -61,9 +64,16 @@ function follow(child: ChildProcessWithoutNullStreams, run: ChildRun, resolve: (
   let [sizeBytes, complaint] = [0, ""];
   let [reason, tooLarge]: [string | undefined, boolean] = [undefined, false];
   const kill = (why: string, isSize = false): void => {
-    if (reason === undefined) [reason, tooLarge] = [why, isSize];
+    if (reason === undefined) {
+      [reason, tooLarge] = [why, isSize];
+      giveUp = setTimeout(
+        () => end({ kind: "failed", reason: `${why}, and has not ended since`, tooLarge }),
+        KILLED_MS,
+      );
+    }
     child.kill("SIGKILL");
   };
+  let giveUp: NodeJS.Timeout | undefined;
   const timer = setTimeout(() => kill(`it took longer than ${run.deadlineMs / 1_000} s`), run.deadlineMs);
   const onAbort = (): void => kill("the agent ends");
   run.signal.addEventListener("abort", onAbort);
@@ -71,6 +81,7 @@ function follow(child: ChildProcessWithoutNullStreams, run: ChildRun, resolve: (
   const stopWatching = watchMemory(child, run.memoryLimitBytes, kill);
   const end = (how: ChildEnd): void => {
     clearTimeout(timer);
+    clearTimeout(giveUp);
     stopWatching();
     run.signal.removeEventListener("abort", onAbort);
     resolve(how);

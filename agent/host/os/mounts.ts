@@ -7,7 +7,7 @@ import { posix } from "node:path";
 import type { BindSource } from "../../../shared/state/step.ts";
 
 /** One mount: a directory or file of a file system, and where it is seen. */
-interface MountRow {
+export interface MountRow {
   /** `major:minor` of the file system. */
   device: string;
   /** The path inside the file system that is mounted. */
@@ -49,10 +49,55 @@ export async function findWrongBind(pid: number, binds: readonly BindSource[]): 
   return binds.find((bind) => !isMounted(bind, own, seen));
 }
 
+/**
+ * The same of a container that is being started: the first bind that is wrong, `right`, or `early` where they are not all there yet.
+ * Before its root is its own, its mounts lie below the directory that becomes it.
+ */
+export function readBinds(
+  binds: readonly BindSource[],
+  host: readonly MountRow[],
+  seen: readonly MountRow[],
+): BindSource | "right" | "early" {
+  const root = findRoot(binds, host, seen);
+  if (root === undefined) return "early";
+  const inside = seen.filter(({ mountPoint }) => isBelow(mountPoint, root));
+  const rows = inside.map((row) => ({ ...row, mountPoint: posix.join("/", posix.relative(root, row.mountPoint)) }));
+  const isHere = ({ target }: BindSource): boolean =>
+    rows.some(({ mountPoint }) => mountPoint === normalizeTarget(target));
+  // Where one is not to be found under its name, only the finished whole says which it is.
+  const judged = root === "/" ? binds : binds.filter(isHere);
+  const wrong = judged.find((bind) => !isMounted(bind, host, rows));
+  return wrong ?? (judged.length === binds.length ? "right" : "early");
+}
+
+/** Where the container's root is in a process's mounts: "/", or the directory that the runtime has mounted onto itself. */
+function findRoot(
+  binds: readonly BindSource[],
+  host: readonly MountRow[],
+  seen: readonly MountRow[],
+): string | undefined {
+  const count = (rows: readonly MountRow[], place: string): number =>
+    rows.filter(({ mountPoint }) => mountPoint === place).length;
+  const [old, now] = [locatePath(host, "/"), locatePath(seen, "/")];
+  if (old === undefined || now === undefined) return undefined;
+  // For a moment the host's root lies over the new one.
+  if (old.device !== now.device || old.root !== now.root) return count(seen, "/") === 1 ? "/" : undefined;
+  for (const target of binds.map((bind) => normalizeTarget(bind.target)))
+    for (const { mountPoint } of seen) {
+      const root = mountPoint.endsWith(target) ? mountPoint.slice(0, -target.length) : "";
+      if (root !== "" && count(seen, root) > count(host, root)) return root;
+    }
+  return undefined;
+}
+
+function normalizeTarget(target: string): string {
+  return posix.normalize(target).replace(/(.)\/$/, "$1");
+}
+
 function isMounted({ target, real }: BindSource, own: readonly MountRow[], seen: readonly MountRow[]): boolean {
   const expected = locatePath(own, real);
   if (expected === undefined) return true;
-  const place = posix.normalize(target).replace(/(.)\/$/, "$1");
+  const place = normalizeTarget(target);
   const here = seen.filter(({ mountPoint }) => mountPoint === place);
   // Where the image has a link in the target's path, the mount has another name: then it must be one of them.
   const possible = here.length === 0 ? seen : here.slice(-1);

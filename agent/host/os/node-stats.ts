@@ -21,8 +21,8 @@ export interface DiskReading {
   inodesFree: number;
 }
 
-/** Reads the node's memory. */
-export async function readNodeMemory(): Promise<NodeMemoryReading> {
+/** Reads how much memory the machine has and has left. */
+export async function readMachineMemory(): Promise<NodeMemoryReading> {
   // By its default: named exports of a CommonJS module are lost when the agent is bundled.
   const { default: memory } = await import("systeminformation/lib/memory.js");
   const { total, available } = await memory.mem();

@@ -1,8 +1,10 @@
-// Who is on the other end of a unix socket, by the kernel's own word (SO_PEERCRED, unix(7)). Node cannot ask, so koffi calls
-// getsockopt on the socket's descriptor; it is loaded at the first act and not before. No answer means: no act.
+// Who is on the other end of a unix socket, by the kernel's own word (SO_PEERCRED, unix(7)). Node cannot ask, so the C library is
+// called with the socket's descriptor; what calls it is loaded at the first act and not before. No answer means: no act.
 
 import { readFile } from "node:fs/promises";
 import type { Socket } from "node:net";
+
+import { findCFunction } from "./c-library.ts";
 
 /** The process on the other end, as it was when it connected. */
 export interface PeerCredentials {
@@ -22,18 +24,12 @@ type GetSockOpt = (...parameters: [fd: number, level: number, name: number, valu
 
 let loading: Promise<GetSockOpt> | undefined;
 
-async function loadGetSockOpt(): Promise<GetSockOpt> {
-  const { default: koffi } = await import("koffi");
-  // null names the running program itself, which the C library is part of: no file name to get wrong.
-  return koffi
-    .load(null)
-    .func("int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ uint32_t *length)") as GetSockOpt;
-}
+const PROTOTYPE = "int getsockopt(int fd, int level, int name, _Out_ void *value, _Inout_ uint32_t *length)";
 
 /** Asks the kernel who connected; undefined where it does not say. */
 export async function readPeerCredentials(socket: Socket): Promise<PeerCredentials | undefined> {
   if (process.platform !== "linux") return undefined;
-  const getsockopt = await (loading ??= loadGetSockOpt()).catch(() => undefined);
+  const getsockopt = await (loading ??= findCFunction<GetSockOpt>(PROTOTYPE)).catch(() => undefined);
   if (getsockopt === undefined) loading = undefined;
   // Read after the library is there: the socket may have been closed meanwhile, and its descriptor be someone else's.
   const fd = socket.destroyed ? undefined : (socket as unknown as { _handle?: { fd?: number } | null })._handle?.fd;

@@ -9,6 +9,7 @@ import { exitRecord } from "../../../shared/state/kept/memory-schema.ts";
 import { readRelease } from "../../../shared/state/kept/release-schema.ts";
 import type { Lost } from "../../../shared/state/kept/salvage.ts";
 import { openChecked, openInMemory, StateDamagedError, StateTooNewError } from "./store-schema.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** A state that is open. */
 export interface OpenedDatabase {
@@ -32,7 +33,7 @@ export function openDatabase(stateDir: string, nowMs: number): OpenedDatabase {
     return { path, database: openChecked(path), trouble: undefined };
   } catch (error) {
     if (error instanceof StateTooNewError) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = readMessage(error);
     if (!(error instanceof StateDamagedError)) return openUnwritable(path, reason);
     const aside = `${path}.damaged-${nowMs}`;
     for (const suffix of ["", "-wal", "-shm"]) moveAside(`${path}${suffix}`, `${aside}${suffix}`);

@@ -2,7 +2,7 @@
 // container. A damaged file is moved aside and begun anew; a full disk is reported and the agent goes on in memory.
 
 import { existsSync, rmSync } from "node:fs";
-import { DatabaseSync } from "node:sqlite";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
 
 import { statePath } from "../state-layout.ts";
 import type { ColdStartMemory } from "../../../shared/state/cold-start.ts";
@@ -11,10 +11,11 @@ import type { InForce } from "../../../shared/state/in-force.ts";
 import { readColdStarts } from "../../../shared/state/kept/cold-start-schema.ts";
 import { readInForce } from "../../../shared/state/kept/in-force-schema.ts";
 import { exitRecord, readNodeMemory } from "../../../shared/state/kept/memory-schema.ts";
-import { readRelease, type StoredRelease } from "../../../shared/state/kept/release-schema.ts";
+import { mapFromStored, mapToStored } from "../../../shared/state/kept/service-parts.ts";
+import { readRelease, type StoredRelease, writeRelease } from "../../../shared/state/kept/release-schema.ts";
 import type { Lost } from "../../../shared/state/kept/salvage.ts";
 import { EMPTY_MEMORY, type ExitRecord, type NodeMemory, type ReleaseRecord } from "../../../shared/state/memory.ts";
-import { nameContent } from "../../../shared/secret/secret-facts.ts";
+import { findKeptHash } from "../../../shared/state/file-content.ts";
 import { addForeign, findForeign, type Foreign } from "./store-foreign.ts";
 import { listBadRows, openDatabase, type OpenedDatabase, parseBody, setAside } from "./store-open.ts";
 
@@ -49,6 +50,8 @@ export class Store {
   /** Releases that were looked for; a rollout asks for the same one at each turn. */
   readonly #found = new Map<string, DesiredService | undefined>();
   readonly #troubles: string[] = [];
+  /** What has been run once is compiled once. */
+  readonly #statements = new Map<string, StatementSync>();
 
   private constructor({ path, database, trouble }: OpenedDatabase) {
     this.#path = path;
@@ -72,9 +75,10 @@ export class Store {
   /** What the agent remembers; empty where nothing is stored. */
   loadMemory(): NodeMemory {
     const stored = this.#readDocument("memory", []);
-    const memory = { ...EMPTY_MEMORY, ...(stored === undefined ? {} : readNodeMemory(stored, [])) };
-    this.#foreign = findForeign(memory);
-    return memory;
+    if (stored === undefined) return EMPTY_MEMORY;
+    const read = readNodeMemory(stored, []);
+    this.#foreign = findForeign(read);
+    return mapFromStored(read);
   }
 
   /** What is known of cold starts. */
@@ -115,9 +119,7 @@ export class Store {
     if (!this.#found.has(key)) {
       const rows = this.#readReleases(service, KEPT_ROWS.release);
       const found = rows.find((row) => row.fingerprint === fingerprint)?.desired;
-      // What blocked a start when it was recorded says nothing of now.
-      const { blocked: _blocked, ...desired } = found ?? {};
-      this.#found.set(key, found === undefined ? undefined : (desired as DesiredService));
+      this.#found.set(key, found);
     }
     return this.#found.get(key);
   }
@@ -131,7 +133,7 @@ export class Store {
   /** Saves what a turn changed; throws when the disk does not take it, and has then saved nothing. */
   save(saved: Saved): void {
     const documents = new Map([
-      ["memory", JSON.stringify(addForeign(saved.memory, this.#foreign))],
+      ["memory", JSON.stringify(addForeign(mapToStored(saved.memory), this.#foreign))],
       ["cold-starts", writeOnce(saved.coldStarts)],
     ]);
     // It is large, and the same object as long as nothing new was read.
@@ -236,7 +238,7 @@ export class Store {
       "INSERT INTO release (service, settled_ms, body) VALUES (?, ?, ?)",
       service,
       release.settledMs,
-      JSON.stringify(release),
+      JSON.stringify(writeRelease(release)),
     );
     this.#trim("release", service);
     this.#found.clear();
@@ -248,7 +250,9 @@ export class Store {
   }
 
   #run(query: string, ...values: (string | number | Uint8Array)[]): void {
-    this.#database.prepare(query).run(...values);
+    const statement = this.#statements.get(query) ?? this.#database.prepare(query);
+    this.#statements.set(query, statement);
+    statement.run(...values);
   }
 }
 
@@ -261,7 +265,7 @@ function writeOnce(value: object, text = written.get(value) ?? JSON.stringify(va
 
 /** The contents that a release needs, its front's too. */
 function listHashes({ files, front }: DesiredService): string[] {
-  return [...files, ...(front?.service.files ?? [])].map((file) => nameContent(file.hash));
+  return [...files, ...(front?.service.files ?? [])].flatMap(({ content }) => findKeptHash(content) ?? []);
 }
 
 /** The inputs in force as an agent has stored them, read beside it; undefined where they cannot be read. */
@@ -270,8 +274,9 @@ export function readStoredInForce(stateDir: string): InForce | undefined {
 }
 
 /** What an agent remembers, read beside it; undefined where that cannot be read. */
-export function readStoredMemory(stateDir: string): Partial<NodeMemory> | undefined {
-  return readBeside(stateDir, "memory", readNodeMemory);
+export function readStoredMemory(stateDir: string): NodeMemory | undefined {
+  const stored = readBeside(stateDir, "memory", readNodeMemory);
+  return stored && mapFromStored(stored);
 }
 
 function readBeside<T>(

@@ -5,7 +5,7 @@ import { failAgain, isHeldBack } from "../../../shared/state/backoff.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import type { DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";
 import { findLaneService, nameFrontLanes, type FrontRouting } from "../../../shared/state/front.ts";
-import type { NodeMemory, ServiceMemory } from "../../../shared/state/memory.ts";
+import { findService, type NodeMemory, type ServiceMemory } from "../../../shared/state/memory.ts";
 import {
   findHealth,
   isAlive,
@@ -106,7 +106,7 @@ export function planFronts(world: World, engine: Reachable, memory: NodeMemory["
     const fronted: Fronted = {
       world,
       desired: { ...desired, front: desired.front },
-      memory: memory[desired.name],
+      memory: findService(memory, desired.name),
       alive,
       running: alive.filter(({ status }) => status === "running"),
       front,
@@ -150,18 +150,17 @@ function addressOf(world: World, container: ObservedContainer | undefined): stri
 function selectServing({ world, desired, memory, running, routing }: Fronted): ObservedContainer | undefined {
   const hasTraffic = (entry: ObservedContainer): boolean =>
     routing?.address !== undefined && addressOf(world, entry) === routing.address;
-  // Who had it when this agent began was proved by the one before, and keeps it until its own probes say otherwise.
+  // Who had it when this agent began was proved by the one before, and keeps it until its own probes say otherwise; who was healthy by
+  // another check is well until the new one says otherwise: the front itself may be a new one by that.
   const isWell = (entry: ObservedContainer): boolean => {
     const view = findHealth(world.observed, entry);
-    return (
-      view?.status === "healthy" ||
-      (hasTraffic(entry) && (view?.found === true || !world.observed.health.has(entry.id)))
-    );
+    if (view?.status === "healthy" || view?.rechecked === true) return true;
+    return hasTraffic(entry) && (view?.found === true || !world.observed.health.has(entry.id));
   };
   const able = running.filter((entry) => isWell(entry) || hasTraffic(entry));
   const current = able.find((entry) => entry.specHash === desired.specHash);
   const well = able.filter((entry) => entry !== current && isWell(entry));
-  const isGood = memory?.release?.fingerprint === desired.fingerprint;
+  const isGood = memory?.release.lastGood?.fingerprint === desired.fingerprint;
   if (current !== undefined && (well.length === 0 || (isGood && isWell(current)))) return current;
   return well.find(hasTraffic) ?? well[0] ?? able.find(hasTraffic);
 }
@@ -244,9 +243,9 @@ function planRetirement(fronted: Fronted, result: FrontPlan): void {
 /** While a new release is tried, the last good one goes on being healed where nothing else is there to take the traffic. */
 function planRevival({ world, desired, memory, running }: Fronted, engine: Reachable, result: FrontPlan): void {
   const { retire: lane } = nameFrontLanes(desired.name);
-  const release = memory?.release;
+  const release = memory?.release.lastGood;
   const isTried = release !== undefined && release.specHash !== desired.specHash;
-  if (!isTried || !desired.running || memory?.stoppedBy !== undefined) return;
+  if (!isTried || !desired.running || memory?.operator.stoppedBy !== undefined) return;
   const old = engine.containers.find(
     (entry) => entry.service === desired.name && entry.specHash === release.specHash && isRoutedByFront(desired, entry),
   );

@@ -2,7 +2,7 @@
 // since, or is left until, stays as it was. Pure; the loop calls it before anything is planned. Times that only name a moment
 // (an exit, a release, a run of a job, a person's word) stay as they are.
 
-import type { NodeMemory, ServiceMemory } from "../../../shared/state/memory.ts";
+import { type GateMemory, type NodeMemory, type ServiceMemory, setPart } from "../../../shared/state/memory.ts";
 
 /**
  * How far the wall clock stands before the host's monotonic clock. The second one runs on through restarts of the agent and begins
@@ -46,30 +46,36 @@ function moveTimes(memory: NodeMemory, byMs: number): NodeMemory {
 }
 
 function moveService(memory: ServiceMemory, byMs: number): ServiceMemory {
-  const { run, healthy, waiting, failure, rollout, repeated, shown } = memory;
-  const next = { ...memory };
-  for (const key of ["intentMs", "nextStartMs", "exitMs"] as const) {
-    const at = memory[key];
-    if (at !== undefined) next[key] = at + byMs;
-  }
-  return {
-    ...next,
-    ...(run && { run: { ...run, begunMs: run.begunMs + byMs } }),
-    ...(healthy?.sinceMs !== undefined && { healthy: { ...healthy, sinceMs: healthy.sinceMs + byMs } }),
-    ...(waiting && { waiting: moveWaiting(waiting, byMs) }),
-    ...(failure && { failure: { ...failure, nextMs: failure.nextMs + byMs } }),
-    ...(rollout && { rollout: { ...rollout, seenMs: rollout.seenMs + byMs } }),
-    ...(repeated?.untilMs !== undefined && { repeated: { ...repeated, untilMs: repeated.untilMs + byMs } }),
-    ...(shown && { shown: { ...shown, sinceMs: shown.sinceMs + byMs } }),
-  };
+  const move = (atMs: number | undefined): number | undefined => (atMs === undefined ? undefined : atMs + byMs);
+  const { newest, lastHealthy, lastExitMs } = memory.run;
+  const { failure, repeated, nextStartMs } = memory.backoff;
+  const { rollout } = memory.release;
+  const { shownState, intent, gate } = memory;
+  let next = setPart(memory, "intent", { sinceMs: move(intent.sinceMs) });
+  next = setPart(next, "run", {
+    newest: newest && { ...newest, begunMs: newest.begunMs + byMs },
+    lastHealthy:
+      lastHealthy?.sinceMs === undefined ? lastHealthy : { ...lastHealthy, sinceMs: lastHealthy.sinceMs + byMs },
+    lastExitMs: move(lastExitMs),
+  });
+  next = setPart(next, "gate", { waiting: gate.waiting && moveWaiting(gate.waiting, byMs) });
+  next = setPart(next, "backoff", {
+    nextStartMs: move(nextStartMs),
+    failure: failure && { ...failure, nextMs: failure.nextMs + byMs },
+    repeated: repeated?.untilMs === undefined ? repeated : { ...repeated, untilMs: repeated.untilMs + byMs },
+  });
+  next = setPart(next, "release", { rollout: rollout && { ...rollout, seenMs: rollout.seenMs + byMs } });
+  return shownState === undefined
+    ? next
+    : { ...next, shownState: { ...shownState, sinceMs: shownState.sinceMs + byMs } };
 }
 
-function moveWaiting(waiting: NonNullable<ServiceMemory["waiting"]>, byMs: number): typeof waiting {
-  const { met } = waiting;
+function moveWaiting(waiting: NonNullable<GateMemory["waiting"]>, byMs: number): typeof waiting {
+  const { healthySeen } = waiting;
   return {
     ...waiting,
     sinceMs: waiting.sinceMs + byMs,
-    ...(met && { met: mapValues(met, (entry) => ({ ...entry, atMs: entry.atMs + byMs })) }),
+    ...(healthySeen && { healthySeen: mapValues(healthySeen, (entry) => ({ ...entry, atMs: entry.atMs + byMs })) }),
   };
 }
 

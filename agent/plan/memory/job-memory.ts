@@ -2,7 +2,7 @@
 
 import { backoffDelayMs } from "../../../shared/state/backoff.ts";
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
-import type { ExitRecord, JobMemory, ServiceMemory } from "../../../shared/state/memory.ts";
+import { type ExitRecord, type JobMemory, type ServiceMemory, setPart } from "../../../shared/state/memory.ts";
 
 /** Finished runs that are kept. */
 const KEPT_RUNS = 10;
@@ -37,10 +37,12 @@ export function rememberJobRun(
   const run = { specHash, dueMs, startedMs, endedMs, exitCode };
   const runs = [run, ...job.runs].slice(0, KEPT_RUNS);
   const next = { ...memory, job: { ...rest, runs } };
-  if (exitCode === 0 || desired.schedule !== "@once") return { ...next, attempt: 0 };
+  if (exitCode === 0 || desired.schedule !== "@once") return setPart(next, "backoff", { attempt: 0 });
   const { initial, max } = desired.restart.backoff;
-  const delayMs = backoffDelayMs({ initialMs: initial, maxMs: max }, memory.attempt, desired.name);
-  return { ...next, attempt: memory.attempt + 1, nextStartMs: (memory.exitMs ?? exit.finishedMs) + delayMs };
+  const { attempt } = memory.backoff;
+  const delayMs = backoffDelayMs({ initialMs: initial, maxMs: max }, attempt, desired.name);
+  const nextStartMs = (memory.run.lastExitMs ?? exit.finishedMs) + delayMs;
+  return setPart(next, "backoff", { attempt: attempt + 1, nextStartMs });
 }
 
 /** True when the newest run of this spec ended with 0: what requires the job may start. */

@@ -3,7 +3,7 @@
 
 import { backoffDelayMs, failAgain, type Setback } from "../../../shared/state/backoff.ts";
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
-import type { ExitRecord, ServiceMemory } from "../../../shared/state/memory.ts";
+import { beginService, type ExitRecord, type ServiceMemory, setPart } from "../../../shared/state/memory.ts";
 import {
   findHealth,
   isAlive,
@@ -37,19 +37,26 @@ const LONGEST_STALL_MS = 1_800_000;
 export function boundTimes(memory: ServiceMemory, desired: DesiredService, nowMs: number): ServiceMemory {
   let next = memory;
   const startLimitMs = nowMs + desired.restart.backoff.max;
-  if (next.nextStartMs !== undefined && next.nextStartMs > startLimitMs) next = { ...next, nextStartMs: startLimitMs };
-  if (next.failure !== undefined && next.failure.nextMs > nowMs + FAILURE_BACKOFF.maxMs) {
-    next = { ...next, failure: { ...next.failure, nextMs: nowMs + FAILURE_BACKOFF.maxMs } };
-  }
-  if (next.repeated?.untilMs !== undefined && next.repeated.untilMs > nowMs + LONGEST_STALL_MS) {
-    next = { ...next, repeated: { ...next.repeated, untilMs: nowMs + LONGEST_STALL_MS } };
-  }
-  if (next.intentMs !== undefined && next.intentMs > nowMs) next = { ...next, intentMs: nowMs };
-  if (next.waiting !== undefined && next.waiting.sinceMs > nowMs)
-    next = { ...next, waiting: { ...next.waiting, sinceMs: nowMs } };
-  if (next.healthy?.sinceMs !== undefined && next.healthy.sinceMs > nowMs) {
-    next = { ...next, healthy: { ...next.healthy, sinceMs: nowMs } };
-  }
+  const { nextStartMs, failure, repeated } = memory.backoff;
+  if (nextStartMs !== undefined && nextStartMs > startLimitMs)
+    next = setPart(next, "backoff", { nextStartMs: startLimitMs });
+  if (failure !== undefined && failure.nextMs > nowMs + FAILURE_BACKOFF.maxMs)
+    next = setPart(next, "backoff", { failure: { ...failure, nextMs: nowMs + FAILURE_BACKOFF.maxMs } });
+  if (repeated?.untilMs !== undefined && repeated.untilMs > nowMs + LONGEST_STALL_MS)
+    next = setPart(next, "backoff", { repeated: { ...repeated, untilMs: nowMs + LONGEST_STALL_MS } });
+  return boundPast(next, nowMs);
+}
+
+function boundPast(memory: ServiceMemory, nowMs: number): ServiceMemory {
+  let next = memory;
+  const { sinceMs } = memory.intent;
+  const { waiting } = memory.gate;
+  const { lastHealthy } = memory.run;
+  if (sinceMs !== undefined && sinceMs > nowMs) next = setPart(next, "intent", { sinceMs: nowMs });
+  if (waiting !== undefined && waiting.sinceMs > nowMs)
+    next = setPart(next, "gate", { waiting: { ...waiting, sinceMs: nowMs } });
+  if (lastHealthy?.sinceMs !== undefined && lastHealthy.sinceMs > nowMs)
+    next = setPart(next, "run", { lastHealthy: { ...lastHealthy, sinceMs: nowMs } });
   return next;
 }
 
@@ -60,35 +67,33 @@ export function beginMemory(
   { wanted = desired, nowMs }: { wanted: DesiredService | undefined; nowMs: number },
 ): ServiceMemory {
   const before = known === undefined ? undefined : dropOverridden(known, wanted.fingerprint);
-  if (before?.fingerprint === desired.fingerprint) return before;
-  return {
-    fingerprint: desired.fingerprint,
-    intentMs: nowMs,
-    attempt: 0,
-    restarts: before?.restarts ?? 0,
-    ...pick(before, ["lastExit", "exitMs", "seen", "run", "healthy", "took", "stopping", "release", "applied"]),
-    ...pick(before, ["shown", "ungated", "rolledBack", "stoppedBy", "startAsked", "emptyBy", "own", "job", "later"]),
+  if (before?.intent.fingerprint === desired.fingerprint) return before;
+  const fresh = beginService(desired.fingerprint);
+  const intent = { ...fresh.intent, sinceMs: nowMs };
+  if (before === undefined) return { ...fresh, intent };
+  // Of a start, a failure and a release that was tried, the newer intent knows nothing.
+  const begun = {
+    ...before,
+    intent,
+    backoff: { ...fresh.backoff, restarts: before.backoff.restarts },
   };
+  return setPart(
+    setPart(setPart(begun, "gate", { waiting: undefined }), "operator", { restartAsked: undefined }),
+    "release",
+    { rollout: undefined, heldFor: undefined },
+  );
 }
 
 /** A person's word, and a rollback, stand only while Git wants what it wanted then. */
 function dropOverridden(memory: ServiceMemory, wanted: string): ServiceMemory {
-  const { rolledBack, stoppedBy, ...rest } = memory;
-  if ((rolledBack ?? stoppedBy) === undefined) return memory;
-  return {
-    ...rest,
-    ...(rolledBack?.wanted === wanted ? { rolledBack } : {}),
-    ...(stoppedBy?.wanted === wanted ? { stoppedBy } : {}),
-  };
-}
-
-function pick<K extends keyof ServiceMemory>(
-  from: ServiceMemory | undefined,
-  keys: readonly K[],
-): Partial<ServiceMemory> {
-  const kept: Partial<ServiceMemory> = {};
-  for (const key of keys) if (from?.[key] !== undefined) kept[key] = from[key];
-  return kept;
+  const { stoppedBy } = memory.operator;
+  const { rolledBack } = memory.release;
+  let next = memory;
+  if (stoppedBy !== undefined && stoppedBy.wanted !== wanted)
+    next = setPart(next, "operator", { stoppedBy: undefined });
+  if (rolledBack !== undefined && rolledBack.wanted !== wanted)
+    next = setPart(next, "release", { rolledBack: undefined });
+  return next;
 }
 
 /** Takes over how the last operations of a service ended. */
@@ -96,15 +101,16 @@ export function rememberOutcome(before: ServiceMemory, outcome: OperationOutcome
   const { operation, result } = outcome;
   // What a run was told of is a fact, whatever is wanted of it by now.
   const memory = rememberTold(before, outcome);
-  if (operation.fingerprint !== memory.fingerprint) return memory;
+  if (operation.fingerprint !== memory.intent.fingerprint) return memory;
   const counted = countRepetition(memory, outcome);
   if (result.kind === "failed") return rememberFailure(memory, operation.lane, { ...result, atMs: outcome.endedMs });
-  const { failure, ...rest } = counted;
+  const { failure } = counted.backoff;
+  const mended = failure === undefined ? counted : setPart(counted, "backoff", { failure: undefined });
   // What had failed has now been done, whatever is planned anew after it.
-  if (result.kind === "replan") return failure?.step === result.after ? rest : counted;
+  if (result.kind === "replan") return failure?.step === result.after ? mended : counted;
   if (result.kind !== "done") return counted;
   // Clearing away what was in the way proves nothing yet: the failure counts on, should the next try end the same way.
-  return operation.steps.every(({ kind }) => CLEARING.has(kind)) ? counted : rest;
+  return operation.steps.every(({ kind }) => CLEARING.has(kind)) ? counted : mended;
 }
 
 const CLEARING: ReadonlySet<Step["kind"]> = new Set(["remove-container", "remove-files"]);
@@ -118,13 +124,14 @@ export function rememberFailure(
   service: string,
   { step, failure, fault, foreseen, atMs, ...said }: FailedStep,
 ): ServiceMemory {
-  const before = memory.failure?.step === step ? memory.failure : undefined;
+  const last = memory.backoff.failure;
+  const before = last?.step === step ? last : undefined;
   const isQuick = before === undefined && SEEN_TO_AT_ONCE.has(fault);
   const failed = { nowMs: atMs, message: said.message, key: `${service}\n${step}` };
   const { attempt, nextMs } = failAgain(before, isQuick ? AT_ONCE : FAILURE_BACKOFF, failed);
-  const { fingerprint } = memory;
+  const { fingerprint } = memory.intent;
   const known = { fingerprint, step, failure, fault, ...pickSaid(said), attempt, nextMs };
-  return { ...memory, failure: foreseen === undefined ? known : { ...known, foreseen } };
+  return setPart(memory, "backoff", { failure: foreseen === undefined ? known : { ...known, foreseen } });
 }
 
 type FailedStep = Omit<Extract<OperationOutcome["result"], { kind: "failed" }>, "kind"> & {
@@ -159,21 +166,22 @@ export function rememberContainer(memory: ServiceMemory, world: World, container
   const engine = world.observed.engine as Reachable;
   let next = rememberStart(memory, world, container);
   const running = isAlive(container);
-  const ranIn = running ? engine.run : next.seen?.container === container.id ? next.seen.engineRun : undefined;
-  if (next.seen?.container !== container.id || next.seen.engineRun !== ranIn) {
-    next = { ...next, seen: { container: container.id, engineRun: ranIn } };
+  const { lastSeen, lastHealthy } = next.run;
+  const ranIn = running ? engine.run : lastSeen?.container === container.id ? lastSeen.engineRun : undefined;
+  if (lastSeen?.container !== container.id || lastSeen.engineRun !== ranIn) {
+    next = setPart(next, "run", { lastSeen: { container: container.id, engineRun: ranIn } });
   }
   const view = findHealth(world.observed, container);
   if (!running || view === undefined || view.status === "starting") return next;
   const run = nameRun(container);
-  const same = next.healthy?.run === run && next.healthy.engineRun === engine.run;
-  if (view.status === "healthy" && (!same || next.healthy?.sinceMs === undefined)) {
+  const same = lastHealthy?.run === run && lastHealthy.engineRun === engine.run;
+  if (view.status === "healthy" && (!same || lastHealthy.sinceMs === undefined)) {
     const healthy = { container: container.id, engineRun: engine.run, run, sinceMs: view.sinceMs };
-    return { ...next, healthy };
+    return setPart(next, "run", { lastHealthy: healthy });
   }
-  if (view.status === "unhealthy" && next.healthy?.sinceMs !== undefined) {
-    const { sinceMs: _sinceMs, ...healthy } = next.healthy;
-    return { ...next, healthy };
+  if (view.status === "unhealthy" && lastHealthy?.sinceMs !== undefined) {
+    const { sinceMs: _sinceMs, ...healthy } = lastHealthy;
+    return setPart(next, "run", { lastHealthy: healthy });
   }
   return next;
 }
@@ -183,15 +191,17 @@ function rememberStart(memory: ServiceMemory, world: World, container: ObservedC
   const { startedMs, id, service, status } = container;
   const run = nameRun(container);
   const { operations, outcomes } = world.observed;
-  if (status !== "running" || startedMs === undefined || memory.took?.run === run) return memory;
+  if (status !== "running" || startedMs === undefined || memory.run.startTook?.run === run) return memory;
   if (isBetweenRuns(operations, id)) return memory;
   const view = findHealth(world.observed, container);
   const isOwn = [...operations, ...outcomes.map(({ operation }) => operation)].some(({ lane }) => lane === service);
   const wasHealthy = findHealthySince(memory, container) !== undefined;
   // Nobody here saw it start, or its first health is long past: nothing is made up.
-  if (!isOwn && (memory.seen === undefined || wasHealthy)) return { ...memory, took: { run } };
+  if (!isOwn && (memory.run.lastSeen === undefined || wasHealthy))
+    return setPart(memory, "run", { startTook: { run } });
   if (view?.status !== "healthy") return memory;
-  return { ...memory, took: { run, ms: Math.max(0, view.sinceMs - readBegunMs(memory, container, world.nowMs)) } };
+  const ms = Math.max(0, view.sinceMs - readBegunMs(memory, container, world.nowMs));
+  return setPart(memory, "run", { startTook: { run, ms } });
 }
 
 /** What an ended container changes: its exit is recorded once, and a crash moves the next start away. */
@@ -204,32 +214,38 @@ export function rememberExit(
   if ((container.status !== "exited" && container.status !== "dead") || container.finishedMs === undefined) {
     return { memory, exit: undefined };
   }
-  const known = memory.lastExit?.container === container.id && memory.lastExit.finishedMs === container.finishedMs;
-  const ranIn = memory.seen?.container === container.id ? memory.seen.engineRun : undefined;
+  const { lastExit, lastSeen, lastHealthy, stopping } = memory.run;
+  const known = lastExit?.container === container.id && lastExit.finishedMs === container.finishedMs;
+  const ranIn = lastSeen?.container === container.id ? lastSeen.engineRun : undefined;
   const engineStopped = ranIn === undefined ? ranBefore(container, engine) : ranIn !== engine.run;
   if (known) return { memory: forgiveAfterEngineStop(memory, engineStopped), exit: undefined };
-  const byAgent = memory.stopping === container.id || findStop(world, container) !== undefined;
+  const byAgent = stopping === container.id || findStop(world, container) !== undefined;
   const ended = buildExit(container, byAgent, engineStopped && !byAgent);
-  const { stopping: _stopping, healthy, ...rest } = memory;
-  const { sinceMs: _sinceMs, ...wasHealthy } = healthy ?? {};
   const sinceMs = findHealthySince(memory, container);
   // The engine names the end by the wall clock, which may have been set since: it lies after its health, and not ahead.
   const exitMs = Math.min(world.nowMs, Math.max(ended.finishedMs, sinceMs ?? ended.finishedMs));
   const exit = { ...ended, ...measureRun(memory, container, exitMs) };
-  const kept = "container" in wasHealthy ? { healthy: wasHealthy } : {};
-  const base: ServiceMemory = { ...rest, ...kept, lastExit: exit, exitMs };
+  const { sinceMs: _sinceMs, ...wasHealthy } = lastHealthy ?? {};
+  const base = setPart(memory, "run", {
+    stopping: undefined,
+    lastHealthy: "container" in wasHealthy ? wasHealthy : undefined,
+    lastExit: exit,
+    lastExitMs: exitMs,
+  });
   if (desired.kind === "job") return { memory: rememberJobRun(base, exit, desired, container.specHash), exit };
   if (exit.requested === "agent" || engineStopped) return { memory: forgiveAfterEngineStop(base, engineStopped), exit };
   const { initial, max, reset_after: resetAfterMs } = desired.restart.backoff;
   const healthyMs = sinceMs === undefined ? 0 : exitMs - sinceMs;
-  const attempt = healthyMs >= resetAfterMs ? 0 : memory.attempt;
+  const { restarts } = memory.backoff;
+  const attempt = healthyMs >= resetAfterMs ? 0 : memory.backoff.attempt;
   const delayMs = backoffDelayMs({ initialMs: initial, maxMs: max }, attempt, `${desired.name}\n${container.id}`);
   const nextStartMs = exitMs + delayMs;
-  return { memory: { ...base, attempt: attempt + 1, restarts: memory.restarts + 1, nextStartMs }, exit };
+  return { memory: setPart(base, "backoff", { attempt: attempt + 1, restarts: restarts + 1, nextStartMs }), exit };
 }
 
 function measureRun({ run }: ServiceMemory, container: ObservedContainer, exitMs: number): Pick<ExitRecord, "ranMs"> {
-  return run?.name === nameRun(container) ? { ranMs: Math.max(0, exitMs - run.begunMs) } : {};
+  const { newest } = run;
+  return newest?.name === nameRun(container) ? { ranMs: Math.max(0, exitMs - newest.begunMs) } : {};
 }
 
 /** Nobody here saw it run: it went down with the engine where it had been started before that last came up. */
@@ -239,10 +255,11 @@ function ranBefore({ startedMs }: ObservedContainer, { sinceMs }: Reachable): bo
 
 /** After the engine or the host went down, a start is a boot: its order is the gate's matter, not backoff's. */
 function forgiveAfterEngineStop(memory: ServiceMemory, engineStopped: boolean): ServiceMemory {
-  if (!engineStopped || (memory.attempt === 0 && memory.nextStartMs === undefined)) return memory;
-  const { nextStartMs: _nextStartMs, ...rest } = memory;
-  const lastExit = rest.lastExit === undefined ? {} : { lastExit: { ...rest.lastExit, engineStopped: true } };
-  return { ...rest, ...lastExit, attempt: 0 };
+  const { attempt, nextStartMs } = memory.backoff;
+  if (!engineStopped || (attempt === 0 && nextStartMs === undefined)) return memory;
+  const { lastExit } = memory.run;
+  const forgiven = setPart(memory, "backoff", { attempt: 0, nextStartMs: undefined });
+  return setPart(forgiven, "run", { lastExit: lastExit && { ...lastExit, engineStopped: true } });
 }
 
 function buildExit(container: ObservedContainer, byAgent: boolean, engineStopped: boolean): ExitRecord {
@@ -271,12 +288,8 @@ export function rememberUnhealthy(
   nowMs: number,
 ): ServiceMemory {
   const { initial, max } = desired.restart.backoff;
-  const delayMs = backoffDelayMs({ initialMs: initial, maxMs: max }, memory.attempt, `${desired.name}\n${containerId}`);
-  return {
-    ...memory,
-    stopping: containerId,
-    attempt: memory.attempt + 1,
-    restarts: memory.restarts + 1,
-    nextStartMs: nowMs + delayMs,
-  };
+  const { attempt, restarts } = memory.backoff;
+  const delayMs = backoffDelayMs({ initialMs: initial, maxMs: max }, attempt, `${desired.name}\n${containerId}`);
+  const counted = { attempt: attempt + 1, restarts: restarts + 1, nextStartMs: nowMs + delayMs };
+  return setPart(setPart(memory, "run", { stopping: containerId }), "backoff", counted);
 }

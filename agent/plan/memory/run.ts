@@ -2,10 +2,11 @@
 // ask it whether a run has what its service should have. Nothing here is ever carried to another run.
 
 import type { DesiredFile, DesiredService } from "../../../shared/state/desired-state.ts";
-import type { RunMemory, ServiceMemory } from "../../../shared/state/memory.ts";
+import { type RunMemory, type ServiceMemory, setPart } from "../../../shared/state/memory.ts";
 import { fileKey, isBetweenRuns, nameRun, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { OperationOutcome } from "../../../shared/state/step.ts";
 import type { World } from "../world.ts";
+import { nameContent } from "../../../shared/state/file-content.ts";
 
 /** Begins the record of a run at its first sight; the same run keeps its own. */
 export function rememberRun(
@@ -17,24 +18,25 @@ export function rememberRun(
   // Between two runs the engine's list may show either.
   if (startedMs === undefined || isBetweenRuns(world.observed.operations, id)) return memory;
   const name = nameRun(container);
-  if (memory.run?.name === name) return memory;
-  const { applied, healthy, ...rest } = memory;
-  const known = applied?.container === name ? applied : undefined;
-  const run: RunMemory = {
+  const { newest: before, byEarlierVersion, lastHealthy } = memory.run;
+  if (before?.name === name) return memory;
+  const known = byEarlierVersion?.container === name ? byEarlierVersion : undefined;
+  const newest: RunMemory = {
     name,
-    number: (memory.run?.number ?? 0) + 1,
+    number: (before?.number ?? 0) + 1,
     begunMs: findBegunMs(world, container, startedMs),
     files: known?.files ?? readFiles(world, desired),
     ...(known?.stale === true ? { stale: true } : {}),
   };
   // A version before this one did not say which run was healthy; since when tells it.
-  const isOwn = memory.run === undefined && healthy?.container === id && (healthy.sinceMs ?? 0) >= startedMs;
-  return { ...rest, run, ...(healthy === undefined ? {} : { healthy: isOwn ? { ...healthy, run: name } : healthy }) };
+  const isOwn = before === undefined && lastHealthy?.container === id && (lastHealthy.sinceMs ?? 0) >= startedMs;
+  const healthy = isOwn ? { ...lastHealthy, run: name } : lastHealthy;
+  return setPart(memory, "run", { newest, byEarlierVersion: undefined, lastHealthy: healthy });
 }
 
 /** Since when this run of a container has been healthy; undefined while it is not. */
-export function findHealthySince({ healthy }: ServiceMemory, container: ObservedContainer): number | undefined {
-  return healthy?.run === nameRun(container) ? healthy.sinceMs : undefined;
+export function findHealthySince({ run }: ServiceMemory, container: ObservedContainer): number | undefined {
+  return run.lastHealthy?.run === nameRun(container) ? run.lastHealthy.sinceMs : undefined;
 }
 
 /**
@@ -43,7 +45,10 @@ export function findHealthySince({ healthy }: ServiceMemory, container: Observed
  */
 function readFiles({ observed }: World, { name, specHash, files }: DesiredService): RunMemory["files"] {
   return Object.fromEntries(
-    files.map(({ target, hash }) => [target, observed.files.get(fileKey(name, specHash, target)) ?? hash]),
+    files.map(({ target, content }) => [
+      target,
+      observed.files.get(fileKey(name, specHash, target)) ?? nameContent(content),
+    ]),
   );
 }
 
@@ -59,12 +64,15 @@ function findBegunMs({ observed, nowMs }: World, { service }: ObservedContainer,
 
 /** When the run that is seen of a container began; for one without a record, as the engine says. */
 export function readBegunMs(memory: ServiceMemory | undefined, container: ObservedContainer, nowMs: number): number {
-  return memory?.run?.name === nameRun(container) ? memory.run.begunMs : Math.min(container.startedMs ?? nowMs, nowMs);
+  const newest = memory?.run.newest;
+  return newest?.name === nameRun(container) ? newest.begunMs : Math.min(container.startedMs ?? nowMs, nowMs);
 }
 
 /** The delivered files of which the processes of this run do not have the wanted content, or may not. */
 export function listUnread({ files }: DesiredService, run: RunMemory | undefined): DesiredFile[] {
-  return files.filter(({ target, hash }) => run?.files[target] !== hash || run.telling?.[target] !== undefined);
+  return files.filter(
+    ({ target, content }) => run?.files[target] !== nameContent(content) || run?.telling?.[target] !== undefined,
+  );
 }
 
 /** True when this container's newest run has all that its service should have: then it is a run of this release. */
@@ -73,16 +81,18 @@ export function isRunOf(
   memory: ServiceMemory,
   container: ObservedContainer | undefined,
 ): boolean {
-  if (container?.startedMs === undefined || memory.run?.name !== nameRun(container)) return false;
-  return listUnread(desired, memory.run).length === 0;
+  const { newest } = memory.run;
+  if (container?.startedMs === undefined || newest?.name !== nameRun(container)) return false;
+  return listUnread(desired, newest).length === 0;
 }
 
 /** Takes over how telling a run of new content ended. What was not told to the end is told again, whatever is wanted by then. */
 export function rememberTold(memory: ServiceMemory, { operation, result, endedMs }: OperationOutcome): ServiceMemory {
-  const { run } = memory;
+  const { newest } = memory.run;
   const tells = operation.steps.some(({ kind }) => kind === "signal-container" || kind === "exec-in-container");
-  if (run?.telling === undefined || result.kind !== "done" || !tells) return memory;
-  const { telling, ...rest } = run;
+  if (newest?.telling === undefined || result.kind !== "done" || !tells) return memory;
+  const { telling, ...rest } = newest;
   // Its health says something of the new content from now on.
-  return { ...memory, intentMs: endedMs, run: { ...rest, files: { ...run.files, ...telling } } };
+  const told = setPart(memory, "run", { newest: { ...rest, files: { ...newest.files, ...telling } } });
+  return setPart(told, "intent", { sinceMs: endedMs });
 }

@@ -3,11 +3,12 @@
 // Held by test/scenario/start/order.test.ts.
 
 import { describeTarget, type Requirement, type RequirementTarget } from "../../../shared/manifest/requirement.ts";
+import { findService } from "../../../shared/state/memory.ts";
 import { findHealth, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { type Missing, pickSaid, type Reason, type ReasonOf } from "../../../shared/state/reason.ts";
 import { isServed } from "../front/traffic.ts";
 import { hasCompleted } from "../memory/job-memory.ts";
-import { isLatched, rememberMet } from "./latch.ts";
+import { isLatched, rememberHealthySeen } from "./latch.ts";
 import type { ServiceContext, World } from "../world.ts";
 
 /**
@@ -67,13 +68,16 @@ function checkLocal(world: World, service: string): TargetHealth {
     };
   }
   if (desired.kind === "job") {
-    const done = hasCompleted(world.memory.services[service]?.job, desired.specHash);
+    const done = hasCompleted(findService(world.memory.services, service)?.job, desired.specHash);
     return { healthy: done, why: { code: done ? "job-completed" : "job-not-completed" } };
   }
   if (!desired.running) return { healthy: false, why: { code: "manifest-stopped" } };
   const engine = world.observed.engine;
   if (!engine.reachable) return { healthy: false, why: { code: "engine-not-asked" } };
-  const running = engine.containers.filter((entry) => entry.service === service && entry.status === "running");
+  const own = engine.containers.filter((entry) => entry.service === service && entry.status === "running");
+  // The data of the release before is about to go: whoever waits, to fill it above all, waits for the new one.
+  const begins = (desired.spec.volumes ?? []).some(({ ephemeral }) => ephemeral === true);
+  const running = begins ? own.filter(({ specHash }) => specHash === desired.specHash) : own;
   if (running.length === 0) return { healthy: false, why: { code: "not-running" } };
   const healthy = running.filter((entry) => findHealth(world.observed, entry)?.status === "healthy");
   const start = describeStart(healthy[0] ?? (running[0] as ObservedContainer));
@@ -90,23 +94,25 @@ export function describeStart({ id, startedMs }: ObservedContainer): string {
 /** Is it healthy, or was it a moment ago while this same start was waiting? */
 function isMet({ world, memory, engine }: ServiceContext, target: RequirementTarget): boolean {
   const { healthy, start } = checkTarget(world, target);
-  if (healthy || memory.waiting?.engineRun !== engine.run) return healthy;
-  return isLatched(memory.waiting, { name: describeTarget(target), start }, world.nowMs);
+  const { waiting } = memory.gate;
+  if (healthy || waiting?.engineRun !== engine.run) return healthy;
+  return isLatched(waiting, { name: describeTarget(target), start }, world.nowMs);
 }
 
 /** What a start that waits remembers of what it requires. */
-export function selectMet({ world, desired, memory }: ServiceContext): ReturnType<typeof rememberMet> {
+export function selectHealthySeen({ world, desired, memory }: ServiceContext): ReturnType<typeof rememberHealthySeen> {
   const requirements = desired.requires.map(({ target }) => {
     const { healthy, start } = checkTarget(world, target);
     return { name: describeTarget(target), healthy, start };
   });
-  return rememberMet(memory.waiting?.met, requirements, world.nowMs);
+  return rememberHealthySeen(memory.gate.waiting?.healthySeen, requirements, world.nowMs);
 }
 
 /** Asks the gate for one start. */
 export function askGate(context: ServiceContext): GateVerdict {
   const { world, desired, memory, engine } = context;
-  const waitedMs = memory.waiting?.engineRun === engine.run ? world.nowMs - memory.waiting.sinceMs : 0;
+  const { waiting } = memory.gate;
+  const waitedMs = waiting?.engineRun === engine.run ? world.nowMs - waiting.sinceMs : 0;
   const missing = desired.requires.filter((entry) => !isMet(context, entry.target));
   const unmet = missing.filter((entry) => !hasExpired(entry, waitedMs));
   const expired = missing.filter((entry) => hasExpired(entry, waitedMs));
@@ -142,10 +148,11 @@ function hasExpired(entry: Requirement, waitedMs: number): boolean {
  */
 function softLeftMs(context: ServiceContext): number | undefined {
   const { memory, current, engine, desired, world } = context;
+  const { lastHealthy, lastExit, lastExitMs } = memory.run;
   const wasHealthyHere =
-    current !== undefined && memory.healthy?.container === current.id && memory.healthy.engineRun === engine.run;
-  if (!wasHealthyHere || memory.lastExit?.container !== current.id) return undefined;
-  return Math.max(0, (memory.exitMs ?? memory.lastExit.finishedMs) + desired.wantsTimeoutMs - world.nowMs);
+    current !== undefined && lastHealthy?.container === current.id && lastHealthy.engineRun === engine.run;
+  if (!wasHealthyHere || lastExit?.container !== current.id) return undefined;
+  return Math.max(0, (lastExitMs ?? lastExit.finishedMs) + desired.wantsTimeoutMs - world.nowMs);
 }
 
 function buildWaiting(

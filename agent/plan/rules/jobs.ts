@@ -3,6 +3,7 @@
 // Held by test/scenario/start/jobs.test.ts.
 
 import { findNextDue } from "../../../shared/manifest/schedule.ts";
+import { findService, setPart } from "../../../shared/state/memory.ts";
 import { isAlive } from "../../../shared/state/observed-state.ts";
 import type { Reason } from "../../../shared/state/reason.ts";
 import type { Cause, Step } from "../../../shared/state/step.ts";
@@ -24,8 +25,9 @@ export function tendJob(context: ServiceContext): Decision | undefined {
   const known = passed ? { ...job, accountedMs: world.nowMs, skipped: job.skipped + 1 } : job;
   const notes: Reason[] = known.skipped > 0 ? [{ code: "job-skipped", now: { times: known.skipped } }] : [];
   const reason: Reason = { code: "job-running", now: { sinceMs: readBegunMs(memory, running, world.nowMs) } };
-  const { stopping: _stopping, startAsked: _start, ...rest } = memory;
-  const decision = { state: "healthy" as const, reason, memory: { ...rest, job: known }, notes };
+  const settled = setPart(memory, "run", { stopping: undefined });
+  const next = { ...setPart(settled, "operator", { startAsked: undefined }), job: known };
+  const decision = { state: "healthy" as const, reason, memory: next, notes };
   return nextMs === undefined || passed ? decision : { ...decision, nextMs };
 }
 
@@ -33,13 +35,14 @@ export function tendJob(context: ServiceContext): Decision | undefined {
 export function restJob(context: ServiceContext): Decision | undefined {
   const { desired, memory, world } = context;
   const job = beginJob(memory, world.nowMs);
-  const asked = memory.startAsked !== undefined || memory.restartAsked !== undefined;
+  const asked = memory.operator.startAsked !== undefined || memory.operator.restartAsked !== undefined;
   const nextMs = findDue(context);
   if (asked || (nextMs !== undefined && nextMs <= world.nowMs)) return undefined;
   const [last] = job.runs;
   const base = { memory: { ...memory, job }, settled: last === undefined || last.exitCode === 0 };
   // What waits for this job is planned with the memory of the turn before.
-  const fresh = last !== undefined && world.memory.services[desired.name]?.job?.runs[0]?.endedMs !== last.endedMs;
+  const fresh =
+    last !== undefined && findService(world.memory.services, desired.name)?.job?.runs[0]?.endedMs !== last.endedMs;
   const at = fresh ? world.nowMs : nextMs;
   const wake = at === undefined ? {} : { nextMs: at };
   if (last === undefined) return { ...base, ...wake, state: "completed", reason: { code: "job-not-due", nextMs } };
@@ -61,7 +64,7 @@ export function startJob(context: ServiceContext): Decision | undefined {
   const answer = askStart(context);
   if (!answer.go) return answer.decision;
   const dueMs = Math.min(findDue(context) ?? world.nowMs, world.nowMs);
-  const { startAsked, restartAsked } = memory;
+  const { startAsked, restartAsked } = memory.operator;
   const uid = (startAsked ?? restartAsked)?.uid;
   const cause: Cause =
     uid === undefined

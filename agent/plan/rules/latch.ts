@@ -2,33 +2,34 @@
 // does not begin the wait anew. Only of the same run of its container, and not of a peer that is not heard. Pure.
 // Held by test/scenario/start/peers.test.ts.
 
-import type { ServiceMemory } from "../../../shared/state/memory.ts";
+import type { GateMemory } from "../../../shared/state/memory.ts";
 
-type Met = NonNullable<NonNullable<ServiceMemory["waiting"]>["met"]>;
+type Waiting = GateMemory["waiting"];
+type HealthySeen = NonNullable<NonNullable<Waiting>["healthySeen"]>;
 
 /** A dependency that is away longer than a flap is waited for again. */
 const LATCH_MS = 10_000;
 
 /** Was this run of the target healthy within the last moments of this wait? */
 export function isLatched(
-  waiting: ServiceMemory["waiting"],
+  waiting: Waiting,
   { name, start }: { name: string; start: string | undefined },
   nowMs: number,
 ): boolean {
-  const met = waiting?.met?.[name];
-  return met !== undefined && start !== undefined && met.start === start && nowMs - met.atMs <= LATCH_MS;
+  const seen = waiting?.healthySeen?.[name];
+  return seen !== undefined && start !== undefined && seen.start === start && nowMs - seen.atMs <= LATCH_MS;
 }
 
 /** What is to be remembered of the requirements of a start that waits; with a single one there is no flap to bridge. */
-export function rememberMet(
-  before: Met | undefined,
+export function rememberHealthySeen(
+  before: HealthySeen | undefined,
   requirements: readonly { name: string; healthy: boolean; start: string | undefined }[],
   nowMs: number,
-): Met | undefined {
+): HealthySeen | undefined {
   if (requirements.length < 2) return undefined;
-  const met = requirements.flatMap(({ name, healthy, start }) => {
+  const seen = requirements.flatMap(({ name, healthy, start }) => {
     const known = healthy && start !== undefined ? { start, atMs: nowMs } : before?.[name];
     return known === undefined || nowMs - known.atMs > LATCH_MS ? [] : [[name, known] as const];
   });
-  return met.length === 0 ? undefined : Object.fromEntries(met);
+  return seen.length === 0 ? undefined : Object.fromEntries(seen);
 }

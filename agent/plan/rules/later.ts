@@ -4,7 +4,7 @@
 
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
 import { isLaterSpec } from "../../../shared/state/identity.ts";
-import type { NodeMemory } from "../../../shared/state/memory.ts";
+import { beginService, findService, type NodeMemory, setPart } from "../../../shared/state/memory.ts";
 import type { ObservedContainer, ObservedEngine } from "../../../shared/state/observed-state.ts";
 
 /**
@@ -24,13 +24,12 @@ export function takeOverLater(
     const made = engine.containers.some(
       ({ service, specHash }) => service === wanted.name && specHash === wanted.specHash,
     );
-    const known = services[wanted.name] ?? { fingerprint: wanted.fingerprint, attempt: 0, restarts: 0 };
+    const known = findService(services, wanted.name) ?? beginService(wanted.fingerprint);
+    const before = known.run.byLaterVersion;
     const later =
-      known.later?.container === container.id
-        ? known.later
-        : { container: container.id, fingerprint: wanted.fingerprint };
+      before?.container === container.id ? before : { container: container.id, fingerprint: wanted.fingerprint };
     if (made || later.fingerprint !== wanted.fingerprint) return container;
-    services[wanted.name] = { ...known, later };
+    services[wanted.name] = setPart(known, "run", { byLaterVersion: later });
     return { ...container, specHash: wanted.specHash, image: wanted.spec.image };
   };
   const containers = engine.containers.map(take);

@@ -4,6 +4,7 @@
 
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
 import { findFronted, nameFront } from "../../../shared/state/front.ts";
+import { findService } from "../../../shared/state/memory.ts";
 import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { Decision, Reachable, ServiceContext, World } from "../world.ts";
 
@@ -37,7 +38,8 @@ export function findSuccessor(
   const successor = [...world.desired.services.values()].find(
     (service) => service.running && findOldName(service, world.desired.node) === old,
   );
-  if (successor === undefined || world.memory.services[successor.name]?.stoppedBy !== undefined) return undefined;
+  if (successor === undefined || findService(world.memory.services, successor.name)?.operator.stoppedBy !== undefined)
+    return undefined;
   // What has been started once has taken over, whatever became of it.
   const took = containers.some((entry) => entry.service === successor.name && entry.startedMs !== undefined);
   return took ? undefined : successor;
@@ -50,10 +52,11 @@ export function findSuccessor(
 export function waitForData(context: ServiceContext): Decision | undefined {
   const { desired, world, engine, memory, current, others } = context;
   const { movedFrom } = desired;
-  const volumes = desired.spec.volumes ?? [];
+  const volumes = (desired.spec.volumes ?? []).filter(({ ephemeral }) => ephemeral !== true);
   if (movedFrom === undefined || movedFrom.node === world.desired.node || volumes.length === 0) return undefined;
-  const ranHere = memory.release !== undefined || memory.seen?.engineRun !== undefined || others.length > 0;
-  if (ranHere || current?.startedMs !== undefined || memory.emptyBy !== undefined) return undefined;
+  const { release, run, operator } = memory;
+  const ranHere = release.lastGood !== undefined || run.lastSeen?.engineRun !== undefined || others.length > 0;
+  if (ranHere || current?.startedMs !== undefined || operator.emptyBy !== undefined) return undefined;
   const from = `${movedFrom.node}/${movedFrom.service}`;
   const missing = volumes.filter(({ name }) => name !== undefined && engine.volumes[name]?.node !== world.desired.node);
   const stopped = hasStopped(world, from);

@@ -4,7 +4,13 @@
 
 import type { ContainerSpec } from "../../../shared/state/container-spec.ts";
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
-import type { OwnVolume, ServiceMemory } from "../../../shared/state/memory.ts";
+import {
+  type OperatorMemory,
+  type OwnVolume,
+  type RunsMemory,
+  type ServiceMemory,
+  setPart,
+} from "../../../shared/state/memory.ts";
 import type { Reason } from "../../../shared/state/reason.ts";
 import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { listPredecessors } from "./move.ts";
@@ -16,20 +22,19 @@ export function rememberOwnData(
   containers: readonly ObservedContainer[],
   wanted: DesiredService,
 ): ServiceMemory {
-  const { heldFor, ...kept } = memory;
-  const isHeld = wanted.fingerprint !== memory.fingerprint && memory.rolledBack === undefined;
-  if (!isHeld) return rememberOwn(heldFor === undefined ? memory : kept, containers);
-  return rememberOwn(heldFor === wanted.fingerprint ? memory : { ...memory, heldFor: wanted.fingerprint }, containers);
+  const isHeld = wanted.fingerprint !== memory.intent.fingerprint && memory.release.rolledBack === undefined;
+  const heldFor = isHeld ? wanted.fingerprint : undefined;
+  return rememberOwn(memory.release.heldFor === heldFor ? memory : setPart(memory, "release", { heldFor }), containers);
 }
 
 function rememberOwn(memory: ServiceMemory, containers: readonly ObservedContainer[]): ServiceMemory {
   const last = newestRun(containers);
   if (last === undefined) return memory;
-  const { own, ...rest } = memory;
+  const own = memory.run.ownVolumes;
   const { specHash, ownVolumes: volumes } = last;
-  if (volumes.length === 0) return own === undefined ? memory : rest;
+  if (volumes.length === 0) return own === undefined ? memory : setPart(memory, "run", { ownVolumes: undefined });
   if (own?.specHash === specHash && JSON.stringify(own.volumes) === JSON.stringify(volumes)) return memory;
-  return { ...memory, own: { specHash, volumes } };
+  return setPart(memory, "run", { ownVolumes: { specHash, volumes } });
 }
 
 function newestRun(containers: readonly ObservedContainer[]): ObservedContainer | undefined {
@@ -44,7 +49,11 @@ function newestRun(containers: readonly ObservedContainer[]): ObservedContainer 
  * @returns undefined where nothing would be lost, or losing it was said to be fine
  */
 export function judgeOwnData(
-  { wanted, own, emptyBy }: { wanted: DesiredService; own: ServiceMemory["own"]; emptyBy: ServiceMemory["emptyBy"] },
+  {
+    wanted,
+    own,
+    emptyBy,
+  }: { wanted: DesiredService; own: RunsMemory["ownVolumes"]; emptyBy: OperatorMemory["emptyBy"] },
   volumes: Reachable["volumes"] | undefined,
 ): Reason | undefined {
   // A job's program keeps nothing between its runs that is worth a stop of all of them: its volume is carried over.
@@ -82,7 +91,7 @@ export function keepOwnData(context: ServiceContext): Decision | undefined {
   const { desired, memory, current, engine } = context;
   if (current !== undefined) return undefined;
   const own = findOwn(context);
-  const reason = judgeOwnData({ wanted: desired, own, emptyBy: memory.emptyBy }, engine.volumes);
+  const reason = judgeOwnData({ wanted: desired, own, emptyBy: memory.operator.emptyBy }, engine.volumes);
   return reason === undefined ? undefined : { state: "held", reason, memory };
 }
 
@@ -93,9 +102,9 @@ export function listCarried(context: ServiceContext): OwnVolume[] {
 }
 
 /** Of this service, or of the name that it had on this node before. */
-function findOwn(context: ServiceContext): ServiceMemory["own"] {
+function findOwn(context: ServiceContext): RunsMemory["ownVolumes"] {
   const { world, engine, desired, memory } = context;
-  if (memory.own !== undefined) return memory.own;
+  if (memory.run.ownVolumes !== undefined) return memory.run.ownVolumes;
   const before = newestRun(listPredecessors(world, engine, desired).filter(({ service }) => service !== desired.name));
   return before === undefined || before.ownVolumes.length === 0
     ? undefined
@@ -105,7 +114,7 @@ function findOwn(context: ServiceContext): ServiceMemory["own"] {
 /** What status always says of a service whose data is in no volume of its manifest. */
 export function noteOwnData(desired: DesiredService, memory: ServiceMemory): Reason[] {
   if (desired.disposable === true || desired.kind === "job") return [];
-  return (memory.own?.volumes ?? [])
+  return (memory.run.ownVolumes?.volumes ?? [])
     .filter(({ target }) => findCover(desired.spec, target) === undefined)
     .map(({ name, target }) => ({ code: "own-data", target, volume: name }));
 }

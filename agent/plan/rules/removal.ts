@@ -7,7 +7,7 @@ import { describeReason } from "../../../shared/text/describe-reason.ts";
 import { findFronted } from "../../../shared/state/front.ts";
 import type { NodeMemory, RemovalMemory } from "../../../shared/state/memory.ts";
 import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
-import { pickSaid, type Reason, type Said } from "../../../shared/state/reason.ts";
+import { findCode, pickSaid, type Reason, type Said } from "../../../shared/state/reason.ts";
 import type { ServiceView } from "../../../shared/state/status.ts";
 import type { Operation } from "../../../shared/state/step.ts";
 import { buildCause } from "../cause.ts";
@@ -114,7 +114,8 @@ function buildRemovedView(
   const shown = running[0] ?? first;
   return {
     name: first.service,
-    state: "removing",
+    // What only lies there for its undo window is being removed by nobody yet.
+    state: findCode(fact) === "removed" && running.length === 0 ? "stopped" : "removing",
     fact,
     reason: describeReason(fact, nowMs),
     waitingFor: [],

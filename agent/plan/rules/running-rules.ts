@@ -5,14 +5,14 @@ import { isHeldBack } from "../../../shared/state/backoff.ts";
 import { listAliases } from "../../../shared/state/container-spec.ts";
 import { nameContainer } from "../../../shared/state/identity.ts";
 import { pickSaid, type Reason } from "../../../shared/state/reason.ts";
-import type { ServiceMemory } from "../../../shared/state/memory.ts";
+import { type ServiceMemory, setPart } from "../../../shared/state/memory.ts";
 import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { Cause, Step } from "../../../shared/state/step.ts";
 import { buildCause } from "../cause.ts";
 import { deliverFiles } from "./deliver.ts";
 import { rememberUnhealthy } from "../memory/remember.ts";
 import { explainReplacement } from "./replacement.ts";
-import { explainAsked } from "./start.ts";
+import { explainAsked, explainWayBack } from "./start.ts";
 import { findHealthySince } from "../memory/run.ts";
 import { buildRestart, describeRunning, findObstacle, isLoweringUnsafe, type Running } from "./running.ts";
 import { buildOperation, buildRemoval, buildStop, sameCaps, isRoutedByFront } from "../steps.ts";
@@ -41,7 +41,8 @@ export function tendRunning(context: ServiceContext): Decision | undefined {
   const { current, memory } = context;
   if (current === undefined || (current.status !== "running" && current.status !== "paused")) return undefined;
   // It runs and nothing is in flight, so an end of it from here on was not asked for.
-  const { stopping: _stopping, waiting, startAsked: _startAsked, ...kept } = memory;
+  const kept = rememberRunning(memory);
+  const { waiting } = memory.gate;
   const running: Running = { ...context, current, memory: resetBackoff(context, kept, current), waited: waiting };
   for (const rule of RULES) {
     const decision = rule(running);
@@ -50,9 +51,14 @@ export function tendRunning(context: ServiceContext): Decision | undefined {
   return describeRunning(running);
 }
 
+function rememberRunning(memory: ServiceMemory): ServiceMemory {
+  const up = setPart(setPart(memory, "run", { stopping: undefined }), "gate", { waiting: undefined });
+  return setPart(up, "operator", { startAsked: undefined });
+}
+
 /** What has just failed is not tried again before its time; the container goes on running meanwhile. */
 function holdUntilRetry(context: Running, decision: Decision): Decision {
-  const failure = context.memory.failure;
+  const { failure } = context.memory.backoff;
   if (decision.operation === undefined || failure === undefined) return decision;
   if (failure.fingerprint !== context.desired.fingerprint || !isHeldBack(failure, context.world.nowMs)) return decision;
   const { release, ...shown } = describeRunning(context);
@@ -70,8 +76,9 @@ function resetBackoff(
   current: ObservedContainer,
 ): ServiceMemory {
   const sinceMs = findHealthySince(memory, current);
-  if (memory.attempt === 0 || sinceMs === undefined) return memory;
-  return world.nowMs - sinceMs >= desired.restart.backoff.reset_after ? { ...memory, attempt: 0 } : memory;
+  if (memory.backoff.attempt === 0 || sinceMs === undefined) return memory;
+  const isLong = world.nowMs - sinceMs >= desired.restart.backoff.reset_after;
+  return isLong ? setPart(memory, "backoff", { attempt: 0 }) : memory;
 }
 
 function unpause(context: Running): Decision | undefined {
@@ -95,7 +102,7 @@ function replaceOtherImage(context: Running): Decision | undefined {
     buildStop(desired, current),
     { kind: "remove-container", service: desired.name, container: current.id },
   ];
-  const next = { ...memory, stopping: current.id };
+  const next = setPart(memory, "run", { stopping: current.id });
   return {
     state: "starting",
     reason: why,
@@ -120,13 +127,15 @@ function stopOthers(context: Running): Decision | undefined {
 
 function restartAsked(context: Running): Decision | undefined {
   const { memory, current } = context;
-  const asked = memory.restartAsked;
+  const asked = memory.operator.restartAsked;
   // What cannot be started again is not stopped for that.
   if (asked === undefined || context.desired.blocked !== undefined || findObstacle(context) !== undefined)
     return undefined;
-  const { restartAsked: _asked, nextStartMs: _nextStartMs, ...rest } = memory;
   const cause = explainAsked("restart", asked.uid);
-  const next = { ...rest, stopping: current.id };
+  const begun = setPart(setPart(memory, "operator", { restartAsked: undefined }), "backoff", {
+    nextStartMs: undefined,
+  });
+  const next = setPart(begun, "run", { stopping: current.id });
   return {
     state: "starting",
     reason: cause.why,
@@ -139,7 +148,7 @@ function restartUnhealthy(context: Running): Decision | undefined {
   const { health, desired, memory, current, world } = context;
   if (health?.status !== "unhealthy" || desired.restart.policy === "never") return undefined;
   const why: Reason = { code: "unhealthy", failures: health.failures, said: pickSaid(health) };
-  const blocked = desired.blocked === undefined ? undefined : ({ code: "objected", message: desired.blocked } as const);
+  const blocked = desired.blocked === undefined ? undefined : ({ code: "objected", why: desired.blocked } as const);
   const obstacle = blocked ?? findObstacle(context)?.why;
   if (obstacle !== undefined) {
     const reason: Reason = { code: "not-restarted", why, obstacle };
@@ -156,7 +165,8 @@ function restartUnhealthy(context: Running): Decision | undefined {
 
 /** A release that is rolled back between two runs is told by its probes, not by the signal that ended it. */
 function noteSick(memory: ServiceMemory, message: string): ServiceMemory {
-  return memory.rollout === undefined ? memory : { ...memory, rollout: { ...memory.rollout, sick: message } };
+  const { rollout } = memory.release;
+  return rollout === undefined ? memory : setPart(memory, "release", { rollout: { ...rollout, sick: message } });
 }
 
 function reconnect(context: Running): Decision | undefined {
@@ -179,7 +189,7 @@ function restoreName(context: Running): Decision | undefined {
   const { desired, current, world, memory } = context;
   const name = nameContainer(world.desired.node, desired.name, desired.specHash);
   // A later version may name what it makes in another way.
-  if (current.name === name || memory.later?.container === current.id) return undefined;
+  if (current.name === name || memory.run.byLaterVersion?.container === current.id) return undefined;
   const why: Reason = { code: "renamed", name: current.name };
   const steps: Step[] = [{ kind: "rename-container", service: desired.name, container: current.id, name }];
   return { ...describeRunning(context), operation: buildOperation(context, buildCause("drift", why), steps) };
@@ -189,20 +199,32 @@ function correctCaps(context: Running): Decision | undefined {
   const { desired, current } = context;
   const samePolicy = current.restartPolicy === "no";
   if ((sameCaps(current.caps, desired.caps) && samePolicy) || isLoweringUnsafe(context)) return undefined;
-  const why: Reason = samePolicy
-    ? { code: "caps-differ", is: current.caps, wanted: desired.caps }
-    : { code: "policy-differs", policy: current.restartPolicy };
+  const cause = samePolicy
+    ? explainCaps(context)
+    : buildCause("drift", { code: "policy-differs", policy: current.restartPolicy });
   const steps: Step[] = [
     { kind: "update-caps", service: desired.name, container: current.id, from: current.caps, to: desired.caps },
   ];
-  return { ...describeRunning(context), operation: buildOperation(context, buildCause("drift", why), steps) };
+  return { ...describeRunning(context), operation: buildOperation(context, cause, steps) };
+}
+
+/** Whether a commit has changed the caps, somebody goes back to a release with others, or they were changed by hand. */
+function explainCaps({ desired, wanted, current, memory }: Running): Cause {
+  const caps = { is: current.caps, wanted: desired.caps };
+  const { revision } = desired;
+  const { rolledBack: back, lastGood } = memory.release;
+  if (back !== undefined && sameCaps(current.caps, wanted.caps)) return explainWayBack(back, revision);
+  const isGood = lastGood?.fingerprint === desired.fingerprint;
+  return isGood || current.revision === revision
+    ? buildCause("drift", { code: "caps-differ", ...caps })
+    : buildCause("config", { code: "new-caps", ...caps, revision }, { revision });
 }
 
 /** Once a release has settled, the agent removes containers of older specs; before that all but the one that it would go back to. */
 function removeOld(context: Running): Decision | undefined {
   const { others, desired } = context;
   const running = describeRunning(context);
-  const release = running.release?.specHash ?? running.memory.release?.specHash;
+  const release = running.release?.specHash ?? running.memory.release.lastGood?.specHash;
   const old = others.filter(
     (other) =>
       (running.settled === true || other.specHash !== release) && !(isAlive(other) && isRoutedByFront(desired, other)),

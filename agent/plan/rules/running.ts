@@ -3,7 +3,7 @@
 // Held by test/scenario/start/start-failures.test.ts.
 // Held by test/docker/engine/delivery.test.ts.
 
-import type { ServiceMemory } from "../../../shared/state/memory.ts";
+import { type GateMemory, setPart } from "../../../shared/state/memory.ts";
 import type { HealthView, ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { pickSaid, type Reason } from "../../../shared/state/reason.ts";
 import type { Step } from "../../../shared/state/step.ts";
@@ -13,7 +13,7 @@ import { buildStop } from "../steps.ts";
 import type { Decision, ServiceContext } from "../world.ts";
 
 /** A context whose current container runs; `waited` where it has been waiting to start anew. */
-export type Running = ServiceContext & { current: ObservedContainer; waited: ServiceMemory["waiting"] };
+export type Running = ServiceContext & { current: ObservedContainer; waited: GateMemory["waiting"] };
 
 /** Lowering a cap is safe while usage less inactive file cache is at most this share of the new cap (contract, section 5). */
 const SAFE_SHARE = 0.9;
@@ -48,8 +48,9 @@ export function describeRunning(context: Running): Decision {
 
 function listNotes(context: Running): Reason[] {
   const { desired, memory, current } = context;
-  const notes: Reason[] = memory.ungated === undefined ? [] : [{ code: "said", said: { message: memory.ungated } }];
-  const obstacle = memory.restartAsked === undefined ? undefined : findObstacle(context);
+  const { startedWithout: without } = memory.gate;
+  const notes: Reason[] = without === undefined ? [] : [{ code: "said", said: { message: without } }];
+  const obstacle = memory.operator.restartAsked === undefined ? undefined : findObstacle(context);
   if (obstacle !== undefined) notes.push({ code: "restart-waits", why: obstacle.why });
   if (!isLoweringUnsafe(context)) return notes;
   const now = { usedBytes: current.workingSetBytes ?? 0 };
@@ -59,7 +60,7 @@ function listNotes(context: Running): Reason[] {
 /** A healthy run of this release: recorded as good when it has been so for its time, by its own probes. */
 function settle({ desired, world, memory, current }: Running, health: HealthView, notes: readonly Reason[]): Decision {
   const state = "healthy";
-  const intentMs = memory.intentMs ?? 0;
+  const intentMs = memory.intent.sinceMs ?? 0;
   const healthyMs = world.nowMs - Math.max(findHealthySince(memory, current) ?? health.sinceMs, intentMs);
   const left = desired.update.settle - healthyMs;
   if (left > 0) {
@@ -69,9 +70,12 @@ function settle({ desired, world, memory, current }: Running, health: HealthView
   }
   const said = pickSaid(health);
   const good = { state, reason: { code: "said", said }, notes, settled: true } as const;
-  if (memory.release?.fingerprint === desired.fingerprint) return { ...good, memory };
+  const { lastGood } = memory.release;
+  if (lastGood?.fingerprint === desired.fingerprint && lastGood.specHash === desired.specHash)
+    return { ...good, memory };
   // Not yet unhealthy, but its last probe failed, or was made before this was wanted: that is nothing to go back to later.
-  const isOld = health.found === true || ((memory.run?.begunMs ?? 0) < intentMs && (health.probedMs ?? 0) <= intentMs);
+  const isOld =
+    health.found === true || ((memory.run.newest?.begunMs ?? 0) < intentMs && (health.probedMs ?? 0) <= intentMs);
   if (health.failures > 0 || isOld) {
     const nextMs = world.nowMs + (desired.health?.interval ?? 1_000);
     const reason: Reason = { code: "not-recorded", said: health.failures === 0 ? undefined : said };
@@ -79,5 +83,5 @@ function settle({ desired, world, memory, current }: Running, health: HealthView
   }
   const { fingerprint, specHash, revision } = desired;
   const release = { fingerprint, specHash, revision, image: desired.spec.image, settledMs: world.nowMs };
-  return { ...good, memory: { ...memory, release }, release };
+  return { ...good, memory: setPart(memory, "release", { lastGood: release }), release };
 }

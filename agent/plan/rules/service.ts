@@ -4,12 +4,14 @@
 // Held by test/unit/plan/plan.test.ts.
 
 import { isHeldBack } from "../../../shared/state/backoff.ts";
-import type { ServiceMemory } from "../../../shared/state/memory.ts";
+import { type BackoffMemory, setPart } from "../../../shared/state/memory.ts";
 import { findHealth, isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { pickSaid, type Reason } from "../../../shared/state/reason.ts";
 import type { Cause, Operation } from "../../../shared/state/step.ts";
 import { buildCause } from "../cause.ts";
+import { waitForBackup } from "./backup-first.ts";
 import { refuseForeignVolume } from "./foreign-volume.ts";
+import { waitForGeneration } from "./generations.ts";
 import { restJob, startJob, tendJob } from "./jobs.ts";
 import { listPredecessors, waitForData } from "./move.ts";
 import { keepOwnData } from "./own-data.ts";
@@ -37,6 +39,8 @@ const RULES: readonly Rule[] = [
   tendRunning,
   waitForDataMount,
   waitForData,
+  waitForGeneration,
+  waitForBackup,
   keepOwnData,
   waitForSecrets,
   replaceUnusable,
@@ -58,6 +62,7 @@ const JOB_RULES: readonly Rule[] = [
   restJob,
   waitForNetwork,
   waitForDataMount,
+  waitForGeneration,
   waitForSecrets,
   waitForRetry,
   startJob,
@@ -105,13 +110,15 @@ function followOperation(context: ServiceContext): Decision | undefined {
 }
 
 /** Only what its probes have condemned is unhealthy while it ends. */
-function nameStopping({ desired, memory }: ServiceContext, { kind }: Cause): Decision["state"] {
-  if (!desired.running || memory.stoppedBy !== undefined) return "stopped";
+function nameStopping({ desired, memory, world }: ServiceContext, { kind }: Cause): Decision["state"] {
+  if (!desired.running || memory.operator.stoppedBy !== undefined || world.memory.copies?.[desired.name] !== undefined)
+    return "stopped";
   return kind === "unhealthy" ? "unhealthy" : "starting";
 }
 
 /** Why it is tried once more, so that the reason stays to be read while the next try is under way. */
-function nameRetry({ memory: { failure }, desired }: ServiceContext, why: Reason): Reason {
+function nameRetry({ memory: { backoff }, desired }: ServiceContext, why: Reason): Reason {
+  const { failure } = backoff;
   if (failure === undefined || failure.fingerprint !== desired.fingerprint) return why;
   return { code: "beside", why, again: { said: pickSaid(failure), now: { attempt: failure.attempt } } };
 }
@@ -136,25 +143,37 @@ function refuseTakenName({ current, world, desired, engine, memory }: ServiceCon
 
 function keepStopped(context: ServiceContext): Decision | undefined {
   const { desired, current, others, memory } = context;
-  const { stoppedBy } = memory;
-  if (desired.running && stoppedBy === undefined) return undefined;
+  const stop = findStopOrder(context);
+  if (stop === undefined) return undefined;
   const running = [current, ...others].filter((entry) => entry !== undefined && isAlive(entry));
-  const reason: Reason =
-    stoppedBy === undefined ? { code: "manifest-stopped" } : { code: "stopped-by", uid: stoppedBy.uid };
+  const { reason, cause } = stop;
   const [first] = running;
   if (first === undefined) return { state: "stopped", reason, memory };
-  const cause =
-    stoppedBy === undefined
-      ? buildCause("commit", reason, { revision: desired.revision })
-      : explainAsked("stop", stoppedBy.uid);
   const stops = running.flatMap((entry) => (entry === undefined ? [] : [buildStop(desired, entry)]));
-  const next = current === undefined ? memory : { ...memory, stopping: current.id };
+  const next = current === undefined ? memory : setPart(memory, "run", { stopping: current.id });
   return {
     state: "stopped",
     reason: { code: "stopping", why: reason },
     memory: next,
     operation: buildOperation(context, cause, stops),
   };
+}
+
+/** Why it may not run: its manifest, a person, or a backup that copies its volumes meanwhile. */
+function findStopOrder({ desired, memory, world }: ServiceContext): { reason: Reason; cause: Cause } | undefined {
+  const { stoppedBy } = memory.operator;
+  if (stoppedBy !== undefined && desired.running) {
+    const { uid } = stoppedBy;
+    return { reason: { code: "stopped-by", uid }, cause: explainAsked("stop", uid) };
+  }
+  if (!desired.running) {
+    const reason: Reason = { code: "manifest-stopped" };
+    return { reason, cause: buildCause("commit", reason, { revision: desired.revision }) };
+  }
+  const copy = world.memory.copies?.[desired.name];
+  if (copy === undefined) return undefined;
+  const reason: Reason = { code: "copied-cold", store: copy.store };
+  return { reason, cause: buildCause("schedule", reason) };
 }
 
 function waitForNetwork({ engine, desired, world, memory }: ServiceContext): Decision | undefined {
@@ -187,11 +206,12 @@ function waitForDataMount({ world, desired, memory }: ServiceContext): Decision 
 /** A secret was revoked, or nothing is known of it yet: what does not run is neither made nor started. */
 function waitForSecrets({ desired, memory }: ServiceContext): Decision | undefined {
   if (desired.blocked === undefined) return undefined;
-  return { state: "waiting", reason: { code: "objected", message: desired.blocked }, memory };
+  return { state: "waiting", reason: { code: "objected", why: desired.blocked }, memory };
 }
 
 /** A failure whose next try lies ahead; what was being removed is waited for no longer than that. */
-function findPending({ memory: { failure }, world, desired, current }: ServiceContext): ServiceMemory["failure"] {
+function findPending({ memory, world, desired, current }: ServiceContext): BackoffMemory["failure"] {
+  const { failure } = memory.backoff;
   if (failure === undefined || failure.fingerprint !== desired.fingerprint) return undefined;
   if (failure.fault === "removing" && current === undefined) return undefined;
   return isHeldBack(failure, world.nowMs) ? failure : undefined;
@@ -267,7 +287,7 @@ function explainCreation(context: ServiceContext): Cause {
   const { memory, others, desired } = context;
   const { revision } = desired;
   if (others.length > 0) return explainReplacement(context);
-  if (memory.seen !== undefined) return buildCause("drift", { code: "container-removed" });
+  if (memory.run.lastSeen !== undefined) return buildCause("drift", { code: "container-removed" });
   return buildCause("first-start", { code: "first-start", revision }, { revision });
 }
 

@@ -6,6 +6,7 @@ import type { ServiceState } from "../../../shared/state/status.ts";
 import { describeReason } from "../../../shared/text/describe-reason.ts";
 import { isNotReleaseFault } from "./rollout.ts";
 import type { Decision, ServiceContext } from "../world.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 /** States in which it does not do its work, whatever is at fault. */
 const IN_TROUBLE: ReadonlySet<ServiceState> = new Set(["backoff", "unhealthy", "failed", "stalled"]);
@@ -15,10 +16,10 @@ const AT_REST: ReadonlySet<ServiceState> = new Set(["stopped", "completed"]);
 /** Describes how a service stands after a decision. */
 export function describeStanding({ world, desired, wanted }: ServiceContext, decision: Decision): ServiceStanding {
   const { state, reason, memory } = decision;
-  const back = memory.rolledBack;
+  const back = memory.release.rolledBack;
   const settled = AT_REST.has(state) || (back === undefined && decision.settled === true);
-  const isGood = back === undefined && memory.release?.fingerprint === desired.fingerprint;
-  const proven = settled || (isGood && memory.attempt === 0);
+  const isGood = back === undefined && memory.release.lastGood?.fingerprint === desired.fingerprint;
+  const proven = settled || (isGood && memory.backoff.attempt === 0);
   const standing = { settled, proven };
   // A person's word says nothing of what it was given.
   if (back !== undefined)
@@ -26,8 +27,10 @@ export function describeStanding({ world, desired, wanted }: ServiceContext, dec
       ? { ...standing, fault: { reason: back.reason, wentBack: true } }
       : standing;
   // Between two tries it may look well; its failures since it was given this are counted.
-  const hasFailed = IN_TROUBLE.has(state) || memory.attempt > 0;
+  const hasFailed = IN_TROUBLE.has(state) || memory.backoff.attempt > 0;
   if (settled || !hasFailed || isNotReleaseFault(memory, world, desired)) return standing;
-  const said = IN_TROUBLE.has(state) ? describeReason(reason, world.nowMs) : `it has failed ${memory.attempt} times`;
+  const said = IN_TROUBLE.has(state)
+    ? describeReason(reason, world.nowMs)
+    : `it has failed ${describeCount(memory.backoff.attempt, "time")}`;
   return { ...standing, fault: { reason: said, wentBack: false } };
 }

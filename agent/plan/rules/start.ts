@@ -2,14 +2,14 @@
 // Held by test/scenario/start/start-failures.test.ts.
 
 import { describeReason } from "../../../shared/text/describe-reason.ts";
-import type { ServiceMemory } from "../../../shared/state/memory.ts";
+import { type ReleasesMemory, type ServiceMemory, setPart } from "../../../shared/state/memory.ts";
 import { isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { EndFact, Reason } from "../../../shared/state/reason.ts";
 import type { StartStage } from "../../../shared/state/status.ts";
 import type { Cause } from "../../../shared/state/step.ts";
 import { buildCause } from "../cause.ts";
 import { waitForDataHolder } from "./data-holder.ts";
-import { askGate, type GateVerdict, selectMet } from "./gate.ts";
+import { askGate, type GateVerdict, selectHealthySeen } from "./gate.ts";
 import { listHolders, listObstacles, lookAround } from "./start-obstacles.ts";
 import { rememberFailure } from "../memory/remember.ts";
 import { explainReplacement } from "./replacement.ts";
@@ -34,7 +34,7 @@ const OPEN: GateVerdict = {
 export function askStart(context: ServiceContext): StartAnswer {
   const held = (context.desired.kind === "job" ? undefined : checkCompleted(context)) ?? checkBackoff(context);
   if (held !== undefined) return { go: false, decision: held };
-  const gate = context.memory.startAsked?.ignoreRequires === true ? OPEN : askGate(context);
+  const gate = context.memory.operator.startAsked?.ignoreRequires === true ? OPEN : askGate(context);
   if (!gate.open) return waitAtGate(context, gate);
   const beside = checkPlace(context) ?? checkFront(context) ?? waitForDataHolder(context) ?? checkSecondCopy(context);
   if (beside !== undefined) return { go: false, decision: beside };
@@ -51,13 +51,14 @@ export function askRestart(context: ServiceContext): StartAnswer {
   const reason: Reason | undefined =
     blocked === undefined
       ? obstacle && { code: "could-not-start-again", why: obstacle.why }
-      : { code: "objected", message: blocked };
+      : { code: "objected", why: blocked };
   if (reason !== undefined) return { go: false, decision: { state: "waiting", reason, memory: context.memory } };
   // How an earlier run of it ended opens no gate for this one.
-  const { lastExit, ...memory } = context.memory;
+  const { lastExit } = context.memory.run;
+  const memory = setPart(context.memory, "run", { lastExit: undefined });
   const gate = askGate({ ...context, memory });
   const answer = gate.open ? takeSlot({ ...context, memory }, gate) : waitAtGate({ ...context, memory }, gate);
-  const keep = (kept: ServiceMemory): ServiceMemory => (lastExit === undefined ? kept : { ...kept, lastExit });
+  const keep = (kept: ServiceMemory): ServiceMemory => setPart(kept, "run", { lastExit });
   if (answer.go) return { ...answer, memory: keep(answer.memory) };
   return { go: false, decision: { ...answer.decision, memory: keep(answer.decision.memory) } };
 }
@@ -77,17 +78,17 @@ function takeSlot(context: ServiceContext, gate: Extract<GateVerdict, { open: tr
     const reason: Reason = { code: "no-start-slot", slots: context.world.settings.startSlots };
     return { go: false, decision: { state: "waiting", reason, memory: context.memory, start: { at: "slot" } } };
   }
-  const {
-    waiting: _waiting,
-    nextStartMs: _nextStartMs,
-    ungated: _ungated,
-    restartAsked: _asked,
-    startAsked: _start,
-    ...rest
-  } = context.memory;
-  const memory = gate.ungated === undefined ? rest : { ...rest, ungated: describeReason(gate.ungated, 0) };
+  const memory = rememberBegun(context.memory, gate);
   const notes = gate.ungated === undefined ? gate.notes : [...gate.notes, gate.ungated];
   return { go: true, memory, cause: explainStart(context), notes, start: { at: "begun", without: gate.without } };
+}
+
+/** What was asked for has begun, and nothing is waited for any more. */
+function rememberBegun(memory: ServiceMemory, { ungated }: Extract<GateVerdict, { open: true }>): ServiceMemory {
+  const startedWithout = ungated === undefined ? undefined : describeReason(ungated, 0);
+  const through = setPart(memory, "gate", { waiting: undefined, startedWithout });
+  const due = setPart(through, "backoff", { nextStartMs: undefined });
+  return setPart(due, "operator", { restartAsked: undefined, startAsked: undefined });
 }
 
 /**
@@ -115,7 +116,7 @@ function checkPlace(context: ServiceContext): Decision | undefined {
     state: "backoff",
     reason: { code: "cannot-start", why },
     memory: next,
-    ...(next.failure === undefined ? {} : { retryMs: next.failure.nextMs }),
+    ...(next.backoff.failure === undefined ? {} : { retryMs: next.backoff.failure.nextMs }),
   };
 }
 
@@ -143,7 +144,7 @@ function checkSecondCopy(context: ServiceContext): Decision | undefined {
 
 /** A container that ended by itself and that its restart policy leaves ended. */
 function checkCompleted({ current, memory, desired }: ServiceContext): Decision | undefined {
-  const exit = memory.lastExit;
+  const exit = memory.run.lastExit;
   if (current === undefined || current.status === "created" || exit?.container !== current.id) return undefined;
   if (exit.requested === "agent" || exit.engineStopped || isAsked(memory)) return undefined;
   const { policy } = desired.restart;
@@ -153,34 +154,35 @@ function checkCompleted({ current, memory, desired }: ServiceContext): Decision 
 }
 
 /** A person asked for this start: nothing that Orca itself has decided holds it back. */
-function isAsked({ restartAsked, startAsked }: ServiceMemory): boolean {
-  return restartAsked !== undefined || startAsked !== undefined;
+function isAsked({ operator }: ServiceMemory): boolean {
+  return operator.restartAsked !== undefined || operator.startAsked !== undefined;
 }
 
 function checkBackoff({ world, memory }: ServiceContext): Decision | undefined {
-  if (memory.nextStartMs === undefined || isAsked(memory)) return undefined;
-  const retryMs = memory.nextStartMs;
-  if (world.nowMs >= retryMs) return undefined;
-  const reason: Reason = { code: "backoff", end: readEnd(memory), now: { attempt: memory.attempt, untilMs: retryMs } };
+  const { nextStartMs: retryMs, attempt } = memory.backoff;
+  if (retryMs === undefined || isAsked(memory) || world.nowMs >= retryMs) return undefined;
+  const reason: Reason = { code: "backoff", end: readEnd(memory), now: { attempt, untilMs: retryMs } };
   return { state: "backoff", reason, memory, retryMs };
 }
 
 function rememberWaiting(context: ServiceContext): ServiceMemory {
   const { memory, engine, world } = context;
-  const isSame = memory.waiting?.engineRun === engine.run;
-  const sinceMs = isSame ? (memory.waiting?.sinceMs ?? world.nowMs) : world.nowMs;
-  const met = isSame ? selectMet(context) : undefined;
-  return { ...memory, waiting: { sinceMs, engineRun: engine.run, ...(met === undefined ? {} : { met }) } };
+  const before = memory.gate.waiting?.engineRun === engine.run ? memory.gate.waiting : undefined;
+  const sinceMs = before?.sinceMs ?? world.nowMs;
+  const healthySeen = before === undefined ? undefined : selectHealthySeen(context);
+  const seen = healthySeen === undefined ? {} : { healthySeen };
+  return setPart(memory, "gate", { waiting: { sinceMs, engineRun: engine.run, ...seen } });
 }
 
 /** Why a container that is there starts. */
 function explainStart(context: ServiceContext): Cause {
   const { current, memory, desired, others } = context;
   const { revision } = desired;
-  const { restartAsked: again, startAsked } = memory;
+  const { restartAsked: again, startAsked } = memory.operator;
+  const { lastExit } = memory.run;
   if (again !== undefined) return explainAsked("restart", again.uid);
   if (startAsked !== undefined) return explainAsked("start", startAsked.uid);
-  const exit = current === undefined || memory.lastExit?.container !== current.id ? undefined : memory.lastExit;
+  const exit = current === undefined || lastExit?.container !== current.id ? undefined : lastExit;
   if (current === undefined || exit === undefined) {
     return others.length > 0
       ? explainReplacement(context)
@@ -199,20 +201,26 @@ export function explainAsked(what: "restart" | "start" | "stop" | "run", uid: nu
   return buildCause("operator", { code: "asked", what, uid }, { uid });
 }
 
+/** An earlier release stands in place of what Git wants: a person asked for it, or the newer one has failed. */
+export function explainWayBack({ uid }: NonNullable<ReleasesMemory["rolledBack"]>, revision: string): Cause {
+  return uid === undefined
+    ? buildCause("commit", { code: "goes-back", revision }, { revision })
+    : buildCause("operator", { code: "release-asked", revision, uid }, { revision, uid });
+}
+
 /** Why a container starts again that the agent itself had stopped. */
 function explainReturn({ world, memory, desired }: ServiceContext, current: ObservedContainer): Cause {
   const { revision } = desired;
-  const back = memory.rolledBack;
-  if (back?.uid !== undefined)
-    return buildCause("operator", { code: "release-asked", revision, uid: back.uid }, { revision, uid: back.uid });
-  if (back !== undefined) return buildCause("commit", { code: "goes-back", revision }, { revision });
+  const back = memory.release.rolledBack;
+  if (back !== undefined) return explainWayBack(back, revision);
   const stop = findStop(world, current);
   if (stop === undefined || stop === "unhealthy") return buildCause("unhealthy", { code: "stopped-for-restart" });
+  if (stop === "schedule") return buildCause("schedule", { code: "copy-over" });
   return buildCause("commit", { code: stop === "removal" ? "in-git-again" : "wanted-again", revision }, { revision });
 }
 
 /** How the last run ended. */
-function readEnd({ lastExit }: ServiceMemory): EndFact {
+function readEnd({ run: { lastExit } }: ServiceMemory): EndFact {
   if (lastExit === undefined) return { by: "nobody-saw", exitCode: 0, oom: false };
   const { exitCode, signal, oom, requested } = lastExit;
   const by = requested === "by-hand" ? "hand" : requested === "agent" ? "agent" : "itself";

@@ -2,6 +2,7 @@
 // removed and made anew. Pure; rules of service.ts.
 // Held by test/scenario/start/stuck-containers.test.ts.
 
+import { setPart } from "../../../shared/state/memory.ts";
 import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { pickSaid, type Reason } from "../../../shared/state/reason.ts";
 import type { FaultCode, Step } from "../../../shared/state/step.ts";
@@ -53,7 +54,7 @@ function endRestarting(context: ServiceContext, current: ObservedContainer): Dec
     to: desired.caps,
   };
   const operation = buildOperation(context, buildCause("drift", why), [caps, buildStop(desired, current)]);
-  return { state: "unhealthy", reason: why, memory: { ...memory, stopping: current.id }, operation };
+  return { state: "unhealthy", reason: why, memory: setPart(memory, "run", { stopping: current.id }), operation };
 }
 
 /** A removal that somebody asked for ends within so long. */
@@ -69,7 +70,7 @@ const NEVER_AGAIN: ReadonlySet<FaultCode> = new Set(["source-missing", "containe
  */
 export function replaceUnstartable(context: ServiceContext): Decision | undefined {
   const { current, desired, memory } = context;
-  const { failure } = memory;
+  const { failure } = memory.backoff;
   if (current === undefined || failure?.step !== "start-container" || !NEVER_AGAIN.has(failure.fault ?? "other"))
     return undefined;
   const why: Reason = { code: "unstartable", said: pickSaid(failure) };

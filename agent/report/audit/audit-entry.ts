@@ -3,9 +3,11 @@
 
 import { describeSaid } from "../../../shared/text/describe-reason.ts";
 import type { AgentEvent } from "../../../shared/state/event.ts";
+import type { RestoreRecord } from "../../../shared/state/restore.ts";
 import { type Cause, MUTATING_STEPS, type Step } from "../../../shared/state/step.ts";
 import type { AuditActor, AuditEntry } from "./audit-chain.ts";
 import type { ReportState } from "../status/report-state.ts";
+import { nameContent } from "../../../shared/state/file-content.ts";
 
 type Done = Extract<AgentEvent, { kind: "step-done" | "step-failed" }>;
 
@@ -79,7 +81,10 @@ function describeOwnStep(step: Exclude<Step, { kind: "switch-traffic" | "drain-t
     case "ensure-volume":
       return { service: step.service, volume: step.volume };
     case "write-files":
-      return { service: step.service, files: step.files.map(({ target, hash }) => ({ target, hash })) };
+      return {
+        service: step.service,
+        files: step.files.map(({ target, content }) => ({ target, hash: nameContent(content) })),
+      };
     case "remove-files":
       return { service: step.service, specHash: step.specHash };
     case "create-container":
@@ -140,5 +145,32 @@ export function buildRemovalEntry({
     what: { service, store, backup },
     cause: "retention",
     result: "ok",
+  };
+}
+
+/** What a prune has chosen, before it removes anything, and each thing that it has removed. */
+export function buildPruneEntry(event: Extract<AgentEvent, { kind: "prune-began" | "pruned" }>): AuditEntry {
+  const common = { actor: { kind: "agent" }, cause: `prune: ${event.trigger}`, result: "ok" } as const;
+  if (event.kind === "prune-began") return { ...common, action: "prune", what: { chosen: [...event.chosen] } };
+  const { kind, name, freedBytes } = event.item;
+  return { ...common, action: "prune-remove", what: { kind, name, freedBytes } };
+}
+
+/** An ephemeral volume that is gone. */
+export function buildVolumeEntry({ service, volume }: Extract<AgentEvent, { kind: "volume-removed" }>): AuditEntry {
+  const cause = "ephemeral: no release needs it any more";
+  return { actor: { kind: "agent" }, action: "volume-remove", what: { service, volume }, cause, result: "ok" };
+}
+
+/** A restore that has come to another stage: the volumes it is about, and who asked for it. */
+export function buildRestoreEntry({ uid, stage, outcome, ...record }: RestoreRecord): AuditEntry {
+  const { service, store, backup, from, to } = record;
+  const isBad = outcome !== undefined && outcome.kind !== "restored";
+  return {
+    actor: { kind: "user", uid },
+    action: "backup-restore",
+    what: { service, store, backup, from, to, stage },
+    cause: "asked on the socket",
+    ...(isBad ? { result: "failed", message: outcome.detail.slice(0, LONGEST_MESSAGE) } : { result: "ok" }),
   };
 }

@@ -8,6 +8,7 @@ import { dirname } from "node:path";
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
 import { type AuditEntry, type AuditLine, chainEntry, EMPTY_HEAD, printLine } from "./audit-chain.ts";
 import { recoverLog, writeHead } from "./audit-recover.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 /** The part of a file that the log works with; a test may hold one that is full. */
 export type AuditFile = Pick<FileHandle, "appendFile" | "datasync" | "stat" | "truncate" | "read" | "close">;
@@ -120,8 +121,7 @@ export class AuditLog {
   }
 
   async #write(batch: readonly Waiting[]): Promise<void> {
-    const file = await this.#openFile();
-    const { size } = await file.stat();
+    const { file, size } = await this.#openFile();
     let head = this.#head;
     const lines = batch.map(({ entry, atMs }) => {
       const line = chainEntry(entry, head, new Date(atMs).toISOString());
@@ -151,7 +151,8 @@ export class AuditLog {
     this.#head = { seq: head.seq, hash: head.hash };
     this.#lost -= lost;
     for (const [index, { settle }] of batch.entries()) settle?.written(lines[index] as AuditLine);
-    await writeHead(this.#options.path, this.#head);
+    // The batch that follows at once writes it for both.
+    if (this.#waiting.length === 0) await writeHead(this.#options.path, this.#head);
   }
 
   #giveBack(batch: readonly Waiting[], error: Error): void {
@@ -162,7 +163,7 @@ export class AuditLog {
     this.#waiting = this.#waiting.filter(({ settle }) => settle === undefined);
     const held = this.#waiting.length + this.#lost;
     this.#tell(
-      `the audit log cannot be written: ${error.message}; ${held} lines wait, and no act is taken until it can`,
+      `the audit log cannot be written: ${error.message}; ${describeCount(held, "line waits", "lines wait")}, and no act is taken until it can`,
     );
     if (!this.#closed) this.#cancelRetry = this.#options.clock.after(RETRY_MS, () => this.#begin());
   }
@@ -179,11 +180,11 @@ export class AuditLog {
   }
 
   /** Opens the log and finds its head; a file that was taken away under us is begun anew, and the chain shows the gap. */
-  async #openFile(): Promise<AuditFile> {
+  async #openFile(): Promise<{ file: AuditFile; size: number }> {
     const { path } = this.#options;
     if (this.#file !== undefined) {
       const [ours, named] = await Promise.all([this.#file.stat(), stat(path).catch(() => undefined)]);
-      if (named?.ino === ours.ino) return this.#file;
+      if (named?.ino === ours.ino) return { file: this.#file, size: ours.size };
       this.#forgetFile();
     }
     await mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -194,7 +195,7 @@ export class AuditLog {
     const atMs = this.#options.clock.nowMs();
     this.#waiting.unshift(...entries.map((entry) => ({ entry, atMs, settle: undefined })));
     this.#file = file;
-    return file;
+    return { file, size: (await file.stat()).size };
   }
 }
 

@@ -6,6 +6,8 @@ import type { Logger } from "pino";
 import { type ColdStartReport, isWhole } from "../../../shared/state/cold-start.ts";
 import type { ExitRecord } from "../../../shared/state/memory.ts";
 import type { AgentEvent } from "../../../shared/state/event.ts";
+import type { PruneRun } from "../../../shared/state/prune.ts";
+import type { RestoreRecord } from "../../../shared/state/restore.ts";
 import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
 import { describeCause } from "../status/actions.ts";
 import { summarizeColdStart } from "../text/cold-start-text.ts";
@@ -81,6 +83,13 @@ function logBackup(
   else logger.error({ ...fields, error: run.reason }, "no backup was made");
 }
 
+function logPrune(logger: ReportLogger, { trigger, removed, troubles }: PruneRun): void {
+  const freedBytes = removed.reduce((sum, item) => sum + item.freedBytes, 0);
+  const fields = { trigger, removed: removed.length, freedBytes };
+  if (troubles.length === 0) logger.info(fields, "a prune ended");
+  else logger.warn({ ...fields, troubles }, "a prune ended, and has left something");
+}
+
 function logVerdict(
   logger: ReportLogger,
   { service, store, run }: Extract<AgentEvent, { kind: "backup-judged" }>,
@@ -91,25 +100,56 @@ function logVerdict(
   else logger.warn(fields, "a backup could not be judged");
 }
 
+function logRestore(logger: ReportLogger, { service, store, backup, from, to, stage, outcome }: RestoreRecord): void {
+  const fields = { service, store, backup, from, to, stage };
+  if (outcome === undefined) logger.info(fields, "a restore goes on");
+  else if (outcome.kind === "restored") logger.info({ ...fields, detail: outcome.detail }, "a backup was restored");
+  else logger.error({ ...fields, error: outcome.detail }, "a backup was not restored");
+}
+
 function logWebhook(logger: ReportLogger, { listen, trouble }: Extract<AgentEvent, { kind: "webhook" }>): void {
   if (listen === undefined) logger.info({}, "the webhook is turned off");
   else if (trouble === undefined) logger.info({ listen }, "pushes are received");
   else logger.warn({ listen }, trouble);
 }
 
-/** What became of backups. */
-function logStore(
-  logger: ReportLogger,
-  event: Extract<AgentEvent, { kind: "backup-ended" | "backup-judged" | "backup-removed" }>,
-): void {
+type StoreEvent = Extract<
+  AgentEvent,
+  {
+    kind:
+      | "backup-ended"
+      | "backup-judged"
+      | "backup-removed"
+      | "backup-restored"
+      | "prune-began"
+      | "pruned"
+      | "prune-ended"
+      | "volume-removed";
+  }
+>;
+
+/** What became of backups, and what was pruned. */
+function logStore(logger: ReportLogger, event: StoreEvent): void {
   switch (event.kind) {
     case "backup-ended":
       return logBackup(logger, event);
     case "backup-judged":
       return logVerdict(logger, event);
+    case "backup-restored":
+      return logRestore(logger, event.record);
     case "backup-removed": {
       const { service, store, backup } = event;
       return logger.info({ service, store, backup }, "retention has removed a backup");
+    }
+    case "prune-began":
+      return logger.info({ trigger: event.trigger, chosen: event.chosen.length }, "a prune begins");
+    case "pruned":
+      return logger.info({ ...event.item }, "nobody needs it: removed");
+    case "prune-ended":
+      return logPrune(logger, event.run);
+    case "volume-removed": {
+      const { service, volume } = event;
+      return logger.info({ service, volume }, "no release needs this ephemeral volume any more: removed");
     }
     default:
       return event satisfies never;

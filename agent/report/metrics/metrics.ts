@@ -6,6 +6,8 @@ import type { Gauge, Counter, Registry } from "prom-client";
 import type { ColdStartReport } from "../../../shared/state/cold-start.ts";
 import { SERVICE_STATES } from "../../../shared/state/status.ts";
 import type { ServiceDocument, StatusDocument } from "../../../shared/document/status-document.ts";
+import type { SloDocument } from "../../../shared/document/slo-document.ts";
+import { buildBackupFiller } from "./backup-metrics.ts";
 import { buildColdStartFiller, buildGossipFiller, type FleetScrape } from "./gossip-metrics.ts";
 
 /** What is scraped: the status, and counts that no document holds. */
@@ -21,6 +23,8 @@ export interface Scrape {
   residentBytes: number;
   /** Undefined where there is no gossip. */
   fleet: FleetScrape | undefined;
+  /** How the promises of the stores stand. */
+  slo: SloDocument;
   /** The last cold start that is over. */
   coldStart: ColdStartReport | undefined;
 }
@@ -66,6 +70,7 @@ async function build(): Promise<{ registry: Registry; fill: (scrape: Scrape) => 
     buildHostFiller(gauge),
     buildServiceFiller(gauge, counter),
     ({ fleet, status }: Scrape) => fillGossip(fleet, { node: status.node }),
+    buildBackupFiller(gauge),
     ({ coldStart, status }: Scrape) => fillColdStart(coldStart, { node: status.node }),
   ];
   return {

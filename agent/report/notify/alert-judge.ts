@@ -2,13 +2,16 @@
 // held-back message is made up for by the next look.
 //   critical: failed, stalled, invalid, refused, held, rolled-back; engine unreachable 30 s; a change held for a person; the
 //             loop failing 60 s; audit log not writable; a disk below 10 %
-//             secrets all refused for 5 min
-//   warning:  backoff, unhealthy; waiting or starting, or a source or secrets unreadable, for 5 min; approval asked for; a disk below 20 %
+//             secrets all refused for 5 min; a backup that cannot be restored; a broken rpo (backup-conditions.ts)
+//   warning:  backoff, unhealthy; waiting or starting, or a source or secrets unreadable, for 5 min; approval asked for; a disk below 20 %;
+//             a run that made no backup
 //   info:     paused; a freeze, or another node's turn; resolved (told to whoever was told of the trouble)
 
 import type { Hold } from "../../../shared/state/hold.ts";
+import { describeTrouble } from "../../../shared/text/words/hold-words.ts";
 import type { HelpTopic } from "../../../shared/text/help-topic.ts";
 import { compareText } from "../../../shared/text/problem.ts";
+import { findToldCode } from "../../../shared/state/reason.ts";
 import type { ServiceState } from "../../../shared/state/status.ts";
 import { findServicePage, findSourcePage } from "../status/trouble-pages.ts";
 import type { DiskSample, ReportState, ServiceRecord } from "../status/report-state.ts";
@@ -101,7 +104,7 @@ function judgeService({ view }: ServiceRecord, nowMs: number): Condition {
   const slow = (state === "waiting" || state === "starting") && nowMs - view.sinceMs >= SLOW_MS;
   const unsettled = state === "healthy" && !view.settled;
   const severity = slow ? "warning" : unsettled ? "undecided" : SEVERITIES[state];
-  const page = findServicePage(view);
+  const page = findServicePage({ ...view, code: findToldCode(view.fact) });
   return { subject: name, service: name, state, severity, reason, revision, page };
 }
 
@@ -136,7 +139,10 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
       holds.length > 0 ? "held" : "unreadable",
       source?.trouble === undefined
         ? undefined
-        : [judgeHolds(holds) ?? since(source.readMs ?? state.beganMs, SOURCE_MS, "warning"), source.trouble],
+        : [
+            judgeHolds(holds) ?? since(source.readMs ?? state.beganMs, SOURCE_MS, "warning"),
+            describeTrouble(source.trouble),
+          ],
       findSourcePage(holds),
     ),
     build(

@@ -14,6 +14,8 @@ import {
   moveAlerts,
   type Severity,
 } from "./alert-judge.ts";
+import type { StoreStanding } from "../../../shared/state/promise.ts";
+import { listBackupConditions } from "./backup-conditions.ts";
 import type { ReportLogger } from "../log/log-events.ts";
 import type { ReportState } from "../status/report-state.ts";
 import { toIso } from "../status/status-builder.ts";
@@ -100,12 +102,13 @@ export class Alerts {
   }
 
   /** Looks at what is known, and tells what is new. */
-  look(state: ReportState, auditTrouble: string | undefined): void {
+  look(state: ReportState, auditTrouble: string | undefined, standings: readonly StoreStanding[] = []): void {
     const { clock } = this.#parts;
     if (this.#closed || !state.known || clock.monotonicMs() < this.#restUntilMs) return;
     if (this.#queue.length >= MOST_WAITING) return;
     const nowMs = clock.nowMs();
-    const judged = judgeAlerts(this.#memory, listConditions(state, nowMs, auditTrouble), this.#options, nowMs);
+    const conditions = [...listConditions(state, nowMs, auditTrouble), ...listBackupConditions(standings, nowMs)];
+    const judged = judgeAlerts(this.#memory, conditions, this.#options, nowMs);
     this.#memory = judged.memory;
     this.#queue.push(...judged.alerts);
     this.#begin();

@@ -2,11 +2,15 @@
 // A commit is judged once it changed the node's inputs, and no more after it has come to its good end.
 
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
-import { describeHolds } from "../../../shared/state/hold.ts";
+import type { SourceTrouble } from "../../../shared/state/hold.ts";
+import { describeTrouble } from "../../../shared/text/words/hold-words.ts";
 import type { TurnSummary } from "../../../shared/state/event.ts";
-import type { Reason, ReasonOf } from "../../../shared/state/reason.ts";
+import { findCode, type Reason, type ReasonCode, type ReasonOf } from "../../../shared/state/reason.ts";
 import type { ServiceState, ServiceView } from "../../../shared/state/status.ts";
-import { shortenDescription } from "./commit-status-text.ts";
+import { fitDescription } from "./commit-status-text.ts";
+import { describeCount } from "../../../shared/text/count.ts";
+import { describeReason } from "../../../shared/text/describe-reason.ts";
+import { shortenFacts, shortRevision } from "../../../shared/text/short-revision.ts";
 
 /** What is remembered, also over a restart of the agent. */
 export interface CommitMemory {
@@ -46,27 +50,40 @@ export const SUPERSEDED = "superseded";
 const MOST_SUPERSEDED = 32;
 /** States that only another commit or a person ends. */
 const FAILURES: readonly ServiceState[] = ["invalid", "refused", "failed", "stalled"];
+/** What is said of a service that Git no longer has. */
+const UNWANTED: ReadonlySet<ReasonCode> = new Set<ReasonCode>(["removed", "removal-over", "now-named"]);
 const DONE: ReadonlySet<ServiceState> = new Set<ServiceState>(["completed", "stopped", "removing"]);
 
 /** Judges one turn; without a verdict there is nothing to say that was not said. */
 export function judgeCommit(
   before: CommitMemory,
-  turn: Pick<TurnSummary, "desired" | "services" | "source">,
+  turn: Pick<TurnSummary, "desired" | "services" | "source" | "endedMs">,
 ): { memory: CommitMemory; verdict: CommitVerdict | undefined } {
   const { newest, trouble, revision } = turn.source;
   const { desired } = turn;
   if (newest === undefined || desired === undefined) return { memory: before, verdict: undefined };
-  const holds = desired.held && describeHolds(desired.held.holds);
-  const held = holds ?? (newest.revision === revision ? undefined : trouble);
+  const waits: SourceTrouble | undefined = desired.held && { code: "held", holds: desired.held.holds };
+  const held = waits ?? (newest.revision === revision ? undefined : trouble);
   const memory = followCommit(before, { newest, inForce: held === undefined ? revision : undefined });
   const sha = memory.sha ?? newest.revision;
   const { posted } = memory;
   if (posted?.sha === sha && posted.key === SUCCESS) return { memory, verdict: undefined };
   const isTrusted = turn.source.holds?.every((hold) => hold.kind !== "trust") ?? true;
-  const said =
-    held === undefined ? describeServices(selectJudged(turn.services, desired)) : describeHeld(held, isTrusted);
-  const verdict = { sha, ...said, description: shortenDescription(said.description) };
+  const services = selectJudged(turn.services, desired);
+  const describe = (of: typeof held, views: readonly ServiceView[]): Said =>
+    of === undefined ? describeServices(views, turn.endedMs) : describeHeld(of, isTrusted);
+  const said = describe(held, services);
+  const brief = describe(
+    held && shortenFacts(held),
+    services.map((view) => shortenView(view, turn.endedMs)),
+  );
+  const verdict = { sha, ...said, description: fitDescription(said.description, brief.description) };
   return { memory, verdict: posted?.sha === sha && posted.key === verdict.key ? undefined : verdict };
+}
+
+function shortenView(view: ServiceView, nowMs: number): ServiceView {
+  const fact = shortenFacts(view.fact);
+  return { ...view, fact, reason: describeReason(fact, nowMs) };
 }
 
 /**
@@ -145,33 +162,39 @@ function selectJudged(services: readonly ServiceView[], desired: DesiredState): 
 }
 
 /** Only another commit helps one that is not trusted; what holds others may end by itself. */
-function describeHeld(reason: string, isTrusted: boolean): Said {
+function describeHeld(trouble: SourceTrouble, isTrusted: boolean): Said {
+  const reason = describeTrouble(trouble);
   if (!isTrusted) return { key: "not-trusted", state: "failure", description: `not applied: ${reason}` };
   return { key: "held", state: "pending", description: `held: ${reason}` };
 }
 
-function describeServices(services: readonly ServiceView[]): Said {
+function describeServices(services: readonly ServiceView[], nowMs: number): Said {
   const back = services.filter(({ state, fact }) => state === "rolled-back" || findRolledBack(fact) !== undefined);
-  if (back.length > 0) return describeRolledBack(back);
+  if (back.length > 0) return describeRolledBack(back, nowMs);
   for (const state of FAILURES) {
     const failed = services.filter((service) => service.state === state);
-    if (failed.length > 0) return build(failed, { key: state, state: "failure", word: `${state}: ` });
+    if (failed.length > 0) return describeFirst(failed, { key: state, state: "failure", word: `${state}: ` });
   }
   for (const state of ["held", "paused"] as const) {
     const waiting = services.filter((service) => service.state === state);
-    if (waiting.length > 0) return build(waiting, { key: state, state: "pending", word: `${state}: ` });
+    if (waiting.length > 0) return describeFirst(waiting, { key: state, state: "pending", word: `${state}: ` });
   }
   return describeProgress(services);
 }
 
-function describeRolledBack(back: readonly ServiceView[]): Said {
+function describeRolledBack(back: readonly ServiceView[], nowMs: number): Said {
   const [first] = back;
-  const { revision = "its last good release", said } = (first && findRolledBack(first.fact)) ?? {};
+  const { revision = "its last good release", fault } = (first && findRolledBack(first.fact)) ?? {};
   const shown = back.map((service) =>
-    service === first && said !== undefined ? { ...service, reason: said.message } : service,
+    service === first && fault !== undefined
+      ? { ...service, fact: fault, reason: describeReason(fault, nowMs) }
+      : service,
   );
-  const to = /^[0-9a-f]{40}/.test(revision) ? revision.slice(0, 12) : revision;
-  return build(shown, { key: "rolled-back", state: "failure", word: `rolled back to ${to}: ` });
+  return describeFirst(shown, {
+    key: "rolled-back",
+    state: "failure",
+    word: `rolled back to ${shortRevision(revision)}: `,
+  });
 }
 
 /** What it was rolled back to and why, where that is what is shown of it. */
@@ -180,7 +203,10 @@ function findRolledBack(fact: Reason): ReasonOf<"rolled-back"> | undefined {
   return fact.code === "rolled-back" ? fact : undefined;
 }
 
-function build(services: readonly ServiceView[], said: { key: string; state: Said["state"]; word: string }): Said {
+function describeFirst(
+  services: readonly ServiceView[],
+  said: { key: string; state: Said["state"]; word: string },
+): Said {
   const [first] = services;
   const more = services.length > 1 ? ` (and ${services.length - 1} more)` : "";
   const names = services.map((service) => service.name).join(" ");
@@ -194,10 +220,10 @@ function build(services: readonly ServiceView[], said: { key: string; state: Sai
 function describeProgress(services: readonly ServiceView[]): Said {
   const isDone = ({ state, settled }: ServiceView): boolean => DONE.has(state) || (state === "healthy" && settled);
   const open = services.filter((service) => !isDone(service));
-  const wanted = services.filter(({ state }) => state !== "removing").length;
+  const wanted = services.filter(({ fact }) => !UNWANTED.has(findCode(fact))).length;
   const [first] = open;
   if (first === undefined) {
-    const all = wanted === 1 ? "1 service is" : `${wanted} services are`;
+    const all = describeCount(wanted, "service is", "services are");
     return { key: SUCCESS, state: "success", description: wanted === 0 ? "nothing runs here" : `${all} settled` };
   }
   const more = open.length > 1 ? ` (and ${open.length - 1} more)` : "";

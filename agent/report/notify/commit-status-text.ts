@@ -1,5 +1,5 @@
-// A commit status's description as a forge shows it: one line of at most 255 characters, without
-// passwords. What is too long loses what people need least; what to do, which stands at the end, stays. Pure.
+// A commit status's description as a forge shows it: one line of at most 255 characters, without passwords. What is too long is said
+// in brief; what to do, which stands at the end, stays in any case. Pure.
 
 import { cutControlCharacters, hidePassword } from "../text/public-text.ts";
 
@@ -8,27 +8,21 @@ const LONGEST = 255;
 /** Of a text that is still too long, so much of its end is kept: there it says what to do. */
 const KEPT_END = 110;
 
-/** What may go from a text that is too long, in this order. */
-const CUTS: readonly ((text: string) => string)[] = [
-  // The forge knows which repository and branch it shows.
-  (text) => text.replaceAll(/\bread https?:\/\/\S+ \([^)\s]+\): /g, ""),
-  // Twelve digits name a commit, to people and to git.
-  (text) => text.replaceAll(/\b([0-9a-f]{12})[0-9a-f]{28,52}\b/g, "$1"),
-  (text) => text.replaceAll(/ ?\bhttps?:\/\/[^\s,;)]+/g, ""),
-  (text) => text.replaceAll(/\b(SHA256:[A-Za-z0-9+/]{12})[A-Za-z0-9+/]{31}=?/g, "$1…"),
-];
-
-/** Makes a description of a text. */
-export function shortenDescription(text: string): string {
-  let clean = cutControlCharacters(hidePassword(text)).trim();
-  for (const cut of CUTS) {
-    if (countPoints(clean) <= LONGEST) return clean;
-    clean = cut(clean);
-  }
-  const points = Array.from(clean);
-  if (points.length <= LONGEST) return clean;
+/**
+ * Makes a description of a text.
+ * @param brief the same with less in it, for a text that is too long
+ */
+export function fitDescription(text: string, brief: string): string {
+  const clean = cleanLine(text);
+  if (countPoints(clean) <= LONGEST) return clean;
+  const points = Array.from(cleanLine(brief));
+  if (points.length <= LONGEST) return points.join("");
   const head = points.slice(0, LONGEST - KEPT_END - 1).join("");
   return `${head}…${points.slice(-KEPT_END).join("")}`;
+}
+
+function cleanLine(text: string): string {
+  return cutControlCharacters(hidePassword(text)).trim();
 }
 
 function countPoints(text: string): number {

@@ -5,6 +5,7 @@ import type { ContainerSpec } from "../../../shared/state/container-spec.ts";
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
 import { canonicalJson, sha256 } from "../../../shared/state/identity.ts";
 import { describeSize } from "../../../shared/text/size.ts";
+import { nameContent } from "../../../shared/state/file-content.ts";
 
 /** Field as the manifest writes it → what it says, or `#` and a digest. */
 export type Fields = Readonly<Record<string, string>>;
@@ -31,13 +32,25 @@ const NAMES: Partial<Record<keyof ContainerSpec, string>> = {
 export function listFields(desired: DesiredService): Fields {
   const fields: Record<string, string> = { image: desired.spec.image, state: desired.running ? "running" : "stopped" };
   for (const [key, value] of Object.entries(desired.spec)) {
-    if (key === "image" || value === undefined) continue;
+    if (key === "image" || key === "volumes" || key === "fills" || value === undefined) continue;
     const map = MAPS[key as keyof typeof MAPS];
     if (map === undefined) fields[nameField(key)] = digest(value);
     else for (const [name, entry] of Object.entries(value as object)) fields[`${map}.${name}`] = digest(entry);
   }
-  for (const file of desired.files) fields[`files.${file.target}`] = digest([file.hash, file.onChange]);
-  return { ...fields, ...listCaps(desired), ...listAgentFields(desired) };
+  for (const file of desired.files) fields[`files.${file.target}`] = digest([nameContent(file.content), file.onChange]);
+  return { ...fields, ...listVolumes(desired), ...listCaps(desired), ...listAgentFields(desired) };
+}
+
+/** As the manifest has them; which generation of one is in force is no word of a manifest, but a restore's, and what begins empty is told by its new name. */
+function listVolumes({ spec: { volumes = [], fills = [] } }: DesiredService): Fields {
+  const filled = fills.length === 0 ? {} : { "runs again to fill": fills.join(", ") };
+  if (volumes.length === 0) return filled;
+  const written = volumes.map(({ of: base, name, ...rest }) => ({ ...rest, ...(name && { name: base ?? name }) }));
+  const chosen = volumes.flatMap(({ of: base, name, ephemeral }) => {
+    if (base === undefined || name === undefined) return [];
+    return [[ephemeral === true ? `data of ${base}, which begins empty` : `restored volume of ${base}`, name] as const];
+  });
+  return { volumes: digest(written), ...filled, ...Object.fromEntries(chosen) };
 }
 
 function listCaps({ caps }: DesiredService): Fields {

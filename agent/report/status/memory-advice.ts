@@ -3,6 +3,7 @@
 
 import { describeSize, formatSize } from "../../../shared/text/size.ts";
 import type { ServiceRecord } from "./report-state.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 const STEP_BYTES = 64 * 2 ** 20;
 const SMALL_STEP_BYTES = 16 * 2 ** 20;
@@ -24,7 +25,7 @@ export function suggestCap({ oom, peakBytes, memoryUsedBytes, capBytes }: Memory
   const seenBytes = Math.max(peakBytes ?? 0, memoryUsedBytes ?? 0);
   // A kill under a smaller cap than today's has been answered already.
   if (oom?.capBytes !== undefined && oom.capBytes >= capBytes) {
-    const times = oom.kills === 1 ? "once" : `${oom.kills} times`;
+    const times = oom.kills === 1 ? "once" : describeCount(oom.kills, "time");
     const needed = roundUp(Math.max(seenBytes, capBytes) * ROOM_AFTER_OOM);
     const peak = seenBytes === 0 ? "" : ` with a working set of up to ${describeSize(seenBytes)} seen before`;
     return `the kernel killed it for memory ${times} at a cap of ${describeSize(capBytes)}${peak}: try memory = "${formatSize(needed)}"`;

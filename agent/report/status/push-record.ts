@@ -5,6 +5,7 @@ import { type Note, noteText } from "../../../shared/state/note.ts";
 import type { AgentEvent, SourceState } from "../../../shared/state/event.ts";
 import { describeAllowedHosts } from "../../../shared/config/webhook-address.ts";
 import type { WebhookRecord } from "./report-state.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 /** Pushes that no reading has answered yet, remembered by id. */
 const MOST_WAITING = 100;
@@ -99,7 +100,7 @@ export function noteWebhook(record: WebhookRecord | undefined, nowMs: number): N
 function describeSilence(record: WebhookRecord, nowMs: number): string | undefined {
   const { polled, listen, refused, last } = record;
   if (hasHeard(record) || polled.commits === 0 || nowMs - polled.atMs < PUSH_DELAY_MS) return undefined;
-  const came = polled.commits === 1 ? "a commit came" : `${polled.commits} commits came`;
+  const came = `${describeCount(polled.commits, "commit")} came`;
   if (refused > 0)
     return `${came} by polling, and every request to ${listen} was refused, the last one with ${last?.status} (${last?.said})`;
   const allowed = describeAllowedHosts(listen);

@@ -4,8 +4,9 @@
 import type { DockerReader } from "../../docker/reader.ts";
 import { readMemory } from "../../host/os/cgroup.ts";
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
-import { LoadMeter, readDisks, readNodeMemory, readUptimeSeconds } from "../../host/os/node-stats.ts";
+import { LoadMeter, readDisks, readMachineMemory, readUptimeSeconds } from "../../host/os/node-stats.ts";
 import type { HostSample, Sampled } from "./report-state.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** What a sampler needs. */
 export interface SamplerOptions {
@@ -113,7 +114,7 @@ export class Sampler {
       this.trouble = undefined;
       onSample({ kind: "sampled", atMs: clock.nowMs(), host, engineVersion: this.#engine?.version, memory });
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = readMessage(error);
       this.trouble = `memory and disks of the node cannot be read: ${reason}`;
     }
     this.#sampledMs = clock.monotonicMs();
@@ -125,7 +126,7 @@ export class Sampler {
     const mount = dataMount();
     const root = this.#engine?.rootDir;
     const paths = ["/", stateDir, ...(root === undefined ? [] : [root]), ...(mount === undefined ? [] : [mount])];
-    const [memory, disks] = await Promise.all([readNodeMemory(), readDisks(paths)]);
+    const [memory, disks] = await Promise.all([readMachineMemory(), readDisks(paths)]);
     const { cpus, loadPercent } = this.#load.read();
     return {
       memoryTotalBytes: memory.totalBytes,

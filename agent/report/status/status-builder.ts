@@ -13,7 +13,7 @@ import {
 } from "../../../shared/document/status-document.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 import type { SecretRefusal, SecretTrouble } from "../../../shared/secret/secret-facts.ts";
-import { findCode, isNamedIn } from "../../../shared/state/reason.ts";
+import { findToldCode, isNamedIn } from "../../../shared/state/reason.ts";
 import { describeReason, describeWaiting } from "../../../shared/text/describe-reason.ts";
 import { SERVICE_STATES, type ServiceState, type ServiceView } from "../../../shared/state/status.ts";
 import { shortRevision } from "../../../shared/text/short-revision.ts";
@@ -23,12 +23,14 @@ import { type Note, noteText } from "../../../shared/state/note.ts";
 import { noteWebhook } from "./push-record.ts";
 import { describeSecretTrouble } from "../../../shared/secret/secret-refusal.ts";
 import type { DiskSample, HostSample, ReportState, ServiceRecord, WebhookRecord } from "./report-state.ts";
+import { describeHold, describeTrouble, nameTrouble } from "../../../shared/text/words/hold-words.ts";
 
 /** What a document says besides what the reducer knows. */
 export interface StatusContext {
   node: string;
   version: string;
   socket: string | undefined;
+  stateDir?: string;
   nowMs: number;
   /** What report/ itself has to say: a port that is taken, an audit log that cannot be written. */
   notes: readonly Note[];
@@ -55,6 +57,7 @@ export function buildStatus(state: ReportState, context: StatusContext): StatusD
       started: toIso(state.beganMs),
       uptimeSeconds: seconds(nowMs - state.beganMs),
       socket: context.socket ?? null,
+      stateDir: context.stateDir ?? null,
     },
     revision: state.source?.revision ?? null,
     source: buildSource(state, nowMs),
@@ -115,7 +118,7 @@ export function buildService(
   return {
     name: view.name,
     state: view.state,
-    code: findCode(view.fact),
+    code: findToldCode(view.fact),
     reason: describeReason(view.fact, nowMs),
     summary: summarize(view, nowMs, current),
     since: toIso(view.sinceMs),
@@ -184,8 +187,12 @@ function buildSource({ source }: ReportState, nowMs: number): SourceDocument | n
     revision: source.revision ?? null,
     read: isoOrNull(source.readMs),
     ageSeconds: source.readMs === undefined ? null : seconds(nowMs - source.readMs),
-    trouble: source.trouble ?? null,
-    holds: source.holds.map(({ kind, reason, untilMs }) => ({ kind, reason, until: isoOrNull(untilMs) })),
+    trouble: source.trouble === undefined ? null : describeTrouble(source.trouble),
+    holds: source.holds.map((hold) => ({
+      kind: hold.kind,
+      reason: describeHold(hold),
+      until: isoOrNull(hold.untilMs),
+    })),
     retry: isoOrNull(source.retryMs),
   };
 }
@@ -238,8 +245,8 @@ function noteSource(source: SourceState | undefined, nowMs: number): Note[] {
     source.readMs === undefined ? "was never read" : `was last read ${describeDuration(nowMs - source.readMs)} ago`;
   const retryMs = source.retryMs === undefined ? undefined : Math.max(0, source.retryMs - nowMs);
   const retry = retryMs === undefined ? "" : `; next try in ${describeDuration(retryMs)}`;
-  const text = `the source ${age}: ${source.trouble}; ${describeKept(source.revision)}${retry}`;
-  return [{ name: `source: ${source.trouble}`, text }];
+  const text = `the source ${age}: ${describeTrouble(source.trouble)}; ${describeKept(source.revision)}${retry}`;
+  return [{ name: `source: ${nameTrouble(source.trouble)}`, text }];
 }
 
 function noteDisk({ path, freePercent, inodesFreePercent }: DiskDocument): Note[] {

@@ -13,7 +13,7 @@ import { NODE_LANE } from "../../../shared/state/step.ts";
 import { addAct, addDone, addFailed } from "./actions.ts";
 import { compareFields, listFields } from "./manifest-fields.ts";
 import { followRotation } from "./last-rotation.ts";
-import { hidePassword } from "../text/public-text.ts";
+import { hidePassword, hidePasswords } from "../text/public-text.ts";
 import { addPush, answerPushes, countPolled, listenWebhook } from "./push-record.ts";
 import {
   type Action,
@@ -60,8 +60,13 @@ export function reduceStatus(before: ReportState, event: AgentEvent | Sampled): 
         | "backup-ended"
         | "backup-judged"
         | "backup-removed"
+        | "backup-restored"
         | "cold-start"
         | "gossip"
+        | "prune-began"
+        | "pruned"
+        | "prune-ended"
+        | "volume-removed"
         | "agent-started"
         | "agent-stopping"
         | "serving"
@@ -114,9 +119,9 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
 }
 
 function cleanSource(source: SourceState): SourceState {
-  const trouble = source.trouble === undefined ? undefined : hidePassword(source.trouble);
+  const trouble = source.trouble && hidePasswords(source.trouble);
   const notes = source.notes?.map(hidePassword);
-  const holds = source.holds.map((hold) => ({ ...hold, reason: hidePassword(hold.reason) }));
+  const holds = source.holds.map((hold) => hidePasswords(hold));
   return {
     ...source,
     location: hidePassword(source.location),

@@ -35,15 +35,25 @@ const OF_HOLD: Readonly<Record<HoldKind, HelpTopic>> = {
   rollout: "holds",
 };
 
+/** Reasons that have a page of their own, whatever the state. */
+const OF_CODE: Partial<Readonly<Record<string, HelpTopic>>> = {
+  "backup-first": "holds",
+  "generation-unknown": "restore",
+  "generation-gone": "restore",
+};
+
 /** The page about the state of a service. */
 export function findServicePage({
   state,
+  code,
   refusedSecrets,
 }: {
   state: ServiceState;
+  code: string;
   refusedSecrets?: ServiceDocument["refusedSecrets"] | readonly unknown[] | undefined;
 }): HelpTopic | undefined {
-  return state === "refused" && (refusedSecrets ?? []).length > 0 ? "secrets" : OF_STATE[state];
+  if (state === "refused" && (refusedSecrets ?? []).length > 0) return "secrets";
+  return state === "held" ? (OF_CODE[code] ?? OF_STATE[state]) : OF_STATE[state];
 }
 
 /** The page about a source that is not in force. */

@@ -5,6 +5,7 @@ import { describeDuration } from "../../../shared/text/duration.ts";
 import { cutControlCharacters } from "./public-text.ts";
 import type { TextOptions } from "./status-text.ts";
 import { layOutTable } from "./text-table.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 const NARROWEST = 80;
 
@@ -49,10 +50,10 @@ export function summarizeColdStart(report: ColdStartReport): string {
 
 function printHead({ scope, began, ended, services, nodes, totalSeconds, ...figures }: ColdStartReport): string[] {
   const up = services.filter(({ healthy }) => healthy !== null).length;
-  const what = scope === "realm" ? `${nodes.length} nodes` : (nodes[0]?.node ?? "this node");
+  const what = scope === "realm" ? describeCount(nodes.length, "node") : (nodes[0]?.node ?? "this node");
   const state = ended === null ? "under way" : "over";
   const after = totalSeconds === null ? "" : `, the last after ${show(totalSeconds)}`;
-  const head = `cold start of ${what}, begun ${began}, ${state}: ${up} of ${services.length} services up${after}`;
+  const head = `cold start of ${what}, begun ${began}, ${state}: ${up} of ${describeCount(services.length, "service")} up${after}`;
   if (figures.overheadSeconds === null) return [head];
   const ratio = figures.ratio === null ? "" : ` (${figures.ratio.toFixed(2)} × the path)`;
   return [head, `critical path ${show(figures.pathSeconds)}, overhead ${show(figures.overheadSeconds)}${ratio}`];

@@ -10,6 +10,7 @@ import type {
 import { cutControlCharacters } from "./public-text.ts";
 import { type Colour, type TextOptions } from "./status-text.ts";
 import { layOutSentences } from "./text-table.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 const NARROWEST = 80;
 
@@ -38,7 +39,7 @@ export function printFleet(fleet: FleetDocument, options: TextOptions): string {
   const width = Math.max(NARROWEST, options.width);
   const { nodes, node, realm } = fleet;
   const of = realm === null ? "" : ` of ${realm}`;
-  const head = `${nodes.length} node${nodes.length === 1 ? "" : "s"}${of}, as ${node} sees ${nodes.length === 1 ? "it" : "them"}`;
+  const head = `${describeCount(nodes.length, "node")}${of}, as ${node} sees ${nodes.length === 1 ? "it" : "them"}`;
   const lines = [cutControlCharacters(head), "", ...printNodes(fleet, { ...options, width })];
   const troubled = nodes.flatMap((one) =>
     one.services.filter(({ state }) => !QUIET.has(state)).map((service) => [one.node, service] as const),

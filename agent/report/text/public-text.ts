@@ -82,3 +82,14 @@ export class OutputCleaner {
 export function hidePassword(text: string): string {
   return text.replaceAll(/\b(https?:\/\/)[^/\s@]+@/g, "$1");
 }
+
+/** Hides them in every text of plain data. */
+export function hidePasswords<T>(data: T): T {
+  const hide = (value: unknown): unknown => {
+    if (typeof value === "string") return hidePassword(value);
+    if (typeof value !== "object" || value === null) return value;
+    if (Array.isArray(value)) return value.map(hide);
+    return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, hide(entry)]));
+  };
+  return hide(data) as T;
+}

@@ -8,6 +8,7 @@ import type { HostDocument, ServiceDocument, StatusDocument } from "../../../sha
 import { listTroublePages } from "../status/trouble-pages.ts";
 import { cutControlCharacters } from "./public-text.ts";
 import { cutText, layOutSentences } from "./text-table.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 
 /** A colour of a terminal. */
 export type Colour = "green" | "red" | "yellow" | "gray" | "cyan";
@@ -22,6 +23,8 @@ export interface TextOptions {
 export const DEFAULT_WIDTH = 80;
 const NARROWEST = 80;
 const UNMANAGED_SHOWN = 20;
+/** So many services are named beside a note that they share; more are counted. */
+const NAMED = 3;
 
 const COLOURS: Readonly<Record<ServiceState, Colour>> = {
   healthy: "green",
@@ -48,9 +51,7 @@ export function printStatus(status: StatusDocument, options: TextOptions): strin
   const width = Math.max(NARROWEST, options.width);
   const lines = [...printHeader(status, width), "", ...printServices(status, { ...options, width })];
   if (status.notes.length > 0) lines.push("", "notes", ...status.notes.map((note) => `  ${clean(note)}`));
-  const serviceNotes = status.services.flatMap(({ name, notes }) =>
-    notes.map((note) => `  ${clean(`${name}: ${note}`)}`),
-  );
+  const serviceNotes = groupNotes(status.services).map((line) => `  ${clean(line)}`);
   if (serviceNotes.length > 0) lines.push("", "notes on services", ...serviceNotes);
   lines.push(...printUnmanaged(status, width));
   const pages = listTroublePages(status);
@@ -92,7 +93,9 @@ function printHeader(status: StatusDocument, width: number): string[] {
   const counts = SERVICE_STATES.filter((state) => status.counts[state] > 0).map(
     (state) => `${status.counts[state]} ${state}`,
   );
-  lines.push(`${countOf(status.services.length, "service")}${counts.length === 0 ? "" : `: ${counts.join(", ")}`}`);
+  lines.push(
+    `${describeCount(status.services.length, "service")}${counts.length === 0 ? "" : `: ${counts.join(", ")}`}`,
+  );
   if (paused !== null) lines.push(`PAUSED by uid ${paused.uid}: nothing is changed until orca resume`);
   if (turn.ageSeconds !== null && turn.ageSeconds > 60)
     lines.push(`THE LOOP STANDS STILL: its last turn ended ${describeDuration(turn.ageSeconds * 1_000)} ago`);
@@ -108,10 +111,6 @@ function wrapParts(parts: readonly string[], width: number): string[] {
     else lines.push(part);
   }
   return lines;
-}
-
-function countOf(count: number, thing: string): string {
-  return `${count} ${thing}${count === 1 ? "" : "s"}`;
 }
 
 function printHost(host: HostDocument): string {
@@ -167,6 +166,19 @@ function describeState({ state, health }: ServiceDocument): string {
   return health === null || health === state ? state : `${state} (${health})`;
 }
 
+/** What is said of many services stands once, after what is said of one alone. */
+function groupNotes(services: readonly ServiceDocument[]): string[] {
+  const all = services.flatMap(({ name, notes }) => [...new Set(notes)].map((note) => ({ name, note })));
+  const groups = [...Map.groupBy(all, ({ note }) => note)];
+  const own = groups.filter(([, [, second]]) => second === undefined).map(([note, [one]]) => `${one?.name}: ${note}`);
+  const shared = groups.filter(([, list]) => list.length > 1);
+  return [...own, ...shared.map(([note, list]) => `${describeNames(list.map(({ name }) => name))}: ${note}`)];
+}
+
+function describeNames(names: readonly string[]): string {
+  return names.length <= NAMED ? names.join(", ") : describeCount(names.length, "service");
+}
+
 function printUnmanaged({ unmanaged, node }: StatusDocument, width: number): string[] {
   if (unmanaged.length === 0) return [];
   // Other nodes are told by how many containers they have: what those are, their own agents say.
@@ -179,11 +191,11 @@ function printUnmanaged({ unmanaged, node }: StatusDocument, width: number): str
   });
   const more = ownerless.length - shown.length;
   const others = [...byOwner].flatMap(([owner, entries]) =>
-    owner === null ? [] : [`  ${countOf(entries.length, "container")} of node ${clean(owner)}`],
+    owner === null ? [] : [`  ${describeCount(entries.length, "container")} of node ${clean(owner)}`],
   );
   return [
     "",
-    clean(`${countOf(unmanaged.length, "container")} not managed by ${node}: never touched`),
+    clean(`${describeCount(unmanaged.length, "container")} not managed by ${node}: never touched`),
     ...shown,
     ...(more > 0 ? [`  and ${more} more: see --json`] : []),
     ...others,

@@ -1,7 +1,7 @@
 // Which versions of secrets services run with: what the keeper is told after each turn. Pure.
 
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
-import { listHashVersions } from "../../../shared/secret/secret-facts.ts";
+import { listContentVersions } from "../../../shared/state/file-content.ts";
 
 /** Every version that these services name. */
 export function listVersions(services: readonly DesiredService[]): ReadonlySet<string> {
@@ -9,7 +9,7 @@ export function listVersions(services: readonly DesiredService[]): ReadonlySet<s
     services.flatMap(({ spec, files }) => [
       ...Object.values(spec.secretEnv ?? {}),
       ...(spec.bootstrapFile === undefined ? [] : [spec.bootstrapFile]),
-      ...files.flatMap(({ hash }) => listHashVersions(hash)),
+      ...files.flatMap(({ content }) => listContentVersions(content)),
     ]),
   );
 }

@@ -15,6 +15,7 @@ import { REFUSAL_POLL_MS, Refusals } from "./refusals.ts";
 import { chooseDelayMs } from "./rhythm.ts";
 import { findRest, judgeRound, type Rest, type RoundVerdict } from "./round.ts";
 import type { SealedFile } from "./seal.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** What a keeper needs. */
 export interface KeeperOptions {
@@ -271,7 +272,7 @@ export class SecretKeeper {
       await this.#options.sealed?.save(this.#kept.listSealed(), this.#refusals.list());
       this.#faults = [];
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = readMessage(error);
       this.#faults = [
         `secrets: the last known values could not be sealed on disk, a reboot would not have them: ${reason}`,
       ];

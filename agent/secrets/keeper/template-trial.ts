@@ -3,6 +3,7 @@
 
 import type { Secret } from "../../../shared/secret/secret.ts";
 import type { TemplateTrial, TemplateVerdict } from "../../../shared/secret/secret-facts.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 type FindSecret = (path: string, version: string) => Secret | undefined;
 
@@ -22,6 +23,6 @@ export function tryTemplate(
     const matched = forbidden.find((pattern) => pattern.test(text));
     return { kind: "renders", ...(matched === undefined ? {} : { matched }) };
   } catch (error) {
-    return { kind: "fails", reason: error instanceof Error ? error.message : String(error) };
+    return { kind: "fails", reason: readMessage(error) };
   }
 }

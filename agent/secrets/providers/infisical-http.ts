@@ -9,6 +9,7 @@ import { setDefaultCACertificates } from "node:tls";
 import { ask, type WholeAnswer } from "../../http/exchange.ts";
 import { describeCertificate, describeFault, ExchangeFailure } from "../../http/exchange-failure.ts";
 import { parseRetryAfter } from "../../http/retry-after.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** Ends a round: nothing more is asked of the server now. */
 export class RoundEnded extends Error {
@@ -131,7 +132,7 @@ export class WatchedFetch {
     if (status === 404 && readText(body, "error") === "Not Found")
       this.#give("it does not know what it was asked for: is it Infisical?");
     if (!isGood) {
-      const message = readMessage(body);
+      const message = readRefusal(body);
       this.#refusals.set(url, { status, error: readText(body, "error") ?? "", message });
       // The SDK names the URL of a refusal whose message is a text, and of no other.
       return answerJson(JSON.stringify({ message }), status);
@@ -175,7 +176,7 @@ function answerJson(text: string, status: number): Response {
 
 /** Says what an exchange came to, and for a certificate what to do. */
 export function describeExchangeError(error: unknown, { url, caFile }: ServerPlace): string {
-  if (!(error instanceof ExchangeFailure)) return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof ExchangeFailure)) return readMessage(error);
   const { fault } = error;
   const { host } = new URL(url);
   const place = { host, urlKey: "secrets.infisical.url", caKey: "secrets.infisical.ca_file", caFile };
@@ -203,7 +204,7 @@ function readText(body: unknown, key: string): string | undefined {
 }
 
 /** What a refusal says; servers of 2026 list what is wrong with a request. */
-function readMessage(body: unknown): string {
+function readRefusal(body: unknown): string {
   const { message } = body as { message?: unknown };
   if (!Array.isArray(message)) return readText(body, "message") ?? "no reason";
   return message.flatMap((issue: unknown) => readText(issue, "message") ?? []).join(", ") || "no reason";

@@ -17,6 +17,7 @@ import {
   TokenRefused,
 } from "./infisical-questions.ts";
 import { type InfisicalRequest, LOGIN_LATER, type ReadAnswer } from "./read-exchange.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** So many lists are asked for at once. */
 const AT_ONCE = 4;
@@ -41,7 +42,7 @@ export async function readInfisical(request: InfisicalRequest): Promise<ReadAnsw
 }
 
 function describeFailure(error: unknown): NonNullable<ReadAnswer["failure"]> {
-  const reason = error instanceof Error ? error.message : String(error);
+  const reason = readMessage(error);
   if (!(error instanceof RoundEnded)) return { reason };
   const { waitMs, refused } = error;
   return { reason, ...(waitMs === undefined ? {} : { waitMs }), ...(refused === undefined ? {} : { refused }) };

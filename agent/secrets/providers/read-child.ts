@@ -3,6 +3,7 @@
 
 import { serveParent } from "../../host/os/child-request.ts";
 import type { ReadAnswer, ReadRequest } from "./read-exchange.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** Runs the child and ends the process. A failure is an answer like any other. */
 export function runRead(): Promise<never> {
@@ -20,6 +21,6 @@ async function answerRequest(request: ReadRequest): Promise<ReadAnswer> {
       answers: Object.fromEntries([...table].map(([path, value]) => [path, { kind: "value", value }])),
     };
   } catch (error) {
-    return { ...none, failure: { reason: error instanceof Error ? error.message : String(error) } };
+    return { ...none, failure: { reason: readMessage(error) } };
   }
 }

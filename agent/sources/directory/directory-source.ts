@@ -14,6 +14,7 @@ import { type Clock, nameMoment } from "../../host/os/clock.ts";
 import { readPlainText } from "../../host/files/plain-file.ts";
 import { type NodeTexts, readFiles, readManifests } from "./directory-tree.ts";
 import { findLayout, type Layout, listNodes } from "../tree/repository-layout.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** What the source needs. */
 export interface DirectorySourceOptions {
@@ -60,8 +61,8 @@ export class DirectorySource implements Source {
       const same = before !== undefined && contentKey(before) === contentKey(snapshot);
       this.#last = { kind: "read", snapshot: same ? before : snapshot, readMs: 0 };
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      this.#last = { kind: "failed", reason, retryMs: undefined };
+      const message = readMessage(error);
+      this.#last = { kind: "failed", why: { code: "unread", fault: { code: "said", message } }, retryMs: undefined };
     }
     return this.#name(this.#last);
   }

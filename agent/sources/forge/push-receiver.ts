@@ -12,6 +12,7 @@ import { BoundServer, describeBindError } from "../../http/bound-server.ts";
 import { readBody } from "../../http/request-body.ts";
 import { makeServer } from "../../http/server-shell.ts";
 import { judgePush, type PushInterest } from "./push-payload.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** What the receiver needs. */
 export interface PushReceiverOptions {
@@ -147,7 +148,7 @@ export class PushReceiver {
         ? `${secretFile} is empty: write a secret into it, such as openssl rand -hex 32`
         : secret;
     } catch (error) {
-      return error instanceof Error ? error.message : String(error);
+      return readMessage(error);
     }
   }
 

@@ -9,6 +9,7 @@ import type { RolloutVerdict } from "../../../shared/state/hold.ts";
 import type { AwaitedPeer } from "../../../shared/state/snapshot.ts";
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
 import { pollDelayMs, failPoll } from "../git/poll/git-schedule.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** Reads one context of a commit's status; undefined where there is none. Throws where that cannot be told. */
 export type ReadStatus = (sha: string, context: string, signal: AbortSignal) => Promise<string | undefined>;
@@ -103,7 +104,7 @@ export class RolloutWatch {
       verdict = await this.#read(awaited.peer, awaited.sinceMs);
       this.#setback = undefined;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = readMessage(error);
       const [nowMs, retryAfterMs] = [clock.nowMs(), readRetryAfter(error)];
       this.#setback = failPoll(this.#setback, { nowMs, message: reason, key: node, retryAfterMs });
       delayMs = this.#setback.nextMs - nowMs;

@@ -25,9 +25,12 @@ export class EngineProxy {
   readonly socketPath: string;
   readonly #target: string;
   readonly #server: Server;
+  readonly #countsExec: boolean;
   #trap: Trap | undefined;
 
-  constructor(socketPath: string, target: string) {
+  /** @param countsExec commands in containers are calls too: only where no probe runs one */
+  constructor(socketPath: string, target: string, { countsExec = false } = {}) {
+    this.#countsExec = countsExec;
     this.socketPath = socketPath;
     this.#target = target;
     this.#server = createServer((incoming, outgoing) => this.#forward(incoming, outgoing));
@@ -50,7 +53,7 @@ export class EngineProxy {
 
   #forward(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const { method = "GET", url = "/", headers } = incoming;
-    const changes = method !== "GET" && method !== "HEAD" && !url.includes("/exec");
+    const changes = method !== "GET" && method !== "HEAD" && (this.#countsExec || !url.includes("/exec"));
     if (changes) this.calls.push({ method, path: url, atMs: performance.now() });
     const trap = changes && this.#trap?.at === this.calls.length ? this.#trap : undefined;
     if (trap !== undefined) this.#trap = undefined;

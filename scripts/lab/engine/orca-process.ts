@@ -3,11 +3,9 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 
 import { type CanaryLane, findLane, openLaneStream } from "../canary/canary-lane.ts";
-
-const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
+import { PROGRAM } from "./started-program.ts";
 
 /** Where to run it. */
 export interface OrcaOptions {
@@ -32,7 +30,7 @@ export class OrcaProcess {
 
   constructor(parameters: readonly string[], options: OrcaOptions = {}) {
     const words = prepareAgent(parameters);
-    const plain = [process.execPath, ...(options.flags ?? []), options.entry ?? MAIN, ...words];
+    const plain = [process.execPath, ...(options.flags ?? []), options.entry ?? PROGRAM, ...words];
     const [program = "", ...rest] =
       options.namespace === undefined ? plain : ["nsenter", `--net=${options.namespace}`, ...plain];
     const { directory: cwd, environment, runDir } = options;

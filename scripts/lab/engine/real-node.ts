@@ -3,7 +3,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 
 import { listUnknownEntries } from "../../../agent/host/state-layout.ts";
@@ -25,9 +24,9 @@ import { MARKED_FILES } from "../canary/canary.ts";
 import { openLane } from "../canary/canary-lane.ts";
 import { expectNoSecretLeft, type NodePlaces } from "../canary/canary-sweep.ts";
 import { nameForRun } from "./run-name.ts";
+import { PROGRAM } from "./started-program.ts";
 
 export const SOCKET = "/var/run/docker.sock";
-const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
 export const IMAGE = "orca-test/busybox:1";
 
 /**
@@ -143,7 +142,7 @@ export class RealNode {
       },
       planSettings: DEFAULT_PLAN_SETTINGS,
       peers: { kind: "assume" },
-      secrets: await openSecrets(this.#secrets, { node: this.node, stateDir: this.stateDir, program: MAIN }),
+      secrets: await openSecrets(this.#secrets, { node: this.node, stateDir: this.stateDir, program: PROGRAM }),
       authFiles: this.#authFiles,
       clock: systemClock,
       emit: (event) => {

@@ -1,7 +1,8 @@
 // A bare Git repository for tests, written with `git fast-import`: one call for each commit, or one for ten thousand.
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 
 /** A file's content; a link or a submodule by what it points at. */
 type GitContent = string | Uint8Array | { link: string } | { submodule: string };
@@ -39,12 +40,18 @@ export class GitRepository {
 
   /** Commits; answers the id. */
   commit(parts: GitCommitParts): string {
+    return this.commitTree(parts).commit;
+  }
+
+  /** Commits; answers the ids of the commit and of its tree. */
+  commitTree(parts: GitCommitParts): { commit: string; tree: string } {
     const { branch = "main", message = "change", author = "Jane Doe <jane@example.com>" } = parts;
     const parent = parts.parent === undefined ? this.tip(branch) : (parts.parent ?? undefined);
     this.#seconds += 60;
     const lines: (string | Uint8Array)[] = [
       `reset refs/heads/${branch}\n\n`,
       `commit refs/heads/${branch}\n`,
+      "mark :1\n",
       `author ${author} ${this.#seconds} +0100\n`,
       `committer Merge Bot <bot@example.com> ${this.#seconds} +0100\n`,
       ...encodeData(message),
@@ -52,17 +59,24 @@ export class GitRepository {
       "deleteall\n",
     ];
     for (const [path, content] of Object.entries(parts.files)) lines.push(...encodeFile(path, content));
-    this.import(Buffer.concat(lines.map((line) => Buffer.from(line))));
-    return this.tip(branch) ?? "";
+    lines.push('\nget-mark :1\nls :1 ""\n');
+    const printed = this.import(Buffer.concat(lines.map((line) => Buffer.from(line))));
+    const [commit = "", tree = ""] = printed.match(/[0-9a-f]{40,}/g) ?? [];
+    return { commit, tree };
   }
 
-  /** Feeds fast-import. */
-  import(stream: Buffer): void {
-    const { status, stderr } = spawnSync("git", ["fast-import", "--quiet", "--force"], {
-      cwd: this.path,
-      input: stream,
-    });
+  /** Feeds fast-import, which keeps the pack as it is: no other process unpacks it. Answers what it printed. */
+  import(stream: Buffer): string {
+    const words = ["-c", "fastimport.unpackLimit=1", "fast-import", "--quiet", "--force"];
+    const { status, stdout, stderr } = spawnSync("git", words, { cwd: this.path, input: stream });
     if (status !== 0) throw new Error(stderr.toString());
+    return stdout.toString().trim();
+  }
+
+  /** Adds to its configuration: a section's name, and what it says. */
+  configure(section: string, entries: Readonly<Record<string, string>>): void {
+    const lines = Object.entries(entries).map(([key, value]) => `\t${key} = ${value}\n`);
+    appendFileSync(join(this.path, "config"), `[${section}]\n${lines.join("")}`);
   }
 
   /** A long history in one go: a commit with some files, then commits that change one text each. */
@@ -86,6 +100,21 @@ export class GitRepository {
 
   /** Where a branch stands. */
   tip(branch = "main"): string | undefined {
+    try {
+      return readFileSync(join(this.path, "refs", "heads", branch), "utf8").trim();
+    } catch {
+      return this.#readPacked(branch);
+    }
+  }
+
+  /** Lets a branch stand at a commit; at none it is gone. */
+  point(branch: string, commit: string | undefined): void {
+    const file = join(this.path, "refs", "heads", branch);
+    if (commit === undefined) rmSync(file);
+    else writeFileSync(file, `${commit}\n`);
+  }
+
+  #readPacked(branch: string): string | undefined {
     const { status, stdout } = spawnSync("git", ["rev-parse", "--verify", "--quiet", `refs/heads/${branch}`], {
       cwd: this.path,
       encoding: "utf8",

@@ -44,7 +44,7 @@ export class GitServer {
   /** Begins to listen, on the same port again after `stop`. */
   async start(): Promise<this> {
     // As Gitea sets it for every repository, unless its administrator turns partial clones off.
-    for (const key of ["allowFilter", "allowAnySHA1InWant"]) this.repository.git("config", `uploadpack.${key}`, "true");
+    this.repository.configure("uploadpack", { allowFilter: "true", allowAnySHA1InWant: "true" });
     await this.#listener.start(
       (request, response) => void this.#answer(request, response),
       this.#tls ? this.#makeCertificate() : undefined,
@@ -54,7 +54,7 @@ export class GitServer {
 
   /** Lets the server leave out of a pack what it is told to, or not: as its administrator may. */
   allowFilter(allowed: boolean): void {
-    this.repository.git("config", "uploadpack.allowFilter", String(allowed));
+    this.repository.configure("uploadpack", { allowFilter: String(allowed) });
   }
 
   /** The server is gone: nothing listens any more. */

@@ -1,11 +1,13 @@
-// What is remembered between starts (shared/state/memory.ts), as it is read back from disk. A new field of the memory needs its entry
-// here, or this file does not compile. Used by the agent's store alone.
+// What is remembered between starts, as it is read back from disk (service-parts.ts). A new field of the memory needs its entry there
+// and here, or neither compiles. Used by the agent's store alone.
 
 import * as z from "zod";
 
-import type { ExitRecord, JobMemory, NodeMemory, RemovalMemory, ReleaseRecord, ServiceMemory } from "../memory.ts";
+import type { ExitRecord, JobMemory, NodeMemory, RemovalMemory, ReleaseRecord } from "../memory.ts";
 import { cutOldOutput } from "./old-output.ts";
+import type { StoredNode, StoredService } from "./service-parts.ts";
 import { isRecord, type Lost, maybe, salvageFields, salvageTable } from "./salvage.ts";
+import { canDescribe } from "../../text/describe-reason.ts";
 
 type ShapeOf<T> = { [K in keyof Required<T>]: z.ZodType<Required<T>[K]> };
 
@@ -45,7 +47,7 @@ const jobMemory: z.ZodType<JobMemory> = z.looseObject({
   skipped: number,
 });
 
-const serviceShape: ShapeOf<ServiceMemory> = {
+const serviceShape: ShapeOf<StoredService> = {
   fingerprint: text,
   intentMs: number,
   attempt: number,
@@ -81,12 +83,16 @@ const serviceShape: ShapeOf<ServiceMemory> = {
   }),
   release: releaseRecord,
   rollout: z.looseObject({ fingerprint: text, engineRun: text, spentMs: number, seenMs: number, sick: left(oldText) }),
-  rolledBack: z.looseObject({ wanted: text, to: text, revision: text, reason: oldText, uid: left(number) }),
+  rolledBack: z
+    .looseObject({ wanted: text, to: text, revision: text, reason: oldText, why: left(z.unknown()), uid: left(number) })
+    // A later version's code is not known here: its words stand beside it.
+    .transform(({ why, ...back }) => (canDescribe(why) ? { ...back, why } : back)),
   stoppedBy: z.looseObject({ wanted: text, uid: number }),
   emptyBy: z.looseObject({ uid: number }),
   startAsked: z.looseObject({ uid: number, ignoreRequires: z.boolean() }),
   applied: z.looseObject({ container: text, files: texts, stale: left(z.literal(true)) }),
   own: z.looseObject({ specHash: text, volumes: z.array(z.looseObject({ name: text, target: text })) }),
+  backup: z.looseObject({ wanted: text, sinceMs: number, by: left(text) }),
   heldFor: text,
   restartAsked: z.looseObject({ uid: number, atMs: number }),
   job: jobMemory,
@@ -102,13 +108,15 @@ const removalMemory: z.ZodType<RemovalMemory> = z.looseObject({
 });
 const laneFailure = z.looseObject({ ...tried, about: text });
 
-const nodeShape: ShapeOf<NodeMemory> = {
-  services: z.record(text, z.unknown()) as unknown as z.ZodType<NodeMemory["services"]>,
+const nodeShape: ShapeOf<StoredNode> = {
+  services: z.record(text, z.unknown()) as unknown as z.ZodType<StoredNode["services"]>,
   removals: z.record(text, removalMemory),
+  generations: z.record(text, z.looseObject({ inForce: text, uid: left(number) })),
   nodeFailure: z.looseObject(tried),
   stops: texts,
   lanes: z.record(text, laneFailure),
   pauses: z.record(text, z.looseObject({ sinceMs: number, uid: number })),
+  copies: z.record(text, z.looseObject({ store: text, sinceMs: number })),
   clock: z.looseObject({ boot: text, offsetMs: number }),
 };
 
@@ -117,8 +125,8 @@ export const SERVICE_KEYS: ReadonlySet<string> = new Set(Object.keys(serviceShap
 /** The same of the node's memory. */
 export const NODE_KEYS: ReadonlySet<string> = new Set(Object.keys(nodeShape));
 
-/** Reads the node's memory; what cannot be used of it is put down in `lost`. */
-export function readNodeMemory(value: unknown, lost: Lost[]): Partial<NodeMemory> {
+/** Reads the node's memory as it is stored; what cannot be used of it is put down in `lost`. */
+export function readNodeMemory(value: unknown, lost: Lost[]): Partial<StoredNode> {
   if (!isRecord(value)) {
     lost.push({ path: "memory", reason: "it is no table", value });
     return {};
@@ -148,7 +156,7 @@ export function readNodeMemory(value: unknown, lost: Lost[]): Partial<NodeMemory
 }
 
 /** A service without its intent or its counters begins anew; its container is found by its labels. */
-function readServiceMemory(value: unknown, name: string, lost: Lost[]): ServiceMemory | undefined {
+function readServiceMemory(value: unknown, name: string, lost: Lost[]): StoredService | undefined {
   const path = `memory.services.${name}`;
   if (!isRecord(value)) {
     lost.push({ path, reason: "it is no table", value });
@@ -159,7 +167,7 @@ function readServiceMemory(value: unknown, name: string, lost: Lost[]): ServiceM
     lost.push({ path, reason: "it does not say which intent it belongs to", value });
     return undefined;
   }
-  return known as unknown as ServiceMemory;
+  return known as unknown as StoredService;
 }
 
 /** Who paused something may be unreadable; that it is paused is not forgotten. */

@@ -6,6 +6,7 @@ import * as z from "zod";
 
 import type { Caps, ContainerSpec } from "../container-spec.ts";
 import type { DesiredFile, DesiredService, Front } from "../desired-state.ts";
+import { nameContent, readContentName } from "../file-content.ts";
 import type { HealthCheck, Manifest } from "../../manifest/manifest.ts";
 import type { ReleaseRecord } from "../memory.ts";
 import type { Requirement, RequirementTarget } from "../../manifest/requirement.ts";
@@ -39,7 +40,16 @@ const containerSpec: z.ZodType<ContainerSpec> = z.looseObject({
   secretFiles: left(words),
   bootstrapFile: left(text),
   volumes: left(
-    z.array(z.looseObject({ name: left(text), source: left(text), target: text, readOnly: left(z.boolean()) })),
+    z.array(
+      z.looseObject({
+        name: left(text),
+        of: left(text),
+        source: left(text),
+        target: text,
+        readOnly: left(z.boolean()),
+        ephemeral: left(z.literal(true)),
+      }),
+    ),
   ),
   ports: left(texts),
   files: left(
@@ -73,15 +83,28 @@ const containerSpec: z.ZodType<ContainerSpec> = z.looseObject({
   behind: left(text),
   aliases: left(texts),
   control: left(text),
+  fills: left(texts),
 } satisfies { [K in keyof Required<ContainerSpec>]: z.ZodType });
 
-const desiredFile: z.ZodType<DesiredFile> = z.looseObject({
-  target: text,
-  hash: text,
-  mode: text,
-  owner: maybe(text),
-  onChange: z.union([z.literal("restart"), z.looseObject({ signal: text }), z.looseObject({ exec: texts })]),
-});
+/** Its content is stored by its name, under the key that every version knows. */
+const desiredFile: z.ZodType<DesiredFile> = z
+  .looseObject({
+    target: text,
+    hash: text,
+    mode: text,
+    owner: maybe(text),
+    onChange: z.union([z.literal("restart"), z.looseObject({ signal: text }), z.looseObject({ exec: texts })]),
+  })
+  .transform(({ hash, ...file }) => ({ ...file, content: readContentName(hash) }));
+
+/** What blocked a start when it was recorded says nothing of later. */
+function storeDesired({ files, front, blocked: _blocked, ...service }: DesiredService): object {
+  return {
+    ...service,
+    files: files.map(({ content, ...file }) => ({ ...file, hash: nameContent(content) })),
+    ...(front === undefined ? {} : { front: { ...front, service: storeDesired(front.service) } }),
+  };
+}
 
 /** Stored with undefined keys left out; `http`, `tcp` and `exec` exclude each other. */
 const healthCheck = z.looseObject({
@@ -149,8 +172,10 @@ const shape: ShapeOf<DesiredService> = {
   owner: maybe(text),
   disposable: left(z.literal(true)),
   binds: left(z.array(z.looseObject({ source: text, target: text, real: text }))),
+  backupFirst: left(z.array(z.looseObject({ service: text, store: text }))),
   onlyAsItIs: left(text),
-  blocked: left(text),
+  // Earlier versions wrote it, in words.
+  blocked: left(z.unknown().transform(() => undefined)),
   unused: left(texts),
   notes: texts,
 };
@@ -160,6 +185,11 @@ const desiredService = z.looseObject(shape) as unknown as z.ZodType<DesiredServi
 
 /** A release as it is stored; one whose `desired` is missing or cannot be read is known, and cannot be gone back to. */
 export type StoredRelease = ReleaseRecord & { desired?: DesiredService };
+
+/** A release as it is written, in the form that the version before reads too. */
+export function writeRelease({ desired, ...release }: StoredRelease): object {
+  return desired === undefined ? release : { ...release, desired: storeDesired(desired) };
+}
 
 /** Reads a release; `fault` says why it cannot be gone back to, `release` is undefined where nothing of it can be used. */
 export function readRelease(value: unknown): { release: StoredRelease | undefined; fault: string | undefined } {

@@ -107,23 +107,58 @@ const route = record({
   timeout: optional(shortText),
 });
 
-const backup = record({
+const backupCommon = {
   name,
-  engine: constantFrom("postgres", "mysql", "redis", "files"),
   schedule: constantFrom("every 5h", "0 3 * * *", "*/10 * * * 1-5"),
   repositories: optional(uniqueArray(name, { minLength: 1, maxLength: 3 })),
   before_update: optional(boolean()),
+  memory: optional(constantFrom("128MiB", "1GiB")),
+  image: optional(constant("tools:1")),
+  min_size: optional(sizeText),
   retention: optional(
     record({ days: optional(integer({ min: 0, max: 90 })), weekly: optional(integer({ min: 0, max: 9 })) }),
   ),
-  verify: optional(
-    record({
-      image: optional(constant("postgres:16")),
-      schemas: optional(array(name, { maxLength: 2 })),
-      timeout: optional(shortText),
-    }),
+};
+const { image: _image, ...withoutImage } = backupCommon;
+const proof = { image: optional(constant("postgres:16")), timeout: optional(shortText) };
+const hooks = record({
+  before: optional(
+    array(record({ exec: argv, on_error: optional(constantFrom("abort", "continue")) }), { maxLength: 2 }),
   ),
+  after: optional(array(record({ exec: argv, timeout: optional(constant("5m")) }), { maxLength: 2 })),
 });
+
+/** Which keys go together depends on the engine. */
+const backup = oneof(
+  record({
+    ...backupCommon,
+    engine: constantFrom("postgres", "mysql"),
+    connect: optional(
+      record({
+        user: optional(constant("reader")),
+        password: optional(constant("/prod/db/PASSWORD")),
+        databases: optional(array(name, { minLength: 1, maxLength: 2 })),
+      }),
+    ),
+    hooks: optional(hooks),
+    verify: optional(record({ ...proof, schemas: optional(array(name, { maxLength: 2 })) })),
+  }),
+  record({ ...backupCommon, engine: constant("redis"), hooks: optional(hooks), verify: optional(record(proof)) }),
+  record({ ...backupCommon, engine: constant("files"), stop: optional(boolean()), verify: optional(record(proof)) }),
+  record({
+    ...withoutImage,
+    engine: constant("objects"),
+    source: record({
+      port,
+      bucket: constantFrom("uploads", "a.b-c"),
+      prefix: optional(constantFrom("app", "app/photos")),
+      scheme: optional(constantFrom("http", "https")),
+      secret: constant("/prod/minio/backup"),
+    }),
+    hooks: optional(hooks),
+  }),
+  record({ ...backupCommon, engine: constant("command"), command: argv, hooks: optional(hooks) }),
+);
 
 const scalars = {
   image: constantFrom("app:1", "registry.example:5000/team/app:1.2", `app@sha256:${"0".repeat(64)}`),

@@ -29,7 +29,8 @@ export interface ProviderAnswer {
 /** What the other tests of the table have beside the path that it is about, in a folder of its own. */
 export const NEIGHBOUR = "/prod/db/PASSWORD";
 
-const LATE = { says: /^no answer within 20 s$/, sample: "no answer within 20 s" };
+/** On a machine that is busy enough the child has not come up before its own time is over, and is ended. */
+const LATE = { says: /^no answer within 20 s$|it took longer than 25 s$/, sample: "no answer within 20 s" };
 
 /** A wrong secret often enough locks the identity, and then the right one is refused as well. */
 async function lockOut(server: FakeInfisical): Promise<void> {

@@ -14,7 +14,7 @@ export const FLOORS: readonly (readonly string[])[] = [
   ["loop"],
   ["serve"],
   ["report"],
-  ["sources", "secrets", "gossip", "backup", "edge", "apply", "observed", "health"],
+  ["sources", "secrets", "gossip", "backup", "prune", "edge", "apply", "observed", "health"],
   ["docker"],
   ["http", "help"],
   ["host"],
@@ -30,6 +30,7 @@ export const PURE: readonly string[] = [
   "agent/doctor/",
   "agent/gossip/core/",
   "agent/gossip/settings.ts",
+  "agent/prune/core/",
   "shared/",
 ];
 
@@ -58,9 +59,14 @@ const GUARDED_FILES: readonly { file: RegExp; only: RegExp; law: string }[] = [
     law: "law 2: only apply/ is handed the Docker writer",
   },
   {
-    file: /^agent\/docker\/one-shot\.ts$/,
+    file: /^agent\/docker\/(one-shot|restores)\.ts$/,
     only: /^agent\/(docker|backup)\//,
     law: "law 2: beside the writer only backup/ makes containers, of a label of their own",
+  },
+  {
+    file: /^agent\/docker\/pruner\.ts$/,
+    only: /^agent\/(docker|prune)\//,
+    law: "law 2: only prune/ removes what nobody needs",
   },
   { file: /^test\//, only: /^test\//, law: "scripts/ and agent/ import nothing of test/" },
 ];

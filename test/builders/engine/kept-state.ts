@@ -7,6 +7,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "n
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 import Docker from "dockerode";
@@ -59,8 +60,10 @@ export class KeptState {
       const made = await engine.createContainer({ ...(JSON.parse(this.#say(JSON.stringify(body))) as object), name });
       this.#words.set(id, made.id);
       await made.start();
-      // One that had ended ends here too, by itself or not.
-      if (was !== "running") await made.kill().catch(() => undefined);
+      if (was === "running") continue;
+      // One that had ended ends here too: a job by itself, which a kill that comes too early would make one that failed.
+      await Promise.race([made.wait(), sleep(5_000)]);
+      await made.kill().catch(() => undefined);
     }
     this.#words.set(kept.run, await readRun(engine));
     await this.#rewriteStore();

@@ -1,5 +1,6 @@
-// Requests as fast as one core serves them, from a process of its own, half of them over connections that are kept. Every
-// request counts: a refused or broken connection, another status, an answer that is cut short.
+// Some hundred requests a second from a process of its own, half of them over connections that are kept: at each moment some are under way,
+// and the machine has time for the tests beside it. Every request counts: a refused or broken connection, another status, an answer that is
+// cut short.
 // As a program: node test/builders/engine/load.ts HOST:PORT; prints `ready` when the first request has ended, and at SIGTERM its counts as
 // one line of JSON.
 
@@ -62,6 +63,8 @@ export class Load {
 const READY = "ready\n";
 const CLIENTS = 8;
 const REQUEST_MS = 5_000;
+/** What a client waits between two requests. */
+const PAUSE_MS = 8;
 
 function run(target: string): void {
   const counts: LoadCounts = { ok: 0, failed: {}, answers: {}, elapsedMs: 0 };
@@ -85,9 +88,8 @@ function run(target: string): void {
         add(counts.answers, outcome.body);
       } else {
         add(counts.failed, outcome.failure);
-        // Nobody hammers a server that is not there.
-        await new Promise((resolve) => setTimeout(resolve, 20));
       }
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     }
   };
   const clients = Array.from({ length: CLIENTS }, (_none, index) => client(index % 2 === 0 ? kept : false));

@@ -3,7 +3,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import { systemClock } from "../../../agent/host/os/clock.ts";
 import { createLogger } from "../../../agent/report/log/logger.ts";
@@ -13,8 +12,7 @@ import type { AgentEvent } from "../../../shared/state/event.ts";
 import { openLaneStream } from "../../../scripts/lab/canary/canary-lane.ts";
 import { expectNoSecretLeft } from "../../../scripts/lab/canary/canary-sweep.ts";
 import { RealNode } from "../../../scripts/lab/engine/real-node.ts";
-
-const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
 /** How a process ended, and what it said. */
 export interface Ended {
@@ -103,7 +101,7 @@ export class RealReport {
 
   /** Begins `orca …` and leaves it running. */
   begin(parameters: readonly string[], as: readonly string[] = []): ChildProcess {
-    const [program = "", ...rest] = [...as, process.execPath, MAIN, ...parameters];
+    const [program = "", ...rest] = [...as, process.execPath, PROGRAM, ...parameters];
     return spawn(program, rest, { env: { ...process.env, ORCA_SOCKET: this.socketPath, NO_COLOR: "1" } });
   }
 }

@@ -39,7 +39,7 @@ export class TestRegistry {
 
   async start(): Promise<void> {
     this.#process = spawn("docker-registry", ["serve", join(this.root, "config.yml")], { stdio: "ignore" });
-    for (let attempt = 0; attempt < 100; attempt += 1) {
+    for (let attempt = 0; attempt < 600; attempt += 1) {
       const answer = await fetch(`http://${this.host}/v2/`).catch(() => undefined);
       if (answer?.status === 401) return;
       await sleep(100);

@@ -2,14 +2,13 @@
 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import type { Clock } from "../../../agent/host/os/clock.ts";
 import { GitSource, type GitSourceOptions } from "../../../agent/sources/git/poll/git-source.ts";
 import type { GitServer } from "../../../scripts/lab/git/git-server.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
 /** The program whose command fetches. */
-export const PROGRAM = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
 
 // Many tests run the child: what Node made of its modules once is kept.
 process.env["NODE_COMPILE_CACHE"] ??= join(tmpdir(), "orca-compile-cache");

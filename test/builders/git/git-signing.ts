@@ -47,13 +47,12 @@ const JANE = ["-c", "user.name=Jane Doe", "-c", "user.email=jane@example.com"];
 export function commitSigned(repository: GitRepository, parts: SignedParts): string {
   const { key, merges = [], branch = "main", message = "change" } = parts;
   const parent = parts.parent === undefined ? repository.tip(branch) : (parts.parent ?? undefined);
-  const plain = repository.commit({ ...parts, branch: "scratch", ...(parent === undefined ? {} : { parent }) });
-  const tree = repository.git("rev-parse", `${plain}^{tree}`);
+  const { tree } = repository.commitTree({ ...parts, branch: "scratch", ...(parent === undefined ? {} : { parent }) });
   const parents = [...(parent === undefined ? [] : [parent]), ...merges].flatMap((id) => ["-p", id]);
   const sign = key === undefined ? [] : [`-S${key.file}`];
   const id = repository.git(...SSH, ...JANE, "commit-tree", ...sign, ...parents, "-m", message, tree);
-  repository.git("update-ref", `refs/heads/${branch}`, id);
-  repository.git("update-ref", "-d", "refs/heads/scratch");
+  repository.point(branch, id);
+  repository.point("scratch", undefined);
   return id;
 }
 

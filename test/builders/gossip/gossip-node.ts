@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { type Identity, makeIdentity } from "../../../agent/gossip/node-identity.ts";
-import { GossipShell } from "../../../agent/gossip/mesh/mesh-shell.ts";
+import { MeshShell } from "../../../agent/gossip/mesh/mesh-shell.ts";
 import { systemClock } from "../../../agent/host/os/clock.ts";
 import type { FleetMember } from "../../../shared/state/desired-state.ts";
 import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
@@ -28,7 +28,7 @@ export class GossipNode {
   readonly events: GossipEvent[] = [];
   readonly hints: string[] = [];
   identity: Identity;
-  shell: GossipShell;
+  shell: MeshShell;
 
   private constructor(node: string, identity: Identity) {
     ({ host: this.host, port: this.port } = choosePlace());
@@ -63,8 +63,8 @@ export class GossipNode {
     rmSync(this.stateDir, { recursive: true, force: true });
   }
 
-  #open(): GossipShell {
-    const shell = new GossipShell({
+  #open(): MeshShell {
+    const shell = new MeshShell({
       node: this.node,
       listen: `${this.host}:${this.port}`,
       identity: this.identity,

@@ -1,11 +1,12 @@
 // One whole agent on a fake engine with a fake clock: for scenario tests. The state directory and its SQLite file are real.
 
 import { mkdtempSync, rmSync } from "node:fs";
+import { describeTrouble } from "../../../shared/text/words/hold-words.ts";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { Agent } from "../../../agent/loop/agent.ts";
-import { type BindLook, HOST_BINDS } from "../../../agent/apply/checked-start.ts";
+import { type BindLook, HOST_BINDS } from "../../../agent/host/os/bind-look.ts";
 import type { DesiredSettings } from "../../../agent/desired/build/desired-settings.ts";
 import type { PeerPort } from "../../../agent/gossip/peer-port.ts";
 import { DEFAULT_PLAN_SETTINGS, type PeerHealth, type PlanSettings } from "../../../agent/plan/world.ts";
@@ -214,7 +215,8 @@ export class TestNode {
   /** Puts the directory that should be in memory on a disk. */
   useDisk(): void {
     rmSync(this.runDir, { recursive: true, force: true });
-    this.runDir = join(this.stateDir, "run");
+    // Where the state is, the lane may keep its files in memory.
+    this.runDir = mkdtempSync("/var/tmp/orca-scenario-");
   }
 
   /** Ends everything and removes the state. */
@@ -343,7 +345,11 @@ export class TestNode {
     };
     return {
       readRealPath: (path) => count(() => HOST_BINDS.readRealPath(path)),
+      findOtherNames: (path) => count(() => HOST_BINDS.findOtherNames(path)),
       findWrongBind: (pid, binds) => count(() => HOST_BINDS.findWrongBind(pid, binds)),
+      // The fake engine has no processes.
+      watch: () => ({ end: () => undefined }),
+      kill: () => undefined,
     };
   }
 
@@ -370,4 +376,10 @@ export class TestNode {
     if (event.kind === "turn") this.#turn = event.turn;
     if (event.kind === "turn-failed") throw new Error(`a turn failed: ${event.message}`);
   }
+}
+
+/** Why the newest inputs are not in force, as people read it; empty where they are. */
+export function troubleOf(node: TestNode): string {
+  const { trouble } = node.turn.source;
+  return trouble === undefined ? "" : describeTrouble(trouble);
 }

@@ -3,6 +3,7 @@
 import { noteText } from "../../../shared/state/note.ts";
 import { describeReason } from "../../../shared/text/describe-reason.ts";
 import type { DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";
+import type { Hold, SourceTrouble } from "../../../shared/state/hold.ts";
 import type { SourceState, TurnSummary } from "../../../shared/state/event.ts";
 import type { OwnContainerId } from "../../../shared/state/identity.ts";
 import type { ExitRecord, ReleaseRecord } from "../../../shared/state/memory.ts";
@@ -116,7 +117,10 @@ export interface TurnParts {
   health?: Readonly<Record<string, HealthView>>;
   endpoints?: Readonly<Record<string, { healthy: boolean; message: string }>>;
   engine?: ObservedState["engine"];
-  source?: Partial<SourceState>;
+  source?: Partial<Omit<SourceState, "trouble" | "holds">> & {
+    trouble?: SourceTrouble | string | undefined;
+    holds?: readonly (Hold | { kind: Hold["kind"]; reason: string })[];
+  };
   notes?: readonly string[];
   pausedBy?: number;
   /** The whole desired state, or undefined for a turn that knew none. */
@@ -157,13 +161,22 @@ export function buildTurn(parts: TurnParts): TurnSummary {
       location: "/srv/manifests",
       revision: "a".repeat(40),
       readMs: endedMs - 12_000,
-      trouble: undefined,
-      holds: [],
       retryMs: undefined,
       ...parts.source,
+      trouble: buildTrouble(parts.source?.trouble),
+      holds: (parts.source?.holds ?? []).map(buildHold),
     },
     pausedBy: parts.pausedBy,
   };
+}
+
+/** What a source says of itself, as a fact. */
+function buildTrouble(said: SourceTrouble | string | undefined): SourceTrouble | undefined {
+  return typeof said === "string" ? { code: "unread", fault: { code: "said", message: said } } : said;
+}
+
+function buildHold(hold: Hold | { kind: Hold["kind"]; reason: string }): Hold {
+  return "why" in hold ? hold : { kind: hold.kind, why: { code: "said", message: hold.reason } };
 }
 
 function buildState(services: readonly DesiredService[], parts: Partial<DesiredState> = {}): DesiredState {

@@ -8,6 +8,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -33,12 +34,15 @@ const UNITS = fileURLToPath(new URL("../../../systemd/", import.meta.url));
 
 test.each([
   ["orca-agent.service", "Restart=always", "Restart=allways", /Failed to parse service restart specifier/],
+  ["orca-dead-man.service", "Type=oneshot", "Type=oneshoot", /Failed to parse/],
+  ["orca-dead-man.timer", "OnUnitActiveSec=1h", "OnUnitActiveSec=1x", /Failed to parse/],
+  ["orca.slice", "MemoryMax=90%", "MemoryMax=90x", /Invalid memory limit|Failed to parse/],
   ["orca-firewall.service", "RemainAfterExit=yes", "RemainAfterExit=maybe", /Failed to parse/],
 ])("%s is clean for systemd-analyze verify, and a fault in it would be seen", (name, right, wrong, fault) => {
   const root = mkdtempSync(join(tmpdir(), "orca-unit-"));
-  for (const directory of ["usr/lib/orca", "usr/sbin", "bin", "usr/lib/systemd", "etc/systemd/system"])
+  for (const directory of ["opt/orca/current", "usr/sbin", "bin", "usr/lib/systemd", "etc/systemd/system"])
     mkdirSync(join(root, directory), { recursive: true });
-  for (const program of ["usr/lib/orca/node", "usr/sbin/nft", "bin/kill"])
+  for (const program of ["opt/orca/current/node", "usr/sbin/nft", "bin/kill"])
     copyFileSync("/bin/true", join(root, program));
   cpSync("/lib/systemd/system", join(root, "usr/lib/systemd/system"), { recursive: true, verbatimSymlinks: true });
   const unit = join(root, "etc/systemd/system", name);
@@ -48,7 +52,8 @@ test.each([
     });
     return `${status}${stderr}`;
   };
-  copyFileSync(join(UNITS, name), unit);
+  // What a timer starts is looked for beside it.
+  for (const file of readdirSync(UNITS)) copyFileSync(join(UNITS, file), join(root, "etc/systemd/system", file));
   expect(verify()).toBe("0");
   writeFileSync(unit, readFileSync(join(UNITS, name), "utf8").replace(right, wrong));
   expect(verify()).toMatch(fault);
@@ -111,6 +116,7 @@ describe("the daemon", () => {
         `source = { dir = "${root}/repo" }`,
         `status = { listen = ["${listen}"] }`,
         `state = { dir = "${root}/state" }`,
+        'docker = { cgroup_parent = "orca.slice" }',
         describeMarkedSecrets(),
         `policy = { file = "${root}/policy.toml" }`,
         `alerts = { webhook_file = "${root}/webhook", min = "warning" }`,
@@ -145,6 +151,12 @@ describe("the daemon", () => {
   test("tells systemd that it is ready after its first turn", async () => {
     await eventually(() => notified().some((line) => line.startsWith("READY=1")));
     expect(notified()[0]).toMatch(/^READY=1 STATUS=\d of 2 healthy$/);
+  });
+
+  test("containers go into the slice that agent.toml names", async () => {
+    const find = (): Promise<string> => docker("ps", "-q", "--filter", `label=orca.node=${node}`);
+    await eventually(async () => (await find()) !== "", 30_000);
+    expect(await docker("inspect", "-f", "{{.HostConfig.CgroupParent}}", await find())).toBe("orca.slice");
   });
 
   test("a bind mount outside the host's policy is refused, naming the rule, and status exits with 3", async () => {

@@ -2,13 +2,17 @@
 // node_modules must be in it: each command that loads a part lazily is run once.
 
 import { execFileSync, spawnSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import type { SealAnswer, SealOrder, SealStart } from "../../../agent/backup/seal-exchange.ts";
 import { expectNoSecretLeft } from "../../../scripts/lab/canary/canary-sweep.ts";
 import { OrcaProcess } from "../../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd } from "../../../scripts/lab/engine/real-node.ts";
@@ -80,7 +84,7 @@ async function clear(): Promise<void> {
 }
 
 test("it runs a service, and every command that loads something of its own works in it", async () => {
-  expect(flags).toEqual(["--lite-mode"]);
+  expect(flags).toEqual(["--lite-mode", "--expose-gc"]);
   expect(run("status").output).toContain("web");
   expect(run("status", "--json").output).toContain('"healthy"');
   expect(run("why", "web").output).toContain(`web on ${NODE}`);
@@ -99,6 +103,19 @@ test("the pages of help are in it, printed and served", async () => {
   const [host, port] = LISTEN.split(":");
   const answer = await ask({ host, port }, { path: "/help/runbook" });
   expect([answer.status, answer.body]).toEqual([200, output]);
+});
+
+test("the thread that encrypts backups is in it, and seals what it is given", async () => {
+  const places = { batchBytes: 65_536, inputs: 1, outputs: 1 };
+  const input = new Uint8Array(new SharedArrayBuffer(65_536));
+  const output = new Uint8Array(new SharedArrayBuffer(65_552));
+  const head = Buffer.from("head");
+  const start: SealStart = { ...places, key: randomBytes(32), head, input, output };
+  await using thread = new Worker(join(root, "dist", "seal-worker.mjs"), { workerData: start });
+  thread.postMessage({ number: 0, bytes: 1_000, isLast: true } satisfies SealOrder);
+  const [answer] = (await once(thread, "message")) as [SealAnswer];
+  const sha256 = createHash("sha256").update(head).update(output.subarray(0, 1_016)).digest("hex");
+  expect(answer).toEqual({ bytes: 1_016, file: { bytes: 1_020, sha256 } });
 });
 
 test("the licences of all that is in it lie beside it", () => {

@@ -3,7 +3,6 @@
 
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
@@ -23,9 +22,9 @@ import { IMAGE } from "../../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../../contract/docker-port.ts";
 import { FakeInfisical } from "../../fakes/fake-infisical.ts";
 import { nameForRun } from "../../../scripts/lab/engine/run-name.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
 const NODE = nameForRun("offline");
-const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
 const NAMES = ["db", "api", "web"];
 const engine = new PrivateEngine();
 const git = new GitServer();
@@ -86,7 +85,7 @@ async function start(bootId: string): Promise<void> {
     peers: { kind: "known", services: {} },
     secrets: await openSecrets(
       { provider, keyFile: undefined, maxStaleMs: 7 * 86_400_000 },
-      { node: NODE, stateDir, program: MAIN },
+      { node: NODE, stateDir, program: PROGRAM },
     ),
     authFiles: [],
     clock: systemClock,
@@ -173,7 +172,10 @@ test("everything that ran comes back in order from what is on the disk, with its
   await start("boot-2");
   await untilSettled();
   expect(starts.map((entry) => entry.service)).toEqual(NAMES);
-  expect(turn?.source.trouble).toMatch(/ECONNREFUSED|refused/);
+  expect(turn?.source.trouble).toMatchObject({
+    code: "unread",
+    fault: { message: expect.stringMatching(/ECONNREFUSED|refused/) },
+  });
   expect(turn?.secrets?.location).toMatch(/^http:\/\/127\.0\.0\.1:\d+ /);
   expect(turn?.secrets?.reason).toMatch(/ECONNREFUSED/);
   const web = turn?.services.find((entry) => entry.name === "web");

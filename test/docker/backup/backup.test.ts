@@ -3,72 +3,28 @@
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
-import { findPort } from "../../builders/engine/free-port.ts";
-import { expectNoSecretLeft } from "../../../scripts/lab/canary/canary-sweep.ts";
 import { OrcaProcess } from "../../../scripts/lab/engine/orca-process.ts";
+import { docker, POSTGRES_IMAGE as IMAGE, PostgresNode } from "../../builders/node/postgres-node.ts";
 
-const IMAGE = "orca-test/postgres:1";
-const NODE = "backed";
-const SERVICE = "postgres-app";
 const ROWS = 60_000;
 
-const root = mkdtempSync(join(tmpdir(), "orca-backup-"));
-const stateDir = join(root, "state");
-const folder = join(stateDir, "backups", NODE, SERVICE, "db");
-let agent: OrcaProcess | undefined;
-let listen = "";
-
-const MANIFEST = `
-image = "${IMAGE}"
-
-[env]
-POSTGRES_DB = "app"
-POSTGRES_USER = "owner"
-
-[resources]
-memory = "256MiB"
-
-[health]
-exec = ["pg_isready", "-h", "127.0.0.1", "-U", "owner", "-d", "app"]
-
-[[volumes]]
-name = "${NODE}-pgdata"
-target = "/var/lib/postgresql/data"
-
-[[backups]]
-name = "db"
-engine = "postgres"
-schedule = "every 5h"
-`;
-
-function docker(...parameters: string[]): string {
-  return execFileSync("docker", parameters, { encoding: "utf8", maxBuffer: 2 ** 28 });
-}
-
-function findContainer(): string {
-  return docker("ps", "-q", "--filter", `label=orca.node=${NODE}`).trim();
-}
+const node = new PostgresNode("backed", {
+  user: "owner",
+  backup: `
+[backups.hooks]
+before = [{ exec = ["touch", "/tmp/frozen"] }]
+after = [{ exec = ["rm", "-f", "/tmp/frozen"] }]`,
+});
+const { service: SERVICE, stateDir, folder, orca, findContainer, listJobs } = node;
 
 function psql(container: string, query: string, database = "app"): string {
   return docker("exec", container, "psql", "-h", "127.0.0.1", "-U", "owner", "-Atc", query, database).trim();
-}
-
-async function startAgent(): Promise<void> {
-  agent = new OrcaProcess(["up", root, "--state", stateDir, "--listen", listen]);
-  await expect.poll(async () => (await orca("status")).code, { timeout: 240_000, interval: 1_000 }).toBe(0);
-}
-
-async function orca(...parameters: string[]): Promise<{ code: number | null; output: string }> {
-  const run = new OrcaProcess([...parameters, "--socket", join(stateDir, "agent.sock")]);
-  const code = await run.exited;
-  return { code, output: run.output };
 }
 
 async function readList(): Promise<BackupListDocument["stores"][number]> {
@@ -78,27 +34,12 @@ async function readList(): Promise<BackupListDocument["stores"][number]> {
   return store;
 }
 
-function listJobs(): string {
-  return docker("ps", "-aq", "--filter", `label=orca.job.node=${NODE}`).trim();
-}
+beforeAll(() => node.writeManifest());
 
-beforeAll(async () => {
-  mkdirSync(join(root, "orca", "manifests", NODE), { recursive: true });
-  writeFileSync(join(root, "orca", "manifests", NODE, `${SERVICE}.toml`), MANIFEST);
-  listen = `127.0.0.1:${await findPort()}`;
-});
-
-afterAll(async () => {
-  await agent?.stop();
-  await expectNoSecretLeft({ node: NODE, stateDir, unread: "no manifest here takes a secret" }, async () => {
-    await new OrcaProcess(["up", root, "--state", stateDir, "--down"]).exited;
-    docker("volume", "rm", "-f", `${NODE}-pgdata`);
-    rmSync(root, { recursive: true });
-  });
-});
+afterAll(() => node.dispose({ unread: "no manifest here takes a secret" }));
 
 test("the database comes up", async () => {
-  await startAgent();
+  await node.start();
   psql(
     findContainer(),
     `create table t as select g, md5(g::text) from generate_series(1, ${ROWS}) g; create role reader`,
@@ -185,7 +126,7 @@ function damage(change: (bytes: Buffer) => Buffer): void {
 test("a good backup is proved by a restore, and nothing of that is left", async () => {
   expect(await verify()).toMatchObject({
     code: 0,
-    said: expect.stringMatching(/: good: restored app with 1 tables in /) as string,
+    said: expect.stringMatching(/: good: restored app with 1 table and all 60000 rows of the source in /) as string,
   });
   expect((await readList()).backups[0]).toMatchObject({ verified: true });
   expect(listJobs()).toBe("");
@@ -242,7 +183,7 @@ test("rows without their parent are found out, by a foreign key that is checked 
   await orca("backup", "run", SERVICE);
   expect(await verify()).toMatchObject({
     code: 1,
-    said: expect.stringContaining("1 rows have no parent by the foreign key late") as string,
+    said: expect.stringContaining("1 row has no parent by the foreign key late") as string,
   });
   psql(container, "drop table c, p");
 });
@@ -259,10 +200,8 @@ test("what the machine lacks makes no backup bad: it cannot be judged", async ()
   expect(await verify()).toMatchObject({ code: 0 });
 });
 
-test("kill -9 of the agent in the middle of a dump leaves no backup of it, and the next run sweeps what is left", async () => {
-  const before = (await readList()).backups.length;
-  // A dump that waits for a lock is in the middle for as long as this holds it.
-  const container = findContainer();
+/** A run whose dump waits for a lock, and is in the middle for as long as it is held. */
+async function beginAndHold(container: string): Promise<{ asked: Promise<unknown>; letGo: () => Promise<void> }> {
   const held = new Promise<void>((resolve) => {
     const lock = new OrcaProcess([
       "exec",
@@ -293,15 +232,48 @@ test("kill -9 of the agent in the middle of a dump leaves no backup of it, and t
       timeout: 60_000,
     })
     .toBe(true);
-  await agent?.kill();
+  const letGo = async (): Promise<void> => {
+    psql(
+      container,
+      "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()",
+      "postgres",
+    );
+    await held;
+  };
+  return { asked, letGo };
+}
+
+function isFrozen(container: string): boolean {
+  return docker("exec", container, "ls", "/tmp").includes("frozen");
+}
+
+test("kill -9 of the child in the middle of a dump: its containers go, its hooks are run, and the next run goes well", async () => {
+  const before = (await readList()).backups.length;
+  const container = findContainer();
+  const { asked, letGo } = await beginAndHold(container);
+  expect(isFrozen(container)).toBe(true);
+  execFileSync("pkill", ["-KILL", "-P", String(node.agent?.child.pid), "-f", "run-backup"]);
+  expect(await asked).toMatchObject({
+    code: 1,
+    output: expect.stringContaining("it was ended by SIGKILL") as string,
+  });
+  await expect.poll(() => isFrozen(container), { timeout: 30_000 }).toBe(false);
+  await expect.poll(listJobs, { timeout: 30_000 }).toBe("");
+  await letGo();
+  expect((await readList()).strange).toEqual([expect.stringMatching(/globals\.sql$/)]);
+  await orca("backup", "run", SERVICE);
+  expect((await readList()).backups).toHaveLength(before + 1);
+});
+
+test("kill -9 of the agent in the middle of a dump leaves no backup of it, and the next run sweeps what is left", async () => {
+  const before = (await readList()).backups.length;
+  const container = findContainer();
+  const { asked, letGo } = await beginAndHold(container);
+  await node.agent?.kill();
   await asked;
-  psql(
-    container,
-    "select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()",
-    "postgres",
-  );
-  await held;
-  await startAgent();
+  await letGo();
+  await node.start();
+  await expect.poll(() => isFrozen(container), { timeout: 30_000 }).toBe(false);
   expect((await readList()).backups).toHaveLength(before);
   // The container of the service was not touched by any of it.
   expect(findContainer()).toBe(container);
@@ -323,7 +295,7 @@ test("a database that does not answer makes none, and says why", async () => {
   );
   const run = await orca("backup", "run", SERVICE);
   expect(run.code).toBe(1);
-  expect(run.output).toMatch(/no backup was made: list databases: exit code \d+: .*pg_hba\.conf/s);
+  expect(run.output).toMatch(/no backup was made: look at the server: exit code \d+: .*pg_hba\.conf/s);
   const store = await readList();
   expect(store.backups).toHaveLength(before);
   expect(store.lastRun?.reason).toContain("pg_hba.conf");

@@ -136,7 +136,7 @@ test("a named volume is made with our label and keeps its data over a new spec a
   );
   expect(await exec("stateful", "/bin/cat", "/data/file")).toBe("kept\n");
   node.set({ stateful: undefined });
-  await node.until("it is being removed", () => node.view("stateful")?.state === "removing");
+  await node.until("it is kept for its undo window", () => node.view("stateful")?.state === "stopped");
   expect(await node.engine.reader.inspectVolume(volume)).toBeDefined();
 });
 

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { buildHttpd } from "../../../scripts/lab/engine/real-node.ts";
 import { end, RealReport } from "../../builders/engine/real-report.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
 const TALK = '["sh", "-c", "echo first; echo oops >&2; i=0; while true; do i=$((i+1)); echo line $i; sleep 0.2; done"]';
 /** 12 MB, more than the agent ever holds for a reader. */
@@ -131,7 +132,7 @@ describe("exec", () => {
 
   test("-t gives a terminal of our size, which follows ours", async () => {
     // An engine of this age makes the terminal first and sizes it a moment later. script(1) makes a terminal around the whole command line, as a person's is.
-    const command = `stty rows 33 cols 111; ${process.execPath} ${new URL("../../../agent/main.ts", import.meta.url).pathname} exec -it talk -- sh -c 'sleep 1; tty; stty size; read line; echo "got $line"; exit 6'`;
+    const command = `stty rows 33 cols 111; ${process.execPath} ${PROGRAM} exec -it talk -- sh -c 'sleep 1; tty; stty size; read line; echo "got $line"; exit 6'`;
     const child = spawn("script", ["-qec", command, "/dev/null"], {
       env: { ...process.env, ORCA_SOCKET: agent.socketPath, SHELL: "/bin/sh" },
     });

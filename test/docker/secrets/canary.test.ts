@@ -24,8 +24,8 @@ import { eventually } from "../../contract/docker-port.ts";
 import { findPort } from "../../builders/engine/free-port.ts";
 import { nameForRun } from "../../../scripts/lab/engine/run-name.ts";
 import { nameIdentityFile, writeSecretTable } from "../../../agent/secrets/providers/secret-store-file.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
-const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
 const UNIT = fileURLToPath(new URL("../../../systemd/orca-agent.service", import.meta.url));
 const NODE = nameForRun("canary");
 const root = mkdtempSync(join(tmpdir(), "orca-canary-"));
@@ -253,7 +253,7 @@ describe("a core file of a real agent that has delivered marked secrets", () => 
 
   afterAll(async () => {
     const takeDown = async (): Promise<unknown> =>
-      spawnSync(process.execPath, [MAIN, "up", repository, "--state", state, "--down"]);
+      spawnSync(process.execPath, [PROGRAM, "up", repository, "--state", state, "--down"]);
     await expectNoSecretLeft(
       { node: NODE, stateDir: state, texts: { "its output": agent.output }, finder: own },
       takeDown,

@@ -5,7 +5,6 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
@@ -13,8 +12,8 @@ import { InfisicalProvider } from "../../../agent/secrets/providers/infisical-pr
 import type { SecretAnswer } from "../../../shared/secret/secret-provider.ts";
 import { FakeClock } from "../../fakes/fake-clock.ts";
 import { FakeInfisical, type InfisicalFault } from "../../fakes/fake-infisical.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
-const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), "orca-infisical-"));
 const clientIdFile = join(directory, "id");
 const clientSecretFile = join(directory, "secret");
@@ -50,7 +49,7 @@ describe.each([2024, 2026] as const)("a server of %d", (generation) => {
   function open(project = server.project): InfisicalProvider {
     const { url, environment } = server;
     const place = { url, project, environment, clientIdFile, clientSecretFile, caFile: undefined };
-    return new InfisicalProvider({ place, pollMs: 300_000 }, MAIN, clock);
+    return new InfisicalProvider({ place, pollMs: 300_000 }, PROGRAM, clock);
   }
 
   async function read(...paths: string[]): Promise<Record<string, string>> {
@@ -210,7 +209,7 @@ describe("a server of 2026", () => {
     for (const path of paths) server.secrets.set(path, `value of ${path}`);
     const { url, project, environment } = server;
     const place = { url, project, environment, clientIdFile, clientSecretFile, caFile: undefined };
-    const provider = new InfisicalProvider({ place, pollMs: 300_000 }, MAIN);
+    const provider = new InfisicalProvider({ place, pollMs: 300_000 }, PROGRAM);
     const answers = await provider.read(paths);
     expect(paths.every((path) => describeAnswer(answers.get(path)) === `value of ${path}`)).toBe(true);
     expect([server.count("login"), server.count("list"), server.count("name")]).toEqual([1, 1, 0]);
@@ -234,7 +233,7 @@ describe("a server behind a private CA", () => {
   async function readWith(caFile: string | undefined, url = server.url): Promise<string> {
     const { project, environment } = server;
     const place = { url, project, environment, clientIdFile, clientSecretFile, caFile };
-    const provider = new InfisicalProvider({ place, pollMs: 300_000 }, MAIN);
+    const provider = new InfisicalProvider({ place, pollMs: 300_000 }, PROGRAM);
     const answer = (await provider.read(["/prod/app/PASSWORD"])).get("/prod/app/PASSWORD");
     provider.close();
     return describeAnswer(answer);

@@ -6,7 +6,6 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -19,8 +18,8 @@ import { buildHttpd } from "../../../scripts/lab/engine/real-node.ts";
 import { eventually } from "../../contract/docker-port.ts";
 import { nameForRun } from "../../../scripts/lab/engine/run-name.ts";
 import { findPort } from "../../builders/engine/free-port.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
-const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
 const NODE = nameForRun("secrets");
 const STATUS = `127.0.0.1:${await findPort()}`;
 const root = mkdtempSync(join(tmpdir(), "orca-secrets-"));
@@ -41,7 +40,7 @@ const BOOTSTRAP_CANARY = "canary-bootstrap-91aa";
 const ROTATED_CANARY = "canary-a-new-value-5150";
 
 function orca(words: readonly string[], input = ""): { status: number | null; output: string } {
-  const run = spawnSync(process.execPath, [MAIN, ...words], {
+  const run = spawnSync(process.execPath, [PROGRAM, ...words], {
     input,
     encoding: "utf8",
     env: { ...process.env, NO_COLOR: "1", ORCA_SOCKET: join(state, "agent.sock") },
@@ -252,7 +251,9 @@ describe("the canary", () => {
 
   test("is gone from memory when the service is", async () => {
     rmSync(join(manifests, "files.toml"));
-    await eventually(() => orca(["status"]).output.includes("removing"), 20_000);
+    // The reason is wrapped where the line ends.
+    const says = (): string => orca(["status"]).output.replaceAll(/\s+/g, " ");
+    await eventually(() => says().includes("it is no longer in Git"), 20_000);
     const memory = chooseSecretDirectory(`/run/orca/${NODE}`);
     expect(readdirSync(memory, { recursive: true }).join()).toContain("db.password");
     await agent.stop();

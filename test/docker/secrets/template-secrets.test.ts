@@ -5,7 +5,6 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
@@ -18,8 +17,8 @@ import { buildUserImage, USER_IMAGE } from "../../builders/engine/user-image.ts"
 import { eventually } from "../../contract/docker-port.ts";
 import { nameForRun } from "../../../scripts/lab/engine/run-name.ts";
 import { findPort } from "../../builders/engine/free-port.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
-const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
 const NODE = nameForRun("templates");
 const root = mkdtempSync(join(tmpdir(), "orca-templates-"));
 const state = join(root, "state");
@@ -33,7 +32,7 @@ const TOKEN = "canary-token-44f1";
 const NEW = "canary-new-value-5150";
 
 function orca(words: readonly string[], input = ""): { status: number | null; output: string } {
-  const run = spawnSync(process.execPath, [MAIN, ...words], {
+  const run = spawnSync(process.execPath, [PROGRAM, ...words], {
     input,
     encoding: "utf8",
     env: { ...process.env, NO_COLOR: "1", ORCA_SOCKET: join(state, "agent.sock") },

@@ -10,7 +10,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { ChildSlots } from "../../../agent/host/os/child-slots.ts";
 import { type ChildEnd, type ChildRun, runChild } from "../../../agent/host/os/child-process.ts";
-import { buildPlatform, PROGRAM } from "../../builders/git/git-node.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
+import { buildPlatform } from "../../builders/git/git-node.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
 
@@ -26,6 +27,8 @@ const BEHAVIOURS = `
     case "memory": { const kept = []; for (;;) { kept.push(Buffer.alloc(2 ** 22, 1)); await new Promise((go) => setTimeout(go, 5)); } }
     case "heap": { const kept = []; for (;;) kept.push("x".repeat(100) + kept.length); }
     case "fail": console.error("at line 1\\nthe last word"); process.exit(3); break;
+    case "held": { const { spawn } = await import("node:child_process");
+      spawn("sleep", ["60"], { detached: true, stdio: ["ignore", "inherit", "inherit"] }); setInterval(() => {}, 1_000); break; }
     case "hang": setInterval(() => {}, 1_000); break;
     case "priority": { const { getPriority } = await import("node:os"); const { readFileSync } = await import("node:fs");
       await new Promise((go) => setTimeout(go, 100));
@@ -52,6 +55,7 @@ test.each<[string, Partial<ChildRun>, Partial<ChildEnd>]>([
   ["heap", {}, { reason: expect.stringContaining("it ran out of memory") as string, tooLarge: false }],
   ["fail", {}, { reason: "it ended with 3: the last word", tooLarge: false }],
   ["hang", { deadlineMs: 300 }, { reason: "it took longer than 0.3 s", tooLarge: false }],
+  ["held", { deadlineMs: 2_000 }, { reason: "it took longer than 2 s, and has not ended since", tooLarge: false }],
 ])("%s is told by its reason", async (command, parts, end) => {
   expect(await run(command, parts)).toEqual({ kind: "failed", ...end });
 });

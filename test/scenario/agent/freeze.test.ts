@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { buildManifest } from "../../builders/node/manifest.ts";
-import { TestNode } from "../../builders/node/node.ts";
+import { TestNode, troubleOf } from "../../builders/node/node.ts";
 
 const HOUR = 3_600_000;
 const FLEET = '[nodes.vm1]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "8GiB"\n';
@@ -37,7 +37,7 @@ test("a change is held until the window ends and goes in then, also over a resta
   node.source.set({ a: buildManifest({ image: "app:2" }), b: buildManifest() });
   await node.clock.advance(10_000);
   expect(node.turn.source.holds).toMatchObject([{ kind: "freeze", untilMs: beginsMs + 2 * HOUR }]);
-  expect(node.turn.source.trouble).toMatch(/is frozen until .* UTC and goes in by itself then/);
+  expect(troubleOf(node)).toMatch(/is frozen until .* UTC and goes in by itself then/);
   expect(node.notes).toEqual([
     expect.stringMatching(/^the change to dir:\w+ would add b, make anew a: see orca plan$/),
   ]);

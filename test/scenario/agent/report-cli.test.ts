@@ -5,23 +5,23 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 import { findDefaultLog } from "../../../agent/cli/services/audit-command.ts";
 import { AgentClient } from "../../../agent/cli/frame/client.ts";
-import { printPreview } from "../../../agent/cli/plan/plan-agent.ts";
+import { choosePlanExit, printPreview } from "../../../agent/cli/plan/plan-agent.ts";
 import { buildProgram } from "../../../agent/cli/frame/program.ts";
 import { listAgentSockets } from "../../../agent/host/os/agent-sockets.ts";
 import { systemClock } from "../../../agent/host/os/clock.ts";
 import type { StatusDocument } from "../../../shared/document/status-document.ts";
+import type { PlanPreview } from "../../../shared/document/plan-preview.ts";
+import type { ServiceState } from "../../../shared/state/status.ts";
 import type { Step } from "../../../shared/state/step.ts";
 import { TestReport, UID } from "../../builders/node/report.ts";
 import { buildExit, buildView, containerOf, NOW_MS } from "../../builders/node/turns.ts";
 import { FakeEngine } from "../../fakes/fake-engine.ts";
-
-const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
 let report: TestReport;
 
@@ -56,7 +56,7 @@ function run(
   choices: { input?: string; socket?: string; environment?: object } = {},
 ): Promise<Ended> {
   const { input = "", socket = report.socketPath, environment = {} } = choices;
-  const child: ChildProcess = spawn(process.execPath, [MAIN, ...parameters], {
+  const child: ChildProcess = spawn(process.execPath, [PROGRAM, ...parameters], {
     env: { ...process.env, ORCA_SOCKET: socket, ...environment },
   });
   const ended: Ended = { code: null, stdout: "", stderr: "" };
@@ -122,7 +122,7 @@ describe("orca status", () => {
     const watched = new TestReport();
     await watched.start();
     watched.turn({ views: [buildView("web", { state: "starting" })] });
-    const child = spawn(process.execPath, [MAIN, "status", "--watch", "--socket", watched.socketPath]);
+    const child = spawn(process.execPath, [PROGRAM, "status", "--watch", "--socket", watched.socketPath]);
     let shown = "";
     child.stdout.on("data", (chunk: Buffer) => (shown += chunk.toString()));
     await expect.poll(() => shown, { timeout: 20_000 }).toMatch(/^web +starting/m);
@@ -252,6 +252,8 @@ describe("orca audit", () => {
     expect(shown.stdout).toMatch(/^3 \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ uid 1234 resume web \(asked on the socket\)\n$/);
     expect(whole).toEqual({ code: 0, stdout: `3 lines, the chain holds; head ${hash}\n`, stderr: "" });
     expect([known.code, unknown.code]).toEqual([0, 1]);
+    // Without a directory it is the log of the agent whose socket ORCA_SOCKET names.
+    expect(await run(["audit", "--tail", "1"], { socket: own.socketPath })).toEqual(shown);
     const path = join(own.stateDir, "audit.jsonl");
     const text = readFileSync(path, "utf8");
     const copies = {
@@ -355,6 +357,17 @@ describe("where several agents run", () => {
     ]);
   });
 
+  test("says where it keeps its state: the one that runs a node, the named one, and nobody where it may be either", async () => {
+    const [edge, demo] = agents as [TestReport, TestReport];
+    const list = (): string[] => [demo.socketPath, edge.socketPath];
+    const client = new AgentClient({}, { socket: "/nonexistent/agent.sock", list });
+    expect(await client.findStateDir("demo")).toBe(demo.stateDir);
+    expect(await client.findStateDir("vm-edge")).toBe(edge.stateDir);
+    expect([await client.findStateDir("other"), await client.findStateDir()]).toEqual([undefined, undefined]);
+    const named = new AgentClient({ socket: edge.socketPath }, { list });
+    expect([await named.findStateDir(), await named.findStateDir("demo")]).toEqual([edge.stateDir, undefined]);
+  });
+
   test("the host's own comes first, whoever has the port; with one alone, or one that was named, nothing is said", async () => {
     const [edge, demo] = agents.map(({ socketPath }) => socketPath) as [string, string];
     const said: string[] = [];
@@ -416,6 +429,25 @@ test("a plan is shown by names, without values", () => {
   ).toMatch(
     /^node vm1 at abc\nno change\nheld \(freeze\): it is frozen\nwhat the change to def would do:\nweb: commit: .*\n {2}ensure-image app:2\n/,
   );
+});
+
+test("a plan ends with 1 while a manifest is not followed, and with 2 while something is to be done or is held", () => {
+  const none: PlanPreview = { node: "vm1", revision: "abc", operations: [], services: [], notes: [] };
+  const inState = (state: ServiceState): PlanPreview => ({
+    ...none,
+    services: [buildView("db", { state, reason: "x", sinceMs: NOW_MS })],
+  });
+  expect((["invalid", "refused", "held", "healthy"] as const).map((state) => choosePlanExit(inState(state)))).toEqual([
+    1, 1, 1, 0,
+  ]);
+  const holds = [{ kind: "freeze", reason: "it is frozen" } as const];
+  expect(choosePlanExit({ ...none, held: { revision: "def", holds, operations: [] } })).toBe(2);
+  const why = { code: "no-provider" } as const;
+  const change = { service: "db", restarts: false, effects: [], facts: [] };
+  expect(choosePlanExit({ ...none, changes: [{ ...change, action: "invalid" }] })).toBe(1);
+  expect(
+    choosePlanExit({ ...none, changes: [{ ...change, action: "create", facts: [{ code: "obstacle", why }] }] }),
+  ).toBe(2);
 });
 
 test("every command has an example", () => {

@@ -8,7 +8,8 @@ import { beginState } from "../../../agent/report/status/report-state.ts";
 import { policySchema } from "../../../shared/policy/policy.ts";
 import { printPreview } from "../../../agent/cli/plan/plan-agent.ts";
 import { readStoredMemory } from "../../../agent/host/store/store.ts";
-import { listChanges, type ServiceChange } from "../../../agent/plan/compare/changes.ts";
+import { listChanges } from "../../../agent/plan/compare/changes.ts";
+import type { ChangeDocument } from "../../../shared/document/plan-preview.ts";
 import type { Reachable } from "../../../agent/plan/world.ts";
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
 import type { ServiceView } from "../../../shared/state/status.ts";
@@ -94,13 +95,15 @@ describe("a release that was rolled back", () => {
     );
     const { desired, observed } = node.turn;
     const memory = readStoredMemory(node.stateDir)?.services ?? {};
-    const wanted = new Map([["app", buildDesired("app", { fingerprint: memory["app"]?.rolledBack?.wanted ?? "" })]]);
+    const wanted = new Map([
+      ["app", buildDesired("app", { fingerprint: memory["app"]?.release.rolledBack?.wanted ?? "" })],
+    ]);
     const state = { ...(desired as DesiredState), services: wanted };
     const engine = observed.engine as Reachable;
-    const beside = (services: typeof memory): ServiceChange[] =>
-      listChanges(state, engine, { files: undefined, services }, new Map());
+    const beside = (services: typeof memory): ChangeDocument[] =>
+      listChanges({ kind: "observed", observed: { engine, files: undefined, services, obstacles: new Map() } }, state);
     expect(beside(memory)).toMatchObject([
-      { action: "none", reasons: [expect.stringMatching(/^rolled back to dir:/)] },
+      { action: "none", effects: [expect.stringMatching(/^rolled back to dir:/)] },
     ]);
     expect(beside({})).toMatchObject([{ action: "recreate" }]);
   });

@@ -11,7 +11,8 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { findStatePart, listUnknownEntries } from "../../../agent/host/state-layout.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { findPort } from "../../builders/engine/free-port.ts";
-import { buildPlatform, PROGRAM } from "../../builders/git/git-node.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
+import { buildPlatform } from "../../builders/git/git-node.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
 
 let root: string;

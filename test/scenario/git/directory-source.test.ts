@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import { describeUnread } from "../../../shared/text/words/source-words.ts";
 import { systemClock } from "../../../agent/host/os/clock.ts";
 import { readPlainFile } from "../../../agent/host/files/plain-file.ts";
 import { DirectorySource } from "../../../agent/sources/directory/directory-source.ts";
@@ -43,7 +44,7 @@ function make(kind: Kind, path: string): void {
 async function read(): Promise<Snapshot> {
   source.invalidate();
   const reading = await source.read();
-  if (reading.kind === "failed") throw new Error(reading.reason);
+  if (reading.kind === "failed") throw new Error(describeUnread(reading.why));
   return reading.snapshot;
 }
 

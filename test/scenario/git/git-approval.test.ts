@@ -11,7 +11,7 @@ import { buildPlatform, openGitSource } from "../../builders/git/git-node.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { commitSigned, makeKey, tag, type TestKey, trust } from "../../builders/git/git-signing.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
-import { TestNode } from "../../builders/node/node.ts";
+import { TestNode, troubleOf } from "../../builders/node/node.ts";
 
 /** Real processes on a machine that may be busy: what is tested here is no deadline. */
 const PATIENT = { requestMs: 60_000, fetchMs: 60_000 };
@@ -59,7 +59,7 @@ function approve(name: string, id: string, how: TestKey | "annotated" | "light" 
 
 async function untilHeld(id: string): Promise<void> {
   const held = (): boolean =>
-    node.turn.source.holds.some(({ kind, reason }) => kind === "approval" && reason.includes(id));
+    node.turn.source.holds.some(({ why }) => why.code === "not-approved" && why.revision === id);
   await node.clock.advance(1_000);
   await node.clock.advanceUntil(held, 60_000, "the hold");
 }
@@ -85,12 +85,10 @@ test("a first installation waits for its tag, and says so", async () => {
   const id = commit("app:1");
   await node.start();
   await untilHeld(id);
-  expect(node.turn.source.trouble).toMatch(
+  expect(troubleOf(node)).toMatch(
     /^the first installation of vm1 waits for approval: run git tag -a -m approve orca\/approve\/vm1\/[0-9a-f]{12} [0-9a-f]{40} && git push origin orca/,
   );
-  expect(node.turn.source.trouble).toContain(
-    "(without source.git.trusted_keys the tag of anybody who may push counts)",
-  );
+  expect(troubleOf(node)).toContain("(without source.git.trusted_keys the tag of anybody who may push counts)");
   expect(node.engine.calls).toEqual([]);
   approve("vm1/1", id);
   await untilImage("app:1");
@@ -152,27 +150,19 @@ describe("a tag", () => {
     approve("vm2/2", id);
     approve("vm1/older", older);
     approve("vm1/light", id, "light");
-    await node.clock.advanceUntil(
-      () => node.turn.source.trouble?.includes("lightweight") === true,
-      60_000,
-      "the reason",
-    );
-    expect(node.turn.source.trouble).toMatch(
+    await node.clock.advanceUntil(() => troubleOf(node).includes("lightweight"), 60_000, "the reason");
+    expect(troubleOf(node)).toMatch(
       /the tag orca\/approve\/vm1\/light does not approve it: it is a lightweight tag; make an annotated one \(git tag -a\)$/,
     );
     // The object of another node's tag under this node's name.
     server.repository.git("update-ref", "refs/tags/orca/approve/vm1/copied", "refs/tags/orca/approve/vm2/2");
     await node.clock.advanceUntil(
-      () => node.turn.source.trouble?.includes("it was made as orca/approve/vm2/2") === true,
+      () => troubleOf(node).includes("it was made as orca/approve/vm2/2"),
       60_000,
       "the reason",
     );
     approve("vm1/tag-of-tag", "refs/tags/orca/approve/vm2/2");
-    await node.clock.advanceUntil(
-      () => node.turn.source.trouble?.includes("points at another tag") === true,
-      60_000,
-      "the reason",
-    );
+    await node.clock.advanceUntil(() => troubleOf(node).includes("points at another tag"), 60_000, "the reason");
     expect(node.engine.running("a")?.image).toBe("app:1");
     approve("vm1/right", id);
     await untilImage("app:2");
@@ -183,12 +173,12 @@ describe("a tag", () => {
     await begin();
     const id = commit("app:2");
     await untilHeld(id);
-    expect(node.turn.source.trouble).toContain("git tag -s");
+    expect(troubleOf(node)).toContain("git tag -s");
     approve("vm1/plain", id);
     approve("vm1/other", id, other);
-    const says = (): boolean => node.turn.source.trouble?.includes("that key is not allowed for vm1") === true;
+    const says = (): boolean => troubleOf(node).includes("that key is not allowed for vm1");
     await node.clock.advanceUntil(says, 60_000, "the reasons");
-    expect(node.turn.source.trouble).toMatch(/the tag orca\/approve\/vm1\/plain does not approve it: it is not signed/);
+    expect(troubleOf(node)).toMatch(/the tag orca\/approve\/vm1\/plain does not approve it: it is not signed/);
     expect(node.engine.running("a")?.image).toBe("app:1");
     approve("vm1/right", id, own);
     await untilImage("app:2");
@@ -211,7 +201,7 @@ test("what is held does not go in once its signature counts no more", async () =
   await untilHeld(id);
   keys = [trust(other, ["vm1"], true)];
   await node.clock.advanceUntil(() => node.turn.source.holds[0]?.kind === "trust", 60_000, "the refusal");
-  expect(node.turn.source.trouble).toContain(own.fingerprint);
+  expect(troubleOf(node)).toContain(own.fingerprint);
   approve("vm1/2", id, other);
   await node.clock.advance(60_000);
   expect([node.engine.running("a")?.image, node.turn.source.holds.map(({ kind }) => kind)]).toEqual([

@@ -17,7 +17,8 @@ import { buildPlatform, type GitChoices, openGitSource } from "../../builders/gi
 import type { Fault } from "../../../scripts/lab/git/git-faults.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
-import { TestNode } from "../../builders/node/node.ts";
+import { describeTrouble } from "../../../shared/text/words/hold-words.ts";
+import { TestNode, troubleOf } from "../../builders/node/node.ts";
 
 let server: GitServer;
 let node: TestNode;
@@ -61,7 +62,9 @@ function findTrouble(): string | undefined {
   const turns = node.events.filter((event) => event.kind === "turn");
   const last = node.events.findLastIndex((event) => event.kind === "agent-stopping");
   const turn = turns.at(-1);
-  return turn === undefined || node.events.lastIndexOf(turn) < last ? NO_TURN : turn.turn.source.trouble;
+  return turn === undefined || node.events.lastIndexOf(turn) < last
+    ? NO_TURN
+    : turn.turn.source.trouble && describeTrouble(turn.turn.source.trouble);
 }
 
 /** The status as a person reads it. */
@@ -161,11 +164,7 @@ describe("a server that cannot be reached, or does not want us, changes nothing"
     server.repository.commit({ files: AFTER });
     for (const kind of ["hang", "pack-hang"] as const) {
       server.fault = { kind };
-      await node.clock.advanceUntil(
-        () => node.turn.source.trouble?.includes("gave no whole answer") === true,
-        60_000,
-        kind,
-      );
+      await node.clock.advanceUntil(() => troubleOf(node).includes("gave no whole answer"), 60_000, kind);
       expectLastKnownGood(/gave no whole answer within 0\.3 s/);
       node.agent.request({ kind: "sync", retry: undefined, allowRemoval: undefined, actor: { uid: 0, user: "root" } });
       await node.clock.advance(1_000);
@@ -259,7 +258,7 @@ describe("a repository that is not what it was changes nothing", () => {
     await untilTrouble();
     expectLastKnownGood(/has no branch main; its default branch is trunk: push it, or correct source\.git\.branch/);
     server.repository.git("update-ref", "-d", "refs/heads/trunk");
-    await node.clock.advanceUntil(() => node.turn.source.trouble?.includes("is empty") === true, 60_000, "empty");
+    await node.clock.advanceUntil(() => troubleOf(node).includes("is empty"), 60_000, "empty");
     expectLastKnownGood(/the repository is empty/);
     server.repository.commit({ files: AFTER });
     await expectHealed();

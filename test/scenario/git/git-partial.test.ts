@@ -3,6 +3,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import { describeUnread } from "../../../shared/text/words/source-words.ts";
 import type { GitSource } from "../../../agent/sources/git/poll/git-source.ts";
 import type { Snapshot } from "../../../shared/state/snapshot.ts";
 import { FakeClock } from "../../fakes/fake-clock.ts";
@@ -43,13 +44,13 @@ async function open(choices: GitChoices = {}): Promise<void> {
 
 async function read(): Promise<Snapshot> {
   const reading = await source.read();
-  if (reading.kind === "failed") throw new Error(reading.reason);
+  if (reading.kind === "failed") throw new Error(describeUnread(reading.why));
   return reading.snapshot;
 }
 
 async function reasonOf(): Promise<string> {
   const reading = await source.read();
-  return reading.kind === "failed" ? reading.reason : "";
+  return reading.kind === "failed" ? describeUnread(reading.why) : "";
 }
 
 function sentBytes(): number {

@@ -7,7 +7,7 @@ import { createStatusReader } from "../../../agent/sources/forge/status-reader.t
 import { buildPlatform, openGitSource } from "../../builders/git/git-node.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
-import { TestNode } from "../../builders/node/node.ts";
+import { TestNode, troubleOf } from "../../builders/node/node.ts";
 import { FakeGitea } from "../../fakes/fake-gitea.ts";
 
 let server: GitServer;
@@ -56,7 +56,7 @@ async function begin(): Promise<void> {
 
 async function untilSaid(says: RegExp): Promise<void> {
   await node.clock.advance(1_000);
-  await node.clock.advanceUntil(() => says.test(node.turn.source.trouble ?? ""), 400_000, String(says));
+  await node.clock.advanceUntil(() => says.test(troubleOf(node)), 400_000, String(says));
 }
 
 async function untilImage(image: string): Promise<void> {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import { describeUnread } from "../../../shared/text/words/source-words.ts";
 import type { GitSource } from "../../../agent/sources/git/poll/git-source.ts";
 import type { Snapshot } from "../../../shared/state/snapshot.ts";
 import { buildPlatform, type GitChoices, openGitSource } from "../../builders/git/git-node.ts";
@@ -45,13 +46,13 @@ async function reopen(choices: GitChoices = {}): Promise<void> {
 
 async function readSnapshot(): Promise<Snapshot> {
   const reading = await source.read();
-  if (reading.kind === "failed") throw new Error(reading.reason);
+  if (reading.kind === "failed") throw new Error(describeUnread(reading.why));
   return reading.snapshot;
 }
 
 async function readReason(): Promise<string> {
   const reading = await source.read();
-  return reading.kind === "failed" ? reading.reason : "";
+  return reading.kind === "failed" ? describeUnread(reading.why) : "";
 }
 
 async function readNotes(): Promise<readonly string[]> {

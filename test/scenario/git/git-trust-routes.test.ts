@@ -11,7 +11,7 @@ import { buildPlatform, openGitSource } from "../../builders/git/git-node.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { commitSigned, makeKey, type TestKey, trust } from "../../builders/git/git-signing.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
-import { TestNode } from "../../builders/node/node.ts";
+import { TestNode, troubleOf } from "../../builders/node/node.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "orca-keys-"));
 const PROXY = buildManifest({ tables: '[[files]]\nsource = "files/t"\ntarget = "/t"\ntemplate = true' });
@@ -52,11 +52,9 @@ async function untilRevision(id: string): Promise<void> {
 }
 
 async function untilRefused(id: string): Promise<void> {
-  const says = (): boolean => node.turn.source.trouble?.includes(`commit ${id} by`) === true;
+  const says = (): boolean => troubleOf(node).includes(`commit ${id} by`);
   await node.clock.advanceUntil(says, 60_000, "the refusal");
-  expect(node.turn.source.trouble).toMatch(
-    /changes manifests\/vm2 and is not trusted: .* lists with nodes = \["vm2"\]/,
-  );
+  expect(troubleOf(node)).toMatch(/changes manifests\/vm2 and is not trusted: .* lists with nodes = \["vm2"\]/);
   expect(node.turn.source.holds.map(({ kind }) => kind)).toEqual(["trust"]);
 }
 

@@ -3,7 +3,7 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { NODE, TestNode } from "../../builders/node/node.ts";
+import { NODE, TestNode, troubleOf } from "../../builders/node/node.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
 import type { FakeContainer } from "../../fakes/fake-container.ts";
 import type { DesiredSettings } from "../../../agent/desired/build/desired-settings.ts";
@@ -92,7 +92,7 @@ describe("a building that throws", () => {
     node.source.set({ b: buildManifest({ image: "app:2" }) });
     await node.clock.advance(5_000);
     expect(node.turn.source.fault).toMatch(/^dir:[0-9a-f]{12} cannot be built, and what is in force stays: RangeError/);
-    expect(node.turn.source.trouble).toBe(node.turn.source.fault);
+    expect(troubleOf(node)).toBe(node.turn.source.fault);
     node.engine.end(running("a"), 1);
     expect(node.engine.running("a")).toBeUndefined();
     await node.clock.advance(5_000);

@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { describeUnread } from "../../../shared/text/words/source-words.ts";
 import { buildDesired, type Built } from "../../../agent/desired/build/build.ts";
 import { ParseCache } from "../../../agent/desired/repository/repository.ts";
 import type { DesiredSettings } from "../../../agent/desired/build/desired-settings.ts";
@@ -23,6 +24,7 @@ import { type Kind, KINDS, plantEntry } from "../../builders/node/hostile-direct
 import { MemoryObjects } from "../../builders/node/memory-objects.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
 import { Draw } from "../../builders/node/draw.ts";
+import { findKeptHash } from "../../../shared/state/file-content.ts";
 
 const SEEDS = process.env["ORCA_SLOW"] === "1" ? 10_000 : 150;
 /** On a machine that does other things meanwhile; by the CPU time of this process, which waits for nobody. */
@@ -138,7 +140,7 @@ async function expectUntouched(seed: number, read: () => Promise<Snapshot>, plan
   if (!takesFiles) expect([desired.services.has("b"), desired.objections.has("b")], told).toEqual([true, false]);
   const file = desired.services.get("b")?.files[0];
   if (file !== undefined) {
-    const text = Buffer.from(desired.contents.get(file.hash) ?? []).toString();
+    const text = Buffer.from(desired.contents.get(findKeptHash(file.content) ?? "") ?? []).toString();
     expect(text.includes("web.example") && !text.includes("\n"), told).toBe(true);
   }
 }
@@ -189,7 +191,7 @@ describe("a hostile repository", () => {
         const read = async (): Promise<Snapshot> => {
           const source = new DirectorySource({ directory, node: "vm1", clock: systemClock });
           const reading = await source.read();
-          if (reading.kind === "failed") throw new Error(`seed ${seed}: ${reading.reason}`);
+          if (reading.kind === "failed") throw new Error(`seed ${seed}: ${describeUnread(reading.why)}`);
           return reading.snapshot;
         };
         await expectUntouched(seed, read, plants);

@@ -15,7 +15,7 @@ import type { AgentEvent } from "../../../shared/state/event.ts";
 import { buildPlatform, openGitSource } from "../../builders/git/git-node.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
-import { TestNode } from "../../builders/node/node.ts";
+import { TestNode, troubleOf } from "../../builders/node/node.ts";
 import { buildPush, postPush, type PushReply, type PushRequest, signPush } from "../../../scripts/lab/git/push.ts";
 
 const SECRET = "correct horse battery staple";
@@ -332,7 +332,7 @@ describe("on a real Git server", () => {
     await server.stop();
     expect((await post({ secret: SECRET })).status).toBe(202);
     await node.clock.advance(20_000);
-    expect(node.turn.source.trouble).toMatch(/nothing listens/);
+    expect(troubleOf(node)).toMatch(/nothing listens/);
     expect(node.engine.calls).toEqual([]);
     await server.start();
     await node.clock.advanceUntil(() => node.engine.running("a")?.image === "app:2", 300_000, "the change");

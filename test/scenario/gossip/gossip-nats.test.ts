@@ -18,6 +18,7 @@ import { systemClock } from "../../../agent/host/os/clock.ts";
 import { eventually } from "../../builders/gossip/gossip-node.ts";
 import { NatsNode } from "../../builders/gossip/nats-node.ts";
 import { describeRights, NatsServer } from "../../builders/gossip/nats-server.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
 const READY = { ready: true, state: "healthy" };
 
@@ -363,7 +364,7 @@ test("an agent opens it from its configuration, and the loop's view stands on it
     nats: server.settings(),
     identityFile: join(server.root, "key"),
     stateDir: server.root,
-    program: join(import.meta.dirname, "../../../agent/main.ts"),
+    program: PROGRAM,
     clock: systemClock,
     emit: (event) => void events.push(event),
   });

@@ -257,3 +257,60 @@ describe("the state directory is lost", () => {
     expect(starts("other")).toHaveLength(1);
   });
 });
+
+describe("caps that are changed in place", () => {
+  const capped = (memory: string): string => buildManifest({ memory, tables: UPDATE });
+
+  /** What was said of each change of caps, oldest first. */
+  function capCauses(): object[] {
+    return node.events.flatMap((event) =>
+      event.kind === "step-done" && event.step.kind === "update-caps"
+        ? [{ kind: event.cause.kind, uid: event.cause.uid, code: event.cause.why.code, revision: event.cause.revision }]
+        : [],
+    );
+  }
+
+  async function commit(memory: string): Promise<string> {
+    node.source.set({ app: capped(memory) });
+    await node.clock.advance(40_000);
+    return node.view("app").desiredRevision ?? "";
+  }
+
+  test("a commit's are the commit's, a hand's are drift, a rollback's are the person's; and each shows the revision that runs", async () => {
+    await bringUp({ app: capped("64MiB") });
+    const first = node.view("app").revision ?? "";
+    const second = await commit("128MiB");
+    expect(node.view("app").revision).toBe(second);
+    const third = await commit("256MiB");
+    expect(new Set([first, second, third]).size).toBe(3);
+    const container = node.engine.running("app");
+    if (container === undefined) throw new Error("app does not run");
+    expect(container.run).toBe(1);
+    const caps = { ...container.detail.caps, memoryBytes: 2 ** 30 };
+    node.engine.touch(container, "update", ({ detail }) => (detail.caps = caps));
+    await node.clock.advance(2_000);
+    const kept = node.agent.store.listReleases("app", 5).find(({ revision }) => revision === second);
+    if (kept === undefined) throw new Error("it is not kept");
+    node.agent.request({ kind: "rollback", service: "app", release: kept, actor: { uid: 1000, user: "ada" } });
+    await node.until("rolled-back", ["app"]);
+    await node.clock.advance(2_000);
+    expect(capCauses()).toEqual([
+      { kind: "config", code: "new-caps", revision: second, uid: undefined },
+      { kind: "config", code: "new-caps", revision: third, uid: undefined },
+      { kind: "drift", code: "caps-differ", revision: undefined, uid: undefined },
+      { kind: "operator", code: "release-asked", revision: second, uid: 1000 },
+    ]);
+    // The container was made at the first one and kept ever since.
+    expect(node.engine.running("app")?.run).toBe(1);
+    expect(node.view("app").revision).toBe(second);
+    expect(node.view("app").reason).toContain(`rolled back to ${second}`);
+  });
+});
+
+test("the network and the hosts file of a new node are no drift", async () => {
+  await bringUp({ app: release("app:1") });
+  const causes = node.events.flatMap((event) =>
+    event.kind === "step-done" && ["ensure-network", "write-hosts"].includes(event.step.kind) ? [event.cause.kind] : [],
+  );
+  expect(new Set(causes)).toEqual(new Set(["first-start"]));
+});

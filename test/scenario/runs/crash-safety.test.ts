@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 
 import { buildManifest } from "../../builders/node/manifest.ts";
-import { NODE, TestNode } from "../../builders/node/node.ts";
+import { NODE, TestNode, troubleOf } from "../../builders/node/node.ts";
 
 const TEN = Object.fromEntries(
   Array.from({ length: 10 }, (_, index) => [
@@ -115,7 +115,7 @@ describe("a lost state", () => {
     await node.start();
     await node.clock.advance(120_000);
     expect(node.engine.calls.slice(before)).toEqual([]);
-    expect(node.turn.source.trouble).toMatch(/would remove 10 of 10 services/);
+    expect(troubleOf(node)).toMatch(/would remove 10 of 10 services/);
     await node.dispose();
   });
 });

@@ -129,6 +129,43 @@ describe("an unhealthy service", () => {
   });
 });
 
+describe("a changed [health]", () => {
+  const check = (asked: string): string => buildManifest({ health: `${asked}\ninterval = "5s"\nretries = 3` });
+
+  test("shows starting until the new check has answered; nothing is restarted for that", async () => {
+    await bringUp({ app: check("tcp = { port = 80 }") });
+    node.unanswered.add(running("app").id);
+    node.source.set({ app: check("tcp = { port = 81 }") });
+    await node.clock.advance(1_000);
+    expect(node.view("app")).toMatchObject({ state: "starting", settled: false });
+    await node.clock.advance(60_000);
+    expect(node.view("app")).toMatchObject({ state: "starting", settled: false, reason: "no answer yet" });
+    node.unanswered.clear();
+    await node.untilSettled(["app"]);
+    expect(running("app").run).toBe(1);
+    expect(node.engine.calls.map(({ call }) => call)).not.toContain("stopContainer");
+  });
+
+  test("that fails is unhealthy after its retries, counted from the change", async () => {
+    await bringUp({ app: check("tcp = { port = 80 }") });
+    node.sick.add(running("app").id);
+    node.source.set({ app: check("tcp = { port = 81 }") });
+    await node.clock.advance(4_000);
+    expect(node.view("app")).toMatchObject({ state: "starting", reason: "connection refused" });
+    const tookMs = await node.clock.advanceUntil(() => node.engine.running("app")?.run === 2, 60_000);
+    expect(tookMs).toBeGreaterThanOrEqual(10_000);
+    expect(tookMs).toBeLessThanOrEqual(22_000);
+  });
+
+  test("of which only the rhythm is another: it stays healthy", async () => {
+    await bringUp({ app: check("tcp = { port = 80 }") });
+    node.unanswered.add(running("app").id);
+    node.source.set({ app: buildManifest({ health: 'tcp = { port = 80 }\ninterval = "7s"' }) });
+    await node.clock.advance(30_000);
+    expect(node.view("app").state).toBe("healthy");
+  });
+});
+
 describe("restart policies", () => {
   test.each([
     ["never", 0, "completed"],

@@ -4,7 +4,6 @@ import { spawn, spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { inspect } from "node:util";
 
 import * as fc from "fast-check";
@@ -17,8 +16,8 @@ import {
   writeSecretTable,
 } from "../../../agent/secrets/providers/secret-store-file.ts";
 import { describeSecrets, parseSecrets } from "../../../agent/secrets/providers/secret-text.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
-const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), "orca-secrets-"));
 let files = 0;
 
@@ -31,7 +30,7 @@ function newPlace(plain = false) {
 }
 
 function orca(parameters: readonly string[], input: string, env: Record<string, string> = {}) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, "secrets", ...parameters], {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, "secrets", ...parameters], {
     input,
     encoding: "utf8",
     env: { ...process.env, ...env },
@@ -106,7 +105,7 @@ describe("the provider", () => {
   test("answers each path, from a child of its own", async () => {
     const place = newPlace();
     await writeSecretTable(place, new Map([["/prod/A", "one"]]));
-    const provider = new FileProvider(place, MAIN);
+    const provider = new FileProvider(place, PROGRAM);
     const answers = await provider.read(["/prod/A", "/prod/B"]);
     const first = answers.get("/prod/A");
     expect(first?.kind === "value" && first.value.expose()).toBe("one");
@@ -126,15 +125,15 @@ describe("the provider", () => {
     const place = newPlace();
     if (harm.length > 0) await writeSecretTable(place, new Map([["/prod/A", "one"]]));
     harm(place.file);
-    const provider = new FileProvider(place, MAIN);
+    const provider = new FileProvider(place, PROGRAM);
     const answer = (await provider.read(["/prod/A"])).get("/prod/A");
     expect(answer).toMatchObject({ kind: "unavailable", reason: expect.stringMatching(reason) });
     provider.close();
   });
 
   test("says that it may be plain", () => {
-    expect(new FileProvider(newPlace(true), MAIN).notes.join()).toContain("unencrypted");
-    expect(new FileProvider(newPlace(), MAIN).notes).toEqual([]);
+    expect(new FileProvider(newPlace(true), PROGRAM).notes.join()).toContain("unencrypted");
+    expect(new FileProvider(newPlace(), PROGRAM).notes).toEqual([]);
   });
 });
 
@@ -159,7 +158,7 @@ describe("the commands", () => {
     expect(readFileSync(seen, "utf8")).toContain('PASSWORD = "canary-1"');
     expect(readFileSync(seen, "utf8")).toContain("tmpfs");
     expect(JSON.stringify([listed, edited])).not.toContain("canary");
-    const provider = new FileProvider({ file, identityFile: nameIdentityFile(file), plain: false }, MAIN);
+    const provider = new FileProvider({ file, identityFile: nameIdentityFile(file), plain: false }, PROGRAM);
     const answer = (await provider.read(["/prod/app/PASSWORD"])).get("/prod/app/PASSWORD");
     expect(answer?.kind === "value" && answer.value.expose()).toBe("canary-3");
     provider.close();
@@ -178,7 +177,7 @@ describe("the commands", () => {
 
   /** As a person at a terminal types it. */
   function typeInto(words: readonly string[], environment: Record<string, string>, typed: string) {
-    const command = [process.execPath, MAIN, "secrets", ...words].join(" ");
+    const command = [process.execPath, PROGRAM, "secrets", ...words].join(" ");
     const run = spawnSync("script", ["-qec", command, "/dev/null"], {
       input: typed,
       encoding: "utf8",
@@ -193,7 +192,7 @@ describe("the commands", () => {
     await writeSecretTable(place, new Map([["/prod/A", "canary-1"]]));
     const editor = join(directory, "editor-twice");
     const again = join(directory, "again");
-    const other = `${process.execPath} ${MAIN} secrets set /prod/B --file ${place.file}`;
+    const other = `${process.execPath} ${PROGRAM} secrets set /prod/B --file ${place.file}`;
     writeFileSync(
       editor,
       `#!/bin/sh\nif [ -e ${again} ]; then sed -i 's/==/=/' "$1"; exit; fi\ntouch ${again}\n` +
@@ -230,7 +229,7 @@ describe("the commands", () => {
     const paths = ["/prod/B", "/prod/C", "/prod/D", "/prod/E"];
     const codes = await Promise.all(
       paths.map((path) => {
-        const child = spawn(process.execPath, [MAIN, "secrets", "set", path, "--file", place.file]);
+        const child = spawn(process.execPath, [PROGRAM, "secrets", "set", path, "--file", place.file]);
         child.stdin.end("x");
         return new Promise((resolve) => child.once("close", resolve));
       }),

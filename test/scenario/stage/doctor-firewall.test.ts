@@ -5,7 +5,6 @@ import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
@@ -13,8 +12,8 @@ import type { Finding } from "../../../agent/doctor/finding.ts";
 import { NODE } from "../../builders/node/node.ts";
 import { openSecretNode, WITH_FILE } from "../../builders/node/secret-node.ts";
 import { readFirewall, WallLab, type WallPeer } from "../../builders/fleet/wall-lab.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
-const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
 const root = mkdtempSync(join(tmpdir(), "orca-doctor-wall-"));
 const config = join(root, "agent.toml");
 const lab = new WallLab();
@@ -50,7 +49,16 @@ afterAll(async () => {
 });
 
 function complain(...before: string[]): Finding[] {
-  const words = [`--net=${host.namespace}`, ...before, process.execPath, MAIN, "doctor", "--json", "--config", config];
+  const words = [
+    `--net=${host.namespace}`,
+    ...before,
+    process.execPath,
+    PROGRAM,
+    "doctor",
+    "--json",
+    "--config",
+    config,
+  ];
   const { stdout, stderr } = spawnSync("nsenter", words, { encoding: "utf8" });
   if (stdout === "") throw new Error(stderr);
   const { findings } = JSON.parse(stdout) as { findings: Finding[] };

@@ -6,7 +6,6 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -14,8 +13,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { Finding } from "../../../agent/doctor/finding.ts";
 import { nameIdentityFile, writeSecretTable } from "../../../agent/secrets/providers/secret-store-file.ts";
 import { openSecretNode, PATH, WITH_ENV, WITH_FILE } from "../../builders/node/secret-node.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
-const MAIN = fileURLToPath(new URL("../../../agent/main.ts", import.meta.url));
 const run = promisify(execFile);
 // Not below /tmp of a work tree, and in a directory of its own.
 const root = mkdtempSync(join(tmpdir(), "orca-doctor-"));
@@ -26,7 +25,7 @@ const place = { file, identityFile: nameIdentityFile(file), plain: false };
 let server: Server | undefined;
 
 async function examine(path = config): Promise<{ code: number; findings: Finding[]; output: string }> {
-  const end = await run(process.execPath, [MAIN, "doctor", "--json", "--config", path]).then(
+  const end = await run(process.execPath, [PROGRAM, "doctor", "--json", "--config", path]).then(
     ({ stdout }) => ({ code: 0, stdout }),
     (error: { code: number; stdout: string; stderr: string }) => {
       if (error.stdout === "") throw new Error(error.stderr);
@@ -204,14 +203,14 @@ test("an Infisical server: whether it is there and what time it has, without a l
 });
 
 test("text is for people: what, why and fix of each, and the sum", () => {
-  const { status, stdout } = spawnSync(process.execPath, [MAIN, "doctor", "--config", config], { encoding: "utf8" });
+  const { status, stdout } = spawnSync(process.execPath, [PROGRAM, "doctor", "--config", config], { encoding: "utf8" });
   expect(status).toBe(3);
   expect(stdout).toMatch(/^FAIL provider: .*ECONNREFUSED.*\n {2}why: .+\n {2}fix: curl -sS /m);
   expect(stdout).toMatch(/^vm1: \d+ failed, \d+ weak, \d+ listed, \d+ fine$/m);
 });
 
 test("without a configuration it says so and ends with 1", () => {
-  const { status, stderr } = spawnSync(process.execPath, [MAIN, "doctor", "--config", join(root, "none.toml")], {
+  const { status, stderr } = spawnSync(process.execPath, [PROGRAM, "doctor", "--config", join(root, "none.toml")], {
     encoding: "utf8",
   });
   expect([status, stderr]).toEqual([

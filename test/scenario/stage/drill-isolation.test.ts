@@ -11,6 +11,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { nameIdentityFile, writeSecretTable } from "../../../agent/secrets/providers/secret-store-file.ts";
 import { readFirewall, WallLab, type WallPeer } from "../../builders/fleet/wall-lab.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const REPOSITORY = join(ROOT, "test/topologies/breakpilot");
@@ -58,7 +59,7 @@ async function hold(secrets: Record<string, string>): Promise<void> {
 function drill(bare = false): Drill {
   const words = ["drill", "isolation", REPOSITORY, "--config", config];
   const mount = `mount --bind ${directory}/hosts /etc/hosts && exec "$@"`;
-  const program = [process.execPath, join(ROOT, "agent/main.ts"), ...words];
+  const program = [process.execPath, PROGRAM, ...words];
   const within = bare ? ["unshare", "--net"] : ["nsenter", `--net=${host.namespace}`, "unshare"];
   const [enter = "", ...rest] = [...within, "--mount", "sh", "-c", mount, "sh", ...program];
   const { status, stdout, stderr } = spawnSync(enter, rest, { encoding: "utf8" });
@@ -146,7 +147,7 @@ test("a repository of one realm gives nothing to try, which is no success", () =
   const fleet = join(alone, "orca/fleet.toml");
   writeFileSync(fleet, readFileSync(fleet, "utf8").replaceAll(/env( *)= "prod"/g, 'env$1= "stage"'));
   const words = ["drill", "isolation", alone, "--config", config];
-  const run = spawnSync(process.execPath, [join(ROOT, "agent/main.ts"), ...words], { encoding: "utf8" });
+  const run = spawnSync(process.execPath, [PROGRAM, ...words], { encoding: "utf8" });
   expect([run.status, run.stderr]).toEqual([1, expect.stringContaining("there is nothing to try: ")]);
 });
 
@@ -164,6 +165,6 @@ test("a provider that cannot be asked is not taken for one that refuses", () => 
 
 test("a node that fleet.toml does not know is refused", () => {
   const words = ["drill", "isolation", REPOSITORY, "--config", config, "--node", "nope"];
-  const run = spawnSync(process.execPath, [join(ROOT, "agent/main.ts"), ...words]);
+  const run = spawnSync(process.execPath, [PROGRAM, ...words]);
   expect(run.stderr.toString()).toContain("says no realm of nope");
 });

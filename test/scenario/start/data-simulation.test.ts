@@ -1,4 +1,4 @@
-// Data goes from name to name, in any order of renames, commits that are taken back, crashes, outages and kills, by seed: never do two
+// Data goes from name to name, in any order of renames, gifts from one service to another that stay both, commits that are taken back, crashes, outages and kills, by seed: never do two
 // write to it, and in the end the one that Git names does. A failing run prints its seed and the shortest sequence that still fails.
 
 import * as fc from "fast-check";
@@ -12,6 +12,7 @@ type Name = (typeof NAMES)[number];
 
 type Event =
   | { kind: "rename"; to: Name; says: boolean }
+  | { kind: "give"; to: Name; asks: boolean }
   | { kind: "edit"; image: string }
   | { kind: "crash" | "pause" | "remove"; service: Name }
   | {
@@ -25,6 +26,10 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   {
     weight: 6,
     arbitrary: fc.record({ kind: fc.constant("rename"), to: fc.constantFrom(...NAMES), says: fc.boolean() }),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.record({ kind: fc.constant("give"), to: fc.constantFrom(...NAMES), asks: fc.boolean() }),
   },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant("edit"), image: fc.constantFrom("app:1", "app:2") }) },
   {
@@ -47,13 +52,15 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   { weight: 5, arbitrary: fc.record({ kind: fc.constant("wait"), ms: fc.integer({ min: 1, max: 30_000 }) }) },
 );
 
-/** A node with one service that has data, whatever it is called now. */
+/** A node with one service that has data, whatever it is called now; others of these names may be there without the data. */
 class DataModel {
   readonly node = new TestNode();
   /** Who were alive with the data at once, at a start. */
   readonly together: string[] = [];
   name: Name = "x";
   image = "app:1";
+  /** Services without the data, and whether one requires the service that has it. */
+  readonly bare = new Map<Name, boolean>();
 
   constructor() {
     const { writer } = this.node.engine;
@@ -66,7 +73,8 @@ class DataModel {
 
   get alive(): string[] {
     const all = NAMES.flatMap((name) => this.node.engine.of(name));
-    return all.filter(({ status }) => status === "running" || status === "paused").map(({ name }) => name);
+    const holders = all.filter(({ request }) => (request?.spec.volumes ?? []).length > 0);
+    return holders.filter(({ status }) => status === "running" || status === "paused").map(({ name }) => name);
   }
 
   /** Writes into Git what is wanted, and nothing of the other names. */
@@ -78,7 +86,11 @@ class DataModel {
       tables:
         '[[volumes]]\nname = "data"\ntarget = "/data"\n[update]\nsettle = "5s"\n[restart]\nbackoff = { max = "20s" }',
     });
-    const all = Object.fromEntries(NAMES.map((name) => [name, name === this.name ? manifest : undefined]));
+    const rest = (name: Name): string | undefined => {
+      const asks = this.bare.get(name);
+      return asks === undefined ? undefined : buildManifest({ top: asks ? `requires = ["${this.name}"]` : "" });
+    };
+    const all = Object.fromEntries(NAMES.map((name) => [name, name === this.name ? manifest : rest(name)]));
     this.node.source.set({ ...all, web: buildManifest() });
   }
 
@@ -88,8 +100,15 @@ class DataModel {
       case "rename": {
         const from = this.name;
         this.name = what.to;
+        this.bare.delete(what.to);
         return this.write(what.says ? from : undefined);
       }
+      case "give":
+        if (what.to === this.name) return;
+        this.bare.set(this.name, what.asks);
+        this.name = what.to;
+        this.bare.delete(what.to);
+        return this.write();
       case "edit":
         this.image = what.image;
         return this.write();
@@ -154,6 +173,15 @@ const FAILED: [Event[]][] = [
       { kind: "edit", image: "app:1" },
     ],
   ],
+  // It goes back in the moment in which its new holder starts, whose container nobody has looked at yet.
+  [
+    [
+      { kind: "slow" },
+      { kind: "give", to: "y", asks: true },
+      { kind: "wait", ms: 9_000 },
+      { kind: "give", to: "x", asks: false },
+    ],
+  ],
 ];
 
 const runs = process.env["ORCA_SLOW"] === "1" ? 1_000 : 40;
@@ -169,6 +197,7 @@ test(`any ${runs} sequences: two never write to one volume`, { timeout: 1_800_00
       for (const what of events) await model.happen(what);
       node.source.fail(undefined);
       await node.clock.advance(400_000);
+      for (const name of model.bare.keys()) expect(node.view(name).state, name).toBe("healthy");
       const running = node.engine.of(model.name).filter(({ status }) => status === "running");
       const { state, reason } = node.view(model.name);
       expect([running.map(({ image }) => image), state], reason).toEqual([[model.image], "healthy"]);

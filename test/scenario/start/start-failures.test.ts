@@ -3,6 +3,9 @@
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
+import { printPreview } from "../../../agent/cli/plan/plan-agent.ts";
+import { listChanges } from "../../../agent/plan/compare/changes.ts";
+import { shortenAnswer } from "../../../agent/docker/engine-answer.ts";
 import { policySchema } from "../../../shared/policy/policy.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
 import { TestNode } from "../../builders/node/node.ts";
@@ -73,6 +76,24 @@ describe("a host port that somebody else holds", () => {
     node.engine.containers.delete(foreign.id);
     await node.untilSettled(["app"], 60_000);
     expect(node.engine.running("app")?.image).toBe("app:2");
+  });
+
+  test("a program at a first start: the agent's plan and one made beside it say the same of it", async () => {
+    node.engine.host.heldPorts.add("127.0.0.1:9090:1");
+    node.source.set({ app: release("app:1", { top: PORTS }) });
+    await node.start();
+    await node.until("backoff", ["app"], 20_000);
+    const preview = await node.agent.preview();
+    const { desired, observed } = node.turn;
+    if (desired === undefined || !observed.engine.reachable) throw new Error("nothing was planned");
+    const { engine, host, files } = observed;
+    const here = { engine, files, services: {}, obstacles: host.obstacles };
+    const beside = listChanges({ kind: "observed", observed: here }, desired);
+    expect(preview.changes).toEqual(beside);
+    expect(beside).toMatchObject([{ service: "app", facts: [{ code: "container" }, { code: "obstacle" }] }]);
+    expect(printPreview(preview)).toMatch(
+      /\n {2}\^ app {7}started: its container is created; it cannot start: host port 127\.0\.0\.1:9090\/tcp is held by another program/,
+    );
   });
 
   test("two services of this node that swap their ports are not in each other's way", async () => {
@@ -175,11 +196,11 @@ test.each(Object.entries(ANSWERS))("the engine answers a start with %s", async (
   if (goesBack) {
     await node.until("rolled-back", ["app"], 120_000);
     expect(node.engine.running("app")?.image).toBe("app:1");
-    expect(node.view("app").reason).toContain(says);
+    expect(node.view("app").reason).toContain(shortenAnswer(says));
     return;
   }
   await node.clock.advance(600_000);
-  expect(node.view("app").reason).toContain(says);
+  expect(node.view("app").reason).toContain(shortenAnswer(says));
   expect(node.view("app").reason).not.toContain("rolled back");
   node.engine.images.set("bad:1", {});
   await node.untilSettled(["app"], 310_000);

@@ -384,3 +384,18 @@ test("after a reboot of the host the front is told again", async () => {
   expect(served().id).toBe(app.id);
   expect(served().status).toBe("running");
 });
+
+test("another [health] of what serves: it keeps the traffic until the new check has answered", async () => {
+  const app = await begin();
+  node.unanswered.add(app.id);
+  node.source.set({ app: release("app:1").replace("port = 80 }", "port = 81 }"), db: buildManifest() });
+  await node.clock.advance(5_000);
+  expect(node.view("app").state).toBe("starting");
+  for (let second = 0; second < 60; second += 1) {
+    await node.clock.advance(1_000);
+    expect(served().id).toBe(app.id);
+  }
+  node.unanswered.clear();
+  await node.untilSettled(["app"]);
+  expect(served().id).toBe(app.id);
+});

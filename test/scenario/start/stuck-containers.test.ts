@@ -159,6 +159,31 @@ describe("a store that a dying engine cannot write any more is the engine's trou
     expect(only().id).toBe(own.id);
   });
 
+  test.each([
+    ["its task", TASK],
+    ["its endpoint", ENDPOINT],
+  ])(
+    "and the next engine holds on to %s: the container is made anew, and nothing is rolled back",
+    async (_name, error) => {
+      const own = only();
+      node.engine.host.leftOver.set(own.id, { start: STORE });
+      node.engine.end(own, 137);
+      await node.clock.advanceUntil(
+        () => node.view("app").reason.includes("failed to update store"),
+        20_000,
+        "its reason",
+      );
+      node.engine.goDown();
+      await node.clock.advance(5_000);
+      node.engine.host.leftOver.set(own.id, { start: error });
+      node.engine.comeBack();
+      await node.untilSettled(["app"], 60_000);
+      expect(only().id).not.toBe(own.id);
+      expect([count("removeContainer"), count("createContainer")]).toEqual([1, 1]);
+      expect(node.view("app").state).toBe("healthy");
+    },
+  );
+
   test("of a new release: its time stands still, and it is not rolled back", async () => {
     node.engine.images.set("app:2", {});
     node.source.set({ app: buildManifest({ image: "app:2", tables: UPDATE }) });

@@ -1,24 +1,15 @@
 // What status says of backups that are not as they should be.
 
+import type { StorePlan } from "../../../shared/state/backup.ts";
 import { expect, test } from "vitest";
 
-import { noteStore } from "../../../agent/backup/backup-notes.ts";
-import type { StoreMemory } from "../../../agent/backup/backup-state.ts";
-import type { StorePlan } from "../../../shared/state/backup.ts";
+import { noteStore } from "../../../agent/backup/keeper/backup-notes.ts";
+import type { StoreMemory } from "../../../agent/backup/keeper/backup-state.ts";
+import { buildStorePlan } from "../../builders/data/store-plan.ts";
 
 const HOUR = 3_600_000;
 const NOW = Date.UTC(2026, 10, 20, 12);
-const PLAN: StorePlan = {
-  service: "pg",
-  store: "db",
-  engine: "postgres",
-  schedule: "every 5h",
-  user: "postgres",
-  repositories: ["local"],
-  retention: { days: 14, daily: 14, weekly: 4, monthly: 0 },
-  verify: undefined,
-  rpoMs: 6 * HOUR,
-};
+const PLAN = buildStorePlan({ rpoMs: 6 * HOUR });
 
 const say = (memory: StoreMemory | undefined, plan: Partial<StorePlan> = {}, nowMs = NOW): string[] =>
   noteStore({ ...PLAN, ...plan }, memory, nowMs).map(({ text }) => text);
@@ -43,15 +34,13 @@ test("a run that made none, and a backup that cannot be restored, with their rea
 
 test("a promise that is broken, also where no run ever began; its name stays while the age grows", () => {
   const memory = { accountedMs: NOW - 7 * HOUR, seenMs: NOW - 7 * HOUR };
-  expect(say(memory)).toEqual(["there is no backup of pg/db since 7h, and its manifest promises one of 6h (slo.rpo)"]);
+  expect(say(memory)).toEqual([
+    "there is no good backup of pg/db since 7h, and its manifest promises one of 6h (slo.rpo)",
+  ]);
   expect(say({ ...memory, madeMs: NOW - 6.5 * HOUR })).toEqual([
-    "the newest backup of pg/db is 6h 30m old, and its manifest promises one of 6h (slo.rpo)",
+    "the newest good backup of pg/db is 6h 30m old, and its manifest promises one of 6h (slo.rpo)",
   ]);
   expect(say(memory, { rpoMs: undefined })).toEqual([]);
   const names = [NOW, NOW + HOUR].map((nowMs) => noteStore(PLAN, memory, nowMs).map(({ name }) => name));
   expect(names[0]).toEqual(names[1]);
-});
-
-test("what this version does not run is told with the manifest, and not a second time", () => {
-  expect(say({ accountedMs: 0 }, { engine: "mysql" })).toEqual([]);
 });

@@ -10,7 +10,13 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import type { DumpEnd, DumpPart, RunningDump } from "../../../agent/backup/dump-port.ts";
 import { decryptStream } from "../../../agent/backup/encrypt.ts";
-import { type BackupOrder, listBackups, makeBackup } from "../../../agent/backup/pipeline.ts";
+import {
+  type BackupOrder,
+  listBackups,
+  makeBackup,
+  type MadeBackup,
+  type RepositoryOpening,
+} from "../../../agent/backup/pipeline.ts";
 import { openLocalRepository } from "../../../agent/backup/repository/local-repository.ts";
 import type { Repository } from "../../../agent/backup/repository/repository-port.ts";
 
@@ -56,7 +62,7 @@ function playDump({ output, end, begins = true }: Play): DumpPart {
     content: "app",
     label: "",
     ending: ".dump",
-    form: { magic: Buffer.from("PGDMP"), tail: "", minBytes: 512, warnCodes: [] },
+    form: { heads: [{ at: 0, text: "PGDMP" }], tail: "", minBytes: 512, warnCodes: [] },
     begin: (): Promise<RunningDump> => {
       if (!begins) return Promise.reject(new Error("run backup:pg/db: no such image"));
       return Promise.resolve({
@@ -75,9 +81,13 @@ async function* pieces(bytes: Buffer): AsyncIterable<Uint8Array> {
   for (let at = 0; at < bytes.length; at += 65_536) yield bytes.subarray(at, at + 65_536);
 }
 
-function make(play: Play, more: Partial<BackupOrder> = {}, into = repository): Promise<unknown> {
+function openAs(opened: Repository): RepositoryOpening[] {
+  return [{ name: opened.name, open: () => Promise.resolve(opened) }];
+}
+
+function make(play: Play, more: Partial<BackupOrder> = {}, into = repository): Promise<MadeBackup> {
   return makeBackup(order(more), {
-    repository: into,
+    repositories: openAs(into),
     nowMs: () => NOW,
     listParts: () => Promise.resolve([playDump(play)]),
   });
@@ -143,14 +153,22 @@ describe("a program that", () => {
 
 test("of several parts a bad one takes the good ones with it", async () => {
   const parts = [playDump({}), { ...playDump({ end: { exitCode: 1 } }), label: "other" }];
-  const making = makeBackup(order(), { repository, nowMs: () => NOW, listParts: () => Promise.resolve(parts) });
+  const making = makeBackup(order(), {
+    repositories: openAs(repository),
+    nowMs: () => NOW,
+    listParts: () => Promise.resolve(parts),
+  });
   await expect(making).rejects.toThrow("exit code 1");
   expect(lies()).toEqual([]);
 });
 
 test("databases whose names look alike in a file's name each have their own", async () => {
   const parts = ["a b", "a_b", "hö", "hü"].map((label) => ({ ...playDump({}), content: label, label }));
-  const record = await makeBackup(order(), { repository, nowMs: () => NOW, listParts: () => Promise.resolve(parts) });
+  const { record } = await makeBackup(order(), {
+    repositories: openAs(repository),
+    nowMs: () => NOW,
+    listParts: () => Promise.resolve(parts),
+  });
   expect(record.files.map(({ content, file }) => [content, file])).toEqual([
     ["a b", "pg_dump_20261120_0217.a_b.dump"],
     ["a_b", "pg_dump_20261120_0217.a_b.2.dump"],
@@ -239,6 +257,53 @@ test("killed between any two steps, what is listed is whole, and the next run cl
   }
 });
 
+test("a record that another run has published under the same name stays", async () => {
+  await make({});
+  const file = "pg_dump_20261120_0217.manifest.json";
+  const theirs = await repository.readText(FOLDER, file);
+  // Both looked when nothing was there yet, and only one of them encrypts.
+  const blind = { ...repository, list: () => Promise.resolve([]) };
+  const recipients = [await identityToRecipient(await generateX25519Identity())];
+  await expect(make({}, { recipients }, blind)).rejects.toThrow("EEXIST");
+  expect(await repository.readText(FOLDER, file)).toBe(theirs);
+  expect(lies()).toEqual(["pg_dump_20261120_0217.dump", file]);
+});
+
+test("a record that is there although its publishing failed goes with its data", async () => {
+  const unsure = {
+    ...repository,
+    create: async (...parameters: Parameters<Repository["create"]>) => {
+      const pending = await repository.create(...parameters);
+      const publish = (): Promise<void> => pending.publish().then(() => Promise.reject(new Error("EIO: i/o error")));
+      return parameters[1].endsWith(".json") ? { ...pending, publish } : pending;
+    },
+  };
+  await expect(make({}, {}, unsure)).rejects.toThrow("EIO");
+  expect(lies()).toEqual([]);
+});
+
+test("a server with more tables than a record has room for is backed up all the same", async () => {
+  const rows = Object.fromEntries(Array.from({ length: 2_000 }, (_, at) => [`public.${"t".repeat(50)}_${at}`, at]));
+  const parts = Array.from({ length: 12 }, (_, at): DumpPart => {
+    const part = playDump({});
+    const begin = async (): Promise<RunningDump> => ({
+      ...(await part.begin()),
+      measure: () => Promise.resolve({ entries: 1, rows }),
+    });
+    return { ...part, content: `app${at}`, label: `app${at}`, begin };
+  });
+  await makeBackup(order(), {
+    repositories: openAs(repository),
+    nowMs: () => NOW,
+    listParts: () => Promise.resolve(parts),
+  });
+  const { records, strange } = await listBackups(repository, FOLDER);
+  expect(strange).toEqual([]);
+  const facts = records.flatMap(({ files }) => files.map((file) => file.facts));
+  expect(facts.map((entry) => entry?.entries)).toEqual(parts.map(() => 1));
+  expect(facts.filter((entry) => entry?.rows !== undefined).length).toBeGreaterThan(3);
+});
+
 test.each(["write", "publish"] as const)("a disk that fails at %s leaves no backup", async (step) => {
   const full = {
     ...repository,
@@ -283,4 +348,16 @@ test("a record that speaks of another place, or names files outside of it, is no
     await repository.replaceText(FOLDER, file, JSON.stringify(entry));
     expect((await listBackups(repository, FOLDER)).records).toEqual([]);
   }
+});
+
+test("a record cannot claim a file of a backup whose name is the beginning of its own", async () => {
+  await makeBackup(order(), {
+    repositories: openAs(repository),
+    nowMs: () => NOW,
+    listParts: () => Promise.resolve([{ ...playDump({}), label: "app" }]),
+  });
+  const [own] = (await listBackups(repository, FOLDER)).records;
+  const thief = { ...own, name: "pg_dump_20261120_0217.app", startedMs: 0 };
+  await repository.replaceText(FOLDER, "pg_dump_20261120_0217.app.manifest.json", JSON.stringify(thief));
+  expect((await listBackups(repository, FOLDER)).records).toEqual([own]);
 });

@@ -42,6 +42,7 @@ test("a bare host: nothing is made up", async () => {
     corePattern: undefined,
     engineCoreLimit: undefined,
     agents: [],
+    hiddenProcesses: undefined,
     swaps: [],
     clock: { keptBy: undefined },
     delivery: { directory: "/dev/shm", inMemory: true, noSwap: false },
@@ -68,14 +69,42 @@ describe("running agents", () => {
     layProcess(10, ["vim", "agent/main.ts"]);
     layProcess(11, ["node", "/opt/other/main.ts", "agent"]);
     expect((await read()).agents).toEqual([
-      { pid: 7, coreLimit: "0", coreFiltered: true },
-      { pid: 8, coreLimit: "unlimited", coreFiltered: false },
+      { pid: 7, coreLimit: "0", coreFiltered: true, rights: undefined },
+      { pid: 8, coreLimit: "unlimited", coreFiltered: false, rights: undefined },
     ]);
   });
 
   test("of one that may not be looked into nothing is known", async () => {
     lay({ "proc/7/cmdline": "node\0/opt/orca/agent/main.ts\0agent\0" });
-    expect((await read()).agents).toEqual([{ pid: 7, coreLimit: undefined, coreFiltered: undefined }]);
+    expect((await read()).agents).toEqual([
+      { pid: 7, coreLimit: undefined, coreFiltered: undefined, rights: undefined },
+    ]);
+  });
+});
+
+describe("a /proc that hides processes", () => {
+  const mounts = (options: string): string =>
+    `sysfs /sys sysfs rw,nosuid 0 0\nproc /proc proc ${options} 0 0\nproc /run/other/proc proc rw,hidepid=2 0 0\n`;
+
+  test.each([
+    ["rw,nosuid,nodev,noexec,relatime", undefined],
+    ["rw,relatime,hidepid=0", undefined],
+    ["rw,relatime,hidepid=off", undefined],
+    ["rw,relatime,hidepid=2", { option: "hidepid=2", group: undefined }],
+    ["rw,relatime,gid=26,hidepid=invisible", { option: "hidepid=invisible", group: 26 }],
+  ])("is read from its options: %s", async (options, hidden) => {
+    lay({ "proc/self/mounts": mounts(options) });
+    expect((await read()).hiddenProcesses).toEqual(hidden);
+  });
+
+  test("and what the agent may see all the same, from its groups and capabilities", async () => {
+    layProcess(7, ["node", "/opt/orca/agent/main.ts", "agent"]);
+    const status = (capabilities: string): string =>
+      `Name:\tnode\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\t26 999 \nCapEff:\t${capabilities}\n`;
+    lay({ "proc/7/status": status("0000000000000423") });
+    expect((await read()).agents[0]?.rights).toEqual({ groups: [0, 26, 999], maySeeAll: false });
+    lay({ "proc/7/status": status("000001ffffffffff") });
+    expect((await read()).agents[0]?.rights?.maySeeAll).toBe(true);
   });
 });
 

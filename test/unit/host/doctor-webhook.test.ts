@@ -30,7 +30,7 @@ test.each<[string, WebhookFact, string, RegExp, RegExp]>([
     "a public address that no push has come to",
     { listen: "203.0.113.9:7071", answers: { ...QUIET, polled: 1 } },
     "warn",
-    /and one commit came by polling/,
+    /and 1 commit came by polling/,
     /^look at the hook's deliveries at the forge, and use its test button$/,
   ],
   [

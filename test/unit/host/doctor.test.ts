@@ -69,7 +69,8 @@ const GOOD: HostView = {
   delivery: { directory: "/run/orca", inMemory: true, noSwap: false },
   corePattern: "core",
   engineCoreLimit: 0,
-  agents: [{ pid: 812, coreLimit: "0", coreFiltered: true }],
+  agents: [{ pid: 812, coreLimit: "0", coreFiltered: true, rights: { groups: [0], maySeeAll: false } }],
+  hiddenProcesses: undefined,
   swaps: [{ name: "/dev/zram0", type: "partition" }],
   clock: { keptBy: "systemd-timesyncd" },
   webhook: { listen: "10.0.0.10:7071", answers: { signed: 4, refused: 1, polled: 0, last: "202, a push to main" } },
@@ -105,6 +106,7 @@ test("a host that is as it should be has nothing but what is fine, and each chec
       "firewall between realms",
       "keys and credentials",
       "last known secrets",
+      "mounts of containers",
       "policy",
       "provider",
       "secrets in variables",
@@ -305,28 +307,45 @@ const ROWS: [name: string, changes: Partial<HostView>, severity: string, what: R
   ],
   [
     "a firewall that cannot be looked at",
-    { firewall: { ...firewall, loaded: { kind: "unknown", trouble: "nft is not installed" } } },
+    { firewall: { ...firewall, loaded: { kind: "no-program" } } },
     "warn",
     /nft is not installed/,
     /apt-get install nftables/,
   ],
   [
+    "a /proc that hides containers' processes from the agent",
+    { hiddenProcesses: { option: "hidepid=2", group: undefined } },
+    "warn",
+    /\/proc is mounted with hidepid=2, so process 812 does not see what containers have mounted/,
+    /^take hidepid=2 out of \/etc\/fstab, and run mount -o remount,hidepid=0 \/proc$/,
+  ],
+  [
+    "a /proc that shows them to a group that the agent is not in",
+    { hiddenProcesses: { option: "hidepid=invisible", group: 26 } },
+    "warn",
+    /hidepid=invisible/,
+    /; or systemctl edit orca-agent, write SupplementaryGroups=26 below \[Service\]/,
+  ],
+  [
     "an agent that may write a core",
-    { agents: [{ pid: 7, coreLimit: "unlimited", coreFiltered: true }] },
+    { agents: [{ pid: 7, coreLimit: "unlimited", coreFiltered: true, rights: undefined }] },
     "warn",
     /limit unlimited/,
     /LimitCORE=0/,
   ],
   [
     "an agent whose core holds its memory",
-    { agents: [{ pid: 7, coreLimit: "0", coreFiltered: false }] },
+    { agents: [{ pid: 7, coreLimit: "0", coreFiltered: false, rights: undefined }] },
     "fail",
     /process 7/,
     /restart/,
   ],
   [
     "the same behind a pipe",
-    { corePattern: "|/lib/systemd/systemd-coredump", agents: [{ pid: 7, coreLimit: "0", coreFiltered: false }] },
+    {
+      corePattern: "|/lib/systemd/systemd-coredump",
+      agents: [{ pid: 7, coreLimit: "0", coreFiltered: false, rights: undefined }],
+    },
     "fail",
     /through a handler/,
     /restart/,
@@ -407,4 +426,16 @@ test("a fleet of one realm, or none that is known, needs no firewall", () => {
     const checks = examine({ ...GOOD, firewall: entry }).map(({ check }) => check);
     expect(checks).not.toContain("firewall between realms");
   }
+});
+
+test("a /proc that hides processes from others than the agent is fine", () => {
+  const hiddenProcesses = { option: "hidepid=2", group: 26 };
+  const judge = (rights: HostView["agents"][number]["rights"]): (string | undefined)[] =>
+    examine({ ...GOOD, hiddenProcesses, agents: [{ pid: 7, coreLimit: "0", coreFiltered: true, rights }] })
+      .filter(({ check }) => check === "mounts of containers")
+      .map(({ severity }) => severity);
+  expect(judge({ groups: [0, 26], maySeeAll: false })).toEqual(["fine"]);
+  expect(judge({ groups: [0], maySeeAll: true })).toEqual(["fine"]);
+  expect(judge({ groups: [0], maySeeAll: false })).toEqual(["warn"]);
+  expect(judge(undefined)).toEqual(["warn"]);
 });

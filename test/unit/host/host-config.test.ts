@@ -110,7 +110,13 @@ test("every file of host-config/ and systemd/ is looked at by a test", () => {
     "policy-stage.toml",
     "policy.toml",
   ]);
-  expect(readdirSync(`${root}systemd`).toSorted()).toEqual(["orca-agent.service", "orca-firewall.service"]);
+  expect(readdirSync(`${root}systemd`).toSorted()).toEqual([
+    "orca-agent.service",
+    "orca-dead-man.service",
+    "orca-dead-man.timer",
+    "orca-firewall.service",
+    "orca.slice",
+  ]);
 });
 
 test("the firewall files flush nothing but their own table, and name the same doors and metadata addresses", () => {

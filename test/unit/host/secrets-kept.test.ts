@@ -13,6 +13,7 @@ import { type KeptSecret, SealedFile } from "../../../agent/secrets/keeper/seal.
 import { parseBootstrap } from "../../../shared/secret/bootstrap.ts";
 import { Redactor } from "../../../shared/secret/redactor.ts";
 import { Secret } from "../../../shared/secret/secret.ts";
+import { readCpuMs } from "../../builders/data/cpu-time.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "orca-kept-"));
 const KEY = new HostKey(Buffer.alloc(32, 1), "a test");
@@ -168,9 +169,9 @@ describe("taking secrets out of text", () => {
     redactor.learn(Array.from({ length: 1_000 }, (_, index) => `secret-${index}-${"x".repeat(20)}`));
     const line = "the quick brown fox jumps over the lazy dog ".repeat(5).slice(0, 200);
     redactor.redact(line);
-    const startedMs = performance.now();
+    const startedMs = readCpuMs();
     for (let count = 0; count < 100; count += 1) redactor.redact(line);
-    expect((performance.now() - startedMs) / 100).toBeLessThan(1);
+    expect((readCpuMs() - startedMs) / 100).toBeLessThan(1);
   });
 });
 

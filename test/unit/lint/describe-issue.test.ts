@@ -36,7 +36,7 @@ describe("a misspelt key", () => {
     ["[log]\nzzzzzzzz = 1", "unknown-key 6:1: log.zzzzzzzz: there is no such key (known here: driver, options)"],
     [
       "[update]\nconstructor = 1",
-      "unknown-key 6:1: update.constructor: there is no such key (known here: drain, healthy_within, order, rollback, settle)",
+      "unknown-key 6:1: update.constructor: there is no such key (known here: backup_first, drain, healthy_within, order, rollback, settle)",
     ],
   ])("%j gets a suggestion", async (text, expected) => {
     expect(await explain(BASE + text)).toEqual([expected]);

@@ -77,6 +77,21 @@ describe("memory budgets", () => {
     );
     expect(problems[0]?.hint).toContain("lower caps by 1 MiB; the largest are b 2 GiB, a 1 GiB");
   });
+
+  it("have room for one backup or its proof, the largest: one of them runs at a time", async () => {
+    const backup = (memory: string): string =>
+      `[[volumes]]\nname = "d"\ntarget = "/d"\n[[backups]]\nname = "b"\nengine = "postgres"\nschedule = "every 5h"\nmemory = "${memory}"`;
+    const files = (memory: string): Record<string, string> => ({
+      "manifests/vm-a/a.toml": service("", backup("64MiB")).replace("64MiB", "2GiB"),
+      "manifests/vm-a/b.toml": service("", backup(memory).replace('"d"', '"e"')).replace("64MiB", "512MiB"),
+    });
+    const budgets = async (memory: string): Promise<string[]> =>
+      (await lintFiles(files(memory))).filter(({ code }) => code === "memory-budget").map(({ message }) => message);
+    expect(await budgets("512MiB")).toEqual([]);
+    expect(await budgets("513MiB")).toEqual([
+      expect.stringMatching(/^the caps come to 3 GiB, .*, among them 513 MiB for one backup or its proof$/),
+    ]);
+  });
 });
 
 describe("host ports", () => {

@@ -10,6 +10,8 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 
 import { lint, type LintOptions } from "../../../agent/cli/lint/lint-command.ts";
 import { describeReport } from "../../../agent/cli/lint/lint-output.ts";
+import { listUnused } from "../../../agent/desired/repository/unused-parts.ts";
+import type { Manifest } from "../../../shared/manifest/manifest.ts";
 import type { Problem } from "../../../shared/text/problem.ts";
 import { type Content, lintFiles, lintShort, service, withRepository } from "../../builders/git/repository.ts";
 
@@ -235,3 +237,10 @@ function fakeProblem(parts: Partial<Problem>): Problem {
     ...parts,
   };
 }
+
+it("a promise of rpo alone is acted on, and is no unused part", () => {
+  const count = (slo: Manifest["slo"]): number => listUnused({ slo } as Manifest).length;
+  expect([count({ rpo: 1 }), count({ rpo: 1, rto: 1 }), count({ availability: 99 }), count(undefined)]).toEqual([
+    0, 1, 1, 0,
+  ]);
+});

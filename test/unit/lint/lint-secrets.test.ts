@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 
 import { isSecretName, looksRandom } from "../../../agent/desired/checks/secrets/secret-shapes.ts";
 import { type Content, lintFiles, lintShort, service } from "../../builders/git/repository.ts";
+import { readCpuMs } from "../../builders/data/cpu-time.ts";
 
 /** Joined here, so that no scanner of this repository takes them for real. */
 const TOKENS = Object.fromEntries(
@@ -236,12 +237,12 @@ describe("randomness", () => {
   });
 
   it("and names are looked at in bounded time, whatever they hold", () => {
-    const started = performance.now();
+    const started = readCpuMs();
     for (const unit of ["a", "A1", "_", "eyJ-", "://u:", "PASSWORD_", "a=", "-", "aB1+"]) {
       const text = unit.repeat(Math.ceil(2 ** 20 / unit.length));
       looksRandom("SALT", text);
       isSecretName(text);
     }
-    expect(performance.now() - started).toBeLessThan(1_000);
+    expect(readCpuMs() - started).toBeLessThan(1_000);
   });
 });

@@ -37,3 +37,19 @@ test.each([
 ])("no contradiction: %s, %s", async (health, update) => {
   expect(await lintShort({ [FILE]: manifest(health, update) })).toEqual([]);
 });
+
+test("a release that settles before its second check is told of, and what to write", async () => {
+  const files = { [FILE]: manifest('interval = "1m"', 'settle = "30s"') };
+  expect(await lintShort(files)).toEqual(["warning settle-short vm-a/app:7:1 update.settle"]);
+  const problem = (await lintFiles(files)).find(({ code }) => code === "settle-short");
+  expect(`${problem?.message}; ${problem?.hint}`).toBe(
+    "a release settles after 30s, and is checked every 1m: one good check would record it as good; write 1m or more, or a shorter health.interval",
+  );
+});
+
+test.each([
+  ['interval = "30s"', ""],
+  ['interval = "1m"', 'settle = "0s"'],
+])("it settles after several checks, or by choice after one: %s, %s", async (health, update) => {
+  expect(await lintShort({ [FILE]: manifest(health, update) })).toEqual([]);
+});

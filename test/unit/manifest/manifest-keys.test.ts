@@ -4,6 +4,11 @@
 import * as z from "zod";
 import { describe, expect, test } from "vitest";
 
+import { compileService } from "../../../agent/desired/build/compile.ts";
+import type { DesiredSettings } from "../../../agent/desired/build/desired-settings.ts";
+import { describeReason } from "../../../shared/text/describe-reason.ts";
+import { judgeRelease } from "../../../agent/desired/policy/release-policy.ts";
+import { STAND_IN_FACTS } from "../../../shared/secret/secret-facts.ts";
 import { checkPolicy } from "../../../agent/desired/policy/policy-check.ts";
 import { listTexts, NOT_JUDGED, OPEN_TABLES } from "../../../agent/desired/policy/policy-texts.ts";
 import { manifestSchema } from "../../../shared/manifest/manifest.ts";
@@ -32,6 +37,8 @@ const AROUND: Readonly<Record<string, Raw>> = {
   files: { source: "files/a", target: "/a" },
   routes: { host: "a.example", port: 80 },
   backups: { name: "b", engine: "files", schedule: "every 5h" },
+  "backups.*.hooks.before": { exec: ["true"] },
+  "backups.*.hooks.after": { exec: ["true"] },
   requires: { on: "db" },
 };
 
@@ -97,7 +104,7 @@ function complete(place: string, raw: Raw): Raw {
   if (raw["volumes"] !== undefined) raw["backup"] = { none: "a cache" };
   if (place === "volumes.*.source") delete first("volumes")["name"];
   if (place.startsWith("health.http")) raw["health"] = { http: { port: 80, ...(raw["health"] as { http: Raw }).http } };
-  if (place.startsWith("backups.*.command")) first("backups")["engine"] = "command";
+  if (place.startsWith("backups.")) completeBackup(place, first("backups"));
   if (place.startsWith("log.options")) (raw["log"] as Raw)["driver"] = "json-file";
   if (place === "ulimits.*.soft")
     raw["ulimits"] = { nofile: { hard: 4_096, ...(raw["ulimits"] as Record<string, Raw>)["nofile"] } };
@@ -105,6 +112,20 @@ function complete(place: string, raw: Raw): Raw {
     raw["ulimits"] = { nofile: { soft: 1, ...(raw["ulimits"] as Record<string, Raw>)["nofile"] } };
   if (place === "restart.backoff.max") (raw["restart"] as { backoff: Raw }).backoff["initial"] = "100ms";
   return raw;
+}
+
+/** Keys of a backup that go with one engine, or with another key. */
+function completeBackup(place: string, backup: Raw): void {
+  if (/\.(?:command|exec$)/.test(place) && !place.includes("hooks")) {
+    backup["engine"] = "command";
+    backup["command"] ??= ["true"];
+  }
+  if (place.includes(".source.")) {
+    backup["engine"] = "objects";
+    backup["source"] = { port: 9_000, bucket: "uploads", secret: "/prod/s3", ...(backup["source"] as Raw) };
+  }
+  if (/\.(?:connect|verify)\./.test(place)) backup["engine"] = "postgres";
+  if (place.endsWith(".keep")) backup["before_update"] = true;
 }
 
 /** Who refuses it, and where. */
@@ -154,6 +175,61 @@ describe.each(Object.entries(MANIFEST_KEYS))("%s", (place, { does, fine, hostile
       expect(found.filter((entry) => touches(entry.path, path)).map((entry) => entry.judge)).toContain(by);
     },
   );
+});
+
+/** Places that are no part of a release, which is what a container and its probes are made from. */
+const NOT_KEPT = /^(?:backups|routes|slo|moved_from)\b|^files\.\*\.(?:source|template)$|^secrets\.templates\./;
+
+describe("a release that is kept is judged as its manifest is, from what is kept of it", () => {
+  const settings: DesiredSettings = {
+    node: "vm1",
+    policy: POLICY,
+    standIns: undefined,
+    address: undefined,
+    ports: "as-written",
+    budget: "warn",
+    hostNotes: [],
+    assumeDataMounted: false,
+    frontImage: undefined,
+    agentPorts: [],
+    templates: undefined,
+  };
+
+  /** Judges a release with this value; undefined also where the manifest itself is refused by its schema. */
+  function judgeKept(place: string, value: unknown): string | undefined {
+    const parsed = manifestSchema.safeParse(build(place, value).raw);
+    if (!parsed.success) return undefined;
+    const secrets = { versions: { "/prod/a": "1" }, blocked: undefined, notes: [] };
+    const context = {
+      settings,
+      fleet: undefined,
+      services: [],
+      readFile: () => new Uint8Array(),
+      revision: "a",
+      secrets,
+    };
+    const compiled = compileService("app", parsed.data, context);
+    if (!compiled.ok) throw new Error(`${place}: ${JSON.stringify(compiled.findings)}`);
+    const refusal = judgeRelease(compiled.service, {
+      settings,
+      realPaths: {},
+      secrets: STAND_IN_FACTS,
+      findContent: () => undefined,
+    });
+    return refusal && describeReason(refusal, 0);
+  }
+
+  const kept = Object.entries(MANIFEST_KEYS).filter(([place]) => !NOT_KEPT.test(place));
+
+  test.each(kept)("%s", (place, { fine, hostile }) => {
+    expect(judgeKept(place, fine)).toBeUndefined();
+    for (const [by, value] of hostile.filter(([who]) => who !== "schema"))
+      expect(judgeKept(place, value), JSON.stringify(value)).toContain(`rule ${by}`);
+  });
+
+  test("most rules are tried", () => {
+    expect(kept.flatMap(([, { hostile }]) => hostile.filter(([by]) => by !== "schema")).length).toBeGreaterThan(60);
+  });
 });
 
 test("every rule of the policy that judges services is the judge of some place", () => {

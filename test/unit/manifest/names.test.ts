@@ -25,6 +25,6 @@ test("a manifest called __proto__.toml is read and not lost", async () => {
   writeFileSync(join(directory, "__proto__.toml"), buildManifest());
   const source = new DirectorySource({ directory: root, node: "vm1", clock: systemClock });
   const reading = await source.read();
-  if (reading.kind === "failed") throw new Error(reading.reason);
+  if (reading.kind === "failed") throw new Error(JSON.stringify(reading.why));
   expect(Object.keys(reading.snapshot.manifests["vm1"] ?? {})).toEqual(["__proto__"]);
 });

@@ -1,19 +1,30 @@
 // A bind mount leads where it was judged to lead: sources that others could lead elsewhere are refused, the engine is given
 // the real path, and what is mounted is compared by the kernel's own word.
 
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 
-import { HOST_BINDS, startChecked } from "../../../agent/apply/checked-start.ts";
+import { startChecked } from "../../../agent/apply/checked-start.ts";
+import { HOST_BINDS } from "../../../agent/host/os/bind-look.ts";
 import type { RemoteService } from "../../../agent/desired/build/constraints.ts";
 import { findUnsteadySource } from "../../../agent/desired/build/host-paths.ts";
 import { buildCreateBody } from "../../../agent/docker/mapping.ts";
 import type { DockerReader } from "../../../agent/docker/reader.ts";
 import type { CreateRequest, DockerWriter } from "../../../agent/docker/writer.ts";
-import { findLooseDirectory, readRealPath } from "../../../agent/host/files/host-facts.ts";
+import { findLooseDirectory, findOtherNames, readRealPath } from "../../../agent/host/files/host-facts.ts";
 import { findWrongBind, locatePath, parseMountinfo } from "../../../agent/host/os/mounts.ts";
 import type { OwnContainerId } from "../../../shared/state/identity.ts";
 import type { Manifest } from "../../../shared/manifest/manifest.ts";
@@ -107,6 +118,40 @@ describe("a directory that others can change", () => {
   });
 });
 
+describe("a file with more names than one", () => {
+  const file = (): string => join(root, "data/app.conf");
+  const judge = async (isReadOnly: boolean): Promise<string | undefined> => {
+    const host = { realPath: readRealPath, findLoose: findLooseDirectory, findOtherNames };
+    const volumes = [bind(file(), "/app.conf", isReadOnly)];
+    const facts = { host, neighbours: [], before: () => undefined };
+    return (await findUnsteadySource({ service: "a", volumes }, { [file()]: file() }, facts))?.message;
+  };
+
+  it.runIf(isRoot)(
+    "is refused, unless everybody may read it, root alone may write, and the service only reads",
+    async () => {
+      writeFileSync(join(root, "private"), "x", { mode: 0o600 });
+      linkSync(join(root, "private"), file());
+      const refused = /^volumes\[0\]\.source: .*app\.conf is a file with 2 names.*mount a copy/;
+      expect(await judge(true)).toMatch(refused);
+      chmodSync(file(), 0o666);
+      expect(await judge(true)).toMatch(refused);
+      chmodSync(file(), 0o644);
+      expect(await judge(false)).toMatch(refused);
+      expect(await judge(true)).toBeUndefined();
+      chownSync(file(), 1_000, 1_000);
+      expect(await judge(true)).toMatch(refused);
+      rmSync(join(root, "private"));
+      expect(await judge(true)).toBeUndefined();
+    },
+  );
+
+  it("is no matter of a directory, whose names count what is in it", async () => {
+    expect(await findOtherNames(join(root, "data"))).toBeUndefined();
+    expect(await findOtherNames(join(root, "nothing"))).toBeUndefined();
+  });
+});
+
 describe("what the engine is given", () => {
   it("is the real path of each source", () => {
     const volumes = [
@@ -178,6 +223,18 @@ describe("a start", () => {
     await expect(startChecked(id, binds, { reader, writer, look: HOST_BINDS })).rejects.toThrow(
       /what is mounted at \/m is not .*not started/,
     );
+    expect(calls).toEqual(["start"]);
+  });
+
+  it("is not made where a hard link lies in the place of a file", async () => {
+    const source = join(root, "data/app.conf");
+    writeFileSync(source, "judged");
+    const binds = [{ source, target: "/m", real: source }];
+    await startChecked(id, binds, { reader, writer, look: HOST_BINDS });
+    writeFileSync(join(root, "private"), "x", { mode: 0o600 });
+    rmSync(source);
+    linkSync(join(root, "private"), source);
+    await expect(startChecked(id, binds, { reader, writer, look: HOST_BINDS })).rejects.toThrow(/not started/);
     expect(calls).toEqual(["start"]);
   });
 

@@ -122,7 +122,7 @@ describe("the report", () => {
     expect(isWhole(report)).toBe(false);
     const text = printColdStart({ schema: COLD_START_SCHEMA, node: "vm-edge", reports: [report] }, { width: 120 });
     expect(text.split("\n")).toEqual([
-      "cold start of vm-edge, begun 2026-11-28T00:00:00.000Z, over: 1 of 1 services up, the last after 21.0s",
+      "cold start of vm-edge, begun 2026-11-28T00:00:00.000Z, over: 1 of 1 service up, the last after 21.0s",
       "critical path 990ms, overhead 20.0s (21.21 × the path)",
       "",
       "CRITICAL PATH   LATE  ENGINE  READY",

@@ -9,7 +9,7 @@ import { plan } from "../../../agent/plan/plan.ts";
 import { DEFAULT_PLAN_SETTINGS, type Plan, type World } from "../../../agent/plan/world.ts";
 import type { FrontRouting } from "../../../shared/state/front.ts";
 import { manifestSchema } from "../../../shared/manifest/manifest.ts";
-import { EMPTY_MEMORY } from "../../../shared/state/memory.ts";
+import { beginService, EMPTY_MEMORY, setPart } from "../../../shared/state/memory.ts";
 import type { HealthView, ObservedContainer } from "../../../shared/state/observed-state.ts";
 import type { Step } from "../../../shared/state/step.ts";
 import {
@@ -105,18 +105,15 @@ function buildWorld({ copies, front: frontHealth, told, isGood }: Case): World {
   });
   if (turn.desired === undefined) throw new Error("the turn has no desired state");
   const release = isGood ? desired.fingerprint : "before";
-  const memory = {
-    fingerprint: desired.fingerprint,
-    attempt: 0,
-    restarts: 0,
-    release: {
+  const memory = setPart(beginService(desired.fingerprint), "release", {
+    lastGood: {
       fingerprint: release,
       specHash: isGood ? desired.specHash : "v1:before",
       revision: "r",
       image: "i",
       settledMs: 1,
     },
-  };
+  });
   return {
     observed: { ...turn.observed, hosts: {}, fronts: new Map(told === "unknown" ? [] : [[FRONT, says]]) },
     desired: turn.desired,

@@ -7,8 +7,10 @@ import { judgeTurn } from "../../../agent/daemon/exit-when-settled.ts";
 import { findFreezeEnd } from "../../../agent/desired/holds/freeze.ts";
 import { type Change, listHolds } from "../../../agent/desired/holds/holds.ts";
 import { type Fleet, fleetSchema } from "../../../shared/fleet/fleet.ts";
+import { describeHold, describeHolds } from "../../../shared/text/words/hold-words.ts";
 import { parseToml } from "../../../shared/text/parse-toml.ts";
 import { buildTurn, buildView } from "../../builders/node/turns.ts";
+import { readCpuMs } from "../../builders/data/cpu-time.ts";
 
 const HOUR = 3_600_000;
 const at = (text: string): number => Date.parse(`${text}Z`);
@@ -40,9 +42,9 @@ describe("a freeze", () => {
 
   test("that never ends is looked at again from time to time, and costs little", () => {
     const now = at("2026-11-21T12:00");
-    const begun = performance.now();
+    const begun = readCpuMs();
     expect(findFreezeEnd([{ schedule: "* * * * *", for: 7 * 24 * HOUR }], now)).toBeGreaterThan(now);
-    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(readCpuMs() - begun).toBeLessThan(1_000);
   });
 
   test("holds exactly within its windows, whenever it is asked for", () => {
@@ -107,7 +109,11 @@ const same = { revision: REVISION, objects: OBJECTS };
 
 test("orca up --once ends with a refusal where the whole change is held, however well all runs", () => {
   const views = [buildView("web")];
-  const held = { revision: REVISION, holds: [{ kind: "freeze", reason: "it is frozen" } as const], desired: undefined };
+  const held = {
+    revision: REVISION,
+    holds: [{ kind: "freeze", why: { code: "said", message: "it is frozen" } } as const],
+    desired: undefined,
+  };
   expect(judgeTurn(buildTurn({ views }))).toBe("settled");
   expect(judgeTurn(buildTurn({ views, state: { held } }))).toBe("refused");
 });
@@ -117,14 +123,13 @@ describe("a change", () => {
     const services = { before: new Set(["a", "b", "c"]), after: new Set<string>() };
     const holds = listHolds(buildChange({ gates: ALL, services }));
     expect(holds.map(({ kind }) => kind)).toEqual(["removal", "approval", "freeze", "rollout"]);
-    expect(holds[1]?.reason).toContain(
+    const said = holds.map(describeHold);
+    expect(said[1]).toContain(
       `run git tag -s -m approve orca/approve/vm1/bbbbbbbbbbbb ${REVISION} && git push origin orca/approve/vm1/bbbbbbbbbbbb`,
     );
-    expect(holds[2]).toMatchObject({
-      untilMs: at("2026-11-23T08:00"),
-      reason: expect.stringContaining("2026-11-23 08:00 UTC"),
-    });
-    expect(holds[3]?.reason).toContain("waits for stage (rollout.after): stage has not said yet how it went");
+    expect(holds[2]?.untilMs).toBe(at("2026-11-23T08:00"));
+    expect(said[2]).toContain("2026-11-23 08:00 UTC");
+    expect(said[3]).toContain("waits for stage (rollout.after): stage has not said yet how it went");
   });
 
   test("of nothing is held by nothing", () => {
@@ -149,17 +154,17 @@ describe("a change", () => {
 
   test("that brings a node up for the first time waits for approval alone", () => {
     const change = buildChange({ gates: ALL, inForce: undefined });
-    expect(listHolds(change)).toMatchObject([
-      { kind: "approval", reason: expect.stringMatching(/^the first installation of vm1 waits/) },
-    ]);
+    const holds = listHolds(change);
+    expect(holds.map(({ kind }) => kind)).toEqual(["approval"]);
+    expect(describeHolds(holds)).toMatch(/^the first installation of vm1 waits/);
   });
 
   test("with an approval is not held for one; a tag that is none says why", () => {
     const approvals = { granted: "orca/approve/vm1/x by Jane", signed: true, refused: [] };
     expect(kinds(buildChange({ gates: { approval: "tag" }, approvals }))).toEqual([]);
     const none = { granted: undefined, signed: false, refused: ["the tag x does not approve it: it is lightweight"] };
-    const [hold] = listHolds(buildChange({ gates: { approval: "tag" }, approvals: none }));
-    expect(hold?.reason).toMatch(
+    const holds = listHolds(buildChange({ gates: { approval: "tag" }, approvals: none }));
+    expect(describeHolds(holds)).toMatch(
       /run git tag -a .* \(without source\.git\.trusted_keys .* counts\); the tag x does not approve it: it is lightweight$/,
     );
   });
@@ -185,9 +190,9 @@ describe("a change", () => {
       /how it went there is not known: nothing listens; next try at 2026-11-20 17:00 UTC/,
     ],
   ] as const)("waits for another node: %j", (rollout, says) => {
-    const [hold] = listHolds(buildChange({ gates: AFTER, rollout }));
-    if (says === undefined) expect(hold).toBe(undefined);
-    else expect(hold?.reason).toMatch(says);
+    const holds = listHolds(buildChange({ gates: AFTER, rollout }));
+    if (says === undefined) expect(holds).toEqual([]);
+    else expect(describeHolds(holds)).toMatch(says);
   });
 
   test("that is none for the other node does not wait for it", () => {

@@ -6,15 +6,23 @@ import { describe, expect, test } from "vitest";
 
 import { takeOverLater } from "../../../agent/plan/rules/later.ts";
 import { plan } from "../../../agent/plan/plan.ts";
-import { applyRollbacks } from "../../../agent/plan/rules/rollout.ts";
+import { applyRollbacks, nameRolledBack } from "../../../agent/plan/rules/rollout.ts";
 import { DEFAULT_PLAN_SETTINGS, type Plan, type World } from "../../../agent/plan/world.ts";
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
 import { sha256 } from "../../../shared/state/identity.ts";
 import { readInForce } from "../../../shared/state/kept/in-force-schema.ts";
-import { readNodeMemory } from "../../../shared/state/kept/memory-schema.ts";
-import { readRelease } from "../../../shared/state/kept/release-schema.ts";
+import { readNodeMemory, SERVICE_KEYS } from "../../../shared/state/kept/memory-schema.ts";
+import {
+  mapFromStored,
+  mapToStored,
+  type StoredNode,
+  type StoredService,
+} from "../../../shared/state/kept/service-parts.ts";
+import { type FileContent, findKeptHash, readContentName } from "../../../shared/state/file-content.ts";
+import { describeReason } from "../../../shared/text/describe-reason.ts";
+import { readRelease, writeRelease } from "../../../shared/state/kept/release-schema.ts";
 import type { Lost } from "../../../shared/state/kept/salvage.ts";
-import { EMPTY_MEMORY, type NodeMemory, type ServiceMemory } from "../../../shared/state/memory.ts";
+import { EMPTY_MEMORY, type NodeMemory } from "../../../shared/state/memory.ts";
 import type { ObservedContainer, ObservedEngine } from "../../../shared/state/observed-state.ts";
 import {
   buildContainer,
@@ -38,14 +46,61 @@ const DESIRED: readonly DesiredService[] = [
   buildDesired("stopped"),
 ];
 
+/** Every field that a version has ever stored of a service. */
+const EVERYTHING: StoredNode = {
+  services: {
+    all: {
+      fingerprint: "f",
+      intentMs: 1,
+      attempt: 2,
+      restarts: 3,
+      nextStartMs: 4,
+      lastExit: buildExit("all"),
+      exitMs: 5,
+      run: { name: "c@1", number: 6, begunMs: 7, files: { a: "b" }, telling: { a: "c" }, stale: true },
+      seen: { container: "c", engineRun: "run-1" },
+      healthy: { container: "c", engineRun: "run-1", run: "c@1", sinceMs: 8 },
+      took: { run: "c@1", ms: 9 },
+      stopping: "c",
+      waiting: { sinceMs: 10, engineRun: "run-1", met: { db: { start: "x", atMs: 11 } } },
+      ungated: "started without db",
+      failure: { fingerprint: "f", step: "s", failure: "retry", fault: "gone", message: "m", attempt: 1, nextMs: 12 },
+      release: buildRelease("a".repeat(40)),
+      rollout: { fingerprint: "f", engineRun: "run-1", spentMs: 13, seenMs: 14, sick: "ended with 1" },
+      rolledBack: {
+        wanted: "f",
+        to: "g",
+        revision: "a".repeat(40),
+        reason: "it was asked for",
+        why: { code: "asked-for" },
+        uid: 0,
+      },
+      stoppedBy: { wanted: "f", uid: 1 },
+      emptyBy: { uid: 2 },
+      startAsked: { uid: 3, ignoreRequires: true },
+      applied: { container: "c@1", files: { a: "b" }, stale: true },
+      own: { specHash: "v1:1", volumes: [{ name: "v", target: "/data" }] },
+      heldFor: "g",
+      restartAsked: { uid: 4, atMs: 15 },
+      job: { accountedMs: 16, current: { dueMs: 17 }, runs: [], skipped: 18 },
+      repeated: { steps: "s", count: 1, rounds: 2, untilMs: 19 },
+      later: { container: "c", fingerprint: "f" },
+      shown: { state: "healthy", sinceMs: 20 },
+      backup: { wanted: "f", sinceMs: 21, by: "pg_dump_20261120_0217" },
+    },
+  },
+  removals: {},
+  pauses: { all: { sinceMs: 21, uid: 5 } },
+};
+
 const GOOD = buildDesired("back", { revision: "b".repeat(40), spec: { image: "app:0" } });
 
-function memoryOf(name: string, parts: Partial<ServiceMemory> = {}): ServiceMemory {
+function memoryOf(name: string, parts: Partial<StoredService> = {}): StoredService {
   const desired = DESIRED.find((service) => service.name === name) as DesiredService;
   return { fingerprint: desired.fingerprint, intentMs: NOW_MS - 90_000, attempt: 1, restarts: 2, ...parts };
 }
 
-const MEMORY: NodeMemory = {
+const MEMORY: StoredNode = {
   services: {
     runs: memoryOf("runs", {
       lastExit: buildExit("runs"),
@@ -108,7 +163,7 @@ function settle(engine: ObservedEngine): ObservedEngine {
 /** Plans with what was stored, as the loop does. */
 function planWith(storedMemory: unknown, storedRelease: unknown): { planned: Plan; lost: Lost[] } {
   const lost: Lost[] = [];
-  const memory = { ...EMPTY_MEMORY, ...readNodeMemory(storedMemory, lost) };
+  const memory = mapFromStored(readNodeMemory(storedMemory, lost));
   const { release } = readRelease(storedRelease);
   const turn = buildTurn({
     views: [],
@@ -119,7 +174,7 @@ function planWith(storedMemory: unknown, storedRelease: unknown): { planned: Pla
   const state = turn.desired as NonNullable<typeof turn.desired>;
   const find = (_service: string, id: string): DesiredService | undefined =>
     release?.fingerprint === id ? release.desired : undefined;
-  const chosen = applyRollbacks(state, memory, find, undefined);
+  const chosen = applyRollbacks(state, memory, { find, judge: () => undefined }, { volumes: undefined, backups: {} });
   const taken = takeOverLater(settle(turn.observed.engine), chosen.desired, memory);
   const world: World = {
     ...chosen,
@@ -178,7 +233,7 @@ function damage(value: unknown, { at, how, what }: Change): Path {
   return path;
 }
 
-const whole = planWith(copy(MEMORY), copy(RELEASE));
+const whole = planWith(copy(MEMORY), copy(writeRelease(RELEASE)));
 const show = ({ planned }: { planned: Plan }, name: string): unknown => {
   const view = planned.services.find((entry) => entry.name === name);
   return { state: view?.state, operations: planned.operations.filter(({ lane }) => lane === name) };
@@ -186,7 +241,7 @@ const show = ({ planned }: { planned: Plan }, name: string): unknown => {
 
 test("what is whole is read whole", () => {
   expect(whole.lost).toEqual([]);
-  expect(readRelease(copy(RELEASE))).toEqual({ release: RELEASE, fault: undefined });
+  expect(readRelease(copy(writeRelease(RELEASE)))).toEqual({ release: RELEASE, fault: undefined });
   expect(readNodeMemory(copy(MEMORY), [])).toEqual(copy(MEMORY));
   expect(NAMES.map((name) => [name, whole.planned.services.find((view) => view.name === name)?.state])).toEqual([
     ["runs", "healthy"],
@@ -195,6 +250,14 @@ test("what is whole is read whole", () => {
     ["job", "starting"],
     ["stopped", "stopped"],
   ]);
+});
+
+test("what the parts of a memory hold is stored in one flat record, whole, as versions before the parts wrote and read it", () => {
+  expect(mapToStored(mapFromStored(MEMORY))).toEqual(MEMORY);
+  expect(mapToStored(mapFromStored(EVERYTHING))).toEqual(EVERYTHING);
+  expect(Object.keys(EVERYTHING.services["all"] ?? {}).toSorted()).toEqual([...SERVICE_KEYS].toSorted());
+  expect(readNodeMemory(copy(mapToStored(mapFromStored(EVERYTHING))), [])).toEqual(copy(EVERYTHING));
+  expect(mapToStored(mapFromStored({}))).toEqual(EMPTY_MEMORY);
 });
 
 test("a memory without its services or its pauses is one of which something was lost, and that is said", () => {
@@ -211,7 +274,7 @@ test("a stored memory changed anywhere costs the service that it speaks of, and 
     fc.property(fc.array(change, { minLength: 1, maxLength: 4 }), (changes) => {
       const stored = copy(MEMORY);
       const paths = changes.map((one) => damage(stored, one));
-      const read = planWith(stored, copy(RELEASE));
+      const read = planWith(stored, copy(writeRelease(RELEASE)));
       const about = new Set(paths.map((path) => (path.length > 1 ? path[1] : undefined)));
       for (const view of read.planned.services) expect(view.reason).not.toContain("planning failed");
       for (const name of NAMES) {
@@ -228,7 +291,7 @@ test("a stored memory changed anywhere costs the service that it speaks of, and 
 test("a stored release changed anywhere: it is gone back to whole, or not at all, and it is said", () => {
   fc.assert(
     fc.property(fc.array(change, { minLength: 1, maxLength: 4 }), (changes) => {
-      const stored = copy(RELEASE);
+      const stored = copy(writeRelease(RELEASE));
       for (const one of changes) damage(stored, one);
       const read = planWith(copy(MEMORY), stored);
       for (const view of read.planned.services) expect(view.reason).not.toContain("planning failed");
@@ -282,10 +345,9 @@ describe("a service whose planning throws", () => {
       health: { broken: buildHealth(), runs: buildHealth({ sinceMs: NOW_MS - 90_000 }) },
       ...(engine === undefined ? {} : { engine }),
     });
-    const memory = {
-      ...EMPTY_MEMORY,
+    const memory = mapFromStored({
       services: { broken: memoryOf("runs", { fingerprint: broken.fingerprint, restarts: 7 }) },
-    };
+    });
     const desired = turn.desired as NonNullable<typeof turn.desired>;
     const world: World = {
       desired,
@@ -309,7 +371,7 @@ describe("a service whose planning throws", () => {
     });
     expect(planned.services.find(({ name }) => name === "runs")?.state).toBe("healthy");
     expect(planned.operations.filter(({ lane }) => lane === "broken")).toEqual([]);
-    expect(planned.memory.services["broken"]).toMatchObject({ restarts: 7 });
+    expect(planned.memory.services["broken"]?.backoff).toMatchObject({ restarts: 7 });
   });
 
   test("is unknown as all others are while the engine does not answer", () => {
@@ -346,7 +408,7 @@ describe("a container that a later version made", () => {
   test("stays while the intent is the one that it was found with, and gives way to the next", () => {
     const first = planLater(EMPTY_MEMORY, runs);
     expect([first.operations, first.services[0]?.state]).toEqual([[], "healthy"]);
-    const second = planLater(readNodeMemory(copy(first.memory), []) as NodeMemory, runs);
+    const second = planLater(mapFromStored(readNodeMemory(copy(mapToStored(first.memory)), [])), runs);
     expect(second.operations).toEqual([]);
     const changed = buildDesired("runs", { spec: { image: "app:2" } });
     expect(planLater(second.memory, changed).operations[0]?.steps.map(({ kind }) => kind)).toContain(
@@ -374,4 +436,57 @@ test("what an earlier version kept of a container's output within a text is cut 
     rolledBack: { reason: "c did not settle within 2m: check ended with 1" },
     rollout: { sick: "check ended with 1" },
   });
+});
+
+test("why a service went back is stored as a code, with the words that earlier versions read; a later version's code is left out", () => {
+  const fault = {
+    code: "not-settled-within",
+    revision: "c",
+    withinMs: 120_000,
+    why: { code: "does-not-run" },
+  } as const;
+  const back = { wanted: "a", to: "b", revision: "c", reason: describeReason(fault, 0) };
+  const read = (rolledBack: object): unknown =>
+    readNodeMemory({ ...MEMORY, services: { runs: { ...memoryOf("runs"), rolledBack } } }, []).services?.["runs"]
+      ?.rolledBack;
+  expect(read({ ...back, why: fault })).toEqual({ ...back, why: fault });
+  expect(read(back)).toEqual(back);
+  const later = { ...fault, why: { code: "of-a-later-version" } };
+  expect(read({ ...back, why: later })).toEqual(back);
+  expect(describeReason(nameRolledBack({ ...back, why: fault }, true), 0)).toBe(
+    describeReason(nameRolledBack(back, true), 0),
+  );
+});
+
+test("a release that was recorded while its start was blocked is read by every version, without that", () => {
+  const blocked = { code: "secret-pending", path: "/prod/a/B" } as const;
+  const stored = copy(writeRelease({ ...RELEASE, desired: { ...GOOD, blocked } }));
+  expect(JSON.stringify(stored)).not.toContain("blocked");
+  expect(readRelease(stored)).toEqual({ release: RELEASE, fault: undefined });
+  const words = { ...RELEASE, desired: { ...GOOD, blocked: "it is not started: the secret is being read" } };
+  expect(readRelease(copy(words)).release?.desired?.blocked).toBe(undefined);
+});
+
+test("the files of a release are stored by the names that earlier versions know, and come back as what they hold", () => {
+  const file = { target: "/f", mode: "0444", owner: "1:1", onChange: "restart" } as const;
+  const contents: FileContent[] = [
+    { kind: "plain", hash: "ab12" },
+    { kind: "secret", path: "/prod/app/A", version: "3" },
+    { kind: "rendered", recipe: "cd34", secrets: ["/prod/app/A@3", "/prod/app/B@1"] },
+  ];
+  const files = contents.map((content) => ({ ...file, content }));
+  const front = { ports: [80], drainMs: 1, service: { ...GOOD, files: files.slice(0, 1) } };
+  const release = { ...RELEASE, desired: { ...GOOD, files, front } };
+  const stored = copy(writeRelease(release));
+  const names = ["ab12", "secret:/prod/app/A@3", "rendered:cd34+/prod/app/A@3+/prod/app/B@1"];
+  expect(stored).toMatchObject({
+    desired: { files: names.map((hash) => ({ hash })), front: { service: { files: [{ hash: "ab12" }] } } },
+  });
+  expect(JSON.stringify(stored)).not.toContain('"content"');
+  expect(readRelease(stored).release?.desired).toMatchObject({
+    files,
+    front: { service: { files: files.slice(0, 1) } },
+  });
+  expect(names.map(readContentName)).toEqual(contents);
+  expect(contents.map(findKeptHash)).toEqual(["ab12", undefined, "cd34"]);
 });

@@ -5,9 +5,9 @@ import { expect, test } from "vitest";
 import { plan } from "../../../agent/plan/plan.ts";
 import { DEFAULT_PLAN_SETTINGS, type World } from "../../../agent/plan/world.ts";
 import type { DesiredFile } from "../../../shared/state/desired-state.ts";
-import { EMPTY_MEMORY, type ServiceMemory } from "../../../shared/state/memory.ts";
+import { type BackoffMemory, EMPTY_MEMORY, type ServiceMemory } from "../../../shared/state/memory.ts";
 import { fileKey } from "../../../shared/state/observed-state.ts";
-import { nameSecretHash } from "../../../shared/secret/secret-facts.ts";
+import { type FileContent, nameContent } from "../../../shared/state/file-content.ts";
 import {
   buildContainer,
   buildDesired,
@@ -19,9 +19,12 @@ import {
 
 const TARGET = "/run/secrets/password";
 
-function buildWorld(onChange: DesiredFile["onChange"], parts: Partial<ServiceMemory>): World {
-  const hash = nameSecretHash("/prod/app/PASSWORD", "2");
-  const file: DesiredFile = { target: TARGET, hash, mode: "0400", owner: undefined, onChange };
+function passwordOf(version: string): FileContent {
+  return { kind: "secret", path: "/prod/app/PASSWORD", version };
+}
+
+function buildWorld(onChange: DesiredFile["onChange"], backoff: Partial<BackoffMemory> = {}): World {
+  const file: DesiredFile = { target: TARGET, content: passwordOf("2"), mode: "0400", owner: undefined, onChange };
   const desired = buildDesired("app", { files: [file] });
   const container = buildContainer("app", {
     specHash: desired.specHash,
@@ -42,17 +45,22 @@ function buildWorld(onChange: DesiredFile["onChange"], parts: Partial<ServiceMem
     },
   });
   if (turn.desired === undefined) throw new Error("the turn has no desired state");
-  const old = nameSecretHash("/prod/app/PASSWORD", "1");
+  const old = nameContent(passwordOf("1"));
   const files = new Map([[fileKey("app", desired.specHash, TARGET), old]]);
   const startedMs = NOW_MS - 3_600_000;
-  const run = { name: `${containerOf("app")}@${startedMs}`, number: 1, begunMs: startedMs, files: { [TARGET]: old } };
+  const newest = {
+    name: `${containerOf("app")}@${startedMs}`,
+    number: 1,
+    begunMs: startedMs,
+    files: { [TARGET]: old },
+  };
   const memory: ServiceMemory = {
-    fingerprint: desired.fingerprint,
-    intentMs: NOW_MS - 600_000,
-    attempt: 0,
-    restarts: 0,
-    run,
-    ...parts,
+    intent: { fingerprint: desired.fingerprint, sinceMs: NOW_MS - 600_000 },
+    run: { newest },
+    gate: {},
+    backoff: { attempt: 0, restarts: 0, ...backoff },
+    operator: {},
+    release: {},
   };
   return {
     desired: turn.desired,
@@ -72,8 +80,8 @@ test.each([
   ["restart", "restart" as const],
   ["a signal", { signal: "SIGHUP" }],
 ])("a delivery with %s that fails: healthy for long, and neither settled nor a release", (_name, onChange) => {
-  const world = buildWorld(onChange, {});
-  const { fingerprint } = world.memory.services["app"] ?? { fingerprint: "" };
+  const world = buildWorld(onChange);
+  const { fingerprint = "" } = world.memory.services["app"]?.intent ?? {};
   const failing = buildWorld(onChange, { failure: { ...FAILED, fingerprint, nextMs: NOW_MS + 30_000 } });
   const planned = plan(failing);
   expect(planned.operations).toEqual([]);
@@ -84,7 +92,7 @@ test.each([
 });
 
 test("a delivery that comes late: its settling begins when the run was told, not with the intent ten minutes ago", () => {
-  const world = buildWorld({ signal: "SIGHUP" }, {});
+  const world = buildWorld({ signal: "SIGHUP" });
   const planned = plan(world);
   const [operation] = planned.operations;
   if (operation === undefined) throw new Error("nothing is delivered");
@@ -92,7 +100,7 @@ test("a delivery that comes late: its settling begins when the run was told, not
   expect(planned.services).toMatchObject([{ state: "healthy", settled: false }]);
   expect(planned.newReleases).toEqual([]);
   const outcome = { operation, endedMs: NOW_MS + 9_000, result: { kind: "done" as const, steps: 2 } };
-  const files = new Map([...world.observed.files].map(([key]) => [key, nameSecretHash("/prod/app/PASSWORD", "2")]));
+  const files = new Map([...world.observed.files].map(([key]) => [key, nameContent(passwordOf("2"))]));
   const observed = { ...world.observed, files, outcomes: [outcome] };
   const after = plan({ ...world, observed, memory: planned.memory, nowMs: NOW_MS + 10_000 });
   expect(after.operations).toEqual([]);

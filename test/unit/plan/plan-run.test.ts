@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { followClock } from "../../../agent/plan/memory/clock-step.ts";
 import { plan } from "../../../agent/plan/plan.ts";
 import { DEFAULT_PLAN_SETTINGS, type World } from "../../../agent/plan/world.ts";
-import { EMPTY_MEMORY, type NodeMemory, type ServiceMemory } from "../../../shared/state/memory.ts";
+import { EMPTY_MEMORY, type NodeMemory, type RunsMemory, type ServiceMemory } from "../../../shared/state/memory.ts";
 import type { HealthView, ObservedContainer, ObservedState } from "../../../shared/state/observed-state.ts";
 import {
   buildContainer,
@@ -23,7 +23,7 @@ const operation = { lane: "app", fingerprint: desired.fingerprint, steps: [] };
 interface Parts {
   container?: Partial<ObservedContainer>;
   health?: Partial<HealthView>;
-  memory?: Partial<ServiceMemory>;
+  run?: Partial<RunsMemory>;
   observed?: Partial<ObservedState>;
 }
 
@@ -52,13 +52,16 @@ function buildWorld(parts: Parts = {}): World {
   if (turn.desired === undefined) throw new Error("the turn has no desired state");
   const run = `${containerOf("app")}@${OLD_MS}`;
   const memory: ServiceMemory = {
-    fingerprint: desired.fingerprint,
-    intentMs: NOW_MS - 600_000,
-    attempt: 2,
-    restarts: 5,
-    run: { name: run, number: 7, begunMs: OLD_MS, files: {} },
-    healthy: { container: containerOf("app"), engineRun: "run-1", run, sinceMs: OLD_MS },
-    ...parts.memory,
+    intent: { fingerprint: desired.fingerprint, sinceMs: NOW_MS - 600_000 },
+    run: {
+      newest: { name: run, number: 7, begunMs: OLD_MS, files: {} },
+      lastHealthy: { container: containerOf("app"), engineRun: "run-1", run, sinceMs: OLD_MS },
+      ...parts.run,
+    },
+    gate: {},
+    backoff: { attempt: 2, restarts: 5 },
+    operator: {},
+    release: {},
   };
   return {
     desired: turn.desired,
@@ -76,7 +79,10 @@ test("a run is not well by the health of the run before: nothing is recorded as 
   const planned = plan(buildWorld());
   expect(planned.newReleases).toEqual([]);
   expect(planned.services).toMatchObject([{ state: "starting", reason: "not probed yet", settled: false }]);
-  expect(planned.memory.services["app"]).toMatchObject({ attempt: 2, run: { number: 8, begunMs: NOW_MS - 30 } });
+  expect(planned.memory.services["app"]).toMatchObject({
+    backoff: { attempt: 2 },
+    run: { newest: { number: 8, begunMs: NOW_MS - 30 } },
+  });
 });
 
 test("what waits for it waits until this run is well", () => {
@@ -106,7 +112,7 @@ test("while a run of it is ended or begun, nobody knows which one is seen", () =
   };
   const planned = plan(buildWorld({ container: { startedMs: OLD_MS }, observed: { operations: [inFlight] } }));
   expect(planned.newReleases).toEqual([]);
-  expect(planned.memory.services["app"]?.run?.number).toBe(7);
+  expect(planned.memory.services["app"]?.run.newest?.number).toBe(7);
   expect(planned.services).toMatchObject([{ state: "starting" }]);
 });
 
@@ -133,33 +139,39 @@ describe("the wall clock was set while it started", () => {
       container: { startedMs },
       health: { startedMs, sinceMs: NOW_MS - 10 },
       observed: { outcomes: [outcome] },
-      memory: { seen: { container: containerOf("app"), engineRun: "run-1" } },
+      run: { lastSeen: { container: containerOf("app"), engineRun: "run-1" } },
     });
-    const { run, took } = plan(world).memory.services["app"] ?? {};
-    expect(run?.begunMs).toBe(NOW_MS - 400);
-    expect(took?.ms).toBe(390);
+    const { newest, startTook } = plan(world).memory.services["app"]?.run ?? {};
+    expect(newest?.begunMs).toBe(NOW_MS - 400);
+    expect(startTook?.ms).toBe(390);
   });
 });
 
 describe("what is remembered moves with the clock", () => {
+  const lastGood = { fingerprint: "f", specHash: "s", revision: "r", image: "i", settledMs: 130 };
+  const failure = { fingerprint: "f", step: "s", failure: "retry" as const, message: "m", attempt: 0, nextMs: 300 };
+  const operator = { restartAsked: { uid: 1, atMs: 140 } };
   const memory: NodeMemory = {
     ...EMPTY_MEMORY,
     services: {
       app: {
-        fingerprint: "f",
-        attempt: 1,
-        restarts: 1,
-        intentMs: 100,
-        nextStartMs: 200,
-        exitMs: 90,
-        run: { name: "c@1", number: 1, begunMs: 50, files: {} },
-        healthy: { container: "c", engineRun: "r", run: "c@1", sinceMs: 60 },
-        waiting: { sinceMs: 70, engineRun: "r", met: { db: { start: "d@1", atMs: 80 } } },
-        failure: { fingerprint: "f", step: "s", failure: "retry", message: "m", attempt: 0, nextMs: 300 },
-        rollout: { fingerprint: "f", engineRun: "r", spentMs: 5, seenMs: 110 },
-        repeated: { steps: "s", count: 1, rounds: 0, untilMs: 400 },
-        shown: { state: "healthy", sinceMs: 120 },
-        release: { fingerprint: "f", specHash: "s", revision: "r", image: "i", settledMs: 130 },
+        intent: { fingerprint: "f", sinceMs: 100 },
+        run: {
+          newest: { name: "c@1", number: 1, begunMs: 50, files: {} },
+          lastHealthy: { container: "c", engineRun: "r", run: "c@1", sinceMs: 60 },
+          lastExitMs: 90,
+        },
+        gate: { waiting: { sinceMs: 70, engineRun: "r", healthySeen: { db: { start: "d@1", atMs: 80 } } } },
+        backoff: {
+          attempt: 1,
+          restarts: 1,
+          nextStartMs: 200,
+          failure,
+          repeated: { steps: "s", count: 1, rounds: 0, untilMs: 400 },
+        },
+        operator,
+        release: { lastGood, rollout: { fingerprint: "f", engineRun: "r", spentMs: 5, seenMs: 110 } },
+        shownState: { state: "healthy", sinceMs: 120 },
       },
     },
     removals: { old: { sinceMs: 10, specHash: "s", failure: { message: "m", attempt: 0, nextMs: 20 } } },
@@ -175,17 +187,23 @@ describe("what is remembered moves with the clock", () => {
       ...memory,
       services: {
         app: {
-          ...memory.services["app"],
-          intentMs: 1_100,
-          nextStartMs: 1_200,
-          exitMs: 1_090,
-          run: { name: "c@1", number: 1, begunMs: 1_050, files: {} },
-          healthy: { container: "c", engineRun: "r", run: "c@1", sinceMs: 1_060 },
-          waiting: { sinceMs: 1_070, engineRun: "r", met: { db: { start: "d@1", atMs: 1_080 } } },
-          failure: { ...memory.services["app"]?.failure, nextMs: 1_300 },
-          rollout: { ...memory.services["app"]?.rollout, seenMs: 1_110 },
-          repeated: { ...memory.services["app"]?.repeated, untilMs: 1_400 },
-          shown: { state: "healthy", sinceMs: 1_120 },
+          intent: { fingerprint: "f", sinceMs: 1_100 },
+          run: {
+            newest: { name: "c@1", number: 1, begunMs: 1_050, files: {} },
+            lastHealthy: { container: "c", engineRun: "r", run: "c@1", sinceMs: 1_060 },
+            lastExitMs: 1_090,
+          },
+          gate: { waiting: { sinceMs: 1_070, engineRun: "r", healthySeen: { db: { start: "d@1", atMs: 1_080 } } } },
+          backoff: {
+            attempt: 1,
+            restarts: 1,
+            nextStartMs: 1_200,
+            failure: { ...failure, nextMs: 1_300 },
+            repeated: { steps: "s", count: 1, rounds: 0, untilMs: 1_400 },
+          },
+          operator,
+          release: { lastGood, rollout: { fingerprint: "f", engineRun: "r", spentMs: 5, seenMs: 1_110 } },
+          shownState: { state: "healthy", sinceMs: 1_120 },
         },
       },
       removals: { old: { sinceMs: 1_010, specHash: "s", failure: { message: "m", attempt: 0, nextMs: 1_020 } } },

@@ -25,6 +25,7 @@ import {
   selectFiles,
   writeFiles,
 } from "../../builders/data/readme.ts";
+import type { PruneChoice } from "../../../shared/state/prune.ts";
 import { TestReport } from "../../builders/node/report.ts";
 import { service } from "../../builders/git/repository.ts";
 import { buildRelease, buildView } from "../../builders/node/turns.ts";
@@ -44,6 +45,10 @@ const UNSHOWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   },
   backed: {
     "orca/fleet.toml": '[nodes.vm-data]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "2GiB"\n',
+  },
+  stored: {},
+  stores: {
+    "orca/fleet.toml": '[nodes.vm-data]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "10GiB"\n',
   },
   reference: {
     "orca/manifests/vm-edge/postgres.toml": service(),
@@ -244,12 +249,15 @@ describe("endpoints", () => {
   );
 
   beforeAll(async () => {
-    const preview = { node: "vm1", revision: "abc", operations: [], services: [], notes: [] };
+    const planned = { node: "vm1", revision: "abc", operations: [], services: [], notes: [] };
     const releases = [buildRelease("4f1c2d9")];
     report = await new TestReport({
       releases,
-      parts: { planNow: () => Promise.resolve(preview), printWorlds: () => "{}" },
+      parts: { planNow: () => Promise.resolve(planned), printWorlds: () => "{}" },
     }).start();
+    const status = { nextMs: 0, runningSinceMs: undefined, lastRun: undefined };
+    const preview = (): Promise<PruneChoice> => Promise.resolve({ remove: [], keep: [] });
+    report.serving.offerPrunes({ ask: () => undefined, preview, status });
     report.turn({ views: [buildView("web", { container: undefined })] });
   });
   afterAll(() => report.dispose());
@@ -285,7 +293,6 @@ describe("endpoints", () => {
 describe("limits", () => {
   /** What lint calls a part that is not acted on → how people know it. */
   const NAMES: Readonly<Record<string, string>> = {
-    backups: "`[[backups]]`",
     slo: "`[slo]`",
   };
 

@@ -18,6 +18,7 @@ import { SERVICE_STATES } from "../../../shared/state/status.ts";
 import { listPages, readPage as readParsed, ROOT } from "../../builders/data/readme.ts";
 import { TestReport } from "../../builders/node/report.ts";
 import { buildTurn, buildView, NOW_MS, type TurnParts } from "../../builders/node/turns.ts";
+import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
 const TOPICS = Object.keys(HELP_TOPICS) as HelpTopic[];
 
@@ -149,7 +150,7 @@ describe("laying out", () => {
 
 describe("orca help", () => {
   const help = (...words: string[]): { status: number | null; stdout: string; stderr: string } =>
-    spawnSync(process.execPath, [join(ROOT, "agent/main.ts"), "help", ...words], { encoding: "utf8" });
+    spawnSync(process.execPath, [PROGRAM, "help", ...words], { encoding: "utf8" });
 
   test("lists commands and topics", () => {
     const { status, stdout } = help();
@@ -258,7 +259,7 @@ describe("trouble names its page", () => {
     ],
     ["no agent", ["status", "--socket", "/nowhere/agent.sock"], "orca help runbook)"],
   ])("in errors: %s", (_what, words, page) => {
-    const { stderr } = spawnSync(process.execPath, [join(ROOT, "agent/main.ts"), ...words], { encoding: "utf8" });
+    const { stderr } = spawnSync(process.execPath, [PROGRAM, ...words], { encoding: "utf8" });
     expect(stderr.trimEnd().split("\n").at(-1)).toMatch(new RegExp(`${page.replaceAll(/[()]/g, "\\$&")}$`));
   });
 

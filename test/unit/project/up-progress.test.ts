@@ -81,6 +81,24 @@ test("what has to wait for a secret is counted, and stands in no wave yet", () =
   expect(lines()[0]).toMatch(/2 services at dir:1, 1 to start in 1 wave, later web$/);
 });
 
+test("what becomes of a service under an invalid manifest is told: its container is removed, and comes back", () => {
+  const { hear, lines } = watch();
+  const turn = (state: ServiceState, message: string): void => {
+    const why = { code: "said", said: { message } } as const;
+    const objected = { code: "said", said: { message: "it cannot be read" } } as const;
+    const fact = { code: "objection", objected, revision: "dir:1", state, why } as const;
+    const views = [buildView("web", { state: "invalid", fact })];
+    hear({ kind: "turn", atMs: NOW_MS, turn: buildTurn({ views, state: { revision: "dir:2" } }) });
+  };
+  turn("healthy", "200 in 1 ms");
+  turn("healthy", "200 in 2 ms");
+  turn("starting", "its container was removed");
+  turn("healthy", "200 in 1 ms");
+  const told = lines().filter((line) => line.startsWith("web"));
+  expect(told).toHaveLength(3);
+  expect(told[1]).toMatch(/^web +invalid +it cannot be read.*its container was removed/);
+});
+
 test("a cap that is changed in place is told, from what to what", () => {
   const { hear, lines } = watch();
   const caps = { memoryBytes: 16 * 2 ** 20, nanoCpus: 0, cpuShares: 0, pids: 512 };

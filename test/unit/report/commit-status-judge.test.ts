@@ -10,9 +10,11 @@ import {
   markPosted,
   buildSupersededStatus,
 } from "../../../agent/report/notify/commit-status-judge.ts";
-import { shortenDescription } from "../../../agent/report/notify/commit-status-text.ts";
+import { fitDescription } from "../../../agent/report/notify/commit-status-text.ts";
+import type { Hold, SourceTrouble, UnreadSource } from "../../../shared/state/hold.ts";
 import type { Reason } from "../../../shared/state/reason.ts";
 import type { ServiceView } from "../../../shared/state/status.ts";
+import { describeTrouble } from "../../../shared/text/words/hold-words.ts";
 import { buildDesired, buildTurn, buildView, type TurnParts } from "../../builders/node/turns.ts";
 
 const [A, B, C] = ["a".repeat(40), "b".repeat(40), "c".repeat(40)];
@@ -39,7 +41,11 @@ function judge(
       held:
         held === undefined
           ? undefined
-          : { revision: newest, holds: [{ kind: "removal", reason: held }], desired: undefined },
+          : {
+              revision: newest,
+              holds: [{ kind: "removal", why: { code: "said", message: held } }],
+              desired: undefined,
+            },
     },
     source: { kind: "git", revision, trouble: trouble ?? held, newest: { revision: newest, inputs } },
   });
@@ -61,7 +67,7 @@ const BACK: Reason = {
   code: "rolled-back",
   revision: B,
   uid: undefined,
-  said: { message: "pull of app:9: not found" },
+  fault: { code: "said", said: { message: "pull of app:9: not found" } },
   over: false,
   why: { code: "takes-its-place", revision: B },
 };
@@ -264,33 +270,80 @@ test("a description is one line of at most 255 characters, without passwords", (
   const long = `https://jane:hunter2@git.example.com/\u001b[31m ${"ü".repeat(400)}`;
   const cut = judge(EMPTY_COMMITS, [buildView("a", { state: "failed", reason: long })]).verdict?.description ?? "";
   expect(Array.from(cut)).toHaveLength(255);
-  expect(cut).toMatch(/^failed: a: ü+…ü+$/);
+  expect(cut).toMatch(/^failed: a: https:\/\/git\.example\.com\/ ü+…ü+$/);
 });
 
-test.each<[string, string, RegExp]>([
+const LOCATION = "https://git.example.com/acme/platform.git (main)";
+const DISTRUSTED: UnreadSource = {
+  code: "unread",
+  location: LOCATION,
+  fault: {
+    code: "not-trusted",
+    commit: A,
+    author: "Jane Doe <jane@example.com>",
+    node: "vm1",
+    first: false,
+    what: "manifests/vm1",
+    why: `it is signed with SHA256:${"k".repeat(43)}, which source.git.trusted_keys does not list`,
+    needs: 'nodes = ["vm1"]',
+    merged: false,
+  },
+};
+
+test.each<[string, Hold, RegExp]>([
   [
     "a commit that is not trusted",
-    `read https://git.example.com/acme/platform.git (main): commit ${A} by Jane Doe <jane@example.com> changes manifests/vm1 and is not trusted: it is signed with SHA256:${"k".repeat(43)}, which source.git.trusted_keys does not list; sign it with a key that source.git.trusted_keys of vm1 lists with nodes = ["vm1"], or revert it`,
+    { kind: "trust", why: DISTRUSTED },
     /^not applied: commit a{12} by Jane .*nodes = \["vm1"\], or revert it$/,
   ],
   [
     "a removal",
-    `the change to ${A} would remove 12 of 14 services (accounting, billing, catalogue, checkout, customers, …); if that is meant, run orca sync --allow-removal 12, or write the trailer Orca-Allow-Removal: 12 into the commit; see https://git.example.com/${"x".repeat(80)}`,
-    /^not applied: the change to a{12} would remove 12 of 14 .*or write the trailer Orca-Allow-Removal: 12 into the commit; see$/,
+    {
+      kind: "removal",
+      why: {
+        code: "removes-much",
+        revision: A,
+        gone: ["accounting", "billing", "catalogue", "checkout", "customers-and-their-addresses-of-all-times", "x"],
+        of: 14,
+      },
+    },
+    /^held: the change to a{12} would remove 6 of 14 .*or write the trailer Orca-Allow-Removal: 6 into the commit$/,
   ],
   [
     "an approval",
-    `the change to ${A} waits for approval: run git tag -s -m approve orca/approve/vm1/${A.slice(0, 12)} ${A} && git push origin orca/approve/vm1/${A.slice(0, 12)}; the tag orca/approve/vm1/x does not approve it: its signature by jane (SHA256:${"k".repeat(43)}) is good, but that key is not allowed for vm1`,
+    {
+      kind: "approval",
+      why: {
+        code: "not-approved",
+        revision: A,
+        node: "vm1",
+        first: false,
+        signed: true,
+        refused: [
+          `the tag orca/approve/vm1/x does not approve it: its signature by jane (SHA256:${"k".repeat(43)}) is good, but that key is not allowed for vm1`,
+        ],
+      },
+    },
     /run git tag -s -m approve orca\/approve\/vm1\/a{12} a{12} && git push .*is not allowed for vm1$/,
   ],
-])("a description that is too long keeps what to do: %s", (_name, reason, shown) => {
-  const description = shortenDescription(`not applied: ${reason}`);
-  expect(reason.length).toBeGreaterThan(255);
+])("a description that is too long keeps what to do: %s", (_name, hold, shown) => {
+  const trouble: SourceTrouble = hold.kind === "trust" ? DISTRUSTED : { code: "held", holds: [hold] };
+  const source = { location: LOCATION, trouble, revision: B, holds: [hold], newest: { revision: A, inputs: "two" } };
+  const description = judgeCommit(EMPTY_COMMITS, buildTurn({ views: [], source })).verdict?.description ?? "";
+  expect(describeTrouble(trouble).length).toBeGreaterThan(240);
   expect(Array.from(description).length).toBeLessThanOrEqual(255);
   expect(description).toMatch(shown);
 });
 
 test("a description that fits is left as it is", () => {
-  const text = `held: read https://git.example.com/a/b.git (main): commit ${A}`;
-  expect(shortenDescription(text)).toBe(text);
+  const text = `held: read ${LOCATION}: commit ${A}`;
+  expect(fitDescription(text, "brief")).toBe(text);
+  expect(fitDescription(`${text} ${"ü".repeat(180)}`, "brief")).toBe("brief");
+});
+
+test("what is said in brief of a service has short commits and the age of the turn", () => {
+  const why = { code: "said", said: { message: "ü".repeat(180) } } as const;
+  const fact = { code: "not-settled-within", revision: A, withinMs: 120_000, why } as const;
+  const description = judge(EMPTY_COMMITS, [buildView("a", { state: "failed", fact })]).verdict?.description ?? "";
+  expect(description).toMatch(/^failed: a: a{12} did not settle within 2m: ü+$/);
 });

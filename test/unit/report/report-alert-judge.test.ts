@@ -216,8 +216,8 @@ describe("the node itself", () => {
       const source = {
         trouble: reason,
         holds: [
-          { kind: "freeze", reason },
-          { kind, reason },
+          { kind: "freeze", why: { code: "said", message: reason } },
+          { kind, why: { code: "said", message: reason } },
         ] as const,
       };
       expect(short(held.turn({ views: [], source }))).toEqual([`@source held ${severity}`]);

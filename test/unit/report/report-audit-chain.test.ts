@@ -187,12 +187,23 @@ describe("what is recorded", () => {
     { kind: "write-hosts", hosts: { vm1: "10.0.0.1" } },
     { kind: "ensure-image", service: "web", image: "app:2" },
     { kind: "ensure-volume", service: "web", volume: "data" },
-    { kind: "write-files", service: "web", specHash: "v1:1", files: [{ target: "/a", hash: "h", mode: "0444" }] },
     {
       kind: "write-files",
       service: "web",
       specHash: "v1:1",
-      files: [{ target: "/run/secrets/tls.key", hash: "secret:/prod/web/TLS_KEY@0123456789abcdef", mode: "0400" }],
+      files: [{ target: "/a", content: { kind: "plain", hash: "h" }, mode: "0444" }],
+    },
+    {
+      kind: "write-files",
+      service: "web",
+      specHash: "v1:1",
+      files: [
+        {
+          target: "/run/secrets/tls.key",
+          content: { kind: "secret", path: "/prod/web/TLS_KEY", version: "0123456789abcdef" },
+          mode: "0400",
+        },
+      ],
     },
     { kind: "remove-files", service: "web", specHash: "v1:1" },
     {

@@ -125,7 +125,15 @@ describe("changes of intent", () => {
       turn({ views: [buildView("web")] }),
       next({
         caps: { memoryBytes: 2 ** 27, nanoCpus: 15e8, cpuShares: 0, pids: 512 },
-        files: [{ target: "/etc/app.conf", hash: "1", mode: "0444", owner: undefined, onChange: "restart" }],
+        files: [
+          {
+            target: "/etc/app.conf",
+            content: { kind: "plain", hash: "1" },
+            mode: "0444",
+            owner: undefined,
+            onChange: "restart",
+          },
+        ],
         owner: "identity",
         running: false,
         wantsTimeoutMs: 1,
@@ -138,6 +146,21 @@ describe("changes of intent", () => {
       { field: "resources.memory", from: "64 MiB", to: "128 MiB" },
       { field: "state", from: "running", to: "stopped" },
       { field: "wants_timeout" },
+    ]);
+  });
+
+  test("which volume a restore has made is named as that, and volumes of the manifest stay the same", () => {
+    const spec = (name: string, base: object): object => ({
+      image: "app:1",
+      volumes: [{ name, target: "/d", ...base }],
+    });
+    const state = reduceAll([
+      turn({ views: [buildView("web")], desired: [buildDesired("web", { spec: spec("data", {}) as never })] }),
+      next({ spec: spec("data.2", { of: "data" }) as never, fingerprint: "other" }),
+    ]);
+    const fields = state.services.get("web")?.change?.fields ?? [];
+    expect(fields.filter(({ field }) => field.includes("volume"))).toEqual([
+      { field: "restored volume of data", to: "data.2" },
     ]);
   });
 

@@ -192,6 +192,16 @@ describe("the text", () => {
     expect(text).not.toContain("old-0");
   });
 
+  test("a note that many services share stands once, with how many they are, and buries none of the others", () => {
+    const slo = "of slo only rpo is looked at by this version";
+    const views = ["a", "b", "c", "d", "e"].map((name) => buildView(name, { notes: [slo] }));
+    const text = print({ views: [...views, buildView("web", { notes: ["started by a person", slo] })] });
+    const notes = text.split("notes on services\n")[1]?.split("\n").slice(0, 3);
+    expect(notes).toEqual(["  web: started by a person", `  6 services: ${slo}`, ""]);
+    const few = print({ views: views.slice(0, 2) });
+    expect(few).toContain(`  a, b: ${slo}\n`);
+  });
+
   test("control characters from outside reach no terminal", () => {
     const evil = "\u001b[31mred\u0007\r\n\u202eknil";
     const foreign = [{ name: evil, image: evil, running: true, ports: [], node: undefined }];

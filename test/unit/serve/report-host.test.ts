@@ -7,12 +7,12 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 
-import { LoadMeter, readDisks, readNodeMemory, readUptimeSeconds } from "../../../agent/host/os/node-stats.ts";
+import { LoadMeter, readDisks, readMachineMemory, readUptimeSeconds } from "../../../agent/host/os/node-stats.ts";
 import { findGroupId, findUserName } from "../../../agent/host/os/peer-credentials.ts";
 import { encodeFrame, FRAME, FrameReader } from "../../../shared/text/frames.ts";
 
 test("memory, load and up time are those of a machine", async () => {
-  const { totalBytes, availableBytes } = await readNodeMemory();
+  const { totalBytes, availableBytes } = await readMachineMemory();
   expect(availableBytes).toBeGreaterThan(0);
   expect(totalBytes).toBeGreaterThan(availableBytes);
   expect(readUptimeSeconds()).toBeGreaterThan(0);

@@ -54,7 +54,13 @@ describe("what is never said", () => {
     const said = { message: "check ended with 1", output: "CANARY-PROBE" };
     const fact = { code: "unhealthy", failures: 3, said } as const;
     const files = [
-      { target: "/etc/a", hash: "h", mode: "0444", owner: undefined, onChange: { exec: ["x", "CANARY-HOOK"] } },
+      {
+        target: "/etc/a",
+        content: { kind: "plain", hash: "h" } as const,
+        mode: "0444",
+        owner: undefined,
+        onChange: { exec: ["x", "CANARY-HOOK"] },
+      },
     ];
     const parts = {
       views: [buildView("web", { state: "unhealthy", fact })],

@@ -135,6 +135,24 @@ describe("acts", () => {
     expect(readAudit(report).map(({ action }) => action)).toEqual(["rollback", "rollback"]);
   });
 
+  test("a rollback to a release that the host's policy refuses now is refused with the rule", async () => {
+    const judgeRelease = (_service: string, fingerprint: string): Promise<string | undefined> =>
+      Promise.resolve(fingerprint === releases[1]?.fingerprint ? "rule security.cap_add" : undefined);
+    const releases = [
+      buildRelease("c".repeat(40), { fingerprint: "3" }),
+      buildRelease("b".repeat(40), { fingerprint: "2" }),
+      buildRelease("a".repeat(40), { fingerprint: "1" }),
+    ];
+    const report = await start({ releases, parts: { judgeRelease } });
+    report.turn({ views: [buildView("web")], desired: [buildDesired("web", { fingerprint: "3" })] });
+    const refused = await post(report, "/v1/services/web/rollback");
+    const why = `web cannot go back to ${"b".repeat(40)}: rule security.cap_add`;
+    expect([refused.status, refused.body]).toEqual([409, expect.stringContaining(why)]);
+    expect((await post(report, "/v1/services/web/rollback", { to: "aaaa" })).status).toBe(202);
+    expect(report.requests).toHaveLength(1);
+    expect(readAudit(report)).toHaveLength(1);
+  });
+
   test("a rollback of what has no earlier release is refused; start and stop take what they know", async () => {
     const report = await start();
     const answer = await post(report, "/v1/services/web/rollback");

@@ -57,6 +57,19 @@ describe("logs", () => {
     parts: { reader: { ...new FakeEngine(systemClock).reader, followLogs } },
   });
 
+  test("where none is known it is said why: there is none, or the engine is away", async () => {
+    const report = await start(reader(() => Promise.resolve()));
+    const idle = await report.onSocket("/v1/services/idle/logs");
+    expect([idle.status, idle.body]).toEqual([409, expect.stringContaining("idle has no container (it is healthy)")]);
+    const engine = { reachable: false, reason: "connect ENOENT" } as const;
+    report.turn({ views: [buildView("web", { container: undefined, state: "unknown" })], engine });
+    const away = await report.onSocket("/v1/services/web/logs");
+    expect([away.status, away.body]).toEqual([
+      409,
+      expect.stringContaining("the engine does not answer, so nobody knows the container of web: connect ENOENT"),
+    ]);
+  });
+
   test("keep stdout and stderr apart, from the service's own container", async () => {
     const asked: unknown[] = [];
     const report = await start(

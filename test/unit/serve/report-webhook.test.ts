@@ -146,7 +146,7 @@ describe("commits that come by polling", () => {
     nowMs += 61_000;
     expect(await silence()).toEqual([
       expect.stringMatching(
-        /^the webhook: a commit came by polling, and no push ever did: .*Gitea refuses private addresses .*ALLOWED_HOST_LIST = external,private/,
+        /^the webhook: 1 commit came by polling, and no push ever did: .*Gitea refuses private addresses .*ALLOWED_HOST_LIST = external,private/,
       ),
     ]);
     expect((await readStatus()).webhook).toMatchObject({ polled: 1 });

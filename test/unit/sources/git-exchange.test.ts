@@ -75,6 +75,28 @@ describe("the answer", () => {
     }
   });
 
+  test("that is a failure keeps its code and fields; one of another version, whose code is not known, keeps its words", () => {
+    const fault = { code: "not-git", host: "git.example.com", type: "text/html" } as const;
+    const thrown = (answer: Buffer): unknown => {
+      try {
+        return decodeAnswer(answer, "vm1");
+      } catch (error) {
+        return error;
+      }
+    };
+    expect(thrown(encodeFailure(new GitFailure(fault)))).toMatchObject({ fault });
+    const later = new GitFailure(fault, { distrusted: true });
+    Object.assign(later, { fault: { code: "of-a-later-version" } });
+    const said = { code: "said", message: later.message };
+    expect(thrown(encodeFailure(later))).toMatchObject({ fault: said, distrusted: true });
+    // What an earlier version's process answers.
+    const text = JSON.stringify({ kind: "failed", reason: "commit x is not trusted", lasting: true, distrusted: true });
+    const sizes = Buffer.alloc(8);
+    sizes.writeUInt32BE(text.length, 0);
+    const earlier = thrown(Buffer.concat([Buffer.from("orcagit1"), sizes, Buffer.from(text)]));
+    expect(earlier).toMatchObject({ message: "commit x is not trusted", lasting: true, distrusted: true });
+  });
+
   test("that is cut, longer or changed anywhere is a GitFailure or another answer, never anything else", () => {
     const files = [{ path: "files/x", content: Buffer.from("content") }];
     const whole = encodeRead(buildParts({ fleet: Buffer.from("[nodes]"), files }));

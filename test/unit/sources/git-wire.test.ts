@@ -10,7 +10,8 @@ import { afterAll, describe, expect, test } from "vitest";
 
 import { describeNetwork } from "../../../agent/http/exchange-failure.ts";
 import { parseRetryAfter } from "../../../agent/http/retry-after.ts";
-import { describeStatus, GitFailure } from "../../../agent/sources/git/wire/git-failure.ts";
+import { GitFailure } from "../../../agent/sources/git/wire/git-failure.ts";
+import { describeSourceFault } from "../../../shared/text/words/source-words.ts";
 import { parseCommit, parseTrailers, parseTree } from "../../../agent/sources/git/store/git-objects.ts";
 import { PackReceiver } from "../../../agent/sources/git/wire/git-pack.ts";
 import {
@@ -262,8 +263,9 @@ describe("words", () => {
     [502, /failed \(502\)/],
     [418, /none of Git's answers/],
   ])("a %i says what to do", (status, said) => {
-    expect(describeStatus(status, place)).toMatch(said);
-    expect(describeStatus(status, { ...place, tokenFile: undefined })).toContain("git.example.com");
+    const fault = { code: "http-status", status, ...place } as const;
+    expect(describeSourceFault(fault)).toMatch(said);
+    expect(describeSourceFault({ ...fault, tokenFile: undefined })).toContain("git.example.com");
   });
 
   test.each([

@@ -40,6 +40,9 @@ test("the five seed systems are there", () => {
 
 test("one mapping lets every image be stood in for", async () => {
   expect(await readStandIns(join(TOPOLOGIES, "stand-ins.toml"))).toEqual({ "*": "orca-stand-in:1" });
+  const databases = await readStandIns(join(TOPOLOGIES, "stand-ins-databases.toml"));
+  const images = new Set(topologies.flatMap(({ services }) => services.map(({ manifest }) => manifest.image)));
+  expect(Object.keys(databases ?? {}).filter((image) => image !== "*" && !images.has(image))).toEqual([]);
 });
 
 /** Warnings that a platform's own description asks for: the bundle that is carried there pins the image by its digest. */

@@ -134,6 +134,10 @@ function* listArgv({ command, entrypoint, health, files, backups }: Manifest): I
   }
   for (const [index, backup] of backups.entries()) {
     if (backup.command !== undefined) yield { path: ["backups", index, "command"], argv: backup.command };
+    for (const when of ["before", "after"] as const) {
+      for (const [at, { exec }] of backup.hooks[when].entries())
+        yield { path: ["backups", index, "hooks", when, at, "exec"], argv: exec };
+    }
   }
 }
 
@@ -146,8 +150,16 @@ function checkComments(view: RepositoryView): FileFinding[] {
       const start = findComment(line);
       const found = start === undefined ? undefined : locateShape(line.slice(start));
       if (start === undefined || found === undefined) return [];
-      const fault = { ...describeSecret(`a comment holds ${found.what}`), hint: "take it out, and change the secret" };
-      return [{ ...fault, path: [], file, nodes: [node], place: { line: index + 1, column: start + found.column } }];
+      return [
+        {
+          ...describeSecret(`a comment holds ${found.what}`),
+          hint: "take it out, and change the secret",
+          path: [],
+          file,
+          nodes: [node],
+          place: { line: index + 1, column: start + found.column },
+        },
+      ];
     });
   });
 }

@@ -24,8 +24,5 @@ export async function fetchByChild(request: FetchRequest, program: string, signa
   });
   if (end.kind === "answered") return decodeAnswer(end.answer, request.node);
   if (!end.tooLarge) throw new GitFailure(`the process that fetches failed: ${end.reason}`);
-  const reason =
-    `the repository is too large: the process that fetches was ended, since ${end.reason}; ` +
-    "take out of the repository what is so large";
-  throw new GitFailure(reason, { lasting: true });
+  throw new GitFailure({ code: "fetch-too-large", ended: end.reason }, { lasting: true });
 }

@@ -5,6 +5,8 @@ import type { FileFault, FileFaults } from "../../../../shared/manifest/file-fau
 import type { SnapshotObjects } from "../../../../shared/state/in-force.ts";
 import type { Approvals, AwaitedPeer, CommitInfo, Snapshot } from "../../../../shared/state/snapshot.ts";
 import type { TrustedKey } from "../../../../shared/config/trusted-key.ts";
+import type { SourceFault } from "../../../../shared/state/hold.ts";
+import { canDescribeFault } from "../../../../shared/text/words/source-words.ts";
 import { GitFailure } from "../wire/git-failure.ts";
 
 /** Where a branch is, and how its server is reached. */
@@ -71,7 +73,8 @@ export interface FetchResult extends Findings {
 
 interface AnswerHead extends Partial<Findings> {
   kind: "read" | "failed";
-  /** With `failed`. */
+  /** With `failed`: what was wrong, and in words for a version that does not know its code: files are replaced before an agent is. */
+  fault?: SourceFault;
   reason?: string;
   lasting?: boolean;
   distrusted?: boolean;
@@ -137,9 +140,9 @@ export function encodeRead(parts: ReadParts): Buffer {
 
 /** Encodes a failure. */
 export function encodeFailure(failure: GitFailure): Buffer {
-  const { message: reason, lasting, distrusted, retryAfterMs } = failure;
+  const { fault, message: reason, lasting, distrusted, retryAfterMs } = failure;
   return encode(
-    { kind: "failed", reason, lasting, distrusted, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
+    { kind: "failed", fault, reason, lasting, distrusted, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) },
     [],
   );
 }
@@ -167,10 +170,7 @@ export function decodeAnswer(answer: Buffer, node: string): FetchResult {
 
 function decode(answer: Buffer, node: string): FetchResult {
   const { head, contents } = takeApart(answer);
-  if (head.kind === "failed") {
-    const { reason = "it says no reason", lasting = false, distrusted = false, retryAfterMs } = head;
-    throw new GitFailure(reason, { lasting, distrusted, retryAfterMs });
-  }
+  if (head.kind === "failed") throw decodeFailure(head);
   const cursor = new Cursor(contents);
   const { revision = "", commit, objects, awaited, shown = "", rewritten = false, fleet = null } = head;
   const fleetText = fleet === null ? undefined : cursor.text(fleet);
@@ -199,6 +199,11 @@ function decode(answer: Buffer, node: string): FetchResult {
       fleetFile: `${shown}fleet.toml`,
     },
   };
+}
+
+function decodeFailure(head: AnswerHead): GitFailure {
+  const { fault, reason = "it says no reason", lasting = false, distrusted = false, retryAfterMs } = head;
+  return new GitFailure(canDescribeFault(fault) ? fault : reason, { lasting, distrusted, retryAfterMs });
 }
 
 function decodeFaults({ manifests, files }: NodeFaults, node: string): FileFaults {

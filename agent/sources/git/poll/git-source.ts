@@ -6,6 +6,7 @@ import { mkdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Setback } from "../../../../shared/state/backoff.ts";
+import type { UnreadSource } from "../../../../shared/state/hold.ts";
 import type { InForce } from "../../../../shared/state/in-force.ts";
 import type { Approvals, Snapshot, Source, SourceReading } from "../../../../shared/state/snapshot.ts";
 import type { ReadKeys, TrustedKey } from "../../../../shared/config/trusted-key.ts";
@@ -48,7 +49,7 @@ export interface GitSourceOptions {
 const REQUEST_MS = 10_000;
 /** How long the agent's start waits for the first answer. */
 const FIRST_READ_MS = 1_000;
-const FIRST_READING = "it is read for the first time since the agent was started";
+const FIRST_READING: UnreadSource = { code: "unread", fault: { code: "first-reading" } };
 /** A retry that is due or under way wakes the loop itself when it ends: until then the loop is not asked to look. */
 const LEAST_WAIT_MS = 1_000;
 /** When the source was last read is written down this often. */
@@ -112,15 +113,30 @@ export class GitSource implements Source {
     if (this.#failure === undefined && this.#result !== undefined) {
       const { snapshot, approvals } = this.#result;
       const notes = [...this.#tipNotes, ...this.#result.notes];
-      const read = { kind: "read" as const, snapshot, notes, readMs: readMs ?? clock.nowMs(), refreshing };
       const { verdict: rollout } = this.#rollouts;
-      return { ...read, ...(approvals && { approvals }), ...(rollout && { rollout }) };
+      return {
+        kind: "read",
+        snapshot,
+        notes,
+        readMs: readMs ?? clock.nowMs(),
+        refreshing,
+        ...(approvals && { approvals }),
+        ...(rollout && { rollout }),
+      };
     }
     const retryMs = nameMoment(clock, Math.max(clock.monotonicMs() + LEAST_WAIT_MS, this.#nextMs));
-    const { message: reason = FIRST_READING, distrusted = false, lasting = false } = this.#failure ?? {};
+    const { distrusted = false, lasting = false } = this.#failure ?? {};
+    const why = this.#failure === undefined ? FIRST_READING : this.#describeFailure(this.#failure);
     const revision = distrusted ? this.#refused?.tip : undefined;
-    const failed = { kind: "failed" as const, reason, distrusted, retryMs: lasting ? undefined : retryMs, refreshing };
-    return { ...failed, ...(readMs !== undefined && { readMs }), ...(revision !== undefined && { revision }) };
+    return {
+      kind: "failed",
+      why,
+      distrusted,
+      retryMs: lasting ? undefined : retryMs,
+      refreshing,
+      ...(readMs !== undefined && { readMs }),
+      ...(revision !== undefined && { revision }),
+    };
   }
 
   async watch(onHint: () => void): Promise<void> {
@@ -191,7 +207,7 @@ export class GitSource implements Source {
     } catch (error) {
       if (this.#ending.signal.aborted) return;
       const failure = error instanceof GitFailure ? error : new GitFailure(`it failed unexpectedly: ${String(error)}`);
-      this.#failure = new GitFailure(`read ${this.location}: ${failure.message}${describeWait(failure)}`, failure);
+      this.#failure = failure;
       if (!failure.lasting) delayMs = this.#backOff(failure);
       await this.#mark.write();
     }
@@ -209,6 +225,11 @@ export class GitSource implements Source {
       approvals?.granted,
       ...(approvals?.refused ?? []),
     ].join("\n");
+  }
+
+  /** A commit that is not trusted waits for people anyway. */
+  #describeFailure({ fault, lasting, distrusted }: GitFailure): UnreadSource {
+    return { code: "unread", location: this.location, fault, final: lasting && !distrusted };
   }
 
   /** Counts a failure; answers how long to wait. */
@@ -268,26 +289,20 @@ export class GitSource implements Source {
 
   async #fetch(tip: string, { keys, tags }: Judged): Promise<FetchResult> {
     const { location, path, node, directory, fetchMs, limitBytes, program } = this.#options;
-    const limits = { deadlineMs: fetchMs, limitBytes };
     const request: FetchRequest = {
       location,
       path,
       node,
       directory,
       tip,
-      ...limits,
+      deadlineMs: fetchMs,
+      limitBytes,
       base: buildBase(this.#inForce),
       keys,
       tags,
     };
     return fetchByChild(request, program, this.#ending.signal);
   }
-}
-
-/** Time alone mends no commit: nothing is promised that waits for people. */
-function describeWait({ lasting, distrusted }: GitFailure): string {
-  if (!lasting || distrusted) return "";
-  return "; the same commit is not fetched again, unless by orca sync: the next one is";
 }
 
 /** What the newest fetch gave. */

@@ -13,6 +13,7 @@ import { RoutedCache } from "./git-routed-cache.ts";
 import { GitStore } from "./git-store.ts";
 import { PartialObjects } from "./git-partial.ts";
 import { readTree } from "./git-tree.ts";
+import { readMessage } from "../../../../shared/text/read-message.ts";
 
 /** Runs the child and ends the process. A failure is an answer like any other. */
 export async function runFetch(): Promise<never> {
@@ -50,7 +51,7 @@ async function answerRequest(request: FetchRequest): Promise<Buffer> {
     return encodeRead(await fetchAndRead(request));
   } catch (error) {
     if (error instanceof GitFailure) return encodeFailure(error);
-    return encodeFailure(new GitFailure(`fetch: ${error instanceof Error ? error.message : String(error)}`));
+    return encodeFailure(new GitFailure(`fetch: ${readMessage(error)}`));
   }
 }
 

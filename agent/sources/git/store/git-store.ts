@@ -202,8 +202,14 @@ export class GitStore implements ObjectReader {
 
   /** True for an object that is here. */
   async has(id: string): Promise<boolean> {
-    const place = { fs: this.#files, gitdir: this.#directory, cache: this.#cache };
-    return readObject({ ...place, oid: id, format: "content" }).then(
+    const object = readObject({
+      fs: this.#files,
+      gitdir: this.#directory,
+      cache: this.#cache,
+      oid: id,
+      format: "content",
+    });
+    return object.then(
       () => true,
       (error: unknown) => {
         if (error instanceof Error && "code" in error && error.code === "NotFoundError") return false;
@@ -240,9 +246,14 @@ export class GitStore implements ObjectReader {
 
   /** Indexes a pack under the incoming name: it counts once its index stands beside it. */
   async #index(incoming: string, checksum: string): Promise<void> {
-    const place = { dir: this.#directory, gitdir: this.#directory, cache: this.#cache };
     await rename(incoming, `${incoming}.pack`);
-    await indexPack({ fs: this.#files, ...place, filepath: join(PACKS, `${INCOMING}.pack`) });
+    await indexPack({
+      fs: this.#files,
+      dir: this.#directory,
+      gitdir: this.#directory,
+      cache: this.#cache,
+      filepath: join(PACKS, `${INCOMING}.pack`),
+    });
     const name = join(this.#directory, PACKS, await this.#namePack(checksum));
     await rename(`${incoming}.pack`, `${name}.pack`);
     await rename(`${incoming}.idx`, `${name}.idx`);

@@ -18,6 +18,7 @@ import { GitFailure } from "../wire/git-failure.ts";
 import { parseCommit, parseTree, type TreeEntry } from "./git-objects.ts";
 import { type ManifestReader, type PlacedText, selectOthers, speaksOfRoutes } from "./git-select.ts";
 import type { ObjectReader } from "./git-store.ts";
+import type { CommitFault } from "../../../../shared/state/hold.ts";
 import { OmittedFile } from "./git-partial.ts";
 import type { RoutedCache } from "./git-routed-cache.ts";
 
@@ -41,15 +42,13 @@ export async function readTree(
   const nodes = manifests.filter(({ kind, name }) => kind === "directory" && !name.startsWith("."));
   const ownTree = nodes.find(({ name }) => name === question.node);
   if (ownTree === undefined) {
-    const known = nodes.map(({ name }) => name).slice(0, 20);
-    const more = nodes.length > known.length ? `, and ${nodes.length - known.length} more` : "";
-    reader.refuse(
-      `has no directory ${shown}manifests/${question.node}; there are ${known.join(", ") || "none"}${more}`,
-    );
+    const there = nodes.map(({ name }) => name).slice(0, 20);
+    const directory = `${shown}manifests/${question.node}`;
+    reader.refuse({ code: "no-node-directory", directory, there, more: nodes.length - there.length });
   }
   const fleet = root.find(({ name }) => name === "fleet.toml");
   if (fleet !== undefined && fleet.kind !== "file")
-    reader.refuse(`has a ${fleet.kind} in place of the file ${shown}fleet.toml`);
+    reader.refuse({ code: "no-file", kind: fleet.kind, path: `${shown}fleet.toml` });
   const { texts: own, faults } = await reader.readManifests(ownTree);
   // Whose routes are rendered: all other nodes' manifests are looked into, and are fetched together.
   if (own.some(({ text }) => text.includes("template")))
@@ -101,9 +100,9 @@ class TreeReader {
     this.#question = question;
   }
 
-  refuse(what: string): never {
+  refuse(why: CommitFault): never {
     const { commit, branch } = this.#question;
-    throw new GitFailure(`commit ${commit.slice(0, 12)} of ${branch} ${what}`, { lasting: true });
+    throw new GitFailure({ code: "commit-unusable", commit, branch, why }, { lasting: true });
   }
 
   /** Finds the directory that holds manifests/: the configured one, or `orca/` in it. */
@@ -112,15 +111,14 @@ class TreeReader {
     let root = await this.#readTree(tree);
     for (const [index, step] of steps.entries()) {
       const entry = root.find(({ name }) => name === step);
-      if (entry?.kind !== "directory")
-        this.refuse(`has no directory ${steps.slice(0, index + 1).join("/")}: correct source.git.path`);
+      if (entry?.kind !== "directory") this.refuse({ code: "no-path", directory: steps.slice(0, index + 1).join("/") });
       root = await this.#readTree(entry.id);
     }
     const shown = steps.map((step) => `${step}/`).join("");
     const found =
       (await this.#findManifests(root, shown)) ??
       (await this.#findManifests(await this.#enter(root, "orca"), `${shown}orca/`));
-    return found ?? this.refuse(`has no directory ${shown}manifests: expected ${shown}manifests/<node>/<service>.toml`);
+    return found ?? this.refuse({ code: "no-manifests", shown });
   }
 
   async #findManifests(
@@ -198,7 +196,7 @@ class TreeReader {
 
   async readFleet(entry: TreeEntry, path: string): Promise<Uint8Array> {
     const read = await this.#readFile(entry);
-    return read.ok ? read.content : this.refuse(`has a file ${path} of which nothing is taken: ${read.fault.message}`);
+    return read.ok ? read.content : this.refuse({ code: "file-not-taken", path, message: read.fault.message });
   }
 
   async #readFile({ id, kind }: TreeEntry, within?: string): Promise<ReadBytes> {

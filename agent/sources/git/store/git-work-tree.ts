@@ -9,6 +9,7 @@ import { expandOid, readObject, resolveRef } from "isomorphic-git";
 
 import { parseCommit } from "./git-objects.ts";
 import type { ObjectReader } from "./git-store.ts";
+import { describeCount } from "../../../../shared/text/count.ts";
 
 /** Nobody counts further back than this by hand. */
 const MOST_STEPS = 10_000;
@@ -113,7 +114,7 @@ export class GitWorkTree implements ObjectReader {
     const { parents } = parseCommit(await this.#readFor(sha, name));
     const id = parents[parent - 1];
     if (id === undefined)
-      throw new Error(`there is no ${name}: commit ${sha.slice(0, 12)} has ${parents.length} parents`);
+      throw new Error(`there is no ${name}: commit ${sha.slice(0, 12)} has ${describeCount(parents.length, "parent")}`);
     return id;
   }
 

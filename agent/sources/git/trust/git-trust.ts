@@ -86,7 +86,7 @@ export class TrustJudge {
       if (changed.length === 0) continue;
       const signer = await this.#findSigner(commit);
       const refused = changed.find((scope) => signer.key === undefined || !mayChange(signer.key, scope));
-      if (refused !== undefined) this.#refuse(commit, refused, signer);
+      if (refused !== undefined) this.#refuseCommit(commit, refused, signer);
     }
   }
 
@@ -99,16 +99,17 @@ export class TrustJudge {
       if (oldest === undefined) tipValues = values;
       const outdated = open.find((scope) => values.get(scope) !== tipValues.get(scope));
       if (outdated !== undefined && oldest !== undefined)
-        this.#refuse(oldest, outdated, await this.#findSigner(oldest));
+        this.#refuseCommit(oldest, outdated, await this.#findSigner(oldest));
       oldest = commit;
       const { key } = await this.#findSigner(commit);
       if (key !== undefined) open = open.filter((scope) => !mayChange(key, scope));
       if (open.length === 0) return;
     }
-    if (oldest !== undefined && open[0] !== undefined) this.#refuse(oldest, open[0], await this.#findSigner(oldest));
+    if (oldest !== undefined && open[0] !== undefined)
+      this.#refuseCommit(oldest, open[0], await this.#findSigner(oldest));
   }
 
-  #refuse(commit: PastCommit, scope: Scope, signer: Signer): never {
+  #refuseCommit(commit: PastCommit, scope: Scope, signer: Signer): never {
     const { id, info, parents } = commit;
     const { node } = this.#question;
     const { what, needs } = describeScope(scope);
@@ -116,11 +117,11 @@ export class TrustJudge {
       signer.key === undefined
         ? signer.why
         : `its signature by ${describeKey(signer.key)} is good, but that key is not allowed for that`;
-    const verb = parents.length === 0 ? "brings" : "changes";
+    const author = shorten(info.author);
+    const [first, merged] = [parents.length === 0, isMerge(commit, signer)];
     throw new GitFailure(
-      `commit ${id} by ${shorten(info.author)} ${verb} ${what} and is not trusted: ${why}; sign it with a key that ` +
-        `source.git.trusted_keys of ${node} lists with ${needs}${describeMerge(commit, signer)}, or revert it`,
-      { lasting: true, distrusted: true },
+      { code: "not-trusted", commit: id, author, node, first, what, why, needs, merged },
+      { lasting: true },
     );
   }
 
@@ -145,8 +146,7 @@ export class TrustJudge {
   }
 }
 
-/** What a forge made of a pull request is no signed commit of a person's, and few forges sign it with SSH. */
-function describeMerge({ info, parents }: PastCommit, { key }: Signer): string {
-  const isMade = parents.length > 1 || info.committer !== info.author;
-  return key === undefined && isMade ? " (of a forge's merge button few are: merge it yourself, signed, and push)" : "";
+/** True where nobody that counts has signed it, and a forge seems to have made it of a pull request. */
+function isMerge({ info, parents }: PastCommit, { key }: Signer): boolean {
+  return key === undefined && (parents.length > 1 || info.committer !== info.author);
 }

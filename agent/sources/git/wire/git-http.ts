@@ -4,12 +4,12 @@
 import type { Agent, OutgoingHttpHeaders } from "node:http";
 
 import type { Secret } from "../../../../shared/secret/secret.ts";
-import { describeSize } from "../../../../shared/text/size.ts";
 import { type AnswerHead, ask, type Reading, type WholeAnswer } from "../../../http/exchange.ts";
 import { describeFault, ExchangeFailure } from "../../../http/exchange-failure.ts";
 import { buildAuthorization, buildBasic } from "../../../http/origin.ts";
 import { parseRetryAfter } from "../../../http/retry-after.ts";
-import { describeStatus, type FailurePlace, GitFailure } from "./git-failure.ts";
+import type { SourceFault } from "../../../../shared/state/hold.ts";
+import { GitFailure } from "./git-failure.ts";
 
 /** What one question is made of. */
 export interface GitQuestion {
@@ -32,7 +32,9 @@ export interface GitQuestion {
 }
 
 /** How the server is spoken to. */
-export interface GitAccess extends FailurePlace {
+export interface GitAccess {
+  host: string;
+  tokenFile: string | undefined;
   token: Secret | undefined;
   caFile: string | undefined;
   agent: Agent | undefined;
@@ -67,17 +69,19 @@ function describeAlone(token: string): string {
 function judgeAnswer({ status, type, headers }: AnswerHead, question: GitQuestion, access: GitAccess): Reading {
   if (status !== 200) {
     const retryAfterMs = parseRetryAfter(headers["retry-after"], Date.now());
-    throw new GitFailure(describeStatus(status, access), { retryAfterMs });
+    throw new GitFailure(
+      { code: "http-status", status, host: access.host, tokenFile: access.tokenFile },
+      { retryAfterMs },
+    );
   }
-  if (type !== question.expect) throw new GitFailure(describeType(type, access.host));
+  if (type !== question.expect) throw new GitFailure({ code: "not-git", host: access.host, type: type.slice(0, 80) });
   return { limitBytes: question.limitBytes, sink: question.sink };
 }
 
 function describeFailure(error: ExchangeFailure, question: GitQuestion, { host, caFile }: GitAccess): GitFailure {
   const { deadlineMs, ofMs = deadlineMs } = question;
   const fault = error.fault.kind === "late" ? { ...error.fault, deadlineMs: ofMs } : error.fault;
-  if (fault.kind === "too-large")
-    return new GitFailure(describeExcess(question, fault.announcedBytes), { lasting: true });
+  if (fault.kind === "too-large") return new GitFailure(buildExcess(question, fault.announcedBytes), { lasting: true });
   const place = {
     host,
     who: "Git",
@@ -89,14 +93,7 @@ function describeFailure(error: ExchangeFailure, question: GitQuestion, { host, 
   return new GitFailure(describeFault(fault, place), { cause: error });
 }
 
-function describeType(type: string, host: string): string {
-  if (type === "text/html")
-    return `${host} answers with a web page in place of Git's data: a login page, a captive portal or a wrong source.git.url`;
-  return `${host} does not answer as a Git server does (its answer is ${type === "" ? "of no type" : `of type ${type.slice(0, 80)}`}): check source.git.url`;
-}
-
-function describeExcess(question: GitQuestion, announcedBytes: number | undefined): string {
-  const size = announcedBytes === undefined ? "" : ` (${describeSize(announcedBytes)})`;
-  const hint = question.limitHint === undefined ? "" : `: ${question.limitHint}`;
-  return `${question.limitOf}${size} is larger than ${describeSize(question.limitBytes)}${hint}`;
+function buildExcess(question: GitQuestion, announcedBytes: number | undefined): SourceFault {
+  const { limitOf: what, limitBytes, limitHint: hint } = question;
+  return { code: "too-large", what, limitBytes, announcedBytes, hint };
 }

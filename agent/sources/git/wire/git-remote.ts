@@ -103,10 +103,10 @@ export class GitRemote {
     const [first = ""] = named;
     const build = version === 0 ? buildFetchV0 : buildFetchV2;
     const body = Buffer.from(build({ wants: named, have, depth, filter }, capabilities));
-    const question = { url: appendPath(base, SERVICE), body, ...POST };
+    const url = appendPath(base, SERVICE);
     const limitOf = `the pack of ${this.#location.branch}`;
     const headers = version === 0 ? POST.headers : { ...POST.headers, "git-protocol": "version=2" };
-    await askGit({ ...question, headers, ...limits, limitBytes, limitOf, limitHint: LIMIT_HINT, sink }, access);
+    await askGit({ url, body, ...POST, headers, ...limits, limitBytes, limitOf, limitHint: LIMIT_HINT, sink }, access);
     return first;
   }
 
@@ -153,10 +153,12 @@ export class GitRemote {
     const { branch } = this.#location;
     const id = refs.get(`refs/heads/${branch}`);
     if (id !== undefined) return id;
-    if (refs.size === 0)
-      throw new GitFailure(`the repository is empty, or has nothing but other branches: push ${branch}`);
-    const other = head === undefined ? "" : `; its default branch is ${head.replace("refs/heads/", "")}`;
-    throw new GitFailure(`the repository has no branch ${branch}${other}: push it, or correct source.git.branch`);
+    throw new GitFailure({
+      code: "branch-missing",
+      branch,
+      empty: refs.size === 0,
+      head: head?.replace("refs/heads/", ""),
+    });
   }
 
   async #openAccess({ signal }: RequestLimits): Promise<GitAccess> {

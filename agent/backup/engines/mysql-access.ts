@@ -1,0 +1,23 @@
+// What a MariaDB or MySQL needs so that it can be dumped: printed for a person, never carried out. Pure.
+
+import type { StoreSettings } from "./store-engine.ts";
+
+/** Access denied for a user, to a database, for a statement; a host that may not connect (MariaDB error codes). */
+const FAULTS = /\b(?:1044|1045|1130|1142|1227|1698)\b|access denied|is not allowed to connect/i;
+
+/** True where the server is there and refuses whoever asks. */
+export function isMysqlAccessFault(stderr: string): boolean {
+  return FAULTS.test(stderr);
+}
+
+/** What is to be run there. */
+export function describeMysqlAccess({ user }: Pick<StoreSettings, "user">): string[] {
+  const account = `'${user.replaceAll(/['\\]/g, String.raw`\$&`)}'@'127.0.0.1'`;
+  return [
+    "in the server, as root (the password is the value of connect.password):",
+    `  create user ${account} identified by '…';`,
+    `  grant select, show view, trigger, event, lock tables, process, show create routine, reload on *.* to ${account};`,
+    "  (a server older than MariaDB 11.3 has no show create routine: leave it out, and grant select on mysql.proc)",
+    'in the manifest: connect = { user = "…", password = "/path/of/the/secret" } under [[backups]]',
+  ];
+}

@@ -1,0 +1,56 @@
+// What status says of backups that are not as they should be: a run that made none, a proof that failed, and a newest backup that is
+// older than the manifest promises, which counts although no run ever began. Pure.
+
+import type { StorePlan } from "../../../shared/state/backup.ts";
+import { isBroken, measureAge } from "../../../shared/state/promise.ts";
+import type { Note } from "../../../shared/state/note.ts";
+import { describeDuration } from "../../../shared/text/duration.ts";
+import type { StoreMemory } from "./backup-state.ts";
+import { listStandings } from "../core/store-standing.ts";
+
+/** The notes of one store; none while all is well. */
+export function noteStore(plan: StorePlan, memory: StoreMemory | undefined, nowMs: number): Note[] {
+  const store = `${plan.service}/${plan.store}`;
+  const { lastRun, lastVerify } = memory ?? {};
+  const notes: Note[] = [];
+  const note = (what: string, text: string): number => notes.push({ name: `backup ${store} ${what}`, text });
+  if (lastRun?.reason !== undefined)
+    note("failed", `the last run made no backup of ${store}: ${lastRun.reason}: see orca help backup`);
+  if (lastVerify?.verdict === "bad")
+    note(
+      "bad",
+      `the backup ${lastVerify.backup} of ${store} cannot be restored: ${lastVerify.detail}: see orca help backup`,
+    );
+  if (lastRun?.made !== undefined && lastRun.quarantined !== undefined)
+    note(
+      "quarantined",
+      `the backup ${lastRun.made} of ${store} is set aside: ${lastRun.quarantined}: see orca help backup`,
+    );
+  notes.push(...noteRepositories(plan, memory));
+  for (const standing of listStandings(plan, memory, { trouble: undefined, nowMs })) {
+    const { rpoMs, newestMs, repository } = standing;
+    if (rpoMs === undefined || !isBroken(standing, nowMs)) continue;
+    const age = describeDuration(measureAge(standing, nowMs));
+    const where = plan.repositories.length > 1 ? ` in ${repository}` : "";
+    const what =
+      newestMs === undefined
+        ? `there is no good backup of ${store}${where} since ${age}`
+        : `the newest good backup of ${store}${where} is ${age} old`;
+    note(`old${where}`, `${what}, and its manifest promises one of ${describeDuration(rpoMs)} (slo.rpo)`);
+  }
+  return notes;
+}
+
+/** Each repository is looked at by itself: one that has all of it does not hide one that has nothing. */
+function noteRepositories(plan: StorePlan, memory: StoreMemory | undefined): Note[] {
+  const store = `${plan.service}/${plan.store}`;
+  return plan.repositories.flatMap(({ name }): Note[] => {
+    const { reason, kept } = memory?.repositories?.[name] ?? {};
+    const note = (what: string, text: string): Note => ({ name: `backup ${store} ${what} in ${name}`, text });
+    const notes: Note[] = [];
+    if (reason !== undefined && memory?.lastRun?.reason === undefined)
+      notes.push(note("failed", `the repository ${name} did not get the last backup of ${store}: ${reason}`));
+    if (kept !== undefined) notes.push(note("kept", `the repository ${name} keeps old backups of ${store}: ${kept}`));
+    return notes;
+  });
+}

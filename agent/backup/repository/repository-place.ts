@@ -1,0 +1,62 @@
+// Where a repository is and how it is opened: what the agent hands its child for each. Only this file knows the kinds.
+
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+
+import { joinFolder } from "./backup-path.ts";
+import { openLocalRepository } from "./local-repository.ts";
+import { type Repository, RepositoryError, type StoreFolder } from "./repository-port.ts";
+import type { S3Place } from "./s3-client.ts";
+
+/** One repository, as it goes to the child in one line of JSON through a pipe: it holds the keys of a bucket. */
+export type RepositoryPlace = DirectoryPlace | ({ kind: "s3" } & S3Place);
+
+/** A directory of this host. */
+interface DirectoryPlace {
+  /** `local` makes its directory; another one is a mount, and must be there. */
+  kind: "local" | "directory";
+  name: string;
+  directory: string;
+  /** This node knows backups of this store there: where its folder is gone, what was mounted there is. */
+  holds?: StoreFolder | undefined;
+}
+
+/** One that is open. */
+export interface OpenedRepository {
+  repository: Repository;
+  /** Lets go of its connections. */
+  close(): void;
+}
+
+/** Opens it. Each kind is loaded only where it is used. */
+export async function openRepository(place: RepositoryPlace): Promise<OpenedRepository> {
+  if (place.kind === "s3") {
+    const [{ S3Client }, { openS3Repository }] = await Promise.all([
+      import("./s3-client.ts"),
+      import("./s3-repository.ts"),
+    ]);
+    const client = new S3Client(place);
+    return { repository: openS3Repository(client), close: () => client.close() };
+  }
+  // A mount that is gone leaves an empty directory or none: a backup in it would be on the wrong disk.
+  if (place.kind === "directory") await expectDirectory(place);
+  return { repository: openLocalRepository(place.name, place.directory), close: () => undefined };
+}
+
+async function expectDirectory({ name, directory, holds }: DirectoryPlace): Promise<void> {
+  const found = await stat(directory).catch((error: unknown) => {
+    throw new RepositoryError(`open repositories.${name}: ${directory} is not there: mount it, or correct its path`, {
+      cause: error,
+    });
+  });
+  if (!found.isDirectory()) throw new RepositoryError(`open repositories.${name}: ${directory} is no directory`);
+  if (holds === undefined) return;
+  const folder = join(directory, joinFolder(holds));
+  await stat(folder).catch((error: unknown) => {
+    throw new RepositoryError(
+      `open repositories.${name}: ${directory} had backups of ${holds.service}/${holds.store} and has no folder of them now: ` +
+        `mount it again, or, if it is a new one or somebody removed them on purpose, mkdir -p ${folder}`,
+      { cause: error },
+    );
+  });
+}

@@ -1,0 +1,142 @@
+// Backups and restores of one agent: dumps and restores run in children of their own, one at a time and with a place of their own, since
+// one may take an hour. Called by daemon.ts, the composition root.
+
+import { BeforeUpdate } from "../backup/keeper/before-update.ts";
+import { BackupKeeper } from "../backup/keeper/backup-keeper.ts";
+import { pinBackup } from "../backup/keeper/pins.ts";
+import { sweepSpool } from "../backup/spool.ts";
+import { RestoreKeeper } from "../backup/restore/restore-keeper.ts";
+import type { Engine } from "../docker/engine.ts";
+import { createImageFetcher } from "../docker/fetch-image.ts";
+import { createAuthFinder } from "../docker/registry-auth.ts";
+import { type ChildRun, runChild } from "../host/os/child-process.ts";
+import { ChildSlots } from "../host/os/child-slots.ts";
+import { systemClock } from "../host/os/clock.ts";
+import { chooseSecretDirectory } from "../host/os/memory-directory.ts";
+import { runPath, statePath } from "../host/state-layout.ts";
+import { readSecretValue } from "../secrets/keeper/read-value.ts";
+import type { Agent } from "../loop/agent.ts";
+import type { Report } from "../report/report.ts";
+import type { BackupDesk } from "../serve/backup-routes.ts";
+import type { Serving } from "../serve/serving.ts";
+import type { StoreStatus } from "../../shared/state/backup.ts";
+import type { DesiredState } from "../../shared/state/desired-state.ts";
+import type { Emit } from "../../shared/state/event.ts";
+import type { Note } from "../../shared/state/note.ts";
+import type { StoreStanding } from "../../shared/state/promise.ts";
+import type { DaemonConfig } from "./daemon-config.ts";
+
+/** What they work with. */
+interface Around {
+  agent: Agent;
+  engine: Engine;
+  report: Report;
+  serving: Serving;
+  emit: Emit;
+  /** Files with the credentials of registries. */
+  authFiles: readonly string[];
+}
+
+/** Both, as the rest of the daemon sees them. */
+export interface Backups {
+  readonly notes: Note[];
+  readonly standings: readonly StoreStanding[];
+  /** Images that backups need to be restored. */
+  listImages(): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+/** Opens them; they follow each turn from then on. */
+export function openBackups(config: DaemonConfig, around: Around): Backups {
+  const { node, stateDir } = config;
+  const { agent, engine, report, serving, authFiles } = around;
+  let desired: DesiredState | undefined;
+  const common = {
+    ...buildCommon(config, around),
+    listBinds: (service: string) => desired?.services.get(service)?.binds ?? [],
+  };
+  const keeper = new BackupKeeper({
+    ...common,
+    statePath: statePath(stateDir, "backupRecord"),
+    keyPath: statePath(stateDir, "backupKey"),
+    holdStill: (service: string, store: string | undefined) => agent.request({ kind: "cold-copy", service, store }),
+    runLightChild: (run) => runChild(run),
+    fetchImage: createImageFetcher(engine, createAuthFinder(authFiles)),
+    listHeld: (store) => restores.listHeld(store),
+    sweep: () => Promise.all([engine.oneShots.sweep(node), sweepSpool(common.spool)]),
+  });
+  const restores: RestoreKeeper = new RestoreKeeper({
+    ...common,
+    statePath: statePath(stateDir, "restoreRecord"),
+    progressPath: statePath(stateDir, "restoreProgress"),
+    engine,
+    listSources: (service, store) => keeper.sources.list(service, store),
+    swept: keeper.swept,
+    request: (request) => agent.request(request),
+  });
+  const before = new BeforeUpdate(keeper, systemClock, (facts) => agent.learnBackups(facts));
+  report.onTurn((turn) => {
+    ({ desired } = turn);
+    keeper.follow(turn.desired?.backups ?? [], turn.observed.engine);
+    restores.follow(turn);
+    before.follow(turn);
+  });
+  serving.offerBackups(openDesk(node, keeper), restores);
+  return {
+    get notes() {
+      return [...keeper.notes, ...restores.notes];
+    },
+    get standings() {
+      return keeper.standings;
+    },
+    listImages: async () => [...(await keeper.listImages()), ...restores.heldImages],
+    close: async () => {
+      before.close();
+      await Promise.all([keeper.close(), restores.close()]);
+    },
+  };
+}
+
+/** What both work with. */
+function buildCommon(
+  { node, stateDir, runDir, backupDir, lockDir, docker }: DaemonConfig,
+  { agent, emit }: Pick<Around, "agent" | "emit">,
+) {
+  const slots = new ChildSlots(1);
+  return {
+    node,
+    clock: systemClock,
+    localDirectory: backupDir,
+    lockDirectory: lockDir,
+    spool: statePath(stateDir, "backupSpool"),
+    memoryDirectory: runPath(chooseSecretDirectory(runDir), "backup"),
+    readSecret: (path: string) => readSecretValue(agent.secrets, path),
+    socket: docker.socket,
+    cgroupParent: docker.cgroupParent,
+    program: process.argv[1] ?? "",
+    runChild: (run: ChildRun) => runChild(run, slots),
+    emit,
+  };
+}
+
+/** What people ask of the keeper, and of the records that it reads. */
+function openDesk(node: string, keeper: BackupKeeper): BackupDesk {
+  const list = (): Promise<StoreStatus[]> => keeper.list();
+  const pins = {
+    node,
+    list,
+    records: keeper.records,
+    listSources: (service: string, store: string) => keeper.sources.list(service, store),
+    forget: (service: string, store: string) => keeper.sources.forget(service, store),
+  };
+  return {
+    get backupKey() {
+      return keeper.backupKey;
+    },
+    list,
+    listLeft: () => keeper.listLeft(),
+    ask: (kind, store) => keeper.ask(kind, store),
+    copyOut: (order) => keeper.copyOut(order),
+    pin: (order) => pinBackup(pins, order),
+  };
+}
