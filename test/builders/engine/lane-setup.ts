@@ -12,6 +12,14 @@ import { docker } from "./docker-cli.ts";
 import { hold } from "./free-port.ts";
 import { readRun, RUN } from "../../../scripts/lab/engine/run-name.ts";
 
+/** What a run that was killed may have left: how it is listed, by which label, and removed. */
+const LEFT: readonly { list: string[]; remove: string[]; id?: string; label?: string }[] = [
+  { list: ["ps", "-a"], remove: ["rm", "-f"] },
+  { list: ["ps", "-a"], remove: ["rm", "-f"], label: "orca.job.node" },
+  { list: ["network", "ls"], remove: ["network", "rm"] },
+  { list: ["volume", "ls"], remove: ["volume", "rm"], id: "{{.Name}}" },
+];
+
 let lane: CanaryLane | undefined;
 let journal: Journal | undefined;
 let sinceMs = 0;
@@ -52,22 +60,8 @@ export async function teardown(): Promise<void> {
 /** Removes what runs that were killed have left at the engine: nobody else would. */
 async function clearDeadRuns(): Promise<void> {
   const dead = new Map<string, boolean>();
-  for (const [list, remove] of [
-    [
-      ["ps", "-a"],
-      ["rm", "-f"],
-    ],
-    [
-      ["network", "ls"],
-      ["network", "rm"],
-    ],
-    [
-      ["volume", "ls"],
-      ["volume", "rm"],
-    ],
-  ] as const) {
-    const id = list[0] === "volume" ? "{{.Name}}" : "{{.ID}}";
-    const lines = await docker(...list, "--filter", "label=orca.node", "--format", `${id} {{.Label "orca.node"}}`);
+  for (const { list, remove, id = "{{.ID}}", label = "orca.node" } of LEFT) {
+    const lines = await docker(...list, "--filter", `label=${label}`, "--format", `${id} {{.Label "${label}"}}`);
     for (const line of lines.split("\n").filter(Boolean)) {
       const [name = "", node = ""] = line.split(" ");
       const run = readRun(node);

@@ -9,6 +9,7 @@ import { vi } from "vitest";
 
 import { expectNoSecretLeft } from "../../../scripts/lab/canary/canary-sweep.ts";
 import { OrcaProcess } from "../../../scripts/lab/engine/orca-process.ts";
+import { nameForRun } from "../../../scripts/lab/engine/run-name.ts";
 import { findPort } from "../engine/free-port.ts";
 
 /** Built by scripts/build-images --stores. */
@@ -36,7 +37,8 @@ export class PostgresNode {
   readonly #parts: NodeParts;
   #listen = "";
 
-  constructor(name: string, parts: NodeParts) {
+  constructor(subject: string, parts: NodeParts) {
+    const name = nameForRun(subject);
     this.name = name;
     this.#parts = parts;
     this.root = mkdtempSync(join(tmpdir(), `orca-${name}-`));

@@ -9,11 +9,12 @@ import { nameIdentityFile, writeSecretTable } from "../../../agent/secrets/provi
 import { MARKS } from "../../../scripts/lab/canary/canary.ts";
 import { expectNoSecretLeft } from "../../../scripts/lab/canary/canary-sweep.ts";
 import { OrcaProcess } from "../../../scripts/lab/engine/orca-process.ts";
+import { nameForRun } from "../../../scripts/lab/engine/run-name.ts";
 import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
 import { findPort } from "../engine/free-port.ts";
 import { docker } from "./postgres-node.ts";
 
-const STORES_NODE = "stores";
+export const STORES_NODE = nameForRun("stores");
 const ROOT = "/canary/lane/PASSWORD";
 const CACHE = "/canary/lane/TOKEN";
 export const [PASSWORD = "", CACHE_PASSWORD = ""] = [MARKS[ROOT], MARKS[CACHE]];

@@ -15,14 +15,13 @@ import { S3Client } from "../../../agent/backup/repository/s3-client.ts";
 import { nameIdentityFile, writeSecretTable } from "../../../agent/secrets/providers/secret-store-file.ts";
 import { Swift } from "../../../scripts/lab/backup/swift.ts";
 import { OrcaProcess } from "../../../scripts/lab/engine/orca-process.ts";
-import { nameForRun } from "../../../scripts/lab/engine/run-name.ts";
 import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
 import { findSubnet } from "../../builders/engine/free-port.ts";
 import { POSTGRES_IMAGE as IMAGE, PostgresNode } from "../../builders/node/postgres-node.ts";
 
 const ROWS = 60_000;
 
-const node = new PostgresNode(nameForRun("sealed"), {
+const node = new PostgresNode("sealed", {
   user: "postgres",
   backup: 'repositories = ["swift", "local"]',
 });

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { docker } from "../../builders/node/postgres-node.ts";
-import { PASSWORD, StoresNode } from "../../builders/node/stores-node.ts";
+import { PASSWORD, STORES_NODE, StoresNode } from "../../builders/node/stores-node.ts";
 
 const node = new StoresNode();
 const { orca, findContainer, findNewest, listJobs, readStore, maria, redisCli } = node;
@@ -279,7 +279,7 @@ test("a MariaDB is restored into place: accounts of that day, the root of today,
   maria("drop user clerk@'%'; drop table shop.line; delete from shop.item; create table shop.after_it (id int)");
   const { code, output } = await orca("backup", "restore", "maria");
   expect({ code, output }).toMatchObject({ code: 0 });
-  expect(mounted("maria")).toEqual(["stores-maria.r2"]);
+  expect(mounted("maria")).toEqual([`${STORES_NODE}-maria.r2`]);
   expect(maria("select count(*) from shop.best; select count(*) from shop.line").split("\n")).toEqual(["2", "1"]);
   expect(maria("select concat(event_name, ' ', status) from information_schema.events")).toBe("tick ENABLED");
   expect(maria("show grants for clerk@'%'")).toContain("GRANT SELECT ON `shop`.*");
@@ -288,7 +288,7 @@ test("a MariaDB is restored into place: accounts of that day, the root of today,
   const hashes =
     "select count(distinct json_value(priv, '$.authentication_string')) from mysql.global_priv where user = 'root' and host in ('localhost', '%')";
   expect(maria(hashes)).toBe("1");
-  expect((await orca("backup", "restore", "maria", "--use", "stores-maria")).code).toBe(0);
+  expect((await orca("backup", "restore", "maria", "--use", `${STORES_NODE}-maria`)).code).toBe(0);
   await expect.poll(() => maria("select count(*) from shop.after_it"), { timeout: 30_000 }).toBe("0");
 });
 
@@ -300,7 +300,7 @@ test("a Redis with a log of commands is restored into place: what the log said s
   redisCli("set", "other", "1");
   const { code, output } = await orca("backup", "restore", "cache");
   expect({ code, output }).toMatchObject({ code: 0 });
-  expect(mounted("cache")).toEqual(["stores-cache.r2"]);
+  expect(mounted("cache")).toEqual([`${STORES_NODE}-cache.r2`]);
   expect([redisCli("get", "lasting"), redisCli("get", "other"), redisCli("config", "get", "appendonly")]).toEqual([
     "before",
     "",
@@ -318,10 +318,10 @@ test("two volumes are restored into place together, with owners and links, and g
   docker("exec", findContainer("mail"), "sh", "-c", "rm -r /srv/mail/* /srv/index/*; echo new > /srv/mail/after");
   const planned = await orca("backup", "restore", "mail", "--store", "files", "--dry-run");
   expect(planned.output).toContain(
-    "make the volumes stores-mail.r2 beside stores-mail and stores-mail-index.r2 beside",
+    `make the volumes ${STORES_NODE}-mail.r2 beside ${STORES_NODE}-mail and ${STORES_NODE}-mail-index.r2 beside`,
   );
   expect((await orca("backup", "restore", "mail", "--store", "files")).code).toBe(0);
-  expect(mounted("mail")).toEqual(["stores-mail-index.r2", "stores-mail.r2"]);
+  expect(mounted("mail")).toEqual([`${STORES_NODE}-mail-index.r2`, `${STORES_NODE}-mail.r2`]);
   const look = "stat -c '%u:%g %a' /srv/mail/inbox; readlink /srv/mail/new; cat /srv/mail/new; ls /srv/index | wc -l";
   expect(docker("exec", findContainer("mail"), "sh", "-c", look).trim().split("\n")).toEqual([
     "1234:4321 644",
@@ -329,8 +329,10 @@ test("two volumes are restored into place together, with owners and links, and g
     "letter",
     "60",
   ]);
-  expect((await orca("backup", "restore", "mail", "--use", "stores-mail")).code).toBe(0);
-  await expect.poll(() => mounted("mail"), { timeout: 30_000 }).toEqual(["stores-mail", "stores-mail-index"]);
+  expect((await orca("backup", "restore", "mail", "--use", `${STORES_NODE}-mail`)).code).toBe(0);
+  await expect
+    .poll(() => mounted("mail"), { timeout: 30_000 })
+    .toEqual([`${STORES_NODE}-mail`, `${STORES_NODE}-mail-index`]);
 });
 
 test("a command's backup has no restore of its own: the lines for a person are said", async () => {

@@ -28,6 +28,8 @@ import { docker } from "../../builders/engine/docker-cli.ts";
 import { describeRepository } from "../../contract/repository.ts";
 
 const FOLDER = { node: "vm1", service: "pg", store: "db" };
+const PRODUCERS = nameForRun("producers");
+const OWN = ["--filter", `label=orca.job.node=${PRODUCERS}`];
 
 const root = mkdtempSync(join(tmpdir(), "orca-swift-"));
 const swift = new Swift(join(root, "swift"));
@@ -209,7 +211,7 @@ test.each(Object.keys(ENDINGS))("a program that ends with %s: only a good dump i
       const { records, strange } = await listBackups(store.repository, FOLDER);
       expect([records.length, strange], kind).toEqual([good, []]);
       // The engine takes an ended container away a moment later, and a busy one some seconds.
-      const listLeft = (): Promise<string> => docker("ps", "-aq", "--filter", `name=${prefix}`);
+      const listLeft = (): Promise<string> => docker("ps", "-aq", ...OWN, "--filter", `name=${prefix}`);
       await expect.poll(listLeft, { timeout: 30_000, message: kind }).toBe("");
     }),
   );
@@ -223,7 +225,7 @@ async function makeBy(
   const begin = async (): Promise<RunningDump> => {
     const dump = await engine.oneShots.run({
       job,
-      node: nameForRun("producers"),
+      node: PRODUCERS,
       image: "orca-test/busybox:1",
       argv: ["sh", "-c", script],
       env: {},
@@ -264,5 +266,5 @@ async function makeBy(
 /** Not before some of it lies in the store, where nobody sees it. */
 async function killOnceItCame(job: string, listAll: () => Promise<string[]>): Promise<void> {
   await expect.poll(listAll, { timeout: 60_000 }).toEqual([expect.stringMatching(/\.partial$|…$/)]);
-  await docker("kill", await docker("ps", "-q", "--filter", `name=${job}`));
+  await docker("kill", await docker("ps", "-q", ...OWN, "--filter", `name=${job}`));
 }

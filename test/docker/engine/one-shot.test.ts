@@ -5,9 +5,10 @@ import { execFileSync } from "node:child_process";
 import { afterAll, expect, test } from "vitest";
 
 import { openEngine } from "../../../agent/docker/engine.ts";
+import { nameForRun } from "../../../scripts/lab/engine/run-name.ts";
 
 const engine = openEngine("/var/run/docker.sock");
-const NODE = "one-shots";
+const NODE = nameForRun("one-shots");
 const IMAGE = "orca-test/busybox:1";
 
 afterAll(() => engine.close());
