@@ -163,12 +163,12 @@ async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Sou
   }
   const { GitSource } = await import("../sources/git/poll/git-source.ts");
   const { createStatusReader } = await import("../sources/forge/status-reader.ts");
-  const program = process.argv[1] ?? "";
+  const { fetchBy } = await import("../sources/git/poll/git-child.ts");
   return new GitSource({
     ...source.git,
     node,
     directory: statePath(stateDir, "git"),
-    program,
+    fetch: fetchBy(process.argv[1] ?? ""),
     clock: systemClock,
     readStatus: createStatusReader(source.git),
   });

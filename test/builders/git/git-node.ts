@@ -4,14 +4,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import type { Clock } from "../../../agent/host/os/clock.ts";
+import { type Fetch, fetchBy } from "../../../agent/sources/git/poll/git-child.ts";
+import { decodeAnswer } from "../../../agent/sources/git/poll/git-exchange.ts";
+import { answerRequest } from "../../../agent/sources/git/store/git-fetch.ts";
 import { GitSource, type GitSourceOptions } from "../../../agent/sources/git/poll/git-source.ts";
 import type { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { PROGRAM } from "../../../scripts/lab/engine/started-program.ts";
 
-/** The program whose command fetches. */
-
 // Many tests run the child: what Node made of its modules once is kept.
 process.env["NODE_COMPILE_CACHE"] ??= join(tmpdir(), "orca-compile-cache");
+
+/**
+ * Fetches in this process, as the child does: for tests of what is fetched and judged, where a process for each fetch is most of the time.
+ * What a process of its own brings (limits, kills, its end) is tested beside the source itself.
+ */
+export const fetchHere: Fetch = async (request) => decodeAnswer(await answerRequest(request), request.node);
 
 /** What a test may choose of a source. */
 export interface GitChoices extends Partial<Omit<GitSourceOptions, "location" | "clock">> {
@@ -32,7 +39,7 @@ export function openGitSource(server: GitServer, clock: Clock, choices: GitChoic
     fetchMs: 20_000,
     limitBytes: 32 * 1024 ** 2,
     directory: join(server.root, "state"),
-    program: PROGRAM,
+    fetch: fetchBy(PROGRAM),
     requestMs: 5_000,
     readStatus: () => Promise.reject(new Error("the test has no forge")),
     ...others,

@@ -9,7 +9,7 @@ import { createLogger } from "../../../agent/report/log/logger.ts";
 import type { TrustedKey } from "../../../shared/config/trusted-key.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { FakeGitea } from "../../fakes/fake-gitea.ts";
-import { openGitSource } from "./git-node.ts";
+import { fetchHere, openGitSource } from "./git-node.ts";
 import { makeKey, trust } from "./git-signing.ts";
 import { TestNode } from "../node/node.ts";
 
@@ -33,7 +33,13 @@ export async function openForgeNode(): Promise<ForgeNode> {
   const tokenFile = server.writeToken();
   const node = new TestNode({
     openSource: (clock) =>
-      openGitSource(server, clock, { tokenFile, requestMs: 2_000, fetchMs: 60_000, readKeys: async () => one.keys }),
+      openGitSource(server, clock, {
+        fetch: fetchHere,
+        tokenFile,
+        requestMs: 2_000,
+        fetchMs: 60_000,
+        readKeys: async () => one.keys,
+      }),
     openSink: (clock, stateDir) => {
       const logger = createLogger("error", { write: () => undefined });
       const sink = new CommitStatus({ node: "vm1", stateDir, clock, logger, deadlineMs: 400 });

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { createLogger } from "../../../agent/report/log/logger.ts";
 import { CommitStatus } from "../../../agent/report/notify/commit-status.ts";
 import type { TrustedKey } from "../../../shared/config/trusted-key.ts";
-import { buildPlatform, openGitSource } from "../../builders/git/git-node.ts";
+import { buildPlatform, fetchHere, openGitSource } from "../../builders/git/git-node.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { commitSigned, makeKey, trust } from "../../builders/git/git-signing.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
@@ -33,7 +33,8 @@ beforeEach(async () => {
   writeFileSync(tokenFile, "writer\n", { mode: 0o600 });
   node = new TestNode({
     // The child that verifies is a real process.
-    openSource: (clock) => openGitSource(server, clock, { pollMs, requestMs: 60_000, readKeys: async () => keys }),
+    openSource: (clock) =>
+      openGitSource(server, clock, { fetch: fetchHere, pollMs, requestMs: 60_000, readKeys: async () => keys }),
     openSink: (clock, stateDir) => {
       const sink = new CommitStatus({ node: "vm1", stateDir, clock, logger, deadlineMs: 400 });
       const targetUrl = "https://status.example/{node}/{sha}";

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 
 import type { TrustedKey } from "../../../shared/config/trusted-key.ts";
-import { buildPlatform, openGitSource } from "../../builders/git/git-node.ts";
+import { buildPlatform, fetchHere, openGitSource } from "../../builders/git/git-node.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { commitSigned, makeKey, tag, type TestKey, trust } from "../../builders/git/git-signing.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
@@ -33,7 +33,7 @@ beforeEach(async () => {
   keys = undefined;
   server = await new GitServer().start();
   node = new TestNode({
-    openSource: (clock) => openGitSource(server, clock, { readKeys: async () => keys, ...PATIENT }),
+    openSource: (clock) => openGitSource(server, clock, { fetch: fetchHere, readKeys: async () => keys, ...PATIENT }),
   });
 });
 

@@ -7,7 +7,7 @@ import { describeUnread } from "../../../shared/text/words/source-words.ts";
 import type { GitSource } from "../../../agent/sources/git/poll/git-source.ts";
 import type { Snapshot } from "../../../shared/state/snapshot.ts";
 import { FakeClock } from "../../fakes/fake-clock.ts";
-import { buildPlatform, type GitChoices, openGitSource } from "../../builders/git/git-node.ts";
+import { buildPlatform, type GitChoices, fetchHere, openGitSource } from "../../builders/git/git-node.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
 
@@ -36,7 +36,13 @@ function noise(sizeBytes: number): Uint8Array {
 }
 
 async function open(choices: GitChoices = {}): Promise<void> {
-  source = openGitSource(server, clock, { limitBytes: MIB, requestMs: 60_000, fetchMs: 60_000, ...choices });
+  source = openGitSource(server, clock, {
+    fetch: fetchHere,
+    limitBytes: MIB,
+    requestMs: 60_000,
+    fetchMs: 60_000,
+    ...choices,
+  });
   clock.isBusy = () => source.isBusy;
   await source.watch(() => undefined);
   await clock.advance(1_000);

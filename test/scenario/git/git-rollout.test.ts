@@ -4,7 +4,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { createStatusReader } from "../../../agent/sources/forge/status-reader.ts";
-import { buildPlatform, openGitSource } from "../../builders/git/git-node.ts";
+import { buildPlatform, fetchHere, openGitSource } from "../../builders/git/git-node.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
 import { TestNode, troubleOf } from "../../builders/node/node.ts";
@@ -20,7 +20,8 @@ beforeEach(async () => {
   const location = { url: forge.url, branch: "main", tokenFile: server.writeToken("reader"), caFile: undefined };
   const readStatus = createStatusReader({ location, apiUrl: undefined });
   node = new TestNode({
-    openSource: (clock) => openGitSource(server, clock, { readStatus, requestMs: 60_000, fetchMs: 60_000 }),
+    openSource: (clock) =>
+      openGitSource(server, clock, { fetch: fetchHere, readStatus, requestMs: 60_000, fetchMs: 60_000 }),
   });
 });
 

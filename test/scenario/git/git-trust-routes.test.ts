@@ -7,7 +7,7 @@ import { join } from "node:path";
 
 import { afterEach, beforeEach, expect, test } from "vitest";
 
-import { buildPlatform, openGitSource } from "../../builders/git/git-node.ts";
+import { buildPlatform, fetchHere, openGitSource } from "../../builders/git/git-node.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import { commitSigned, makeKey, type TestKey, trust } from "../../builders/git/git-signing.ts";
 import { buildManifest } from "../../builders/node/manifest.ts";
@@ -28,7 +28,12 @@ beforeEach(async () => {
   server = await new GitServer().start();
   node = new TestNode({
     openSource: (clock) =>
-      openGitSource(server, clock, { readKeys: async () => keys, requestMs: 60_000, fetchMs: 60_000 }),
+      openGitSource(server, clock, {
+        fetch: fetchHere,
+        readKeys: async () => keys,
+        requestMs: 60_000,
+        fetchMs: 60_000,
+      }),
   });
 });
 

@@ -12,7 +12,7 @@ import type { GitSource } from "../../../agent/sources/git/poll/git-source.ts";
 import type { InForce } from "../../../shared/state/in-force.ts";
 import type { Snapshot, SourceReading } from "../../../shared/state/snapshot.ts";
 import type { TrustedKey } from "../../../shared/config/trusted-key.ts";
-import { buildPlatform, openGitSource } from "../../builders/git/git-node.ts";
+import { buildPlatform, fetchHere, openGitSource } from "../../builders/git/git-node.ts";
 import { GitServer } from "../../../scripts/lab/git/git-server.ts";
 import {
   commitSigned,
@@ -76,7 +76,7 @@ afterEach(async () => {
 });
 
 async function open(readKeys = async (): Promise<readonly TrustedKey[]> => keys): Promise<void> {
-  source = openGitSource(server, clock, { readKeys, ...PATIENT });
+  source = openGitSource(server, clock, { fetch: fetchHere, readKeys, ...PATIENT });
   source.follow(inForce);
   clock.isBusy = () => source.isBusy;
   await source.watch(() => undefined);

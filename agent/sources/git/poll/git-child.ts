@@ -11,8 +11,19 @@ const MEMORY_BYTES = 320 * 1024 ** 2;
 /** The largest answer of the child: this node's files are at most 32 MiB. */
 const ANSWER_LIMIT_BYTES = 64 * 1024 ** 2;
 
-/** Fetches once. Throws a `GitFailure`, the child's own or one about the child. */
-export async function fetchByChild(request: FetchRequest, program: string, signal: AbortSignal): Promise<FetchResult> {
+/** Fetches once, and gives up when told to. Throws a `GitFailure`. */
+export type Fetch = (request: FetchRequest, signal: AbortSignal) => Promise<FetchResult>;
+
+/**
+ * Fetches by a child of its own.
+ * @param program whose command `git-fetch` fetches
+ * @returns what fetches once, and throws the child's own `GitFailure` or one about the child
+ */
+export function fetchBy(program: string): Fetch {
+  return (request, signal) => fetchByChild(request, program, signal);
+}
+
+async function fetchByChild(request: FetchRequest, program: string, signal: AbortSignal): Promise<FetchResult> {
   const end = await runChild({
     program,
     command: "git-fetch",

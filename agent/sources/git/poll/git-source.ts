@@ -13,7 +13,7 @@ import type { ReadKeys, TrustedKey } from "../../../../shared/config/trusted-key
 import { type CancelTimer, type Clock, nameMoment } from "../../../host/os/clock.ts";
 import { approvalPrefix } from "../trust/git-approval.ts";
 import { buildBase, isSameInputs, isSameJudgement, type Judged } from "./git-basis.ts";
-import { fetchByChild } from "./git-child.ts";
+import type { Fetch } from "./git-child.ts";
 import type { FetchRequest, FetchResult, GitLocation } from "./git-exchange.ts";
 import { GitFailure } from "../wire/git-failure.ts";
 import { ReadMark } from "./last-read-file.ts";
@@ -35,8 +35,8 @@ export interface GitSourceOptions {
   limitBytes: number;
   /** Where the clone is kept: a cache that may be deleted at any time. */
   directory: string;
-  /** The program whose command `git-fetch` fetches. */
-  program: string;
+  /** Fetches once: in the agent by a child, `fetchBy`. */
+  fetch: Fetch;
   clock: Clock;
   /** Asked before every poll; left out where no signature is asked for. */
   readKeys?: ReadKeys;
@@ -288,7 +288,7 @@ export class GitSource implements Source {
   }
 
   async #fetch(tip: string, { keys, tags }: Judged): Promise<FetchResult> {
-    const { location, path, node, directory, fetchMs, limitBytes, program } = this.#options;
+    const { location, path, node, directory, fetchMs, limitBytes, fetch } = this.#options;
     const request: FetchRequest = {
       location,
       path,
@@ -301,7 +301,7 @@ export class GitSource implements Source {
       keys,
       tags,
     };
-    return fetchByChild(request, program, this.#ending.signal);
+    return fetch(request, this.#ending.signal);
   }
 }
 

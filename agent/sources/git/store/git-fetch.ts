@@ -46,7 +46,8 @@ async function waitForEnd(iterator: AsyncIterator<Buffer>): Promise<void> {
   process.exit(1);
 }
 
-async function answerRequest(request: FetchRequest): Promise<Buffer> {
+/** Fetches, reads and judges once. Answers what `decodeAnswer` takes, a failure too. */
+export async function answerRequest(request: FetchRequest): Promise<Buffer> {
   try {
     return encodeRead(await fetchAndRead(request));
   } catch (error) {
