@@ -98,19 +98,20 @@ export function nextProbeDelayMs(view: HealthView, check: HealthCheck, probes: n
   return FIRST_PROBES_MS[probes - 1] ?? Math.min(START_EVERY_MS, check.interval);
 }
 
-/** Probes of what has started are gathered on beats of this length, as far as a tenth of their interval allows. */
-const BEATS_MS = [1_000, 500, 250];
+/** Probes of what has started are gathered on beats of this length, of at most half of their interval. */
+const BEATS_MS = [5_000, 2_000, 1_000, 500, 250];
 
 /**
  * Moves a probe forward onto a beat that others share: several at once cost half of what they cost one by one, since the process
- * then wakes once for all of them. A probe comes up to a tenth of its interval early and never late, and its own rhythm stays.
+ * then wakes once for all of them. The first of a service comes up to half of its interval early; from then on they are on the beat, and
+ * none is late.
  * @param dueMs when it is due, on any clock that does not jump
  */
 export function gatherProbe(dueMs: number, check: HealthCheck): number {
   // A command in the container is work for the engine, which is better spread.
   const beatMs =
     check.exec === undefined
-      ? BEATS_MS.find((beat) => beat * 10 <= check.interval && check.interval % beat === 0)
+      ? BEATS_MS.find((beat) => beat * 2 <= check.interval && check.interval % beat === 0)
       : undefined;
   return beatMs === undefined ? dueMs : Math.floor(dueMs / beatMs) * beatMs;
 }

@@ -11,12 +11,13 @@ function buildCheck(interval: number, kind: Partial<HealthCheck> = { tcp: { port
 }
 
 test.each([
-  [10_000, 12_345, 12_000],
-  [10_000, 12_000, 12_000],
-  [5_000, 12_990, 12_500],
-  [2_500, 12_345, 12_250],
+  [10_000, 12_345, 10_000],
+  [10_000, 10_000, 10_000],
+  [30_000, 19_999, 15_000],
+  [5_000, 12_990, 12_000],
+  [2_500, 12_345, 12_000],
   [7_300, 12_345, 12_345],
-  [1_000, 12_345, 12_345],
+  [1_000, 12_345, 12_000],
 ])("an interval of %i ms: due at %i, made at %i", (interval, dueMs, madeMs) => {
   expect(gatherProbe(dueMs, buildCheck(interval))).toBe(madeMs);
 });
@@ -28,7 +29,7 @@ test("commands in the container are spread: they are work for the engine", () =>
 /** What is lost where fractions of a millisecond are added to large numbers. */
 const ROUNDING_MS = 1e-3;
 
-test("a tenth of the interval early at most, never late; probes that take a moment keep their interval", () => {
+test("half of the interval early at most, never late; probes that take a moment keep their interval", () => {
   const moments = fc.record({
     interval: fc.integer({ min: 1, max: 600 }).map((tenths) => tenths * 100),
     dueMs: fc.double({ min: 0, max: 1e9, noNaN: true }),
@@ -39,7 +40,7 @@ test("a tenth of the interval early at most, never late; probes that take a mome
       const check = buildCheck(interval);
       const madeMs = gatherProbe(dueMs, check);
       expect(madeMs).toBeLessThanOrEqual(dueMs);
-      expect(dueMs - madeMs).toBeLessThanOrEqual(interval / 10 + ROUNDING_MS);
+      expect(dueMs - madeMs).toBeLessThanOrEqual(interval / 2 + ROUNDING_MS);
       const nextMs = gatherProbe(madeMs + tookMs + interval, check);
       expect(nextMs - madeMs).toBeGreaterThanOrEqual(interval - ROUNDING_MS);
     }),
