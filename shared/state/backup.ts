@@ -166,6 +166,8 @@ export interface VerifyRun {
 /** One repository of a store as people see it. */
 interface RepositoryStatus {
   name: string;
+  /** Its directory on this host; undefined for a bucket, and for one that fleet.toml does not have. */
+  directory?: string | undefined;
   /** Why it cannot be read. */
   trouble: string | undefined;
   /** Why it did not get the last backup. */

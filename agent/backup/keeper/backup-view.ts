@@ -31,11 +31,13 @@ export async function describeStore(plan: StorePlan, parts: ViewParts): Promise<
     schedule,
     retention: plan.retention,
     repository: repositories.map(({ name }) => name).join(", "),
-    repositories: listings.map(({ repository: { name }, listing }) => {
+    repositories: listings.map(({ repository, listing }) => {
+      const { name } = repository;
       const { reason } = memory?.repositories?.[name] ?? {};
       const records = "list" in listing ? listing.list.records : [];
       const unread = "reason" in listing ? listing.reason : undefined;
-      return { name, trouble: unread, reason, madeMs: records[0]?.startedMs, count: records.length };
+      const directory = desk.findDirectory(repository);
+      return { name, directory, trouble: unread, reason, madeMs: records[0]?.startedMs, count: records.length };
     }),
     runningSinceMs: sinceMs,
     nextMs: trouble === undefined ? nextMs : undefined,

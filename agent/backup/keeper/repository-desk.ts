@@ -69,6 +69,12 @@ export class RepositoryDesk {
     return { kind: "s3", name, endpoint, bucket, region, prefix, ...keys, lockDays, caFile };
   }
 
+  /** The directory of this host that a repository is; undefined for another kind. */
+  findDirectory(plan: RepositoryPlan): string | undefined {
+    if (plan.kind === "local") return this.#parts.localDirectory;
+    return plan.kind === "directory" ? plan.path : undefined;
+  }
+
   /** What a repository has of a store. Never rejects. */
   list(plan: RepositoryPlan, store: StorePlan): Promise<Listing> {
     const place = this.resolve(plan, store);

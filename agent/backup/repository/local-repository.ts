@@ -16,7 +16,7 @@ import {
   statfs,
   writeFile,
 } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 import { checkName, joinFolder } from "./backup-path.ts";
 import { type PendingFile, type Repository, RepositoryError, type StoreFolder } from "./repository-port.ts";
@@ -32,6 +32,10 @@ const READ_BYTES = 1024 * 1024;
 const UNWRITTEN_BYTES = 64 * 1024 * 1024;
 /** A record is some kilobytes; something larger under its name is none. */
 const LARGEST_TEXT_BYTES = 1024 * 1024;
+
+/** What a directory outside the unit's own looks like from inside, although it can be written to. */
+const CLOSED =
+  "the directory is read-only for the agent: mount it for writing; if it is, open it to the agent's unit: sudo orca unit --write";
 
 /** Opens a repository in a directory, which is made with the first backup. */
 export function openLocalRepository(name: string, directory: string): Repository {
@@ -78,6 +82,7 @@ async function guard<T>(what: string, work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (error) {
     if (error instanceof RepositoryError) throw error;
+    if ((error as NodeJS.ErrnoException).code === "EROFS") throw new RepositoryError(`${what}: ${CLOSED}`);
     throw new RepositoryError(what, { cause: error });
   }
 }
@@ -96,16 +101,27 @@ async function expectOwn(directory: string, folder: StoreFolder): Promise<void> 
   }
 }
 
-/** Level by level: with `recursive`, Node says of a file system that is read-only that there is no such directory. */
 async function makeFolder(directory: string, folder: StoreFolder): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY });
-  let path = directory;
-  for (const part of joinFolder(folder).split("/")) {
-    path = join(path, part);
-    await mkdir(path, { mode: PRIVATE_DIRECTORY }).catch((error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    });
+  await makeDirectory(join(directory, joinFolder(folder)));
+}
+
+/** Level by level: with `recursive`, Node says of a file system that is read-only that there is no such directory. */
+async function makeDirectory(path: string): Promise<void> {
+  if (await makeOne(path)) return;
+  await makeDirectory(dirname(path));
+  if (!(await makeOne(path))) throw new RepositoryError(`${path} cannot be made: a link above it leads nowhere`);
+}
+
+/** False where the directory above is missing. */
+async function makeOne(path: string): Promise<boolean> {
+  try {
+    await mkdir(path, { mode: PRIVATE_DIRECTORY });
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return false;
+    if (code !== "EEXIST") throw error;
   }
+  return true;
 }
 
 /** For reading. What is no file (a pipe would be waited for for ever) is refused. */

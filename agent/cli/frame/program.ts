@@ -16,6 +16,7 @@ import type { LintOptions } from "../lint/lint-command.ts";
 import type { SchemaName } from "../lint/schema-command.ts";
 import { BACKUP_COMMAND } from "../../backup/backup-exchange.ts";
 import { READ_COMMAND } from "../../secrets/providers/read-exchange.ts";
+import type { UnitOptions } from "../agent/unit-command.ts";
 import type { UpOptions } from "../agent/up-command.ts";
 import { listHelpTopics } from "../../../shared/text/help-topic.ts";
 import { VERSION_LINE } from "../../../shared/version.ts";
@@ -58,6 +59,7 @@ export function buildProgram(): Command {
   addDrill(program);
   addDoctor(program);
   addDeadMan(program);
+  addUnit(program);
   addClientCommands(program);
   addHelp(program);
   return program;
@@ -261,6 +263,19 @@ function addDeadMan(program: Command): void {
       "\nExits with 0 when all is well, 3 when the agent or a recovery point is dead.\n\nExample:\n  orca dead-man --config /etc/orca/agent.toml",
     )
     .action(run(async (options: DeadManOptions) => (await import("../agent/dead-man-command.ts")).deadMan(options)));
+}
+
+function addUnit(program: Command): void {
+  program
+    .command("unit")
+    .description(
+      "lets the agent's systemd unit write where agent.toml and the repositories in force keep backups and state",
+    )
+    .option("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
+    .option("--write", "puts the drop-in in place; without it, it is printed")
+    .option("--socket <path>", "the agent's unix socket (also ORCA_SOCKET; default /run/orca/agent.sock)")
+    .addHelpText("after", "\nExample:\n  orca unit\n  orca unit --write")
+    .action(run(async (options: UnitOptions) => (await import("../agent/unit-command.ts")).unit(options)));
 }
 
 function addSchema(program: Command): void {

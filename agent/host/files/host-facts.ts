@@ -96,9 +96,22 @@ async function checkMount(wanted: DataMount): Promise<{ ok: true } | { ok: false
   const row = rows.findLast((fields) => unescapeMount(fields[4] ?? "") === wanted.mount.replace(/(.)\/$/, "$1"));
   if (row === undefined) return { ok: false, reason: `no file system is mounted at ${wanted.mount}` };
   if (wanted.uuid === undefined) return { ok: true };
-  const device = await realpath(`/dev/disk/by-uuid/${wanted.uuid}`).catch(() => undefined);
+  const device = await findDevice(`/dev/disk/by-uuid/${wanted.uuid}`);
   if (device === undefined) return { ok: false, reason: `there is no file system with the UUID ${wanted.uuid}` };
-  const source = await realpath(unescapeMount(row[row.indexOf("-") + 2] ?? "")).catch(() => undefined);
-  if (source === device) return { ok: true };
+  const source = unescapeMount(row[row.indexOf("-") + 2] ?? "");
+  if (row[2] === device.number || basename(source) === device.name) return { ok: true };
   return { ok: false, reason: `another file system than ${wanted.uuid} is mounted at ${wanted.mount}` };
+}
+
+/**
+ * The block device that a link of udev's names, as the kernel calls it. The agent's own /dev has the links and no disks
+ * (PrivateDevices of its unit): so no device is opened, and sysfs says which number it has. A file system such as btrfs has a number of its
+ * own; then the name counts.
+ */
+async function findDevice(link: string): Promise<{ name: string; number: string | undefined } | undefined> {
+  const target = await readlink(link).catch(() => undefined);
+  if (target === undefined) return undefined;
+  const name = basename(target);
+  const number = await readFile(`/sys/class/block/${name}/dev`, "utf8").catch(() => undefined);
+  return { name, number: number?.trim() };
 }

@@ -2,10 +2,8 @@
 
 import { execFileSync, spawnSync } from "node:child_process";
 import {
-  chmodSync,
   copyFileSync,
   cpSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -28,6 +26,7 @@ import { docker } from "../../builders/engine/docker-cli.ts";
 import { OrcaProcess } from "../../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd } from "../../../scripts/lab/engine/real-node.ts";
 import { findPort } from "../../builders/engine/free-port.ts";
+import { NotifySocket } from "../../builders/node/notify-socket.ts";
 import { nameForRun } from "../../../scripts/lab/engine/run-name.ts";
 
 const UNITS = fileURLToPath(new URL("../../../systemd/", import.meta.url));
@@ -69,6 +68,7 @@ describe("the daemon", () => {
   const messages: { service: string | null; state: string }[] = [];
   let server: Server;
   let agent: OrcaProcess;
+  let systemd: NotifySocket;
 
   const write = (path: string, text: string, mode = 0o644): void => {
     mkdirSync(join(root, path, ".."), { recursive: true });
@@ -79,8 +79,6 @@ describe("the daemon", () => {
     const run = new OrcaProcess([...parameters, "--socket", socket]);
     return { code: await run.exited, output: run.output };
   };
-  const notified = (): string[] =>
-    existsSync(join(root, "notified")) ? readFileSync(join(root, "notified"), "utf8").trim().split("\n") : [];
 
   beforeAll(async () => {
     server = createServer((request, response) => {
@@ -122,12 +120,11 @@ describe("the daemon", () => {
         `alerts = { webhook_file = "${root}/webhook", min = "warning" }`,
       ].join("\n"),
     );
-    // systemd itself is not here: what would be told to it is written down.
-    write("bin/systemd-notify", `#!/bin/sh\necho "$@" >> ${root}/notified\n`);
-    chmodSync(join(root, "bin/systemd-notify"), 0o755);
+    // systemd itself is not here: this listens in its place.
+    systemd = await NotifySocket.open(join(root, "notify"));
     agent = new OrcaProcess(["agent", "--config", join(root, "agent.toml")], {
       runDir,
-      environment: { NOTIFY_SOCKET: "/nowhere", PATH: `${join(root, "bin")}:${process.env["PATH"] ?? ""}` },
+      environment: { NOTIFY_SOCKET: systemd.path },
     });
     await eventually(async () => (await orca("status", "--json")).output.includes('"state": "healthy"'), 30_000);
   });
@@ -144,13 +141,14 @@ describe("the daemon", () => {
     if (ids !== "") await docker("rm", "-f", ...ids.split("\n"));
     await docker("network", "rm", `orca-${node}`).catch(() => undefined);
     await new Promise((resolve) => server.close(resolve));
+    systemd.close();
     rmSync(root, { recursive: true, force: true });
     rmSync(runDir, { recursive: true, force: true });
   }
 
   test("tells systemd that it is ready after its first turn", async () => {
-    await eventually(() => notified().some((line) => line.startsWith("READY=1")));
-    expect(notified()[0]).toMatch(/^READY=1 STATUS=\d of 2 healthy$/);
+    await eventually(() => systemd.heard.length > 0);
+    expect(systemd.heard[0]).toMatch(/^READY=1\nWATCHDOG=1\nSTATUS=\d of 2 healthy$/);
   });
 
   test("containers go into the slice that agent.toml names", async () => {
@@ -200,7 +198,7 @@ describe("the daemon", () => {
 
   test("SIGTERM ends it with 0 and leaves the containers running", async () => {
     expect(await agent.stop()).toBe(0);
-    expect(notified().at(-1)).toBe("STOPPING=1");
+    await eventually(() => systemd.heard.at(-1) === "STOPPING=1");
     expect(
       await docker("ps", "-q", "--filter", `label=orca.node=${node}`, "--filter", "label=orca.service=app"),
     ).not.toBe("");
