@@ -29,11 +29,37 @@ export type SourceFault =
       node: string;
       first: boolean;
       what: string;
-      why: string;
+      why: SignerFault;
       needs: string;
       /** A forge seems to have made it of a pull request. */
       merged: boolean;
     };
+
+/** Why nobody that counts has signed a commit or a tag. `key` names a key as people know it. */
+export type SignerFault =
+  | { code: "unsigned" }
+  | { code: "several-signatures" }
+  | { code: "gpg-signature" }
+  | { code: "foreign-signature" }
+  | { code: "broken-signature" }
+  | { code: "key-not-listed"; fingerprint: string }
+  | { code: "signature-bad"; key: string }
+  /** It is good, and its key may not do this; `node` where that is to approve changes of a node. */
+  | { code: "key-not-allowed"; key: string; node?: string };
+
+/** Why a tag that looks like an approval is none. */
+export type TagFault =
+  | SignerFault
+  /** `signed` says whether its replacement has to be. */
+  | { code: "lightweight-tag"; signed: boolean }
+  | { code: "tag-of-a-tag" }
+  | { code: "made-as-another"; name: string };
+
+/** A tag that looks like an approval and is none. */
+export interface RefusedTag {
+  tag: string;
+  why: TagFault;
+}
 
 /** What is wrong in a commit's tree. */
 export type CommitFault =
@@ -87,8 +113,7 @@ export type HoldReason =
       first: boolean;
       /** False where the tag of anybody who may push counts; undefined where no tag was looked for. */
       signed: boolean | undefined;
-      /** Tags that look like an approval and are none, and why. */
-      refused: readonly string[];
+      refused: readonly RefusedTag[];
     }
   | { code: "frozen"; revision: string; untilMs: number }
   /** Another node has it first, and has not settled on it. */

@@ -1,7 +1,7 @@
 // The raw inputs of one revision: made by sources/, understood by desired/. Text and bytes only, nothing parsed.
 
 import type { FileFaults } from "../manifest/file-fault.ts";
-import type { RolloutVerdict, UnreadSource } from "./hold.ts";
+import type { RefusedTag, RolloutVerdict, UnreadSource } from "./hold.ts";
 import type { InForce, SnapshotObjects } from "./in-force.ts";
 
 /** What a commit says of itself. */
@@ -28,8 +28,8 @@ export interface Approvals {
   granted: string | undefined;
   /** True where only a signed tag counts. */
   signed: boolean;
-  /** Tags that look like an approval of these inputs and are none, and why. */
-  refused: readonly string[];
+  /** Tags that look like an approval of these inputs and are none. */
+  refused: readonly RefusedTag[];
 }
 
 /** What a source holds at one revision. */

@@ -4,7 +4,7 @@
 import type { Hold, HoldReason, RolloutVerdict, SourceTrouble } from "../../state/hold.ts";
 import type { ReasonOf } from "../../state/reason.ts";
 import { describeCount } from "../count.ts";
-import { describeUnread } from "./source-words.ts";
+import { describeRefusedTag, describeUnread } from "./source-words.ts";
 
 type Words = { [C in HoldReason["code"]]: (why: ReasonOf<C, HoldReason>) => string };
 
@@ -29,7 +29,7 @@ const WORDS: Words = {
     return (
       `${what} waits for approval: run git tag ${how} -m approve ${tag} ${revision} && git push origin ${tag}` +
       (signed === false ? UNPROVED : "") +
-      refused.map((why) => `; ${why}`).join("")
+      refused.map((one) => `; ${describeRefusedTag(one)}`).join("")
     );
   },
   frozen: ({ revision, untilMs }) =>

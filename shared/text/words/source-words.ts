@@ -1,7 +1,7 @@
 // What is wrong with a source, in words: where it failed and what to do. Never holds a token: nothing that a server sent is quoted but
 // Git's own error line. Pure; the only place where such a sentence is made.
 
-import type { CommitFault, SourceFault, UnreadSource } from "../../state/hold.ts";
+import type { CommitFault, RefusedTag, SourceFault, TagFault, UnreadSource } from "../../state/hold.ts";
 import type { ReasonOf } from "../../state/reason.ts";
 import { shortRevision } from "../short-revision.ts";
 import { describeSize } from "../size.ts";
@@ -30,7 +30,7 @@ const FAULT_WORDS: Words<SourceFault> = {
   "commit-unusable": ({ commit, branch, why }) =>
     `commit ${shortRevision(commit)} of ${branch} ${word(COMMIT_WORDS, why)}`,
   "not-trusted": ({ commit, author, node, first, what, why, needs, merged }) =>
-    `commit ${commit} by ${author} ${first ? "brings" : "changes"} ${what} and is not trusted: ${why}; ` +
+    `commit ${commit} by ${author} ${first ? "brings" : "changes"} ${what} and is not trusted: ${word(SIGNATURE_WORDS, why)}; ` +
     `sign it with a key that source.git.trusted_keys of ${node} lists with ${needs}${merged ? MERGED : ""}, or revert it`,
 };
 
@@ -46,6 +46,27 @@ const COMMIT_WORDS: Words<CommitFault> = {
   "file-not-taken": ({ path, message }) => `has a file ${path} of which nothing is taken: ${message}`,
 };
 
+const SIGNATURE_WORDS: Words<TagFault> = {
+  unsigned: () => "it is not signed",
+  "several-signatures": () => "it carries more than one signature",
+  "gpg-signature": () => "it carries a GPG signature, which is not checked: sign with an SSH key",
+  "foreign-signature": () => "it carries a signature that is not SSH's",
+  "broken-signature": () => "it carries an SSH signature that cannot be read",
+  "key-not-listed": ({ fingerprint }) =>
+    `it is signed with ${fingerprint}, which source.git.trusted_keys does not list`,
+  "signature-bad": ({ key }) => `its signature by ${key} is bad: it is not what that key signed`,
+  "key-not-allowed": ({ key, node }) =>
+    `its signature by ${key} is good, but that key is not allowed for ${node ?? "that"}`,
+  "lightweight-tag": ({ signed }) => `it is a lightweight tag; make an annotated one (git tag ${signed ? "-s" : "-a"})`,
+  "tag-of-a-tag": () => "it points at another tag; tag the commit itself",
+  "made-as-another": ({ name }) => `it was made as ${name}`,
+};
+
+/** Why a tag that looks like an approval is none, as one text. */
+export function describeRefusedTag({ tag, why }: RefusedTag): string {
+  return `the tag ${tag} does not approve it: ${word(SIGNATURE_WORDS, why)}`;
+}
+
 function word<R extends { code: string }>(table: Words<R>, why: R): string {
   return (table[why.code as R["code"]] as (why: R) => string)(why);
 }
@@ -55,11 +76,15 @@ export function describeSourceFault(fault: SourceFault): string {
   return word(FAULT_WORDS, fault);
 }
 
+/** Faults that carry another one. */
+const FURTHER: Readonly<Record<string, object>> = { "commit-unusable": COMMIT_WORDS, "not-trusted": SIGNATURE_WORDS };
+
 /** True for what this version can word: another version's process may have made it. */
 export function canDescribeFault(fault: unknown): fault is SourceFault {
   const { code, why } = (fault ?? {}) as { code?: string; why?: { code?: string } };
   if (code === undefined || !Object.hasOwn(FAULT_WORDS, code)) return false;
-  return code !== "commit-unusable" || Object.hasOwn(COMMIT_WORDS, why?.code ?? "");
+  const words = FURTHER[code];
+  return words === undefined || Object.hasOwn(words, why?.code ?? "");
 }
 
 /** What was wrong and where, and whether time mends it. */

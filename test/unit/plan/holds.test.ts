@@ -162,10 +162,14 @@ describe("a change", () => {
   test("with an approval is not held for one; a tag that is none says why", () => {
     const approvals = { granted: "orca/approve/vm1/x by Jane", signed: true, refused: [] };
     expect(kinds(buildChange({ gates: { approval: "tag" }, approvals }))).toEqual([]);
-    const none = { granted: undefined, signed: false, refused: ["the tag x does not approve it: it is lightweight"] };
+    const none = {
+      granted: undefined,
+      signed: false,
+      refused: [{ tag: "x", why: { code: "lightweight-tag", signed: false } }],
+    } as const;
     const holds = listHolds(buildChange({ gates: { approval: "tag" }, approvals: none }));
     expect(describeHolds(holds)).toMatch(
-      /run git tag -a .* \(without source\.git\.trusted_keys .* counts\); the tag x does not approve it: it is lightweight$/,
+      /run git tag -a .* \(without source\.git\.trusted_keys .* counts\); the tag x does not approve it: it is a lightweight tag; make an annotated one \(git tag -a\)$/,
     );
   });
 

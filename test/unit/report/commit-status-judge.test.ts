@@ -284,7 +284,7 @@ const DISTRUSTED: UnreadSource = {
     node: "vm1",
     first: false,
     what: "manifests/vm1",
-    why: `it is signed with SHA256:${"k".repeat(43)}, which source.git.trusted_keys does not list`,
+    why: { code: "key-not-listed", fingerprint: `SHA256:${"k".repeat(43)}` },
     needs: 'nodes = ["vm1"]',
     merged: false,
   },
@@ -320,7 +320,10 @@ test.each<[string, Hold, RegExp]>([
         first: false,
         signed: true,
         refused: [
-          `the tag orca/approve/vm1/x does not approve it: its signature by jane (SHA256:${"k".repeat(43)}) is good, but that key is not allowed for vm1`,
+          {
+            tag: "orca/approve/vm1/x",
+            why: { code: "key-not-allowed", key: `jane (SHA256:${"k".repeat(43)})`, node: "vm1" },
+          },
         ],
       },
     },

@@ -5,6 +5,8 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 
 import { listChanged, mayChange, readFleetValues, type Scope } from "../../../agent/sources/git/trust/git-scopes.ts";
+import type { TagFault } from "../../../shared/state/hold.ts";
+import { canDescribeFault, describeRefusedTag } from "../../../shared/text/words/source-words.ts";
 import { splitCommit, splitTag } from "../../../agent/sources/git/trust/git-signature.ts";
 import { agentConfigSchema } from "../../../shared/config/agent-config.ts";
 import { parseToml } from "../../../shared/text/parse-toml.ts";
@@ -99,21 +101,21 @@ describe("a signature", () => {
   });
 
   test.each([
-    ["another purpose", armour("file"), /cannot be read/],
-    ["another version", armour("git", 2), /cannot be read/],
-    ["two in one", `${armour("git")}\n${armour("git")}`, /cannot be read/],
-    ["GPG", "-----BEGIN PGP SIGNATURE-----\nx\n-----END PGP SIGNATURE-----", /GPG signature, which is not checked/],
-    ["nothing", "x", /not SSH's/],
-  ])("that is of %s is never one", (_what, text, says) => {
+    ["another purpose", armour("file"), "broken-signature"],
+    ["another version", armour("git", 2), "broken-signature"],
+    ["two in one", `${armour("git")}\n${armour("git")}`, "broken-signature"],
+    ["GPG", "-----BEGIN PGP SIGNATURE-----\nx\n-----END PGP SIGNATURE-----", "gpg-signature"],
+    ["nothing", "x", "foreign-signature"],
+  ])("that is of %s is never one", (_what, text, code) => {
     const { signature } = splitCommit(Buffer.from(buildCommit(text)));
-    expect(signature).toEqual({ kind: "unusable", why: expect.stringMatching(says) });
+    expect(signature).toEqual({ kind: "unusable", why: { code } });
   });
 
   test("that is twofold is none", () => {
     const text = buildCommit(armour("git")).replace("encoding", "gpgsig-sha256 x\nencoding");
     expect(splitCommit(Buffer.from(text)).signature).toEqual({
       kind: "unusable",
-      why: expect.stringMatching(/more than one/),
+      why: { code: "several-signatures" },
     });
   });
 
@@ -211,5 +213,37 @@ describe("what a key may change", () => {
       ["x = inf", "x = -inf"],
     ] as const)
       expect(change(before, after)).toEqual(["fleet"]);
+  });
+});
+
+describe("why a tag or a commit does not count", () => {
+  test.each<[TagFault, RegExp]>([
+    [{ code: "unsigned" }, /it is not signed$/],
+    [{ code: "several-signatures" }, /more than one signature$/],
+    [{ code: "gpg-signature" }, /GPG signature, which is not checked: sign with an SSH key$/],
+    [{ code: "foreign-signature" }, /not SSH's$/],
+    [{ code: "broken-signature" }, /cannot be read$/],
+    [{ code: "key-not-listed", fingerprint: "SHA256:k" }, /SHA256:k, which source\.git\.trusted_keys does not list$/],
+    [{ code: "signature-bad", key: "SHA256:k (jane)" }, /by SHA256:k \(jane\) is bad/],
+    [{ code: "key-not-allowed", key: "SHA256:k", node: "vm1" }, /by SHA256:k is good, but .* not allowed for vm1$/],
+    [{ code: "lightweight-tag", signed: true }, /git tag -s\)$/],
+    [{ code: "tag-of-a-tag" }, /tag the commit itself$/],
+    [{ code: "made-as-another", name: "v1" }, /made as v1$/],
+  ])("%j is worded", (why, says) => expect(describeRefusedTag({ tag: "x", why })).toMatch(says));
+
+  test("a reason that another version gives is not worded by this one", () => {
+    const fault = {
+      code: "not-trusted",
+      commit: "a",
+      author: "J",
+      node: "vm1",
+      first: true,
+      what: "",
+      needs: "",
+      merged: false,
+    };
+    expect(canDescribeFault({ ...fault, why: { code: "unsigned" } })).toBe(true);
+    for (const why of [{ code: "of-tomorrow" }, "in words", undefined])
+      expect(canDescribeFault({ ...fault, why })).toBe(false);
   });
 });

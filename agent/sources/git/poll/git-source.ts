@@ -15,6 +15,7 @@ import { approvalPrefix } from "../trust/git-approval.ts";
 import { buildBase, isSameInputs, isSameJudgement, type Judged } from "./git-basis.ts";
 import type { Fetch } from "./git-child.ts";
 import type { FetchRequest, FetchResult, GitLocation } from "./git-exchange.ts";
+import { describeRefusedTag } from "../../../../shared/text/words/source-words.ts";
 import { GitFailure } from "../wire/git-failure.ts";
 import { ReadMark } from "./last-read-file.ts";
 import { GitRemote } from "../wire/git-remote.ts";
@@ -223,7 +224,7 @@ export class GitSource implements Source {
       ...this.#tipNotes,
       ...notes,
       approvals?.granted,
-      ...(approvals?.refused ?? []),
+      ...(approvals?.refused ?? []).map(describeRefusedTag),
     ].join("\n");
   }
 

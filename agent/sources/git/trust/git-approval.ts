@@ -1,6 +1,7 @@
 // Finds the tag that approves a node's inputs: annotated, named for that node, on a commit with the same directory and
 // fleet.toml, and where keys are listed signed with one that is allowed for the node. Runs in the child that fetches.
 
+import type { RefusedTag, TagFault } from "../../../../shared/state/hold.ts";
 import type { SnapshotObjects } from "../../../../shared/state/in-force.ts";
 import type { Approvals } from "../../../../shared/state/snapshot.ts";
 import { describeKey, mayChangeNode } from "../../../../shared/config/trusted-key.ts";
@@ -42,7 +43,7 @@ export async function findApproval(
   question: ApprovalQuestion,
 ): Promise<Approvals> {
   const inputs = new InputReader(objects, question);
-  const refused: string[] = [];
+  const refused: RefusedTag[] = [];
   const signed = question.signers !== undefined;
   for (const tag of tags) {
     const { tree } = parseCommit(await objects.read(tag.commit ?? tag.id, "commit"));
@@ -52,7 +53,7 @@ export async function findApproval(
     const name = shorten(tag.name);
     const verdict = await judgeTag(objects, tag, question);
     if ("by" in verdict) return { granted: `${name} by ${verdict.by}`, signed, refused };
-    refused.push(`the tag ${name} does not approve it: ${verdict.why}`);
+    refused.push({ tag: name, why: verdict.why });
   }
   return { granted: undefined, signed, refused };
 }
@@ -61,20 +62,19 @@ async function judgeTag(
   objects: ObjectReader,
   tag: TagRef,
   { signers, node }: ApprovalQuestion,
-): Promise<{ by: string } | { why: string }> {
-  const how = signers === undefined ? "git tag -a" : "git tag -s";
-  if (tag.commit === undefined) return { why: `it is a lightweight tag; make an annotated one (${how})` };
+): Promise<{ by: string } | { why: TagFault }> {
+  if (tag.commit === undefined) return { why: { code: "lightweight-tag", signed: signers !== undefined } };
   const content = await objects.read(tag.id, "tag");
   const { object, type, name, tagger } = parseTag(content);
-  if (type !== "commit" || object !== tag.commit) return { why: "it points at another tag; tag the commit itself" };
+  if (type !== "commit" || object !== tag.commit) return { why: { code: "tag-of-a-tag" } };
   // A signature holds for the name it was made for: another node's approval is none for this one.
-  if (name !== tag.name) return { why: `it was made as ${shorten(name)}` };
+  if (name !== tag.name) return { why: { code: "made-as-another", name: shorten(name) } };
   // Whoever may push a tag writes what he likes into it, and a forge's page or API writes its own name.
   if (signers === undefined) return { by: `whoever pushed it (it says ${shorten(tagger)}, which nothing proves)` };
   const signer = await signers.find(splitTag(content));
   if (signer.key === undefined) return { why: signer.why };
   if (mayChangeNode(signer.key, node)) return { by: `${describeKey(signer.key)}, who signed it` };
-  return { why: `its signature by ${describeKey(signer.key)} is good, but that key is not allowed for ${node}` };
+  return { why: { code: "key-not-allowed", key: describeKey(signer.key), node } };
 }
 
 function parseTag(content: Uint8Array): { object: string; type: string; name: string; tagger: string } {

@@ -1,12 +1,14 @@
 // Takes commits and tags apart into what was signed and the signature, and reads from an SSH signature which key made it.
 // Pure: whether the signature is good is for ssh-keygen to say. Used by the child that fetches.
 
+import type { SignerFault } from "../../../../shared/state/hold.ts";
+
 /** What stands where a signature would. */
 type Signature =
   | { kind: "none" }
   | { kind: "ssh"; armored: string; key: Uint8Array }
-  /** Something that is never trusted, and why. */
-  | { kind: "unusable"; why: string };
+  /** Something that is never trusted. */
+  | { kind: "unusable"; why: SignerFault };
 
 /** An object as signed. */
 export interface SignedObject {
@@ -33,7 +35,7 @@ export function splitCommit(content: Uint8Array): SignedObject {
     isInside = HEADER.test(line) || (isInside && line.startsWith(" "));
   }
   const payload = Buffer.from(`${kept.join("\n")}${end < 0 ? "" : text.slice(end)}`, "latin1");
-  const more = { kind: "unusable", why: "it carries more than one signature" } as const;
+  const more = { kind: "unusable", why: { code: "several-signatures" } } as const;
   return { payload, signature: signatures.length > 1 ? more : readSignature(signatures[0]?.join("\n")) };
 }
 
@@ -49,16 +51,15 @@ export function splitTag(content: Uint8Array): SignedObject {
 function readSignature(armored: string | undefined): Signature {
   if (armored === undefined) return { kind: "none" };
   const text = armored.trim();
-  if (text.startsWith("-----BEGIN PGP"))
-    return { kind: "unusable", why: "it carries a GPG signature, which is not checked: sign with an SSH key" };
-  if (!text.startsWith(SSH_BEGIN)) return { kind: "unusable", why: "it carries a signature that is not SSH's" };
+  if (text.startsWith("-----BEGIN PGP")) return { kind: "unusable", why: { code: "gpg-signature" } };
+  if (!text.startsWith(SSH_BEGIN)) return { kind: "unusable", why: { code: "foreign-signature" } };
   if (!text.endsWith(SSH_END) || text.indexOf(SSH_END) !== text.length - SSH_END.length) return BROKEN;
   const blob = Buffer.from(text.slice(SSH_BEGIN.length, -SSH_END.length), "base64");
   const key = readKey(blob);
   return key === undefined ? BROKEN : { kind: "ssh", armored: `${text}\n`, key };
 }
 
-const BROKEN: Signature = { kind: "unusable", why: "it carries an SSH signature that cannot be read" };
+const BROKEN: Signature = { kind: "unusable", why: { code: "broken-signature" } };
 
 /** The key in OpenSSH's signature format, version 1 (PROTOCOL.sshsig); undefined where it is not one for Git. */
 function readKey(blob: Buffer): Uint8Array | undefined {

@@ -1,14 +1,15 @@
-// Finds out which trusted key signed a commit or a tag. What cannot be checked is never trusted, and said in words. Runs in
+// Finds out which trusted key signed a commit or a tag. What cannot be checked is never trusted, and the reason told. Runs in
 // the child that fetches; ssh-keygen has the last word on every signature.
 
 import { fingerprintOf } from "../../../../shared/fleet/ssh-key.ts";
 import { describeKey, type TrustedKey } from "../../../../shared/config/trusted-key.ts";
+import type { SignerFault } from "../../../../shared/state/hold.ts";
 import { SignatureCheck } from "../../../host/os/ssh-keygen.ts";
 import { GitFailure } from "../wire/git-failure.ts";
 import type { SignedObject } from "./git-signature.ts";
 
 /** Who signed: a trusted key, or nobody that counts and why. */
-export type Signer = { key: TrustedKey } | { key: undefined; why: string };
+export type Signer = { key: TrustedKey } | { key: undefined; why: SignerFault };
 
 const NAMESPACE = "git";
 
@@ -29,19 +30,18 @@ export class SignerFinder {
 
   /** Finds who signed. Throws a `GitFailure` where ssh-keygen cannot be asked. */
   async find({ payload, signature }: SignedObject): Promise<Signer> {
-    if (signature.kind === "none") return { key: undefined, why: "it is not signed" };
+    if (signature.kind === "none") return { key: undefined, why: { code: "unsigned" } };
     if (signature.kind === "unusable") return { key: undefined, why: signature.why };
     const fingerprint = fingerprintOf(signature.key);
     const key = this.#keys.get(fingerprint);
-    if (key === undefined)
-      return { key, why: `it is signed with ${fingerprint}, which source.git.trusted_keys does not list` };
+    if (key === undefined) return { key, why: { code: "key-not-listed", fingerprint } };
     const isGood = await this.#check
       .verify({ key: key.line, namespace: NAMESPACE, armored: signature.armored, payload })
       .catch((error: Error) => {
         throw new GitFailure(error.message, { cause: error });
       });
     if (isGood) return { key };
-    return { key: undefined, why: `its signature by ${describeKey(key)} is bad: it is not what that key signed` };
+    return { key: undefined, why: { code: "signature-bad", key: describeKey(key) } };
   }
 
   async close(): Promise<void> {

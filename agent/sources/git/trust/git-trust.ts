@@ -3,6 +3,7 @@
 // the tip, a signature must vouch for each part that is another one now. Runs in the child that fetches.
 
 import { describeKey } from "../../../../shared/config/trusted-key.ts";
+import type { SignerFault } from "../../../../shared/state/hold.ts";
 import { GitFailure } from "../wire/git-failure.ts";
 import { type History, MOST_COMMITS, type PastCommit } from "../store/git-history.ts";
 import type { BaseInputs } from "../poll/git-exchange.ts";
@@ -113,10 +114,8 @@ export class TrustJudge {
     const { id, info, parents } = commit;
     const { node } = this.#question;
     const { what, needs } = describeScope(scope);
-    const why =
-      signer.key === undefined
-        ? signer.why
-        : `its signature by ${describeKey(signer.key)} is good, but that key is not allowed for that`;
+    const why: SignerFault =
+      signer.key === undefined ? signer.why : { code: "key-not-allowed", key: describeKey(signer.key) };
     const author = shorten(info.author);
     const [first, merged] = [parents.length === 0, isMerge(commit, signer)];
     throw new GitFailure(
