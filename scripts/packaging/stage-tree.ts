@@ -46,7 +46,8 @@ export interface StageOptions {
 }
 
 /** What belongs to root and may be run. */
-const PROGRAMS = /^(usr\/bin\/orca|usr\/lib\/orca\/payload\/node|DEBIAN\/(preinst|postinst|prerm|postrm))$/;
+const PROGRAMS =
+  /^(usr\/bin\/orca|usr\/share\/orca\/install|usr\/lib\/orca\/payload\/node|DEBIAN\/(preinst|postinst|prerm|postrm))$/;
 
 /**
  * Stages the whole tree.
@@ -62,6 +63,7 @@ export async function stageTree(options: StageOptions): Promise<Bundle> {
     if (/^[^/]+\/musl_[^/]+$/.test(other)) rmSync(join(payload, "node_modules/@koromix", other), { recursive: true });
   copy(join(root, "systemd"), join(tree, "usr/lib/systemd/system"));
   copy(join(root, "host-config"), join(tree, "usr/share/orca"));
+  copy(join(root, "scripts/install"), join(tree, "usr/share/orca/install"));
   const own = join(root, "scripts/packaging/debian");
   copy(join(own, "orca"), join(tree, "usr/bin/orca"));
   copy(join(own, "sysusers.conf"), join(tree, "usr/lib/sysusers.d/orca.conf"));

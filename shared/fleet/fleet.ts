@@ -3,6 +3,7 @@
 
 import * as z from "zod";
 
+import { findHostFaults, hostSchema } from "./fleet-host.ts";
 import {
   durationMs,
   ipAddress,
@@ -169,10 +170,13 @@ export const fleetSchema = z
     alerts: z
       .strictObject({ webhooks: z.array(webhook).default([]), repeat: durationMs.default(21_600_000) })
       .optional(),
+    host: hostSchema.optional().describe("What a VM is set up with; a person brings it there."),
   })
   .superRefine((fleet, ctx) => {
     const names = Object.keys(fleet.nodes);
     nodeNames(ctx, names);
+    for (const { path, message, hint } of fleet.host === undefined ? [] : findHostFaults(fleet.host, fleet.nodes))
+      ctx.addIssue({ code: "custom", path: ["host", ...path], message, params: { hint } });
     if (Object.hasOwn(fleet.repositories, LOCAL)) {
       ctx.addIssue({
         code: "custom",

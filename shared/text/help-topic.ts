@@ -5,6 +5,7 @@
 export const HELP_TOPICS = {
   start: "a first node with two services, in ten minutes",
   install: "put Orca on a VM, upgrade it, take it off",
+  "cloud-init": "a fresh VM becomes a node by itself; what its host is set up with",
   runbook: "the page for the bad hour, from symptom to command",
   commands: "every command, what it does, how it ends",
   manifest: "every key of a service's TOML file",
@@ -43,5 +44,5 @@ export function nameHelp(topic: HelpTopic): string {
 /** The pages, one on a line, as `orca help` and `/help` list them. */
 export function listHelpTopics(): string[] {
   const names = Object.keys(HELP_TOPICS) as HelpTopic[];
-  return names.map((name) => `  ${name.padEnd(10)}${HELP_TOPICS[name]}`);
+  return names.map((name) => `  ${name.padEnd(14)}${HELP_TOPICS[name]}`);
 }

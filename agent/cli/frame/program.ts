@@ -11,6 +11,7 @@ import type { FleetReportOptions } from "../fleet/fleet-report.ts";
 import type { KeygenOptions } from "../fleet/keygen-command.ts";
 import type { PlanOptions } from "../plan/plan-command.ts";
 import { addDrill, addSecrets } from "../secrets/secrets-program.ts";
+import { addSetup } from "../setup/setup-program.ts";
 import { run } from "./run-action.ts";
 import type { LintOptions } from "../lint/lint-command.ts";
 import type { SchemaName } from "../lint/schema-command.ts";
@@ -55,6 +56,7 @@ export function buildProgram(): Command {
   addSchema(program);
   addSecrets(program);
   addKeygen(program);
+  addSetup(program);
   addFleet(program);
   addDrill(program);
   addDoctor(program);

@@ -113,7 +113,8 @@ export function listShellLines({ blocks }: Readme): string[] {
 
 /** The words of `orca …`, as a shell would split them; undefined for a line that runs something else. */
 export function readOrcaWords(line: string): string[] | undefined {
-  const [first, ...words] = line.split(/\s+/);
+  // Where its output goes is the shell's.
+  const [first, ...words] = line.replace(/ > \S+$/, "").split(/\s+/);
   return first === "orca" ? words : undefined;
 }
 

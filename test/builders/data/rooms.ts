@@ -18,7 +18,7 @@ export const FLOORS: readonly (readonly string[])[] = [
   ["docker"],
   ["http", "help"],
   ["host"],
-  ["plan", "doctor"],
+  ["plan", "doctor", "setup"],
   ["desired"],
   ["shared"],
 ];
@@ -28,6 +28,7 @@ export const PURE: readonly string[] = [
   "agent/desired/",
   "agent/plan/",
   "agent/doctor/",
+  "agent/setup/",
   "agent/gossip/core/",
   "agent/gossip/settings.ts",
   "agent/prune/core/",

@@ -43,6 +43,7 @@ const UNSHOWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "orca/manifests/vm-data/postgres.toml": service(),
     "orca/manifests/vm-edge/keycloak.toml": service(),
   },
+  fleet: { "orca/manifests/vm-edge/keycloak.toml": service(), "orca/manifests/vm-control/gitea.toml": service() },
   backed: {
     "orca/fleet.toml": '[nodes.vm-data]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "2GiB"\n',
   },
@@ -190,7 +191,9 @@ describe("commands", () => {
   test("each option on its own in the text is one of a command or of a script", () => {
     const all = listCommands().flatMap(({ command }) => command.options);
     const options = new Set(all.flatMap(({ long, short }) => [long, short, ...COMBINED]));
-    const scripts = ["quickstart", "test", "bench"].map((name) => readFileSync(join(ROOT, "scripts", name), "utf8"));
+    const scripts = ["quickstart", "test", "bench", "install"].map((name) =>
+      readFileSync(join(ROOT, "scripts", name), "utf8"),
+    );
     const named = readme.codes.flatMap((code) => /^(--?[a-z][a-z-]*)( |$)/.exec(code)?.[1] ?? []);
     expect(named.length).toBeGreaterThan(10);
     const unknown = named.filter((name) => !options.has(name) && !scripts.some((text) => text.includes(`${name})`)));

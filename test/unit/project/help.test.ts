@@ -99,7 +99,7 @@ describe("the pages", () => {
   });
 
   test("every page that the program names in its words is there", () => {
-    const named = execFileSync("grep", ["-rhoE", "orca help [a-z]+", "agent", "shared", "host-config"], {
+    const named = execFileSync("grep", ["-rhoE", "orca help [a-z-]+", "agent", "shared", "host-config"], {
       cwd: ROOT,
       encoding: "utf8",
     });
@@ -156,7 +156,7 @@ describe("orca help", () => {
     const { status, stdout } = help();
     expect(status).toBe(0);
     expect(stdout).toMatch(/^ {2}status {2,}shows every service/m);
-    for (const topic of TOPICS) expect(stdout).toContain(`  ${topic.padEnd(10)}${HELP_TOPICS[topic]}`);
+    for (const topic of TOPICS) expect(stdout).toContain(`  ${topic.padEnd(14)}${HELP_TOPICS[topic]}`);
   });
 
   test("prints a page without colour where no terminal is", () => {
@@ -197,7 +197,7 @@ describe("/help", () => {
   afterAll(() => report.dispose());
 
   test("lists the pages, and serves each as orca help prints it", async () => {
-    expect((await report.get("/help")).body).toContain(`  runbook   ${HELP_TOPICS.runbook}`);
+    expect((await report.get("/help")).body).toContain(`  runbook       ${HELP_TOPICS.runbook}`);
     for (const topic of TOPICS)
       expect((await report.get(`/help/${topic}`)).body).toBe(renderPage(await readPage(topic), { width: 80 }));
     expect((await report.onSocket({ path: "/help/holds" })).status).toBe(200);
