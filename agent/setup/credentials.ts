@@ -25,12 +25,7 @@ const CREDENTIAL_ROLES = {
 } as const;
 
 /** A word of `--give`. */
-export type CredentialRole = keyof typeof CREDENTIAL_ROLES;
-
-/** True for one of the words. */
-export function isCredentialRole(word: string): word is CredentialRole {
-  return Object.hasOwn(CREDENTIAL_ROLES, word);
-}
+type CredentialRole = keyof typeof CREDENTIAL_ROLES;
 
 /** Every credential that an agent.toml names, those that must be there first. */
 export function listCredentials(config: AgentConfig): Credential[] {
