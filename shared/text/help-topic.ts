@@ -5,7 +5,7 @@
 export const HELP_TOPICS = {
   start: "a first node with two services, in ten minutes",
   install: "put Orca on a VM, upgrade it, take it off",
-  "cloud-init": "a fresh VM becomes a node by itself; what its host is set up with",
+  "cloud-init": "a fresh VM becomes a node, and what a host needs",
   runbook: "the page for the bad hour, from symptom to command",
   commands: "every command, what it does, how it ends",
   manifest: "every key of a service's TOML file",
