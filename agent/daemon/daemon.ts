@@ -10,7 +10,6 @@ import type { DesiredSettings } from "../desired/build/desired-settings.ts";
 import { type Engine, openEngine } from "../docker/engine.ts";
 import type { OpenGossip } from "../gossip/open-gossip.ts";
 import { systemClock } from "../host/os/clock.ts";
-import { readDisks } from "../host/os/node-stats.ts";
 import { readBootId } from "../host/files/host-facts.ts";
 import { readPolicy, readStandIns } from "../host/files/host-files.ts";
 import { giveBackMemory } from "../host/os/resident-memory.ts";
@@ -23,8 +22,8 @@ import { watchFiles } from "../host/files/watch-files.ts";
 import { describeFixed, HotReload } from "./hot-reload.ts";
 import { RestingMemory } from "./resting-memory.ts";
 import { lockNode } from "../host/files/node-lock.ts";
-import { EphemeralKeeper } from "../prune/ephemeral-keeper.ts";
-import { PruneKeeper } from "../prune/prune-keeper.ts";
+import { openDoctor, openPrunes } from "./open-keepers.ts";
+import type { PruneKeeper } from "../prune/prune-keeper.ts";
 import { DEFAULT_PLAN_SETTINGS } from "../plan/world.ts";
 import type { ReportLogger } from "../report/log/log-events.ts";
 import { CommitStatus } from "../report/notify/commit-status.ts";
@@ -83,6 +82,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   const agent = new Agent(options);
   const backups = openBackups(config, { agent, engine, report, serving, emit, authFiles: options.authFiles });
   const prunes = openPrunes(config, { engine, agent, report, serving, backups, emit });
+  const doctor = openDoctor(config, { report, emit });
   attachReport(report, { agent, engine, fleet, backups, prunes });
   const live = new HotReload({ agent, commitStatus, clock: systemClock, emit });
   const release = watchHost({ config, agent, ending, report, live });
@@ -96,7 +96,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   release();
   resting.close();
   await live.close();
-  await Promise.all([backups.close(), prunes.close()]);
+  await Promise.all([backups.close(), prunes.close(), doctor?.close()]);
   await agent.stop(describeEnd(end));
   await serving.close();
   await report.close();
@@ -172,55 +172,6 @@ async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Sou
     clock: systemClock,
     readStatus: createStatusReader(source.git),
   });
-}
-
-/** Prunes by what this agent knows to be needed, and waits while it has other work. */
-function openPrunes(
-  { node, stateDir }: DaemonConfig,
-  {
-    engine,
-    agent,
-    report,
-    serving,
-    backups,
-    emit,
-  }: { engine: Engine; agent: Agent; report: Report; serving: Serving; backups: Backups; emit: Emit },
-): PruneKeeper {
-  let rootDir: string | undefined;
-  const prunes = new PruneKeeper({
-    node,
-    clock: systemClock,
-    statePath: statePath(stateDir, "pruneRecord"),
-    pruner: engine.pruner,
-    findImage: (reference) => engine.reader.findImage(reference),
-    listReleases: (service, most) => agent.store.listReleases(service, most),
-    listBackupImages: () => backups.listImages(),
-    isBusy: () => agent.isBusy,
-    readDisk: async () => {
-      rootDir ??= (await engine.reader.info()).rootDir;
-      const [disk] = await readDisks([rootDir]);
-      if (disk === undefined) return undefined;
-      const share = (part: number, whole: number): number => (whole <= 0 ? 1 : part / whole);
-      return { free: share(disk.freeBytes, disk.totalBytes), inodesFree: share(disk.inodesFree, disk.inodes) };
-    },
-    emit,
-  });
-  const ephemeral = new EphemeralKeeper({
-    node,
-    clock: systemClock,
-    volumes: engine.ephemeral,
-    isAllowed: () => agent.allowsEphemeral,
-    isBusy: () => agent.isBusy,
-    listReleases: (service, most) => agent.store.listReleases(service, most),
-    findRelease: (service, fingerprint) => agent.store.findRelease(service, fingerprint),
-    emit,
-  });
-  report.onTurn((turn) => {
-    prunes.follow(turn);
-    ephemeral.follow(turn);
-  });
-  serving.offerPrunes(prunes);
-  return prunes;
 }
 
 /** The gossip is loaded only where it is used. */

@@ -1,6 +1,12 @@
-// Every group of checks of `orca doctor`, in the order in which people read them. A later group (the engine, sshd, backups) is one more entry. Pure.
+// Every group of checks of `orca doctor`, in the order in which people read them. A later group is one more entry; each check of it has a
+// row in check-table.ts. Pure.
 
-import type { HelpTopic } from "../../shared/text/help-topic.ts";
+import { checkAgentUnit } from "./baseline/unit-checks.ts";
+import { checkContainers } from "./baseline/container-checks.ts";
+import { checkEngine } from "./baseline/engine-checks.ts";
+import { checkNetwork } from "./baseline/network-checks.ts";
+import { checkSystem } from "./baseline/system-checks.ts";
+import { CHECKS } from "./check-table.ts";
 import { checkDelivery } from "./delivery-checks.ts";
 import type { HostView } from "./doctor-facts.ts";
 import { checkFiles } from "./file-checks.ts";
@@ -17,20 +23,19 @@ const GROUPS: readonly ((host: HostView) => Finding[])[] = [
   checkMountWatch,
   checkFirewall,
   checkWebhook,
+  ({ baseline }) => checkEngine(baseline),
+  ({ baseline, policy, services, nowMs }) =>
+    checkContainers(baseline, {
+      policy: policy.policy,
+      nowMs,
+      secretEnv: Object.fromEntries((services ?? []).map(({ name, secretEnv }) => [name, Object.keys(secretEnv)])),
+    }),
+  ({ baseline, policy }) => checkNetwork(baseline, policy.policy),
+  ({ baseline, nowMs }) => checkSystem(baseline, nowMs),
+  ({ baseline, nowMs }) => checkAgentUnit(baseline, nowMs),
 ];
-
-/** Checks that another page is about than that of secrets. */
-const PAGES: Readonly<Record<string, HelpTopic>> = {
-  policy: "policy",
-  "mounts of containers": "policy",
-  webhook: "git",
-  "firewall between realms": "stage",
-};
 
 /** Judges a host. */
 export function examine(host: HostView): Finding[] {
-  return GROUPS.flatMap((group) => group(host)).map((finding) => ({
-    ...finding,
-    page: PAGES[finding.check] ?? "secrets",
-  }));
+  return GROUPS.flatMap((group) => group(host)).map((finding) => ({ ...CHECKS[finding.check], ...finding }));
 }

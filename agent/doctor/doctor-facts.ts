@@ -1,6 +1,7 @@
-// Everything of a host that the checks judge, as data: read in one place (agent/cli/doctor/read-host.ts), so that a check is a
+// Everything of a host that the checks judge, as data: read in one place (agent/cli/doctor/host-view.ts), so that a check is a
 // function. No secret value is ever among it.
 
+import type { BaselineFacts } from "./baseline/baseline-facts.ts";
 import type { Policy } from "../../shared/policy/policy.ts";
 import type { SecretRefusal } from "../../shared/secret/secret-facts.ts";
 
@@ -115,4 +116,6 @@ export interface HostView {
   webhook: WebhookFact | undefined;
   /** Undefined where no agent has stored a fleet with this node in it. */
   firewall: FirewallFact | undefined;
+  /** The engine, the network, the system and the agent's own unit. */
+  baseline: BaselineFacts;
 }

@@ -16,7 +16,11 @@ export interface Finding {
   why: string;
   /** What to do: a command where there is one. */
   fix: string;
-  /** The topic page about it: examine() names it. */
+  /** True where it could not be looked at, such as without the right to: nobody is alerted of that. */
+  unseen?: boolean;
+  /** Its short name, for scripts; where the rule comes from; and the topic page about it: examine() adds them. */
+  id?: string;
+  source?: string;
   page?: HelpTopic;
 }
 
@@ -25,7 +29,24 @@ export function fine(check: string, what: string): Finding {
   return { check, severity: "fine", what, why: "", fix: "" };
 }
 
+/**
+ * Judges one rule.
+ * @param bad true where it is broken: then all but `good` is said, else `good` alone
+ */
+export function judge(
+  check: string,
+  bad: boolean,
+  { good, ...finding }: { severity: Severity; what: string; why: string; fix: string; good: string },
+): Finding {
+  return bad ? { check, ...finding } : fine(check, good);
+}
+
 /** True where something is to be done: what is listed as a choice is not. */
 export function isWeak(findings: readonly Finding[]): boolean {
   return findings.some(({ severity }) => severity === "fail" || severity === "warn");
+}
+
+/** What tells a finding from others, also of another day: the check and what it is about, without the numbers, which change. */
+export function nameFinding({ id, check, what }: Finding): string {
+  return `${id ?? check} ${what.replaceAll(/\d+/g, "0")}`;
 }

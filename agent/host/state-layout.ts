@@ -67,6 +67,8 @@ const STATE = {
   gossipBoot: { name: "gossip-boot", beside: WRITTEN_BESIDE, ofUp: false },
   /** The last `orca drill isolation`. */
   drill: { name: "drill-isolation.json", beside: WRITTEN_BESIDE, ofUp: false },
+  /** When the host was looked at last, and which findings are known. */
+  doctorRecord: { name: "doctor.json", beside: VERSIONED, ofUp: false },
   /** What the hourly look from outside has told last. */
   deadMan: { name: "dead-man.json", beside: WRITTEN_BESIDE, ofUp: false },
 } as const satisfies Record<string, StateEntry>;

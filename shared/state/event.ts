@@ -2,6 +2,7 @@
 
 import type { AwaitedBackup, BackupRun, VerifyRun } from "./backup.ts";
 import type { ColdStartReport } from "./cold-start.ts";
+import type { DoctorLook } from "./doctor-look.ts";
 import type { DesiredService, DesiredState } from "./desired-state.ts";
 import type { GossipEvent } from "../fleet/gossip-event.ts";
 import type { Hold, SourceTrouble } from "./hold.ts";
@@ -109,6 +110,8 @@ export type AgentEvent =
   | { kind: "prune-ended"; atMs: number; run: PruneRun }
   /** An ephemeral volume that no release needs any more is gone. */
   | { kind: "volume-removed"; atMs: number; service: string; volume: string }
+  /** The weekly look at the host is over. */
+  | { kind: "doctor-looked"; atMs: number; look: DoctorLook }
   /** The webhook listens, or why it does not take pushes; without an address it was turned off. */
   | { kind: "webhook"; atMs: number; listen: string | undefined; trouble: string | undefined }
   /**

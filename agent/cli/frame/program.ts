@@ -16,6 +16,7 @@ import { run } from "./run-action.ts";
 import type { LintOptions } from "../lint/lint-command.ts";
 import type { SchemaName } from "../lint/schema-command.ts";
 import { BACKUP_COMMAND } from "../../backup/backup-exchange.ts";
+import { DOCTOR_COMMAND } from "../../daemon/doctor-exchange.ts";
 import { READ_COMMAND } from "../../secrets/providers/read-exchange.ts";
 import type { UnitOptions } from "../agent/unit-command.ts";
 import type { UpOptions } from "../agent/up-command.ts";
@@ -50,6 +51,9 @@ export function buildProgram(): Command {
   program
     .command("make-identity", { hidden: true })
     .action(run(async () => (await import("../../gossip/open-gossip.ts")).runMakeIdentity()));
+  program
+    .command(DOCTOR_COMMAND, { hidden: true })
+    .action(run(async () => (await import("../doctor/doctor-command.ts")).runDoctorLook()));
   addUp(program);
   addPlan(program);
   addLint(program);
@@ -240,7 +244,7 @@ function addDoctor(program: Command): void {
   program
     .command("doctor")
     .description(
-      "looks at this host: secrets, keys, policy, core files, swap, clock; each finding with its fix; changes nothing",
+      "looks at this host: engine, containers, network, ssh, upgrades, kernel, disks, secrets, the agent; each finding with its fix; changes nothing",
     )
     .option("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
     .option("--json", "prints JSON, with what is fine too")

@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 
 import { type ColdStartReport, isWhole } from "../../../shared/state/cold-start.ts";
 import type { ExitRecord } from "../../../shared/state/memory.ts";
+import type { DoctorLook } from "../../../shared/state/doctor-look.ts";
 import type { AgentEvent } from "../../../shared/state/event.ts";
 import type { PruneRun } from "../../../shared/state/prune.ts";
 import type { RestoreRecord } from "../../../shared/state/restore.ts";
@@ -44,6 +45,8 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
       return logWebhook(logger, event);
     case "push":
       return logPush(logger, event);
+    case "doctor-looked":
+      return logLook(logger, event.look);
     case "exited":
       return logExit(logger, event.exit);
     case "acted": {
@@ -59,6 +62,17 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
     default:
       return logStore(logger, event);
   }
+}
+
+function logLook(logger: ReportLogger, { weak, fresh, trouble }: DoctorLook): void {
+  if (trouble !== undefined)
+    return logger.warn({ error: trouble }, "the host was not looked at; tried again in six hours");
+  for (const { id, check, severity, what, fix } of fresh) {
+    const fields = { id, check, finding: what, fix };
+    if (severity === "info") logger.info(fields, "new at the host");
+    else logger.warn(fields, "new at the host");
+  }
+  logger.info({ weak, fresh: fresh.length }, "the host was looked at");
 }
 
 function logExit(logger: ReportLogger, exit: ExitRecord): void {

@@ -4,7 +4,7 @@
 //             loop failing 60 s; audit log not writable; a disk below 10 %
 //             secrets all refused for 5 min; a backup that cannot be restored; a broken rpo (backup-conditions.ts)
 //   warning:  backoff, unhealthy; waiting or starting, or a source or secrets unreadable, for 5 min; approval asked for; a disk below 20 %;
-//             a run that made no backup
+//             a run that made no backup; for an hour, what a weekly look at the host found that the one before had not
 //   info:     paused; a freeze, or another node's turn; resolved (told to whoever was told of the trouble)
 
 import type { Hold } from "../../../shared/state/hold.ts";
@@ -157,6 +157,7 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
       "secrets",
     ),
     build("@audit", "not-written", auditTrouble === undefined ? undefined : ["critical", auditTrouble]),
+    build("@doctor", "weak", judgeLook(state.doctor, nowMs), "doctor"),
     ...(state.host?.disks ?? []).map((disk) => build(`@disk:${disk.path}`, "full", judgeDisk(disk))),
   ];
 }
@@ -174,6 +175,21 @@ const HOLDS: Readonly<Record<Hold["kind"], Severity>> = {
 /** The gravest of what holds a change; undefined where nothing does. */
 function judgeHolds(holds: readonly Hold[]): Severity | undefined {
   return holds.map(({ kind }) => HOLDS[kind]).toSorted((left, right) => RANK[right] - RANK[left])[0];
+}
+
+/** So long what is new at the host is told, in case a first message gets lost; after that only when it is gone, or something is new again. */
+const FRESH_MS = 3_600_000;
+const MOST_NAMED = 5;
+
+/** What the look before knew already stays told. Before the first look of this agent nothing is known to be gone. */
+function judgeLook(doctor: ReportState["doctor"], nowMs: number): [Condition["severity"], string] | undefined {
+  if (doctor === undefined) return ["undecided", "the host was not looked at yet"];
+  const { look, atMs } = doctor;
+  if (look.fresh.length === 0) return look.weak === 0 ? undefined : ["undecided", ""];
+  const told = look.fresh.slice(0, MOST_NAMED).map(({ id, check, what }) => `${id} ${check}: ${what}`);
+  const more = look.fresh.length - told.length;
+  const reason = `new at the host: ${told.join("; ")}${more > 0 ? `; and ${more} more` : ""}: see orca doctor`;
+  return [nowMs - atMs < FRESH_MS ? "warning" : "undecided", reason];
 }
 
 function judgeDisk(disk: DiskSample): [Severity, string] | undefined {

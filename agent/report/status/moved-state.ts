@@ -8,7 +8,7 @@ import type { ReportState, ServiceRecord, WebhookRecord } from "./report-state.t
 /** Moves every time from which a duration is taken. */
 export function moveState(state: ReportState, byMs: number): ReportState {
   if (byMs === 0) return state;
-  const { engine, source, secrets, turn, stateTrouble, webhook } = state;
+  const { engine, source, secrets, turn, stateTrouble, webhook, doctor } = state;
   const later = (atMs: number | undefined): number | undefined => (atMs === undefined ? undefined : atMs + byMs);
   return {
     ...state,
@@ -24,6 +24,7 @@ export function moveState(state: ReportState, byMs: number): ReportState {
     },
     stateTrouble: stateTrouble && { ...stateTrouble, atMs: stateTrouble.atMs + byMs },
     webhook: webhook && moveWebhook(webhook, byMs),
+    doctor: doctor && { ...doctor, atMs: doctor.atMs + byMs },
   };
 }
 

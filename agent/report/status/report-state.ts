@@ -1,6 +1,7 @@
 // What report/ knows of one node: plain data that the reducer makes from events and that documents are built from.
 // It keeps no desired state, no environment value, no file content and no log line.
 
+import type { DoctorLook } from "../../../shared/state/doctor-look.ts";
 import type { Note } from "../../../shared/state/note.ts";
 import type { SourceState } from "../../../shared/state/event.ts";
 import type { ForeignContainer, HealthView } from "../../../shared/state/observed-state.ts";
@@ -171,6 +172,8 @@ export interface ReportState {
   host: HostSample | undefined;
   /** Undefined where there is none. */
   webhook: WebhookRecord | undefined;
+  /** The last weekly look at the host; undefined before the first one of this agent. */
+  doctor: { look: DoctorLook; atMs: number } | undefined;
   /** What the last event changed. */
   changes: readonly StatusChange[];
 }
@@ -196,6 +199,7 @@ export function beginState(nowMs: number, history: ReportState["history"] = {}):
     hostFileTrouble: undefined,
     host: undefined,
     webhook: undefined,
+    doctor: undefined,
     changes: [],
   };
 }

@@ -52,13 +52,16 @@ export class KeptValues {
 
   /** Takes a value that was read; older ones stay where something runs with them, and a few besides. */
   put(entry: KeptSecret, inUse: ReadonlySet<string>): void {
-    const { path, version } = entry;
-    const others = (this.#kept.get(path) ?? []).filter((other) => other.version !== version);
+    const { path, version, readMs } = entry;
+    const known = this.#kept.get(path) ?? [];
+    const same = known.find((other) => other.version === version);
+    const dated = { ...entry, sinceMs: same?.sinceMs ?? same?.readMs ?? readMs };
+    const others = known.filter((other) => other.version !== version);
     const kept = others.filter(
       (other, index) => index < KEPT_VERSIONS - 1 || inUse.has(nameVersion(path, other.version)),
     );
-    this.#kept.set(path, [entry, ...kept]);
-    this.#readHere.add(entry);
+    this.#kept.set(path, [dated, ...kept]);
+    this.#readHere.add(dated);
     this.#spent.delete(path);
   }
 

@@ -17,6 +17,8 @@ export interface KeptSecret {
   version: string;
   /** When the provider last confirmed it, in milliseconds since the epoch. */
   readMs: number;
+  /** Since when this version is known here, as far as that was kept. */
+  sinceMs?: number;
   value: Secret;
 }
 
@@ -30,6 +32,8 @@ interface SealedEntry {
   path: string;
   version: string;
   readMs: number;
+  /** For people alone: not bound to the value. */
+  sinceMs?: number;
   /** Nonce, ciphertext and tag, in base64. */
   sealed: string;
 }
@@ -76,15 +80,16 @@ export class SealedFile {
     await rename(`${this.#path}.new`, this.#path);
   }
 
-  #seal({ path, version, readMs, value }: KeptSecret): SealedEntry {
+  #seal({ path, version, readMs, sinceMs, value }: KeptSecret): SealedEntry {
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv("aes-256-gcm", this.#key, nonce).setAAD(this.#bind({ path, version, readMs }));
     const body = Buffer.concat([cipher.update(value.expose(), "utf8"), cipher.final()]);
-    return { path, version, readMs, sealed: Buffer.concat([nonce, body, cipher.getAuthTag()]).toString("base64") };
+    const sealed = Buffer.concat([nonce, body, cipher.getAuthTag()]).toString("base64");
+    return { path, version, readMs, ...(sinceMs === undefined ? {} : { sinceMs }), sealed };
   }
 
   #open(entry: SealedEntry): KeptSecret | undefined {
-    const { path, version, readMs, sealed } = entry;
+    const { path, version, readMs, sinceMs, sealed } = entry;
     const bytes = Buffer.from(sealed, "base64");
     if (bytes.length < NONCE_BYTES + TAG_BYTES) return undefined;
     try {
@@ -93,7 +98,7 @@ export class SealedFile {
         .setAuthTag(bytes.subarray(-TAG_BYTES));
       const body = bytes.subarray(NONCE_BYTES, -TAG_BYTES);
       const value = new Secret(Buffer.concat([decipher.update(body), decipher.final()]).toString("utf8"));
-      return { path, version, readMs, value };
+      return { path, version, readMs, ...(typeof sinceMs === "number" ? { sinceMs } : {}), value };
     } catch {
       return undefined;
     }

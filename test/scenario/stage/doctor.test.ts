@@ -205,7 +205,7 @@ test("an Infisical server: whether it is there and what time it has, without a l
 test("text is for people: what, why and fix of each, and the sum", () => {
   const { status, stdout } = spawnSync(process.execPath, [PROGRAM, "doctor", "--config", config], { encoding: "utf8" });
   expect(status).toBe(3);
-  expect(stdout).toMatch(/^FAIL provider: .*ECONNREFUSED.*\n {2}why: .+\n {2}fix: curl -sS /m);
+  expect(stdout).toMatch(/^FAIL P01 provider: .*ECONNREFUSED.*\n {2}why: .+\n {2}fix: curl -sS /m);
   expect(stdout).toMatch(/^vm1: \d+ failed, \d+ weak, \d+ listed, \d+ fine$/m);
 });
 
