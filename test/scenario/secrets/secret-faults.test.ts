@@ -62,7 +62,10 @@ function expectSaid(node: SecretNode["node"], row: ProviderAnswer): void {
   const state = node.events.reduce(reduceStatus, beginState(0));
   const [nowMs, context] = [node.clock.nowMs(), { node: "vm1", version: "0", socket: undefined, notes: [] }];
   const status = buildStatus(state, { ...context, nowMs });
-  const alerts = listConditions(state, nowMs, undefined).filter(({ severity }) => severity !== undefined);
+  const alerts = listConditions(state, nowMs, undefined).filter(
+    // The weekly look at the host is nothing of theirs.
+    ({ severity, subject }) => severity !== undefined && subject !== "@doctor",
+  );
   if (row.class === "value") {
     expect([status.secrets, alerts]).toEqual([null, []]);
     return;
