@@ -132,7 +132,7 @@ function certificatePath(file: string): string {
 }
 
 /** Writes a file so that it is there whole or not at all. */
-export async function writeWhole(file: string, text: string, mode: number): Promise<void> {
+export async function writeWhole(file: string, text: string | Uint8Array, mode: number): Promise<void> {
   const handle = await open(`${file}.new`, "w", mode);
   try {
     await handle.writeFile(text);

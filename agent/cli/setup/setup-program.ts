@@ -1,13 +1,16 @@
-// The words of the commands that set VMs up: `orca cloud-init`. An action loads its command only when it is asked for.
+// The words of the commands that set VMs up: `orca cloud-init`, `orca enroll`. An action loads its command only when it is asked for.
 
 import { type Command, Option } from "commander";
 
 import { run } from "../frame/run-action.ts";
+import type { AcceptOptions } from "./accept-command.ts";
 import type { CloudInitOptions } from "./cloud-init-command.ts";
+import type { EnrollOptions } from "./enroll-command.ts";
 
 /** Adds them all. */
 export function addSetup(program: Command): void {
   addCloudInit(program);
+  addEnroll(program);
 }
 
 function addCloudInit(program: Command): void {
@@ -41,4 +44,41 @@ function addCloudInit(program: Command): void {
         (await import("./cloud-init-command.ts")).cloudInit(node, directory, options),
       ),
     );
+}
+
+function addEnroll(program: Command): void {
+  program
+    .command("enroll")
+    .description("brings a node its credentials, through ssh, and makes its keys a change of fleet.toml")
+    .argument("<node>", "as fleet.toml calls it")
+    .argument("[dir]", "a manifests repository, or its orca/ directory", ".")
+    .option(
+      "--give <role=file>",
+      "git-token=FILE and so on, several times; - is stdin; the node says what it waits for",
+      (gift: string, others: string[]) => [...others, gift],
+      [],
+    )
+    .option(
+      "--host-key <fingerprint>",
+      "SHA256:… as the VM's console shows it; else your known_hosts has to know the VM",
+    )
+    .option("--to <host>", "[USER@]HOST; root at the address in fleet.toml when left out, sudo for another USER")
+    .option("--port <number>", "of its sshd", "22")
+    .option("--identity <file>", "your private SSH key, where ssh would not find it")
+    .option("--write", "changes fleet.toml itself, in place of printing the change")
+    .addHelpText(
+      "after",
+      "\nEnds with 0, and with 3 while the node waits for more, 1 when it failed.\n\nExample:" +
+        "\n  orca enroll vm-edge --host-key SHA256:… --give git-token=./token | git apply",
+    )
+    .action(
+      run(async (node: string, directory: string, options: EnrollOptions) =>
+        (await import("./enroll-command.ts")).enroll(node, directory, options),
+      ),
+    );
+  // What ssh runs on the node; not for people.
+  program
+    .command("accept-credentials", { hidden: true })
+    .option("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
+    .action(run(async (options: AcceptOptions) => (await import("./accept-command.ts")).acceptCredentials(options)));
 }
