@@ -148,9 +148,12 @@ function shipKoffi(out: string, native: string): string {
   cpSync(koffi, join(out, "node_modules", "koffi"), {
     recursive: true,
     // What it is compiled from stays behind; some of its JavaScript lies beside that.
-    filter: (path) => !/\/koffi\/(vendor|doc|lib\/native)(\/|$)/.test(path) && (isDirectory(path) || RUNS.test(path)),
+    filter: (path) =>
+      !/\/koffi\/(vendor|doc|lib\/native|cnoke\.cjs)(\/|$)/.test(path) && (isDirectory(path) || RUNS.test(path)),
   });
-  cpSync(native, join(out, "node_modules", "@koromix", basename(native)), { recursive: true });
+  // By its own name, which koffi looks for: where it was fetched for another machine, its directory has another.
+  const { name } = JSON.parse(readFileSync(join(native, "package.json"), "utf8")) as { name: string };
+  cpSync(native, join(out, "node_modules", name), { recursive: true });
   return koffi;
 }
 
