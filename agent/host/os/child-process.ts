@@ -21,6 +21,8 @@ export interface ChildRun {
   answerLimitBytes: number;
   memoryLimitBytes: number;
   signal: AbortSignal;
+  /** Services wait for it, and it computes for less than a second: it competes as the agent does, and not behind all that the host runs. */
+  isAwaited?: boolean;
 }
 
 /** How it went. */
@@ -79,6 +81,7 @@ function follow(child: ChildProcessWithoutNullStreams, run: ChildRun, resolve: (
   run.signal.addEventListener("abort", onAbort);
   if (run.signal.aborted) onAbort();
   const stopWatching = watchMemory(child, run.memoryLimitBytes, kill);
+  if (run.isAwaited !== true) yieldToOthers(child);
   const end = (how: ChildEnd): void => {
     clearTimeout(timer);
     clearTimeout(giveUp);
@@ -112,7 +115,16 @@ function describeEnd(code: number | null, signal: string | null, complaint: stri
   return signal === null ? `it ended with ${code}${said}` : `it was ended by ${signal}${said}`;
 }
 
-/** Makes the child the first to go when memory or CPU is short, and kills it when it takes more than its share. */
+/** Its work is long, and nobody's service stands still for it. */
+function yieldToOthers({ pid }: ChildProcess): void {
+  try {
+    if (pid !== undefined) setPriority(pid, constants.priority.PRIORITY_BELOW_NORMAL);
+  } catch {
+    // The unit's system call filter may forbid it: then it runs as the agent does.
+  }
+}
+
+/** Makes the child the first to go when memory is short, and kills it when it takes more than its share. */
 function watchMemory(
   child: ChildProcess,
   limitBytes: number,
@@ -120,11 +132,6 @@ function watchMemory(
 ): () => void {
   const { pid } = child;
   if (pid === undefined) return () => undefined;
-  try {
-    setPriority(pid, constants.priority.PRIORITY_BELOW_NORMAL);
-  } catch {
-    // The unit's system call filter may forbid it: then it runs as the agent does.
-  }
   writeFile(`/proc/${pid}/oom_score_adj`, "500").catch(() => undefined);
   const look = async (): Promise<void> => {
     if ((await readResident(pid)) > limitBytes) kill(`it took more than ${describeSize(limitBytes)} of memory`, true);

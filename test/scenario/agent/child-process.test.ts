@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { getPriority, tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -47,6 +47,14 @@ function run(command: string, parts: Partial<ChildRun> = {}): Promise<ChildEnd> 
 test("answers what it was asked, as the first to go when memory or CPU is short", async () => {
   expect(await run("answer")).toEqual({ kind: "answered", answer: Buffer.from("heard ping\n") });
   expect(await run("priority")).toEqual({ kind: "answered", answer: Buffer.from("10 500\n") });
+});
+
+test("one that services wait for is not behind all that the host runs", async () => {
+  const own = getPriority();
+  expect(await run("priority", { isAwaited: true })).toEqual({
+    kind: "answered",
+    answer: Buffer.from(`${own} 500\n`),
+  });
 });
 
 test.each<[string, Partial<ChildRun>, Partial<ChildEnd>]>([
