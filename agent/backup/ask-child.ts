@@ -58,6 +58,8 @@ interface Making {
   checkOnly: boolean;
   /** What opens this node's own backups; none where they are not encrypted for it. */
   identities: readonly string[];
+  /** This node's public backup key. */
+  maker?: string | undefined;
 }
 
 /** The hooks after a run that was cut off. */
@@ -185,7 +187,7 @@ function buildRequest(
 }
 
 function requestBackup(parts: ChildParts, making: Making): BackupRequest | string {
-  const { plan, container, trigger, repositories, recipients, identities, checkOnly } = making;
+  const { plan, container, trigger, repositories, recipients, identities, checkOnly, maker } = making;
   if (container === undefined) return `${plan.service} has no container: nothing of it can be read`;
   if (container.isStopped && plan.engine !== "files")
     return `${plan.service} does not run: a dump is read from a server that does`;
@@ -211,6 +213,7 @@ function requestBackup(parts: ChildParts, making: Making): BackupRequest | strin
     repositories,
     recipients,
     identities,
+    maker,
     bucket,
     keepMs: trigger === "before-update" ? (plan.keepMs ?? KEEP_MS) : undefined,
     deadlineMs: trigger === "before-update" ? AWAITED_DEADLINE_MS : DUMP_DEADLINE_MS,

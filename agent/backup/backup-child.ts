@@ -178,7 +178,7 @@ async function makeRecord(request: BackupRequest, engine: Engine): Promise<MadeB
     const { makeOfBucket } = await import("./objects/objects-child.ts");
     return makeOfBucket(request, request.bucket, await engine.oneShots.findImage(request.container));
   }
-  const { folder, settings, trigger, recipients, repositories } = request;
+  const { folder, settings, trigger, recipients, repositories, maker } = request;
   const { image, kind, source } = await openStore(request, engine);
   return makeBackup(
     {
@@ -187,6 +187,7 @@ async function makeRecord(request: BackupRequest, engine: Engine): Promise<MadeB
       trigger,
       image,
       recipients,
+      maker,
       keepUntilMs: request.keepMs === undefined ? undefined : Date.now() + request.keepMs,
       describeRestore: (files, encrypted) => kind.describeRestore(settings, files, encrypted),
     },

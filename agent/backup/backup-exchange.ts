@@ -66,6 +66,8 @@ export interface BackupRequest extends StoreRequest {
   /** Of `engine = "objects"`: the bucket with its keys, and what opens this node's own backups. */
   bucket?: S3Place | undefined;
   identities: readonly string[];
+  /** This node's public backup key, which says in the record who made it. */
+  maker?: string | undefined;
   /** It is kept so long whatever retention says. */
   keepMs: number | undefined;
   /** What takes longer is ended, and its reason is said. */

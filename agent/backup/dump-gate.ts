@@ -1,4 +1,4 @@
-// The gate: counts, digests and looks at what goes through, and says at the end whether it is a backup. An exit code other than 0, a
+// The gate: counts and looks at what goes through, and says at the end whether it is a backup. An exit code other than 0, a
 // wrong beginning, a missing end or too few bytes make it none: nothing is published then (behaviour.md, section 6).
 
 import { createHash, type Hash } from "node:crypto";
@@ -8,6 +8,12 @@ import type { DumpEnd, DumpForm } from "./dump-port.ts";
 
 /** As much of the end is kept as any form's last line is long. */
 const TAIL_BYTES = 256;
+
+/** Bytes, and their SHA-256. */
+export interface Measured {
+  bytes: number;
+  sha256: string;
+}
 
 /** Bytes and digest of what went through. */
 export class Meter {
@@ -19,16 +25,16 @@ export class Meter {
     this.#bytes += chunk.length;
   }
 
-  /** Once, at the end. */
-  read(): { bytes: number; sha256: string } {
-    return { bytes: this.#bytes, sha256: this.#hash.digest("hex") };
+  /** What has gone through so far. */
+  read(): Measured {
+    return { bytes: this.#bytes, sha256: this.#hash.copy().digest("hex") };
   }
 }
 
 /** Looks at a dump while it goes through. */
 export class Gate {
   readonly #form: DumpForm;
-  readonly #meter = new Meter();
+  #bytes = 0;
   readonly #headBytes: number;
   #head = Buffer.alloc(0);
   #tail = Buffer.alloc(0);
@@ -39,7 +45,7 @@ export class Gate {
   }
 
   take(chunk: Uint8Array): void {
-    this.#meter.take(chunk);
+    this.#bytes += chunk.length;
     const missing = this.#headBytes - this.#head.length;
     if (missing > 0) this.#head = Buffer.concat([this.#head, chunk.subarray(0, missing)]);
     if (this.#form.tail === "") return;
@@ -48,8 +54,8 @@ export class Gate {
   }
 
   /** What went through, or why that is no backup. */
-  judge(end: DumpEnd): { bytes: number; sha256: string; warning: string | undefined } | string {
-    const { bytes, sha256 } = this.#meter.read();
+  judge(end: DumpEnd): { warning: string | undefined } | string {
+    const bytes = this.#bytes;
     const { heads, tail, minBytes, warnCodes } = this.#form;
     const said = end.stderr.trim();
     const words = said === "" ? "" : `: ${said}`;
@@ -62,6 +68,6 @@ export class Gate {
     if (bytes < minBytes)
       return `it wrote ${describeSize(bytes)}, and a whole one has at least ${describeSize(minBytes)}${words}`;
     if (tail !== "" && !this.#tail.toString("utf8").trimEnd().includes(tail)) return `its end is missing${words}`;
-    return { bytes, sha256, warning: end.exitCode === 0 ? undefined : `exit code ${end.exitCode}${words}` };
+    return { warning: end.exitCode === 0 ? undefined : `exit code ${end.exitCode}${words}` };
   }
 }

@@ -2,6 +2,7 @@
 
 import { type BackupRecord, writeRecordText } from "./core/backup-record.ts";
 import { readStamp, RECORD_ENDING } from "./core/backup-name.ts";
+import { findOtherMaker } from "./core/other-maker.ts";
 import { EXPIRE_AFTER_MS, planRetention, type RetentionPolicy } from "./core/retention.ts";
 import { listBackups } from "./pipeline.ts";
 import type { Repository, StoreFolder } from "./repository/repository-port.ts";
@@ -23,6 +24,8 @@ export interface RetentionInput {
   expected: number | undefined;
   /** Names of backups that a restore works with, or may still go back to. */
   held?: readonly string[];
+  /** This node's public backup key: where somebody else writes too, nothing is removed. */
+  maker?: string | undefined;
 }
 
 /** What came of it. */
@@ -40,7 +43,7 @@ export interface Retained {
 export async function carryOutRetention(
   repository: Repository,
   folder: StoreFolder,
-  { policy, nowMs, lastRunGood, lastRunEndedMs, clockSet, expected, held = [] }: RetentionInput,
+  { policy, nowMs, lastRunGood, lastRunEndedMs, clockSet, expected, held = [], maker }: RetentionInput,
 ): Promise<Retained> {
   const { records, strange, halved } = await listBackups(repository, folder);
   const orphans = listOrphans(strange, nowMs);
@@ -56,7 +59,8 @@ export async function carryOutRetention(
   };
   for (const name of orphans) await tryTo(() => repository.remove(folder, name));
   const clockDoubtful = clockSet === true || lastRunEndedMs > nowMs;
-  const plan = planRetention(records, policy, { nowMs, lastRunGood, clockDoubtful, expected, held });
+  const other = findOtherMaker(records, maker);
+  const plan = planRetention(records, policy, { nowMs, lastRunGood, clockDoubtful, expected, held, other });
   if (plan.kind === "stand-still") {
     // Until a short listing was said, what is known to be there stays known: one that fails must not make it short unheard.
     const count = plan.isShort ? records.length : Math.max(records.length, expected ?? 0);
@@ -80,15 +84,27 @@ export async function carryOutRetention(
   for (const record of find(plan.expire))
     await tryTo(() => write(repository, folder, { ...record, expiringMs: nowMs }));
   const gone = removed.filter((name) => byName.has(name));
-  await tryTo(() => sweepObjects(repository, folder, nowMs));
+  const stay = records.map(({ name }) => name).filter((name) => !gone.includes(name));
+  await tryTo(() => sweepObjects(repository, folder, { nowMs, stay }));
   return { count: records.length - gone.length, removed, stoodStill: undefined, kept };
 }
 
-/** Of a store whose backups are listings. Throws why something is still there. */
-async function sweepObjects(repository: Repository, folder: StoreFolder, nowMs: number): Promise<void> {
+/**
+ * Of a store whose backups are listings. Throws why something is still there.
+ * @param stay names of backups that were there a moment ago: a listing without one of them is not whole, and what that one names would go
+ */
+async function sweepObjects(
+  repository: Repository,
+  folder: StoreFolder,
+  { nowMs, stay }: { nowMs: number; stay: readonly string[] },
+): Promise<void> {
   // What is there now counts, and not what was there before this retention.
   const { records, strange, halved } = await listBackups(repository, folder);
   if (!records.some(({ engine }) => engine === "objects")) return;
+  const there = new Set([...records, ...halved].map(({ name }) => name));
+  const missing = stay.find((name) => !there.has(name));
+  if (missing !== undefined)
+    throw new Error(`no stored object is removed: ${missing} was listed a moment ago, and is not there now`);
   const { retainObjects } = await import("./objects/retain-objects.ts");
   const known = new Set(halved.map(({ name }) => `${name}${RECORD_ENDING}`));
   const unread = strange.filter((name) => name.endsWith(RECORD_ENDING) && !known.has(name));

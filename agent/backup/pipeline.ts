@@ -6,13 +6,14 @@ import { type BackupFile, type BackupRecord, leaveAllRows, parseRecord } from ".
 import { isBackupName, nameBackup, nameFile, RECORD_ENDING } from "./core/backup-name.ts";
 import type { DumpPart, RunningDump } from "./dump-port.ts";
 import { writeBatches } from "./batches.ts";
-import { encryptStream } from "./encrypt.ts";
+import { encryptStream, type StoredStream } from "./encrypt.ts";
+import { Altered, type MeasuredFile } from "./seal-stream.ts";
 import { DumpDeadline } from "./dump-deadline.ts";
 import { Gate } from "./dump-gate.ts";
 import { type Repository, RepositoryError, type StoreFolder } from "./repository/repository-port.ts";
 import type { RepositoryRun } from "../../shared/state/backup.ts";
 import { describeSize } from "../../shared/text/size.ts";
-import { copyBackup, publishRecord, readBack, removeAll } from "./copy-backup.ts";
+import { copyBackup, publishRecord, removeAll } from "./copy-backup.ts";
 import { judgeSize, sumPlain, sumStored } from "./core/size-envelope.ts";
 import { readMessage } from "../../shared/text/read-message.ts";
 
@@ -24,6 +25,8 @@ export interface BackupOrder {
   image: string;
   recipients: readonly string[];
   keepUntilMs: number | undefined;
+  /** The node's public backup key; left out where it has none. */
+  maker?: string | undefined;
   /** The stock commands that restore these files. */
   describeRestore(files: readonly BackupFile[], encrypted: boolean): string[];
 }
@@ -209,12 +212,12 @@ async function storePart({ order, repository, part, file, published, deadline }:
     watched.end();
     await pending.publish();
     published.push(file);
-    const { bytes, sha256 } = verdict;
     const { kind, content } = part;
-    const stored = { file, kind, content, plain: { bytes, sha256 }, stored: sealed.read() };
-    await readBack({ repository, folder, file: stored });
     return {
-      ...stored,
+      file,
+      kind,
+      content,
+      ...(await measureStored(sealed, { repository, folder, file })),
       ...(facts === undefined ? {} : { facts }),
       ...(verdict.warning === undefined ? {} : { warning: verdict.warning }),
     };
@@ -225,6 +228,21 @@ async function storePart({ order, repository, part, file, published, deadline }:
     throw late === undefined ? error : new BackupFailure(`${part.content}: ${late}`, { cause: error });
   } finally {
     watched.end();
+  }
+}
+
+/** What lies there is what was sent: a disk that lies, or a server that keeps less, is found now. Its digests are taken on the way. */
+async function measureStored(
+  sealed: StoredStream,
+  { repository, folder, file }: { repository: Repository; folder: StoreFolder; file: string },
+): Promise<MeasuredFile> {
+  try {
+    return await sealed.measureBack(repository.read(folder, file));
+  } catch (error) {
+    if (!(error instanceof Altered)) throw error;
+    throw new RepositoryError(
+      `what ${repository.name} gives back of ${file} is not what was written: ${error.message}`,
+    );
   }
 }
 
@@ -245,10 +263,11 @@ interface Made {
 
 /** The record of a backup as it is written first: nobody has proved it yet. */
 export function buildRecord(order: BackupOrder, { name, files, startedMs, endedMs }: Made): BackupRecord {
-  const { folder, engine, trigger, image, recipients, keepUntilMs } = order;
+  const { folder, engine, trigger, image, recipients, keepUntilMs, maker } = order;
   return {
     version: 1,
     node: folder.node,
+    ...(maker === undefined ? {} : { maker }),
     service: folder.service,
     store: folder.store,
     engine,

@@ -1,149 +1,131 @@
-// A dump on its way into a file of age: what comes is gathered in batches, a thread of its own seals and digests one while the next comes in
-// and the one before is written. A small one is sealed here and starts no thread.
+// A dump on its way into a file of age: what comes is gathered in batches, a thread of its own seals one while the next comes in and the
+// one before is written. A small one is sealed here and starts no thread. Digests are taken of what lies there afterwards, opened with the
+// file's own key: no program waits for them.
 
-import { createHash } from "node:crypto";
-import { once } from "node:events";
-import { Worker } from "node:worker_threads";
+import { crc32 } from "node:zlib";
 
+import { AgeFault } from "./age-open.ts";
 import { beginFile, countSealed, PayloadSealer } from "./age-stream.ts";
-import type { SealAnswer, SealedFile, SealOrder, SealStart } from "./seal-exchange.ts";
+import { BATCH_BYTES, BatchThread, INPUTS, ThreadMeter } from "./batch-thread.ts";
+import { type Measured, Meter } from "./dump-gate.ts";
+import { OpenedMeter } from "./opened-meter.ts";
+
+/** A file as it lies there, and what went into it. */
+export interface MeasuredFile {
+  plain: Measured;
+  stored: Measured;
+}
+
+/** What lies there is not what was stored. */
+export class Altered extends Error {}
 
 /** So much is held before a thread is started for more. */
 const SMALL_BYTES = 4 * 1024 * 1024;
-/** Whole chunks. */
-const BATCH_BYTES = 1024 * 1024;
-/** One fills while others wait for the thread. */
-const INPUTS = 3;
-/** One more than that: the oldest may still be on its way to the disk. */
+/** One more than may wait for the thread: the oldest may still be on its way to the disk. */
 const OUTPUTS = INPUTS + 1;
 
-/** A stream that is sealed for public keys, and its digest. */
+/** A stream that is sealed for public keys. */
 export class SealedStream {
   readonly #plain: AsyncIterable<Uint8Array>;
-  readonly #keys: readonly Buffer[];
-  #sealed: SealedFile | undefined;
+  readonly #file: { head: Buffer; key: Buffer };
+  /** Of what came in: between there and the disk its bytes go through memory that no cipher guards. */
+  #came = { bytes: 0, check: 0 };
+  #isWhole = false;
 
   constructor(plain: AsyncIterable<Uint8Array>, keys: readonly Buffer[]) {
     this.#plain = plain;
-    this.#keys = keys;
+    this.#file = beginFile(keys);
   }
 
-  /** Once, when all was read. */
-  read(): SealedFile {
-    if (this.#sealed === undefined) throw new Error("it was not sealed to its end");
-    return this.#sealed;
+  /** Once, when all was read and written: opens what lies there with the file's own key. */
+  async measureBack(pieces: AsyncIterable<Uint8Array>): Promise<MeasuredFile> {
+    if (!this.#isWhole) throw new Error("it was not sealed to its end");
+    const stored = new Meter();
+    const opening = this.#came.bytes > SMALL_BYTES ? new ThreadMeter(this.#file) : new OpenedMeter(this.#file);
+    try {
+      for await (const piece of pieces) {
+        await opening.take(piece);
+        stored.take(piece);
+      }
+      const { check, ...plain } = await opening.read();
+      if (plain.bytes !== this.#came.bytes || check !== this.#came.check)
+        throw new Altered("it does not open as what came from its program");
+      return { plain, stored: stored.read() };
+    } catch (error) {
+      throw error instanceof AgeFault ? new Altered(error.message) : error;
+    } finally {
+      if (opening instanceof ThreadMeter) await opening.end();
+    }
   }
 
   /** A piece holds what it held until the one after the next is asked for. */
   async *pieces(): AsyncIterable<Uint8Array> {
-    const { head, key } = beginFile(this.#keys);
+    const { head, key } = this.#file;
     yield head;
     const held: Uint8Array[] = [];
     let heldBytes = 0;
     let thread: SealingThread | undefined;
     try {
       for await (const piece of this.#plain) {
+        this.#came = { bytes: this.#came.bytes + piece.length, check: crc32(piece, this.#came.check) };
         if (thread === undefined) {
           heldBytes += piece.length;
           held.push(Uint8Array.from(piece));
           if (heldBytes <= SMALL_BYTES) continue;
-          thread = new SealingThread(key, head);
+          thread = new SealingThread(key);
           for (const early of held.splice(0)) yield* thread.write(early);
         } else yield* thread.write(piece);
       }
       if (thread === undefined) {
         const sealed = Buffer.allocUnsafeSlow(countSealed(heldBytes));
         new PayloadSealer(key).seal(Buffer.concat(held), sealed, true);
-        const sha256 = createHash("sha256").update(head).update(sealed).digest("hex");
-        this.#sealed = { bytes: head.length + sealed.length, sha256 };
+        this.#isWhole = true;
         yield sealed;
         return;
       }
-      this.#sealed = yield* thread.finish();
+      yield* thread.finish();
+      this.#isWhole = true;
     } finally {
       await thread?.end();
     }
   }
 }
 
-/** The thread, and what is on its way to it. */
+/** What is sealed by a thread on its way to the disk. */
 class SealingThread {
-  readonly #worker: Worker;
-  readonly #input = new Uint8Array(new SharedArrayBuffer(INPUTS * BATCH_BYTES));
   readonly #output = new Uint8Array(new SharedArrayBuffer(OUTPUTS * countSealed(BATCH_BYTES)));
-  readonly #answers: Promise<SealAnswer>[] = [];
-  readonly #waiting: ((answer: SealAnswer) => void)[] = [];
-  readonly #failed: Promise<never>;
-  /** Of the batch that is filled. */
-  #filled = 0;
-  #sent = 0;
+  readonly #thread: BatchThread;
   #taken = 0;
 
-  constructor(key: Uint8Array, head: Uint8Array) {
-    const data: SealStart = {
-      key,
-      head,
-      input: this.#input,
-      output: this.#output,
-      batchBytes: BATCH_BYTES,
-      inputs: INPUTS,
-      outputs: OUTPUTS,
-    };
-    // In the bundle it lies beside this chunk.
-    const file = import.meta.url.endsWith(".ts") ? "./seal-worker.ts" : "./seal-worker.mjs";
-    this.#worker = new Worker(new URL(file, import.meta.url), { workerData: data });
-    this.#worker.on("message", (answer: SealAnswer) => this.#waiting.shift()?.(answer));
-    this.#failed = Promise.race([
-      once(this.#worker, "error").then(([error]) => Promise.reject(error as Error)),
-      once(this.#worker, "exit").then(() => Promise.reject(new Error("the thread that encrypts has ended"))),
-    ]);
-    this.#failed.catch(() => undefined);
+  constructor(key: Uint8Array) {
+    this.#thread = new BatchThread({ kind: "seal", key, output: this.#output, outputs: OUTPUTS });
   }
 
   /** Takes more of the plain stream; gives what is sealed once no further batch could be filled. */
   async *write(piece: Uint8Array): AsyncIterable<Uint8Array> {
     for (let at = 0; at < piece.length;) {
-      // A full batch waits for more: only then it is known not to be the last one.
-      if (this.#filled === BATCH_BYTES) yield* this.#send(false);
-      const part = piece.subarray(at, at + BATCH_BYTES - this.#filled);
-      this.#input.set(part, (this.#sent % INPUTS) * BATCH_BYTES + this.#filled);
-      this.#filled += part.length;
-      at += part.length;
+      if (this.#thread.isFull) {
+        this.#thread.send(false);
+        if (this.#thread.underWay === INPUTS) yield await this.#take();
+      }
+      at += this.#thread.fill(piece.subarray(at));
     }
   }
 
   /** All that is left. */
-  async *finish(): AsyncGenerator<Uint8Array, SealedFile> {
-    yield* this.#send(true);
-    let last: SealedFile | undefined;
-    while (this.#answers.length > 0) {
-      const answer = this.#answers[0];
-      yield await this.#take();
-      last = (await answer)?.file;
-    }
-    if (last === undefined) throw new Error("the thread that encrypts said nothing of its file");
-    return last;
+  async *finish(): AsyncIterable<Uint8Array> {
+    this.#thread.send(true);
+    while (this.#thread.underWay > 0) yield await this.#take();
   }
 
-  async end(): Promise<void> {
-    await this.#worker.terminate();
-  }
-
-  /** Hands over the batch that was filled. */
-  async *#send(isLast: boolean): AsyncIterable<Uint8Array> {
-    const order: SealOrder = { number: this.#sent, bytes: this.#filled, isLast };
-    this.#answers.push(new Promise((resolve) => this.#waiting.push(resolve)));
-    this.#worker.postMessage(order);
-    this.#sent += 1;
-    this.#filled = 0;
-    if (this.#answers.length === INPUTS) yield await this.#take();
+  end(): Promise<void> {
+    return this.#thread.end();
   }
 
   async #take(): Promise<Uint8Array> {
-    const answer = await Promise.race([this.#answers[0], this.#failed]);
-    void this.#answers.shift();
+    const { bytes } = await this.#thread.next();
     const at = (this.#taken % OUTPUTS) * countSealed(BATCH_BYTES);
     this.#taken += 1;
-    return this.#output.subarray(at, at + (answer?.bytes ?? 0));
+    return this.#output.subarray(at, at + bytes);
   }
 }

@@ -79,6 +79,8 @@ export class FakeS3 {
   readonly uploads = new Map<string, Uploading>();
   /** Every request, as `purpose key`. */
   readonly calls: string[] = [];
+  /** What was sent beside the bytes of each key that was put whole last, all of it. */
+  readonly sent = new Map<string, IncomingMessage["headers"]>();
   /** As many parts as were under way at once. */
   mostParts = 0;
   #parts = 0;
@@ -270,8 +272,9 @@ export class FakeS3 {
     if (headers.range !== undefined && body.length === 0) return describeError(416, "InvalidRange");
     const range = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? "");
     const piece = range === null ? body : body.subarray(Number(range[1]), Number(range[2]) + 1);
+    const { "x-test-modified": _listed, ...beside } = stored.headers;
     const own = {
-      ...stored.headers,
+      ...beside,
       etag: `"${etag}"`,
       ...(mark === undefined ? {} : { "x-amz-meta-orca-mark": mark }),
       ...(lockedUntilMs === 0 ? {} : { "x-amz-object-lock-mode": "GOVERNANCE" }),
@@ -289,6 +292,7 @@ export class FakeS3 {
     const refusal = this.#refuse(key, headers);
     if (refusal !== undefined) return refusal;
     const etag = hash(body);
+    this.sent.set(key, headers);
     const own = { mark: readMark(headers), lockedUntilMs: this.#readLock(headers), headers: readKept(headers) };
     this.#store(key, { body, etag, ...own });
     return { status: 200, headers: { etag: `"${fault?.kind === "wrong-etag" ? hash(Buffer.from("other")) : etag}"` } };

@@ -64,6 +64,8 @@ const verification = z.object({
 export const backupRecordSchema = z.looseObject({
   version: z.literal(1),
   node: z.string(),
+  /** The public backup key of the node that made it: two VMs may have one node's name. */
+  maker: z.string().optional(),
   service: z.string(),
   /** The name of the `[[backups]]` table. */
   store: z.string(),

@@ -3,6 +3,7 @@
 // that is shorter than what is known to be there. Rules and floors: behaviour.md, section 6.
 
 import { type BackupRecord, isAhead, isComplete, isVerified } from "./backup-record.ts";
+import { describeOtherMaker, type OtherMaker } from "./other-maker.ts";
 import { describeCount } from "../../../shared/text/count.ts";
 
 /** `retention` of a manifest. Every backup that any rule wants is kept. */
@@ -26,6 +27,8 @@ export interface RetentionFacts {
   expected: number | undefined;
   /** Names of backups that a restore holds. */
   held?: readonly string[];
+  /** Somebody else's backup among this node's: whose data is the older one nobody knows. */
+  other?: OtherMaker | undefined;
 }
 
 /** What retention answers. */
@@ -97,11 +100,12 @@ export function planRetention(
 function findDoubt(
   records: readonly BackupRecord[],
   { days, daily, weekly, monthly }: RetentionPolicy,
-  { nowMs, lastRunGood, clockDoubtful }: RetentionFacts,
+  { nowMs, lastRunGood, clockDoubtful, other }: RetentionFacts,
 ): string | undefined {
   if (days + daily + weekly + monthly === 0) return "the policy keeps nothing: that is taken for a mistake";
   if (!lastRunGood) return "the last run or the last verification failed";
   if (clockDoubtful) return "the clock was set: what is old by it may be new, and a day is waited for";
+  if (other !== undefined) return describeOtherMaker(other);
   const ahead = records.find((record) => isAhead(record, nowMs));
   if (ahead !== undefined) return `${ahead.name} is dated in the future: a clock is or was wrong`;
   return undefined;

@@ -6,6 +6,7 @@ import { isBroken, measureAge } from "../../../shared/state/promise.ts";
 import type { Note } from "../../../shared/state/note.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import type { StoreMemory } from "./backup-state.ts";
+import { describeOtherMaker } from "../core/other-maker.ts";
 import { listStandings } from "../core/store-standing.ts";
 
 /** The notes of one store; none while all is well. */
@@ -45,12 +46,20 @@ export function noteStore(plan: StorePlan, memory: StoreMemory | undefined, nowM
 function noteRepositories(plan: StorePlan, memory: StoreMemory | undefined): Note[] {
   const store = `${plan.service}/${plan.store}`;
   return plan.repositories.flatMap(({ name }): Note[] => {
-    const { reason, kept } = memory?.repositories?.[name] ?? {};
+    const { reason, kept, other } = memory?.repositories?.[name] ?? {};
     const note = (what: string, text: string): Note => ({ name: `backup ${store} ${what} in ${name}`, text });
     const notes: Note[] = [];
     if (reason !== undefined && memory?.lastRun?.reason === undefined)
       notes.push(note("failed", `the repository ${name} did not get the last backup of ${store}: ${reason}`));
-    if (kept !== undefined) notes.push(note("kept", `the repository ${name} keeps old backups of ${store}: ${kept}`));
+    if (other !== undefined)
+      notes.push(
+        note(
+          "shared",
+          `the repository ${name} has backups of ${store} from two agents: ${describeOtherMaker(other)}: see orca help repositories`,
+        ),
+      );
+    // What stands still for another agent was said just now.
+    else if (kept !== undefined) notes.push(note("kept", `the repository ${name} keeps old backups of ${store}: ${kept}`));
     return notes;
   });
 }

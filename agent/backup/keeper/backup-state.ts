@@ -27,6 +27,8 @@ const repository = z.looseObject({
   kept: z.string().optional(),
   /** How many records it had after the last run. */
   expected: z.number().optional(),
+  /** Somebody else's backup among this node's own. */
+  other: z.object({ backup: z.string(), maker: z.string() }).optional(),
   /** What the last proof from there has shown. */
   proof: proof.optional(),
 });

@@ -5,6 +5,7 @@ import type { BackupRun, RepositoryPlan, RepositoryRun, StorePlan } from "../../
 import { growDelayMs } from "../../../shared/state/backoff.ts";
 import { canonicalJson, sha256 } from "../../../shared/state/identity.ts";
 import { describeCount } from "../../../shared/text/count.ts";
+import type { OtherMaker } from "../core/other-maker.ts";
 import type { ChildAnswer } from "../backup-exchange.ts";
 import type { RepositoryMemory, StoreMemory } from "./backup-state.ts";
 import type { RetentionInput } from "../keep-few.ts";
@@ -122,6 +123,13 @@ export function setRepository(memory: StoreMemory, { name }: RepositoryPlan, own
   return { ...memory, repositories: { ...memory.repositories, [name]: own } };
 }
 
+/** Notes whose backups lie among this node's own in one, or that nobody's do any more. */
+export function noteOther(memory: StoreMemory, repository: RepositoryPlan, other: OtherMaker | undefined): StoreMemory {
+  const { other: before, ...own } = readRepository(memory, repository);
+  if (other === undefined && before === undefined) return memory;
+  return setRepository(memory, repository, other === undefined ? own : { ...own, other });
+}
+
 /** The repository that is proved next: each has its turn. */
 export function chooseProved(plan: StorePlan, last: string | undefined): RepositoryPlan | undefined {
   const at = plan.repositories.findIndex(({ name }) => name === last);
@@ -174,6 +182,14 @@ export function addFault(memory: StoreMemory, fault: string | undefined): StoreM
   if (lastRun === undefined || fault === undefined) return memory;
   const before = lastRun.reason === undefined ? "" : `${lastRun.reason}; `;
   return { ...memory, lastRun: { ...lastRun, reason: `${before}hook after it: ${fault}` } };
+}
+
+/** Notes what is odd after the last run, whatever came of that. */
+export function addWarning(memory: StoreMemory, words: string): StoreMemory {
+  const { lastRun } = memory;
+  if (lastRun === undefined) return memory;
+  const before = lastRun.warning === undefined ? "" : `${lastRun.warning}; `;
+  return { ...memory, lastRun: { ...lastRun, warning: `${before}${words}` } };
 }
 
 /** The same store, of which nothing is run in the service. */

@@ -15,6 +15,8 @@ interface StandingStillOptions {
 
 /** The longest `stop_timeout` there is, and a turn or two. */
 const STOP_MS = 3_900_000;
+/** A container that starts takes seconds; the next backup is not held up for one that cannot. */
+const START_MS = 120_000;
 
 /** Stops and starts services around copies of their volumes. */
 export class StandingStill {
@@ -22,6 +24,8 @@ export class StandingStill {
   #engine: ObservedEngine | undefined;
   /** Of those that wait for a service to have stopped. */
   readonly #waiting = new Set<() => void>();
+  /** Services that may start again and were not seen to run since. */
+  readonly #away = new Set<string>();
 
   constructor(options: StandingStillOptions) {
     this.#options = options;
@@ -58,8 +62,11 @@ export class StandingStill {
     if (checked.kind === "failed") return checked;
     const { service, store } = plan;
     this.#options.holdStill(service, store);
+    this.#away.add(service);
+    const hasStopped = (own: readonly ObservedContainer[]): boolean =>
+      own.length > 0 && own.every(({ status }) => status === "exited" || status === "created");
     try {
-      if (!(await this.#waitForStop(service, signal)))
+      if (!(await this.#waitFor(service, { isSo: hasStopped, waitMs: STOP_MS, signal })))
         return { kind: "failed", reason: `${service} did not stop, so that its volumes could be copied` };
       return await work();
     } finally {
@@ -67,22 +74,36 @@ export class StandingStill {
     }
   }
 
-  #waitForStop(service: string, signal: AbortSignal): Promise<boolean> {
+  /** Resolves once a service that stood still runs again: false where it does not within two minutes, and for an agent that ends. */
+  async untilBack({ service }: Pick<StorePlan, "service">, signal: AbortSignal): Promise<boolean> {
+    if (!this.#away.delete(service) || signal.aborted) return true;
+    const runs = (own: readonly ObservedContainer[]): boolean => own.some(({ status }) => status === "running");
+    return this.#waitFor(service, { isSo: runs, waitMs: START_MS, signal });
+  }
+
+  #waitFor(
+    service: string,
+    {
+      isSo,
+      waitMs,
+      signal,
+    }: { isSo: (own: readonly ObservedContainer[]) => boolean; waitMs: number; signal: AbortSignal },
+  ): Promise<boolean> {
     return new Promise((resolve) => {
-      const end = (stopped: boolean): void => {
+      const end = (isFound: boolean): void => {
         this.#waiting.delete(look);
         cancel();
         signal.removeEventListener("abort", giveUp);
-        resolve(stopped);
+        resolve(isFound);
       };
       const giveUp = (): void => end(false);
       const look = (): void => {
-        const own = this.#list(service);
-        if (own.length > 0 && own.every(({ status }) => status === "exited" || status === "created")) end(true);
+        if (isSo(this.#list(service))) end(true);
       };
-      const cancel = this.#options.clock.after(STOP_MS, giveUp);
+      const cancel = this.#options.clock.after(waitMs, giveUp);
       signal.addEventListener("abort", giveUp);
       this.#waiting.add(look);
+      look();
     });
   }
 

@@ -8,18 +8,21 @@ import { askChild, type ChildParts, type ChildTask } from "../ask-child.ts";
 import type { ChildAnswer, JudgedBackup } from "../backup-exchange.ts";
 import { addVerdict, type BackupRecord, isAhead, listBad } from "../core/backup-record.ts";
 import { sumStored } from "../core/size-envelope.ts";
+import { findOtherMaker } from "../core/other-maker.ts";
 import { findNewestGood } from "../core/store-standing.ts";
 import type { OwnKey } from "./own-key.ts";
 import type { RecordDesk } from "./record-desk.ts";
 import { findRecord, type Listing, type RepositoryDesk } from "./repository-desk.ts";
 import {
   addFault,
+  addWarning,
   buildRetention,
   chooseProved,
   describeRun,
   isCutOff,
   judgeRun,
   nameExpectations,
+  noteOther,
   noteRun,
   readRepository,
   setRepository,
@@ -80,6 +83,7 @@ export class StoreWork {
       repositories: resolved.flatMap(({ place }) => (typeof place === "string" ? [] : [place])),
       recipients: identity.listRecipients(plan),
       identities: identity.listOpening(plan),
+      maker: identity.recipient,
     });
     const unusable = resolved.flatMap(({ repository: { name }, place }) =>
       typeof place === "string" ? [{ repository: name, reason: place }] : [],
@@ -94,10 +98,21 @@ export class StoreWork {
     memories.change(plan, (memory) => noteRun(plan, memory, run));
     desk.forget(plan);
     if (signal.aborted) return run;
+    await this.#waitForService(plan);
     const bytes = answer.kind === "made" ? sumStored(answer.record) : 0;
     const { service, store } = plan;
     options.emit({ kind: "backup-ended", atMs: run.endedMs, service, store, run, bytes });
     return run;
+  }
+
+  /** Whoever asked for the backup goes on once the service serves again, or hears that it does not. */
+  async #waitForService(plan: StorePlan): Promise<void> {
+    const { memories, still, signal } = this.#parts;
+    if (!plan.source.stop) return;
+    // Killed meanwhile, the next agent must not take the run for one that is owed.
+    await memories.save();
+    if ((await still.untilBack(plan, signal)) || signal.aborted) return;
+    memories.change(plan, (memory) => addWarning(memory, `${plan.service} did not run again two minutes after it`));
   }
 
   /**
@@ -217,9 +232,10 @@ export class StoreWork {
 
   /** Carries out retention in each repository by itself: one that stands still or cannot be asked holds up no other. */
   async keepFew(plan: StorePlan): Promise<void> {
-    const { options, memories, desk, records } = this.#parts;
+    const { options, memories, desk, records, identity } = this.#parts;
     const { clock } = options;
     const { service, store } = plan;
+    const maker = identity.recipient;
     for (const repository of plan.repositories) {
       const memory = memories.recall(plan);
       const input = buildRetention(plan, memory, readRepository(memory, repository));
@@ -227,7 +243,7 @@ export class StoreWork {
         const held = options.listHeld?.(plan) ?? [];
         const clockSet = this.#parts.isClockSet();
         const { count, removed, kept, stoodStill } = await records.alone(plan, () =>
-          desk.retain(repository, plan, { ...input, held, clockSet, nowMs: clock.nowMs() }),
+          desk.retain(repository, plan, { ...input, held, clockSet, maker, nowMs: clock.nowMs() }),
         );
         this.#noteRetention(plan, repository, { expected: count, kept: kept ?? stoodStill });
         for (const backup of removed)
@@ -244,18 +260,25 @@ export class StoreWork {
    * One that cannot be read says nothing: what was known of it stays.
    */
   async noteGood(plan: StorePlan, isMeant: (repository: RepositoryPlan) => boolean): Promise<void> {
-    const { options, memories, desk } = this.#parts;
-    const found: { name: string; records: readonly BackupRecord[] }[] = [];
+    const { options, memories, desk, identity } = this.#parts;
+    const found: { repository: RepositoryPlan; records: readonly BackupRecord[] }[] = [];
     for (const repository of plan.repositories.filter(isMeant)) {
       const listing = await desk.list(repository, plan);
-      if ("list" in listing) found.push({ name: repository.name, records: listing.list.records });
+      if ("list" in listing) found.push({ repository, records: listing.list.records });
     }
     const all = found.flatMap(({ records }) => records);
+    for (const { repository, records } of found) {
+      const other = findOtherMaker(records, identity.recipient);
+      memories.change(plan, (memory) => noteOther(memory, repository, other));
+    }
     const nowMs = options.clock.nowMs();
     memories.change(plan, (memory) => {
       const bad = listBad(memory.bad ?? [], all);
       const goodMs = { ...memory.goodMs };
-      for (const { name, records } of found) {
+      for (const {
+        repository: { name },
+        records,
+      } of found) {
         const newestMs = findNewestGood(records, { bad, nowMs });
         if (newestMs === undefined) delete goodMs[name];
         else goodMs[name] = newestMs;
@@ -292,7 +315,7 @@ export class StoreWork {
 
   async #makeBetweenHooks(
     plan: StorePlan,
-    order: Pick<Extract<ChildTask, { kind: "make" }>, "trigger" | "repositories" | "recipients" | "identities">,
+    order: Pick<Extract<ChildTask, { kind: "make" }>, "trigger" | "repositories" | "recipients" | "identities" | "maker">,
   ): Promise<ChildAnswer> {
     const { memories, still, signal } = this.#parts;
     const hasHooks = plan.source.hooks.after.length > 0;

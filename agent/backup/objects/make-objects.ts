@@ -9,6 +9,7 @@ import type { BackupRecord } from "../core/backup-record.ts";
 import { judgeCount, judgeSize, sumPlain } from "../core/size-envelope.ts";
 import { publishRecord } from "../copy-backup.ts";
 import { type BackupOrder, buildRecord, listBackups, type MadeBackup, type RepositoryOpening } from "../pipeline.ts";
+import { RepositoryError } from "../repository/repository-port.ts";
 import { copyObjects } from "./copy-objects.ts";
 import { copyBucket } from "./copy-bucket.ts";
 import { type KnownPlace, openKnown } from "./known-objects.ts";
@@ -47,8 +48,7 @@ export async function makeObjects(order: BackupOrder, parts: ObjectParts): Promi
     if ("reason" in place) refused.push(place);
     else ready.push(place);
   }
-  const first = await chooseFirst(ready, refused, survey);
-  const record = await copyInto(first, ready, { order, parts });
+  const { first, record } = await copyIntoFirst({ ready, refused, survey }, order, parts);
   const outcomes = new Map(refused.map((outcome) => [outcome.repository, outcome]));
   outcomes.set(first.repository.name, { repository: first.repository.name });
   for (const place of ready) {
@@ -89,6 +89,24 @@ async function openPlace(
     return { repository, pool, folder, records, names };
   } catch (error) {
     return { repository: opening.name, reason: readMessage(error) };
+  }
+}
+
+/** One that breaks or fills up while the bucket is copied there is said like one that refuses, and the next gets it. */
+async function copyIntoFirst(
+  { ready, refused, survey }: { ready: readonly KnownPlace[]; refused: RepositoryRun[]; survey: Survey },
+  order: BackupOrder,
+  parts: ObjectParts,
+): Promise<{ first: KnownPlace; record: BackupRecord }> {
+  for (;;) {
+    const left = ready.filter(({ repository }) => !refused.some((entry) => entry.repository === repository.name));
+    const first = await chooseFirst(left, refused, survey);
+    try {
+      return { first, record: await copyInto(first, ready, { order, parts }) };
+    } catch (error) {
+      if (!(error instanceof RepositoryError) || left.length === 1) throw error;
+      refused.push({ repository: first.repository.name, reason: error.message });
+    }
   }
 }
 

@@ -16,9 +16,12 @@ const bytes = z.int().min(0);
 /** The name of a stored object: its time is in it, so that one that no listing names is known to be old (object-pool.ts). */
 export const POOL_NAME: RegExp = /^[0-9a-f]{32}(?:\.age)?$/;
 
+/** S3 takes keys of so many bytes. */
+export const LONGEST_KEY = 1_024;
+
 const listedObject = z.object({
   /** Below the prefix of the source. A text, and never a path. */
-  key: z.string().min(1).max(1_024),
+  key: z.string().min(1).max(LONGEST_KEY),
   etag: z.string(),
   bytes,
   sha256: digest,

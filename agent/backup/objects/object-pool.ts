@@ -17,6 +17,8 @@ export interface PutObject {
 }
 
 const RANDOM_BYTES = 12;
+/** As much as eight letters hold: the year 2106. */
+const LAST_SECOND = 0xffff_ffff;
 const SHARD_LETTERS = 2;
 const AGE_ENDING = ".age";
 
@@ -36,7 +38,8 @@ export function readPoolTime(file: string): number {
 }
 
 function nameObject(nowMs: number, isEncrypted: boolean): string {
-  const seconds = Math.floor(nowMs / 1_000)
+  // A clock that is a century ahead must not make a name that nobody takes for one.
+  const seconds = Math.min(LAST_SECOND, Math.max(0, Math.floor(nowMs / 1_000)))
     .toString(16)
     .padStart(8, "0");
   return `${randomBytes(RANDOM_BYTES).toString("hex")}${seconds}${isEncrypted ? AGE_ENDING : ""}`;

@@ -4,9 +4,9 @@
 import { describeCount } from "../../../shared/text/count.ts";
 import { ExchangeFailure } from "../../http/exchange-failure.ts";
 import { type FoundObject, parseError, parseObjectPage } from "../repository/s3-answer.ts";
-import { RepositoryError } from "../repository/repository-port.ts";
-import type { S3Client } from "../repository/s3-client.ts";
-import { compareKeys } from "./object-listing.ts";
+import { type S3Client, type S3Request } from "../repository/s3-client.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
+import { compareKeys, LONGEST_KEY } from "./object-listing.ts";
 
 /** One version of an object that is read. */
 export interface ReadObject {
@@ -23,9 +23,16 @@ export interface ReadObject {
 /** The object is another one by now. */
 export class ObjectMoved extends Error {}
 
+/** The bucket that is read cannot be, which is no repository's fault. */
+export class SourceFault extends Error {}
+
 /** A piece is asked for by itself: what is smaller comes whole, of one version. */
 export const PIECE_BYTES = 8 * 1024 * 1024;
 const PAGE_BYTES = 8 * 1024 * 1024;
+/** Some stores give pages without any key, of keys that are deleted; so many one after the other are no listing. */
+const MOST_EMPTY_PAGES = 1_000;
+/** A time is a text of 29 letters (HTTP) or fewer; what is longer would make a line that no listing has. */
+const LONGEST_TIME = 64;
 /** What is kept of an object beside its bytes, with what people have written to it. */
 const KEPT_HEADERS: ReadonlySet<string> = new Set([
   "content-type",
@@ -67,6 +74,7 @@ export class ObjectSource {
   async *list(): AsyncIterable<FoundObject> {
     let before = "";
     let next: string | undefined;
+    let empty = 0;
     do {
       const query = {
         "list-type": "2",
@@ -74,36 +82,41 @@ export class ObjectSource {
         prefix: this.#prefix,
         ...(next === undefined ? {} : { "continuation-token": next }),
       };
-      const { content } = await this.#client.send({ method: "GET", key: "", query, limitBytes: PAGE_BYTES });
+      const { content } = await this.#send({ method: "GET", key: "", query, limitBytes: PAGE_BYTES });
       const page = parseObjectPage(content.toString("utf8"));
-      if (page === undefined) throw new RepositoryError(`list ${this.name}: the answer is cut`);
+      if (page === undefined) throw new SourceFault(`list ${this.name}: the answer is cut`);
       for (const found of page.objects) {
         const key = found.key.startsWith(this.#prefix) ? found.key.slice(this.#prefix.length) : undefined;
-        if (key === undefined) throw new RepositoryError(`list ${this.name}: the server lists what lies elsewhere`);
+        if (key === undefined) throw new SourceFault(`list ${this.name}: the server lists what lies elsewhere`);
         // The mark that consoles make for a folder: nothing of it could be restored below another prefix.
         if (key === "") continue;
         if (before !== "" && compareKeys(before, key) >= 0)
-          throw new RepositoryError(`list ${this.name}: the server lists its keys in no order`);
-        if (found.etag === "") throw new RepositoryError(`list ${this.name}: the server gives no ETags`);
+          throw new SourceFault(`list ${this.name}: the server lists its keys in no order`);
+        if (found.etag === "") throw new SourceFault(`list ${this.name}: the server gives no ETags`);
+        if (key.length > LONGEST_KEY)
+          throw new SourceFault(
+            `${this.name} has a key of ${key.length} letters, and ${LONGEST_KEY} are the most: ${describeKey(key)}`,
+          );
         before = key;
-        yield { ...found, key };
+        yield { ...found, key, modified: found.modified.slice(0, LONGEST_TIME) };
       }
-      if (page.next !== undefined && page.next === next)
-        throw new RepositoryError(`list ${this.name}: the listing has no end`);
+      empty = page.objects.length === 0 ? empty + 1 : 0;
+      if (empty > MOST_EMPTY_PAGES || (page.next !== undefined && page.next === next))
+        throw new SourceFault(`list ${this.name}: the listing has no end`);
       next = page.next;
     } while (next !== undefined);
   }
 
   /** What stands beside the bytes now; undefined where it is gone, or another one. */
   async look(key: string, etag: string): Promise<Pick<ReadObject, "headers" | "modified"> | undefined> {
-    const { status, headers } = await this.#client.send({
+    const { status, headers } = await this.#send({
       method: "HEAD",
       key: `${this.#prefix}${key}`,
       expected: [404],
       asStored: true,
     });
     if (status === 404 || readEtag(headers) !== etag) return undefined;
-    return { headers: keepHeaders(headers), modified: readText(headers["last-modified"]) };
+    return { headers: keepHeaders(headers), modified: readTime(headers) };
   }
 
   /** Opens the version that is there now; undefined where there is none any more. */
@@ -115,30 +128,38 @@ export class ObjectSource {
     if (answer.status === 404) {
       // A bucket that goes away is no bucket that became empty.
       const { code = "" } = parseError(answer.content.toString("utf8")) ?? {};
-      if (code === "NoSuchBucket") throw new RepositoryError(`read ${this.name}: the bucket is gone`);
+      if (code === "NoSuchBucket") throw new SourceFault(`read ${this.name}: the bucket is gone`);
       return undefined;
     }
     const { headers, content } = answer;
     const etag = readEtag(headers);
     const total = answer.status === 206 ? readTotal(readText(headers["content-range"])) : content.length;
     if (etag === "" || total === undefined)
-      throw new RepositoryError(`read ${this.name}${describeKey(key)}: the answer is no object`);
+      throw new SourceFault(`read ${this.name}${describeKey(key)}: the answer is no object`);
     if (content.length !== Math.min(total, PIECE_BYTES))
-      throw new RepositoryError(`read ${this.name}${describeKey(key)}: the answer is cut`);
+      throw new SourceFault(`read ${this.name}${describeKey(key)}: the answer is cut`);
     return {
       etag,
       bytes: total,
-      modified: readText(headers["last-modified"]),
+      modified: readTime(headers),
       headers: keepHeaders(headers),
       content: this.#read(full, { first: content, total, etag }),
       etagIsDigest: /^[0-9a-f]{32}$/.test(etag) && headers["x-amz-server-side-encryption"] === undefined,
     };
   }
 
+  async #send(request: S3Request): Promise<Answered> {
+    try {
+      return await this.#client.send(request);
+    } catch (error) {
+      throw new SourceFault(readMessage(error), { cause: error });
+    }
+  }
+
   async #ask(key: string, headers: Record<string, string>): Promise<Answered> {
     try {
       const expected = [404, 416];
-      return await this.#client.send({
+      return await this.#send({
         method: "GET",
         key,
         headers,
@@ -148,7 +169,7 @@ export class ObjectSource {
       });
     } catch (error) {
       // It was empty a moment ago.
-      const { cause } = error as Error;
+      const { cause } = (error as Error).cause as Error;
       if (cause instanceof ExchangeFailure && cause.fault.kind === "too-large")
         throw new ObjectMoved(`${key} is another one`);
       throw error;
@@ -162,7 +183,7 @@ export class ObjectSource {
     yield first;
     for (let at = first.length; at < total; at += PIECE_BYTES) {
       const last = Math.min(at + PIECE_BYTES, total) - 1;
-      const { status, content } = await this.#client.send({
+      const { status, content } = await this.#send({
         method: "GET",
         key,
         headers: { range: `bytes=${at}-${last}`, "if-match": `"${etag}"` },
@@ -172,7 +193,7 @@ export class ObjectSource {
       });
       if (status >= 400) throw new ObjectMoved(`${key} is another one`);
       if (content.length !== last - at + 1)
-        throw new RepositoryError(
+        throw new SourceFault(
           `read ${this.name}: the server gave ${describeCount(content.length, "byte")} of a piece`,
         );
       yield content;
@@ -197,13 +218,18 @@ function readText(value: string | string[] | undefined): string {
   return typeof value === "string" ? value : "";
 }
 
+function readTime(headers: Headers): string {
+  return readText(headers["last-modified"]).slice(0, LONGEST_TIME);
+}
+
 /** Of `bytes 0-8388607/20000000`. */
 function readTotal(range: string): number | undefined {
   const total = /^bytes \d+-\d+\/(\d+)$/.exec(range)?.[1];
   return total === undefined ? undefined : Number(total);
 }
 
-function keepHeaders(headers: Headers): Record<string, string> {
+/** What is kept beside the bytes, and goes back with them; nothing that says who may read them. */
+export function keepHeaders(headers: Headers): Record<string, string> {
   const kept = Object.entries(headers).flatMap(([name, value]) =>
     typeof value === "string" && name !== OWN_MARK && (KEPT_HEADERS.has(name) || name.startsWith(META))
       ? [[name, value] as const]

@@ -13,7 +13,7 @@ import { openBucketTarget, openDirectoryTarget, restoreObjects } from "./restore
 
 /** Makes a backup of a bucket. */
 export async function makeOfBucket(request: BackupRequest, bucket: S3Place, image: string): Promise<MadeBackup> {
-  const { folder, engine, trigger, recipients, keepMs, repositories, identities, spool, settings } = request;
+  const { folder, engine, trigger, recipients, keepMs, repositories, identities, spool, settings, maker } = request;
   const client = new S3Client(bucket);
   try {
     return await makeObjects(
@@ -23,6 +23,7 @@ export async function makeOfBucket(request: BackupRequest, bucket: S3Place, imag
         trigger,
         image,
         recipients,
+        maker,
         keepUntilMs: keepMs === undefined ? undefined : Date.now() + keepMs,
         describeRestore: (files, isEncrypted) => describeObjectsRestore(folder.store, files, isEncrypted),
       },

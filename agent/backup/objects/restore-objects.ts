@@ -15,7 +15,7 @@ import { S3Upload } from "../repository/s3-upload.ts";
 import { readRecord } from "./known-objects.ts";
 import type { ListedObject } from "./object-listing.ts";
 import { ObjectPool } from "./object-pool.ts";
-import { describeKey } from "./object-source.ts";
+import { describeKey, keepHeaders } from "./object-source.ts";
 
 /** What is restored. */
 export interface ObjectRestore {
@@ -97,7 +97,7 @@ export function openBucketTarget(client: S3Client, nowMs: () => number): Restore
         throw new Error(`s3://${bucket}/${start} is not empty: name a bucket or a prefix that is`);
     },
     create: async ({ key, headers }) =>
-      new S3Upload({ client, key: `${start}${key}`, nowMs: nowMs(), conditional, headers }),
+      new S3Upload({ client, key: `${start}${key}`, nowMs: nowMs(), conditional, headers: keepHeaders(headers) }),
     finish: async () => undefined,
   };
 }

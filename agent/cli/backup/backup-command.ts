@@ -32,7 +32,11 @@ export async function runBackup(service: string, name: string | undefined, optio
   const { lastRun, backups } = after;
   if (lastRun?.made === undefined)
     throw new CommandError(
-      [`no backup was made: ${lastRun?.reason}`, ...(lastRun?.advice ?? [])].join("\n"),
+      [
+        `no backup was made: ${lastRun?.reason}`,
+        ...(lastRun?.advice ?? []),
+        ...(lastRun?.warning === undefined ? [] : [lastRun.warning]),
+      ].join("\n"),
       EXIT.failed,
     );
   const made = backups.find((backup) => backup.name === lastRun.made);
@@ -40,6 +44,7 @@ export async function runBackup(service: string, name: string | undefined, optio
   printText(
     `${service}/${store}: ${lastRun.made}, made in ${describeDuration(lastRun.endedMs - lastRun.startedMs)}${size}`,
   );
+  if (lastRun.warning !== undefined) printText(`it says: ${lastRun.warning}`);
   return EXIT.ok;
 }
 
@@ -203,7 +208,7 @@ function describeTrouble(
       `the last run, ${describeDuration(nowMs - lastRun.endedMs)} ago, made none: ${lastRun.reason}`,
       ...(lastRun.advice ?? []),
     );
-  if (lastRun?.warning !== undefined) lines.push(`the last run made one, and says: ${lastRun.warning}`);
+  if (lastRun?.warning !== undefined) lines.push(`the last run${lastRun.reason === undefined ? " made one, and" : ""} says: ${lastRun.warning}`);
   if (lastVerify !== undefined && lastVerify.verdict !== "good")
     lines.push(
       `${lastVerify.backup} ${lastVerify.verdict === "bad" ? "cannot be restored" : "could not be judged"}: ${lastVerify.detail}`,

@@ -2,7 +2,7 @@
 // node_modules must be in it: each command that loads a part lazily is run once.
 
 import { execFileSync, spawnSync } from "node:child_process";
-import { createHash, randomBytes } from "node:crypto";
+import { createDecipheriv, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -12,7 +12,7 @@ import { Worker } from "node:worker_threads";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
-import type { SealAnswer, SealOrder, SealStart } from "../../../agent/backup/seal-exchange.ts";
+import type { BatchAnswer, BatchOrder, ThreadStart } from "../../../agent/backup/seal-exchange.ts";
 import { expectNoSecretLeft } from "../../../scripts/lab/canary/canary-sweep.ts";
 import { OrcaProcess } from "../../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd } from "../../../scripts/lab/engine/real-node.ts";
@@ -106,16 +106,20 @@ test("the pages of help are in it, printed and served", async () => {
 });
 
 test("the thread that encrypts backups is in it, and seals what it is given", async () => {
-  const places = { batchBytes: 65_536, inputs: 1, outputs: 1 };
   const input = new Uint8Array(new SharedArrayBuffer(65_536));
   const output = new Uint8Array(new SharedArrayBuffer(65_552));
-  const head = Buffer.from("head");
-  const start: SealStart = { ...places, key: randomBytes(32), head, input, output };
+  const key = randomBytes(32);
+  const start: ThreadStart = { input, batchBytes: 65_536, inputs: 1, work: { kind: "seal", key, output, outputs: 1 } };
   await using thread = new Worker(join(root, "dist", "seal-worker.mjs"), { workerData: start });
-  thread.postMessage({ number: 0, bytes: 1_000, isLast: true } satisfies SealOrder);
-  const [answer] = (await once(thread, "message")) as [SealAnswer];
-  const sha256 = createHash("sha256").update(head).update(output.subarray(0, 1_016)).digest("hex");
-  expect(answer).toEqual({ bytes: 1_016, file: { bytes: 1_020, sha256 } });
+  thread.postMessage({ number: 0, bytes: 1_000, isLast: true } satisfies BatchOrder);
+  const [answer] = (await once(thread, "message")) as [BatchAnswer];
+  expect(answer).toEqual({ bytes: 1_016 } satisfies BatchAnswer);
+  // The first chunk, which is the last one.
+  const decipher = createDecipheriv("chacha20-poly1305", key, Buffer.from("000000000000000000000001", "hex"), {
+    authTagLength: 16,
+  });
+  decipher.setAuthTag(output.subarray(1_000, 1_016));
+  expect(Buffer.concat([decipher.update(output.subarray(0, 1_000)), decipher.final()])).toEqual(Buffer.alloc(1_000));
 });
 
 test("the licences of all that is in it lie beside it", () => {

@@ -10,7 +10,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import type { BackupRecord } from "../../../agent/backup/core/backup-record.ts";
 import { openBucketTarget, restoreObjects } from "../../../agent/backup/objects/restore-objects.ts";
-import type { Repository } from "../../../agent/backup/repository/repository-port.ts";
+import type { PendingFile, Repository } from "../../../agent/backup/repository/repository-port.ts";
 import { openS3Repository } from "../../../agent/backup/repository/s3-repository.ts";
 import { BucketLab } from "../../builders/data/bucket-lab.ts";
 import { FakeS3 } from "../../fakes/fake-s3.ts";
@@ -349,6 +349,12 @@ describe("retention", () => {
 });
 
 describe("cut at any step", () => {
+  const open: PendingFile[] = [];
+  // The kernel closes what a process has had open: here somebody must, once all was looked at.
+  afterEach(async () => {
+    for (const pending of open.splice(0)) await pending.abandon();
+  });
+
   /** A repository of a process that is killed before its nth change: nothing it does afterwards happens. */
   function dieAt(steps: number): { repository: Repository; isDead: () => boolean } {
     let left = steps;
@@ -362,6 +368,7 @@ describe("cut at any step", () => {
       ...local,
       create: async (folder, name) => {
         const pending = await step(() => local.create(folder, name));
+        open.push(pending);
         return {
           write: (chunk) => step(() => pending.write(chunk)),
           publish: () => step(() => pending.publish()),

@@ -8,6 +8,7 @@ import { describe, expect, test } from "vitest";
 
 import { readIdentity, readRecipient } from "../../../agent/backup/age-keys.ts";
 import { decryptStream, encryptStream } from "../../../agent/backup/encrypt.ts";
+import { Altered } from "../../../agent/backup/seal-stream.ts";
 
 const MIB = 1024 * 1024;
 
@@ -28,9 +29,12 @@ async function encrypt(plain: Buffer, recipients: readonly string[], measure = (
   const pieces: Uint8Array[] = [];
   for await (const piece of sealed.pieces()) pieces.push(Uint8Array.from(piece));
   const stored = Buffer.concat(pieces);
-  const sha256 = createHash("sha256").update(stored).digest("hex");
-  expect(sealed.read()).toEqual({ bytes: stored.length, sha256 });
+  expect(await sealed.measureBack(cut(stored, measure))).toEqual({ plain: digest(plain), stored: digest(stored) });
   return stored;
+}
+
+function digest(bytes: Buffer): { bytes: number; sha256: string } {
+  return { bytes: bytes.length, sha256: createHash("sha256").update(bytes).digest("hex") };
 }
 
 async function decrypt(sealed: Uint8Array, identities: readonly string[], measure = () => 9_973): Promise<Buffer> {
@@ -154,8 +158,46 @@ test("a source that fails in the middle of a large one fails what reads it, and 
     for await (const piece of sealed.pieces()) expect(piece.length).toBeGreaterThan(0);
   })();
   await expect(reading).rejects.toThrow("ECONNRESET");
-  expect(() => sealed.read()).toThrow("not sealed to its end");
+  await expect(sealed.measureBack(cut(Buffer.alloc(10), () => 10))).rejects.toThrow("not sealed to its end");
   expect(process.getActiveResourcesInfo()).not.toContain("MessagePort");
+});
+
+// Sealed by a thread and without one, for keys and for nobody.
+test.each([
+  [1, true],
+  [200_000, true],
+  [6 * MIB, true],
+  [200_000, false],
+])("what lies there is looked at again after %i bytes were written (sealed: %s)", async (length, isSealed) => {
+  const { recipients } = isSealed ? await makeKeys(1) : { recipients: [] };
+  const plain = randomBytes(length);
+  const write = async () => {
+    const stream = encryptStream(
+      cut(plain, () => 70_001),
+      recipients,
+    );
+    const pieces: Uint8Array[] = [];
+    for await (const piece of stream.pieces()) pieces.push(Uint8Array.from(piece));
+    const lies = Buffer.concat(pieces);
+    return { lies, look: (bytes: Buffer) => stream.measureBack(cut(bytes, () => 70_001)) };
+  };
+  const { lies, look } = await write();
+  for (const at of [0, 100, Math.floor(lies.length / 2), lies.length - 1].filter((place) => place < lies.length)) {
+    const bent = Buffer.from(lies);
+    bent[at] = (bent[at] ?? 0) ^ 1;
+    await expect(look(bent), `byte ${at}`).rejects.toBeInstanceOf(Altered);
+  }
+  for (const changed of [lies.subarray(0, -1), lies.subarray(0, -17), Buffer.alloc(0), Buffer.concat([lies, lies])])
+    await expect(look(changed)).rejects.toBeInstanceOf(Altered);
+  // The same bytes, written by another run: it opens with another key alone.
+  if (isSealed) await expect(look((await write()).lies)).rejects.toBeInstanceOf(Altered);
+  // A disk that does not answer says nothing of the bytes.
+  const broken = (async function* (): AsyncIterable<Uint8Array> {
+    yield lies.subarray(0, 1);
+    await Promise.resolve();
+    throw new Error("read EIO");
+  })();
+  await expect(encryptStream(cut(plain, () => 9), []).measureBack(broken)).rejects.toThrow("EIO");
 });
 
 test("a recipient with one other letter is refused, and so is an identity", async () => {

@@ -80,8 +80,9 @@ function writeBackup(repository: string, own: Partial<BackupRecord> = {}): Backu
     verifications: [],
     ...own,
   };
-  writeFileSync(join(folder, `${NAME}.dump.age`), bytes);
-  writeFileSync(join(folder, `${NAME}.manifest.json`), JSON.stringify(record));
+  const files = record.files.map((file) => ({ ...file, file: `${record.name}.dump.age` }));
+  writeFileSync(join(folder, `${record.name}.dump.age`), bytes);
+  writeFileSync(join(folder, `${record.name}.manifest.json`), JSON.stringify({ ...record, files }));
   return record;
 }
 
@@ -168,6 +169,43 @@ test("one that was set aside counts again in every repository once a person has 
     .toBe("restored app; it is not set aside any more");
   expect([readRecord("near").quarantined, readRecord("far").quarantined]).toEqual([undefined, undefined]);
   expect(readRecord("near").verifications).toHaveLength(2);
+});
+
+test("two agents that write one node's backups into one place are told, and nothing is removed until one has ended", async () => {
+  const [own, stranger] = ["age1own", "age1stranger"];
+  writeFileSync(join(directory, "backup.key"), `# public key: ${own}\nAGE-SECRET-KEY-1\n`, { mode: 0o600 });
+  let made = 0;
+  const write = (maker: string): BackupRecord => {
+    made += 1;
+    return writeBackup("near", { name: `pg_dump_20261120_02${10 + made}`, maker, startedMs: clock.nowMs() });
+  };
+  let said: string | undefined;
+  answer = async (request) => {
+    if (request.kind === "make") said = request.maker;
+    return { kind: "made", record: write(own), repositories: [{ repository: "near" }] };
+  };
+  const one = () =>
+    buildStorePlan({ repositories: [{ kind: "directory", name: "near", path: join(directory, "near") }] });
+  const run = async (): Promise<string | undefined> => {
+    const before = runs.length;
+    await clock.advance(60_000);
+    await expect.poll(() => keeper.ask("make", STORE), WITHIN).toBe(undefined);
+    await expect.poll(() => runs.length, WITHIN).toBe(before + 1);
+    await expect.poll(async () => (await keeper.list())[0]?.runningSinceMs, WITHIN).toBe(undefined);
+    return keeper.notes.find(({ name }) => name === "backup pg/db shared in near")?.text;
+  };
+  // What the VM before this one has left is no second agent.
+  write(stranger);
+  keeper.follow([one()], ENGINE);
+  await expect.poll(() => keeper.backupKey, WITHIN).toBe(own);
+  expect([await run(), said]).toEqual([undefined, own]);
+  expect(await run()).toBe(undefined);
+  await clock.advance(1_000);
+  write(stranger);
+  expect(await run()).toContain("pg_dump_20261120_0214 was made by one whose backup_key is age1stranger");
+  expect(keeper.notes.filter(({ text }) => text.includes("keeps old backups"))).toEqual([]);
+  // It has ended: with the run after the next nobody is told any more.
+  expect(await run()).toBe(undefined);
 });
 
 test("a dump that a change waits for has an hour, and one of the schedule its six, before the child that ends it is ended", async () => {

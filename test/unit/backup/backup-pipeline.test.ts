@@ -18,7 +18,7 @@ import {
   type RepositoryOpening,
 } from "../../../agent/backup/pipeline.ts";
 import { openLocalRepository } from "../../../agent/backup/repository/local-repository.ts";
-import type { Repository } from "../../../agent/backup/repository/repository-port.ts";
+import type { PendingFile, Repository } from "../../../agent/backup/repository/repository-port.ts";
 
 const FOLDER = { node: "vm1", service: "pg", store: "db" };
 const NOW = Date.UTC(2026, 10, 20, 2, 17);
@@ -209,8 +209,9 @@ test("encrypted, each recipient opens it alone, and it is what was dumped", asyn
 });
 
 /** The repository as it is left when the process is killed at its n-th call: nothing after it happens, and nothing is cleaned up. */
-function killAt(limit: number): { repository: Repository; died: Promise<never> } {
+function killAt(limit: number): { repository: Repository; died: Promise<never>; bury: () => Promise<void> } {
   let calls = 0;
+  const open: PendingFile[] = [];
   let die: (error: Error) => void = () => undefined;
   const died = new Promise<never>((_, reject) => (die = reject));
   died.catch(() => undefined);
@@ -226,17 +227,25 @@ function killAt(limit: number): { repository: Repository; died: Promise<never> }
             return new Promise(() => undefined);
           }
           const result: unknown = Reflect.apply(value, target, parameters);
-          return key === "create" ? (result as Promise<object>).then(guard) : result;
+          if (key !== "create") return result;
+          return (result as Promise<PendingFile>).then((pending) => {
+            open.push(pending);
+            return guard(pending);
+          });
         };
       },
     });
-  return { repository: guard(openLocalRepository("local", directory)), died };
+  // The kernel closes what a process has had open: here somebody must, once all was looked at.
+  const bury = async (): Promise<void> => {
+    for (const pending of open) await pending.abandon();
+  };
+  return { repository: guard(openLocalRepository("local", directory)), died, bury };
 }
 
 test("killed between any two steps, what is listed is whole, and the next run cleans up", async () => {
   for (let limit = 1; ; limit += 1) {
     rmSync(directory, { recursive: true });
-    const { repository: mortal, died } = killAt(limit);
+    const { repository: mortal, died, bury } = killAt(limit);
     const made = await Promise.race([make({}, {}, mortal).then(() => true), died.catch(() => false)]);
     const { records } = await listBackups(repository, FOLDER);
     for (const record of records) {
@@ -247,6 +256,7 @@ test("killed between any two steps, what is listed is whole, and the next run cl
       }
     }
     if (made) {
+      await bury();
       expect(records).toHaveLength(1);
       expect(limit).toBeGreaterThan(8);
       return;
@@ -254,6 +264,7 @@ test("killed between any two steps, what is listed is whole, and the next run cl
     await make({});
     expect((await listBackups(repository, FOLDER)).records.length).toBe(records.length + 1);
     expect(lies().filter((name) => name.endsWith(".partial"))).toEqual([]);
+    await bury();
   }
 });
 

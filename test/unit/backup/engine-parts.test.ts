@@ -127,8 +127,8 @@ test("a form may have several beginnings, and one that is not at the start", () 
     for (let at = 0; at < bytes.length; at += 3) gate.take(bytes.subarray(at, at + 3));
     return gate.judge(end);
   };
-  expect(judge(Buffer.from("-- MySQL dump"))).toMatchObject({ bytes: 13 });
-  expect(judge(Buffer.from("xxxxustar"))).toMatchObject({ bytes: 9 });
+  expect(judge(Buffer.from("-- MySQL dump"))).toEqual({ warning: undefined });
+  expect(judge(Buffer.from("xxxxustar"))).toEqual({ warning: undefined });
   expect(judge(Buffer.from("ustarxxxx"))).toContain("does not begin");
 });
 

@@ -31,7 +31,7 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true }));
 
 /** One of two files. */
-async function make(startedMs: number): Promise<void> {
+async function make(startedMs: number, maker?: string): Promise<void> {
   const part = (label: string): Awaited<ReturnType<Parameters<typeof makeBackup>[1]["listParts"]>>[number] => ({
     kind: "database",
     content: label,
@@ -52,6 +52,7 @@ async function make(startedMs: number): Promise<void> {
       trigger: "schedule",
       image: "i",
       recipients: [],
+      maker,
       keepUntilMs: undefined,
       describeRestore: () => [],
     },
@@ -88,6 +89,29 @@ test("a removal that was killed between any two steps is brought to its end, and
     expect(records.map(({ name }) => name)).toEqual([newest?.name]);
     expect(strange).toEqual([]);
   }
+});
+
+test("where another agent writes too nothing goes, and what it has left before does not count", async () => {
+  const other = "age1other";
+  for (const [ago, maker] of [
+    [9, other],
+    [8, "age1own"],
+    [7, "age1own"],
+    [0, "age1own"],
+  ] as const)
+    await make(NOW - ago * DAY_MS, maker);
+  const input = { ...INPUT, maker: "age1own" };
+  expect(await carryOutRetention(repository, FOLDER, { ...input, nowMs: NOW })).toMatchObject({
+    stoodStill: undefined,
+  });
+  await make(NOW - DAY_MS, other);
+  const later = { ...input, nowMs: NOW + 9 * DAY_MS };
+  expect(await carryOutRetention(repository, FOLDER, later)).toMatchObject({
+    removed: [],
+    stoodStill: expect.stringContaining("another agent writes there too") as string,
+  });
+  // One that knows of no key of its own cannot tell.
+  expect((await carryOutRetention(repository, FOLDER, { ...later, maker: undefined })).stoodStill).toBe(undefined);
 });
 
 test("a record that lacks its data and was never to go stays as it is", async () => {

@@ -80,6 +80,29 @@ test("work that throws, a stop that never comes and an agent that ends all let i
   expect(ending.asked).toEqual(["db", undefined]);
 });
 
+test("it is waited for until it runs again, two minutes at most, and not by an agent that ends", async () => {
+  const never = new AbortController().signal;
+  const untilBack = async (begin: (still: StandingStill, clock: FakeClock) => Promise<void>, signal = never) => {
+    const { still, clock } = open();
+    still.follow(engine("running"));
+    const done = still.during(PLAN, never, { check, work });
+    await vi.waitFor(() => still.follow(engine("exited")));
+    await done;
+    let back: boolean | undefined;
+    const waiting = still.untilBack(PLAN, signal).then((answer) => (back = answer));
+    await Promise.resolve();
+    const early = back;
+    await begin(still, clock);
+    return [early, await waiting];
+  };
+  expect(await untilBack(async (still) => still.follow(engine("running")))).toEqual([undefined, true]);
+  expect(await untilBack((_still, clock) => clock.advance(130_000))).toEqual([undefined, false]);
+  const ending = new AbortController();
+  expect(await untilBack(async () => ending.abort(), ending.signal)).toEqual([undefined, false]);
+  // Nothing is waited for where nobody was stopped.
+  expect(await open().still.untilBack(PLAN, never)).toBe(true);
+});
+
 test("what is found wrong before stops nobody", async () => {
   const { still, asked } = open();
   still.follow(engine("running"));
