@@ -24,9 +24,7 @@ export function findOtherMaker(
   const mine = newestFirst.filter(({ maker }) => maker === own);
   const since = (mine[1] ?? mine[0])?.startedMs;
   if (since === undefined) return undefined;
-  const found = newestFirst.find(
-    ({ maker, startedMs }) => maker !== undefined && maker !== own && startedMs >= since,
-  );
+  const found = newestFirst.find(({ maker, startedMs }) => maker !== undefined && maker !== own && startedMs >= since);
   return found?.maker === undefined ? undefined : { backup: found.name, maker: found.maker };
 }
 

@@ -59,7 +59,8 @@ function noteRepositories(plan: StorePlan, memory: StoreMemory | undefined): Not
         ),
       );
     // What stands still for another agent was said just now.
-    else if (kept !== undefined) notes.push(note("kept", `the repository ${name} keeps old backups of ${store}: ${kept}`));
+    else if (kept !== undefined)
+      notes.push(note("kept", `the repository ${name} keeps old backups of ${store}: ${kept}`));
     return notes;
   });
 }

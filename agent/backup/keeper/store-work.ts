@@ -315,7 +315,10 @@ export class StoreWork {
 
   async #makeBetweenHooks(
     plan: StorePlan,
-    order: Pick<Extract<ChildTask, { kind: "make" }>, "trigger" | "repositories" | "recipients" | "identities" | "maker">,
+    order: Pick<
+      Extract<ChildTask, { kind: "make" }>,
+      "trigger" | "repositories" | "recipients" | "identities" | "maker"
+    >,
   ): Promise<ChildAnswer> {
     const { memories, still, signal } = this.#parts;
     const hasHooks = plan.source.hooks.after.length > 0;

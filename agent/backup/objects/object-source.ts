@@ -24,7 +24,7 @@ export interface ReadObject {
 export class ObjectMoved extends Error {}
 
 /** The bucket that is read cannot be, which is no repository's fault. */
-export class SourceFault extends Error {}
+class SourceFault extends Error {}
 
 /** A piece is asked for by itself: what is smaller comes whole, of one version. */
 export const PIECE_BYTES = 8 * 1024 * 1024;
@@ -193,9 +193,7 @@ export class ObjectSource {
       });
       if (status >= 400) throw new ObjectMoved(`${key} is another one`);
       if (content.length !== last - at + 1)
-        throw new SourceFault(
-          `read ${this.name}: the server gave ${describeCount(content.length, "byte")} of a piece`,
-        );
+        throw new SourceFault(`read ${this.name}: the server gave ${describeCount(content.length, "byte")} of a piece`);
       yield content;
     }
   }

@@ -208,7 +208,8 @@ function describeTrouble(
       `the last run, ${describeDuration(nowMs - lastRun.endedMs)} ago, made none: ${lastRun.reason}`,
       ...(lastRun.advice ?? []),
     );
-  if (lastRun?.warning !== undefined) lines.push(`the last run${lastRun.reason === undefined ? " made one, and" : ""} says: ${lastRun.warning}`);
+  if (lastRun?.warning !== undefined)
+    lines.push(`the last run${lastRun.reason === undefined ? " made one, and" : ""} says: ${lastRun.warning}`);
   if (lastVerify !== undefined && lastVerify.verdict !== "good")
     lines.push(
       `${lastVerify.backup} ${lastVerify.verdict === "bad" ? "cannot be restored" : "could not be judged"}: ${lastVerify.detail}`,

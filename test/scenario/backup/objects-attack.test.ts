@@ -8,7 +8,11 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { openBucketTarget } from "../../../agent/backup/objects/restore-objects.ts";
 import { openLocalRepository } from "../../../agent/backup/repository/local-repository.ts";
-import { type Repository, RepositoryError, type StoreFolder } from "../../../agent/backup/repository/repository-port.ts";
+import {
+  type Repository,
+  RepositoryError,
+  type StoreFolder,
+} from "../../../agent/backup/repository/repository-port.ts";
 import { BucketLab } from "../../builders/data/bucket-lab.ts";
 import { FakeS3 } from "../../fakes/fake-s3.ts";
 
@@ -112,7 +116,9 @@ describe("a source that", () => {
   test("has a key that no listing can hold makes no backup that could not be read", async () => {
     fill(3);
     source.put(`photos/${"x".repeat(1_100)}`, "long");
-    await expect(lab.make()).rejects.toThrow(/^s3:\/\/backups\/ has a key of 1107 letters, and 1024 are the most: photos\/xxx/);
+    await expect(lab.make()).rejects.toThrow(
+      /^s3:\/\/backups\/ has a key of 1107 letters, and 1024 are the most: photos\/xxx/,
+    );
   });
 
   test("says what it likes of when an object was written is read all the same", async () => {
@@ -169,7 +175,16 @@ test("a listing that somebody else has written opens no object to the world, and
       host: "evil.example",
     };
     const [stored, sha256] = [{ bytes: 1, sha256: "" }, ""];
-    const pending = await into.create({ key: "a", etag: "", bytes: 1, sha256, modified: "", headers, file: "", stored });
+    const pending = await into.create({
+      key: "a",
+      etag: "",
+      bytes: 1,
+      sha256,
+      modified: "",
+      headers,
+      file: "",
+      stored,
+    });
     await pending.write(Buffer.from("a"));
     await pending.publish();
     expect(target.objects.get("a")?.[0]?.headers).toEqual({ "content-type": "text/plain", "x-amz-meta-owner": "anna" });

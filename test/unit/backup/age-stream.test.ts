@@ -197,7 +197,12 @@ test.each([
     await Promise.resolve();
     throw new Error("read EIO");
   })();
-  await expect(encryptStream(cut(plain, () => 9), []).measureBack(broken)).rejects.toThrow("EIO");
+  await expect(
+    encryptStream(
+      cut(plain, () => 9),
+      [],
+    ).measureBack(broken),
+  ).rejects.toThrow("EIO");
 });
 
 test("a recipient with one other letter is refused, and so is an identity", async () => {
