@@ -16,7 +16,7 @@ import type {
 import type { ReleaseRecord } from "../../shared/state/memory.ts";
 import type { Pruner } from "../docker/pruner.ts";
 import { setNewerAside } from "../host/newer-document.ts";
-import { type Clock, ClockSteps, nameMoment } from "../host/os/clock.ts";
+import { type Clock, ClockSteps, nameMoment, waitAtMost } from "../host/os/clock.ts";
 import { choosePrune, EARLY_AGES, rememberImages, WEEKLY_AGES } from "./core/choose-prune.ts";
 import { listNeeds, nameTag } from "./core/list-needs.ts";
 import { type DiskShares, findPruneDue, findWeekly } from "./core/prune-due.ts";
@@ -134,10 +134,7 @@ export class PruneKeeper {
     this.#closed = true;
     if (!this.#looking) return;
     // An engine that hangs must not keep the agent from ending.
-    await Promise.race([
-      this.#working,
-      new Promise<void>((resolve) => this.#options.clock.after(LONGEST_END_MS, resolve)),
-    ]);
+    await waitAtMost(this.#working, LONGEST_END_MS, this.#options.clock);
   }
 
   /** The wall clock was set: nothing has become older or younger by that. */

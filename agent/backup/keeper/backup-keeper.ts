@@ -13,7 +13,7 @@ import type {
 import type { StoreStanding } from "../../../shared/state/promise.ts";
 import type { Note } from "../../../shared/state/note.ts";
 import type { ObservedEngine } from "../../../shared/state/observed-state.ts";
-import { type CancelTimer, type Clock, ClockSteps, nameMoment } from "../../host/os/clock.ts";
+import { type CancelTimer, type Clock, ClockSteps, nameMoment, waitAtMost } from "../../host/os/clock.ts";
 import { askLight, type ChildParts } from "../ask-child.ts";
 import type { ChildAnswer } from "../backup-exchange.ts";
 import { findBackupDue } from "../core/backup-due.ts";
@@ -245,7 +245,7 @@ export class BackupKeeper {
     // Only what was cut off leaves something, and an engine that hangs must not keep the agent from ending.
     if (this.#running === undefined) return;
     const cleaned = this.#carrying.then(() => this.#sweep());
-    await Promise.race([cleaned, new Promise<void>((resolve) => this.#options.clock.after(CLEAN_UP_MS, resolve))]);
+    await waitAtMost(cleaned, CLEAN_UP_MS, this.#options.clock);
   }
 
   /** No run begins meanwhile: its container would look like one that was left. */

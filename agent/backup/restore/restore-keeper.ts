@@ -20,7 +20,7 @@ import { describeDuration } from "../../../shared/text/duration.ts";
 import type { DockerReader } from "../../docker/reader.ts";
 import type { Restores } from "../../docker/restores.ts";
 import { setNewerAside } from "../../host/newer-document.ts";
-import type { Clock } from "../../host/os/clock.ts";
+import { type Clock, waitAtMost } from "../../host/os/clock.ts";
 import { askChild, type ChildParts } from "../ask-child.ts";
 import type { BackupSource } from "../repository/store-sources.ts";
 import { KeptVolumes } from "./kept-volumes.ts";
@@ -192,7 +192,7 @@ export class RestoreKeeper {
     for (const hear of this.#waiting) if (this.#turn !== undefined) hear(this.#turn);
     if (this.#carrying === undefined) return;
     // An engine that hangs must not keep the agent from ending.
-    await Promise.race([this.#carrying, new Promise<void>((resolve) => this.#options.clock.after(CLOSE_MS, resolve))]);
+    await waitAtMost(this.#carrying, CLOSE_MS, this.#options.clock);
   }
 
   #findBusy(): string | undefined {

@@ -47,6 +47,22 @@ export class ClockSteps {
   }
 }
 
+/**
+ * Waits for work that must not keep the agent from ending; no timer of it stays behind, which would keep the process.
+ * @param work never rejects
+ */
+export async function waitAtMost(work: Promise<unknown>, limitMs: number, clock: Clock): Promise<void> {
+  let cancel: CancelTimer = () => undefined;
+  const late = new Promise<void>((resolve) => {
+    cancel = clock.after(limitMs, resolve);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    cancel();
+  }
+}
+
 /** The longest delay a Node timer takes; longer ones would fire at once. */
 const LONGEST_TIMER_MS = 2_147_483_647;
 

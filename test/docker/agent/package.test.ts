@@ -68,7 +68,7 @@ test("all is root's, plain, and of the commit's time; nothing is a conffile", ()
   expect(faults).toEqual([]);
   expect(new Set(lines.map((line) => line.split(/\s+/).slice(3, 5).join(" "))).size).toBe(1);
   const runnable = lines.filter((line) => line.startsWith("-rwx")).map((line) => line.replace(/.* \.\//, ""));
-  expect(runnable.toSorted()).toEqual(["usr/bin/orca", "usr/lib/orca/payload/node"]);
+  expect(runnable.toSorted()).toEqual(["usr/bin/orca", "usr/lib/orca/payload/node", "usr/share/orca/install"]);
   expect(readdirSync(join(tree, "DEBIAN")).toSorted()).toEqual(["control", "md5sums", "postinst", "postrm", "prerm"]);
   execFileSync("md5sum", ["--check", "--quiet", "DEBIAN/md5sums"], { cwd: tree });
 });
