@@ -3,6 +3,7 @@
 import { stringify } from "smol-toml";
 
 import type { Fleet, FleetNode } from "../../shared/fleet/fleet.ts";
+import { parseImageReference } from "../../shared/manifest/image-reference.ts";
 
 /** Where `orca enroll` puts what each key of agent.toml names. */
 const CREDENTIAL_PLACES = {
@@ -75,11 +76,19 @@ function buildFromHost(fleet: Fleet, node: FleetNode): Record<string, unknown> |
   };
 }
 
-/** The text of policy.toml: the strict one, with this node's realm, its data's directory and its realm's secrets. */
-export function buildPolicyFile({ env, data }: FleetNode): string {
+/**
+ * The text of policy.toml: the strict one, with this node's realm, its data's directory and its realm's secrets.
+ * @param images those of its manifests: their registries are the ones that count; with none of them every registry does
+ */
+export function buildPolicyFile({ env, data }: FleetNode, images: readonly string[] = []): string {
+  const registries = images.flatMap((image) => {
+    const parsed = parseImageReference(image);
+    return typeof parsed === "string" ? [] : [parsed.registry];
+  });
   const head = "# This host's law, which no commit can loosen; what is not written here is denied. orca help policy\n";
   return `${head}${stringify({
     realm: env,
+    ...(registries.length === 0 ? {} : { images: { registries: [...new Set(registries)].toSorted() } }),
     ...(data === undefined ? {} : { mounts: { allowed_prefixes: [data.mount] } }),
     secrets: { allowed_prefixes: [`/${env}`] },
   })}`;

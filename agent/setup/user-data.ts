@@ -65,6 +65,8 @@ export function buildUserData(input: UserDataInput): string {
     preserve_hostname: false,
     manage_etc_hosts: false,
     timezone: "Etc/UTC",
+    // In every image; the default, en_US.UTF-8, is not, and cloud-init would end in failure.
+    locale: "C.UTF-8",
     ssh_pwauth: false,
     ...(admins.length === 0 ? {} : { ssh_authorized_keys: admins }),
     write_files: [

@@ -23,6 +23,7 @@ export const HELP_TOPICS = {
   holds: "why a change waits, and what lets it in",
   rollout: "how services start, change, fail and go",
   stage: "keep a stage apart from production",
+  firewall: "what may come in to a VM",
   http: "what the agent answers on loopback and on its socket",
   doctor: "what it looks at on this host",
   measured: "how fast and how large, beside a peer",

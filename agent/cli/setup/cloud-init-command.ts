@@ -12,6 +12,7 @@ import { readMessage } from "../../../shared/text/read-message.ts";
 import { buildAgentFile, buildPolicyFile } from "../../setup/node-files.ts";
 import { listCredentials } from "../../setup/credentials.ts";
 import { buildUserData, checkUserData, type PinnedPackage, type Provider } from "../../setup/user-data.ts";
+import { readRepository } from "../lint/lint-read.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { printFault, printPainted, printText } from "../frame/terminal.ts";
 import { type FleetFile, readFleetFile } from "./read-fleet-file.ts";
@@ -35,7 +36,10 @@ export async function cloudInit(name: string, directory: string, options: CloudI
   if (options.check !== undefined) return check(options.check, await readText(options.check));
   const file = await readFleetFile(directory, name);
   const agentFile = await makeAgentFile(name, file, options.agent);
-  const policyFile = options.policy === undefined ? buildPolicyFile(file.node) : await readText(options.policy);
+  const policyFile =
+    options.policy === undefined
+      ? buildPolicyFile(file.node, await listImages(directory, name))
+      : await readText(options.policy);
   await expectValid(policySchema, policyFile, options.policy ?? "policy.toml");
   const config = await expectValid(agentConfigSchema, agentFile, options.agent ?? "agent.toml");
   const text = buildUserData({
@@ -55,6 +59,16 @@ export async function cloudInit(name: string, directory: string, options: CloudI
   warn(file, options);
   printPainted(text);
   return EXIT.ok;
+}
+
+/** Those of the node's services, and of what proves its backups. */
+async function listImages(directory: string, name: string): Promise<string[]> {
+  const { view } = await readRepository(directory);
+  const own = view.services.filter(({ node }) => node === name);
+  return own.flatMap(({ manifest }) => [
+    manifest.image,
+    ...manifest.backups.flatMap(({ verify }) => verify?.image ?? []),
+  ]);
 }
 
 function check(path: string, text: string): number {

@@ -1,4 +1,4 @@
-// The words of the commands that set VMs up: `orca cloud-init`, `orca enroll`. An action loads its command only when it is asked for.
+// The words of the commands that set VMs up: `orca cloud-init`, `orca enroll`, `orca firewall`. An action loads its command only when it is asked for.
 
 import { type Command, Option } from "commander";
 
@@ -6,11 +6,13 @@ import { run } from "../frame/run-action.ts";
 import type { AcceptOptions } from "./accept-command.ts";
 import type { CloudInitOptions } from "./cloud-init-command.ts";
 import type { EnrollOptions } from "./enroll-command.ts";
+import type { ApplyOptions } from "./firewall-command.ts";
 
 /** Adds them all. */
 export function addSetup(program: Command): void {
   addCloudInit(program);
   addEnroll(program);
+  addFirewall(program);
 }
 
 function addCloudInit(program: Command): void {
@@ -81,4 +83,47 @@ function addEnroll(program: Command): void {
     .command("accept-credentials", { hidden: true })
     .option("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
     .action(run(async (options: AcceptOptions) => (await import("./accept-command.ts")).acceptCredentials(options)));
+}
+
+function addFirewall(program: Command): void {
+  const firewall = program
+    .command("firewall")
+    .description("what may come in to a VM: prints it from fleet.toml, and tries it on that VM")
+    .addHelpText(
+      "after",
+      "\nExample:\n  orca firewall render vm-edge > vm-edge.nft\n  orca firewall apply vm-edge.nft",
+    );
+  firewall
+    .command("render")
+    .description("prints a VM's firewall as nftables reads it; changes nothing")
+    .argument("<node>", "as fleet.toml calls it")
+    .argument("[dir]", "a manifests repository, or its orca/ directory", ".")
+    .option("--ssh-port <number>", "where that VM's sshd listens", "22")
+    .addHelpText("after", "\nExample:\n  orca firewall render vm-edge > vm-edge.nft")
+    .action(
+      run(async (node: string, directory: string, options: { sshPort: string }) =>
+        (await import("./firewall-command.ts")).renderFirewall(node, directory, options),
+      ),
+    );
+  firewall
+    .command("apply")
+    .description("loads that file on this VM, and undoes it unless it is confirmed")
+    .argument("<file>")
+    .option("--within <duration>", "how long it waits to be confirmed", "60s")
+    .addHelpText("after", "\nExample:\n  orca firewall apply vm-edge.nft")
+    .action(
+      run(async (file: string, options: ApplyOptions) =>
+        (await import("./firewall-command.ts")).applyFirewall(file, options),
+      ),
+    );
+  firewall
+    .command("confirm")
+    .description("keeps it, also over a boot; only from an SSH connection that began since, or on the console")
+    .addHelpText("after", "\nExample:\n  orca firewall confirm")
+    .action(run(async () => (await import("./firewall-command.ts")).confirmFirewall()));
+  firewall
+    .command("undo")
+    .description("brings the firewall of before back, at once")
+    .addHelpText("after", "\nExample:\n  orca firewall undo")
+    .action(run(async () => (await import("./firewall-command.ts")).undoFirewall()));
 }

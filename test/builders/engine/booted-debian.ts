@@ -23,6 +23,16 @@ const INIT =
   "for m in /sys /sys/fs/cgroup $(ls -d /sys/fs/cgroup/*); do mount -o remount,bind,rw $m || true; done; " +
   "mount --make-rshared /; exec /sbin/init";
 
+/** What a machine has that is not as all others. */
+export interface BootOptions {
+  /** Another image of scripts/build-vm. */
+  image?: string;
+  /** Lines of shell before the first process. */
+  before?: string;
+  /** Directories of the machine outside, as docker's -v takes them. */
+  mounts?: readonly string[];
+}
+
 /** How a command ended inside. */
 export interface Ended {
   code: number;
@@ -39,7 +49,10 @@ export class BootedDebian {
   }
 
   /** Boots one; answers when systemd says that it runs. */
-  static async boot(name: string): Promise<BootedDebian> {
+  static async boot(
+    name: string,
+    { image = IMAGE, before = "", mounts = [] }: BootOptions = {},
+  ): Promise<BootedDebian> {
     const machine = new BootedDebian(name);
     await machine.remove();
     await docker(
@@ -66,10 +79,11 @@ export class BootedDebian {
       ...["/run:exec,mode=755", "/run/lock", "/tmp:exec,mode=1777"].flatMap((place) => ["--tmpfs", place]),
       "-v",
       `${name}:/var/lib/docker`,
-      IMAGE,
+      ...mounts.flatMap((mount) => ["-v", mount]),
+      image,
       "/bin/sh",
       "-c",
-      INIT,
+      `${before}${INIT}`,
     );
     await machine.untilBooted();
     return machine;

@@ -43,6 +43,7 @@ const UNSHOWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "orca/manifests/vm-data/postgres.toml": service(),
     "orca/manifests/vm-edge/keycloak.toml": service(),
   },
+  firewall: { "orca/manifests/vm-edge/proxy.toml": service(), "orca/manifests/vm-data/postgres.toml": service() },
   fleet: { "orca/manifests/vm-edge/keycloak.toml": service(), "orca/manifests/vm-control/gitea.toml": service() },
   backed: {
     "orca/fleet.toml": '[nodes.vm-data]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "2GiB"\n',
@@ -108,7 +109,8 @@ describe("examples", () => {
 
   test("host files that the text names are the ones the shipped configuration names", () => {
     const named = [...readme.text.matchAll(/\/etc\/orca\/[\w.-]+/g)].map(([path]) => path);
-    const files = ["host-config/agent.toml", "systemd/orca-firewall.service"];
+    const units = ["systemd/orca-firewall.service", "systemd/orca-host-firewall.service"];
+    const files = ["host-config/agent.toml", ...units];
     const shipped = files.map((file) => readFileSync(join(ROOT, file), "utf8")).join("\n");
     expect([...new Set(named)].filter((path) => !shipped.includes(path))).toEqual([]);
   });

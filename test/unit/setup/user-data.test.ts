@@ -85,6 +85,14 @@ describe("user-data", () => {
     );
   });
 
+  test("the policy lets images come from where the node's manifests have them", () => {
+    const node = fleetOf().nodes["stage"];
+    if (node === undefined) throw new Error("stage");
+    const images = ["quay.io/keycloak/keycloak:26.0", "postgres:16", "quay.io/a/b:1"];
+    expect(buildPolicyFile(node, images)).toContain('registries = [ "docker.io", "quay.io" ]');
+    expect(buildPolicyFile(node)).not.toContain("registries");
+  });
+
   test("is the same for the same fleet, and small", () => {
     const make = (): string => buildUserData(inputOf(fleetOf()));
     expect(make()).toBe(make());

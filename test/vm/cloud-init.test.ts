@@ -1,0 +1,230 @@
+// User-data on a booted Debian with the real cloud-init, systemd, sshd and Docker, without a network: from the first boot to a node that waits
+// for its credentials, and with `orca enroll` to healthy services. Docker's data is on the volume, and everything may be run again.
+
+import { execFileSync } from "node:child_process";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+import { readPage, ROOT, selectFiles, writeFiles } from "../builders/data/readme.ts";
+import { BootedDebian } from "../builders/engine/booted-debian.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "orca-vm-"));
+const path = (name: string): string => join(directory, name);
+const UUID = "5f0c2a1e-7b7d-4d53-9a41-0d6d3f1b1a01";
+const VOLUME = "/dev/disk/by-id/scsi-0HC_Volume_1";
+let machine: BootedDebian;
+let loop = "";
+let bootMs = 0;
+
+async function read(line: string): Promise<string> {
+  const { code, stdout, stderr } = await machine.sh(line);
+  expect(code, `${line}\n${stdout}${stderr}`).toBe(0);
+  return stdout.trim();
+}
+
+/** What a boot of a cloud gives: the volume by its name, user-data, and a kernel whose own settings stay the machine's outside. */
+const BEFORE = [
+  "for d in kernel vm fs; do mount --bind /proc/sys/$d /proc/sys/$d; mount -o remount,bind,ro /proc/sys/$d; done",
+  "mkdir -p /dev/disk/by-id /var/lib/cloud/seed/nocloud /root/orca",
+  `mknod /dev/vdb b 7 $(cat /seed/minor); ln -s /dev/vdb ${VOLUME}`,
+  "cp /seed/user-data /seed/meta-data /var/lib/cloud/seed/nocloud/",
+  "rm -f /etc/cloud/cloud-init.disabled",
+  "",
+].join("; ");
+
+function makeUserData(deb: string): string {
+  const sum = execFileSync("sha256sum", [path(`seed/${deb}`)], { encoding: "utf8" }).slice(0, 64);
+  // The repository is on the VM's disk; a secret keeps one of its services waiting for what enroll brings.
+  const base =
+    'node = "any"\n[source]\ndir = "/seed/platform"\n[secrets]\nfile = "/etc/orca/secrets.age"\n[docker]\ncgroup_parent = "orca.slice"\n';
+  writeFileSync(path("base.toml"), base);
+  const words = ["cloud-init", "demo", path("seed/platform"), "--provider", "hetzner", "--agent", path("base.toml")];
+  const pinned = ["--package", `file:///seed/${deb}`, "--sha256", sum];
+  return execFileSync(process.execPath, [join(ROOT, "agent/main.ts"), ...words, ...pinned], { encoding: "utf8" });
+}
+
+beforeAll(async () => {
+  mkdirSync(path("seed"));
+  execFileSync(join(ROOT, "scripts/package"), ["--out", path("made")], { stdio: "ignore" });
+  const deb = readdirSync(path("made")).find((name) => name.endsWith(".deb")) ?? "";
+  copyFileSync(path(`made/${deb}`), path(`seed/${deb}`));
+  const files = selectFiles(readPage("start"), "platform");
+  const fleet = files.get("orca/fleet.toml") ?? "";
+  const web = files.get("orca/manifests/demo/web.toml") ?? "";
+  files.set("orca/fleet.toml", `${fleet}data = { mount = "/mnt/data", uuid = "${UUID}" }\n`);
+  files.set("orca/manifests/demo/web.toml", `${web}\n[secrets.files]\nword = "/prod/web/WORD"\n`);
+  writeFiles(path("seed/platform"), files);
+  // The file of secrets and its key, as a person has them.
+  const secrets = [
+    "secrets",
+    "set",
+    "/prod/web/WORD",
+    "--file",
+    path("seed/secrets.age"),
+    "--identity",
+    path("seed/secrets.age.key"),
+  ];
+  execFileSync(process.execPath, [join(ROOT, "agent/main.ts"), ...secrets], { input: "open sesame\n" });
+  // Somebody who may log in as root.
+  execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", path("seed/admin")]);
+  const admin = readFileSync(path("seed/admin.pub"), "utf8").trim();
+  writeFileSync(
+    path("seed/user-data"),
+    `${makeUserData(deb)}disable_root: false\nssh_authorized_keys:\n  - ${admin}\n`,
+  );
+  writeFileSync(path("seed/meta-data"), "instance-id: i-1\nlocal-hostname: demo\n");
+  execFileSync("truncate", ["-s", "2G", path("disk")]);
+  loop = execFileSync("losetup", ["--find", "--show", path("disk")], { encoding: "utf8" }).trim();
+  writeFileSync(path("seed/minor"), loop.replace("/dev/loop", ""));
+  bootMs = performance.now();
+  machine = await BootedDebian.boot("orca-test-vm-cloud", {
+    image: "orca-test/vm-cloud:1",
+    before: BEFORE,
+    mounts: [`${path("seed")}:/seed:ro`],
+  });
+}, 600_000);
+
+afterAll(async () => {
+  await machine.remove();
+  execFileSync("losetup", ["--detach", loop]);
+  rmSync(directory, { recursive: true, force: true });
+});
+
+test("cloud-init itself ends well, and the node waits for its credentials and says which", async () => {
+  await machine.until("test -e /var/lib/orca-setup/done", 300_000);
+  console.log(`boot to a node that waits: ${Math.round(performance.now() - bootMs)} ms`);
+  expect(await read("cloud-init status --wait")).toContain("status: done");
+  const said = await read("journalctl -u orca-setup -o cat --no-pager");
+  expect(said).toMatch(
+    /orca-setup: node demo waits for its credentials: \/etc\/orca\/secrets\.age \/etc\/orca\/secrets\.age\.key/,
+  );
+  expect(said).toMatch(/orca-setup: public_key = "ed25519:[\w-]{43}"/);
+  expect(await read("hostname")).toBe("demo");
+  expect(await read("curl -s localhost")).toContain("demo");
+  expect(await read("stat -c '%a' /etc/orca /etc/orca/agent.toml /etc/orca/policy.toml")).toBe("700\n600\n600");
+});
+
+test("Docker's data is on the volume, which has fleet.toml's uuid, and Docker waits for it", async () => {
+  expect(await read("docker info -f '{{.DockerRootDir}} {{.LoggingDriver}} {{.LiveRestoreEnabled}}'")).toBe(
+    "/mnt/data/docker local true",
+  );
+  expect(await read("findmnt -no SOURCE,FSTYPE /mnt/data")).toBe("/dev/vdb ext4");
+  expect(await read("blkid -c /dev/null -p -s UUID -o value /dev/vdb")).toBe(UUID);
+  expect(await read("systemctl show -p RequiresMountsFor --value docker")).toContain("/mnt/data");
+});
+
+test("orca enroll through its real sshd: the services become healthy", async () => {
+  await machine.giveImages("orca-test/busybox:1");
+  const key = await read("ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub | awk '{ print $2 }'");
+  await read("cp -r /seed/platform /root/orca/platform && install -m 600 /seed/admin /root/orca/admin");
+  const enroll = "cd /root/orca/platform && orca enroll demo --to root@127.0.0.1 --identity /root/orca/admin --write";
+  const startMs = performance.now();
+  const gifts = "--give secrets=/seed/secrets.age --give secrets-key=/seed/secrets.age.key";
+  const { code, stdout, stderr } = await machine.sh(`${enroll} --host-key ${key} ${gifts}`);
+  expect([code, stdout], stderr).toEqual([0, ""]);
+  expect(await read("cat /root/orca/platform/orca/fleet.toml")).toMatch(
+    /\npublic_key = "ed25519:[\w-]{43}"\nbackup_key = "age1/,
+  );
+  await machine.until("orca status", 120_000);
+  console.log(`enroll to healthy: ${Math.round(performance.now() - startMs)} ms`);
+  expect(await read("curl -s localhost")).toContain("2 services: 2 healthy");
+  expect(await read("stat -c '%a %U' /etc/orca/secrets.age.key")).toBe("600 root");
+});
+
+test("what doctor looks at is in order", async () => {
+  const { stdout } = await machine.sh("orca doctor --json");
+  const { findings } = JSON.parse(stdout) as { findings: { id: string; severity: string; what: string }[] };
+  const bad = findings.filter(({ severity }) => severity === "fail" || severity === "warn");
+  // What only a network, the machine outside or a person could give: lists of packages, AppArmor and the kernel's settings, a firewall.
+  const outside = new Set(["U01", "D12", "K03", "N02"]);
+  expect(bad.filter(({ id }) => !outside.has(id)).map(({ id, what }) => `${id} ${what}`)).toEqual([]);
+});
+
+/** What no second run may change: files, mounts, containers, the engine. */
+function untouched(): Promise<string> {
+  return read(
+    "find /etc -xdev -type f -newermt 1970-01-01 -printf '%p %T@\\n' | grep -v -e '/etc/mtab' | sort | sha256sum; cat /proc/self/mounts | sha256sum; " +
+      "docker ps -q --no-trunc | sort; systemctl show -p MainPID -p NRestarts docker containerd orca-agent",
+  );
+}
+
+test("everything may be run again, and changes nothing", async () => {
+  const before = await untouched();
+  const again = await read("/usr/local/sbin/orca-setup");
+  expect(again).toContain("install: nothing to change");
+  expect(again).not.toMatch(/wrote|making/);
+  expect(await read("/usr/share/orca/install --dry-run --data-root /mnt/data/docker")).toContain("nothing to change");
+  expect(await untouched()).toBe(before);
+  // cloud-init's modules once more, as at the first boot of a copy of this instance.
+  await read(
+    "cloud-init single --name write_files --frequency always && cloud-init single --name runcmd --frequency always && cloud-init single --name scripts_user --frequency always",
+  );
+  expect(await read("docker ps -q --no-trunc | wc -l")).toBe("2");
+  expect((await machine.sh("orca status")).code).toBe(0);
+});
+
+test("a disk that holds anything is never made a file system on", async () => {
+  const setup = "/usr/local/sbin/orca-setup";
+  // The settings of another node: its uuid is on no disk, and the one volume that is there holds data.
+  await read(
+    "sed -e \"s/^UUID=.*/UUID='11111111-2222-3333-4444-555555555555'/; s#^MOUNT=.*#MOUNT='/mnt/other'#\" /etc/orca/setup.env > /root/other.env",
+  );
+  await read(`sed 's#^\\. /etc/orca/setup.env#. /root/other.env#' ${setup} > /root/other && chmod +x /root/other`);
+  const before = await read("sha256sum /dev/vdb | cut -c1-16; blkid -p /dev/vdb");
+  const used = await machine.sh("/root/other");
+  expect([used.code, used.stderr]).toEqual([1, expect.stringMatching(/no unused volume is attached/)]);
+  // A second disk with anything on it: a partition table, swap, a file system, and bytes that nobody knows are left for a person.
+  for (const [make, words] of [
+    ["mkswap /dev/vdc", /holds something else than 11111111/],
+    ["mkfs.ext4 -q /dev/vdc", /holds something else than 11111111/],
+  ] as const) {
+    await read(
+      `truncate -s 64M /root/second && l=$(losetup --find --show /root/second) && rm -f /dev/vdc && mknod /dev/vdc b 7 \${l#/dev/loop} && ln -sf /dev/vdc /dev/disk/by-id/scsi-0HC_Volume_2`,
+    );
+    await read(`${make} >/dev/null 2>&1`);
+    const kept = await read("sha256sum /dev/vdc");
+    const { code, stderr } = await machine.sh("/root/other");
+    expect([code, stderr]).toEqual([1, expect.stringMatching(words)]);
+    expect(await read("sha256sum /dev/vdc")).toBe(kept);
+    await read("for l in $(losetup -nO NAME -j /root/second); do losetup -d $l; done; rm -f /root/second /dev/vdc");
+  }
+  expect(before).toContain(UUID);
+  expect(await read("grep -c /mnt/other /etc/fstab || true")).toBe("0");
+});
+
+test("a package with another checksum is not installed", async () => {
+  await read(
+    "sed -e \"s/^SHA256_AMD64=.*/SHA256_AMD64='$(printf x | sha256sum | cut -c1-64)'/; s/^MOUNT=.*/MOUNT=''/\" /etc/orca/setup.env > /root/other.env",
+  );
+  const { code, stderr } = await machine.sh("/root/other");
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringMatching(/has not the checksum [0-9a-f]{64}: nothing was installed/),
+  ]);
+});
+
+test("the settings count: sshd without passwords, fail2ban that hears, upgrades that leave the engine alone", async () => {
+  const sshd = await read("sshd -T");
+  for (const line of [
+    "passwordauthentication no",
+    "kbdinteractiveauthentication no",
+    "x11forwarding no",
+    "maxauthtries 4",
+  ])
+    expect(sshd).toContain(line);
+  expect(await read("fail2ban-client status sshd")).toContain("Journal matches");
+  const left = await read("apt-config dump Unattended-Upgrade");
+  for (const name of ["docker", "containerd", "runc", "orca"]) expect(left).toContain(name);
+  expect(left).toContain('Unattended-Upgrade::Automatic-Reboot "false"');
+  expect(await read("apt-config dump APT::Periodic::Unattended-Upgrade")).toContain('"1"');
+  expect(
+    await read(
+      "perl -e 'our %nrconf; do q(/etc/needrestart/conf.d/60-orca.conf) or die $@; print join(q( ), sort keys %{$nrconf{override_rc}})'",
+    ),
+  ).toContain("docker");
+  expect(await read("systemd-analyze cat-config systemd/journald.conf")).toContain("SystemMaxUse=500M");
+  expect(await read("sysctl -n net.ipv4.conf.all.accept_redirects net.ipv4.ip_forward")).toBe("0\n1");
+});
