@@ -77,6 +77,14 @@ function setOf(name: string, version: 4 | 6, elements: readonly string[]): strin
   return `  set ${name}${version} { type ipv${version}_addr; flags interval; auto-merge;${list} }`;
 }
 
+const METADATA = `  # It would show a container this VM's user-data, and on some clouds credentials. Where it is the resolver too, port 53 stays open.
+  chain metadata {
+    type filter hook forward priority filter; policy accept;
+    ip daddr 169.254.169.254 meta l4proto { tcp, udp } th dport != 53 counter name refused_metadata drop
+    ip6 daddr { fd00:ec2::254, fd20:ce::254 } meta l4proto { tcp, udp } th dport != 53 counter name refused_metadata drop
+  }
+`;
+
 interface Parts {
   name: string;
   env: string;
@@ -134,7 +142,13 @@ ${setOf("containers", 6, containers.v6)}
     ip6 saddr fe80::/10 accept
   }
 
-  chain let_in {
+${renderLetIn(rules, sshPort)}
+${METADATA}}
+`;
+}
+
+function renderLetIn(rules: readonly string[], sshPort: number): string {
+  return `  chain let_in {
     icmp type { echo-request, destination-unreachable, time-exceeded, parameter-problem } accept
     icmpv6 type { echo-request, destination-unreachable, packet-too-big, time-exceeded, parameter-problem } accept
     icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert, mld-listener-query } accept
@@ -145,13 +159,5 @@ ${setOf("containers", 6, containers.v6)}
     ip saddr @realm4 meta l4proto udp accept
     ip6 saddr @realm6 meta l4proto udp accept
 ${rules.map((rule) => `    ${rule}\n`).join("")}  }
-
-  # It would show a container this VM's user-data, and on some clouds credentials. Where it is the resolver too, port 53 stays open.
-  chain metadata {
-    type filter hook forward priority filter; policy accept;
-    ip daddr 169.254.169.254 meta l4proto { tcp, udp } th dport != 53 counter name refused_metadata drop
-    ip6 daddr { fd00:ec2::254, fd20:ce::254 } meta l4proto { tcp, udp } th dport != 53 counter name refused_metadata drop
-  }
-}
 `;
 }

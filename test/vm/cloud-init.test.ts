@@ -16,7 +16,8 @@ const path = (name: string): string => join(directory, name);
 const UUID = "5f0c2a1e-7b7d-4d53-9a41-0d6d3f1b1a01";
 const VOLUME = "/dev/disk/by-id/scsi-0HC_Volume_1";
 let machine: BootedDebian;
-let loop = "";
+/** Loop devices of the machine outside: the volume, and one more that a test attaches. */
+const loops: string[] = [];
 let bootMs = 0;
 
 async function read(line: string): Promise<string> {
@@ -29,7 +30,7 @@ async function read(line: string): Promise<string> {
 const BEFORE = [
   "for d in kernel vm fs; do mount --bind /proc/sys/$d /proc/sys/$d; mount -o remount,bind,ro /proc/sys/$d; done",
   "mkdir -p /dev/disk/by-id /var/lib/cloud/seed/nocloud /root/orca",
-  `mknod /dev/vdb b 7 $(cat /seed/minor); ln -s /dev/vdb ${VOLUME}`,
+  `mknod /dev/vdb b 7 $(cat /seed/minor-disk); ln -s /dev/vdb ${VOLUME}`,
   "cp /seed/user-data /seed/meta-data /var/lib/cloud/seed/nocloud/",
   "rm -f /etc/cloud/cloud-init.disabled",
   "",
@@ -54,7 +55,10 @@ beforeAll(async () => {
   const files = selectFiles(readPage("start"), "platform");
   const fleet = files.get("orca/fleet.toml") ?? "";
   const web = files.get("orca/manifests/demo/web.toml") ?? "";
-  files.set("orca/fleet.toml", `${fleet}data = { mount = "/mnt/data", uuid = "${UUID}" }\n`);
+  files.set(
+    "orca/fleet.toml",
+    `${fleet}data = { mount = "/mnt/data", uuid = "${UUID}" }\n[host]\nssh = ["10.0.0.0/8"]\n`,
+  );
   files.set("orca/manifests/demo/web.toml", `${web}\n[secrets.files]\nword = "/prod/web/WORD"\n`);
   writeFiles(path("seed/platform"), files);
   // The file of secrets and its key, as a person has them.
@@ -76,9 +80,15 @@ beforeAll(async () => {
     `${makeUserData(deb)}disable_root: false\nssh_authorized_keys:\n  - ${admin}\n`,
   );
   writeFileSync(path("seed/meta-data"), "instance-id: i-1\nlocal-hostname: demo\n");
-  execFileSync("truncate", ["-s", "2G", path("disk")]);
-  loop = execFileSync("losetup", ["--find", "--show", path("disk")], { encoding: "utf8" }).trim();
-  writeFileSync(path("seed/minor"), loop.replace("/dev/loop", ""));
+  for (const [name, size] of [
+    ["disk", "2G"],
+    ["second", "64M"],
+  ] as const) {
+    execFileSync("truncate", ["-s", size, path(name)]);
+    const loop = execFileSync("losetup", ["--find", "--show", path(name)], { encoding: "utf8" }).trim();
+    loops.push(loop);
+    writeFileSync(path(`seed/minor-${name}`), loop.replace("/dev/loop", ""));
+  }
   bootMs = performance.now();
   machine = await BootedDebian.boot("orca-test-vm-cloud", {
     image: "orca-test/vm-cloud:1",
@@ -89,7 +99,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await machine.remove();
-  execFileSync("losetup", ["--detach", loop]);
+  for (const loop of loops) execFileSync("losetup", ["--detach", loop]);
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -134,12 +144,28 @@ test("orca enroll through its real sshd: the services become healthy", async () 
   expect(await read("stat -c '%a %U' /etc/orca/secrets.age.key")).toBe("600 root");
 });
 
+test("the firewall is tried and confirmed as the page says, and doctor knows it", async () => {
+  const ssh = (line: string): Promise<{ code: number; stdout: string; stderr: string }> =>
+    machine.sh(`ssh -o StrictHostKeyChecking=no -o LogLevel=ERROR -i /root/orca/admin root@127.0.0.1 '${line}'`);
+  await read("cd /root/orca/platform && orca firewall render demo > /root/orca/demo.nft");
+  // Nobody confirms it: systemd's timer undoes it.
+  expect((await ssh("orca firewall apply /root/orca/demo.nft --within 5s")).code).toBe(0);
+  expect(await read("nft list tables")).toContain("orca_host");
+  await machine.until("! nft list tables | grep -q orca_host", 60_000);
+  expect((await ssh("orca firewall apply /root/orca/demo.nft")).code).toBe(0);
+  const { code, stdout, stderr } = await ssh("orca firewall confirm");
+  expect([code, stdout.trim()], stderr).toEqual([0, "confirmed: /etc/orca/host-firewall.nft, loaded at each boot"]);
+  expect(await read("systemctl list-timers --all --no-legend | grep -c orca-later || true")).toBe("0");
+  await read("nft delete table inet orca_host && systemctl start orca-host-firewall && nft list table inet orca_host");
+  expect(await read("systemctl is-enabled orca-host-firewall; curl -s localhost:8080")).toContain("web on demo");
+});
+
 test("what doctor looks at is in order", async () => {
   const { stdout } = await machine.sh("orca doctor --json");
   const { findings } = JSON.parse(stdout) as { findings: { id: string; severity: string; what: string }[] };
   const bad = findings.filter(({ severity }) => severity === "fail" || severity === "warn");
-  // What only a network, the machine outside or a person could give: lists of packages, AppArmor and the kernel's settings, a firewall.
-  const outside = new Set(["U01", "D12", "K03", "N02"]);
+  // What only a network, the machine outside or a person could give: lists of packages, AppArmor and the kernel's settings; and how far the agent's unit is open (page install).
+  const outside = new Set(["U01", "D12", "K03", "A02"]);
   expect(bad.filter(({ id }) => !outside.has(id)).map(({ id, what }) => `${id} ${what}`)).toEqual([]);
 });
 
@@ -176,23 +202,33 @@ test("a disk that holds anything is never made a file system on", async () => {
   const before = await read("sha256sum /dev/vdb | cut -c1-16; blkid -p /dev/vdb");
   const used = await machine.sh("/root/other");
   expect([used.code, used.stderr]).toEqual([1, expect.stringMatching(/no unused volume is attached/)]);
+  await read("mknod /dev/vdc b 7 $(cat /seed/minor-second) && ln -s /dev/vdc /dev/disk/by-id/scsi-0HC_Volume_2");
   // A second disk with anything on it: a partition table, swap, a file system, and bytes that nobody knows are left for a person.
   for (const [make, words] of [
     ["mkswap /dev/vdc", /holds something else than 11111111/],
     ["mkfs.ext4 -q /dev/vdc", /holds something else than 11111111/],
   ] as const) {
-    await read(
-      `truncate -s 64M /root/second && l=$(losetup --find --show /root/second) && rm -f /dev/vdc && mknod /dev/vdc b 7 \${l#/dev/loop} && ln -sf /dev/vdc /dev/disk/by-id/scsi-0HC_Volume_2`,
-    );
-    await read(`${make} >/dev/null 2>&1`);
+    await read(`dd if=/dev/zero of=/dev/vdc bs=1M count=64 2>/dev/null && ${make} >/dev/null 2>&1`);
     const kept = await read("sha256sum /dev/vdc");
     const { code, stderr } = await machine.sh("/root/other");
     expect([code, stderr]).toEqual([1, expect.stringMatching(words)]);
     expect(await read("sha256sum /dev/vdc")).toBe(kept);
-    await read("for l in $(losetup -nO NAME -j /root/second); do losetup -d $l; done; rm -f /root/second /dev/vdc");
   }
   expect(before).toContain(UUID);
   expect(await read("grep -c /mnt/other /etc/fstab || true")).toBe("0");
+  // And one with nothing on it is made, with that uuid; Docker, which has containers elsewhere, is then left alone.
+  await read("dd if=/dev/zero of=/dev/vdc bs=1M count=64 2>/dev/null");
+  const empty = await machine.sh("/root/other");
+  expect([empty.code, empty.stderr]).toEqual([
+    1,
+    expect.stringMatching(/Docker runs containers from another place than \/mnt\/other\/docker/),
+  ]);
+  expect(await read("blkid -c /dev/null -p -s UUID -o value /dev/vdc; findmnt -no SOURCE /mnt/other")).toBe(
+    "11111111-2222-3333-4444-555555555555\n/dev/vdc",
+  );
+  await read(
+    "umount /mnt/other && sed -i '\\#/mnt/other#d' /etc/fstab && rm /dev/vdc /dev/disk/by-id/scsi-0HC_Volume_2",
+  );
 });
 
 test("a package with another checksum is not installed", async () => {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 import { deleteNftTable, loadNftFile, readNftTable } from "../../host/os/nft.ts";
 import { findConnection, readBootTicks, type SshConnection } from "../../host/remote/connection.ts";
-import { cancelLater, enableUnit, runLater } from "../../host/remote/later.ts";
+import { cancelLater, enableUnit, runLater } from "../../host/remote/run-later.ts";
 import { buildHostFirewall, HOST_TABLE } from "../../setup/host-firewall.ts";
 import { describeDuration, parseDuration } from "../../../shared/text/duration.ts";
 import { readMessage } from "../../../shared/text/read-message.ts";

@@ -62,6 +62,8 @@ export interface EngineFileFact {
 export interface FilterFact {
   /** The rules of Docker's chain for published ports, as `iptables -S DOCKER-USER` prints them. */
   published: Said<readonly string[]>;
+  /** True where the firewall of `orca firewall` is loaded: it judges published ports before Docker's rules. */
+  hasHostTable: boolean;
   /** True where what no rule lets in is dropped, by iptables or nftables. */
   denies4: Said<boolean>;
   denies6: Said<boolean>;

@@ -26,7 +26,8 @@ function checkPublished({ filter, containers }: BaselineFacts, policy: Policy | 
   const check = "filter of published ports";
   const isPublic = containers.some(({ published }) => published.some((port) => isOpen(port, undefined)));
   if (!isPublic) return fine(check, "nothing is published on every address");
-  const { published } = filter;
+  const { published, hasHostTable } = filter;
+  if (hasHostTable) return fine(check, "the firewall of orca firewall judges them");
   if (published.kind === "unseen") return unseen(check, published.trouble, "run orca doctor as root");
   const open = containers.flatMap((container) => container.published.filter((port) => isOpen(port, policy)));
   const rules = published.kind === "said" ? published.value : [];

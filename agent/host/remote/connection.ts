@@ -33,7 +33,7 @@ export function findConnection(pid: number = process.pid): SshConnection | undef
     const stat = readStat(at);
     if (stat === undefined) return undefined;
     // OpenSSH 9.8 calls the process of a session sshd-session.
-    if (/^sshd/.test(stat.name)) return { pid: at, startTicks: stat.startTicks };
+    if (stat.name.startsWith("sshd")) return { pid: at, startTicks: stat.startTicks };
     at = stat.parent;
   }
   return undefined;

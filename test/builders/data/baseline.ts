@@ -58,6 +58,7 @@ export const GOOD_BASELINE: BaselineFacts = {
   },
   filter: {
     published: { kind: "said", value: ["-A DOCKER-USER -i eth0 -j DROP"] },
+    hasHostTable: false,
     denies4: { kind: "said", value: true },
     denies6: { kind: "said", value: true },
     hasGlobal6: true,

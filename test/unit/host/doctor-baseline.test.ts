@@ -283,6 +283,18 @@ test("the engine is upgraded by itself only where that ends nothing, or is held 
   expect(check([], false)).toBe(1);
 });
 
+test("an engine that does not tell of new privileges is known by its file, published ports by the firewall of orca firewall", () => {
+  const old = {
+    ...engine({ securityOptions: ["name=apparmor", "name=seccomp"] }),
+    ...options({ "no-new-privileges": true }),
+  };
+  const walled = {
+    ...container(EVERYWHERE),
+    ...filter({ published: { kind: "said", value: [] }, hasHostTable: true }),
+  };
+  for (const changes of [old, walled]) expect(find(changes)).toEqual([]);
+});
+
 test("what the policy allows by name is no finding", () => {
   const allowed = container({ service: "collector", privileged: true });
   expect(find(allowed)).toEqual([]);

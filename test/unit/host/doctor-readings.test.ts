@@ -112,6 +112,7 @@ describe("filters", () => {
         kind: "said",
         value: ["-A DOCKER-USER -d 169.254.169.254/32 -j DROP", "-A DOCKER-USER -j RETURN"],
       },
+      hasHostTable: false,
       denies4: { kind: "said", value: true },
       denies6: { kind: "said", value: false },
       hasGlobal6: false,
@@ -128,6 +129,16 @@ describe("filters", () => {
       { kind: "said", value: true },
       { kind: "said", value: true },
     ]);
+  });
+
+  test("the firewall of orca firewall is known by its table", async () => {
+    const chains = (table: string, hook: string): string =>
+      JSON.stringify({ nftables: [{ chain: { family: "inet", table, hook } }] });
+    const read = async (ruleset: string): Promise<boolean> =>
+      (await readFilter(answer({ "nft -j list ruleset": said(ruleset) }), root)).hasHostTable;
+    expect(await read(chains("orca_host", "prerouting"))).toBe(true);
+    expect(await read(chains("orca_isolation", "prerouting"))).toBe(false);
+    expect(await read(chains("orca_host", "input"))).toBe(false);
   });
 
   test("what may not be asked is said to be unseen, not open", async () => {

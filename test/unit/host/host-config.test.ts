@@ -99,10 +99,14 @@ test("the version that the agent says is the package's", () => {
 
 test("every file of host-config/ and systemd/ is looked at by a test", () => {
   const files = readdirSync(`${root}host-config`, { recursive: true, encoding: "utf8" }).toSorted();
-  // The workflow is run by test/scenario/git/ci-workflow.test.ts, the firewall by test/fleet/wall.test.ts.
+  // The workflow is run by test/scenario/git/ci-workflow.test.ts, the firewall by test/fleet/wall.test.ts; what a host is set up with is in
+  // force on the machine of test/vm/cloud-init.test.ts.
+  const baseline = ["fail2ban", "journald", "needrestart", "sshd", "sysctl", "upgrades", "zram"];
   const firewall = ["firewall", "firewall/production.nft", "firewall/stage.nft"];
   expect(files).toEqual([
     "agent.toml",
+    "baseline",
+    ...baseline.map((name) => `baseline/${name}.conf`),
     "ci",
     "ci/orca.yaml",
     "daemon.json",
@@ -115,6 +119,7 @@ test("every file of host-config/ and systemd/ is looked at by a test", () => {
     "orca-dead-man.service",
     "orca-dead-man.timer",
     "orca-firewall.service",
+    "orca-host-firewall.service",
     "orca.slice",
   ]);
 });

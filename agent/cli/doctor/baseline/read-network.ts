@@ -4,6 +4,7 @@ import { statSync } from "node:fs";
 
 import type { FilterFact, Said } from "../../../doctor/baseline/baseline-facts.ts";
 import { askProgram, type ProgramAnswer } from "../../../host/os/ask-program.ts";
+import { HOST_TABLE } from "../../../setup/host-firewall.ts";
 import { listNames, readText } from "./read-text.ts";
 
 const METADATA = "169.254.169.254";
@@ -26,6 +27,7 @@ export async function readFilter(ask: Ask = askProgram, root = ""): Promise<Filt
   const texts = [published, ruleset].flatMap((said) => (said.kind === "said" ? [said.value] : []));
   return {
     published: mapSaid(published, (text) => text.split("\n").filter((line) => line.startsWith("-A"))),
+    hasHostTable: chains.some(({ table, hook }) => table === HOST_TABLE && hook === "prerouting"),
     denies4: nftDenies("ip") ? { kind: "said", value: true } : mapSaid(input4, denies),
     denies6: nftDenies("ip6") ? { kind: "said", value: true } : mapSaid(input6, denies),
     hasGlobal6: hasGlobal6(root),
@@ -45,10 +47,10 @@ function denies(text: string): boolean {
   return text.split("\n").some((line) => line === "-P INPUT DROP" || /^-A INPUT -j (DROP|REJECT)\b/.test(line));
 }
 
-function parseChains(text: string): { family: string; hook?: string; policy?: string }[] {
+function parseChains(text: string): { family: string; table?: string; hook?: string; policy?: string }[] {
   try {
     const { nftables } = JSON.parse(text) as {
-      nftables: { chain?: { family: string; hook?: string; policy?: string } }[];
+      nftables: { chain?: { family: string; table?: string; hook?: string; policy?: string } }[];
     };
     return nftables.flatMap(({ chain }) => chain ?? []);
   } catch {
