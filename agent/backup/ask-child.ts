@@ -28,6 +28,8 @@ export interface ChildParts {
   socket: string;
   /** The slice that containers go into. */
   cgroupParent?: string | undefined;
+  /** Where the ids of images are kept that came with a bundle. */
+  bundles?: string | undefined;
   /** The agent's own entry. */
   program: string;
   /** Where a password may lie while a program reads it; it is in memory. */
@@ -272,16 +274,17 @@ function readExpectations({ verify }: StorePlan): VerifyRequest["expectations"] 
 
 type Common = Pick<
   BackupRequest,
-  "folder" | "socket" | "cgroupParent" | "engine" | "settings" | "memoryBytes" | "lockDirectory" | "spool"
+  "folder" | "socket" | "cgroupParent" | "bundles" | "engine" | "settings" | "memoryBytes" | "lockDirectory" | "spool"
 >;
 
 function buildCommon(parts: ChildParts, plan: StorePlan, password?: string): Common {
-  const { node, socket, cgroupParent, lockDirectory, spool } = parts;
+  const { node, socket, cgroupParent, bundles, lockDirectory, spool } = parts;
   const { user, databases, command, exec, volumes, minBytes, memoryBytes } = plan.source;
   return {
     folder: { node, service: plan.service, store: plan.store },
     socket,
     cgroupParent,
+    bundles,
     engine: plan.engine,
     settings: { user, databases, command, exec, volumes, minBytes, password },
     memoryBytes,

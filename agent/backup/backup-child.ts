@@ -3,6 +3,7 @@
 
 import { serveParent } from "../host/os/child-request.ts";
 import { type Engine, openEngine } from "../docker/engine.ts";
+import { createImageIds } from "../host/files/bundle-state.ts";
 import { takeLock } from "../host/files/lock.ts";
 import { sha256 } from "../../shared/state/identity.ts";
 import {
@@ -103,7 +104,11 @@ async function workOnStore(
 ): Promise<ChildAnswer> {
   const { folder } = request;
   takeStoreLock(request);
-  const engine = openEngine(request.socket, request.cgroupParent);
+  const engine = openEngine(
+    request.socket,
+    request.cgroupParent,
+    request.bundles === undefined ? undefined : createImageIds(request.bundles),
+  );
   try {
     await engine.oneShots.sweep(folder.node);
     await sweepSpool(request.spool);

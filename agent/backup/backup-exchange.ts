@@ -36,6 +36,8 @@ interface StoreRequest {
   socket: string;
   /** The slice that containers go into. */
   cgroupParent?: string | undefined;
+  /** Where the ids of images are kept that came with a bundle. */
+  bundles?: string | undefined;
   memoryBytes: number;
   /** Where leases lie that every agent of this host looks at. */
   lockDirectory: string;

@@ -10,6 +10,7 @@ import type { DesiredSettings } from "../desired/build/desired-settings.ts";
 import { type Engine, openEngine } from "../docker/engine.ts";
 import type { OpenGossip } from "../gossip/open-gossip.ts";
 import { systemClock } from "../host/os/clock.ts";
+import { createImageIds } from "../host/files/bundle-state.ts";
 import { readBootId } from "../host/files/host-facts.ts";
 import { readPolicy, readStandIns } from "../host/files/host-files.ts";
 import { giveBackMemory } from "../host/os/resident-memory.ts";
@@ -51,7 +52,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   const settings = await readSettings(config);
   const reportOptions = await buildReportOptions(config);
   const unlock = lockNode({ ...config, socket: config.docker.socket });
-  const engine = openEngine(config.docker.socket, config.docker.cgroupParent);
+  const engine = openOwnEngine(config);
   const { node, stateDir } = config;
   const commitStatus = new CommitStatus({ node, stateDir, clock: systemClock, logger: reportOptions.logger });
   const report = new Report({ ...reportOptions, sinks: [commitStatus] });
@@ -103,6 +104,11 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   engine.close();
   unlock();
   return end;
+}
+
+/** It also knows the images that came with a bundle. */
+function openOwnEngine({ docker, stateDir }: DaemonConfig): Engine {
+  return openEngine(docker.socket, docker.cgroupParent, createImageIds(statePath(stateDir, "bundles")));
 }
 
 /** Hands the report the parts of the agent that it reads from. */

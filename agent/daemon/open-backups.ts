@@ -113,6 +113,7 @@ function buildCommon(
     readSecret: (path: string) => readSecretValue(agent.secrets, path),
     socket: docker.socket,
     cgroupParent: docker.cgroupParent,
+    bundles: statePath(stateDir, "bundles"),
     program: process.argv[1] ?? "",
     runChild: (run: ChildRun) => runChild(run, slots),
     emit,

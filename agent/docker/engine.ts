@@ -7,10 +7,12 @@ import { inspect } from "node:util";
 import Docker from "dockerode";
 
 import { LABEL, type OwnContainerId } from "../../shared/state/identity.ts";
+import { type BundledImages, createBundledImages } from "./bundled-images.ts";
 import { call, callUnless } from "./call.ts";
 import { createExec } from "./container-exec.ts";
 import { createOneShots, type OneShots } from "./one-shot.ts";
 import { createEphemeralVolumes, type EphemeralVolumes } from "./ephemeral-volumes.ts";
+import { type FindImageId, knowImages } from "./known-images.ts";
 import { createPruner, type Pruner } from "./pruner.ts";
 import { createRestores, type Restores } from "./restores.ts";
 import {
@@ -39,6 +41,7 @@ export interface Engine {
   pruner: Pruner;
   ephemeral: EphemeralVolumes;
   restores: Restores;
+  bundledImages: BundledImages;
   /** Calls made so far, by what they do. */
   calls(): Readonly<Record<string, number>>;
   close(): void;
@@ -78,12 +81,14 @@ class QuietAgent extends Agent {
  * Opens an engine by its socket. Nothing is sent until the first call.
  * @param socketPath the engine's unix socket
  * @param cgroupParent the slice that every container goes into which is made here; no part of a spec, so none is made anew for it
+ * @param findImageId finds the id of an image that the engine does not know by its reference, as of those that came with a bundle
  */
-export function openEngine(socketPath: string, cgroupParent?: string): Engine {
+export function openEngine(socketPath: string, cgroupParent?: string, findImageId?: FindImageId): Engine {
   const agent = new QuietAgent({ keepAlive: true, keepAliveMsecs: 30_000, maxFreeSockets: 12 });
   // The types of dockerode leave `agent` out; its transport takes one and keeps connections open with it.
   const docker = new Docker({ socketPath, agent } as Docker.DockerOptions);
   if (cgroupParent !== undefined) placeContainers(docker, cgroupParent);
+  if (findImageId !== undefined) knowImages(docker, findImageId);
   const calls: Record<string, number> = {};
   const exec = createExec(docker);
   return {
@@ -94,6 +99,7 @@ export function openEngine(socketPath: string, cgroupParent?: string): Engine {
     pruner: count(createPruner(docker as unknown as Parameters<typeof createPruner>[0]), calls),
     ephemeral: count(createEphemeralVolumes(docker as unknown as Parameters<typeof createEphemeralVolumes>[0]), calls),
     restores: count(createRestores(docker as unknown as Parameters<typeof createRestores>[0], exec), calls),
+    bundledImages: count(createBundledImages(docker as unknown as Parameters<typeof createBundledImages>[0]), calls),
     calls: () => calls,
     close: () => agent.destroy(),
   };

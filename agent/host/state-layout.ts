@@ -57,6 +57,8 @@ const STATE = {
   backupKey: { name: "backup.key", beside: WRITTEN_BESIDE, ofUp: false },
   /** Opened backups while they are restored; emptied at each start. */
   backupSpool: { name: "backup-spool", ofUp: true },
+  /** Which offline bundles were installed, and which image each digest is that came with one. */
+  bundles: { name: "bundles.json", beside: VERSIONED, ofUp: false },
   /** Objects of the Git repository, and what was last read of it. */
   git: { name: "git", ofUp: false },
   /** Which commit statuses were told. */

@@ -15,6 +15,7 @@ import type { AuditEntry, AuditLine } from "../report/audit/audit-chain.ts";
 import type { ReadView } from "../report/read-view.ts";
 import { answerCopyOut } from "./copy-out-routes.ts";
 import { answerBackupAct, type BackupDesk } from "./backup-routes.ts";
+import { answerBundle } from "./bundle-routes.ts";
 import { answerPruneAct, type PruneDesk } from "./prune-routes.ts";
 import { answerPin } from "./pin-routes.ts";
 import { answerRestoreAct, type RestoreDesk } from "./restore-routes.ts";
@@ -64,6 +65,7 @@ export async function answerAct(parts: ActParts, call: Call, http: IncomingMessa
   if (call.path[1] === "backups" && call.path[4] === "copy-out" && call.path.length === 5)
     return answerCopyOut(parts, call, { body, actor });
   if (call.path[1] === "backups") return answerBackupAct(parts, call, { body, actor });
+  if (call.path.join("/") === "v1/bundle") return answerBundle(parts, call, { actor, body });
   if (call.path.join("/") === "v1/prune") return answerPruneAct(parts, call, { actor, body });
   if (call.path[1] === "restores") return answerRestoreAct(parts, call, { body, actor });
   const request = parseAct(parts, call, { body, actor });

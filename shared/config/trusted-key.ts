@@ -24,7 +24,8 @@ export interface TrustedKey {
 /** Reads the keys whose signatures count; undefined where none are asked for. Throws where that cannot be told. */
 export type ReadKeys = () => Promise<readonly TrustedKey[] | undefined>;
 
-const sshKey = z.string().transform((text, ctx) => {
+/** A public key's line in a file of the host. */
+export const publicSshKey = z.string().transform((text, ctx) => {
   const parsed = parseSshKey(text);
   if (typeof parsed !== "string") return parsed;
   const hint = 'write the line of the .pub file: "ssh-ed25519 AAAA…"';
@@ -40,7 +41,7 @@ const nodeName = z.string().superRefine((text, ctx) => {
 
 const trustedKey = z
   .strictObject({
-    key: sshKey.describe("The public key's line, as in its .pub file."),
+    key: publicSshKey.describe("The public key's line, as in its .pub file."),
     name: z.string().min(1).max(80).optional().describe("Whose it is, shown beside the fingerprint."),
     nodes: z.array(nodeName).default([]).describe('The nodes whose directories it may change; "*" for all.'),
     fleet: z.boolean().default(false).describe("It may change what is guarded of fleet.toml."),

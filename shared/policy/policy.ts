@@ -5,6 +5,7 @@ import * as z from "zod";
 
 import { isIP } from "node:net";
 
+import { publicSshKey } from "../config/trusted-key.ts";
 import { GUARDED_ULIMITS } from "../manifest/manifest-limits.ts";
 import { absolutePath, name, secretPath, sizeBytes } from "../text/schema-leaf.ts";
 
@@ -151,6 +152,11 @@ export const policySchema = z
         recipients: z.array(z.string()).default([]),
         repository_endpoints: z.array(z.string()).default([]),
         release_key: z.string().optional(),
+        bundle_keys: z
+          .array(publicSshKey)
+          .max(16, "list at most 16 keys")
+          .default([])
+          .describe("Public SSH keys whose offline bundles count; without one no bundle is installed."),
       })
       .prefault({}),
   })

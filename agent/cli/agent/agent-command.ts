@@ -65,7 +65,7 @@ export async function agent(options: AgentCommandOptions): Promise<number> {
 }
 
 /** The unit's RuntimeDirectory, as systemd tells it (systemd.exec(5)); the first where there are several. */
-function findRunDir(): string {
+export function findRunDir(): string {
   return process.env["RUNTIME_DIRECTORY"]?.split(":", 1)[0] || "/run/orca";
 }
 

@@ -2,6 +2,7 @@
 
 import { Argument, Command, Option } from "commander";
 
+import { addBundle } from "../bundle/bundle-program.ts";
 import { addClientCommands } from "./client-program.ts";
 import type { AgentCommandOptions } from "../agent/agent-command.ts";
 import type { DeadManOptions } from "../agent/dead-man-command.ts";
@@ -61,6 +62,7 @@ export function buildProgram(): Command {
   addSecrets(program);
   addKeygen(program);
   addSetup(program);
+  addBundle(program);
   addFleet(program);
   addDrill(program);
   addDoctor(program);

@@ -1,4 +1,4 @@
-// Asks OpenSSH's ssh-keygen whether a signature over a text was made by one key. Called by the child that fetches. No
+// Asks OpenSSH's ssh-keygen whether a signature over a text was made by one key. Called by the child that fetches and by bundles. No
 // shell: the arguments are ours, the text goes through stdin, key and signature are files in a directory of our own.
 
 import { spawn } from "node:child_process";
@@ -49,6 +49,41 @@ export class SignatureCheck {
   }
 }
 
+/** A signature of an OpenSSH key is some hundred bytes. */
+const LARGEST_SIGNATURE_BYTES = 65_536;
+
+/**
+ * Signs a text. A passphrase is asked for on the terminal by ssh-keygen itself; a public key's file stands for one that ssh-agent holds.
+ * @param keyFile of the private key, which only ssh-keygen reads
+ * @returns the armored signature; throws with what ssh-keygen has said
+ */
+export function signText(keyFile: string, namespace: string, payload: Uint8Array): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn("ssh-keygen", ["-Y", "sign", "-f", keyFile, "-n", namespace], {
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    let [signature, complaint] = ["", ""];
+    child.stdout.on(
+      "data",
+      (piece: Buffer) => (signature += piece.toString("latin1").slice(0, LARGEST_SIGNATURE_BYTES)),
+    );
+    child.stderr.on("data", (piece: Buffer) => (complaint = (complaint + piece.toString()).slice(-2_000)));
+    child.once("error", (error: NodeJS.ErrnoException) => reject(describeNoKeygen(error)));
+    child.once("close", (code) => {
+      if (code === 0) return resolve(signature);
+      const said = complaint.trim().split("\n").at(-1) ?? "";
+      reject(new Error(`sign with ${keyFile}: ${said === "" ? `ssh-keygen ended with ${code}` : said}`));
+    });
+    child.stdin.on("error", () => undefined);
+    child.stdin.end(payload);
+  });
+}
+
+function describeNoKeygen(error: NodeJS.ErrnoException): Error {
+  const missing = "it is not installed: install the package openssh-client";
+  return new Error(`run ssh-keygen: ${error.code === "ENOENT" ? missing : error.message}`, { cause: error });
+}
+
 /** Runs ssh-keygen; answers its exit code. */
 function runKeygen(parameters: readonly string[], input: Uint8Array): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -58,10 +93,7 @@ function runKeygen(parameters: readonly string[], input: Uint8Array): Promise<nu
       timeout: DEADLINE_MS,
       killSignal: "SIGKILL",
     });
-    child.once("error", (error: NodeJS.ErrnoException) => {
-      const missing = "it is not installed: install the package openssh-client";
-      reject(new Error(`run ssh-keygen: ${error.code === "ENOENT" ? missing : error.message}`, { cause: error }));
-    });
+    child.once("error", (error: NodeJS.ErrnoException) => reject(describeNoKeygen(error)));
     child.once("close", (code, signal) => {
       if (code === null) reject(new Error(`run ssh-keygen: it was ended by ${signal ?? "nobody"}`));
       else resolve(code);

@@ -14,7 +14,7 @@ export const FLOORS: readonly (readonly string[])[] = [
   ["loop"],
   ["serve"],
   ["report"],
-  ["sources", "secrets", "gossip", "backup", "prune", "edge", "apply", "observed", "health"],
+  ["sources", "secrets", "gossip", "backup", "bundle", "prune", "edge", "apply", "observed", "health"],
   ["docker"],
   ["http", "help"],
   ["host"],
@@ -32,6 +32,7 @@ export const PURE: readonly string[] = [
   "agent/gossip/core/",
   "agent/gossip/settings.ts",
   "agent/prune/core/",
+  "agent/bundle/core/",
   "shared/",
 ];
 
@@ -68,6 +69,11 @@ const GUARDED_FILES: readonly { file: RegExp; only: RegExp; law: string }[] = [
     file: /^agent\/docker\/pruner\.ts$/,
     only: /^agent\/(docker|prune)\//,
     law: "law 2: only prune/ removes what nobody needs",
+  },
+  {
+    file: /^agent\/docker\/bundled-images\.ts$/,
+    only: /^agent\/(docker|bundle)\/|^agent\/cli\/bundle\//,
+    law: "law 2: only bundle/ brings images into an engine beside apply/",
   },
   { file: /^test\//, only: /^test\//, law: "scripts/ and agent/ import nothing of test/" },
 ];

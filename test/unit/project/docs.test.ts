@@ -8,6 +8,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { bundleSpecSchema } from "../../../agent/bundle/core/bundle-spec.ts";
 import { EXIT } from "../../../agent/cli/frame/exit-codes.ts";
 import { checkView, type LintOptions } from "../../../agent/cli/lint/lint-command.ts";
 import { readRepository } from "../../../agent/cli/lint/lint-read.ts";
@@ -90,7 +91,11 @@ describe("examples", () => {
     expect(problems.filter(({ code }) => code.startsWith("unused-")).map(describeProblem)).toEqual([]);
   });
 
-  const HOST_SCHEMAS = { "/etc/orca/agent.toml": agentConfigSchema, "/etc/orca/policy.toml": policySchema } as const;
+  const HOST_SCHEMAS = {
+    "/etc/orca/agent.toml": agentConfigSchema,
+    "/etc/orca/policy.toml": policySchema,
+    "bundle.toml": bundleSpecSchema,
+  } as const;
 
   test.each(Object.entries(HOST_SCHEMAS))("%s parses", async (file, schema) => {
     const text = marked.find((entry) => entry.file === file)?.text ?? "";

@@ -185,5 +185,5 @@ function isRefName(name: string): boolean {
 function describeUnknown(name: string): string {
   const [, remote, branch] = /^(origin|upstream)\/([^~^]+)/.exec(name) ?? [];
   const fetch = remote === undefined ? "git fetch" : `git fetch ${remote} ${branch}`;
-  return `there is no revision ${JSON.stringify(name)} in this clone: fetch it first (${fetch}), or correct --against`;
+  return `there is no revision ${JSON.stringify(name)} in this clone: fetch it first (${fetch}), or correct the name`;
 }
