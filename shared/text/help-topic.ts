@@ -5,6 +5,7 @@
 export const HELP_TOPICS = {
   start: "a first node with two services, in ten minutes",
   install: "put Orca on a VM, upgrade it, take it off",
+  "day-zero": "the first node, before there is a Git server",
   "cloud-init": "a fresh VM becomes a node, and what a host needs",
   runbook: "the page for the bad hour, from symptom to command",
   commands: "every command, what it does, how it ends",

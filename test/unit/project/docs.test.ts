@@ -37,6 +37,7 @@ const readme = joinDocuments(documents.values());
 /** What the examples name and do not show. */
 const UNSHOWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   platform: {},
+  first: {},
   readme: {
     "orca/fleet.toml":
       '[nodes.vm-data]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "2GiB"\n' +
@@ -98,9 +99,12 @@ describe("examples", () => {
   } as const;
 
   test.each(Object.entries(HOST_SCHEMAS))("%s parses", async (file, schema) => {
-    const text = marked.find((entry) => entry.file === file)?.text ?? "";
-    const parsed = await parseToml<unknown>(schema, text, file);
-    expect(parsed.ok ? [] : parsed.problems.map(describeProblem)).toEqual([]);
+    const texts = marked.filter((entry) => entry.file === file).map(({ text }) => text);
+    expect(texts).not.toEqual([]);
+    for (const text of texts) {
+      const parsed = await parseToml<unknown>(schema, text, file);
+      expect(parsed.ok ? [] : parsed.problems.map(describeProblem)).toEqual([]);
+    }
   });
 
   test("the reference keeps to the policy that stands beside it", async () => {
@@ -115,7 +119,7 @@ describe("examples", () => {
   test("host files that the text names are the ones the shipped configuration names", () => {
     const named = [...readme.text.matchAll(/\/etc\/orca\/[\w.-]+/g)].map(([path]) => path);
     const units = ["systemd/orca-firewall.service", "systemd/orca-host-firewall.service"];
-    const files = ["host-config/agent.toml", ...units];
+    const files = ["host-config/agent.toml", "host-config/policy.toml", ...units];
     const shipped = files.map((file) => readFileSync(join(ROOT, file), "utf8")).join("\n");
     expect([...new Set(named)].filter((path) => !shipped.includes(path))).toEqual([]);
   });
