@@ -236,11 +236,11 @@ repositories = ["elsewhere"]
 `;
 
 /** Changes the manifests of the machine. */
-async function setFiles(text: string): Promise<void> {
+async function setFiles(text: string, ofNode = ""): Promise<void> {
   const fleet = selectFiles(readPage("start"), "platform").get("orca/fleet.toml") ?? "";
   const repository = `\n[repositories.elsewhere]\nkind = "directory"\npath = "${DIRECTORY}"\n`;
   const files = new Map([
-    ["orca/fleet.toml", `${fleet}${repository}`],
+    ["orca/fleet.toml", `${fleet}${ofNode}${repository}`],
     ["orca/manifests/demo/files.toml", text],
   ]);
   writeFiles(join(directory, "changed"), files);
@@ -267,6 +267,30 @@ test("a directory of backups that the unit does not open is said; orca unit open
     (await machine.sh(`${inside} touch /mnt/other /srv/other`)).stderr.match(/Read-only file system/g),
   ).toHaveLength(2);
   expect(await untouched()).toBe(before);
+});
+
+test("the data file system is told by its UUID, by an agent that has no disk of its own", async () => {
+  // The file system that Docker's data lies on, and what udev does where it runs.
+  const [number = "", uuid] = [
+    await read("awk '$5 == \"/var/lib/docker\" { print $3 }' /proc/self/mountinfo"),
+    "0dcafe00-1111-2222-3333-444444444444",
+  ];
+  const name = await read(`basename $(readlink /sys/dev/block/${number})`);
+  await read(`mkdir -p /dev/disk/by-uuid && ln -s ../../${name} /dev/disk/by-uuid/${uuid}`);
+  await read("ln -s ../../other /dev/disk/by-uuid/0dcafe00-9999-9999-9999-999999999999");
+  const declare = (id: string): Promise<void> =>
+    setFiles(FILES, `data = { mount = "/var/lib/docker", uuid = "${id}" }\n`);
+  await declare(uuid);
+  await read("systemctl restart orca-agent && docker rm -f $(docker ps -q --filter label=orca.service=files)");
+  await machine.until("orca status | grep -q '^files  *healthy' && orca status", 60_000);
+  await declare("0dcafe00-9999-9999-9999-999999999999");
+  await read("docker rm -f $(docker ps -q --filter label=orca.service=files)");
+  await machine.until("orca why files | grep -q 'another file system than 0dcafe00-9999'", 60_000);
+  const seen = await machine.sh("ls /proc/$(systemctl show -p MainPID --value orca-agent)/root/dev");
+  expect(seen.stdout.split("\n")).toContain("disk");
+  expect(seen.stdout.split("\n")).not.toContain(name);
+  await setFiles(FILES);
+  await machine.until("orca status | grep -q '^files  *healthy' && orca status", 60_000);
 });
 
 test("only new containers enter the slice: another cgroup parent makes none anew", async () => {

@@ -159,7 +159,12 @@ test("a removal ends the agent and takes the program away; it and a purge say wh
   expect(calls("deb-systemd-invoke")).toEqual(["deb-systemd-invoke stop orca-dead-man.timer orca-agent.service"]);
   run("prerm", "1.0", ["upgrade", "1.1"]);
   expect(calls("deb-systemd-invoke")).toEqual([]);
+  const [own, other] = ["orca-paths.conf", "mine.conf"].map(
+    (name) => `etc/systemd/system/orca-agent.service.d/${name}`,
+  );
+  writeFiles(machine, new Map([own, other].map((path) => [path ?? "", "[Service]\n"])));
   for (const act of ["remove", "purge"]) {
+    expect(existsSync(join(machine, own ?? ""))).toBe(true);
     const said = run("postrm", "1.0", [act]) ?? "";
     expect(said.match(/left (\d+ \w+|\S+,)/g)).toEqual([
       "left 2 containers",
@@ -168,11 +173,8 @@ test("a removal ends the agent and takes the program away; it and a purge say wh
       `left ${machine}/var/lib/orca,`,
     ]);
   }
-  expect(["opt/orca", "etc/orca", "var/lib/orca"].map((place) => existsSync(join(machine, place)))).toEqual([
-    false,
-    true,
-    true,
-  ]);
+  const kept = [own ?? "", "opt/orca", other ?? "", "etc/orca", "var/lib/orca"];
+  expect(kept.map((place) => existsSync(join(machine, place)))).toEqual([false, false, true, true, true]);
   // Installed again it is started again, although dpkg names the version that was configured before.
   calls("");
   install("1.0", "one", "1.0");
