@@ -10,7 +10,7 @@ import { docker } from "./docker-cli.ts";
 const run = promisify(execFile);
 
 /** Made by scripts/build-vm. */
-const IMAGE = "orca-test/vm:1";
+const IMAGE = "orca-test/vm:2";
 /** Everything but CAP_SYS_RESOURCE, which machines that are containers themselves do not have to give. */
 const CAPABILITIES = (
   "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST " +
