@@ -271,7 +271,7 @@ test("a directory of backups that the unit does not open is said; orca unit open
 
 test("the data file system is told by its UUID, by an agent that has no disk of its own", async () => {
   // The file system that Docker's data lies on, and what udev does where it runs.
-  const [number = "", uuid] = [
+  const [number, uuid] = [
     await read("awk '$5 == \"/var/lib/docker\" { print $3 }' /proc/self/mountinfo"),
     "0dcafe00-1111-2222-3333-444444444444",
   ];
