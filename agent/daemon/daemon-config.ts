@@ -74,6 +74,8 @@ export interface DaemonConfig {
   /** What is taken for known of other nodes where there is no gossip. */
   peers: PeerHealth;
   gossip: GossipSettings | undefined;
+  /** True where agent.toml says where packages of the agent are. */
+  hasUpdates: boolean;
   alerts: { webhookFile: string; min: "info" | "warning" | "critical"; repeatMs: number } | undefined;
   /** Lines for a person, or a log for a journal. */
   output:

@@ -23,7 +23,8 @@ import { watchFiles } from "../host/files/watch-files.ts";
 import { describeFixed, HotReload } from "./hot-reload.ts";
 import { RestingMemory } from "./resting-memory.ts";
 import { lockNode } from "../host/files/node-lock.ts";
-import { openDoctor, openPrunes } from "./open-keepers.ts";
+import { hearAgent, openDoctor, openPrunes, openUpdates } from "./open-keepers.ts";
+import type { UpdateKeeper } from "../update/update-keeper.ts";
 import type { PruneKeeper } from "../prune/prune-keeper.ts";
 import { DEFAULT_PLAN_SETTINGS } from "../plan/world.ts";
 import type { ReportLogger } from "../report/log/log-events.ts";
@@ -65,7 +66,8 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   const ending = new Ending();
   const resting = new RestingMemory(systemClock, giveBackMemory);
   const emit = buildEmit(config, { report, serving, ending, resting });
-  const fleet = await openFleet(config, emit);
+  const updates = openUpdates(config, { hear: (name) => hearAgent(fleet, name), emit });
+  const fleet: OpenGossip | undefined = await openFleet(config, emit, updates);
   const options: AgentOptions = {
     node: config.node,
     engine,
@@ -84,7 +86,8 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   const backups = openBackups(config, { agent, engine, report, serving, emit, authFiles: options.authFiles });
   const prunes = openPrunes(config, { engine, agent, report, serving, backups, emit });
   const doctor = openDoctor(config, { report, emit });
-  attachReport(report, { agent, engine, fleet, backups, prunes });
+  if (updates !== undefined) report.onTurn((turn) => updates.follow(turn));
+  attachReport(report, { agent, engine, fleet, backups, prunes, updates });
   const live = new HotReload({ agent, commitStatus, clock: systemClock, emit });
   const release = watchHost({ config, agent, ending, report, live });
   emit({ kind: "agent-started", atMs: systemClock.nowMs(), node, engine: config.docker.socket, version: VERSION });
@@ -97,7 +100,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   release();
   resting.close();
   await live.close();
-  await Promise.all([backups.close(), prunes.close(), doctor?.close()]);
+  await Promise.all([backups.close(), prunes.close(), doctor?.close(), updates?.close()]);
   await agent.stop(describeEnd(end));
   await serving.close();
   await report.close();
@@ -120,12 +123,14 @@ function attachReport(
     fleet,
     backups,
     prunes,
+    updates,
   }: {
     agent: Agent;
     engine: Engine;
     fleet: OpenGossip | undefined;
     backups: Backups;
     prunes: PruneKeeper;
+    updates: UpdateKeeper | undefined;
   },
 ): void {
   report.attach({
@@ -135,6 +140,7 @@ function attachReport(
     exec: engine.exec,
     backups,
     prunes,
+    ...(updates === undefined ? {} : { updates }),
     request: (request) => agent.request(request),
     judgeRelease: (service, fingerprint) => agent.judgeRelease(service, fingerprint),
     planNow: () => agent.preview(),
@@ -181,12 +187,17 @@ async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Sou
 }
 
 /** The gossip is loaded only where it is used. */
-async function openFleet(config: DaemonConfig, emit: Emit): Promise<OpenGossip | undefined> {
+async function openFleet(
+  config: DaemonConfig,
+  emit: Emit,
+  updates: UpdateKeeper | undefined,
+): Promise<OpenGossip | undefined> {
   const { node, stateDir, gossip } = config;
   if (gossip === undefined) return undefined;
   const { openGossip } = await import("../gossip/open-gossip.ts");
   const program = process.argv[1] ?? "";
-  return openGossip({ ...gossip, node, stateDir, program, clock: systemClock, emit });
+  const agentWord = updates === undefined ? undefined : () => updates.word;
+  return openGossip({ ...gossip, node, stateDir, program, clock: systemClock, agentWord, emit });
 }
 
 async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {

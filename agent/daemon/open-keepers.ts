@@ -2,13 +2,20 @@
 
 import type { Agent } from "../loop/agent.ts";
 import type { Engine } from "../docker/engine.ts";
+import type { OpenGossip } from "../gossip/open-gossip.ts";
+import { readPolicy } from "../host/files/host-files.ts";
 import { systemClock } from "../host/os/clock.ts";
 import { readDisks } from "../host/os/node-stats.ts";
-import { statePath } from "../host/state-layout.ts";
+import { runPath, statePath } from "../host/state-layout.ts";
 import { EphemeralKeeper } from "../prune/ephemeral-keeper.ts";
 import { PruneKeeper } from "../prune/prune-keeper.ts";
 import type { Report } from "../report/report.ts";
 import type { Serving } from "../serve/serving.ts";
+import { findDebianArch } from "../update/debian-arch.ts";
+import { listPlaces } from "../update/places.ts";
+import { UpdateKeeper, type UpdateKeeperOptions } from "../update/update-keeper.ts";
+import type { AgentWord } from "../../shared/state/agent-pin.ts";
+import { VERSION } from "../../shared/version.ts";
 import type { Emit } from "../../shared/state/event.ts";
 import type { Backups } from "./open-backups.ts";
 import type { DaemonConfig } from "./daemon-config.ts";
@@ -29,6 +36,32 @@ export function openDoctor(
   });
   report.onTurn(() => doctor.follow());
   return doctor;
+}
+
+/** Keeps this host's agent at the version that fleet.toml pins; not for an agent that somebody runs from a directory. */
+export function openUpdates(
+  { file, node, runDir, hasUpdates, policyFile }: DaemonConfig,
+  { hear, emit }: { hear: UpdateKeeperOptions["hear"]; emit: Emit },
+): UpdateKeeper | undefined {
+  if (file === undefined) return undefined;
+  return new UpdateKeeper({
+    node,
+    running: VERSION,
+    arch: findDebianArch(),
+    places: listPlaces(),
+    requestPath: runPath(runDir, "updateRequest"),
+    clock: systemClock,
+    hasSource: hasUpdates,
+    hasKey: async () => (await readPolicy(policyFile)).pinned.release_key !== undefined,
+    hear,
+    emit,
+  });
+}
+
+/** What a node says of its agent; undefined where that is not its present word. */
+export function hearAgent(fleet: OpenGossip | undefined, node: string): AgentWord | undefined {
+  const look = fleet?.shell.look(node);
+  return look?.stale === undefined ? look?.words?.agent : undefined;
 }
 
 /** Prunes by what this agent knows to be needed, and waits while it has other work. */

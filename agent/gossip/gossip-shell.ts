@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 
 import type { GossipEvent } from "../../shared/fleet/gossip-event.ts";
 import type { GossipStats } from "../../shared/fleet/gossip-stats.ts";
+import type { AgentWord } from "../../shared/state/agent-pin.ts";
 import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { CancelTimer, Clock } from "../host/os/clock.ts";
 import { BootCounter } from "./boot-counter.ts";
@@ -21,6 +22,8 @@ export interface GossipShellOptions {
   identity: Identity;
   stateDir: string;
   clock: Clock;
+  /** What this node says of its agent. */
+  agentWord?: (() => AgentWord | undefined) | undefined;
   /** Something happened that people may want to know. */
   onEvent(event: GossipEvent): void;
 }
@@ -88,6 +91,11 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
   /** Carries out what the protocol asks of this way. */
   protected abstract carry(effect: E): void;
   protected abstract closeWay(): Promise<void>;
+
+  /** Peers that hold what this start of the agent has said; undefined where its way does not tell. */
+  get hearers(): readonly string[] | undefined {
+    return undefined;
+  }
 
   /** What keeps this node from taking part, in words. */
   get notes(): string[] {
@@ -176,7 +184,7 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
 
   /** A new protocol in the realm of the roster. */
   #begin(): void {
-    const { node, identity, clock } = this.#options;
+    const { node, identity, clock, agentWord } = this.#options;
     const realm = this.#roster?.realm;
     const boot = this.#boot;
     if (realm === undefined || boot === undefined) return;
@@ -186,6 +194,7 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
       boot,
       publicKey: identity.publicKey,
       signer: createSigner(identity),
+      agentWord,
       rng: () => randomBytes(4).readUInt32BE() / 2 ** 32,
       newNonce: () => randomBytes(12).toString("base64url"),
     };

@@ -90,6 +90,8 @@ const RUN = {
   locks: "locks",
   /** Secrets as containers get them; in memory alone. */
   secrets: "secrets",
+  /** Which version the agent asks the updater for. */
+  updateRequest: "update-request.json",
   /** Passwords as a dump's program gets them, while it runs; in memory alone. */
   backup: "backup",
 } as const;

@@ -65,6 +65,8 @@ export interface ReportParts {
   backups?: { readonly notes: readonly Note[]; readonly standings: readonly StoreStanding[] };
   /** What a prune has left. */
   prunes?: { readonly notes: readonly Note[] };
+  /** How the agent's own update stands. */
+  updates?: { readonly notes: readonly Note[] };
   /** The last cold starts, newest first. */
   coldStarts?(): readonly ColdStartReport[];
   /** Calls to the engine so far, by name; for the metrics. */

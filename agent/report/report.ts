@@ -35,6 +35,7 @@ import type { StatusChange } from "./status/report-state.ts";
 import { beginState, type ReportState, type Sampled } from "./status/report-state.ts";
 import { buildSlo } from "./status/slo-builder.ts";
 import { Sampler } from "./status/sampler.ts";
+import { buildTrial } from "./status/trial-builder.ts";
 import { buildStatus, listNotes } from "./status/status-builder.ts";
 import { moveState } from "./status/moved-state.ts";
 import { reduceStatus } from "./status/status-reducer.ts";
@@ -255,7 +256,8 @@ export class Report {
     const own = [...(this.#options.notes ?? []), ...this.#readServed().troubles, ...(this.#parts?.fleet?.notes ?? [])];
     const troubles = [...own, this.#sampler.trouble, this.#auditTrouble, this.#alerts?.trouble];
     const known = troubles.filter((trouble) => trouble !== undefined);
-    const kept = [...(this.#parts?.backups?.notes ?? []), ...(this.#parts?.prunes?.notes ?? [])];
+    const { backups, prunes, updates } = this.#parts ?? {};
+    const kept = [backups, prunes, updates].flatMap((part) => part?.notes ?? []);
     return [...known.map(noteText), ...kept, ...this.#sinks.flatMap(({ note }) => note ?? [])];
   }
 
@@ -266,6 +268,7 @@ export class Report {
       status: () => this.status(),
       fleet: () => buildFleet(this.#parts?.fleet, this.status()),
       slo: () => buildSlo(this.#standings, this.#options.node, this.#options.clock.nowMs()),
+      trial: () => buildTrial(this.#state, { version: this.#options.version, heardBy: this.#parts?.fleet?.hearers }),
       coldStarts: () => wrapColdStarts(this.#options.node, this.#parts?.coldStarts?.()),
       why: (service, trusted) => this.#why(service, trusted),
       liveness: () =>

@@ -116,6 +116,7 @@ export class SocketServer {
     if (route === "v1/plan") return acts.planNow(call);
     if (route === "v1/backups") return answerBackupList(acts, call);
     if (route === "v1/slo") return answerJson(200, this.#options.view.slo());
+    if (route === "v1/trial") return answerJson(200, this.#options.view.trial());
     if (route === "v1/prune") return answerPrune(acts, call);
     if (route === "v1/restores") return answerRestoreList(acts, call);
     return route === "v1/debug/worlds" ? acts.worlds(call) : undefined;

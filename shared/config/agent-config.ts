@@ -137,6 +137,17 @@ const alerts = z.strictObject({
   repeat: durationMs.default(21_600_000),
 });
 
+const update = z
+  .strictObject({
+    url: repositoryUrl.optional().describe("The directory that holds packages and their signatures."),
+    ca_file: absolutePath.optional().describe("The CA, in PEM form, that the server's certificate must come from."),
+    dir: absolutePath.optional().describe("The same on this host, in place of url."),
+  })
+  .refine(({ url, dir }) => (url === undefined) !== (dir === undefined), {
+    message: "packages are taken from either url or dir",
+    params: { hint: 'write url = "https://releases.example.com/orca" or dir = "/srv/orca/packages"' },
+  });
+
 /** Status shows it, so nothing secret may stand in it. */
 const natsUrl = z
   .string()
@@ -221,6 +232,7 @@ export const agentConfigSchema = z
       })
       .prefault({}),
     policy: z.strictObject({ file: absolutePath.default("/etc/orca/policy.toml") }).prefault({}),
+    update: update.optional(),
     alerts: alerts.optional(),
     log: z
       .strictObject({

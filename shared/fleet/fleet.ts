@@ -33,6 +33,20 @@ const hostNetwork = z.strictObject({
   internal: z.boolean().default(false).describe("No way out for the containers."),
 });
 
+const digest = z.string().regex(/^[0-9a-f]{64}$/, "write 64 hex digits, as SHA256SUMS has them");
+
+const agentFields = {
+  version: z.string().regex(/^\d+\.\d+\.\d+[A-Za-z0-9.+~-]{0,80}$/, 'write "1.4.2"'),
+  sha256: z
+    .strictObject({ amd64: digest.optional(), arm64: digest.optional() })
+    .refine(({ amd64, arm64 }) => (amd64 ?? arm64) !== undefined, {
+      message: "there is no checksum",
+      params: { hint: 'write sha256 = { amd64 = "…" }, as SHA256SUMS of the release has it' },
+    })
+    .describe("Of the package, by architecture."),
+};
+const agentPin = z.strictObject(agentFields);
+
 const node = z.strictObject({
   address: ipAddress.describe("Private address: peers, published ports."),
   env: name.describe("The realm; realms do not mix."),
@@ -60,12 +74,7 @@ const node = z.strictObject({
     .array(z.strictObject({ schedule: cron, for: positiveDurationMs }))
     .default([])
     .describe("Windows that hold changes: the UTC cron of their beginning, and their length."),
-  agent: z
-    .strictObject({
-      version: z.string().regex(/^\d+\.\d+\.\d+/, 'write "1.4.2"'),
-      sha256: z.string().regex(/^[0-9a-f]{64}$/, "write 64 hex digits"),
-    })
-    .optional(),
+  agent: agentPin.optional().describe("The version of the agent that this node is to run, in place of the fleet's."),
   standby_for: name.optional().describe("May take that node's place with `orca recover`."),
 });
 
@@ -167,6 +176,16 @@ export const fleetSchema = z
   .strictObject({
     nodes: z.record(z.string(), node),
     repositories: z.record(name, repository).default({}),
+    agent: z
+      .strictObject({
+        ...agentFields,
+        canaries: z
+          .array(name)
+          .default([])
+          .describe("Nodes that take a new version first, one for each realm; else the first of a realm by name."),
+      })
+      .optional()
+      .describe("The version of the agent that every node is to run."),
     alerts: z
       .strictObject({ webhooks: z.array(webhook).default([]), repeat: durationMs.default(21_600_000) })
       .optional(),
@@ -183,6 +202,15 @@ export const fleetSchema = z
         path: ["repositories", LOCAL],
         message: "every node has the repository local already",
         params: { hint: "give this one another name; local's directory stands in agent.toml" },
+      });
+    }
+    for (const [index, canary] of (fleet.agent?.canaries ?? []).entries()) {
+      if (names.includes(canary)) continue;
+      ctx.addIssue({
+        code: "custom",
+        path: ["agent", "canaries", index],
+        message: `there is no node ${JSON.stringify(canary)}`,
+        params: { hint: `name one of ${names.join(", ")}` },
       });
     }
     const addresses = new Map<string, string>();

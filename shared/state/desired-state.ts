@@ -1,5 +1,6 @@
 // What should be, as one immutable value: built by desired/ from a snapshot, read by plan/, apply/ and report/.
 
+import type { AgentPin } from "./agent-pin.ts";
 import type { BackupNeed, StorePlan } from "./backup.ts";
 import type { Caps, ContainerSpec } from "./container-spec.ts";
 import type { FileContent } from "./file-content.ts";
@@ -134,6 +135,8 @@ export interface DesiredState {
   contents: ReadonlyMap<string, Uint8Array>;
   /** Set where the newest commit says that its changes wait for nobody: its word. */
   emergency?: string;
+  /** The version of the agent that this node is to run, where fleet.toml pins one. */
+  agentPin?: AgentPin;
   /** What is backed up here. */
   backups?: readonly StorePlan[];
   /** What is said of the node as a whole and keeps nothing from running. */

@@ -1,5 +1,6 @@
 // What the agent tells report/: plain data, never a secret value. The rest of the agent gets `emit` and nothing else.
 
+import type { AgentUpdate } from "./agent-pin.ts";
 import type { AwaitedBackup, BackupRun, VerifyRun } from "./backup.ts";
 import type { ColdStartReport } from "./cold-start.ts";
 import type { DoctorLook } from "./doctor-look.ts";
@@ -112,6 +113,8 @@ export type AgentEvent =
   | { kind: "volume-removed"; atMs: number; service: string; volume: string }
   /** The weekly look at the host is over. */
   | { kind: "doctor-looked"; atMs: number; look: DoctorLook }
+  /** The agent's own update stands otherwise than before. */
+  | { kind: "agent-update"; atMs: number; update: AgentUpdate }
   /** The webhook listens, or why it does not take pushes; without an address it was turned off. */
   | { kind: "webhook"; atMs: number; listen: string | undefined; trouble: string | undefined }
   /**

@@ -7,6 +7,7 @@ export const HELP_TOPICS = {
   install: "put Orca on a VM, upgrade it, take it off",
   "day-zero": "the first node, before there is a Git server",
   "cloud-init": "a fresh VM becomes a node, and what a host needs",
+  update: "new versions of the agent, by fleet.toml",
   runbook: "the page for the bad hour, from symptom to command",
   commands: "every command, what it does, how it ends",
   manifest: "every key of a service's TOML file",

@@ -103,6 +103,7 @@ async function readConfig(options: AgentCommandOptions): Promise<DaemonConfig> {
     hostNotes: listNotes(config.source),
     peers: { kind: "known", services: {} },
     gossip: chooseGossip(config.gossip),
+    hasUpdates: config.update !== undefined,
     alerts:
       config.alerts === undefined
         ? undefined

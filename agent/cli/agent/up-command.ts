@@ -72,6 +72,7 @@ export async function up(directory: string, options: UpOptions): Promise<number>
     hostNotes: [],
     peers: options.peers === "assume" ? { kind: "assume" } : { kind: "known", services: {} },
     gossip: undefined,
+    hasUpdates: false,
     alerts: undefined,
     output: { kind: "progress", watch: watchProgress },
     once: options.once === true ? { timeoutMs } : undefined,

@@ -7,6 +7,7 @@ import { addClientCommands } from "./client-program.ts";
 import type { AgentCommandOptions } from "../agent/agent-command.ts";
 import type { DeadManOptions } from "../agent/dead-man-command.ts";
 import type { DoctorOptions } from "../doctor/doctor-command.ts";
+import type { UpdateOptions, UpdateRunOptions } from "../agent/update-command.ts";
 import type { FleetPlanOptions } from "../fleet/fleet-plan.ts";
 import type { FleetReportOptions } from "../fleet/fleet-report.ts";
 import type { KeygenOptions } from "../fleet/keygen-command.ts";
@@ -67,6 +68,7 @@ export function buildProgram(): Command {
   addDrill(program);
   addDoctor(program);
   addDeadMan(program);
+  addUpdate(program);
   addUnit(program);
   addClientCommands(program);
   addHelp(program);
@@ -256,6 +258,30 @@ function addDoctor(program: Command): void {
         "\n\nExample:\n  orca doctor\n  orca doctor --json --config /etc/orca/agent.toml",
     )
     .action(run(async (options: DoctorOptions) => (await import("../doctor/doctor-command.ts")).doctor(options)));
+}
+
+function addUpdate(program: Command): void {
+  program
+    .command("update")
+    .description(
+      "the versions of the agent on this host: in use, on trial, what has failed; the agent fetches new ones by itself",
+    )
+    .option("--retry", "what has failed or was refused here may be tried again")
+    .option("--json", "prints JSON")
+    .addHelpText("after", "\nExample:\n  orca update\n  orca update --retry")
+    .action(run(async (options: UpdateOptions) => (await import("../agent/update-command.ts")).update(options)));
+  // What orca-update.service and orca-judge.service run; not for people.
+  const place = (command: Command): Command =>
+    command
+      .option("--root <dir>", "where versions are", "/opt/orca")
+      .option("--run <dir>", "the run directory", "/run/orca");
+  place(program.command("update-run", { hidden: true }))
+    .option("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
+    .option("--units <dir>", "where units are installed")
+    .action(run(async (options: UpdateRunOptions) => (await import("../agent/update-command.ts")).updateRun(options)));
+  place(program.command("update-judge", { hidden: true })).action(
+    run(async (options: UpdateRunOptions) => (await import("../agent/update-command.ts")).updateJudge(options)),
+  );
 }
 
 function addDeadMan(program: Command): void {

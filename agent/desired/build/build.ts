@@ -32,6 +32,7 @@ import type { DesiredSettings } from "./desired-settings.ts";
 import type { StorePlan } from "../../../shared/state/backup.ts";
 import { listRepositorySecrets, type StoreFleet } from "./repository-plans.ts";
 import { listStorePlans, nameNeeds } from "./store-plans.ts";
+import { selectAgentPin } from "../repository/agent-pin.ts";
 import { describeUnusedFleet } from "../repository/unused-parts.ts";
 
 /** Everything desired state is built from. */
@@ -333,6 +334,7 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
   const entries = Object.entries(fleet?.nodes ?? {}).map(([name, entry]) => [name, entry.address] as const);
   const emergency = parts.held === undefined ? readEmergency(snapshot.commit) : undefined;
   const data = settings.assumeDataMounted ? undefined : node?.data;
+  const agentPin = selectAgentPin(fleet, settings.node);
   return followEphemeral({
     ...parts,
     notes: [
@@ -342,6 +344,7 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
       ...parts.notes,
     ],
     ...(emergency === undefined ? {} : { emergency }),
+    ...(agentPin === undefined ? {} : { agentPin }),
     node: settings.node,
     revision: parts.held === undefined ? snapshot.revision : (inForce?.revision ?? snapshot.revision),
     network: {

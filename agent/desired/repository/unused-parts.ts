@@ -34,7 +34,6 @@ export function describeUnusedFleet(fleet: Fleet | undefined, node: string): str
   const entry = fleet?.nodes[node];
   if (fleet === undefined || entry === undefined) return [];
   const parts = [
-    ...(entry.agent === undefined ? [] : ["agent"]),
     ...(entry.standby_for === undefined ? [] : ["standby_for"]),
     ...(fleet.alerts === undefined ? [] : ["alerts"]),
   ];

@@ -1,6 +1,7 @@
 // The protocol of one node: what happens comes in with the time it happened, what is to be done goes out as effects. Pure: no
 // clock, no chance, no sockets, so that a whole fleet runs in one thread from one seed. The shell is ../shell.ts.
 
+import { isSameAgent } from "./record.ts";
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import type { Reachability } from "../../../shared/fleet/gossip-event.ts";
 import {
@@ -90,6 +91,7 @@ export class Gossip {
       relayed: [],
       counts: beginCounts(),
       refused: beginRefusals(),
+      heardBy: new Set(),
       repairMs: 0,
       repairQueue: [],
       hints: [],
@@ -120,8 +122,9 @@ export class Gossip {
   publish(nowMs: number, services: Services, revision: string | undefined, cold?: ColdStartStatement): Effect[] {
     return this.#run(nowMs, (state) => {
       const before = state.own;
-      state.own = { ...before, services, revision, cold };
-      const isSame = before.revision === revision && before.cold === cold;
+      const agent = state.options.agentWord?.();
+      state.own = { ...before, services, revision, cold, agent };
+      const isSame = before.revision === revision && before.cold === cold && isSameAgent(before.agent, agent);
       if (isSame && JSON.stringify(before.services) === JSON.stringify(services)) return;
       state.publishing.dirty = true;
       publishIfDue(state);
@@ -207,6 +210,11 @@ export class Gossip {
   look(node: string): PeerLook {
     const { state, why } = this.#state.peers.get(node) ?? UNLINKED;
     return { state, why, words: this.#state.held.get(node)?.body, stale: findStaleness(this.#state, node) };
+  }
+
+  /** Peers that hold what this start of the agent has said. */
+  get hearers(): readonly string[] {
+    return [...this.#state.heardBy].filter((node) => this.#state.roster.has(node));
   }
 
   /** A sum over everything held; two nodes with equal views have equal sums. */

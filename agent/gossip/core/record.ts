@@ -66,6 +66,11 @@ const body = z.object({
   revision: z.string().max(80).optional(),
   /** The agent ended as it was told to. */
   left: z.literal(true).optional(),
+  /** The agent that says it: other nodes take a new version only after the first one has. */
+  agent: z
+    .object({ version: z.string().max(100), confirmed: z.boolean() })
+    .optional()
+    .catch(undefined),
   /** How it came up, while that is news. What a later version may make of it is passed over, never a reason to refuse. */
   cold: coldStartStatement.optional().catch(undefined),
   services: z
@@ -77,6 +82,11 @@ const body = z.object({
 export type ServiceStatement = z.output<typeof serviceStatement>;
 /** Everything an owner says. */
 export type RecordBody = z.output<typeof body>;
+
+/** True where two words on an agent say the same. */
+export function isSameAgent(left: RecordBody["agent"], right: RecordBody["agent"]): boolean {
+  return left?.version === right?.version && left?.confirmed === right?.confirmed;
+}
 
 /** The order of an owner's records: never a clock. `boot` rises with each start of the agent, `seq` with each record. */
 export interface Version {
@@ -116,13 +126,14 @@ export function compareRecords(left: SignedRecord, right: SignedRecord): number 
 /** What a record says, of which life and which word of it. */
 export function buildBody(
   life: { realm: string; node: string; boot: number; seq: number },
-  { services, revision, cold, left }: Pick<RecordBody, "services"> & Unsaid,
+  { services, revision, cold, agent, left }: Pick<RecordBody, "services"> & Unsaid,
 ): RecordBody {
   return {
     v: 1,
     ...life,
     ...(revision === undefined ? {} : { revision }),
     ...(left ? { left } : {}),
+    ...(agent === undefined ? {} : { agent }),
     ...(cold === undefined ? {} : { cold }),
     services,
   };
@@ -131,6 +142,7 @@ export function buildBody(
 /** What is left out of a record where there is nothing to say of it. */
 interface Unsaid {
   revision: RecordBody["revision"] | undefined;
+  agent?: RecordBody["agent"];
   cold?: RecordBody["cold"] | undefined;
   left: boolean;
 }

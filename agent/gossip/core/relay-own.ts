@@ -1,10 +1,12 @@
 // What this node says through a server, and where it stands: its record, its heartbeats, the counter of its lives. Pure; part of
 // relay.ts.
 
+import type { AgentWord } from "../../../shared/state/agent-pin.ts";
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import {
   compareRecords,
   buildBody,
+  isSameAgent,
   readSigned,
   type ServiceStatement,
   type SignedRecord,
@@ -19,6 +21,7 @@ export interface Words {
   services: Readonly<Record<string, ServiceStatement>>;
   revision: string | undefined;
   cold: ColdStartStatement | undefined;
+  agent?: AgentWord | undefined;
 }
 
 /** What came of a record in this node's name. */
@@ -48,9 +51,9 @@ export class OwnRecord {
 
   /** Takes what is to be said; true when it is new. */
   take(words: Words): boolean {
-    const { revision, cold, services } = this.words;
+    const { revision, cold, agent, services } = this.words;
     this.words = words;
-    const isSame = revision === words.revision && cold === words.cold;
+    const isSame = revision === words.revision && cold === words.cold && isSameAgent(agent, words.agent);
     if (isSame && JSON.stringify(services) === JSON.stringify(words.services)) return false;
     this.dirty = true;
     return true;

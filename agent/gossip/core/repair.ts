@@ -44,7 +44,9 @@ function refill(state: State): string | undefined {
 
 /** Another view differs from the own one, when its sum does: then both say what they hold. */
 export function compareSum(state: State, link: Link, sum: string): void {
-  if (sum !== describeSum(state)) sendDigest(state, link, true);
+  // Who holds the same holds the own record too.
+  if (sum === describeSum(state)) state.heardBy.add(link.node);
+  else sendDigest(state, link, true);
 }
 
 /** Says what is held. */
@@ -59,6 +61,7 @@ export function takeDigest(state: State, link: Link, { have, sum, reply }: Extra
   const newer: SignedRecord[] = [];
   let [behind, known] = [false, 0];
   for (const [node, boot, seq] of have) {
+    if (node === state.options.node && boot === state.boot) state.heardBy.add(link.node);
     const record = state.held.get(node)?.record;
     if (record === undefined) behind ||= state.roster.has(node);
     else {

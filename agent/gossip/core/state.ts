@@ -1,6 +1,7 @@
 // What one node of the gossip knows, and what it wants done: the data that the parts of the protocol work on, and the few
 // ways in which they change it. Pure: time comes in as a number, what is to be done goes out as effects.
 
+import type { AgentWord } from "../../../shared/state/agent-pin.ts";
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import type { GossipEvent, Reachability } from "../../../shared/fleet/gossip-event.ts";
 import type { ProtocolCounts, RefusalKind } from "../../../shared/fleet/gossip-stats.ts";
@@ -104,6 +105,8 @@ export interface GossipOptions {
   rng: () => number;
   /** Unguessable, 8 to 32 characters of base64url. */
   newNonce: () => string;
+  /** What this node says of its agent; asked whenever it publishes. */
+  agentWord?: (() => AgentWord | undefined) | undefined;
   /** Full mesh up to so many nodes; beyond, links to those of interest and a few more. */
   meshLimit?: number;
 }
@@ -124,6 +127,7 @@ export interface State {
     left: boolean;
     /** The same object as long as it need not be said anew. */
     cold?: ColdStartStatement | undefined;
+    agent?: AgentWord | undefined;
   };
   /** When the own record was last sent, and whether there is something new to say. */
   publishing: { tokens: number; filledMs: number; dirty: boolean };
@@ -144,6 +148,8 @@ export interface State {
   links: Map<number, Link>;
   /** Asks that are being answered for others. */
   relayed: { asker: string; target: string; nonce: string; atMs: number }[];
+  /** Peers that have shown that they hold a record of this start of the own agent. */
+  heardBy: Set<string>;
   repairMs: number;
   repairQueue: string[];
   hints: string[];

@@ -103,6 +103,10 @@ export class MeshShell extends GossipShell<LinkEffect, Gossip> {
   /** The port is open in every realm. */
   protected override enterRealm(): void {}
 
+  override get hearers(): readonly string[] {
+    return this.protocol?.hearers ?? [];
+  }
+
   /** The protocol has ended the links to those who are no longer in its roster. */
   protected override leaveRealm(): void {}
 

@@ -14,19 +14,23 @@ export type ProgramAnswer =
   | { kind: "absent" }
   | { kind: "unseen"; trouble: string };
 
-/**
- * Runs it to its end.
- * @param codes exit codes that are answers too, besides 0
- */
+/** How it is asked. */
+export interface AskOptions {
+  /** Exit codes that are answers too, besides 0. */
+  codes?: readonly number[];
+  deadlineMs?: number;
+}
+
+/** Runs it to its end. */
 export async function askProgram(
   program: string,
   words: readonly string[],
-  codes: readonly number[] = [],
+  { codes = [], deadlineMs = ANSWER_MS }: AskOptions = {},
 ): Promise<ProgramAnswer> {
   const path = process.env["PATH"];
   try {
     const { stdout } = await promisify(execFile)(program, words, {
-      timeout: ANSWER_MS,
+      timeout: deadlineMs,
       killSignal: "SIGKILL",
       maxBuffer: ANSWER_BYTES,
       env: { LC_ALL: "C", PATH: path === undefined ? PLACES : `${path}:${PLACES}` },

@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 
 import { type ColdStartReport, isWhole } from "../../../shared/state/cold-start.ts";
 import type { ExitRecord } from "../../../shared/state/memory.ts";
+import type { AgentUpdate } from "../../../shared/state/agent-pin.ts";
 import type { DoctorLook } from "../../../shared/state/doctor-look.ts";
 import type { AgentEvent } from "../../../shared/state/event.ts";
 import type { PruneRun } from "../../../shared/state/prune.ts";
@@ -45,6 +46,8 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
       return logWebhook(logger, event);
     case "push":
       return logPush(logger, event);
+    case "agent-update":
+      return logUpdate(logger, event.update);
     case "doctor-looked":
       return logLook(logger, event.look);
     case "exited":
@@ -62,6 +65,17 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
     default:
       return logStore(logger, event);
   }
+}
+
+function logUpdate(logger: ReportLogger, { running, wanted, stage, why }: AgentUpdate): void {
+  const fields = { running, wanted };
+  if (stage === "stuck") return logger.warn({ ...fields, error: why }, "the agent's own update does not go on");
+  if (stage === "waits") return logger.info({ ...fields, why }, "the agent's own update waits");
+  if (stage === "go") return logger.info(fields, "another version of the agent is asked for");
+  return logger.info(
+    fields,
+    stage === "trial" ? "a version of the agent is on trial" : "the agent is of the version that is wanted",
+  );
 }
 
 function logLook(logger: ReportLogger, { weak, fresh, trouble }: DoctorLook): void {

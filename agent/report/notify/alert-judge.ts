@@ -157,6 +157,7 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
       "secrets",
     ),
     build("@audit", "not-written", auditTrouble === undefined ? undefined : ["critical", auditTrouble]),
+    build("@update", "stuck", judgeUpdate(state.update), "update"),
     build("@doctor", "weak", judgeLook(state.doctor, nowMs), "doctor"),
     ...(state.host?.disks ?? []).map((disk) => build(`@disk:${disk.path}`, "full", judgeDisk(disk))),
   ];
@@ -175,6 +176,14 @@ const HOLDS: Readonly<Record<Hold["kind"], Severity>> = {
 /** The gravest of what holds a change; undefined where nothing does. */
 function judgeHolds(holds: readonly Hold[]): Severity | undefined {
   return holds.map(({ kind }) => HOLDS[kind]).toSorted((left, right) => RANK[right] - RANK[left])[0];
+}
+
+/** Before it was looked at, nothing is known to be over. */
+function judgeUpdate(update: ReportState["update"]): [Condition["severity"], string] | undefined {
+  if (update === undefined) return ["undecided", ""];
+  const { stage, why = "", wanted = "", running } = update;
+  if (stage === "stuck") return ["warning", `${running} runs, fleet.toml wants ${wanted}: ${why}`];
+  return stage === "none" ? undefined : ["undecided", ""];
 }
 
 /** So long what is new at the host is told, in case a first message gets lost; after that only when it is gone, or something is new again. */

@@ -18,6 +18,8 @@ export interface FleetReader {
   readonly stats: GossipStats;
   /** The own words, as they were last said. */
   readonly words: Readonly<Record<string, ServiceStatement>>;
+  /** Peers that hold what this run has said; undefined where its way does not tell. */
+  readonly hearers?: readonly string[] | undefined;
   view(): PeerView[];
 }
 

@@ -1,6 +1,7 @@
 // What report/ knows of one node: plain data that the reducer makes from events and that documents are built from.
 // It keeps no desired state, no environment value, no file content and no log line.
 
+import type { AgentUpdate } from "../../../shared/state/agent-pin.ts";
 import type { DoctorLook } from "../../../shared/state/doctor-look.ts";
 import type { Note } from "../../../shared/state/note.ts";
 import type { SourceState } from "../../../shared/state/event.ts";
@@ -174,6 +175,8 @@ export interface ReportState {
   webhook: WebhookRecord | undefined;
   /** The last weekly look at the host; undefined before the first one of this agent. */
   doctor: { look: DoctorLook; atMs: number } | undefined;
+  /** How the agent's own update stands; undefined before it was looked at. */
+  update: AgentUpdate | undefined;
   /** What the last event changed. */
   changes: readonly StatusChange[];
 }
@@ -200,6 +203,7 @@ export function beginState(nowMs: number, history: ReportState["history"] = {}):
     host: undefined,
     webhook: undefined,
     doctor: undefined,
+    update: undefined,
     changes: [],
   };
 }

@@ -52,6 +52,8 @@ export function reduceStatus(before: ReportState, event: AgentEvent | Sampled): 
       return { ...state, webhook: listenWebhook(state.webhook, event) };
     case "push":
       return { ...state, webhook: addPush(state.webhook, event) };
+    case "agent-update":
+      return { ...state, update: event.update };
     case "doctor-looked":
       // One that could not look says nothing new of the host.
       return event.look.trouble === undefined ? { ...state, doctor: { look: event.look, atMs: event.atMs } } : state;

@@ -14,7 +14,7 @@ export const FLOORS: readonly (readonly string[])[] = [
   ["loop"],
   ["serve"],
   ["report"],
-  ["sources", "secrets", "gossip", "backup", "bundle", "prune", "edge", "apply", "observed", "health"],
+  ["sources", "secrets", "gossip", "backup", "bundle", "prune", "update", "edge", "apply", "observed", "health"],
   ["docker"],
   ["http", "help"],
   ["host"],
@@ -33,6 +33,7 @@ export const PURE: readonly string[] = [
   "agent/gossip/settings.ts",
   "agent/prune/core/",
   "agent/bundle/core/",
+  "agent/update/core/",
   "shared/",
 ];
 

@@ -51,7 +51,7 @@ describe("programs", () => {
   test("that answer, fail, are not there or take too long", async () => {
     expect(await askProgram("printf", ["%s", "as it is"])).toEqual({ kind: "said", value: "as it is", code: 0 });
     expect(await askProgram("false", [])).toMatchObject({ kind: "unseen" });
-    expect(await askProgram("false", [], [1])).toEqual({ kind: "said", value: "", code: 1 });
+    expect(await askProgram("false", [], { codes: [1] })).toEqual({ kind: "said", value: "", code: 1 });
     expect(await askProgram("no-such-program", [])).toEqual({ kind: "absent" });
     expect(await askProgram("ls", ["/no/such"])).toMatchObject({
       kind: "unseen",

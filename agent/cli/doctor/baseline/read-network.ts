@@ -15,7 +15,7 @@ export type Ask = typeof askProgram;
 /** Reads the filters. */
 export async function readFilter(ask: Ask = askProgram, root = ""): Promise<FilterFact> {
   // 1: there is no such chain, or no such table.
-  const published = await ask("iptables", ["-S", "DOCKER-USER"], [1]);
+  const published = await ask("iptables", ["-S", "DOCKER-USER"], { codes: [1] });
   const ruleset = await ask("nft", ["-j", "list", "ruleset"]);
   const input4 = await ask("iptables", ["-S", "INPUT"]);
   const input6 = await ask("ip6tables", ["-S", "INPUT"]);

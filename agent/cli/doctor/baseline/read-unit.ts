@@ -53,7 +53,7 @@ async function readExposure(ask: Ask): Promise<Said<number>> {
 
 /** 3: it is not active (systemctl(1)). */
 async function readDeadMan(ask: Ask): Promise<Said<boolean>> {
-  const said = await ask("systemctl", ["is-active", "orca-dead-man.timer"], [3, 4]);
+  const said = await ask("systemctl", ["is-active", "orca-dead-man.timer"], { codes: [3, 4] });
   return said.kind === "said" ? { kind: "said", value: said.value.trim() === "active" } : said;
 }
 
