@@ -14,7 +14,7 @@ import type { Serving } from "../serve/serving.ts";
 import { findDebianArch } from "../update/debian-arch.ts";
 import { listPlaces } from "../update/places.ts";
 import { UpdateKeeper, type UpdateKeeperOptions } from "../update/update-keeper.ts";
-import type { AgentWord } from "../../shared/state/agent-pin.ts";
+import type { AgentWord } from "../../shared/fleet/agent-version.ts";
 import { VERSION } from "../../shared/version.ts";
 import type { Emit } from "../../shared/state/event.ts";
 import type { Backups } from "./open-backups.ts";

@@ -5,7 +5,7 @@ import { randomBytes } from "node:crypto";
 
 import type { GossipEvent } from "../../shared/fleet/gossip-event.ts";
 import type { GossipStats } from "../../shared/fleet/gossip-stats.ts";
-import type { AgentWord } from "../../shared/state/agent-pin.ts";
+import type { AgentWord } from "../../shared/fleet/agent-version.ts";
 import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { CancelTimer, Clock } from "../host/os/clock.ts";
 import { BootCounter } from "./boot-counter.ts";

@@ -1,7 +1,7 @@
 // Puts the gossip of a node together: its identity, made where it is missing, the shell, and the loop's view of it. Called by
 // daemon.ts.
 
-import type { AgentWord } from "../../shared/state/agent-pin.ts";
+import type { AgentWord } from "../../shared/fleet/agent-version.ts";
 import type { GossipEvent } from "../../shared/fleet/gossip-event.ts";
 import type { Emit } from "../../shared/state/event.ts";
 import { runChild } from "../host/os/child-process.ts";

@@ -38,7 +38,7 @@ const MOST_BYTES = 160 * 2 ** 20;
 const MOST_SIGNATURE_BYTES = 16 * 1024;
 
 /** The name of a release's package, as scripts/package writes it. */
-export function namePackage({ version, arch }: Pick<WantedPackage, "version" | "arch">): string {
+function namePackage({ version, arch }: Pick<WantedPackage, "version" | "arch">): string {
   return `orca_${version}_${arch}.deb`;
 }
 

@@ -16,15 +16,21 @@ import { HOST_DISK, removeDurably, writeDurably } from "./durable.ts";
 import { readVersionLink } from "./places.ts";
 import { readMessage } from "../../shared/text/read-message.ts";
 
+/** The host's boot and its time. */
+export interface JudgeHost {
+  bootId: () => string;
+  uptimeMs: () => number;
+}
+
 /** What a judge is given. */
 export interface JudgeOptions extends Hands {
   /** The agent's socket. */
   socket: string;
   /** One line for the journal. */
-  say(line: string): void;
+  say: (line: string) => void;
   signal: AbortSignal;
   /** Of this host, unless a test plays it. */
-  host?: { bootId(): string; uptimeMs(): number };
+  host?: JudgeHost;
   everyMs?: number;
 }
 
@@ -32,7 +38,8 @@ const LOOK_EVERY_MS = 2_000;
 const ANSWER_MS = 1_500;
 const ANSWER_BYTES = 256 * 1024;
 
-const THIS_HOST = { bootId: (): string => readBootId(), uptimeMs: (): number => uptime() * 1_000 };
+/** Those of this host. */
+export const THIS_HOST: JudgeHost = { bootId: (): string => readBootId(), uptimeMs: (): number => uptime() * 1_000 };
 
 /**
  * Judges until the trial is over, or until it is told to end; then the file says that the end was wanted.

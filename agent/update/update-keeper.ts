@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { rename, writeFile } from "node:fs/promises";
 
 import type { Clock } from "../host/os/clock.ts";
-import type { AgentPin, AgentWord } from "../../shared/state/agent-pin.ts";
+import type { AgentPin, AgentWord } from "../../shared/fleet/agent-version.ts";
 import type { Emit, TurnSummary } from "../../shared/state/event.ts";
 import { type Note, noteText } from "../../shared/state/note.ts";
 import { readMessage } from "../../shared/text/read-message.ts";
@@ -29,7 +29,7 @@ export interface UpdateKeeperOptions {
   /** True where the policy in force pins a release key. */
   hasKey(): Promise<boolean>;
   /** What a node says of its agent, where that is its present word. */
-  hear(node: string): AgentWord | undefined;
+  hear: (node: string) => AgentWord | undefined;
   emit: Emit;
 }
 

@@ -2,18 +2,16 @@
 // orca-update.service, so that the end of the agent is not its own. What it is killed in the middle of, it begins anew.
 
 import { existsSync, renameSync, rmSync } from "node:fs";
-import { uptime } from "node:os";
 import { join } from "node:path";
 
 import * as z from "zod";
 
-import { readBootId } from "../host/files/host-facts.ts";
 import { carryOut, type Hands, readIfThere } from "./carry-out.ts";
 import { isVersionName, type Trial } from "./core/trial.ts";
-import { parseRecord, type UpdateOutcome } from "./core/update-record.ts";
+import { findOutcome, parseRecord, type UpdateOutcome } from "./core/update-record.ts";
 import { planTrial } from "./core/update-steps.ts";
 import { fetchPackage, type PackageSource, UnreachableError } from "./fetch-package.ts";
-import { lookAtAgent } from "./judge-run.ts";
+import { type JudgeHost, lookAtAgent, THIS_HOST } from "./judge-run.ts";
 import { readVersionLink } from "./places.ts";
 import { unpackPackage } from "./unpack-package.ts";
 import { readMessage } from "../../shared/text/read-message.ts";
@@ -24,7 +22,7 @@ const requestSchema = z.object({
 });
 
 /** What the agent asks for. */
-export type UpdateRequest = z.output<typeof requestSchema>;
+type UpdateRequest = z.output<typeof requestSchema>;
 
 /** What an updater is given. */
 export interface UpdaterOptions extends Hands {
@@ -37,8 +35,9 @@ export interface UpdaterOptions extends Hands {
   /** The policy's; undefined where it pins none. */
   releaseKey: string | undefined;
   arch: string;
+  host?: JudgeHost;
   unitDirectory?: string;
-  say(line: string): void;
+  say: (line: string) => void;
 }
 
 /** Takes the request, if there is one. Answers what became of it: a code for scripts and tests. */
@@ -54,6 +53,13 @@ export async function runUpdater(
   }
   const request = takeRequest(requestPath);
   if (request === undefined) return "none";
+  const failed = findOutcome(parseRecord(readIfThere(places.record)), request.sha256);
+  if (failed?.result === "failed") {
+    say(
+      `${request.version} has failed here on ${new Date(failed.atMs).toISOString()}, and is not tried again: ${failed.reason}`,
+    );
+    return "failed";
+  }
   try {
     await putOnTrial(request, options);
     say(`${request.version} is on trial`);
@@ -85,15 +91,12 @@ function takeRequest(path: string): UpdateRequest | undefined {
 }
 
 async function putOnTrial(request: UpdateRequest, options: UpdaterOptions): Promise<void> {
-  const { places, source, releaseKey, arch, socket } = options;
+  const { places, source, releaseKey, arch, socket, host = THIS_HOST } = options;
   const { version, sha256 } = request;
   if (source === undefined) throw new Error("agent.toml has no [update]");
   if (releaseKey === undefined) throw new Error("the policy pins no release_key");
   const from = readVersionLink(places.current);
   if (from === undefined) throw new Error(`${places.current} names no version: install the package once`);
-  const failed = parseRecord(readIfThere(places.record)).find((outcome) => outcome.sha256 === sha256);
-  if (failed?.result === "failed")
-    throw new Error(`it has failed here on ${new Date(failed.atMs).toISOString()}: ${failed.reason}`);
   const work = join(places.versions, ".fetched");
   try {
     const file = await fetchPackage(source, { version, arch, sha256, releaseKey }, work);
@@ -108,8 +111,8 @@ async function putOnTrial(request: UpdateRequest, options: UpdaterOptions): Prom
     sha256,
     phase: "trial",
     heard: (await lookAtAgent(socket))?.heardBy ?? [],
-    boot: readBootId(),
-    sinceMs: uptime() * 1_000,
+    boot: host.bootId(),
+    sinceMs: host.uptimeMs(),
     clean: false,
     unclean: 0,
     reason: "",

@@ -1,6 +1,6 @@
 // What should be, as one immutable value: built by desired/ from a snapshot, read by plan/, apply/ and report/.
 
-import type { AgentPin } from "./agent-pin.ts";
+import type { AgentPin } from "../fleet/agent-version.ts";
 import type { BackupNeed, StorePlan } from "./backup.ts";
 import type { Caps, ContainerSpec } from "./container-spec.ts";
 import type { FileContent } from "./file-content.ts";

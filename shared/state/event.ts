@@ -1,6 +1,6 @@
 // What the agent tells report/: plain data, never a secret value. The rest of the agent gets `emit` and nothing else.
 
-import type { AgentUpdate } from "./agent-pin.ts";
+import type { AgentUpdate } from "../fleet/agent-version.ts";
 import type { AwaitedBackup, BackupRun, VerifyRun } from "./backup.ts";
 import type { ColdStartReport } from "./cold-start.ts";
 import type { DoctorLook } from "./doctor-look.ts";

@@ -1,14 +1,14 @@
 // `orca update`: how this host's own versions stand; and the two programs behind orca-update.service and orca-judge.service, which put a
 // version in use and judge it.
 
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 
 import { readIfThere } from "../../update/carry-out.ts";
 import { parseTrial } from "../../update/core/trial.ts";
 import { parseRecord, printRecord } from "../../update/core/update-record.ts";
 import { HOST_DISK, writeDurably } from "../../update/durable.ts";
 import type { PackageSource } from "../../update/fetch-package.ts";
-import { runJudge } from "../../update/judge-run.ts";
+import { type JudgeHost, runJudge, THIS_HOST } from "../../update/judge-run.ts";
 import { findDebianArch } from "../../update/debian-arch.ts";
 import { listPlaces, readVersionLink, UPDATE_ROOT } from "../../update/places.ts";
 import { runUpdater } from "../../update/updater.ts";
@@ -17,7 +17,6 @@ import { runPath } from "../../host/state-layout.ts";
 import { type AgentConfig, agentConfigSchema } from "../../../shared/config/agent-config.ts";
 import { printText } from "../frame/terminal.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
-import { existsSync } from "node:fs";
 
 /** The options of `orca update`. */
 export interface UpdateOptions {
@@ -31,11 +30,12 @@ export interface UpdateRunOptions {
   config: string;
   root: string;
   run: string;
+  pace: string;
   units?: string;
 }
 
 /** Prints how things stand; with `retry`, what has failed or was refused may be tried again. */
-export async function update({ retry = false, json = false, root = UPDATE_ROOT }: UpdateOptions): Promise<number> {
+export async function showUpdates({ retry = false, json = false, root = UPDATE_ROOT }: UpdateOptions): Promise<number> {
   const places = listPlaces(root);
   if (!existsSync(places.versions))
     throw new CommandError(
@@ -70,7 +70,17 @@ export async function update({ retry = false, json = false, root = UPDATE_ROOT }
 }
 
 /** Runs the updater of orca-update.service. */
-export async function updateRun({ config: path, root, run, units }: UpdateRunOptions): Promise<number> {
+export async function updateRun(options: UpdateRunOptions): Promise<number> {
+  try {
+    return await putInUse(options);
+  } catch (error) {
+    // Without this host's files nothing can be judged: the agent asks again in a quarter of an hour, and says what is wrong with them.
+    rmSync(runPath(options.run, "updateRequest"), { force: true });
+    throw error;
+  }
+}
+
+async function putInUse({ config: path, root, run, units, pace }: UpdateRunOptions): Promise<number> {
   const config = await readHostFile(agentConfigSchema, path, "config");
   const policy = await readPolicy(existsSync(config.policy.file) ? config.policy.file : undefined);
   await runUpdater({
@@ -80,6 +90,7 @@ export async function updateRun({ config: path, root, run, units }: UpdateRunOpt
     source: chooseSource(config),
     releaseKey: policy.pinned.release_key,
     arch: findDebianArch(),
+    host: paceHost(pace),
     ...(units === undefined ? {} : { unitDirectory: units }),
     say: printText,
   });
@@ -87,11 +98,23 @@ export async function updateRun({ config: path, root, run, units }: UpdateRunOpt
 }
 
 /** Runs the judge of orca-judge.service. */
-export async function updateJudge({ root, run }: Pick<UpdateRunOptions, "root" | "run">): Promise<number> {
+export async function updateJudge({ root, run, pace }: Omit<UpdateRunOptions, "config">): Promise<number> {
   const ending = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => ending.abort());
-  await runJudge({ places: listPlaces(root), socket: runPath(run, "socket"), say: printText, signal: ending.signal });
+  await runJudge({
+    places: listPlaces(root),
+    socket: runPath(run, "socket"),
+    say: printText,
+    signal: ending.signal,
+    host: paceHost(pace),
+    everyMs: 2_000 / Number(pace),
+  });
   return EXIT.ok;
+}
+
+/** This host; for tests its time passes faster. */
+function paceHost(pace: string): JudgeHost {
+  return { bootId: THIS_HOST.bootId, uptimeMs: () => THIS_HOST.uptimeMs() * Number(pace) };
 }
 
 function chooseSource({ update }: AgentConfig): PackageSource | undefined {

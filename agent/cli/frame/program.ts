@@ -269,12 +269,13 @@ function addUpdate(program: Command): void {
     .option("--retry", "what has failed or was refused here may be tried again")
     .option("--json", "prints JSON")
     .addHelpText("after", "\nExample:\n  orca update\n  orca update --retry")
-    .action(run(async (options: UpdateOptions) => (await import("../agent/update-command.ts")).update(options)));
+    .action(run(async (options: UpdateOptions) => (await import("../agent/update-command.ts")).showUpdates(options)));
   // What orca-update.service and orca-judge.service run; not for people.
   const place = (command: Command): Command =>
     command
       .option("--root <dir>", "where versions are", "/opt/orca")
-      .option("--run <dir>", "the run directory", "/run/orca");
+      .option("--run <dir>", "the run directory", "/run/orca")
+      .option("--pace <factor>", "how fast time passes: for tests", "1");
   place(program.command("update-run", { hidden: true }))
     .option("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
     .option("--units <dir>", "where units are installed")

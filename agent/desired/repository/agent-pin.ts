@@ -1,7 +1,7 @@
 // Which version of the agent a node is to run, and which node of its realm goes first with it. Pure.
 
 import type { Fleet } from "../../../shared/fleet/fleet.ts";
-import type { AgentPin } from "../../../shared/state/agent-pin.ts";
+import type { AgentPin } from "../../../shared/fleet/agent-version.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 
 /** A node's own pin stands before the fleet's; undefined where neither is there. */

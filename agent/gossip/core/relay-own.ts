@@ -1,7 +1,7 @@
 // What this node says through a server, and where it stands: its record, its heartbeats, the counter of its lives. Pure; part of
 // relay.ts.
 
-import type { AgentWord } from "../../../shared/state/agent-pin.ts";
+import type { AgentWord } from "../../../shared/fleet/agent-version.ts";
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import {
   compareRecords,

@@ -1,7 +1,7 @@
 // What one node of the gossip knows, and what it wants done: the data that the parts of the protocol work on, and the few
 // ways in which they change it. Pure: time comes in as a number, what is to be done goes out as effects.
 
-import type { AgentWord } from "../../../shared/state/agent-pin.ts";
+import type { AgentWord } from "../../../shared/fleet/agent-version.ts";
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import type { GossipEvent, Reachability } from "../../../shared/fleet/gossip-event.ts";
 import type { ProtocolCounts, RefusalKind } from "../../../shared/fleet/gossip-stats.ts";

@@ -5,7 +5,7 @@ import type { Logger } from "pino";
 
 import { type ColdStartReport, isWhole } from "../../../shared/state/cold-start.ts";
 import type { ExitRecord } from "../../../shared/state/memory.ts";
-import type { AgentUpdate } from "../../../shared/state/agent-pin.ts";
+import type { AgentUpdate } from "../../../shared/fleet/agent-version.ts";
 import type { DoctorLook } from "../../../shared/state/doctor-look.ts";
 import type { AgentEvent } from "../../../shared/state/event.ts";
 import type { PruneRun } from "../../../shared/state/prune.ts";
@@ -46,10 +46,6 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
       return logWebhook(logger, event);
     case "push":
       return logPush(logger, event);
-    case "agent-update":
-      return logUpdate(logger, event.update);
-    case "doctor-looked":
-      return logLook(logger, event.look);
     case "exited":
       return logExit(logger, event.exit);
     case "acted": {
@@ -63,7 +59,7 @@ export function logEvent(logger: ReportLogger, event: AgentEvent): void {
     case "operation-ended":
       return undefined;
     default:
-      return logStore(logger, event);
+      return logKeeper(logger, event);
   }
 }
 
@@ -141,14 +137,16 @@ function logWebhook(logger: ReportLogger, { listen, trouble }: Extract<AgentEven
   else logger.warn({ listen }, trouble);
 }
 
-type StoreEvent = Extract<
+type KeeperEvent = Extract<
   AgentEvent,
   {
     kind:
+      | "agent-update"
       | "backup-ended"
       | "backup-judged"
       | "backup-removed"
       | "backup-restored"
+      | "doctor-looked"
       | "prune-began"
       | "pruned"
       | "prune-ended"
@@ -156,8 +154,8 @@ type StoreEvent = Extract<
   }
 >;
 
-/** What became of backups, and what was pruned. */
-function logStore(logger: ReportLogger, event: StoreEvent): void {
+/** What became of backups, what was pruned, what a look at the host has found, and how the own update stands. */
+function logKeeper(logger: ReportLogger, event: KeeperEvent): void {
   switch (event.kind) {
     case "backup-ended":
       return logBackup(logger, event);
@@ -175,6 +173,10 @@ function logStore(logger: ReportLogger, event: StoreEvent): void {
       return logger.info({ ...event.item }, "nobody needs it: removed");
     case "prune-ended":
       return logPrune(logger, event.run);
+    case "agent-update":
+      return logUpdate(logger, event.update);
+    case "doctor-looked":
+      return logLook(logger, event.look);
     case "volume-removed": {
       const { service, volume } = event;
       return logger.info({ service, volume }, "no release needs this ephemeral volume any more: removed");

@@ -1,7 +1,7 @@
 // What report/ knows of one node: plain data that the reducer makes from events and that documents are built from.
 // It keeps no desired state, no environment value, no file content and no log line.
 
-import type { AgentUpdate } from "../../../shared/state/agent-pin.ts";
+import type { AgentUpdate } from "../../../shared/fleet/agent-version.ts";
 import type { DoctorLook } from "../../../shared/state/doctor-look.ts";
 import type { Note } from "../../../shared/state/note.ts";
 import type { SourceState } from "../../../shared/state/event.ts";

@@ -1,6 +1,7 @@
 // Whether a version on trial stays. Asked every two seconds by the judge, which is of the version before: what confirms itself would confirm
 // every bad start. Pure: what was seen goes in, what to do comes out.
 
+import { describeCount } from "../../../shared/text/count.ts";
 import type { Trial } from "./trial.ts";
 
 /** What the agent answered. */
@@ -51,7 +52,7 @@ export const DEADLINE_MS = 150_000;
 /** After a boot the engine and everything else start too. */
 export const BOOT_DEADLINE_MS = 300_000;
 /** The host went down so often without anybody wanting it. */
-export const MOST_UNCLEAN = 2;
+const MOST_UNCLEAN = 2;
 const RESTART_EVERY_MS = 30_000;
 
 export const EMPTY_JUDGE: JudgeMemory = {
@@ -80,7 +81,7 @@ export function judgeTrial(
   if (current !== trial.to)
     return { memory: before, verdict: { kind: "over", said: `${current ?? "nothing"} was put in use meanwhile` } };
   if (trial.unclean >= MOST_UNCLEAN) {
-    const reason = `the host went down ${trial.unclean} times while it was on trial`;
+    const reason = `the host went down ${describeCount(trial.unclean, "time")} while it was on trial`;
     return { memory: before, verdict: { kind: "back", reason } };
   }
   const memory = follow(trial, before, { nowMs, agent });

@@ -32,7 +32,11 @@ const CUT = 'set -T; n=0; trap "n=\\$((n+1)); if [ \\$n -eq $CUT ]; then kill -K
 
 /** What is done to the two units that belong together. */
 function listStarts(action: string): string[] {
-  return [`deb-systemd-invoke ${action} orca-agent.service`, `deb-systemd-invoke ${action} orca-dead-man.timer`];
+  return [
+    `deb-systemd-invoke ${action} orca-agent.service`,
+    `deb-systemd-invoke ${action} orca-dead-man.timer`,
+    "deb-systemd-invoke start orca-update.path",
+  ];
 }
 
 let machine: string;
@@ -156,7 +160,9 @@ test("a removal ends the agent and takes the program away; it and a purge say wh
   install("1.0", "one");
   calls("");
   run("prerm", "1.0", ["remove"]);
-  expect(calls("deb-systemd-invoke")).toEqual(["deb-systemd-invoke stop orca-dead-man.timer orca-agent.service"]);
+  expect(calls("deb-systemd-invoke")).toEqual([
+    "deb-systemd-invoke stop orca-dead-man.timer orca-update.path orca-judge.service orca-agent.service",
+  ]);
   run("prerm", "1.0", ["upgrade", "1.1"]);
   expect(calls("deb-systemd-invoke")).toEqual([]);
   const [own, other] = ["orca-paths.conf", "mine.conf"].map(

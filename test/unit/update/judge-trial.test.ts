@@ -1,7 +1,7 @@
 // The judge of a new version, as a table; and by seeds through kills, power cuts and reboots at each step: at every moment a whole version
 // is in use, a good one stays, a bad one goes and is not tried again.
 
-import fc from "fast-check";
+import { array, assert, boolean, constant, constantFrom, nat, property, record, stringMatching } from "fast-check";
 import { describe, expect, test } from "vitest";
 
 import {
@@ -115,21 +115,21 @@ test("nothing is judged where something else is in use", () => {
 
 describe("the file", () => {
   test("is read as it was written", () => {
-    const name = fc.stringMatching(/^[a-z0-9][a-z0-9.-]{0,20}$/);
-    const trial = fc.record({
+    const name = stringMatching(/^[a-z0-9][a-z0-9.-]{0,20}$/);
+    const trial = record({
       from: name,
       to: name,
-      sha256: fc.constant("b".repeat(64)),
-      phase: fc.constantFrom("trial" as const, "back" as const),
-      heard: fc.array(name, { maxLength: 5 }),
+      sha256: constant("b".repeat(64)),
+      phase: constantFrom("trial" as const, "back" as const),
+      heard: array(name, { maxLength: 5 }),
       boot: name,
-      sinceMs: fc.nat(),
-      clean: fc.boolean(),
-      unclean: fc.nat(9),
-      reason: fc.constantFrom("", "it does not answer"),
+      sinceMs: nat(),
+      clean: boolean(),
+      unclean: nat(9),
+      reason: constantFrom("", "it does not answer"),
     });
-    fc.assert(
-      fc.property(trial, (value) => {
+    assert(
+      property(trial, (value) => {
         expect(parseTrial(printTrial(value))).toEqual(value);
       }),
     );
