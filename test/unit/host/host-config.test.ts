@@ -120,6 +120,9 @@ test("every file of host-config/ and systemd/ is looked at by a test", () => {
     "orca-dead-man.timer",
     "orca-firewall.service",
     "orca-host-firewall.service",
+    "orca-judge.service",
+    "orca-update.path",
+    "orca-update.service",
     "orca.slice",
   ]);
 });
