@@ -14,6 +14,7 @@ import { measureIdle, measureNoop, measureStart } from "./idle.ts";
 import { Lab } from "./lab.ts";
 import { measureLint } from "./lint-bench.ts";
 import { measureMerge } from "./merge.ts";
+import { measureProof } from "./proof-bench.ts";
 import { measureSimulation } from "./simulation.ts";
 import { printTable, type Row } from "./table.ts";
 import { measureWhole } from "./whole-idle.ts";
@@ -33,7 +34,7 @@ const SUITES: Record<string, (lab: Lab, extent: Extent) => Row[] | Promise<Row[]
   cold: (_lab, extent) => measureCold(extent),
   calibration: (_lab, extent) => measureCalibration(extent),
   simulation: (_lab, extent) => measureSimulation(extent),
-  backup: (_lab, extent) => measureBackup(extent),
+  backup: async (own, extent) => [...measureBackup(extent), ...(await measureProof(own, extent))],
 };
 const USAGE = `usage: scripts/bench [--rounds 5] [--only ${Object.keys(SUITES).join(",")}] [--smoke] [--json]`;
 
