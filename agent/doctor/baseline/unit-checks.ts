@@ -57,7 +57,7 @@ function checkUnit({ properties, exposure, deadMan }: UnitFact): Finding[] {
       severity: "warn",
       what: `systemd-analyze security says ${exposure.kind === "said" ? exposure.value : ""}, where ${MOST_EXPOSED} is what Orca ships`,
       why: "a drop-in gives the agent more of the host than it needs",
-      fix: "systemd-analyze security orca-agent; systemctl revert orca-agent",
+      fix: "systemd-analyze security orca-agent; systemctl revert orca-agent, and orca unit --write where backups lie elsewhere",
       good: exposure.kind === "said" ? `${exposure.value} of 10` : "systemd-analyze does not say it here",
     }),
     judge("dead man", deadMan.kind === "said" && !deadMan.value, {

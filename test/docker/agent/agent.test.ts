@@ -37,6 +37,7 @@ test.each([
   ["orca-dead-man.timer", "OnUnitActiveSec=1h", "OnUnitActiveSec=1x", /Failed to parse/],
   ["orca.slice", "MemoryMax=90%", "MemoryMax=90x", /Invalid memory limit|Failed to parse/],
   ["orca-firewall.service", "RemainAfterExit=yes", "RemainAfterExit=maybe", /Failed to parse/],
+  ["orca-host-firewall.service", "RemainAfterExit=yes", "RemainAfterExit=maybe", /Failed to parse/],
 ])("%s is clean for systemd-analyze verify, and a fault in it would be seen", (name, right, wrong, fault) => {
   const root = mkdtempSync(join(tmpdir(), "orca-unit-"));
   for (const directory of ["opt/orca/current", "usr/sbin", "bin", "usr/lib/systemd", "etc/systemd/system"])

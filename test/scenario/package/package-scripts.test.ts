@@ -181,6 +181,15 @@ test("a removal ends the agent and takes the program away; it and a purge say wh
   }
   const kept = [own ?? "", "opt/orca", other ?? "", "etc/orca", "var/lib/orca"];
   expect(kept.map((place) => existsSync(join(machine, place)))).toEqual([false, false, true, true, true]);
+  // No unit that the package brings is forgotten.
+  const [begun, ended] = ["postinst", "postrm"].map((name) =>
+    readFileSync(join(ROOT, "scripts/packaging/debian", name), "utf8"),
+  );
+  const units = readdirSync(join(ROOT, "systemd")).filter((unit) =>
+    readFileSync(join(ROOT, "systemd", unit), "utf8").includes("\n[Install]\n"),
+  );
+  expect(units.length).toBeGreaterThan(2);
+  expect(units.filter((unit) => begun?.includes(unit) !== true || ended?.includes(unit) !== true)).toEqual([]);
   // Installed again it is started again, although dpkg names the version that was configured before.
   calls("");
   install("1.0", "one", "1.0");
