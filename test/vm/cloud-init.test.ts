@@ -242,6 +242,81 @@ test("a package with another checksum is not installed", async () => {
   ]);
 });
 
+const INSTALL = "/usr/share/orca/install --data-root /mnt/data/docker";
+
+/** Each container with its start. */
+function listContainers(): Promise<string> {
+  return read("docker inspect -f '{{.Id}} {{.State.StartedAt}}' $(docker ps -q) | sort");
+}
+
+test("install shows before it changes, changes only when told, and takes back what is not its own", async () => {
+  await read("echo 'kernel.sysrq = 1' >> /etc/sysctl.d/60-orca.conf");
+  const shown = await machine.sh(`${INSTALL} --dry-run`);
+  expect([shown.code, shown.stdout]).toEqual([
+    2,
+    expect.stringMatching(/will change \/etc\/sysctl\.d\/60-orca\.conf\n[^]*\n-kernel\.sysrq = 1\n/),
+  ]);
+  // Nobody to ask: nothing is done.
+  const asked = await machine.sh(`${INSTALL} </dev/null`);
+  expect([asked.code, asked.stderr]).toEqual([
+    2,
+    expect.stringContaining("nothing was changed: run it on a terminal, or with --yes"),
+  ]);
+  expect(await read("tail -n 1 /etc/sysctl.d/60-orca.conf")).toBe("kernel.sysrq = 1");
+  await read(`${INSTALL} --yes`);
+  expect(await read(`${INSTALL} --yes`)).toBe("install: nothing to change");
+});
+
+test("a daemon.json of somebody's own is kept and compared; taking Orca's restarts no container", async () => {
+  const before = await listContainers();
+  const own = '{ "data-root": "/mnt/data/docker", "live-restore": true, "debug": true }';
+  await read(`echo '${own}' > /etc/docker/daemon.json`);
+  const kept = await read(`${INSTALL} --yes`);
+  expect(kept).toMatch(
+    /left out: \/etc\/docker\/daemon\.json is somebody's own[^]*\+ {2}"log-driver": "local"[^]*nothing to change$/,
+  );
+  expect(await read("cat /etc/docker/daemon.json")).toBe(own);
+  const elsewhere = await machine.sh("/usr/share/orca/install --yes --replace --data-root /srv/docker");
+  expect([elsewhere.code, elsewhere.stderr]).toEqual([
+    1,
+    expect.stringMatching(/Docker has containers in \/mnt\/data\/docker/),
+  ]);
+  // Where Docker's data lies is kept, also where nobody names it.
+  await read("/usr/share/orca/install --yes --replace --restart-docker");
+  expect(await read("cat /etc/docker/daemon.json.before-orca")).toBe(own);
+  await machine.until("docker info", 60_000);
+  expect(await read("docker info -f '{{.DockerRootDir}} {{.LoggingDriver}} {{.LiveRestoreEnabled}} {{.Debug}}'")).toBe(
+    "/mnt/data/docker local true false",
+  );
+  expect(await listContainers()).toBe(before);
+  await machine.until("orca status", 60_000);
+});
+
+test("a restart of Docker and containerd leaves containers running", async () => {
+  const before = await listContainers();
+  await read("systemctl restart containerd docker");
+  await machine.until("docker info && orca status", 60_000);
+  expect(await listContainers()).toBe(before);
+});
+
+test("sshd keeps passwords while nobody has a key, and a file that it does not take is taken back", async () => {
+  // Root's, and those of the user that cloud-init has made.
+  await read(
+    "mkdir /root/keys; for d in /root /home/*; do mv $d/.ssh/authorized_keys /root/keys/$(basename $d) 2>/dev/null; done; rm /etc/ssh/sshd_config.d/10-orca.conf",
+  );
+  expect(await read(`${INSTALL} --yes`)).toMatch(/left out: sshd keeps its passwords[^]*nothing to change$/);
+  await read(
+    "mv /root/keys/root /root/.ssh/authorized_keys; cp /etc/ssh/sshd_config /root/sshd_config; echo Frobnicate yes >> /etc/ssh/sshd_config",
+  );
+  const bad = await machine.sh(`${INSTALL} --yes`);
+  expect([bad.code, bad.stderr]).toEqual([
+    1,
+    expect.stringMatching(/sshd does not take \/etc\/ssh\/sshd_config\.d\/10-orca\.conf: it was taken back/),
+  ]);
+  expect(await read("ls /etc/ssh/sshd_config.d")).not.toContain("10-orca.conf");
+  await read(`cp /root/sshd_config /etc/ssh/sshd_config && ${INSTALL} --yes`);
+});
+
 test("the settings count: sshd without passwords, fail2ban that hears, upgrades that leave the engine alone", async () => {
   const sshd = await read("sshd -T");
   for (const line of [
@@ -254,6 +329,8 @@ test("the settings count: sshd without passwords, fail2ban that hears, upgrades 
   expect(await read("fail2ban-client status sshd")).toContain("Journal matches");
   const left = await read("apt-config dump Unattended-Upgrade");
   for (const name of ["docker", "containerd", "runc", "orca"]) expect(left).toContain(name);
+  // Its own program, which reads them as it will.
+  expect(await read("unattended-upgrade --dry-run --debug 2>&1 | grep -i 'blacklist'")).toMatch(/docker\\+\.io\$/);
   expect(left).toContain('Unattended-Upgrade::Automatic-Reboot "false"');
   expect(await read("apt-config dump APT::Periodic::Unattended-Upgrade")).toContain('"1"');
   expect(

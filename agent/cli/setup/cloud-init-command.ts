@@ -3,7 +3,7 @@
 
 import { readFile } from "node:fs/promises";
 
-import { agentConfigSchema } from "../../../shared/config/agent-config.ts";
+import { type AgentConfig, agentConfigSchema } from "../../../shared/config/agent-config.ts";
 import { policySchema } from "../../../shared/policy/policy.ts";
 import { describeCount } from "../../../shared/text/count.ts";
 import { parseToml } from "../../../shared/text/parse-toml.ts";
@@ -11,6 +11,7 @@ import { describeProblem } from "../../../shared/text/problem.ts";
 import { readMessage } from "../../../shared/text/read-message.ts";
 import { buildAgentFile, buildPolicyFile } from "../../setup/node-files.ts";
 import { listCredentials } from "../../setup/credentials.ts";
+import { findDetour } from "../../setup/source-way.ts";
 import { buildUserData, checkUserData, type PinnedPackage, type Provider } from "../../setup/user-data.ts";
 import { readRepository } from "../lint/lint-read.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
@@ -57,6 +58,7 @@ export async function cloudInit(name: string, directory: string, options: CloudI
   if (faults.length > 0)
     throw new CommandError(faults.map(({ what, fix }) => `user-data of ${name}: ${what}: ${fix}`).join("\n"));
   warn(file, options);
+  await warnOfDetours(file, config, directory);
   printPainted(text);
   return EXIT.ok;
 }
@@ -125,6 +127,22 @@ function choosePackage({ fleet, shown }: FleetFile, options: CloudInitOptions): 
 function checkVolume(volume: string | undefined): string | undefined {
   if (volume === undefined || /^\/dev\/[A-Za-z0-9/._:+*-]+$/.test(volume)) return volume;
   throw new CommandError(`--volume ${volume} is no disk: write /dev/disk/by-id/…`);
+}
+
+/** A cold start begins with these: what they pass through has to be up before it can be told to start. */
+async function warnOfDetours({ fleet, shown }: FleetFile, config: AgentConfig, directory: string): Promise<void> {
+  const { view } = await readRepository(directory);
+  for (const url of [config.source.git?.url, config.secrets?.infisical?.url]) {
+    const found = url === undefined ? undefined : findDetour(url, fleet, view.services);
+    if (url === undefined || found === undefined) continue;
+    const what =
+      found.by === "port"
+        ? `${url} passes through ${found.through}`
+        : `${url} is a route of ${found.through}, so it passes through the fleet's own proxy`;
+    printFault(
+      `orca: ${what}, which a fleet that is down has not started yet: name the server's own port, and its private address in [host] names of ${shown}`,
+    );
+  }
 }
 
 /** What works, and not as somebody may think. */

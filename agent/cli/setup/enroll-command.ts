@@ -6,7 +6,7 @@ import { dirname, relative, resolve, sep } from "node:path";
 import { buffer } from "node:stream/consumers";
 import { existsSync } from "node:fs";
 
-import { type HostKey, runOnHost, scanHostKeys, type SshPlace } from "../../host/remote/ssh.ts";
+import { type HostKey, runOnHost, scanHostKeys, type SshEnd, type SshPlace } from "../../host/remote/ssh.ts";
 import {
   CREDENTIAL_ROLES,
   ENROL_MARK,
@@ -111,9 +111,10 @@ async function chooseKey(place: SshPlace, fingerprint: string): Promise<HostKey>
 async function ask(place: SshPlace, request: EnrolRequest, key: HostKey | undefined): Promise<EnrolAnswer> {
   const command = place.user === "root" ? COMMAND : `sudo -n ${COMMAND}`;
   const input = `${JSON.stringify(request)}\n`;
-  const { code, stdout, stderr } = await runOnHost(place, { command, input, key });
+  const end = await runOnHost(place, { command, input, key });
+  const { code, stdout } = end;
   const line = stdout.split("\n").find((text) => text.startsWith(ENROL_MARK));
-  if (code !== 0 || line === undefined) throw new CommandError(describeEnd(place, code, stderr));
+  if (code !== 0 || line === undefined) throw new CommandError(describeEnd(place, end));
   try {
     const answer = enrolAnswerSchema.parse(JSON.parse(line.slice(ENROL_MARK.length)));
     if (answer.node === request.node) return answer;
@@ -123,14 +124,14 @@ async function ask(place: SshPlace, request: EnrolRequest, key: HostKey | undefi
   throw new CommandError(`${place.host} has answered what is no answer to this: is its Orca another version?`);
 }
 
-/** ssh's own failures end with 255; else it is the command's. */
-function describeEnd(place: SshPlace, code: number, stderr: string): string {
-  const said = stderr
-    .trim()
-    .split("\n")
-    .filter((line) => !line.startsWith("**"))
-    .slice(-3)
-    .join("; ");
+/**
+ * ssh's own failures end with 255; else it is the command's. Clouds that shut root out say on stdout by whom to log in there.
+ */
+function describeEnd(place: SshPlace, { code, stdout, stderr }: SshEnd): string {
+  const lines = `${stderr}\n${code === 255 ? "" : stdout}`.split("\n").map((line) => line.trim());
+  const own = lines.filter((line) => line.startsWith("orca: "));
+  const plain = lines.filter((line) => line !== "" && !line.startsWith("**"));
+  const said = (own.length > 0 ? own : plain.slice(-3)).join("; ");
   const at = `${place.user}@${place.host} port ${place.port}`;
   if (code === 255 && /host key|known_hosts|verification failed/i.test(stderr))
     return `${at} is not known to this machine, and nothing was sent: name the key that its console shows with --host-key SHA256:… (${said})`;

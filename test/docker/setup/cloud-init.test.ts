@@ -58,6 +58,18 @@ test.each(["hetzner", "openstack", "digitalocean"])(
   },
 );
 
+test("the lines of the page, typed as they stand there", async () => {
+  const block = readPage("cloud-init").blocks.find(({ heading }) => heading === "Make the user-data");
+  const lines = (block?.text ?? "").trim().split("\n");
+  expect(lines.length).toBeGreaterThan(1);
+  const program = `${process.execPath} ${process.env["ORCA_PROGRAM"] ?? join(ROOT, "agent/main.ts")}`;
+  for (const line of lines) {
+    const { code, stdout, stderr } = await run("sh", "-c", `orca() { ${program} "$@"; }; ${line}`);
+    expect([line, code, stderr]).toEqual([line, 0, ""]);
+    expect(stdout).toMatch(line.includes("--check") ? /no secret\n$/ : /^$/);
+  }
+});
+
 test("a misspelt key passes cloud-init's check, and not Orca's", async () => {
   const { stdout } = await orca("cloud-init", "vm-edge", "--provider", "hetzner");
   expect(await judge(stdout.replace("\nruncmd:", "\nruncmdd:"))).toBe("valid");

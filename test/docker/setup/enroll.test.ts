@@ -191,6 +191,19 @@ test("another node behind the address is not this one", async () => {
   expect(existsSync(path("node/git-token"))).toBe(false);
 });
 
+test("what an image that shuts root out says, is said", async () => {
+  const key = readFileSync(path("admin.pub"), "utf8");
+  const kept = readFileSync(path("authorized_keys"), "utf8");
+  // As cloud-init writes it (disable_root_opts).
+  writeFileSync(path("authorized_keys"), `no-pty,command="echo 'Please login as the user debian';exit 142" ${key}`);
+  const { code, stderr } = await enroll(["vm-edge", "--host-key", fingerprint]);
+  writeFileSync(path("authorized_keys"), kept);
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringMatching(/root@127\.0\.0\.1 port \d+: Please login as the user debian/),
+  ]);
+});
+
 test("where nobody listens, or Orca is not there yet, it says so", async () => {
   rmSync(path("bin/orca"));
   const { code, stderr } = await enroll(["vm-edge", "--host-key", fingerprint]);
