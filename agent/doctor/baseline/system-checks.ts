@@ -6,6 +6,11 @@ import type { BaselineFacts, DiskFact } from "./baseline-facts.ts";
 
 const DAY_MS = 86_400_000;
 const LATE_UPGRADE_MS = 3 * DAY_MS;
+/** The engine and what runs containers below it, by the names that Debian, Docker and Ubuntu give their packages. */
+const ENGINE_PACKAGES = [
+  ["docker.io", "docker-ce", "moby-engine"],
+  ["containerd", "containerd.io", "moby-containerd"],
+];
 const LOW = { free: 0.2, inodes: 0.1 };
 const FULL_SHARE = 0.1;
 
@@ -42,7 +47,7 @@ function checkUpgrades({ upgrades, engine }: BaselineFacts, nowMs: number): Find
         : late
           ? `they were last looked for ${apt.lastMs === undefined ? "never" : `${describeDuration(nowMs - apt.lastMs)} ago`}`
           : undefined;
-  const held = ["docker", "containerd"].every((name) => apt.kept.some((pattern) => matches(pattern, name)));
+  const held = ENGINE_PACKAGES.every((names) => names.some((name) => apt.kept.some((kept) => matches(kept, name))));
   return [
     judge("security upgrades", trouble !== undefined, {
       severity: "fail",

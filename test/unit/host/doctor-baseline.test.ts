@@ -1,19 +1,23 @@
 // What `orca doctor` judges of the engine, containers, network, system and the agent's unit: each check has a host that fails it and one
 // that passes it, and says id, severity, finding, fix and source.
 
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
 import { describe, expect, test } from "vitest";
 
 import { checkAgentUnit } from "../../../agent/doctor/baseline/unit-checks.ts";
 import { checkContainers } from "../../../agent/doctor/baseline/container-checks.ts";
 import { checkEngine } from "../../../agent/doctor/baseline/engine-checks.ts";
 import { checkNetwork } from "../../../agent/doctor/baseline/network-checks.ts";
-import { checkSystem } from "../../../agent/doctor/baseline/system-checks.ts";
+import { checkSystem, JUDGED_SYSCTLS } from "../../../agent/doctor/baseline/system-checks.ts";
 import type { BaselineFacts, ContainerFact, EngineFact } from "../../../agent/doctor/baseline/baseline-facts.ts";
 import { CHECKS } from "../../../agent/doctor/check-table.ts";
 import { type Finding, nameFinding } from "../../../agent/doctor/finding.ts";
 import { type Policy, policySchema } from "../../../shared/policy/policy.ts";
 import { BASELINE_NOW_MS as NOW_MS, GOOD_BASELINE, GOOD_CONTAINER } from "../../builders/data/baseline.ts";
 
+const ROOT = join(import.meta.dirname, "../../..");
 const DAY_MS = 86_400_000;
 const POLICY = policySchema.parse({ ports: { public: [443] }, security: { privileged: ["collector"] } });
 
@@ -277,8 +281,9 @@ test("the engine is upgraded by itself only where that ends nothing, or is held 
       (finding) => finding.check === "upgrades of the engine",
     ).length;
   expect(check([], true)).toBe(0);
-  expect(check(["docker", "containerd"], false)).toBe(0);
+  expect(check(["docker\\.io$", "containerd$"], false)).toBe(0);
   expect(check(["^(docker|containerd).*"], false)).toBe(0);
+  expect(check(["docker-", "containerd"], false)).toBe(0);
   expect(check(["docker"], false)).toBe(1);
   expect(check([], false)).toBe(1);
 });
@@ -293,6 +298,37 @@ test("an engine that does not tell of new privileges is known by its file, publi
     ...filter({ published: { kind: "said", value: [] }, hasHostTable: true }),
   };
   for (const changes of [old, walled]) expect(find(changes)).toEqual([]);
+});
+
+test("what scripts/install sets a host up with is a host on which nothing of that is found", () => {
+  const read = (path: string): string => readFileSync(join(ROOT, "host-config", path), "utf8");
+  const values = (text: string, split: RegExp): Record<string, string> =>
+    Object.fromEntries(
+      text.split("\n").flatMap((line) => {
+        const [key = "", ...rest] = line.split(split);
+        return line.startsWith("#") || rest.length === 0 ? [] : [[key.trim(), rest.join(" ").trim()] as const];
+      }),
+    );
+  const sysctls = values(read("baseline/sysctl.conf"), /=/);
+  expect(JUDGED_SYSCTLS.filter((name) => sysctls[name] === undefined)).toEqual([]);
+  const settings = Object.entries(values(read("baseline/sshd.conf"), /\s+/)).map(([key, value]) => [
+    key.toLowerCase(),
+    value,
+  ]);
+  const kept = [...read("baseline/upgrades.conf").matchAll(/^ {2}"(.*)";$/gm)].map(([, pattern = ""]) => pattern);
+  const daemon = JSON.parse(read("daemon.json")) as Record<string, unknown>;
+  const maxUse = values(read("baseline/journald.conf"), /=/)["SystemMaxUse"];
+  expect(
+    find({
+      sysctls,
+      sshd: { kind: "said", value: Object.fromEntries(settings) as Record<string, string> },
+      journal: { persistent: true, maxUse },
+      engineFile: { ...GOOD_BASELINE.engineFile, options: daemon },
+      // Held back by its name, whatever the engine does.
+      ...engine({ liveRestore: false, logDriver: String(daemon["log-driver"]) }),
+      ...apt({ kept }),
+    }).map(({ check }) => check),
+  ).toEqual(["live restore"]);
 });
 
 test("what the policy allows by name is no finding", () => {
