@@ -18,7 +18,8 @@ export interface DiskCalls {
 /** Those of this host. */
 export const HOST_DISK: DiskCalls = {
   write(path, text) {
-    const file = openSync(path, "w", 0o600);
+    // Nothing secret is in them: whoever asks `orca update` may read them.
+    const file = openSync(path, "w", 0o644);
     try {
       writeSync(file, text);
     } finally {

@@ -63,7 +63,7 @@ class Machine {
   judge: { trial: Trial; memory: JudgeMemory } | undefined;
   runs = 0;
   trials = 0;
-  failedAt: number | undefined;
+  hasFailed = false;
   usedMs: number | undefined;
   backMs: number | undefined;
   unclean = 0;
@@ -170,7 +170,7 @@ class Machine {
       askedMs: undefined,
     });
     if (choice.kind !== "go") return undefined;
-    if (this.disk.outcomes.some(({ result }) => result === "failed")) this.#retried = true;
+    if (this.hasFailed) this.#retried = true;
     this.trials += 1;
     return this.carryOut(
       planTrial({
@@ -207,6 +207,7 @@ class Machine {
     if (verdict.kind === "wait") return;
     if (verdict.kind === "restart") return this.carry({ kind: "restart-agent" });
     if (verdict.kind === "confirm") this.carryOut(planConfirm(outcome("confirmed", verdict.said)));
+    if (verdict.kind === "back") this.hasFailed = true;
     if (verdict.kind === "back") this.carryOut(planBack(judge.trial, outcome("failed", verdict.reason)));
     if (verdict.kind === "over") this.carry({ kind: "remove-trial" });
     this.judge = undefined;
