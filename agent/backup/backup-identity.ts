@@ -1,8 +1,10 @@
 // This node's own age identity, in the form that `age-keygen` writes: it opens this node's backups, so that they can be proved and restored
 // here, and no other's. Made once on the node; its secret half never leaves it but through the pipe to the child.
 
-import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
+
+import { makeDirectory } from "../host/files/make-directory.ts";
 
 /** An identity of age. */
 export interface BackupIdentity {
@@ -40,7 +42,7 @@ export async function ensureBackupIdentity(path: string): Promise<BackupIdentity
   const { generateX25519Identity, identityToRecipient } = await import("age-encryption");
   const secret = await generateX25519Identity();
   const recipient = await identityToRecipient(secret);
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeDirectory(dirname(path), 0o700);
   const temporary = `${path}.new`;
   try {
     const file = await open(temporary, "w", 0o600);

@@ -1,11 +1,12 @@
 // Makes the files of a backup ready for a server that restores them: fetched from where they lie, compared with what was written, and opened
 // into a private directory of their own. What lies on this host as it is needs none of that but the comparison.
 
-import { mkdir, mkdtemp, open, rm, statfs } from "node:fs/promises";
+import { mkdtemp, open, rm, statfs } from "node:fs/promises";
 import { join } from "node:path";
 
 import { describeCount } from "../../shared/text/count.ts";
 import { describeSize } from "../../shared/text/size.ts";
+import { makeDirectory } from "../host/files/make-directory.ts";
 import type { BackupFile, BackupRecord } from "./core/backup-record.ts";
 import { Meter } from "./dump-gate.ts";
 import { decryptStream } from "./encrypt.ts";
@@ -72,7 +73,7 @@ export async function stageBackup(request: StagingRequest): Promise<StagedBackup
 
 async function fetchAll(request: StagingRequest): Promise<StagedBackup> {
   const { spool, record } = request;
-  await mkdir(spool, { recursive: true, mode: PRIVATE_DIRECTORY });
+  await makeDirectory(spool, PRIVATE_DIRECTORY);
   await expectSpace(spool, record);
   const directory = await mkdtemp(join(spool, "restore-"));
   const remove = (): Promise<void> => rm(directory, { recursive: true, force: true });

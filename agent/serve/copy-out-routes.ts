@@ -5,6 +5,7 @@ import { isAbsolute, normalize } from "node:path";
 
 import type { Actor } from "../../shared/state/event.ts";
 import type { CopyOutOrder, CopyOutPlace } from "../../shared/state/backup.ts";
+import { isKernelPlace } from "../host/files/make-directory.ts";
 import { type BackupParts, STARTING } from "./backup-routes.ts";
 import { type Answer, answerError, answerJson, type Call } from "./http-answer.ts";
 import { recordAsk } from "./restore-routes.ts";
@@ -38,6 +39,8 @@ function parseOrder(service: string, store: string, body: object): CopyOutOrder 
   if (backup !== undefined && at !== undefined) return "name a backup, or a time";
   const place = typeof into === "string" ? parsePlace(into) : undefined;
   if (place === undefined) return "into is s3://BUCKET, s3://BUCKET/PREFIX, or the absolute path of a directory";
+  if ("directory" in place && isKernelPlace(place.directory))
+    return `nothing can be stored in ${place.directory}: it is the kernel's: name another place`;
   return { service, store, backup, atMs: at, into: place };
 }
 

@@ -2,10 +2,12 @@
 // next run is counted from now, and the repository still says what there is.
 
 import { readFileSync } from "node:fs";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import * as z from "zod";
+
+import { makeDirectory } from "../../host/files/make-directory.ts";
 
 const proof = z.looseObject({
   backup: z.string(),
@@ -91,7 +93,7 @@ export function readBackupState(path: string): Map<string, StoreMemory> {
 
 /** Keeps it, whole or not at all. */
 export async function writeBackupState(path: string, stores: ReadonlyMap<string, StoreMemory>): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeDirectory(dirname(path), 0o700);
   const text = JSON.stringify({ version: STATE_VERSION, stores: Object.fromEntries(stores) });
   await writeFile(`${path}.new`, text, { mode: 0o600, flush: true });
   await rename(`${path}.new`, path);

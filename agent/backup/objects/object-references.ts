@@ -1,11 +1,12 @@
 // Which stored objects a listing names: a packed text of their names, sizes and digests, in the order of names, without any key and never
 // encrypted. Retention and copies read it without what opens the listing.
 
-import { appendFile, mkdir, mkdtemp, readFile, rm } from "node:fs/promises";
+import { appendFile, mkdtemp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { createGzip } from "node:zlib";
 
+import { makeDirectory } from "../../host/files/make-directory.ts";
 import type { BackupRecord } from "../core/backup-record.ts";
 import { Meter } from "../dump-gate.ts";
 import type { Repository, StoreFolder } from "../repository/repository-port.ts";
@@ -33,7 +34,7 @@ export class ReferenceSorter {
 
   /** @param spool this user's own directory, which is swept before each run */
   static async open(spool: string): Promise<ReferenceSorter> {
-    await mkdir(spool, { recursive: true, mode: 0o700 });
+    await makeDirectory(spool, 0o700);
     return new ReferenceSorter(await mkdtemp(join(spool, "references-")));
   }
 

@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 
 import { describeCount } from "../../../shared/text/count.ts";
 import { describeSize } from "../../../shared/text/size.ts";
+import { findPlaceFault, makeDirectory } from "../../host/files/make-directory.ts";
 import type { BackupRecord } from "../core/backup-record.ts";
 import { Meter } from "../dump-gate.ts";
 import { type PendingFile, type Repository, RepositoryError, type StoreFolder } from "../repository/repository-port.ts";
@@ -126,15 +127,17 @@ export function openDirectoryTarget(directory: string): RestoreTarget {
     }
     const file = `${ODD_FOLDER}/${odd.length + 1}`;
     odd.push({ file, key });
-    await mkdir(join(directory, ODD_FOLDER), { recursive: true, mode: PRIVATE_DIRECTORY });
+    await makeDirectory(join(directory, ODD_FOLDER), PRIVATE_DIRECTORY);
     return join(directory, file);
   };
   return {
     name: directory,
     expectEmpty: async () => {
-      await mkdir(directory, { recursive: true, mode: PRIVATE_DIRECTORY }).catch((error: NodeJS.ErrnoException) => {
+      const fault = await findPlaceFault(directory);
+      if (fault !== undefined) throw new Error(fault);
+      await makeDirectory(directory, PRIVATE_DIRECTORY).catch((error: NodeJS.ErrnoException) => {
         const hint = error.code === "EROFS" ? ": the agent may write only below its state directory" : "";
-        throw new Error(`make ${directory}: ${error.code}${hint}`, { cause: error });
+        throw new Error(`make ${directory}: ${error.code ?? error.message}${hint}`, { cause: error });
       });
       if ((await readdir(directory)).length > 0)
         throw new Error(`${directory} is not empty: name a directory that is, or is not there`);
