@@ -93,8 +93,9 @@ async function copyOne(copying: Copying, found: FoundObject): Promise<Outcome> {
 }
 
 async function storeOne(copying: Copying, found: FoundObject, opened: ReadObject): Promise<Outcome> {
-  const { pool, recipients, nowMs } = copying;
+  const { pool, recipients, nowMs, writer } = copying;
   const { file, plain, stored } = await pool.put(opened.content, { recipients, nowMs: nowMs() });
+  writer.note(file);
   const { bytes, sha256, md5 } = plain;
   if (bytes !== opened.bytes) throw new ObjectMoved(`${describeKey(found.key)} is another one`);
   const isListed = opened.etag === found.etag;

@@ -33,6 +33,10 @@ export class ListingWriter {
   readonly #references: ReferenceSorter;
   readonly #files: BackupFile[] = [];
   #entries: ListedObject[] = [];
+  /** Stored by this run, and named by no listing yet. */
+  readonly #fresh = new Set<string>();
+  /** A file is being published: it may lie there although the word of it was lost, and then names what was stored. */
+  #isPublishing = false;
   #begunMs: number;
 
   private constructor(place: ListingPlace, references: ReferenceSorter) {
@@ -43,6 +47,16 @@ export class ListingWriter {
 
   static async open(place: ListingPlace): Promise<ListingWriter> {
     return new ListingWriter(place, await ReferenceSorter.open(place.spool));
+  }
+
+  /** An object was stored, which is to be listed in its turn. */
+  note(file: string): void {
+    this.#fresh.add(file);
+  }
+
+  /** What this run has stored and no listing names: for whoever fails, nobody would ever use it. */
+  get unlisted(): readonly string[] {
+    return this.#isPublishing ? [] : [...this.#fresh];
   }
 
   /** In the order of keys. */
@@ -91,6 +105,7 @@ export class ListingWriter {
       plain: { bytes: plain.length, sha256 },
       stored,
     });
+    for (const entry of this.#entries) this.#fresh.delete(entry.file);
     this.#entries = [];
     this.#begunMs = this.#place.nowMs();
   }
@@ -104,9 +119,11 @@ export class ListingWriter {
         meter.take(piece);
         await pending.write(piece);
       }
+      this.#isPublishing = true;
       await pending.publish();
       const stored = meter.read();
       await readBack({ repository, folder, file: { file, stored } });
+      this.#isPublishing = false;
       return stored;
     } catch (error) {
       await pending.abandon().catch(() => undefined);

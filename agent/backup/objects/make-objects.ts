@@ -92,6 +92,15 @@ async function openPlace(
   }
 }
 
+/** A repository that is full has room again for its next run. One that cannot delete, or not any more, keeps it until retention comes. */
+async function removeUnlisted({ pool }: KnownPlace, files: readonly string[]): Promise<void> {
+  try {
+    for (const file of files) await pool.remove(file);
+  } catch {
+    // Why the run has failed is what a person is told.
+  }
+}
+
 /** One that breaks or fills up while the bucket is copied there is said like one that refuses, and the next gets it. */
 async function copyIntoFirst(
   { ready, refused, survey }: { ready: readonly KnownPlace[]; refused: RepositoryRun[]; survey: Survey },
@@ -153,6 +162,9 @@ async function copyInto(
     // What was listed stays without its record: the next run goes on from there.
     await publishRecord(repository, record, []);
     return record;
+  } catch (error) {
+    await removeUnlisted(place, writer.unlisted);
+    throw error;
   } finally {
     await known.close();
     await writer.close();

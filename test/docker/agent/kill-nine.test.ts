@@ -134,7 +134,6 @@ describe("of a backup that stops its service, and of one between two hooks", () 
     await settle();
   }
 
-  /** A run that has stopped its service says what came of it before that runs again. */
   async function settle(): Promise<void> {
     const look = async (): Promise<void> => {
       const { code, output } = await orca("status");
@@ -192,6 +191,8 @@ after = [{ exec = ["rm", "-f", "/srv/frozen"] }]`;
       await settle();
       engine.reset();
       expect((await orca("backup", "run", "web", store)).output).toContain("made in");
+      // Whoever has asked may go on with the service.
+      expect(await findWeb()).toMatch(/^[0-9a-f]{12}$/);
       const paths = engine.calls.map(({ path }) => path.replace(/\?.*/, ""));
       for (const [index, path] of paths.entries()) {
         if (!SLOW && index % step !== 1 && index !== paths.length - 1) continue;

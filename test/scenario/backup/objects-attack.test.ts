@@ -67,6 +67,42 @@ describe("a repository that", () => {
     expect((await lab.prove(next.record, near)).verdict).toBe("good");
   });
 
+  test("is full at its first backup is left without what nobody would ever use, and what was listed stays", async () => {
+    fill(8);
+    const near = openLocalRepository("near", join(lab.root, "near"));
+    const listPool = async (): Promise<string[]> => {
+      const shards = Array.from({ length: 256 }, (_, at) => at.toString(16).padStart(2, "0"));
+      return (await Promise.all(shards.map((shard) => near.list({ ...lab.folder, shard })))).flat();
+    };
+    await expect(lab.make({ into: [openFull(5)] })).rejects.toThrow("ENOSPC");
+    expect(await listPool()).toEqual([]);
+    // All is stored and listed; its references have no room any more.
+    await expect(lab.make({ into: [openFull(9)] })).rejects.toThrow("ENOSPC");
+    expect(await listPool()).toHaveLength(8);
+    const { record } = await lab.make({ into: [near] });
+    expect(record.files.at(-1)?.facts).toMatchObject({ objects: 8, copied: 0 });
+    expect((await lab.prove(record, near)).verdict).toBe("good");
+  });
+
+  test("loses its word that a listing is there loses none of what that names", async () => {
+    fill(8);
+    let isLost = false;
+    const unsure: Repository = {
+      ...lab.local,
+      create: async (folder, name) => {
+        const pending = await lab.local.create(folder, name);
+        if (!name.includes(".listing.") || isLost) return pending;
+        isLost = true;
+        const publish = (): Promise<void> => pending.publish().then(() => Promise.reject(new RepositoryError("EIO")));
+        return { ...pending, publish };
+      },
+    };
+    await expect(lab.make({ into: [unsure] })).rejects.toThrow("EIO");
+    const { record } = await lab.make();
+    expect(record.files.at(-1)?.facts).toMatchObject({ objects: 8, copied: 0 });
+    expect((await lab.prove(record)).verdict).toBe("good");
+  });
+
   test("is the only one fails the run, and one is not blamed for the source", async () => {
     fill(8);
     await expect(lab.make({ into: [openFull(3)] })).rejects.toThrow("ENOSPC");
