@@ -31,34 +31,53 @@ import { nameForRun } from "../../../scripts/lab/engine/run-name.ts";
 
 const UNITS = fileURLToPath(new URL("../../../systemd/", import.meta.url));
 
-test.each([
+const UNIT_FAULTS: readonly (readonly [name: string, right: string, wrong: string, fault: RegExp])[] = [
   ["orca-agent.service", "Restart=always", "Restart=allways", /Failed to parse service restart specifier/],
   ["orca-dead-man.service", "Type=oneshot", "Type=oneshoot", /Failed to parse/],
   ["orca-dead-man.timer", "OnUnitActiveSec=1h", "OnUnitActiveSec=1x", /Failed to parse/],
-  ["orca.slice", "MemoryMax=90%", "MemoryMax=90x", /Invalid memory limit|Failed to parse/],
   ["orca-firewall.service", "RemainAfterExit=yes", "RemainAfterExit=maybe", /Failed to parse/],
   ["orca-host-firewall.service", "RemainAfterExit=yes", "RemainAfterExit=maybe", /Failed to parse/],
-])("%s is clean for systemd-analyze verify, and a fault in it would be seen", (name, right, wrong, fault) => {
-  const root = mkdtempSync(join(tmpdir(), "orca-unit-"));
-  for (const directory of ["opt/orca/current", "usr/sbin", "bin", "usr/lib/systemd", "etc/systemd/system"])
-    mkdirSync(join(root, directory), { recursive: true });
-  for (const program of ["opt/orca/current/node", "usr/sbin/nft", "bin/kill"])
-    copyFileSync("/bin/true", join(root, program));
-  cpSync("/lib/systemd/system", join(root, "usr/lib/systemd/system"), { recursive: true, verbatimSymlinks: true });
-  const unit = join(root, "etc/systemd/system", name);
-  const verify = (): string => {
-    const { status, stderr } = spawnSync("systemd-analyze", ["verify", `--root=${root}`, name], {
-      encoding: "utf8",
-    });
-    return `${status}${stderr}`;
-  };
-  // What a timer starts is looked for beside it.
-  for (const file of readdirSync(UNITS)) copyFileSync(join(UNITS, file), join(root, "etc/systemd/system", file));
-  expect(verify()).toBe("0");
-  writeFileSync(unit, readFileSync(join(UNITS, name), "utf8").replace(right, wrong));
-  expect(verify()).toMatch(fault);
-  rmSync(root, { recursive: true });
+  ["orca-judge.service", "Type=exec", "Type=exex", /Failed to parse/],
+  ["orca-update.path", "PathExists=/run", "PathExists=run", /not absolute|Failed to parse/],
+  ["orca-update.service", "Type=oneshot", "Type=oneshoot", /Failed to parse/],
+  ["orca.slice", "MemoryMax=90%", "MemoryMax=90x", /Invalid memory limit|Failed to parse/],
+];
+
+test("every unit is looked at", () => {
+  expect(UNIT_FAULTS.map(([name]) => name)).toEqual(readdirSync(UNITS).toSorted());
 });
+
+test.each(UNIT_FAULTS)(
+  "%s is clean for systemd-analyze verify, and a fault in it would be seen",
+  (name, right, wrong, fault) => {
+    const root = mkdtempSync(join(tmpdir(), "orca-unit-"));
+    for (const directory of [
+      "opt/orca/current",
+      "opt/orca/judge",
+      "usr/sbin",
+      "bin",
+      "usr/lib/systemd",
+      "etc/systemd/system",
+    ])
+      mkdirSync(join(root, directory), { recursive: true });
+    for (const program of ["opt/orca/current/node", "opt/orca/judge/node", "usr/sbin/nft", "bin/kill"])
+      copyFileSync("/bin/true", join(root, program));
+    cpSync("/lib/systemd/system", join(root, "usr/lib/systemd/system"), { recursive: true, verbatimSymlinks: true });
+    const unit = join(root, "etc/systemd/system", name);
+    const verify = (): string => {
+      const { status, stderr } = spawnSync("systemd-analyze", ["verify", `--root=${root}`, name], {
+        encoding: "utf8",
+      });
+      return `${status}${stderr}`;
+    };
+    // What a timer starts is looked for beside it.
+    for (const file of readdirSync(UNITS)) copyFileSync(join(UNITS, file), join(root, "etc/systemd/system", file));
+    expect(verify()).toBe("0");
+    writeFileSync(unit, readFileSync(join(UNITS, name), "utf8").replace(right, wrong));
+    expect(verify()).toMatch(fault);
+    rmSync(root, { recursive: true });
+  },
+);
 
 describe("the daemon", () => {
   const root = mkdtempSync(join(tmpdir(), "orca-agent-"));
