@@ -113,7 +113,8 @@ async function putOnTrial(request: UpdateRequest, options: UpdaterOptions): Prom
     heard: (await lookAtAgent(socket))?.heardBy ?? [],
     boot: host.bootId(),
     sinceMs: host.uptimeMs(),
-    clean: false,
+    // Until the judge has begun, nobody could write down that an end was wanted.
+    clean: true,
     unclean: 0,
     reason: "",
   };

@@ -179,7 +179,10 @@ test(
   "a reboot that falls into a trial is no strike: the judge goes on from the file",
   async () => {
     await pin("0.4.0");
-    await machine.until("systemctl is-active orca-judge && orca --version | grep -q '^0.4.0 '", 60_000);
+    await machine.until(
+      "journalctl -t orca-update -o cat --no-pager | grep -q 'judges 0.4.0' && orca --version | grep -q '^0.4.0 '",
+      60_000,
+    );
     await machine.reboot();
     const outcome = await untilOutcome("0.4.0", "confirmed");
     expect(outcome?.result).toBe("confirmed");

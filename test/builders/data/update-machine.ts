@@ -181,7 +181,7 @@ class Machine {
         heard: this.kind === "lonely" ? [] : ["vm-data"],
         boot: `boot-${this.boot}`,
         sinceMs: this.atMs - this.bootMs,
-        clean: false,
+        clean: true,
         unclean: 0,
         reason: "",
       }),
@@ -237,10 +237,10 @@ class Machine {
     const wanted = draw > 0.7;
     if (this.disk.trial !== undefined) {
       const trial = parseTrial(this.disk.trial);
-      // The judge is told to end; one that had not begun yet says nothing.
+      // The judge is told to end; of a time in which it had not begun yet nothing is held against anybody.
       if (wanted && this.judge !== undefined && trial !== undefined)
         this.disk.trial = printTrial({ ...trial, clean: true });
-      else if (trial?.boot === `boot-${this.boot}`) this.unclean += 1;
+      else if (trial?.clean === false) this.unclean += 1;
     }
     this.judge = undefined;
     this.boot += 1;

@@ -100,6 +100,8 @@ describe("a version goes", () => {
     let trial = TRIAL;
     for (let boot = 2; boot < 9; boot += 1) trial = beginJudging({ ...trial, clean: true }, `boot-${boot}`, 5_000);
     expect(trial).toMatchObject({ unclean: 0, clean: false, boot: "boot-8" });
+    // Nor one that comes before the judge has begun, as the updater writes the file.
+    expect(beginJudging({ ...TRIAL, clean: true }, "boot-2", 5_000)).toMatchObject({ unclean: 0, clean: false });
     // Started anew in the same boot is none either.
     expect(beginJudging(trial, "boot-8", 9_000)).toEqual(trial);
   });
