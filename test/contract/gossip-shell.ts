@@ -7,6 +7,7 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import type { MeshShell } from "../../agent/gossip/mesh/mesh-shell.ts";
 import type { NatsShell } from "../../agent/gossip/nats/nats-shell.ts";
 import { statePath } from "../../agent/host/state-layout.ts";
+import type { AgentWord } from "../../shared/fleet/agent-version.ts";
 import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { FleetMember } from "../../shared/state/desired-state.ts";
 import { eventually } from "../builders/gossip/gossip-node.ts";
@@ -18,6 +19,7 @@ export interface ShellNode {
   readonly hints: readonly string[];
   readonly stateDir: string;
   readonly shell: MeshShell | NatsShell;
+  agentWord: AgentWord | undefined;
   state(of: string): string | undefined;
   restart(): void;
   dispose(): Promise<void>;
@@ -68,6 +70,19 @@ export function describeShell(open: (node: string) => Promise<ShellNode>): void 
     ]);
     expect(at(0).shell.words).toMatchObject({ db: { start: "one" } });
     expect(at(1).shell.stats.recordsAccepted).toBeGreaterThanOrEqual(2);
+  });
+
+  test("what runs on a node is known by all, also when only that has changed; who hears it is shown, or not told at all", async () => {
+    const knows = (by: ShellNode, confirmed: boolean): boolean =>
+      by.shell.look("vm-a").words?.agent?.confirmed === confirmed;
+    for (const confirmed of [false, true]) {
+      at(0).agentWord = { version: "0.2.0", confirmed };
+      at(0).shell.say({ db: READY }, undefined);
+      await eventually(() => knows(at(1), confirmed) && knows(at(2), confirmed), 3_000, "the word of its agent");
+    }
+    const { hearers } = at(0).shell;
+    if (hearers === undefined) return;
+    await eventually(() => at(0).shell.hearers?.length === 2, 10_000, "both to show that they hold it");
   });
 
   test("a burst ends with the last word, and what changed wakes who listens", async () => {

@@ -8,6 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { type Identity, makeIdentity } from "../../../agent/gossip/node-identity.ts";
 import { MeshShell } from "../../../agent/gossip/mesh/mesh-shell.ts";
 import { systemClock } from "../../../agent/host/os/clock.ts";
+import type { AgentWord } from "../../../shared/fleet/agent-version.ts";
 import type { FleetMember } from "../../../shared/state/desired-state.ts";
 import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
 
@@ -27,6 +28,8 @@ export class GossipNode {
   readonly stateDir = mkdtempSync(join(tmpdir(), "orca-gossip-"));
   readonly events: GossipEvent[] = [];
   readonly hints: string[] = [];
+  /** What it says of its agent. */
+  agentWord: AgentWord | undefined;
   identity: Identity;
   shell: MeshShell;
 
@@ -70,6 +73,7 @@ export class GossipNode {
       identity: this.identity,
       stateDir: this.stateDir,
       clock: systemClock,
+      agentWord: () => this.agentWord,
       onEvent: (event) => this.events.push(event),
     });
     shell.onHint = (revision) => this.hints.push(revision);

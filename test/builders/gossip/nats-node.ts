@@ -8,6 +8,7 @@ import { type Identity, makeIdentity } from "../../../agent/gossip/node-identity
 import type { NatsSettings } from "../../../agent/gossip/nats/nats-settings.ts";
 import { NatsShell } from "../../../agent/gossip/nats/nats-shell.ts";
 import { systemClock } from "../../../agent/host/os/clock.ts";
+import type { AgentWord } from "../../../shared/fleet/agent-version.ts";
 import type { FleetMember } from "../../../shared/state/desired-state.ts";
 import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
 
@@ -19,6 +20,8 @@ export class NatsNode {
   readonly stateDir = mkdtempSync(join(tmpdir(), "orca-nats-node-"));
   readonly events: GossipEvent[] = [];
   readonly hints: string[] = [];
+  /** What it says of its agent. */
+  agentWord: AgentWord | undefined;
   settings: NatsSettings;
   shell: NatsShell;
 
@@ -59,6 +62,7 @@ export class NatsNode {
       identity: this.identity,
       stateDir: this.stateDir,
       clock: systemClock,
+      agentWord: () => this.agentWord,
       nats: this.settings,
       onEvent: (event) => this.events.push(event),
     });
