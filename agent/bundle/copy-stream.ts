@@ -1,10 +1,10 @@
-// Moves bytes while it adds them up: one buffer at a time, whatever a file's size. Files are opened so that no link is followed.
+// Moves bytes while it adds them up, one buffer at a time, whatever a file's size. Files are opened so that no link is followed.
 
 import { createHash } from "node:crypto";
-import { constants, createReadStream, createWriteStream } from "node:fs";
-import { open } from "node:fs/promises";
-import type { Readable, Writable } from "node:stream";
-import { once } from "node:events";
+import { constants } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
+
+import { YoungGarbage } from "../host/os/young-garbage.ts";
 
 /** What went through. */
 export interface StreamSum {
@@ -18,20 +18,40 @@ export type OnBytes = (count: number) => void;
 
 const CHUNK_BYTES = 256 * 1024;
 
-/** Opens a plain file to read it; no link is followed. */
-export async function openPlain(path: string): Promise<Readable> {
+/**
+ * Reads a plain file piece by piece; no link is followed. Each piece is good until the next one is asked for.
+ * @param endBytes where to stop; at the end of the file when left out
+ */
+export async function openPlain(path: string, endBytes = Infinity): Promise<AsyncIterable<Uint8Array>> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  if (!(await file.stat()).isFile()) {
+  try {
+    if (!(await file.stat()).isFile()) throw new Error(`${path} is no plain file`);
+  } catch (error) {
     await file.close();
-    throw new Error(`${path} is no plain file`);
+    throw error;
   }
-  return createReadStream("", { fd: file, highWaterMark: CHUNK_BYTES });
+  return readPieces(file, endBytes);
+}
+
+async function* readPieces(file: FileHandle, endBytes: number): AsyncGenerator<Uint8Array> {
+  const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  try {
+    for (let left = endBytes; left > 0;) {
+      const { bytesRead } = await file.read(buffer, 0, Math.min(CHUNK_BYTES, left));
+      if (bytesRead === 0) return;
+      left -= bytesRead;
+      yield buffer.subarray(0, bytesRead);
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 /** Passes pieces on and adds them up; the sum is known once all went through. */
 export class Summing {
   readonly #hash = createHash("sha256");
   readonly #onBytes: OnBytes;
+  readonly #garbage = new YoungGarbage();
   #size = 0;
 
   constructor(onBytes: OnBytes = () => undefined) {
@@ -42,6 +62,7 @@ export class Summing {
     for await (const piece of pieces) {
       this.#hash.update(piece);
       this.#size += piece.length;
+      this.#garbage.add(piece.length);
       this.#onBytes(piece.length);
       yield piece;
     }
@@ -67,21 +88,16 @@ export async function writeStream(
   { mode = 0o644, onBytes }: { mode?: number; onBytes?: OnBytes | undefined } = {},
 ): Promise<StreamSum> {
   const file = await open(path, "wx", mode);
-  const target = createWriteStream("", { fd: file, highWaterMark: CHUNK_BYTES, flush: true });
-  const ended = once(target, "close");
   const summing = new Summing(onBytes);
   try {
-    for await (const piece of summing.pass(pieces)) await writePiece(target, piece);
-    target.end();
-    await ended;
-  } catch (error) {
-    target.destroy();
-    throw error;
+    for await (const piece of summing.pass(pieces)) await writeWhole(file, piece);
+    await file.sync();
+  } finally {
+    await file.close();
   }
   return summing.sum;
 }
 
-async function writePiece(target: Writable, piece: Uint8Array): Promise<void> {
-  if (target.errored !== null) throw target.errored;
-  if (!target.write(piece)) await once(target, "drain");
+async function writeWhole(file: FileHandle, piece: Uint8Array): Promise<void> {
+  for (let at = 0; at < piece.length;) at += (await file.write(piece, at)).bytesWritten;
 }

@@ -63,7 +63,7 @@ export async function createBundle(
   engine: Pick<BundledImages, "save">,
   { directory, keyFile, onBytes }: { directory: string; keyFile: string; onBytes?: OnBytes | undefined },
 ): Promise<BundleManifest> {
-  const writer = await BundleWriter.open(directory, onBytes);
+  const writer = await BundleWriter.open(directory, { onBytes });
   try {
     const manifest = await fill(writer, input, engine);
     await writer.seal(manifest, keyFile);

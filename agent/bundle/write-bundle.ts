@@ -16,34 +16,44 @@ import {
 import { type OnBytes, writeStream } from "./copy-stream.ts";
 import { signText } from "../host/os/ssh-keygen.ts";
 
+/** How it is filled. */
+interface WriterOptions {
+  onBytes?: OnBytes | undefined;
+  /** For this user's eyes alone: backups need not be encrypted. */
+  isPrivate?: boolean;
+}
+
 /** A new directory that is filled. */
 export class BundleWriter {
   readonly directory: string;
-  readonly #onBytes: OnBytes | undefined;
+  readonly #options: WriterOptions;
 
-  private constructor(directory: string, onBytes: OnBytes | undefined) {
+  private constructor(directory: string, options: WriterOptions) {
     this.directory = directory;
-    this.#onBytes = onBytes;
+    this.#options = options;
   }
 
   /** Makes the directory; throws where something is there already. */
-  static async open(directory: string, onBytes?: OnBytes): Promise<BundleWriter> {
-    await mkdir(directory, { mode: 0o755 }).catch((error: NodeJS.ErrnoException) => {
-      const why = error.code === "EEXIST" ? "it is there already: name a new directory" : error.message;
-      throw new Error(`make ${directory}: ${why}`, { cause: error });
-    });
-    return new BundleWriter(directory, onBytes);
+  static async open(directory: string, options: WriterOptions = {}): Promise<BundleWriter> {
+    await mkdir(directory, { mode: options.isPrivate === true ? 0o700 : 0o755 }).catch(
+      (error: NodeJS.ErrnoException) => {
+        const why = error.code === "EEXIST" ? "it is there already: name a new directory" : error.message;
+        throw new Error(`make ${directory}: ${why}`, { cause: error });
+      },
+    );
+    return new BundleWriter(directory, options);
   }
 
   /** Writes one file. Nothing is written over. */
   async add(path: string, content: AsyncIterable<Uint8Array> | Uint8Array | string): Promise<BundleFile> {
     const wrong = judgePath(path);
     if (wrong !== undefined) throw new Error(`write ${JSON.stringify(path)} into the bundle: ${wrong}`);
+    const { onBytes, isPrivate = false } = this.#options;
     const full = join(this.directory, path);
     await mkdir(dirname(full), { recursive: true, mode: 0o755 });
     const pieces =
       typeof content === "string" || content instanceof Uint8Array ? Readable.from([Buffer.from(content)]) : content;
-    return { path, ...(await writeStream(full, pieces, { onBytes: this.#onBytes })) };
+    return { path, ...(await writeStream(full, pieces, { onBytes, mode: isPrivate ? 0o600 : 0o644 })) };
   }
 
   /** Writes the manifest, and its signature where there is a key. */

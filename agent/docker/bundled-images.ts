@@ -22,7 +22,7 @@ export interface BundledImages {
   find(reference: string): Promise<HeldImage | undefined>;
   /** The image as a tar, piece by piece. */
   save(id: string): Promise<AsyncIterable<Uint8Array>>;
-  /** Loads such a tar; answers the ids and names that the engine says it has loaded. */
+  /** Loads such a tar, of which each piece need be good only until the next one is asked for; answers the ids and names that the engine says it has loaded. */
   load(pieces: AsyncIterable<Uint8Array>): Promise<string[]>;
   /** Gives an image a name, which another one may lose by it. */
   tag(id: string, name: { repository: string; tag: string }): Promise<void>;
@@ -114,7 +114,8 @@ export function createBundledImages(docker: ImageDocker): BundledImages {
 
 async function load(docker: ImageDocker, pieces: AsyncIterable<Uint8Array>): Promise<string[]> {
   const { Readable: Stream } = await import("node:stream");
-  const body = Stream.from(pieces, { objectMode: false });
+  // The request reads ahead, and a piece is good only until the next one is asked for.
+  const body = Stream.from(copyPieces(pieces), { objectMode: false });
   // A bundle that cannot be read to its end ends the request, and that is what is told.
   let broken: Error | undefined;
   body.once("error", (error: Error) => (broken = error));
@@ -127,6 +128,10 @@ async function load(docker: ImageDocker, pieces: AsyncIterable<Uint8Array>): Pro
   }
   if (broken !== undefined) throw broken;
   return readLoaded(text);
+}
+
+async function* copyPieces(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) yield Buffer.from(piece);
 }
 
 /** `{"stream":"Loaded image ID: sha256:…\n"}`, a line for each image; or an error in its place. */

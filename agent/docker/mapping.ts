@@ -1,6 +1,7 @@
 // From the engine's JSON to the port's types and back. Pure; only engine.ts uses it.
 // `docker inspect` reports defaults as "" or 0 or "no": everything is normalised here, once.
 
+import { nameContainerImage } from "./known-images.ts";
 import { type Caps, type ContainerSpec, listAliases } from "../../shared/state/container-spec.ts";
 import { LABEL } from "../../shared/state/identity.ts";
 import { DEFAULT_ROTATION } from "../../shared/manifest/manifest-log.ts";
@@ -35,7 +36,7 @@ export interface InspectJson {
     PidsLimit?: number | null;
     RestartPolicy?: { Name?: string } | null;
   };
-  Config: { Image: string; User?: string };
+  Config: { Image: string; User?: string; Labels?: Record<string, string> | null };
   Mounts?: MountJson[] | null;
   NetworkSettings?: NetworkSettingsJson;
 }
@@ -54,7 +55,7 @@ export function mapContainer(json: ListJson): ContainerRow {
   return {
     id: json.Id,
     name: (json.Names?.[0] ?? "").replace(/^\//, ""),
-    image: json.Image,
+    image: nameContainerImage(json.Image, json.Labels),
     labels: json.Labels ?? {},
     status: mapStatus(json.State),
     networks: mapAddresses(json.NetworkSettings),
@@ -105,7 +106,7 @@ export function mapDetail(json: InspectJson): ContainerDetail {
       pids: host.PidsLimit ?? 0,
     },
     restartPolicy: host.RestartPolicy?.Name === "" ? "no" : (host.RestartPolicy?.Name ?? "no"),
-    image: json.Config.Image,
+    image: nameContainerImage(json.Config.Image, json.Config.Labels),
     ownVolumes: (json.Mounts ?? [])
       .filter(({ Type, Name }) => Type === "volume" && NAMELESS.test(Name ?? ""))
       .map(({ Name = "", Destination }) => ({ name: Name, target: Destination }))

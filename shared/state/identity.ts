@@ -17,6 +17,8 @@ export const LABEL = {
   ephemeral: "orca.ephemeral",
   /** The front that a container stands behind. */
   front: "orca.front",
+  /** On a container whose image its engine knows by an id alone: the reference that its manifest has for it. */
+  image: "orca.image",
 } as const;
 
 /**

@@ -4,6 +4,7 @@ import type { Command } from "commander";
 
 import { run } from "../frame/run-action.ts";
 import type { BundleCreateOptions } from "./create-command.ts";
+import type { BundleExportOptions } from "./export-command.ts";
 import type { BundleInstallOptions } from "./install-command.ts";
 import type { BundleVerifyOptions } from "./verify-command.ts";
 
@@ -13,6 +14,7 @@ export function addBundle(program: Command): void {
   addCreate(bundle);
   addVerify(bundle);
   addInstall(bundle);
+  addExport(bundle);
 }
 
 function addCreate(bundle: Command): void {
@@ -68,5 +70,19 @@ function addInstall(bundle: Command): void {
       run(async (directory: string, options: BundleInstallOptions) =>
         (await import("./install-command.ts")).installBundleCommand(directory, options),
       ),
+    );
+}
+
+function addExport(bundle: Command): void {
+  bundle
+    .command("export")
+    .description("copies this node's audit log and backups, with a manifest of sums, to be carried out")
+    .requiredOption("--out <dir>", "a new directory")
+    .option("--key <file>", "a private SSH key that signs it")
+    .option("--audit-only", "leaves the backups out")
+    .option("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
+    .addHelpText("after", "\nExample:\n  orca bundle export --out /media/usb/vm-edge-2026-12")
+    .action(
+      run(async (options: BundleExportOptions) => (await import("./export-command.ts")).exportBundleCommand(options)),
     );
 }

@@ -32,12 +32,13 @@ export class PrivateEngine {
     this.namespace = `/var/run/netns/${this.#name}`;
   }
 
-  /** Makes the namespace, starts the engine and loads images into it. */
+  /** Makes the namespace, starts the engine and loads images into it, where there are any. */
   async create(images: readonly string[]): Promise<void> {
     execFileSync("ip", ["netns", "add", this.#name]);
     execFileSync("nsenter", [`--net=${this.namespace}`, "ip", "link", "set", "lo", "up"]);
     mkdirSync(join(this.root, "data"));
     await this.start();
+    if (images.length === 0) return;
     const archive = join(this.root, "images.tar");
     execFileSync("docker", ["save", "-o", archive, ...images]);
     execFileSync("docker", ["-H", `unix://${this.socketPath}`, "load", "-q", "-i", archive]);

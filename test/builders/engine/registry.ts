@@ -49,7 +49,7 @@ export class TestRegistry {
 
   async stop(): Promise<void> {
     const running = this.#process;
-    if (running === undefined || running.exitCode !== null) return;
+    if (running === undefined || running.exitCode !== null || running.signalCode !== null) return;
     const ended = new Promise((resolve) => running.once("exit", resolve));
     running.kill("SIGKILL");
     await ended;
