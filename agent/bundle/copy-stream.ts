@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 
-import { YoungGarbage } from "../host/os/young-garbage.ts";
+import { YoungGarbage } from "./young-garbage.ts";
 
 /** What went through. */
 export interface StreamSum {

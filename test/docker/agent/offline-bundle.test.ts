@@ -229,7 +229,7 @@ test("a bundle is made of a commit by the lines of the page", () => {
   expect(readFileSync(join(maker, "offline-7", "package", "README"), "utf8")).toContain("first");
 });
 
-test("without the key in the node's policy it is refused, and nothing is there", () => {
+test("without the key in the node's policy it is refused, and nothing is there", async () => {
   writeFileSync(join(root, "policy.toml"), 'realm = "trial"\n');
   const lines = [
     `node = "${NODE}"`,
@@ -238,7 +238,7 @@ test("without the key in the node's policy it is refused, and nothing is there",
     `docker = { socket = "${engine.socketPath}" }`,
     `policy = { file = "${root}/policy.toml" }`,
     `backups = { dir = "${state}/backups" }`,
-    'status = { listen = ["127.0.0.1:7070"] }',
+    `status = { listen = ["127.0.0.1:${await findPort()}"] }`,
   ];
   writeFileSync(config, `${lines.join("\n")}\n`);
   const refused = onNode(["bundle", "install", join(maker, "offline-7")]);
