@@ -186,8 +186,9 @@ address() {
 }
 
 keys() {
-  # The agent makes its key at its first start: two makers at once would be one too many.
+  # An agent with peers makes its key at its first start: two makers at once would be one too many.
   for try in $(seq 30); do
+    if ! grep -q '^\[gossip\]' /etc/orca/agent.toml; then break; fi
     if [ -e /var/lib/orca/identity.key ] || ! systemctl -q is-active orca-agent; then break; fi
     sleep 1
   done

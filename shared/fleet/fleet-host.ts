@@ -18,8 +18,11 @@ const hostName = z
 const packageUrl = z
   .string()
   .max(500)
-  .regex(/^https?:\/\/[A-Za-z0-9.:[\]-]+\/[A-Za-z0-9._~/+{}-]+\.deb$/, 'write "https://…/orca_1.4.2_{arch}.deb"')
-  .refine((text) => !/[{}]/.test(text.replaceAll("{arch}", "")), "only {arch} stands for something");
+  .regex(/^https?:\/\/[A-Za-z0-9.:[\]-]+\/[A-Za-z0-9._~/+{}-]+\.deb$/, 'write "https://…/orca_{version}_{arch}.deb"')
+  .refine(
+    (text) => !/[{}]/.test(text.replaceAll(/\{(?:arch|version)\}/g, "")),
+    "only {version} and {arch} stand for something",
+  );
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, "write 64 hex digits");
 
@@ -49,8 +52,11 @@ const adminKey = z.string().refine((text) => typeof parseSshKey(text) !== "strin
 export const hostSchema = z.strictObject({
   package: z
     .strictObject({
-      url: packageUrl.describe("Where Orca's package is fetched from; {arch} stands for amd64 or arm64."),
-      sha256: z.strictObject({ amd64: sha256.optional(), arm64: sha256.optional() }),
+      url: packageUrl.describe("Where Orca's package is fetched from; {version} and {arch} stand for those of the VM."),
+      sha256: z
+        .strictObject({ amd64: sha256.optional(), arm64: sha256.optional() })
+        .optional()
+        .describe("When left out, what `agent` pins counts, with its version."),
     })
     .optional(),
   source: z

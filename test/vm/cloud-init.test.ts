@@ -98,9 +98,14 @@ beforeAll(async () => {
 }, 600_000);
 
 afterAll(async () => {
-  await machine.remove();
-  for (const loop of loops) execFileSync("losetup", ["--detach", loop]);
-  rmSync(directory, { recursive: true, force: true });
+  try {
+    await machine.remove();
+  } finally {
+    // Also where it has not booted: devices of the machine outside are left to nobody.
+    for (const loop of loops) execFileSync("losetup", ["--detach", loop]);
+    rmSync(directory, { recursive: true, force: true });
+  }
+});
 });
 
 test("cloud-init itself ends well, and the node waits for its credentials and says which", async () => {

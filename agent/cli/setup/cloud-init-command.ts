@@ -36,6 +36,7 @@ export interface CloudInitOptions {
 export async function cloudInit(name: string, directory: string, options: CloudInitOptions): Promise<number> {
   if (options.check !== undefined) return check(options.check, await readText(options.check));
   const file = await readFleetFile(directory, name);
+  expectPlainMount(file);
   const agentFile = await makeAgentFile(name, file, options.agent);
   const policyFile =
     options.policy === undefined
@@ -107,21 +108,36 @@ async function makeAgentFile(name: string, { fleet, shown }: FleetFile, base: st
   );
 }
 
-function choosePackage({ fleet, shown }: FleetFile, options: CloudInitOptions): PinnedPackage {
+function choosePackage(file: FleetFile, options: CloudInitOptions): PinnedPackage {
   const { package: url, sha256 } = options;
-  if (url === undefined && sha256 === undefined) {
-    const pinned = fleet.host?.package;
-    if (pinned !== undefined) return pinned;
-    throw new CommandError(
-      `nothing says where the package is: name it with --package URL --sha256 HEX (SHA256SUMS beside it has that), or in ${shown} as [host] package`,
-    );
-  }
+  if (url === undefined && sha256 === undefined) return choosePinned(file);
   if (url === undefined || sha256 === undefined) throw new CommandError("--package and --sha256 go together");
   if (!/^(https?|file):\/\/[A-Za-z0-9./:[\]{}~_+%@-]+\.deb$/.test(url))
     throw new CommandError(`--package ${url} is no URL of a package: write https://…/orca_1.4.2_amd64.deb`);
   if (!/^[0-9a-f]{64}$/.test(sha256)) throw new CommandError("--sha256 has 64 hex digits, as sha256sum prints them");
   // One checksum is of one package: what another architecture would fetch is refused by it.
   return { url, sha256: /arm64/.test(url) ? { arm64: sha256 } : { amd64: sha256 } };
+}
+
+/** By what `[host]` says; else by the version that the fleet runs, which `agent` pins for its updates too. */
+function choosePinned({ fleet, node, shown }: FleetFile): PinnedPackage {
+  const named = fleet.host?.package;
+  const pin = node.agent ?? fleet.agent;
+  const sha256 = named?.sha256 ?? pin?.sha256;
+  if (named === undefined || sha256 === undefined)
+    throw new CommandError(
+      `nothing says ${named === undefined ? "where the package is" : "which package it is"}: name it with --package URL --sha256 HEX (SHA256SUMS beside it has that), or in ${shown} as [host] package and [agent]`,
+    );
+  if (pin === undefined && named.url.includes("{version}"))
+    throw new CommandError(`${shown}: {version} in host.package.url is that of [agent], which is not there`);
+  return { url: named.url.replaceAll("{version}", pin?.version ?? ""), sha256 };
+}
+
+/** It goes into /etc/fstab and units, which read blanks and some signs in ways of their own. */
+function expectPlainMount({ node, shown }: FleetFile): void {
+  const { mount = "/" } = node.data ?? {};
+  if (/^(\/[A-Za-z0-9._-]+)+$/.test(mount) || node.data === undefined) return;
+  throw new CommandError(`${shown}: data.mount ${JSON.stringify(mount)} is no plain path: write "/mnt/data"`);
 }
 
 function checkVolume(volume: string | undefined): string | undefined {

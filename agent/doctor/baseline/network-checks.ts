@@ -36,7 +36,7 @@ function checkPublished({ filter, containers }: BaselineFacts, policy: Policy | 
     severity: open.length > 0 ? "fail" : "warn",
     what: "no rule of the chain DOCKER-USER drops anything",
     why: "ufw does not see published ports: Docker's own rules come first, so they are open to whoever reaches this host",
-    fix: "iptables -I DOCKER-USER -i eth0 ! -s 10.0.0.0/8 -m conntrack --ctstate NEW -m conntrack --ctdir ORIGINAL -j DROP, with your interface and networks, kept over a boot",
+    fix: "orca firewall apply (orca help firewall); or iptables -I DOCKER-USER -i eth0 ! -s 10.0.0.0/8 -m conntrack --ctstate NEW -m conntrack --ctdir ORIGINAL -j DROP, with your interface and networks, kept over a boot",
     good: "DOCKER-USER drops what is not let in",
   });
 }
@@ -48,7 +48,7 @@ function checkHostFilter({ denies4 }: FilterFact): Finding {
     severity: "warn",
     what: "what no rule names is let in",
     why: "a service that somebody starts by hand is open to whoever reaches this host",
-    fix: "ufw default deny incoming; ufw allow OpenSSH; ufw enable: from a second session, so that the first one stays",
+    fix: "orca firewall apply (orca help firewall); or ufw default deny incoming; ufw allow OpenSSH; ufw enable: from a second session, so that the first one stays",
     good: "what no rule names is dropped",
   });
 }
@@ -81,7 +81,7 @@ function checkMetadata({ cloud, filter, containers }: BaselineFacts): Finding {
     severity: "warn",
     what: "containers may ask 169.254.169.254",
     why: "it answers with this machine's user data, and on some clouds with credentials",
-    fix: "iptables -I DOCKER-USER -d 169.254.169.254 -j DROP, kept over a boot",
+    fix: "orca firewall apply (orca help firewall); or iptables -I DOCKER-USER -d 169.254.169.254 -j DROP, kept over a boot",
     good: "a rule names its address",
   });
 }

@@ -91,7 +91,7 @@ export class BootedDebian {
 
   /** Waits until systemd has started everything. */
   untilBooted(): Promise<void> {
-    return this.until("systemctl is-system-running && docker info", 120_000);
+    return this.until("systemctl is-system-running && docker info", 300_000);
   }
 
   /** Runs a line of shell inside, as root; never throws for its exit code. */

@@ -53,6 +53,9 @@ test.each(["hetzner", "openstack", "digitalocean"])(
     const { code, stdout, stderr } = await orca("cloud-init", "vm-edge", "--provider", cloud);
     expect([code, stderr]).toEqual([0, ""]);
     expect(await judge(stdout)).toBe("valid");
+    // The version and the checksum are those that the fleet's agents are pinned to.
+    expect(stdout).toContain("PACKAGE='https://packages.example.com/orca_0.1.0_{arch}.deb'");
+    expect(stdout).toMatch(/SHA256_AMD64='[0-9a-f]{64}'/);
     const checked = await orca("cloud-init", "vm-edge", "--check", made);
     expect([checked.code, checked.stdout]).toEqual([0, expect.stringMatching(/ bytes, every top-level key is known/)]);
   },
@@ -122,6 +125,9 @@ test("says what is missing: the node, the package, its checksum, the source", as
   expect(await say("vm-edge", bare)).toMatch(
     /nothing says where vm-edge reads the manifests from: write \[host\] source/,
   );
+  writeFiles(bare, new Map([["orca/fleet.toml", `${plain}data = { mount = "/mnt/my data" }\n`]]));
+  expect(await say("vm-edge", bare)).toMatch(/data\.mount "\/mnt\/my data" is no plain path/);
+  writeFiles(bare, new Map([["orca/fleet.toml", plain]]));
   const agent = join(directory, "agent.toml");
   writeFileSync(agent, 'node = "other"\nsource = { dir = "/srv/orca/platform" }\n');
   expect(await say("vm-edge", bare, "--agent", agent)).toMatch(/nothing says where the package is/);
