@@ -106,7 +106,6 @@ afterAll(async () => {
     rmSync(directory, { recursive: true, force: true });
   }
 });
-});
 
 test("cloud-init itself ends well, and the node waits for its credentials and says which", async () => {
   await machine.until("test -e /var/lib/orca-setup/done", 300_000);
