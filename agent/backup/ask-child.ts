@@ -279,14 +279,14 @@ type Common = Pick<
 
 function buildCommon(parts: ChildParts, plan: StorePlan, password?: string): Common {
   const { node, socket, cgroupParent, bundles, lockDirectory, spool } = parts;
-  const { user, databases, command, exec, volumes, minBytes, memoryBytes } = plan.source;
+  const { user, databases, command, exec, volumes, minBytes, memoryBytes, password: passwordPath } = plan.source;
   return {
     folder: { node, service: plan.service, store: plan.store },
     socket,
     cgroupParent,
     bundles,
     engine: plan.engine,
-    settings: { user, databases, command, exec, volumes, minBytes, password },
+    settings: { user, databases, command, exec, volumes, minBytes, password, passwordPath },
     memoryBytes,
     lockDirectory,
     spool,

@@ -20,7 +20,7 @@ import {
 import { findEngine } from "./engines/engines.ts";
 import { findAdvice } from "./engines/source-program.ts";
 import type { StoreEngine, StoreSource } from "./engines/store-engine.ts";
-import { runHooks } from "./hooks.ts";
+import { type HooksEnd, runHooks } from "./hooks.ts";
 import { type BackupList, listBriefly, makeBackup, type MadeBackup } from "./pipeline.ts";
 import { openRepository, type RepositoryPlace } from "./repository/repository-place.ts";
 import type { Repository, StoreFolder } from "./repository/repository-port.ts";
@@ -114,7 +114,7 @@ async function workOnStore(
     await sweepSpool(request.spool);
     if (request.kind === "finish") {
       const run: RunInside = (argv, timeoutMs) => engine.exec.run(request.container, argv, timeoutMs);
-      return { kind: "finished", warning: await runHooks(request.hooks.after, run) };
+      return { kind: "finished", warning: (await runHooks(request.hooks.after, run)).fault };
     }
     if (request.kind === "make") return await carryOut(request, engine);
     if (request.kind === "restore") {
@@ -145,9 +145,11 @@ async function carryOut(request: BackupRequest, engine: Engine): Promise<ChildAn
     return { kind: "checked" };
   }
   const run: RunInside = (argv, timeoutMs) => engine.exec.run(container, argv, timeoutMs);
-  const made = await makeBetween(request, engine, run).catch((error: unknown) => ({ error }));
-  const left = await runHooks(hooks.after, run);
-  const warning = left === undefined ? undefined : `hook after it: ${left}`;
+  const before = await runHooks(hooks.before, run);
+  const made = await makeAfter(before, request, engine).catch((error: unknown) => ({ error }));
+  const after = await runHooks(hooks.after, run);
+  const isSaid = "error" in made && before.refused !== undefined;
+  const warning = sayHooks(isSaid ? undefined : before.fault, after.fault);
   if (!("error" in made)) return { kind: "made", ...made, ...(warning === undefined ? {} : { warning }) };
   const { error } = made;
   const reason = readMessage(error);
@@ -160,10 +162,17 @@ async function carryOut(request: BackupRequest, engine: Engine): Promise<ChildAn
 
 type RunInside = (argv: readonly string[], timeoutMs: number) => ReturnType<Engine["exec"]["run"]>;
 
-async function makeBetween(request: BackupRequest, engine: Engine, run: RunInside): Promise<MadeBackup> {
-  const refused = await runHooks(request.hooks.before, run);
-  if (refused !== undefined) throw new Error(`hook before it: ${refused}`);
+async function makeAfter({ refused, fault }: HooksEnd, request: BackupRequest, engine: Engine): Promise<MadeBackup> {
+  if (refused !== undefined) throw new Error(`hook before it: ${fault}`);
   return makeRecord(request, engine);
+}
+
+function sayHooks(before: string | undefined, after: string | undefined): string | undefined {
+  const said = [
+    ...(before === undefined ? [] : [`hook before it: ${before}`]),
+    ...(after === undefined ? [] : [`hook after it: ${after}`]),
+  ];
+  return said.length === 0 ? undefined : said.join("; ");
 }
 
 /** The store as its engine reads it, with the image whose programs do. */

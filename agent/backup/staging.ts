@@ -117,7 +117,8 @@ async function fetchOne(request: StagingRequest, file: BackupFile, directory: st
     if (!/no identity matched/i.test(words)) throw new Damage("bad", `${file.file} does not open: ${words}`);
     throw new Damage(
       "unknown",
-      `${file.file} is not encrypted for this node: name its key as backup_key in fleet.toml`,
+      `${file.file} is not encrypted for this node, and stays so: with this node's key as backup_key in fleet.toml, ` +
+        `orca backup run ${folder.service} ${folder.store} makes one that is, and orca backup verify proves it`,
     );
   } finally {
     await target.close();

@@ -149,8 +149,10 @@ export interface BackupRun {
   quarantined?: string | undefined;
   /** What a person can do about it, where the engine knows: lines to be run or written elsewhere. */
   advice?: readonly string[] | undefined;
-  /** What is odd about a run that made one: a file that changed while it was read, a hook that failed. */
+  /** What is odd about a run that made one: a file that changed while it was read. */
   warning?: string | undefined;
+  /** Which hooks around it failed, although one was made. */
+  hooks?: string | undefined;
 }
 
 /** What came of an attempt to prove a backup. */
@@ -188,6 +190,8 @@ export interface StoreStatus {
   repository: string;
   repositories: readonly RepositoryStatus[];
   retention: StorePlan["retention"];
+  /** What fleet.toml calls this node's own key for backups. */
+  namedKey?: string | undefined;
   /** When the next run begins; undefined while one goes on, or none can. */
   nextMs: number | undefined;
   runningSinceMs: number | undefined;
@@ -233,6 +237,8 @@ export interface KnownBackup {
   quarantined: string | undefined;
   /** A person's word that it stays until then. */
   pinnedUntilMs: number | undefined;
+  /** Kept until then whatever the policy says: it was made before an update. */
+  keepUntilMs?: number | undefined;
   /** Where it lies, and how it is restored with stock programs. */
   files: readonly string[];
   restoreWith: readonly string[];

@@ -84,6 +84,8 @@ export const backupRecordSchema = z.looseObject({
   /** How a person restores it with stock programs alone. */
   restoreWith: z.array(z.string()),
   quarantined: z.string().optional(),
+  /** When a person has accepted one that was set aside: its size is what is usual from then on. */
+  acceptedMs: momentMs.optional(),
   /** Stored objects that a proof has found damaged or missing: the next run copies them again. */
   damaged: z.array(z.string()).optional(),
   verifications: z.array(verification).default([]),

@@ -13,7 +13,7 @@ const SMALLEST_SHARE = 0.5;
 const LARGEST_SHARE = 3;
 
 /** What is compared of a backup. */
-type Sized = Pick<BackupRecord, "files" | "verifications" | "quarantined" | "expiringMs">;
+type Sized = Pick<BackupRecord, "files" | "verifications" | "quarantined" | "expiringMs" | "acceptedMs">;
 
 /**
  * Says why a backup is set aside; undefined where its size is as usual, or nobody knows yet what that is.
@@ -34,8 +34,11 @@ function judgeAmount(
   before: readonly Sized[],
   { read, describe }: { read: (record: Sized) => number; describe: (value: number) => string },
 ): string | undefined {
-  const complete = before.filter(isComplete);
-  if (complete.length < LEARNING) return undefined;
+  const every = before.filter(isComplete);
+  const accepted = every.findIndex(({ acceptedMs }) => acceptedMs !== undefined);
+  if (accepted === -1 && every.length < LEARNING) return undefined;
+  // What was usual before a person accepted another size says nothing any more.
+  const complete = accepted === -1 ? every : every.slice(0, accepted + 1);
   const verified = complete.filter(isVerified);
   // Where nothing is proved, what was made is all that there is to compare with.
   const known = (verified.length >= LEARNING ? verified : complete).slice(0, LOOKED_AT);

@@ -11,7 +11,15 @@ export function isMysqlAccessFault(stderr: string): boolean {
 }
 
 /** What is to be run there. */
-export function describeMysqlAccess({ user }: Pick<StoreSettings, "user">): string[] {
+export function describeMysqlAccess(
+  { user, passwordPath }: Pick<StoreSettings, "user" | "passwordPath">,
+  stderr: string,
+): string[] {
+  if (passwordPath !== undefined && /\b(?:1045|1698)\b/.test(stderr))
+    return [
+      `the value of ${passwordPath} is not ${user}'s password, or there is no such account from 127.0.0.1: set the one that the server has`,
+    ];
+
   const account = `'${user.replaceAll(/['\\]/g, String.raw`\$&`)}'@'127.0.0.1'`;
   return [
     "in the server, as root (the password is the value of connect.password):",

@@ -116,7 +116,7 @@ class MysqlSource {
     const { exitCode, stderr, text } = await readAll(await this.run([client], ["-N", "-B", "--raw", "-e", query]));
     if (exitCode === 0) return text.split("\n").filter((line) => line !== "");
     const reason = `look at the server: exit code ${exitCode}: ${stderr.trim()}`;
-    if (isMysqlAccessFault(stderr)) throw new AccessRefused(reason, describeMysqlAccess(this.#source.settings));
+    if (isMysqlAccessFault(stderr)) throw new AccessRefused(reason, describeMysqlAccess(this.#source.settings, stderr));
     throw new Error(reason);
   }
 

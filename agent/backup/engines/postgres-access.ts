@@ -12,7 +12,15 @@ export function isAccessFault(stderr: string): boolean {
 }
 
 /** What is to be run and written there. */
-export function describePostgresAccess({ user, databases }: Pick<StoreSettings, "user" | "databases">): string[] {
+export function describePostgresAccess(
+  { user, databases, passwordPath }: Pick<StoreSettings, "user" | "databases" | "passwordPath">,
+  stderr: string,
+): string[] {
+  if (passwordPath !== undefined && /password authentication failed/i.test(stderr))
+    return [
+      `the value of ${passwordPath} is not ${user}'s password: set the one that the server has, or give the role this one`,
+    ];
+
   const role = `"${user.replaceAll('"', '""')}"`;
   const places = databases === undefined ? ["all"] : databases.map((name) => `"${name.replaceAll('"', '""')}"`);
   return [

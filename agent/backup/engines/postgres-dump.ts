@@ -198,7 +198,7 @@ class PostgresSource {
     const { exitCode, stderr, text } = await readAll(dump);
     if (exitCode === 0) return text;
     const reason = `${doing}: exit code ${exitCode}: ${stderr.trim()}`;
-    if (isAccessFault(stderr)) throw new AccessRefused(reason, describePostgresAccess(this.#source.settings));
+    if (isAccessFault(stderr)) throw new AccessRefused(reason, describePostgresAccess(this.#source.settings, stderr));
     throw new Error(reason);
   }
 }

@@ -13,6 +13,8 @@ export interface StoreSettings extends Pick<
 > {
   /** The value: through the child's pipe, and from there by a file in memory. */
   password: string | undefined;
+  /** The path of its secret, for what people are told. */
+  passwordPath?: string | undefined;
 }
 
 /** How a program is run that reads the source. */

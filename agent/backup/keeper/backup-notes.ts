@@ -22,10 +22,13 @@ export function noteStore(plan: StorePlan, memory: StoreMemory | undefined, nowM
       "bad",
       `the backup ${lastVerify.backup} of ${store} cannot be restored: ${lastVerify.detail}: see orca help backup`,
     );
-  if (lastRun?.made !== undefined && lastRun.quarantined !== undefined)
+  if (lastRun?.hooks !== undefined)
+    note("hooks", `the last backup of ${store} was made, and a hook failed: ${lastRun.hooks}`);
+  const aside = findSetAside(memory);
+  if (aside !== undefined)
     note(
       "quarantined",
-      `the backup ${lastRun.made} of ${store} is set aside: ${lastRun.quarantined}: see orca help backup`,
+      `the backup ${aside.backup} of ${store} is set aside: ${aside.reason}: ${sayAccept(plan, aside.backup)}`,
     );
   notes.push(...noteRepositories(plan, memory));
   for (const standing of listStandings(plan, memory, { trouble: undefined, nowMs })) {
@@ -40,6 +43,19 @@ export function noteStore(plan: StorePlan, memory: StoreMemory | undefined, nowM
     note(`old${where}`, `${what}, and its manifest promises one of ${describeDuration(rpoMs)} (slo.rpo)`);
   }
   return notes;
+}
+
+/** The newest that lies there counts, also after a run that made none; before anybody has looked, what the last run said. */
+function findSetAside(memory: StoreMemory | undefined): { backup: string; reason: string } | undefined {
+  const { lastRun, setAside } = memory ?? {};
+  if (setAside !== undefined) return setAside;
+  if (lastRun?.made === undefined || lastRun.quarantined === undefined) return undefined;
+  return { backup: lastRun.made, reason: lastRun.quarantined };
+}
+
+/** What a person does about one that is set aside. */
+export function sayAccept({ service, store }: Pick<StorePlan, "service" | "store">, backup: string): string {
+  return `if that is right, orca backup verify ${service} ${store} --backup ${backup} accepts it`;
 }
 
 /** Each repository is looked at by itself: one that has all of it does not hide one that has nothing. */

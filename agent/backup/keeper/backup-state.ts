@@ -42,6 +42,7 @@ const run = z.looseObject({
   reason: z.string().optional(),
   advice: z.array(z.string()).readonly().optional(),
   warning: z.string().optional(),
+  hooks: z.string().optional(),
   repositories: z
     .array(z.object({ repository: z.string(), reason: z.string().optional() }))
     .readonly()
@@ -56,6 +57,8 @@ const store = z.looseObject({
   madeMs: z.number().optional(),
   /** When the newest good backup in each repository began; left out where it has none. */
   goodMs: z.record(z.string(), z.number()).optional(),
+  /** The newest backup, where it is set aside, and why. */
+  setAside: z.object({ backup: z.string(), startedMs: z.number(), reason: z.string() }).optional(),
   /** Backups that a restore has found bad for what was dumped, wherever they lie. */
   bad: z.array(z.string()).optional(),
   proofAccountedMs: z.number().optional(),

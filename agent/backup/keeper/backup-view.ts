@@ -30,6 +30,7 @@ export async function describeStore(plan: StorePlan, parts: ViewParts): Promise<
     engine,
     schedule,
     retention: plan.retention,
+    ...(plan.backupKey === undefined ? {} : { namedKey: plan.backupKey }),
     repository: repositories.map(({ name }) => name).join(", "),
     repositories: listings.map(({ repository, listing }) => {
       const { name } = repository;
@@ -89,6 +90,7 @@ function describeBackup(record: BackupRecord, describeFiles: (files: readonly st
     repositories: [],
     quarantined,
     pinnedUntilMs: record.pinnedUntilMs,
+    ...(record.keepUntilMs === undefined ? {} : { keepUntilMs: record.keepUntilMs }),
     files: describeFiles(files.map(({ file }) => file)),
     restoreWith,
   };

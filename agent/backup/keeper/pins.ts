@@ -29,6 +29,8 @@ export async function pinBackup(parts: PinParts, order: PinOrder): Promise<strin
     parts.forget(service, store);
     const sources = await parts.listSources(service, store);
     const having = sources.filter(({ records }) => records.some(({ name }) => name === backup));
+    const isPinned = having.some(({ records }) => records.some((it) => it.name === backup && it.pinnedUntilMs));
+    if (having.length > 0 && untilMs === undefined && !isPinned) return `${backup} is not pinned`;
     if (having.length === 0) return `${backup} is gone: retention has removed it meanwhile`;
     for (const { place } of having) {
       await change({ place, folder, backup }, ({ pinnedUntilMs: _before, ...record }) =>

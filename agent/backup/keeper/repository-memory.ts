@@ -5,6 +5,7 @@ import type { BackupRun, RepositoryPlan, RepositoryRun, StorePlan } from "../../
 import { growDelayMs } from "../../../shared/state/backoff.ts";
 import { canonicalJson, sha256 } from "../../../shared/state/identity.ts";
 import { describeCount } from "../../../shared/text/count.ts";
+import { type BackupRecord, isAhead } from "../core/backup-record.ts";
 import type { OtherMaker } from "../core/other-maker.ts";
 import type { ChildAnswer } from "../backup-exchange.ts";
 import type { RepositoryMemory, StoreMemory } from "./backup-state.ts";
@@ -130,6 +131,25 @@ export function noteOther(memory: StoreMemory, repository: RepositoryPlan, other
   return setRepository(memory, repository, other === undefined ? own : { ...own, other });
 }
 
+/**
+ * Notes whether the newest backup is set aside.
+ * @param isWhole every repository was read: what is not among the records is gone
+ */
+export function noteSetAside(
+  { setAside: known, ...memory }: StoreMemory,
+  records: readonly BackupRecord[],
+  { isWhole, nowMs }: { isWhole: boolean; nowMs: number },
+): StoreMemory {
+  const newest = records
+    .filter((record) => !isAhead(record, nowMs))
+    .toSorted((one, other) => other.startedMs - one.startedMs)[0];
+  const isNewer = newest !== undefined && newest.startedMs >= (known?.startedMs ?? 0);
+  if (!isWhole && !isNewer) return known === undefined ? memory : { ...memory, setAside: known };
+  if (newest?.quarantined === undefined) return memory;
+  const { name: backup, startedMs, quarantined: reason } = newest;
+  return { ...memory, setAside: { backup, startedMs, reason } };
+}
+
 /** The repository that is proved next: each has its turn. */
 export function chooseProved(plan: StorePlan, last: string | undefined): RepositoryPlan | undefined {
   const at = plan.repositories.findIndex(({ name }) => name === last);
@@ -151,12 +171,15 @@ export function buildRetention(
 }
 
 /** What a person is told of a run: why it made nothing, what to do about it, what is odd about what it made. */
-export function describeRun(answer: ChildAnswer): Pick<BackupRun, "reason" | "advice" | "warning"> {
+export function describeRun(answer: ChildAnswer): Pick<BackupRun, "reason" | "advice" | "warning" | "hooks"> {
   if (answer.kind === "failed") return { reason: answer.reason, advice: answer.advice };
   if (answer.kind !== "made") return { reason: "no answer" };
   const { record, warning } = answer;
-  const said = [...record.files.flatMap((file) => file.warning ?? []), ...(warning === undefined ? [] : [warning])];
-  return said.length === 0 ? {} : { warning: said.join("; ") };
+  const said = record.files.flatMap((file) => file.warning ?? []);
+  return {
+    ...(said.length === 0 ? {} : { warning: said.join("; ") }),
+    ...(warning === undefined ? {} : { hooks: warning }),
+  };
 }
 
 /** What a restore is held against, by its hash: the same until somebody changes it in Git. */

@@ -10,6 +10,7 @@ import { addVerdict, type BackupRecord, isAhead, listBad } from "../core/backup-
 import { sumStored } from "../core/size-envelope.ts";
 import { findOtherMaker } from "../core/other-maker.ts";
 import { findNewestGood } from "../core/store-standing.ts";
+import { sayAccept } from "./backup-notes.ts";
 import type { OwnKey } from "./own-key.ts";
 import type { RecordDesk } from "./record-desk.ts";
 import { findRecord, type Listing, type RepositoryDesk } from "./repository-desk.ts";
@@ -24,6 +25,7 @@ import {
   nameExpectations,
   noteOther,
   noteRun,
+  noteSetAside,
   readRepository,
   setRepository,
   withoutHooks,
@@ -134,7 +136,12 @@ export class StoreWork {
     const { about: _about, ...judged } = await this.#noteVerdict(plan, found, answer);
     const isReleased = named !== undefined && judged.verdict === "good" && (await this.#release(plan, named));
     desk.forget(plan);
-    const detail = isReleased ? `${judged.detail}; it is not set aside any more` : judged.detail;
+    const isAside = record?.quarantined !== undefined && judged.verdict === "good" && !isReleased;
+    const detail = isReleased
+      ? `${judged.detail}; it is not set aside any more, and its size is usual from now on`
+      : isAside
+        ? `${judged.detail}; it is still set aside (${record.quarantined}): ${sayAccept(plan, record.name)}`
+        : judged.detail;
     const backup = record?.name ?? named ?? lastRun?.made ?? "";
     const run: VerifyRun = { backup, repository: repository.name, endedMs: clock.nowMs(), ...judged, detail };
     memories.change(plan, (memory) => {
@@ -195,13 +202,14 @@ export class StoreWork {
   async #release(plan: StorePlan, named: string): Promise<boolean> {
     const { desk, records, memories, options } = this.#parts;
     const folder = { node: options.node, service: plan.service, store: plan.store };
+    const acceptedMs = options.clock.nowMs();
     let isReleased = false;
     for (const repository of plan.repositories) {
       const place = desk.resolve(repository, plan);
       const record = await findRecord(desk, { plan, repository, name: named });
       if (record?.quarantined === undefined || typeof place === "string") continue;
       await records.alone(plan, (change) =>
-        change({ place, folder, backup: named }, ({ quarantined: _word, ...rest }) => rest),
+        change({ place, folder, backup: named }, ({ quarantined: _word, ...rest }) => ({ ...rest, acceptedMs })),
       );
       isReleased = true;
     }
@@ -283,7 +291,8 @@ export class StoreWork {
         if (newestMs === undefined) delete goodMs[name];
         else goodMs[name] = newestMs;
       }
-      return { ...memory, bad, goodMs };
+      const isWhole = found.length === plan.repositories.length;
+      return noteSetAside({ ...memory, bad, goodMs }, all, { isWhole, nowMs });
     });
   }
 

@@ -47,7 +47,9 @@ export function findPlaceKind(engine: string): PlaceKind | undefined {
 }
 
 /** Why a store's backups are not restored into place. */
-export function describeUnplaced({ engine, source }: StorePlan): string {
+export function describeUnplaced({ engine, source, service }: StorePlan): string {
+  if (engine === "objects")
+    return `a bucket is restored into an empty place: orca backup restore ${service} --into s3://BUCKET, or --into and an empty directory`;
   return `its backup is what ${source.command?.[0] ?? engine} has written, and what reads that again Orca does not know`;
 }
 

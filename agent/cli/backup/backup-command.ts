@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
-import type { KnownBackup, LeftStore, StoreStatus } from "../../../shared/state/backup.ts";
+import type { BackupRun, KnownBackup, LeftStore, StoreStatus } from "../../../shared/state/backup.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import { describeSize } from "../../../shared/text/size.ts";
 import { layOutTable } from "../../report/text/text-table.ts";
@@ -26,7 +26,7 @@ export interface BackupVerifyOptions extends ClientOptions {
 
 const LOOK_MS = 500;
 
-/** Makes a backup now and waits for its end: 0 when it was made, 1 when not. */
+/** Makes a backup now and waits for its end: 0 when it was made, 3 when it was and something is not as it should be, 1 when none was. */
 export async function runBackup(service: string, name: string | undefined, options: ClientOptions): Promise<number> {
   const { store, after } = await askFor("run", { service, name, options }, (status) => status.lastRun?.endedMs);
   const { lastRun, backups } = after;
@@ -41,11 +41,28 @@ export async function runBackup(service: string, name: string | undefined, optio
     );
   const made = backups.find((backup) => backup.name === lastRun.made);
   const size = made === undefined ? "" : `, ${describeSize(made.storedBytes)}`;
+  const took = describeDuration(lastRun.endedMs - lastRun.startedMs);
+  const faults = describeFaults({ service, store }, lastRun);
   printText(
-    `${service}/${store}: ${lastRun.made}, made in ${describeDuration(lastRun.endedMs - lastRun.startedMs)}${size}`,
+    [
+      `${service}/${store}: ${lastRun.made}, made in ${took}${size}${faults.length > 0 ? ", but:" : ""}`,
+      ...faults.map((fault) => `  ${fault}`),
+      ...(lastRun.warning === undefined ? [] : [`it says: ${lastRun.warning}`]),
+    ].join("\n"),
   );
-  if (lastRun.warning !== undefined) printText(`it says: ${lastRun.warning}`);
-  return EXIT.ok;
+  return faults.length > 0 ? EXIT.notHealthy : EXIT.ok;
+}
+
+/** What is not as it should be although a backup was made: a line each. */
+export function describeFaults(
+  { service, store }: Pick<StoreStatus, "service" | "store">,
+  { made, repositories = [], quarantined, hooks }: BackupRun,
+): string[] {
+  const lacking = repositories.flatMap(({ repository, reason }) =>
+    reason === undefined ? [] : [`${repository} did not get it: ${reason}`],
+  );
+  const aside = `set aside: ${quarantined}: it does not count for rpo; if that is right, orca backup verify ${service} ${store} --backup ${made} accepts it`;
+  return [...lacking, ...(quarantined === undefined ? [] : [aside]), ...(hooks === undefined ? [] : [hooks])];
 }
 
 /** Restores the newest backup, or a named one, into a throw-away server: 0 when it is good, 1 when bad, 3 when it cannot be judged. */
@@ -123,8 +140,11 @@ function describeLeft({ service, store, directory, count, newest }: LeftStore): 
 
 /** Said where something is encrypted: without it nothing of that can be proved here. */
 function describeKey({ backupKey, stores }: BackupListDocument): string[] {
+  const isNamed = stores.some(({ namedKey }) => namedKey !== undefined && namedKey === backupKey);
   const isUsed = stores.some(({ backups }) => backups.some(({ encrypted }) => encrypted));
-  return backupKey === undefined || !isUsed ? [] : [`this node's key, for fleet.toml: backup_key = "${backupKey}"`];
+  return backupKey === undefined || isNamed || !isUsed
+    ? []
+    : [`this node's key, for fleet.toml: backup_key = "${backupKey}"`];
 }
 
 /** The stores of the node. */
@@ -182,8 +202,15 @@ function printStore(store: StoreStatus, nowMs: number): string {
   return [head, ...describeTrouble(store, nowMs), table, ...restore].join("\n");
 }
 
-function describePin({ pinnedUntilMs = 0 }: KnownBackup, nowMs: number): string {
-  return pinnedUntilMs > nowMs ? `, pinned until ${new Date(pinnedUntilMs).toISOString().slice(0, 10)}` : "";
+function describePin({ pinnedUntilMs = 0, keepUntilMs = 0 }: KnownBackup, nowMs: number): string {
+  const said = [
+    ["pinned", pinnedUntilMs],
+    ["kept", keepUntilMs],
+  ] as const;
+  return said
+    .filter(([, untilMs]) => untilMs > nowMs)
+    .map(([word, untilMs]) => `, ${word} until ${new Date(untilMs).toISOString().slice(0, 10)}`)
+    .join("");
 }
 
 /** A repository that has it, and what a restore from there has shown. */
@@ -210,6 +237,7 @@ function describeTrouble(
     );
   if (lastRun?.warning !== undefined)
     lines.push(`the last run${lastRun.reason === undefined ? " made one, and" : ""} says: ${lastRun.warning}`);
+  if (lastRun?.hooks !== undefined) lines.push(`the last run made one, and a hook failed: ${lastRun.hooks}`);
   if (lastVerify !== undefined && lastVerify.verdict !== "good")
     lines.push(
       `${lastVerify.backup} ${lastVerify.verdict === "bad" ? "cannot be restored" : "could not be judged"}: ${lastVerify.detail}`,

@@ -79,7 +79,10 @@ export function parseMoment(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const zoned = /(?:Z|[+-]\d{2}:?\d{2})$/i.test(text) || /^\d{4}-\d{2}-\d{2}$/.test(text);
   const ms = /^\d{4}-\d{2}-\d{2}/.test(text) ? Date.parse(zoned ? text : `${text.replace(" ", "T")}Z`) : Number.NaN;
-  if (Number.isNaN(ms)) throw new CommandError(`${text} is no time: write 2026-11-20T02:17Z`);
+  const day = text.slice(0, 10);
+  // A day that no calendar has is taken by the parser for one of the next month.
+  const isDay = !Number.isNaN(ms) && new Date(`${day}T00:00Z`).toISOString().startsWith(day);
+  if (!isDay) throw new CommandError(`${text} is no time: write 2026-11-20T02:17Z`);
   return ms;
 }
 

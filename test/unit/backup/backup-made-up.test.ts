@@ -161,12 +161,21 @@ test("one that was set aside counts again in every repository once a person has 
   keeper.follow([plan()], ENGINE);
   await expect.poll(() => keeper.ask("verify", STORE), WITHIN).toBe(undefined);
   await expect.poll(async () => (await keeper.list())[0]?.lastVerify?.verdict, WITHIN).toBe("good");
-  // By itself a good proof does not say that its size is right.
+  // By itself a good proof does not say that its size is right, and says so.
+  const accept = `if that is right, orca backup verify pg db --backup ${NAME} accepts it`;
+  expect((await keeper.list())[0]?.lastVerify?.detail).toBe(
+    `restored app; it is still set aside (${quarantined}): ${accept}`,
+  );
+  await expect
+    .poll(() => keeper.notes.map(({ text }) => text), WITHIN)
+    .toContain(`the backup ${NAME} of pg/db is set aside: ${quarantined}: ${accept}`);
   expect(readRecord("near").quarantined).toBe(quarantined);
   expect(keeper.ask("verify", { ...STORE, backup: NAME })).toBe(undefined);
   await expect
     .poll(async () => (await keeper.list())[0]?.lastVerify?.detail, WITHIN)
-    .toBe("restored app; it is not set aside any more");
+    .toBe("restored app; it is not set aside any more, and its size is usual from now on");
+  expect([readRecord("near").acceptedMs, readRecord("far").acceptedMs]).toEqual([clock.nowMs(), clock.nowMs()]);
+  await expect.poll(() => keeper.notes.map(({ name }) => name), WITHIN).not.toContain("backup pg/db quarantined");
   expect([readRecord("near").quarantined, readRecord("far").quarantined]).toEqual([undefined, undefined]);
   expect(readRecord("near").verifications).toHaveLength(2);
 });

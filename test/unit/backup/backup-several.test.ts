@@ -170,7 +170,7 @@ function sized(bytes: number, verdict?: "good"): Pick<BackupRecord, "files" | "v
   };
 }
 
-test.each<[string, number, ReturnType<typeof sized>[], RegExp | undefined]>([
+test.each<[string, number, (ReturnType<typeof sized> & { acceptedMs?: number })[], RegExp | undefined]>([
   ["the first three are learnt from", 1, [sized(100), sized(100)], undefined],
   ["as large as usual", 60, [sized(100), sized(110), sized(90)], undefined],
   ["less than half", 49, [sized(100), sized(110), sized(90)], /49 % of what is usual/],
@@ -180,6 +180,18 @@ test.each<[string, number, ReturnType<typeof sized>[], RegExp | undefined]>([
     100,
     [sized(1), sized(1), ...[90, 100, 110].map((size) => sized(size, "good"))],
     undefined,
+  ],
+  [
+    "what a person accepted is usual at once, whatever was before",
+    430,
+    [{ ...sized(431), acceptedMs: NOW }, sized(5), sized(5), sized(5), sized(5)],
+    undefined,
+  ],
+  [
+    "and is what the next is held against",
+    5,
+    [{ ...sized(431), acceptedMs: NOW }, sized(5), sized(5), sized(5)],
+    /1 % of what is usual/,
   ],
 ])("the size of a backup: %s", (_name, bytes, before, words) => {
   const verdict = judgeSize(bytes, before);

@@ -202,13 +202,15 @@ test("hooks end at the first that matters, and one that may fail is passed over"
     timeoutMs: 5_000,
     onError,
   });
-  expect(await runHooks([hook("fails", "continue"), hook("hangs", "continue"), hook("works", "abort")], run)).toBe(
-    undefined,
-  );
-  expect(await runHooks([hook("fails", "abort"), hook("works", "abort")], run)).toBe(
-    "fails ended with exit code 3: why",
-  );
-  expect(await runHooks([hook("hangs", "abort")], run)).toBe("hangs: no end within 5000ms");
+  const [failed, hung] = ["fails ended with exit code 3: why", "hangs: no end within 5000ms"];
+  expect(await runHooks([hook("fails", "continue"), hook("hangs", "continue"), hook("works", "abort")], run)).toEqual({
+    fault: `${failed}; ${hung}`,
+  });
+  expect(await runHooks([hook("fails", "abort"), hook("works", "abort")], run)).toEqual({
+    refused: failed,
+    fault: failed,
+  });
+  expect(await runHooks([hook("hangs", "abort")], run)).toEqual({ refused: hung, fault: hung });
   expect(ran).toEqual(["fails", "hangs", "works", "fails", "hangs"]);
 });
 
