@@ -213,8 +213,9 @@ function describeStart(
   { view }: ActParts,
   { service, ignoreRequires }: Extract<PersonRequest, { kind: "start" }>,
 ): string {
-  const { state, reason, health } = view.status().services.find((entry) => entry.name === service) ?? {};
+  const { state, code, reason, health } = view.status().services.find((entry) => entry.name === service) ?? {};
   if (state === "paused") return `${service} is paused: it starts after orca resume ${service}`;
+  if (code === "copied-cold") return sayAfterCopy(service);
   if (health !== null && health !== undefined) return `${service} runs already: it is ${state}`;
   if (ignoreRequires) return `${service} is started without waiting for what it requires`;
   if (state === "backoff") return `${service} is tried again now; it was in backoff: ${reason}`;
@@ -231,11 +232,16 @@ function describeNodeResume({ view }: ActParts): string {
   return `the node goes on${set.length === 0 ? "" : `, and each of its services: ${set.join(", ")}`}`;
 }
 
+function sayAfterCopy(service: string): string {
+  return `${service} stands still while its backup copies its volumes: it starts after that`;
+}
+
 /** What is asked of an engine that does not answer comes later. */
 function describeRestart({ view }: ActParts, service: string): string {
   const { services, engine } = view.status();
-  if (services.find((entry) => entry.name === service)?.state === "paused")
-    return `${service} is paused: it restarts after orca resume`;
+  const { state, code } = services.find((entry) => entry.name === service) ?? {};
+  if (state === "paused") return `${service} is paused: it restarts after orca resume`;
+  if (code === "copied-cold") return sayAfterCopy(service);
   return engine.reachable ? `${service} is restarted` : `${service} is restarted as soon as the engine answers`;
 }
 

@@ -425,4 +425,8 @@ test("what a person is told to run is for every file of the listing, and decrypt
   const [list = "", put = ""] = record.restoreWith;
   expect(list).toBe(`for part in ${record.name}.0001.listing.gz; do cat "$part" | gzip -dc; done > listing.jsonl`);
   expect(put).toContain('cat "../files.objects/$shard/$file" | aws s3 cp - "s3://BUCKET/');
+  // `cp` would add a name to a key that ends with a slash.
+  expect(put).toContain(
+    '*/) cat "../files.objects/$shard/$file" > marker && aws s3api put-object --bucket BUCKET --key "$name"',
+  );
 });

@@ -74,6 +74,7 @@ test("it is written down and taken away, and what a later version wrote stays", 
   expect(await pin(9_000)).toBe(undefined);
   expect(readRecord()).toEqual({ ...before, pinnedUntilMs: 9_000 });
   expect(await pin(undefined)).toBe(undefined);
+  expect(await pin(undefined)).toBe(`${NAME} is not pinned`);
   expect(readRecord()).toEqual(before);
 });
 

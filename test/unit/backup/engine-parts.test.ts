@@ -8,8 +8,8 @@ import { isBackupName } from "../../../agent/backup/core/backup-name.ts";
 import { Gate } from "../../../agent/backup/dump-gate.ts";
 import { runHooks } from "../../../agent/backup/hooks.ts";
 import { mysql } from "../../../agent/backup/engines/mysql.ts";
-import { isMysqlAccessFault } from "../../../agent/backup/engines/mysql-access.ts";
-import { isAccessFault } from "../../../agent/backup/engines/postgres-access.ts";
+import { describeMysqlAccess, isMysqlAccessFault } from "../../../agent/backup/engines/mysql-access.ts";
+import { describePostgresAccess, isAccessFault } from "../../../agent/backup/engines/postgres-access.ts";
 import { readEntryCount } from "../../../agent/backup/engines/postgres-archive.ts";
 import { compareRows } from "../../../agent/backup/engines/postgres-words.ts";
 import { postgres } from "../../../agent/backup/engines/postgres.ts";
@@ -17,6 +17,9 @@ import { dropMark, redis } from "../../../agent/backup/engines/redis.ts";
 import type { StoreSettings } from "../../../agent/backup/engines/store-engine.ts";
 import { TarFacts } from "../../../agent/backup/engines/tar-facts.ts";
 import { files as volumes } from "../../../agent/backup/engines/volume-files.ts";
+import { describeUnplaced } from "../../../agent/backup/restore/data-places.ts";
+import { parseMoment } from "../../../agent/cli/backup/restore-command.ts";
+import { buildStorePlan } from "../../builders/data/store-plan.ts";
 import { Allowlist, readRefusedKeys } from "../../../agent/backup/verify/postgres-orphans.ts";
 import type { HookPlan } from "../../../shared/state/backup.ts";
 
@@ -189,6 +192,32 @@ test.each([
   ["ERROR 1045 (28000): Access denied for user", true],
   ["ERROR 2002 (HY000): Can't connect to server", false],
 ])("MariaDB that says %s refuses: %s", (said, refuses) => expect(isMysqlAccessFault(said)).toBe(refuses));
+
+test("a wrong password where connect names one is said first, and nothing of a role that is there already", () => {
+  const settings = { user: "shop", databases: undefined, passwordPath: "/prod/pg/SHOP" };
+  const wrong = 'FATAL:  password authentication failed for user "shop"';
+  expect(describePostgresAccess(settings, wrong)).toEqual([
+    "the value of /prod/pg/SHOP is not shop's password: set the one that the server has, or give the role this one",
+  ]);
+  expect(describePostgresAccess({ ...settings, passwordPath: undefined }, wrong).join()).toContain("create role");
+  expect(describePostgresAccess(settings, "no pg_hba.conf entry for host").join()).toContain("pg_hba.conf");
+  expect(describeMysqlAccess(settings, "ERROR 1045 (28000): Access denied for user")).toHaveLength(1);
+  expect(describeMysqlAccess(settings, "ERROR 1142 (42000): SELECT command denied").join()).toContain("grant select");
+});
+
+test("a bucket is brought back into an empty place, and that is said with its name", () => {
+  const plan = buildStorePlan({ service: "s3", engine: "objects" });
+  expect(describeUnplaced(plan)).toContain("orca backup restore s3 --into s3://BUCKET");
+});
+
+test.each(["2027-02-30", "2027-02-30T02:17Z", "2027-13-01", "tomorrow"])("%s is no time", (text) => {
+  expect(() => parseMoment(text)).toThrow(`${text} is no time`);
+});
+
+test("a time is one of UTC, or of its zone", () => {
+  expect(parseMoment("2028-02-29")).toBe(Date.UTC(2028, 1, 29));
+  expect(parseMoment("2026-11-20T23:30-02:00")).toBe(Date.UTC(2026, 10, 21, 1, 30));
+});
 
 test("hooks end at the first that matters, and one that may fail is passed over", async () => {
   const ran: string[] = [];

@@ -187,6 +187,18 @@ describe("acts", () => {
   });
 
   test.each(["start", "restart"])(
+    "a %s while a backup copies the volumes comes after it, and that is said",
+    async (act) => {
+      const report = await start();
+      report.turn({
+        views: [buildView("web", { state: "stopped", fact: { code: "copied-cold", store: "db" } })],
+        containers: [],
+      });
+      expect((await post(report, `/v1/services/web/${act}`)).body).toContain("it starts after that");
+    },
+  );
+
+  test.each(["start", "restart"])(
     "a %s of which nothing can come is refused with the reason, and nothing is recorded",
     async (act) => {
       const report = await start();
