@@ -224,20 +224,22 @@ function describeVerdict({ verdict, quarantined }: KnownBackup): string {
   return verdict.verdict === "good" ? "good" : verdict.verdict === "bad" ? "BAD" : "cannot be judged";
 }
 
+function describeLastRun({ reason, advice = [], warning, hooks, endedMs }: BackupRun, nowMs: number): string[] {
+  const lines: string[] = [];
+  if (reason !== undefined)
+    lines.push(`the last run, ${describeDuration(nowMs - endedMs)} ago, made none: ${reason}`, ...advice);
+  if (warning !== undefined) lines.push(`the last run${reason === undefined ? " made one, and" : ""} says: ${warning}`);
+  if (hooks !== undefined) lines.push(`the last run made one, and a hook failed: ${hooks}`);
+  return lines;
+}
+
 function describeTrouble(
   { trouble, lastRun, lastVerify, runningSinceMs, nextMs, strange, repositories }: StoreStatus,
   nowMs: number,
 ): string[] {
   const lines: string[] = [];
   if (trouble !== undefined) lines.push(trouble);
-  if (lastRun?.reason !== undefined)
-    lines.push(
-      `the last run, ${describeDuration(nowMs - lastRun.endedMs)} ago, made none: ${lastRun.reason}`,
-      ...(lastRun.advice ?? []),
-    );
-  if (lastRun?.warning !== undefined)
-    lines.push(`the last run${lastRun.reason === undefined ? " made one, and" : ""} says: ${lastRun.warning}`);
-  if (lastRun?.hooks !== undefined) lines.push(`the last run made one, and a hook failed: ${lastRun.hooks}`);
+  if (lastRun !== undefined) lines.push(...describeLastRun(lastRun, nowMs));
   if (lastVerify !== undefined && lastVerify.verdict !== "good")
     lines.push(
       `${lastVerify.backup} ${lastVerify.verdict === "bad" ? "cannot be restored" : "could not be judged"}: ${lastVerify.detail}`,
