@@ -1,7 +1,7 @@
 // The engine's ephemeral volumes: the only volumes of services that the agent removes, and only where nothing has them. Given a dockerode
 // instance by engine.ts; handed to prune/ alone.
 
-import { LABEL } from "../../shared/state/identity.ts";
+import { isReleaseVolume, LABEL } from "../../shared/state/identity.ts";
 import { call, callUnless } from "./call.ts";
 
 /** Lists and removes. Every call may throw an `EngineError`. */
@@ -48,5 +48,5 @@ export function createEphemeralVolumes(docker: VolumeDocker): EphemeralVolumes {
 /** Its label says the name that manifests give it, and its own name begins with that: no label alone makes data removable. */
 function isEphemeral(name: string, labels: Readonly<Record<string, string>>, node: string): boolean {
   const base = labels[LABEL.ephemeral];
-  return labels[LABEL.node] === node && base !== undefined && base !== "" && name.startsWith(`${base}.e-`);
+  return labels[LABEL.node] === node && base !== undefined && base !== "" && isReleaseVolume(name, base);
 }

@@ -87,3 +87,13 @@ export function nameNetwork(node: string): string {
 export function jitterFraction(key: string): number {
   return Number.parseInt(sha256(key).slice(0, 12), 16) / 2 ** 48;
 }
+
+/** The volume that one release has of an ephemeral volume. The digest is of hex digits, and names the release. */
+export function nameReleaseVolume(base: string, digest: string): string {
+  return `${base}.e-${digest}`;
+}
+
+/** Whether a volume is what some release has, or had, of that ephemeral volume. */
+export function isReleaseVolume(name: string, base: string): boolean {
+  return name.startsWith(`${base}.e-`) && /^[0-9a-f]+$/.test(name.slice(base.length + 3));
+}

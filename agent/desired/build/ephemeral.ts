@@ -6,7 +6,7 @@ import { splitVersion } from "../../../shared/secret/secret-facts.ts";
 import type { ContainerSpec, VolumeMount } from "../../../shared/state/container-spec.ts";
 import type { DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";
 import { findKeptHash, readContentName } from "../../../shared/state/file-content.ts";
-import { canonicalJson, hashSpec, sha256 } from "../../../shared/state/identity.ts";
+import { canonicalJson, hashSpec, nameReleaseVolume, sha256 } from "../../../shared/state/identity.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 
 /** Of the digest so many hex digits: two releases of one service that are kept never share them. */
@@ -26,7 +26,7 @@ export function nameEphemeral(spec: ContainerSpec): ContainerSpec {
 function nameVolume(volume: VolumeMount, digest: string): VolumeMount {
   const { name, of: base = name, ephemeral } = volume;
   if (ephemeral !== true || base === undefined) return volume;
-  return { ...volume, name: `${base}.e-${digest}`, of: base };
+  return { ...volume, name: nameReleaseVolume(base, digest), of: base };
 }
 
 function leaveOutVersions(spec: ContainerSpec): object {

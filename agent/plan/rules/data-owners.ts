@@ -3,6 +3,7 @@
 // Held by test/scenario/start/data-holder.test.ts.
 
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
+import { isReleaseVolume } from "../../../shared/state/identity.ts";
 import { findService } from "../../../shared/state/memory.ts";
 import { findHealth, isAlive, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { hasCompleted } from "../memory/job-memory.ts";
@@ -52,7 +53,17 @@ function mustEnd({ world, engine, desired }: DataContext, container: ObservedCon
 /** Whether Git gives this data to that service, whatever release stands in its place. */
 function owns({ wanted, desired }: World, name: string, data: string): boolean {
   const service = wanted.get(name) ?? desired.services.get(name);
-  return service !== undefined && listWritten(service).some((own) => overlaps(own, data));
+  return service !== undefined && (listWritten(service).some((own) => overlaps(own, data)) || isRelease(service, data));
+}
+
+/**
+ * Whether this data is what some release of a service has of its ephemeral volumes. All of them are the service's own, and those of the
+ * jobs that mount them, which have the volume of the release that stands.
+ */
+function isRelease({ spec }: DesiredService, data: string): boolean {
+  return (spec.volumes ?? []).some(
+    ({ ephemeral, of: base }) => ephemeral === true && base !== undefined && isReleaseVolume(data, base),
+  );
 }
 
 /** They have shared it until now: that one of them gives it up holds up no restart of the other. */

@@ -78,6 +78,12 @@ function db(image: string, tables = ""): string {
 /** A job that fills the data through its service. */
 const SEED = 'image = "seed:1"\nschedule = "@once"\nrequires = ["db"]\n[resources]\nmemory = "64MiB"\n';
 
+const MOUNTING = `image = "seed:1"\nschedule = "@once"\nvolumes = [{ name = "data", target = "/fill", ephemeral = true }]\n[resources]\nmemory = "64MiB"\n`;
+
+function setMounted(image: string): void {
+  node.source.set({ db: `requires = ["seed"]\n${db(image)}`, seed: MOUNTING });
+}
+
 async function release(image: string): Promise<void> {
   node.source.set({ db: db(image), seed: SEED });
   await node.clock.advance(1_000);
@@ -165,18 +171,41 @@ test("a crash, a restart of the agent and what only the agent acts on empty noth
 });
 
 test("a job that mounts it has the volume of the release, and runs again with each", async () => {
-  const fill = `image = "seed:1"\nschedule = "@once"\nvolumes = [{ name = "data", target = "/fill", ephemeral = true }]\n[resources]\nmemory = "64MiB"\n`;
-  const set = (image: string): void => node.source.set({ db: `requires = ["seed"]\n${db(image)}`, seed: fill });
-  set("app:1");
+  setMounted("app:1");
   await node.start();
   await node.untilSettled(["db"]);
   const first = mounted();
   expect(node.engine.of("seed")[0]?.detail.writes).toEqual([first]);
-  set("app:2");
+  setMounted("app:2");
   await node.clock.advance(1_000);
   await node.untilSettled(["db"]);
   expect(mounted()).not.toBe(first);
   expect(node.engine.of("seed")[0]?.detail.writes).toEqual([mounted()]);
+});
+
+test("a release that fails goes back to its data also where the job that fills it mounts it, by itself and by hand", async () => {
+  setMounted("app:1");
+  await node.start();
+  await node.untilSettled(["db"]);
+  const first = mounted();
+  node.engine.images.set("app:2", { healthyAfterMs: 3_600_000 });
+  setMounted("app:2");
+  await node.clock.advance(300_000);
+  expect([node.view("db").state, node.engine.running("db")?.image, mounted()]).toEqual(["rolled-back", "app:1", first]);
+
+  setMounted("app:3");
+  await node.clock.advance(1_000);
+  await node.untilSettled(["db"]);
+  expect(mounted()).not.toBe(first);
+  const before = node.agent.store.listReleases("db", 10).find(({ image }) => image === "app:1");
+  node.agent.request({
+    kind: "rollback",
+    service: "db",
+    release: { fingerprint: before?.fingerprint ?? "", revision: before?.revision ?? "" },
+    actor: ACTOR,
+  });
+  await node.clock.advance(60_000);
+  expect([node.engine.running("db")?.image, mounted()]).toEqual(["app:1", first]);
 });
 
 test("what is no ephemeral volume stays, and where the policy allows none nothing is removed", async () => {
