@@ -8,6 +8,7 @@ export const HELP_TOPICS = {
   "day-zero": "the first node, before there is a Git server",
   "cloud-init": "a fresh VM becomes a node, and what a host needs",
   update: "new versions of the agent, by fleet.toml",
+  "day-two": "merge, roll back, rotate, restore, replace a node, grow",
   runbook: "the page for the bad hour, from symptom to command",
   commands: "every command, what it does, how it ends",
   manifest: "every key of a service's TOML file",
