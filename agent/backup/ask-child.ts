@@ -264,7 +264,8 @@ function requestCopyOut(parts: ChildParts, copying: CopyingOut): CopyOutRequest 
   const bucket = placeBucket(plan, container, (name) => parts.readSecret(name));
   if (typeof bucket === "string") return bucket;
   if (bucket === undefined) return `${plan.service}/${plan.store} is no backup of a bucket`;
-  return { ...common, into: { ...bucket, ...into }, repository, identities };
+  const words = { who: plan.service, key: `backups.${plan.store}.source`, otherBucket: "name another one with --into" };
+  return { ...common, into: { ...bucket, ...into, words }, repository, identities };
 }
 
 function readExpectations({ verify }: StorePlan): VerifyRequest["expectations"] {

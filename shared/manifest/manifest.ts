@@ -59,6 +59,12 @@ function checkWhole(manifest: Unchecked, ctx: z.core.$RefinementCtx): void {
       hint: 'write [[backups]], or backup = { none = "why losing this is fine" }',
     });
   }
+  if (!isMissing(manifest.backups) && manifest.backup !== undefined) {
+    refuseAt(ctx, ["backup"], {
+      message: "a service has a backup or a reason for none, not both",
+      hint: "leave out backup, or [[backups]]",
+    });
+  }
   if (hasEphemeral(manifest.volumes, true) && !isMissing(manifest.backups)) {
     refuseAt(ctx, ["backups"], {
       message: "an ephemeral volume is empty again with the next release: no backup of it could be put back",

@@ -26,8 +26,8 @@ export interface S3Place {
   secretKey: string;
   lockDays: number | undefined;
   caFile: string | undefined;
-  /** What it is, and where it is written down; a repository of fleet.toml where they are left out. */
-  words?: { who: string; key: string };
+  /** What it is, where it is written down, and how another is named; a repository of fleet.toml where they are left out. */
+  words?: { who: string; key: string; otherBucket?: string };
   /** It is on this host: its certificate is not looked at. */
   anyCertificate?: boolean;
 }
@@ -205,7 +205,7 @@ class Passing {
   }
 }
 
-function nameWords({ name, words }: S3Place): { who: string; key: string } {
+function nameWords({ name, words }: S3Place): NonNullable<S3Place["words"]> {
   return words ?? { who: "the repository", key: `repositories.${name}` };
 }
 
@@ -220,10 +220,10 @@ function encodeKey(key: string): string {
 }
 
 function describeHint(code: string | undefined, place: S3Place): string {
-  const { key } = nameWords(place);
+  const { key, otherBucket = `correct ${key}.bucket` } = nameWords(place);
   switch (code) {
     case "NoSuchBucket":
-      return `: make the bucket ${place.bucket}, or correct ${key}.bucket`;
+      return `: make the bucket ${place.bucket}, or ${otherBucket}`;
     case "InvalidAccessKeyId":
     case "SignatureDoesNotMatch":
       return `: check the secret of ${key}`;

@@ -26,6 +26,11 @@ export interface RestoreOptions extends ClientOptions {
 }
 
 const LOOK_MS = 500;
+/** How far the same work is, is printed so often. */
+const TELL_MS = 5_000;
+/** An end is foretold once the work has taken so long and has come so far. */
+const RATED_MS = 3_000;
+const RATED_SHARE = 0.02;
 
 /** Restores into place and waits for the end: 0 when the service has the data, 1 when not. */
 export async function restoreBackup(service: string | undefined, options: RestoreOptions): Promise<number> {
@@ -96,7 +101,7 @@ function printPlan(plan: RestorePlan, begun: boolean): string {
 
 /** Prints each stage once, and how far the work in it is, until it has ended. An agent that is started again goes on. */
 async function follow(client: AgentClient, service: string): Promise<number> {
-  let told = "";
+  let told = { line: "", doing: "", atMs: 0 };
   for (;;) {
     await sleep(LOOK_MS);
     const document = await readRestores(client).catch(() => undefined);
@@ -104,9 +109,12 @@ async function follow(client: AgentClient, service: string): Promise<number> {
     if (document === undefined || newest === undefined) continue;
     const { outcome } = newest;
     if (newest.stage === "ended") return printEnd(service, outcome);
-    const line = describeNow(newest, document.nowMs);
-    if (line !== told) printText(line);
-    told = line;
+    const { nowMs } = document;
+    const line = describeNow(newest, nowMs);
+    const doing = `${newest.stage} ${newest.progress?.doing ?? line}`;
+    if (line === told.line || (doing === told.doing && nowMs - told.atMs < TELL_MS)) continue;
+    printText(line);
+    told = { line, doing, atMs: nowMs };
   }
 }
 
@@ -129,7 +137,9 @@ export function describeNow({ stage, to, progress, waitsFor }: RestoreStatus, no
   if (totalBytes === 0 || doneBytes === 0) return doing;
   const rate = (doneBytes / took) * 1_000;
   const left = ((totalBytes - doneBytes) / rate) * 1_000;
-  const end = left < 500 ? "" : `, done in about ${describeDuration(Math.ceil(left / 1_000) * 1_000)}`;
+  // What a second or a few bytes say of the rest is nothing.
+  const isKnown = took >= RATED_MS && doneBytes >= totalBytes * RATED_SHARE;
+  const end = !isKnown || left < 500 ? "" : `, done in about ${describeDuration(Math.ceil(left / 1_000) * 1_000)}`;
   return `${doing}: ${describeSize(doneBytes)} of ${describeSize(totalBytes)}, ${describeSize(Math.round(rate))}/s${end}`;
 }
 

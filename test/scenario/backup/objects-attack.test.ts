@@ -36,6 +36,12 @@ function fill(count: number): void {
   for (let at = 0; at < count; at += 1) source.put(`photos/${String(at).padStart(3, "0")}.jpg`, `photo ${at}`);
 }
 
+test("a bucket to restore into that is not there is to be made, or named otherwise", async () => {
+  const words = { who: "minio", key: "backups.files.source", otherBucket: "name another one with --into" };
+  const into = openBucketTarget(lab.open({ ...source.place({ words }), bucket: "nope" }), () => lab.nowMs);
+  await expect(into.expectEmpty()).rejects.toThrow("make the bucket nope, or name another one with --into");
+});
+
 describe("a repository that", () => {
   /** Takes so many files, and is full then. */
   function openFull(files: number): Repository {

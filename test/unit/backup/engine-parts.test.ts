@@ -18,9 +18,10 @@ import type { StoreSettings } from "../../../agent/backup/engines/store-engine.t
 import { TarFacts } from "../../../agent/backup/engines/tar-facts.ts";
 import { files as volumes } from "../../../agent/backup/engines/volume-files.ts";
 import { describeUnplaced } from "../../../agent/backup/restore/data-places.ts";
-import { parseMoment } from "../../../agent/cli/backup/restore-command.ts";
+import { describeNow, parseMoment } from "../../../agent/cli/backup/restore-command.ts";
 import { buildStorePlan } from "../../builders/data/store-plan.ts";
 import { Allowlist, readRefusedKeys } from "../../../agent/backup/verify/postgres-orphans.ts";
+import type { RestoreStatus } from "../../../shared/state/restore.ts";
 import type { HookPlan } from "../../../shared/state/backup.ts";
 
 async function* pieces(bytes: Buffer, size: number): AsyncIterable<Uint8Array> {
@@ -217,6 +218,15 @@ test.each(["2027-02-30", "2027-02-30T02:17Z", "2027-13-01", "tomorrow"])("%s is 
 test("a time is one of UTC, or of its zone", () => {
   expect(parseMoment("2028-02-29")).toBe(Date.UTC(2028, 1, 29));
   expect(parseMoment("2026-11-20T23:30-02:00")).toBe(Date.UTC(2026, 10, 21, 1, 30));
+});
+
+test("how far a restore is, is said at once; when it ends, once that can be known", () => {
+  const progress = { doing: "restores", doneBytes: 100, totalBytes: 1_000, sinceMs: 0 };
+  const at = (nowMs: number, doneBytes = 100): string =>
+    describeNow({ stage: "filling", to: "v", progress: { ...progress, doneBytes } } as RestoreStatus, nowMs);
+  expect(at(500)).toBe("restores: 100 B of 1000 B, 200 B/s");
+  expect(at(10_000, 1)).not.toContain("done in");
+  expect(at(10_000)).toBe("restores: 100 B of 1000 B, 10 B/s, done in about 1m 30s");
 });
 
 test("hooks end at the first that matters, and one that may fail is passed over", async () => {

@@ -13,6 +13,14 @@ function lintBackup(keys: string, files: Record<string, string> = {}): Promise<s
   );
 }
 
+it("a backup beside a reason for none is refused", async () => {
+  const table = `[[volumes]]\nname = "d"\ntarget = "/d"\n[[backups]]\nname = "b"\nengine = "files"\nschedule = "every 5h"`;
+  const lines = await lintShort({
+    "manifests/vm-a/db.toml": service('backup = { none = "it can be made anew" }', table),
+  });
+  expect(lines.filter((line) => line.startsWith("error"))).toEqual(["error value vm-a/db:1:1 backup"]);
+});
+
 describe("a key that means nothing where it stands is refused", () => {
   it.each([
     ['engine = "command"', "value command"],
