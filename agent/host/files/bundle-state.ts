@@ -1,12 +1,13 @@
 // What is kept of bundles on a node: which were installed, and which image each digest is that came with one. Written by `orca bundle install`
 // alone; the agent looks ids up here, since an engine forgets the digests of images that it loads.
 
-import { mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
 import * as z from "zod";
 
 import { parseImageReference } from "../../../shared/manifest/image-reference.ts";
+import { makeDirectorySync } from "./make-directory.ts";
 
 const installed = z.strictObject({
   bundleId: z.string(),
@@ -57,7 +58,7 @@ export function readBundleState(path: string): BundleState {
 
 /** Keeps it, whole or not at all. */
 export function writeBundleState(path: string, state: BundleState): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeDirectorySync(dirname(path), 0o700);
   const kept = { ...state, installed: state.installed.slice(-MOST_INSTALLED) };
   writeFileSync(`${path}.new`, `${JSON.stringify(kept)}\n`, { mode: 0o600, flush: true });
   renameSync(`${path}.new`, path);

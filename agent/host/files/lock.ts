@@ -1,11 +1,12 @@
 // One agent for each node and engine: a lock that the kernel lets go when its holder dies. Held by an open SQLite
 // transaction, since the runtime has no flock of its own; the file beside it names the holder.
 
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 
 import { makePrivate } from "./private-file.ts";
+import { makeDirectorySync } from "./make-directory.ts";
 
 /** Who holds a lock. */
 export interface LockHolder {
@@ -42,7 +43,7 @@ export interface LockRequest {
  * @returns a function that lets it go
  */
 export function takeLock({ directory, name, what, holder }: LockRequest): () => void {
-  mkdirSync(directory, { recursive: true, mode: 0o755 });
+  makeDirectorySync(directory, 0o755);
   const path = join(directory, `${name}.lock`);
   const holderPath = join(directory, `${name}.holder`);
   // SQLite locks a file that can only be read, too.

@@ -1,6 +1,7 @@
 // Makes directories that may lie deep, one level after the other. Node's own way (`recursive`) never ends where a file system answers that
 // there is no such directory although the one above is there, as /proc does.
 
+import { mkdirSync, statSync } from "node:fs";
 import { mkdir, realpath, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
@@ -51,6 +52,20 @@ export async function makeDirectory(path: string, mode: number): Promise<void> {
   }
 }
 
+/** The same for what cannot wait. */
+export function makeDirectorySync(path: string, mode: number): void {
+  const missing: string[] = [];
+  for (let at = path; !makeOneSync(at, mode); at = dirname(at)) {
+    missing.push(at);
+    if (dirname(at) === at || isThereSync(dirname(at))) break;
+  }
+  for (const at of missing.toReversed()) {
+    if (makeOneSync(at, mode)) continue;
+    const why = isKernelPlace(at) ? "it would be the kernel's" : "its file system takes no directory";
+    throw new Error(`${at} cannot be made: ${why}: name another place`);
+  }
+}
+
 /**
  * Says why nothing can be stored in a directory that is there or is to be made: it lies in what the kernel shows as files. Undefined where
  * it can, or where nobody may look.
@@ -84,6 +99,20 @@ async function makeOne(path: string, mode: number): Promise<boolean> {
     if (!(await isThere(path))) throw error;
   }
   return true;
+}
+
+function makeOneSync(path: string, mode: number): boolean {
+  try {
+    mkdirSync(path, { mode });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return false;
+    if (!isThereSync(path)) throw error;
+  }
+  return true;
+}
+
+function isThereSync(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
 }
 
 async function isThere(path: string): Promise<boolean> {

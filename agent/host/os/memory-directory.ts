@@ -1,10 +1,10 @@
 // Where on this host something can lie that must never reach a disk.
 
-import { mkdirSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { statfsSync } from "node:fs";
 
 import { sha256 } from "../../../shared/state/identity.ts";
+import { makeDirectorySync } from "../files/make-directory.ts";
 
 /** Types of file systems that live in memory (statfs(2)): tmpfs and ramfs. */
 const IN_MEMORY = new Set([0x01021994, 0x858458f6]);
@@ -21,7 +21,7 @@ export async function isInMemory(directory: string): Promise<boolean> {
  */
 export function chooseSecretDirectory(runDir: string): string {
   try {
-    mkdirSync(runDir, { recursive: true, mode: 0o755 });
+    makeDirectorySync(runDir, 0o755);
     if (IN_MEMORY.has(statfsSync(runDir).type)) return runDir;
     if (IN_MEMORY.has(statfsSync(SHARED_MEMORY).type)) return `${SHARED_MEMORY}/orca-${sha256(runDir).slice(0, 12)}`;
   } catch {

@@ -1,7 +1,7 @@
 // Opens the agent's state however the file and the disk are, and says what of it cannot be used. Used by the store alone.
 // A damaged file is moved aside and begun anew; a disk that takes nothing leaves what it holds readable.
 
-import { mkdirSync, renameSync } from "node:fs";
+import { renameSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 
 import { statePath } from "../state-layout.ts";
@@ -10,6 +10,7 @@ import { readRelease } from "../../../shared/state/kept/release-schema.ts";
 import type { Lost } from "../../../shared/state/kept/salvage.ts";
 import { openChecked, openInMemory, StateDamagedError, StateTooNewError } from "./store-schema.ts";
 import { readMessage } from "../../../shared/text/read-message.ts";
+import { makeDirectorySync } from "../files/make-directory.ts";
 
 /** A state that is open. */
 export interface OpenedDatabase {
@@ -27,7 +28,7 @@ const KEPT_ASIDE = { rows: 200, characters: 65_536 };
  * Throws StateTooNewError for the state of a later version that this one must not use.
  */
 export function openDatabase(stateDir: string, nowMs: number): OpenedDatabase {
-  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  makeDirectorySync(stateDir, 0o700);
   const path = statePath(stateDir, "store");
   try {
     return { path, database: openChecked(path), trouble: undefined };

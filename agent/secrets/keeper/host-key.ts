@@ -2,10 +2,11 @@
 // the administrator made, or one made here at the first start. Losing it costs the sealed secrets, not the secrets.
 
 import { hkdfSync, randomBytes } from "node:crypto";
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { statePath } from "../../host/state-layout.ts";
+import { makeDirectorySync } from "../../host/files/make-directory.ts";
 
 /** The name of the systemd credential. */
 const CREDENTIAL = "orca-host-key";
@@ -43,7 +44,7 @@ export function readHostKey(keyFile: string | undefined, stateDir: string, crede
   const file = statePath(stateDir, "hostKey");
   // An empty file is what a full disk has left of a key: nothing can have been sealed with it.
   if ((readIfThere(file)?.length ?? 0) === 0) {
-    mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+    makeDirectorySync(stateDir, 0o700);
     writeKey(file);
   }
   return new HostKey(readOwn(file), file);

@@ -9,7 +9,13 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { ReferenceSorter } from "../../../agent/backup/objects/object-references.ts";
 import { openDirectoryTarget } from "../../../agent/backup/objects/restore-objects.ts";
 import { openLocalRepository } from "../../../agent/backup/repository/local-repository.ts";
-import { findPlaceFault, isKernelPlace, makeDirectory } from "../../../agent/host/files/make-directory.ts";
+import { takeLock } from "../../../agent/host/files/lock.ts";
+import {
+  findPlaceFault,
+  isKernelPlace,
+  makeDirectory,
+  makeDirectorySync,
+} from "../../../agent/host/files/make-directory.ts";
 
 let root: string;
 beforeEach(() => {
@@ -25,6 +31,19 @@ test("every level is made with its mode, and one that is there is fine", async (
 
 test.each(["/proc/x", "/proc/x/y/z", "/proc/self/fd/x"])("%s is refused, and said why", async (path) => {
   await expect(makeDirectory(path, 0o700)).rejects.toThrow(/ cannot be made: \/proc.* is the kernel's: name another/);
+});
+
+test.each(["/proc/x", "/proc/x/y/z"])("nor is a lock of an agent looked for in %s for ever", (directory) => {
+  const holder = { pid: process.pid, command: "test", since: "now" };
+  expect(() => takeLock({ directory, name: "vm1", what: "vm1", holder })).toThrow("cannot be made");
+});
+
+test("at once or not, the same is made", () => {
+  makeDirectorySync(join(root, "a/b/c"), 0o700);
+  makeDirectorySync(join(root, "a/b/c"), 0o700);
+  expect(statSync(join(root, "a/b")).mode & 0o777).toBe(0o700);
+  writeFileSync(join(root, "file"), "");
+  expect(() => makeDirectorySync(join(root, "file/x"), 0o700)).toThrow("ENOTDIR");
 });
 
 test("a file in the way, and a link that leads nowhere, are the kernel's errors", async () => {
