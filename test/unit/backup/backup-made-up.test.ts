@@ -106,6 +106,10 @@ async function copy({ from, to, folder, backup }: CopyRequest): Promise<ChildAns
 /** Its files are real, and the machine may be busy. */
 const WITHIN = { timeout: 20_000 };
 
+async function untilIdle(): Promise<void> {
+  await expect.poll(async () => (await keeper.list())[0]?.runningSinceMs, WITHIN).toBe(undefined);
+}
+
 const kinds = (): string[] => runs.map(({ request }) => (JSON.parse(request) as ChildRequest).kind);
 
 test.each([1, 2])(
@@ -124,6 +128,8 @@ test.each([1, 2])(
     keeper.follow([{ ...plan(), minSuccess }], ENGINE);
     await expect.poll(() => keeper.ask("make", STORE), WITHIN).toBe(undefined);
     await expect.poll(async () => (await keeper.list())[0]?.repositories[1]?.reason, WITHIN).toBe("it was away");
+    // What is due next is looked for once the run has looked into the repositories.
+    await untilIdle();
     expect((await keeper.list())[0]?.lastRun?.made).toBe(minSuccess === 1 ? NAME : undefined);
     const far = join(directory, "far", "vm1", "pg", "db");
     await clock.advance(110_000);
@@ -134,6 +140,7 @@ test.each([1, 2])(
       await expect
         .poll(async () => (await keeper.list())[0]?.repositories[1]?.reason, WITHIN)
         .toContain("far is not there");
+      await untilIdle();
       await clock.advance(220_000);
       expect(kinds()).toEqual(["make", "copy"]);
     }
