@@ -15,13 +15,13 @@ export function describeMysqlAccess(
   { user, passwordPath }: Pick<StoreSettings, "user" | "passwordPath">,
   stderr: string,
 ): string[] {
-  if (passwordPath !== undefined && /\b(?:1045|1698)\b/.test(stderr))
-    return [
-      `the value of ${passwordPath} is not ${user}'s password, or there is no such account from 127.0.0.1: set the one that the server has`,
-    ];
+  const isWrong = passwordPath !== undefined && /\b(?:1045|1698)\b/.test(stderr);
+  // A server says the same where there is no such account.
+  const first = `the value of ${passwordPath} is not ${user}'s password: set the one that the server has; where it has no such account yet:`;
 
   const account = `'${user.replaceAll(/['\\]/g, String.raw`\$&`)}'@'127.0.0.1'`;
   return [
+    ...(isWrong ? [first] : []),
     "in the server, as root (the password is the value of connect.password):",
     `  create user ${account} identified by '…';`,
     `  grant select, show view, trigger, event, lock tables, process, show create routine, reload on *.* to ${account};`,

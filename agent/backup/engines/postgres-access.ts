@@ -16,14 +16,14 @@ export function describePostgresAccess(
   { user, databases, passwordPath }: Pick<StoreSettings, "user" | "databases" | "passwordPath">,
   stderr: string,
 ): string[] {
-  if (passwordPath !== undefined && /password authentication failed/i.test(stderr))
-    return [
-      `the value of ${passwordPath} is not ${user}'s password: set the one that the server has, or give the role this one`,
-    ];
+  const isWrong = passwordPath !== undefined && /password authentication failed/i.test(stderr);
+  // A server says the same where there is no such role.
+  const first = `the value of ${passwordPath} is not ${user}'s password: set the one that the server has; where it has no such role yet:`;
 
   const role = `"${user.replaceAll('"', '""')}"`;
   const places = databases === undefined ? ["all"] : databases.map((name) => `"${name.replaceAll('"', '""')}"`);
   return [
+    ...(isWrong ? [first] : []),
     "in the server, as its superuser (the password is the value of connect.password; pg_read_all_data is there since 14):",
     `  create role ${role} login password '…';`,
     `  grant pg_read_all_data to ${role};`,

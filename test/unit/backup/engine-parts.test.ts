@@ -194,16 +194,16 @@ test.each([
   ["ERROR 2002 (HY000): Can't connect to server", false],
 ])("MariaDB that says %s refuses: %s", (said, refuses) => expect(isMysqlAccessFault(said)).toBe(refuses));
 
-test("a wrong password where connect names one is said first, and nothing of a role that is there already", () => {
+test("a wrong password where connect names one is said first, before what makes a role", () => {
   const settings = { user: "shop", databases: undefined, passwordPath: "/prod/pg/SHOP" };
   const wrong = 'FATAL:  password authentication failed for user "shop"';
-  expect(describePostgresAccess(settings, wrong)).toEqual([
-    "the value of /prod/pg/SHOP is not shop's password: set the one that the server has, or give the role this one",
-  ]);
-  expect(describePostgresAccess({ ...settings, passwordPath: undefined }, wrong).join()).toContain("create role");
-  expect(describePostgresAccess(settings, "no pg_hba.conf entry for host").join()).toContain("pg_hba.conf");
-  expect(describeMysqlAccess(settings, "ERROR 1045 (28000): Access denied for user")).toHaveLength(1);
-  expect(describeMysqlAccess(settings, "ERROR 1142 (42000): SELECT command denied").join()).toContain("grant select");
+  const first = /^the value of \/prod\/pg\/SHOP is not shop's password: set the one that the server has/;
+  expect(describePostgresAccess(settings, wrong)[0]).toMatch(first);
+  expect(describePostgresAccess(settings, wrong).join()).toContain("create role");
+  expect(describePostgresAccess({ ...settings, passwordPath: undefined }, wrong)[0]).toMatch(/^in the server/);
+  expect(describePostgresAccess(settings, "no pg_hba.conf entry for host")[0]).toMatch(/^in the server/);
+  expect(describeMysqlAccess(settings, "ERROR 1045 (28000): Access denied for user")[0]).toMatch(first);
+  expect(describeMysqlAccess(settings, "ERROR 1142 (42000): SELECT command denied")[0]).toMatch(/^in the server/);
 });
 
 test("a bucket is brought back into an empty place, and that is said with its name", () => {
