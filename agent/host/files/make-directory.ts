@@ -24,9 +24,9 @@ const KERNEL_SYSTEMS = new Map([
   [0xf97cff8c, "selinuxfs"],
 ]);
 
-const KERNEL_PLACES = /^\/(?:proc|sys|dev)(?:\/|$)/;
+const KERNEL_PLACES = /^\/(?:proc|sys|dev(?!\/shm(?:\/|$)))(?:\/|$)/;
 
-/** True for a path below /proc, /sys or /dev, as it is written: nothing stays there. */
+/** True for a path below /proc, /sys or /dev, as it is written: nothing stays there. /dev/shm is memory, and takes files like any other. */
 export function isKernelPlace(path: string): boolean {
   return KERNEL_PLACES.test(path);
 }
