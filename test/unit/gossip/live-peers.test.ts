@@ -9,6 +9,7 @@ import type { PeerCold } from "../../../agent/gossip/peer-port.ts";
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import { canonicalJson } from "../../../shared/state/identity.ts";
 import type { DesiredState } from "../../../shared/state/desired-state.ts";
+import { compareText } from "../../../shared/text/problem.ts";
 import { buildDesired, buildTurn } from "../../builders/node/turns.ts";
 import { FakeGossip } from "../../fakes/fake-gossip.ts";
 
@@ -135,7 +136,9 @@ test("any sequence: it tells of a change exactly where a whole new look would an
         const known = fresh.read(desired);
         const cold = fresh.coldStartStatements().map((peer) => peer.word && [peer.node, peer.word.run, peer.word.done]);
         // A node that left and came again stands elsewhere in the list: that is no other answer.
-        const words = cold.filter((entry) => entry !== undefined).toSorted();
+        const words = cold
+          .flatMap((entry) => (entry === undefined ? [] : [JSON.stringify(entry)]))
+          .toSorted(compareText);
         return canonicalJson({ known, words });
       };
       let read = answer();
