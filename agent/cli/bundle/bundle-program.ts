@@ -10,7 +10,14 @@ import type { BundleVerifyOptions } from "./verify-command.ts";
 
 /** Adds them. */
 export function addBundle(program: Command): void {
-  const bundle = program.command("bundle").description("brings a node what it needs where there is no network");
+  const bundle = program
+    .command("bundle")
+    .description("brings a node what it needs where there is no network")
+    .addHelpText(
+      "after",
+      "\nExample:\n  orca bundle create bundle.toml --out ./usb/offline-7 --key ~/.ssh/bundle\n" +
+        "  orca bundle verify /media/usb/offline-7\n  orca bundle install /media/usb/offline-7",
+    );
   addCreate(bundle);
   addVerify(bundle);
   addInstall(bundle);
