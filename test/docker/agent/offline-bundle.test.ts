@@ -154,6 +154,12 @@ async function untilHealthy(revisionOfWeb?: string): Promise<void> {
   });
 }
 
+/** The images of the node's engine, which lists those of one second in any order. */
+async function listImages(...options: string[]): Promise<string[]> {
+  const lines = await docker("-H", `unix://${engine.socketPath}`, "images", ...options);
+  return lines.split("\n").toSorted();
+}
+
 interface Line {
   action: string;
   result: string;
@@ -262,10 +268,10 @@ test("it is verified and installed by the lines of the page, and the agent reach
 });
 
 test("a prune, however early, keeps what came with the bundle", async () => {
-  const before = await docker("-H", `unix://${engine.socketPath}`, "images", "-q");
-  expect(before.split("\n")).toHaveLength(2);
+  const before = await listImages("-q");
+  expect(before).toHaveLength(2);
   expect(onNode(["prune", "--early"])).toMatchObject({ code: 0 });
-  expect(await docker("-H", `unix://${engine.socketPath}`, "images", "-q")).toBe(before);
+  expect(await listImages("-q")).toEqual(before);
 });
 
 test("a newer one is installed while the agent runs: a new model, and the service that needs it", async () => {
@@ -320,14 +326,7 @@ test("one that fails half-way is taken back: images, names, volumes, manifests, 
   expect(onMaker("orca bundle create bundle.toml --out ./offline-9 --key ./bundle-key")).toMatchObject({ code: 0 });
   await docker("rmi", other);
   const look = async (): Promise<unknown> => [
-    await docker(
-      "-H",
-      `unix://${engine.socketPath}`,
-      "images",
-      "--all",
-      "--format",
-      "{{.Repository}}:{{.Tag}} {{.ID}}",
-    ),
+    await listImages("--all", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"),
     await docker("-H", `unix://${engine.socketPath}`, "volume", "ls", "-q"),
     execFileSync("find", [manifests, volume, "-printf", "%p %s %i\n"], { encoding: "utf8" }),
     readFileSync(join(state, "bundles.json"), "utf8"),

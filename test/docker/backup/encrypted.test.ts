@@ -93,7 +93,6 @@ async function writeBucket(): Promise<void> {
     join(manifests, "uploads.toml"),
     `image = "orca-test/haproxy:1"
 command = ["haproxy", "-db", "-f", "/etc/uploads.cfg"]
-backup = { none = "its data is in the store" }
 
 [resources]
 memory = "64MiB"

@@ -78,7 +78,7 @@ describe.each<[string, () => void, RegExp]>([
       mount("size=9m");
       execFileSync("mount", ["-o", "remount,ro", disk]);
     },
-    /EROFS/,
+    /is read-only for the agent: .*orca unit --write/,
   ],
 ])("a disk that %s", (_name, prepare, words) => {
   test("as the first repository: that is said, nothing of it is left, and the next one has the backup", async () => {
