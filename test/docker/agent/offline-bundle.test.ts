@@ -149,7 +149,7 @@ async function untilHealthy(revisionOfWeb?: string): Promise<void> {
       (revisionOfWeb === undefined ||
         readFileSync(join(manifests, "orca", "manifests", NODE, "web.toml"), "utf8").includes(revisionOfWeb))
     );
-  }, 60_000).catch((error: unknown) => {
+  }, 240_000).catch((error: unknown) => {
     throw new Error(`${onNode(["status"]).output}\n${agent?.output.slice(-3_000)}`, { cause: error });
   });
 }
