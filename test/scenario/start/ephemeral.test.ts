@@ -91,6 +91,14 @@ async function release(image: string): Promise<void> {
   await node.clock.advance(10_000);
 }
 
+/** Somebody asks for the release of that image again. */
+async function rollBack(to: string): Promise<void> {
+  const before = node.agent.store.listReleases("db", 10).find(({ image }) => image === to);
+  const wanted = { fingerprint: before?.fingerprint ?? "", revision: before?.revision ?? "" };
+  node.agent.request({ kind: "rollback", service: "db", release: wanted, actor: ACTOR });
+  await node.clock.advance(60_000);
+}
+
 async function begin(): Promise<void> {
   node.source.set({ db: db("app:1"), seed: SEED });
   keeper = openKeeper();
@@ -137,14 +145,7 @@ test("the volume of the release before stays for a rollback, and goes with the n
   await release("app:3");
   await node.clock.advance(300_000);
   expect([removed, [...node.engine.volumes.keys()]]).toEqual([[first], [second, mounted()]]);
-  const before = node.agent.store.listReleases("db", 10).find(({ image }) => image === "app:2");
-  node.agent.request({
-    kind: "rollback",
-    service: "db",
-    release: { fingerprint: before?.fingerprint ?? "", revision: before?.revision ?? "" },
-    actor: ACTOR,
-  });
-  await node.clock.advance(60_000);
+  await rollBack("app:2");
   expect([node.engine.running("db")?.image, mounted()]).toEqual(["app:2", second]);
 });
 
@@ -197,14 +198,7 @@ test("a release that fails goes back to its data also where the job that fills i
   await node.clock.advance(1_000);
   await node.untilSettled(["db"]);
   expect(mounted()).not.toBe(first);
-  const before = node.agent.store.listReleases("db", 10).find(({ image }) => image === "app:1");
-  node.agent.request({
-    kind: "rollback",
-    service: "db",
-    release: { fingerprint: before?.fingerprint ?? "", revision: before?.revision ?? "" },
-    actor: ACTOR,
-  });
-  await node.clock.advance(60_000);
+  await rollBack("app:1");
   expect([node.engine.running("db")?.image, mounted()]).toEqual(["app:1", first]);
 });
 
