@@ -139,6 +139,7 @@ function attachReport(
     redact: (text) => agent.redact(text),
     exec: engine.exec,
     backups,
+    drills: backups.drills,
     prunes,
     ...(updates === undefined ? {} : { updates }),
     request: (request) => agent.request(request),

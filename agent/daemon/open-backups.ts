@@ -6,6 +6,7 @@ import { BackupKeeper } from "../backup/keeper/backup-keeper.ts";
 import { pinBackup } from "../backup/keeper/pins.ts";
 import { sweepSpool } from "../backup/spool.ts";
 import { RestoreKeeper } from "../backup/restore/restore-keeper.ts";
+import type { DrillKeeper } from "../drill/drill-keeper.ts";
 import type { Engine } from "../docker/engine.ts";
 import { createImageFetcher } from "../docker/fetch-image.ts";
 import { createAuthFinder } from "../docker/registry-auth.ts";
@@ -25,6 +26,7 @@ import type { Emit } from "../../shared/state/event.ts";
 import type { Note } from "../../shared/state/note.ts";
 import type { StoreStanding } from "../../shared/state/promise.ts";
 import type { DaemonConfig } from "./daemon-config.ts";
+import { openDrills } from "./open-drills.ts";
 
 /** What they work with. */
 interface Around {
@@ -41,6 +43,8 @@ interface Around {
 export interface Backups {
   readonly notes: Note[];
   readonly standings: readonly StoreStanding[];
+  /** What makes drills of them. */
+  readonly drills: DrillKeeper;
   /** Images that backups need to be restored. */
   listImages(): Promise<string[]>;
   close(): Promise<void>;
@@ -81,6 +85,7 @@ export function openBackups(config: DaemonConfig, around: Around): Backups {
     restores.follow(turn);
     before.follow(turn);
   });
+  const drills = openDrills(config, { ...around, keeper });
   serving.offerBackups(openDesk(node, keeper), restores);
   return {
     get notes() {
@@ -89,9 +94,11 @@ export function openBackups(config: DaemonConfig, around: Around): Backups {
     get standings() {
       return keeper.standings;
     },
+    drills,
     listImages: async () => [...(await keeper.listImages()), ...restores.heldImages],
     close: async () => {
       before.close();
+      await drills.close();
       await Promise.all([keeper.close(), restores.close()]);
     },
   };

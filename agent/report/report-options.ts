@@ -1,5 +1,6 @@
 // What a report is told when it is made and when it is attached to its agent. Types, and where the audit log is.
 
+import type { DrillStanding } from "../../shared/drill/drill.ts";
 import type { StoreStanding } from "../../shared/state/promise.ts";
 import type { Note } from "../../shared/state/note.ts";
 import type { ColdStartReport } from "../../shared/state/cold-start.ts";
@@ -63,6 +64,8 @@ export interface ReportParts {
   fleet?: FleetReader;
   /** What is not as it should be with the backups. */
   backups?: { readonly notes: readonly Note[]; readonly standings: readonly StoreStanding[] };
+  /** Drills that are overdue, and the one that goes on; alerts ask how each store stands. */
+  drills?: { readonly notes: readonly Note[]; readonly standings: readonly DrillStanding[] };
   /** What a prune has left. */
   prunes?: { readonly notes: readonly Note[] };
   /** How the agent's own update stands. */

@@ -60,6 +60,7 @@ export class Report {
   readonly #steps: ClockSteps;
   readonly #counts: Record<string, { done: number; failed: number }> = {};
   readonly #onTurn = new Set<(turn: TurnSummary) => void>();
+  readonly #onEvent = new Set<(event: AgentEvent) => void>();
   readonly #onChange = new Set<(change: StatusChange) => void>();
   /** What can be read of the node. */
   readonly view: ReadView;
@@ -169,6 +170,12 @@ export class Report {
     return () => this.#onTurn.delete(callback);
   }
 
+  /** Calls back for each event, once everything here has heard it; answers a function that ends that. */
+  onEvent(callback: (event: AgentEvent) => void): () => void {
+    this.#onEvent.add(callback);
+    return () => this.#onEvent.delete(callback);
+  }
+
   /** Calls back for each change of a service's state; answers a function that ends that. */
   onChange(callback: (change: StatusChange) => void): () => void {
     this.#onChange.add(callback);
@@ -191,6 +198,7 @@ export class Report {
     if (event.kind === "turn") this.#followTurn(event.turn);
     if (event.kind !== "turn" || this.#state.changes.length > 0) this.#history.touch();
     for (const sink of this.#sinks) sink.hear(event);
+    for (const callback of this.#onEvent) callback(event);
   }
 
   /** Where somebody has set the wall clock, what is known is as old as it was. */
@@ -256,8 +264,8 @@ export class Report {
     const own = [...(this.#options.notes ?? []), ...this.#readServed().troubles, ...(this.#parts?.fleet?.notes ?? [])];
     const troubles = [...own, this.#sampler.trouble, this.#auditTrouble, this.#alerts?.trouble];
     const known = troubles.filter((trouble) => trouble !== undefined);
-    const { backups, prunes, updates } = this.#parts ?? {};
-    const kept = [backups, prunes, updates].flatMap((part) => part?.notes ?? []);
+    const { backups, drills, prunes, updates } = this.#parts ?? {};
+    const kept = [backups, drills, prunes, updates].flatMap((part) => part?.notes ?? []);
     return [...known.map(noteText), ...kept, ...this.#sinks.flatMap(({ note }) => note ?? [])];
   }
 

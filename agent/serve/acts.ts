@@ -16,6 +16,7 @@ import type { ReadView } from "../report/read-view.ts";
 import { answerCopyOut } from "./copy-out-routes.ts";
 import { answerBackupAct, type BackupDesk } from "./backup-routes.ts";
 import { answerBundle } from "./bundle-routes.ts";
+import { answerDrillAct, type DrillDesk } from "./drill-routes.ts";
 import { answerPruneAct, type PruneDesk } from "./prune-routes.ts";
 import { answerPin } from "./pin-routes.ts";
 import { answerRestoreAct, type RestoreDesk } from "./restore-routes.ts";
@@ -42,6 +43,8 @@ export interface ActParts {
   prunes: () => PruneDesk | undefined;
   /** The same for restores into place. */
   restores: () => RestoreDesk | undefined;
+  /** The same for drills. */
+  drills: () => DrillDesk | undefined;
   worlds(call: Call): Answer;
   /** The release that a rollback of a service goes to, or why there is none. */
   findRelease(service: string, to: string | undefined): { fingerprint: string; revision: string } | string;
@@ -68,6 +71,7 @@ export async function answerAct(parts: ActParts, call: Call, http: IncomingMessa
   if (call.path.join("/") === "v1/bundle") return answerBundle(parts, call, { actor, body });
   if (call.path.join("/") === "v1/prune") return answerPruneAct(parts, call, { actor, body });
   if (call.path[1] === "restores") return answerRestoreAct(parts, call, { body, actor });
+  if (call.path[1] === "drills") return answerDrillAct(parts, call, { body, actor });
   const request = parseAct(parts, call, { body, actor });
   if (request === undefined) return answerError(call, 404, "there is no such act");
   if ("status" in request) return request;

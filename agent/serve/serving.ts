@@ -6,6 +6,7 @@ import type { Report } from "../report/report.ts";
 import type { Served } from "../report/report-options.ts";
 import type { ActParts } from "./acts.ts";
 import type { BackupDesk } from "./backup-routes.ts";
+import type { DrillDesk } from "./drill-routes.ts";
 import type { PruneDesk } from "./prune-routes.ts";
 import type { RestoreDesk } from "./restore-routes.ts";
 import { type Answer, answerError, answerJson, type Call } from "./http-answer.ts";
@@ -36,6 +37,7 @@ export class Serving {
   #backups: BackupDesk | undefined;
   #prunes: PruneDesk | undefined;
   #restores: RestoreDesk | undefined;
+  #drills: DrillDesk | undefined;
 
   /** Throws when an address to listen on is not on loopback. */
   constructor(report: Report, options: ServingOptions) {
@@ -47,6 +49,7 @@ export class Serving {
       backups: () => this.#backups,
       prunes: () => this.#prunes,
       restores: () => this.#restores,
+      drills: () => this.#drills,
     };
     this.#live = live;
     this.#loopback = new Loopback({ listen, clock, view, live });
@@ -63,6 +66,11 @@ export class Serving {
   offerBackups(backups: BackupDesk, restores: RestoreDesk): void {
     this.#backups = backups;
     this.#restores = restores;
+  }
+
+  /** What answers for drills; until then nobody does. */
+  offerDrills(drills: DrillDesk): void {
+    this.#drills = drills;
   }
 
   /** What answers for prunes; until then nobody does. */
@@ -96,7 +104,7 @@ export class Serving {
 function buildActs(
   report: Report,
   { clock, credentials }: ServingOptions,
-): Omit<ActParts, "backups" | "prunes" | "restores"> {
+): Omit<ActParts, "backups" | "prunes" | "restores" | "drills"> {
   return {
     clock,
     view: report.view,

@@ -14,6 +14,7 @@ import { BoundServer } from "../http/bound-server.ts";
 import { makeServer } from "../http/server-shell.ts";
 import { type ActParts, answerAct } from "./acts.ts";
 import { answerBackupList } from "./backup-routes.ts";
+import { answerDrillList } from "./drill-routes.ts";
 import { answerRestoreList } from "./restore-routes.ts";
 import { type Answer, answerError, answerJson, answerText, type Call, readCall, sendAnswer } from "./http-answer.ts";
 import { refuseUpgrade, serveExec } from "./exec-stream.ts";
@@ -119,6 +120,7 @@ export class SocketServer {
     if (route === "v1/trial") return answerJson(200, this.#options.view.trial());
     if (route === "v1/prune") return answerPrune(acts, call);
     if (route === "v1/restores") return answerRestoreList(acts, call);
+    if (route === "v1/drills") return answerDrillList(acts, call);
     return route === "v1/debug/worlds" ? acts.worlds(call) : undefined;
   }
 

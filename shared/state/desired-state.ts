@@ -59,6 +59,8 @@ export interface DesiredService {
   /** Set for a front: the service that it belongs to. */
   frontOf?: string;
   owner: string | undefined;
+  /** In which time it is promised to be back (`slo.rto`); left out where nothing is promised. */
+  rtoMs?: number;
   /** Its manifest says why losing its data is fine. */
   disposable?: true;
   /** Stores that have a verified backup before a new container of it is made; left out where it asks for none. */

@@ -4,6 +4,7 @@ import type { AgentUpdate } from "../fleet/agent-version.ts";
 import type { AwaitedBackup, BackupRun, VerifyRun } from "./backup.ts";
 import type { ColdStartReport } from "./cold-start.ts";
 import type { DoctorLook } from "./doctor-look.ts";
+import type { DrillRecord } from "../drill/drill.ts";
 import type { DesiredService, DesiredState } from "./desired-state.ts";
 import type { GossipEvent } from "../fleet/gossip-event.ts";
 import type { Hold, SourceTrouble } from "./hold.ts";
@@ -103,7 +104,17 @@ export type AgentEvent =
   /** A restore into place has come to another stage, or to its end. */
   | { kind: "backup-restored"; atMs: number; record: RestoreRecord }
   /** A backup was restored to prove it, or could not be judged. */
-  | { kind: "backup-judged"; atMs: number; service: string; store: string; run: VerifyRun }
+  | {
+      kind: "backup-judged";
+      atMs: number;
+      service: string;
+      store: string;
+      run: VerifyRun;
+      /** What reading, restoring and looking took; left out where nothing was restored. */
+      tookMs?: number;
+    }
+  /** A drill has come to its end, or was given up. */
+  | { kind: "drill-ended"; atMs: number; record: DrillRecord }
   /** A prune begins: what it has chosen, by name. */
   | { kind: "prune-began"; atMs: number; trigger: PruneTrigger; chosen: readonly string[] }
   /** The engine has removed one thing of it. */

@@ -131,7 +131,9 @@ export class StoreWork {
     const found = await (named === undefined ? this.#findNewest(plan, startedMs) : this.#findNamed(plan, named));
     if (found === undefined) return false;
     const { repository, record } = found;
+    const beganMs = clock.monotonicMs();
     const answer = await this.#prove(plan, found);
+    const tookMs = Math.round(clock.monotonicMs() - beganMs);
     if (signal.aborted) return false;
     const { about: _about, ...judged } = await this.#noteVerdict(plan, found, answer);
     const isReleased = named !== undefined && judged.verdict === "good" && (await this.#release(plan, named));
@@ -150,7 +152,7 @@ export class StoreWork {
       return { ...setRepository(memory, repository, own), proofAccountedMs: startedMs, lastVerify: judgedNow };
     });
     const { service, store } = plan;
-    options.emit({ kind: "backup-judged", atMs: run.endedMs, service, store, run });
+    options.emit({ kind: "backup-judged", atMs: run.endedMs, service, store, run, tookMs });
     return run.verdict === "good";
   }
 

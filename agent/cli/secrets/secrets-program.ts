@@ -1,9 +1,8 @@
-// The words of `orca secrets` and `orca drill`: their commands and options.
+// The words of `orca secrets`: its commands and options.
 
 import type { Command } from "commander";
 
 import { run } from "../frame/run-action.ts";
-import type { DrillOptions } from "../drill/drill-isolation.ts";
 import type { SecretsOptions } from "./secrets-command.ts";
 
 /** Adds `orca secrets`. */
@@ -26,31 +25,6 @@ export function addSecrets(program: Command): void {
   addPlace(secrets.command("edit"))
     .description("opens all secrets in $EDITOR, in memory, and writes them back")
     .action(run(async (options: SecretsOptions) => (await import("./secrets-command.ts")).editSecrets(options)));
-}
-
-/** Adds `orca drill`. */
-export function addDrill(program: Command): void {
-  const drill = program
-    .command("drill")
-    .description("tries live what must hold")
-    .addHelpText("after", "\nExample:\n  orca drill isolation ./platform");
-  drill
-    .command("isolation")
-    .description("tries to reach secrets, services and hosts of other realms from this host; writes down what held")
-    .argument("<dir>", "a manifests repository, or its orca/ directory")
-    .option("--config <file>", "this host's configuration", "/etc/orca/agent.toml")
-    .option("--node <name>", "the node to play; the one of agent.toml when left out")
-    .option("--json", "prints JSON")
-    .addHelpText(
-      "after",
-      "\nExits with 0 when all held, 3 when something is reachable or unguarded,\n1 when something could not be tried." +
-        "\n\nExample:\n  orca drill isolation ./platform --config /etc/orca/agent.toml",
-    )
-    .action(
-      run(async (directory: string, options: DrillOptions) =>
-        (await import("../drill/drill-isolation.ts")).drillIsolation(directory, options),
-      ),
-    );
 }
 
 const EXAMPLES =

@@ -82,6 +82,7 @@ export function compileService(name: string, manifest: Manifest, context: Compil
     ...listBackupNeeds(name, manifest),
     ...(manifest.backup === undefined ? {} : { disposable: true as const }),
     owner: manifest.owner,
+    ...(manifest.slo?.rto === undefined ? {} : { rtoMs: manifest.slo.rto }),
     ...(context.secrets.blocked === undefined ? {} : { blocked: context.secrets.blocked }),
     ...describeNotes(manifest, frontImage, context.secrets.notes),
   };

@@ -8,6 +8,7 @@ import type { ExitRecord } from "../../../shared/state/memory.ts";
 import type { AgentUpdate } from "../../../shared/fleet/agent-version.ts";
 import type { DoctorLook } from "../../../shared/state/doctor-look.ts";
 import type { AgentEvent } from "../../../shared/state/event.ts";
+import { type DrillRecord, isLate, judgeDrill } from "../../../shared/drill/drill.ts";
 import type { PruneRun } from "../../../shared/state/prune.ts";
 import type { RestoreRecord } from "../../../shared/state/restore.ts";
 import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
@@ -131,6 +132,19 @@ function logRestore(logger: ReportLogger, { service, store, backup, from, to, st
   else logger.error({ ...fields, error: outcome.detail }, "a backup was not restored");
 }
 
+function logDrill(logger: ReportLogger, record: DrillRecord): void {
+  const { kind, parts, trouble } = record;
+  const verdict = judgeDrill(record);
+  const fields = { drill: kind, verdict, parts: parts.length, ...(trouble === undefined ? {} : { error: trouble }) };
+  if (verdict === "good") return logger.info(fields, "a drill ended: everything came back in its time");
+  for (const part of parts.filter((entry) => entry.verdict === "bad" || isLate(entry)))
+    logger.error(
+      { service: part.service, store: part.store, backup: part.backup, detail: part.detail },
+      "it did not come back in its time",
+    );
+  logger.error(fields, "a drill ended, and not well: see orca drill --status");
+}
+
 function logWebhook(logger: ReportLogger, { listen, trouble }: Extract<AgentEvent, { kind: "webhook" }>): void {
   if (listen === undefined) logger.info({}, "the webhook is turned off");
   else if (trouble === undefined) logger.info({ listen }, "pushes are received");
@@ -147,6 +161,7 @@ type KeeperEvent = Extract<
       | "backup-removed"
       | "backup-restored"
       | "doctor-looked"
+      | "drill-ended"
       | "prune-began"
       | "pruned"
       | "prune-ended"
@@ -177,6 +192,8 @@ function logKeeper(logger: ReportLogger, event: KeeperEvent): void {
       return logUpdate(logger, event.update);
     case "doctor-looked":
       return logLook(logger, event.look);
+    case "drill-ended":
+      return logDrill(logger, event.record);
     case "volume-removed": {
       const { service, volume } = event;
       return logger.info({ service, volume }, "no release needs this ephemeral volume any more: removed");

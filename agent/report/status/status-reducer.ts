@@ -67,6 +67,7 @@ export function reduceStatus(before: ReportState, event: AgentEvent | Sampled): 
         | "backup-removed"
         | "backup-restored"
         | "cold-start"
+        | "drill-ended"
         | "gossip"
         | "prune-began"
         | "pruned"

@@ -170,6 +170,7 @@ const shape: ShapeOf<DesiredService> = {
   movedFrom: left(z.looseObject({ node: text, service: text })),
   frontOf: left(text),
   owner: maybe(text),
+  rtoMs: left(number),
   disposable: left(z.literal(true)),
   binds: left(z.array(z.looseObject({ source: text, target: text, real: text }))),
   backupFirst: left(z.array(z.looseObject({ service: text, store: text }))),

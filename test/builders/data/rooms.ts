@@ -14,6 +14,7 @@ export const FLOORS: readonly (readonly string[])[] = [
   ["loop"],
   ["serve"],
   ["report"],
+  ["drill"],
   ["sources", "secrets", "gossip", "backup", "bundle", "prune", "update", "edge", "apply", "observed", "health"],
   ["docker"],
   ["http", "help"],
@@ -33,6 +34,7 @@ export const PURE: readonly string[] = [
   "agent/gossip/settings.ts",
   "agent/prune/core/",
   "agent/bundle/core/",
+  "agent/drill/core/",
   "agent/update/core/",
   "shared/",
 ];
