@@ -11,7 +11,8 @@ import {
 } from "node:http";
 import { request as requestHttps } from "node:https";
 
-import { type ExchangeFault, ExchangeFailure } from "./exchange-failure.ts";
+import type { ExchangeFault } from "../../shared/fault/exchange-fault.ts";
+import { ExchangeFailure } from "./exchange-failure.ts";
 
 /** What an answer begins with. */
 export interface AnswerHead {

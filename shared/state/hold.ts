@@ -1,10 +1,23 @@
 // Why the newest inputs are not in force, as codes with fields: the source could not be read, or something holds the whole change. Made
 // by sources/, desired/ and loop/; shared/text/words/ turns it into what people read, and nothing reads that again. Pure data.
 
+import type { ExchangePlace, UnansweredFault } from "../fault/exchange-fault.ts";
+
 /** What was wrong with the source itself. */
 export type SourceFault =
-  /** What a server, a program or a file said, or bytes that do not hold together. */
+  /** What a program, a file or the operating system said. */
   | { code: "said"; message: string }
+  /** Git's own error line of a server. */
+  | { code: "server-said"; message: string }
+  | { code: "broken-answer"; why: AnswerFault }
+  | { code: "exchange"; fault: UnansweredFault; place: ExchangePlace }
+  /** The process that fetches. */
+  | { code: "child-failed"; reason: string }
+  | { code: "child-answer-cut" }
+  /** The files of the keys that are trusted. */
+  | { code: "keys-unread"; message: string }
+  /** A fault of ours. */
+  | { code: "unexpected"; message: string }
   | { code: "first-reading" }
   /** A server's answer that is not what Git's servers answer. */
   | { code: "http-status"; status: number; host: string; tokenFile?: string | undefined }
@@ -34,6 +47,24 @@ export type SourceFault =
       /** A forge seems to have made it of a pull request. */
       merged: boolean;
     };
+
+/** What of a server's answer, or of the commit in it, does not hold together. */
+export type AnswerFault =
+  | "no-packet-lines"
+  | "packet-length"
+  | "cut-packet"
+  | "cut-refs"
+  | "other-service"
+  | "no-ref-line"
+  | "no-shallow"
+  | "sha256-ids"
+  | "no-pack"
+  | "not-a-pack"
+  | "cut-pack"
+  | "damaged-pack"
+  | "no-tree"
+  | "unreadable-directory"
+  | "no-commit";
 
 /** Why nobody that counts has signed a commit or a tag. `key` names a key as people know it. */
 export type SignerFault =

@@ -11,7 +11,8 @@ import { AwsV4Signer } from "aws4fetch";
 
 import { growDelayMs } from "../../../shared/state/backoff.ts";
 import { ask, type WholeAnswer } from "../../http/exchange.ts";
-import { describeFault, ExchangeFailure } from "../../http/exchange-failure.ts";
+import { describeExchange } from "../../../shared/text/words/exchange-words.ts";
+import { ExchangeFailure } from "../../http/exchange-failure.ts";
 import { RepositoryError } from "./repository-port.ts";
 import { parseError } from "./s3-answer.ts";
 
@@ -130,7 +131,7 @@ export class S3Client {
       const words =
         fault.kind === "too-large"
           ? "its answer is too large"
-          : describeFault(fault, {
+          : describeExchange(fault, {
               host: new URL(this.place.endpoint).host,
               who,
               urlKey: `${key}.endpoint`,

@@ -7,7 +7,8 @@ import { Agent as HttpsAgent } from "node:https";
 import { setDefaultCACertificates } from "node:tls";
 
 import { ask, type WholeAnswer } from "../../http/exchange.ts";
-import { describeCertificate, describeFault, ExchangeFailure } from "../../http/exchange-failure.ts";
+import { describeCertificate, describeExchange } from "../../../shared/text/words/exchange-words.ts";
+import { ExchangeFailure } from "../../http/exchange-failure.ts";
 import { parseRetryAfter } from "../../http/retry-after.ts";
 import { readMessage } from "../../../shared/text/read-message.ts";
 
@@ -182,7 +183,7 @@ export function describeExchangeError(error: unknown, { url, caFile }: ServerPla
   const place = { host, urlKey: "secrets.infisical.url", caKey: "secrets.infisical.ca_file", caFile };
   if (fault.kind === "network") return describeCertificate(fault.code, place) ?? fault.code;
   if (fault.kind === "too-large") return "its answer is larger than 16 MiB: is it Infisical?";
-  return describeFault(fault, { ...place, who: "secrets", redirectHint: "correct secrets.infisical.url" });
+  return describeExchange(fault, { ...place, who: "secrets", redirectHint: "correct secrets.infisical.url" });
 }
 
 function readRetryAfter(value: string | undefined): number {

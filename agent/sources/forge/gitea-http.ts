@@ -5,7 +5,8 @@ import type { Agent } from "node:http";
 
 import type { Secret } from "../../../shared/secret/secret.ts";
 import { ask, type WholeAnswer } from "../../http/exchange.ts";
-import { describeFault, ExchangeFailure } from "../../http/exchange-failure.ts";
+import { describeExchange } from "../../../shared/text/words/exchange-words.ts";
+import { ExchangeFailure } from "../../http/exchange-failure.ts";
 import { buildAuthorization } from "../../http/origin.ts";
 import { parseRetryAfter } from "../../http/retry-after.ts";
 import { ApiFailure, type ApiPlace, describeApiStatus } from "./gitea-failure.ts";
@@ -65,7 +66,7 @@ function describeFailure(error: ExchangeFailure, { host, caFile, urlKey }: ApiAc
     caKey: "source.git.ca_file",
     caFile,
   };
-  return new ApiFailure(describeFault(fault, place), { cause: error });
+  return new ApiFailure(describeExchange(fault, place), { cause: error });
 }
 
 function parseJson({ status, type, headers, content }: WholeAnswer, access: ApiAccess): unknown {

@@ -1,15 +1,23 @@
 // What is wrong with a source, in words: where it failed and what to do. Never holds a token: nothing that a server sent is quoted but
 // Git's own error line. Pure; the only place where such a sentence is made.
 
-import type { CommitFault, RefusedTag, SourceFault, TagFault, UnreadSource } from "../../state/hold.ts";
+import type { AnswerFault, CommitFault, RefusedTag, SourceFault, TagFault, UnreadSource } from "../../state/hold.ts";
 import type { ReasonOf } from "../../state/reason.ts";
 import { shortRevision } from "../short-revision.ts";
+import { canDescribeExchange, describeExchange } from "./exchange-words.ts";
 import { describeSize } from "../size.ts";
 
 type Words<R extends { code: string }> = { [C in R["code"]]: (why: ReasonOf<C, R>) => string };
 
 const FAULT_WORDS: Words<SourceFault> = {
   said: ({ message }) => message,
+  "server-said": ({ message }) => `the server says: ${message}`,
+  "broken-answer": ({ why }) => ANSWER_WORDS[why],
+  exchange: ({ fault, place }) => describeExchange(fault, place),
+  "child-failed": ({ reason }) => `the process that fetches failed: ${reason}`,
+  "child-answer-cut": () => "the process that fetches gave an answer that is not whole",
+  "keys-unread": ({ message }) => `no commit is taken: ${message}`,
+  unexpected: ({ message }) => `it failed unexpectedly: ${message}`,
   "first-reading": () => "it is read for the first time since the agent was started",
   "http-status": describeStatus,
   "not-git": ({ host, type }) =>
@@ -32,6 +40,24 @@ const FAULT_WORDS: Words<SourceFault> = {
   "not-trusted": ({ commit, author, node, first, what, why, needs, merged }) =>
     `commit ${commit} by ${author} ${first ? "brings" : "changes"} ${what} and is not trusted: ${word(SIGNATURE_WORDS, why)}; ` +
     `sign it with a key that source.git.trusted_keys of ${node} lists with ${needs}${merged ? MERGED : ""}, or revert it`,
+};
+
+const ANSWER_WORDS: Readonly<Record<AnswerFault, string>> = {
+  "no-packet-lines": "the answer is not Git's: it has no packet lines",
+  "packet-length": "the answer is not Git's: it has a packet of length 3",
+  "cut-packet": "the answer breaks off within a packet",
+  "cut-refs": "the list of refs breaks off",
+  "other-service": "the answer is for another service of Git",
+  "no-ref-line": "the answer is not Git's: it has a line that is no ref",
+  "no-shallow": "the server gives no shallow packs, which every Git server since 2015 does",
+  "sha256-ids": "the repository uses SHA-256 object ids, which this version does not read",
+  "no-pack": "the server sent no pack",
+  "not-a-pack": "the server sent something else than a pack",
+  "cut-pack": "the pack breaks off: the connection ended too early",
+  "damaged-pack": "the pack is damaged: its checksum is another one",
+  "no-tree": "the commit names no tree",
+  "unreadable-directory": "a directory of the commit cannot be read",
+  "no-commit": "the branch has no commit",
 };
 
 /** What a forge made of a pull request is no signed commit of a person's, and few forges sign it with SSH. */
@@ -79,12 +105,21 @@ export function describeSourceFault(fault: SourceFault): string {
 /** Faults that carry another one. */
 const FURTHER: Readonly<Record<string, object>> = { "commit-unusable": COMMIT_WORDS, "not-trusted": SIGNATURE_WORDS };
 
+interface UnknownFault {
+  code?: string;
+  why?: string | { code?: string };
+  fault?: { kind?: string };
+  place?: object;
+}
+
 /** True for what this version can word: another version's process may have made it. */
 export function canDescribeFault(fault: unknown): fault is SourceFault {
-  const { code, why } = (fault ?? {}) as { code?: string; why?: { code?: string } };
+  const { code, why, fault: further, place } = (fault ?? {}) as UnknownFault;
   if (code === undefined || !Object.hasOwn(FAULT_WORDS, code)) return false;
+  if (code === "broken-answer") return typeof why === "string" && Object.hasOwn(ANSWER_WORDS, why);
+  if (code === "exchange") return canDescribeExchange(further) && place !== undefined;
   const words = FURTHER[code];
-  return words === undefined || Object.hasOwn(words, why?.code ?? "");
+  return words === undefined || (typeof why === "object" && Object.hasOwn(words, why.code ?? ""));
 }
 
 /** What was wrong and where, and whether time mends it. */

@@ -8,7 +8,8 @@ import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { ask, type Question, type WholeAnswer } from "../../../agent/http/exchange.ts";
-import { describeFault, ExchangeFailure } from "../../../agent/http/exchange-failure.ts";
+import { ExchangeFailure } from "../../../agent/http/exchange-failure.ts";
+import { describeExchange } from "../../../shared/text/words/exchange-words.ts";
 import { parseRetryAfter } from "../../../agent/http/retry-after.ts";
 
 /** Answers one request, given as its first line and headers. */
@@ -316,7 +317,7 @@ describe("words", () => {
       caKey: "source.git.ca_file",
       caFile: undefined,
     };
-    const say = (given: Parameters<typeof describeFault>[0]): string => describeFault(given, place);
+    const say = (given: Parameters<typeof describeExchange>[0]): string => describeExchange(given, place);
     expect([
       say({ kind: "late", deadlineMs: 10_000 }),
       say({ kind: "redirects-in-circles" }),

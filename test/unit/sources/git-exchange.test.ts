@@ -66,7 +66,10 @@ describe("the answer", () => {
   });
 
   test("that is a failure is thrown as it was", () => {
-    const failure = new GitFailure("no such branch", { lasting: true, retryAfterMs: 5_000 });
+    const failure = new GitFailure(
+      { code: "server-said", message: "no such branch" },
+      { lasting: true, retryAfterMs: 5_000 },
+    );
     expect(() => decodeAnswer(encodeFailure(failure), "vm1")).toThrow(failure);
     try {
       decodeAnswer(encodeFailure(failure), "vm1");
@@ -86,9 +89,17 @@ describe("the answer", () => {
     };
     expect(thrown(encodeFailure(new GitFailure(fault)))).toMatchObject({ fault });
     const later = new GitFailure(fault, { distrusted: true });
-    Object.assign(later, { fault: { code: "of-a-later-version" } });
     const said = { code: "said", message: later.message };
-    expect(thrown(encodeFailure(later))).toMatchObject({ fault: said, distrusted: true });
+    const unknown = [
+      { code: "of-a-later-version" },
+      { code: "broken-answer", why: "of-a-later-version" },
+      { code: "exchange", fault: { kind: "of-a-later-version" }, place: {} },
+      { code: "exchange", fault: { kind: "ended" } },
+    ];
+    for (const one of unknown) {
+      Object.assign(later, { fault: one });
+      expect(thrown(encodeFailure(later))).toMatchObject({ fault: said, distrusted: true });
+    }
     // What an earlier version's process answers.
     const text = JSON.stringify({ kind: "failed", reason: "commit x is not trusted", lasting: true, distrusted: true });
     const sizes = Buffer.alloc(8);

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import * as fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 
-import { describeNetwork } from "../../../agent/http/exchange-failure.ts";
+import { describeNetwork } from "../../../shared/text/words/exchange-words.ts";
 import { parseRetryAfter } from "../../../agent/http/retry-after.ts";
 import { GitFailure } from "../../../agent/sources/git/wire/git-failure.ts";
 import { describeSourceFault } from "../../../shared/text/words/source-words.ts";

@@ -34,6 +34,6 @@ async function fetchByChild(request: FetchRequest, program: string, signal: Abor
     signal,
   });
   if (end.kind === "answered") return decodeAnswer(end.answer, request.node);
-  if (!end.tooLarge) throw new GitFailure(`the process that fetches failed: ${end.reason}`);
+  if (!end.tooLarge) throw new GitFailure({ code: "child-failed", reason: end.reason });
   throw new GitFailure({ code: "fetch-too-large", ended: end.reason }, { lasting: true });
 }

@@ -203,7 +203,11 @@ function decode(answer: Buffer, node: string): FetchResult {
 
 function decodeFailure(head: AnswerHead): GitFailure {
   const { fault, reason = "it says no reason", lasting = false, distrusted = false, retryAfterMs } = head;
-  return new GitFailure(canDescribeFault(fault) ? fault : reason, { lasting, distrusted, retryAfterMs });
+  return new GitFailure(canDescribeFault(fault) ? fault : { code: "said", message: reason }, {
+    lasting,
+    distrusted,
+    retryAfterMs,
+  });
 }
 
 function decodeFaults({ manifests, files }: NodeFaults, node: string): FileFaults {
@@ -253,5 +257,5 @@ class Cursor {
 }
 
 function failIncomplete(cause?: unknown): never {
-  throw new GitFailure("the process that fetches gave an answer that is not whole", { cause });
+  throw new GitFailure({ code: "child-answer-cut" }, { cause });
 }

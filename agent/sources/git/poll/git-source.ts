@@ -207,7 +207,8 @@ export class GitSource implements Source {
       await this.#mark.write(MARK_EVERY_MS);
     } catch (error) {
       if (this.#ending.signal.aborted) return;
-      const failure = error instanceof GitFailure ? error : new GitFailure(`it failed unexpectedly: ${String(error)}`);
+      const failure =
+        error instanceof GitFailure ? error : new GitFailure({ code: "unexpected", message: String(error) });
       this.#failure = failure;
       if (!failure.lasting) delayMs = this.#backOff(failure);
       await this.#mark.write();
@@ -284,7 +285,7 @@ export class GitSource implements Source {
 
   async #readKeys(): Promise<readonly TrustedKey[] | undefined> {
     return this.#options.readKeys?.().catch((error: Error) => {
-      throw new GitFailure(`no commit is taken: ${error.message}`, { cause: error });
+      throw new GitFailure({ code: "keys-unread", message: error.message }, { cause: error });
     });
   }
 

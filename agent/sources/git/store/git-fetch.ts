@@ -52,7 +52,7 @@ export async function answerRequest(request: FetchRequest): Promise<Buffer> {
     return encodeRead(await fetchAndRead(request));
   } catch (error) {
     if (error instanceof GitFailure) return encodeFailure(error);
-    return encodeFailure(new GitFailure(`fetch: ${readMessage(error)}`));
+    return encodeFailure(new GitFailure({ code: "said", message: `fetch: ${readMessage(error)}` }));
   }
 }
 

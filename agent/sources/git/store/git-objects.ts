@@ -3,7 +3,7 @@
 
 import { decodeName } from "../../../../shared/manifest/file-fault.ts";
 import type { CommitInfo } from "../../../../shared/state/snapshot.ts";
-import { GitFailure } from "../wire/git-failure.ts";
+import { brokenAnswer } from "../wire/git-failure.ts";
 
 /** A commit with what it points at. */
 export interface GitCommit {
@@ -29,7 +29,7 @@ export function parseCommit(content: Uint8Array): GitCommit {
   const values = (key: string): string[] =>
     headers.filter((line) => line.startsWith(`${key} `)).map((line) => line.slice(key.length + 1));
   const tree = values("tree")[0] ?? "";
-  if (!/^[0-9a-f]{40}$/.test(tree)) throw new GitFailure("the commit names no tree");
+  if (!/^[0-9a-f]{40}$/.test(tree)) throw brokenAnswer("no-tree");
   const message = end < 0 ? "" : text.slice(end + 2);
   const [author, committer] = [readPerson(values("author")[0]), readPerson(values("committer")[0])];
   return {
@@ -94,7 +94,7 @@ export function parseTree(content: Uint8Array): TreeEntry[] {
     const zero = bytes.indexOf(0, space);
     const kind = readKind(bytes.toString("latin1", at, Math.max(at, space)));
     if (space < 0 || zero < 0 || kind === undefined || zero + 21 > bytes.length)
-      throw new GitFailure("a directory of the commit cannot be read");
+      throw brokenAnswer("unreadable-directory");
     const name = decodeName(bytes.subarray(space + 1, zero));
     entries.push({ kind, name, id: bytes.toString("hex", zero + 1, zero + 21) });
     at = zero + 21;

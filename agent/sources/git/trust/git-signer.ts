@@ -38,7 +38,7 @@ export class SignerFinder {
     const isGood = await this.#check
       .verify({ key: key.line, namespace: NAMESPACE, armored: signature.armored, payload })
       .catch((error: Error) => {
-        throw new GitFailure(error.message, { cause: error });
+        throw new GitFailure({ code: "said", message: error.message }, { cause: error });
       });
     if (isGood) return { key };
     return { key: undefined, why: { code: "signature-bad", key: describeKey(key) } };

@@ -4,7 +4,7 @@
 
 import { describeKey } from "../../../../shared/config/trusted-key.ts";
 import type { SignerFault } from "../../../../shared/state/hold.ts";
-import { GitFailure } from "../wire/git-failure.ts";
+import { brokenAnswer, GitFailure } from "../wire/git-failure.ts";
 import { type History, MOST_COMMITS, type PastCommit } from "../store/git-history.ts";
 import type { BaseInputs } from "../poll/git-exchange.ts";
 import { shorten } from "../wire/git-packets.ts";
@@ -64,7 +64,7 @@ export class TrustJudge {
 
   async #readTip(): Promise<PastCommit> {
     for await (const commit of this.#question.history.walk()) return commit;
-    throw new GitFailure("the branch has no commit");
+    throw brokenAnswer("no-commit");
   }
 
   /** The commits after one, newest first, with that one at the end; undefined where it is not behind the tip. */

@@ -1,7 +1,7 @@
 // Why Git could not be read, as an error: made by whatever speaks to the server or reads the store. What is wrong is a code with fields
 // (shared/state/hold.ts); shared/text/words/source-words.ts words it.
 
-import type { SourceFault } from "../../../../shared/state/hold.ts";
+import type { AnswerFault, SourceFault } from "../../../../shared/state/hold.ts";
 import { describeSourceFault } from "../../../../shared/text/words/source-words.ts";
 
 /** What a failure means for the next attempt. */
@@ -22,14 +22,17 @@ export class GitFailure extends Error {
   readonly distrusted: boolean;
   readonly retryAfterMs: number | undefined;
 
-  /** @param what the fault, or what somebody said of it */
-  constructor(what: SourceFault | string, traits: FailureTraits = {}) {
+  constructor(fault: SourceFault, traits: FailureTraits = {}) {
     const { lasting = false, distrusted, retryAfterMs, cause } = traits;
-    const fault = typeof what === "string" ? ({ code: "said", message: what } as const) : what;
     super(describeSourceFault(fault), cause === undefined ? {} : { cause });
     this.fault = fault;
     this.lasting = lasting;
     this.distrusted = distrusted ?? fault.code === "not-trusted";
     this.retryAfterMs = retryAfterMs;
   }
+}
+
+/** An answer, or what was made of it, that does not hold together: it may be better the next time. */
+export function brokenAnswer(why: AnswerFault): GitFailure {
+  return new GitFailure({ code: "broken-answer", why });
 }

@@ -5,7 +5,7 @@ import type { Agent, OutgoingHttpHeaders } from "node:http";
 
 import type { Secret } from "../../../../shared/secret/secret.ts";
 import { type AnswerHead, ask, type Reading, type WholeAnswer } from "../../../http/exchange.ts";
-import { describeFault, ExchangeFailure } from "../../../http/exchange-failure.ts";
+import { ExchangeFailure } from "../../../http/exchange-failure.ts";
 import { buildAuthorization, buildBasic } from "../../../http/origin.ts";
 import { parseRetryAfter } from "../../../http/retry-after.ts";
 import type { SourceFault } from "../../../../shared/state/hold.ts";
@@ -90,7 +90,7 @@ function describeFailure(error: ExchangeFailure, question: GitQuestion, { host, 
     caKey: "source.git.ca_file",
     caFile,
   };
-  return new GitFailure(describeFault(fault, place), { cause: error });
+  return new GitFailure({ code: "exchange", fault, place }, { cause: error });
 }
 
 function buildExcess(question: GitQuestion, announcedBytes: number | undefined): SourceFault {

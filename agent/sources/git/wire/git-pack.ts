@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { type FileHandle, open } from "node:fs/promises";
 
-import { GitFailure } from "./git-failure.ts";
+import { brokenAnswer, GitFailure } from "./git-failure.ts";
 import { shorten } from "./git-packets.ts";
 
 /** What a pack begins with: its magic, version 2, and the number of its objects. */
@@ -41,7 +41,7 @@ export class PackReceiver {
     let data = this.#rest.length === 0 ? piece : Buffer.concat([this.#rest, piece]);
     while (data.length >= 4) {
       const head = data.toString("latin1", 0, 4);
-      if (!/^[0-9a-fA-F]{4}$/.test(head)) throw new GitFailure("the answer is not Git's: it has no packet lines");
+      if (!/^[0-9a-fA-F]{4}$/.test(head)) throw brokenAnswer("no-packet-lines");
       const length = Number.parseInt(head, 16);
       this.#ended = length < 4;
       if (length >= 4 && data.length < length) break;
@@ -54,13 +54,12 @@ export class PackReceiver {
   /** The answer is over. Throws where the pack is not whole. */
   async finish(): Promise<ReceivedPack> {
     await this.#file.close();
-    if (this.#rest.length > 0 || !this.#ended)
-      throw new GitFailure("the pack breaks off: the connection ended too early");
-    if (this.#tail.length === 0) throw new GitFailure("the server sent no pack");
+    if (this.#rest.length > 0 || !this.#ended) throw brokenAnswer("cut-pack");
+    if (this.#tail.length === 0) throw brokenAnswer("no-pack");
     const checksum = this.#tail.toString("hex");
     if (this.#header.toString("latin1", 0, 4) !== "PACK" || this.#header.readUInt32BE(4) !== 2)
-      throw new GitFailure("the server sent something else than a pack");
-    if (this.#hash.digest("hex") !== checksum) throw new GitFailure("the pack is damaged: its checksum is another one");
+      throw brokenAnswer("not-a-pack");
+    if (this.#hash.digest("hex") !== checksum) throw brokenAnswer("damaged-pack");
     return { checksum, objects: this.#header.readUInt32BE(8) };
   }
 
@@ -75,10 +74,10 @@ export class PackReceiver {
       case BAND.progress:
         return undefined;
       case BAND.error:
-        throw new GitFailure(`the server says: ${shorten(packet.toString("utf8", 1))}`);
+        throw new GitFailure({ code: "server-said", message: shorten(packet.toString("utf8", 1)) });
       default: {
         const line = packet.toString("utf8");
-        if (line.startsWith("ERR ")) throw new GitFailure(`the server says: ${shorten(line.slice(4))}`);
+        if (line.startsWith("ERR ")) throw new GitFailure({ code: "server-said", message: shorten(line.slice(4)) });
         return undefined;
       }
     }

@@ -1,7 +1,7 @@
 // Git's packet lines, as far as a poll reads them: the advertisement of a server (protocol 0 and 2), the answer to ls-refs,
 // and whether the packets of a pack came whole. Pure; whatever bytes come in, it throws nothing but a GitFailure.
 
-import { GitFailure } from "./git-failure.ts";
+import { brokenAnswer, GitFailure } from "./git-failure.ts";
 
 /** A packet's content, or what stands between packets. */
 export type Packet = Buffer | "flush" | "delimiter" | "end";
@@ -23,14 +23,14 @@ export function parsePackets(bytes: Buffer): Packet[] {
   const packets: Packet[] = [];
   for (let at = 0; at < bytes.length;) {
     const head = bytes.toString("latin1", at, at + 4);
-    if (!/^[0-9a-fA-F]{4}$/.test(head)) throw new GitFailure("the answer is not Git's: it has no packet lines");
+    if (!/^[0-9a-fA-F]{4}$/.test(head)) throw brokenAnswer("no-packet-lines");
     const length = Number.parseInt(head, 16);
     if (length < 4) {
       packets.push(SPECIAL[length] ?? refuseLength());
       at += 4;
       continue;
     }
-    if (at + length > bytes.length) throw new GitFailure("the answer breaks off within a packet");
+    if (at + length > bytes.length) throw brokenAnswer("cut-packet");
     packets.push(bytes.subarray(at + 4, at + length));
     at += length;
   }
@@ -40,7 +40,7 @@ export function parsePackets(bytes: Buffer): Packet[] {
 const SPECIAL: readonly (Packet | undefined)[] = ["flush", "delimiter", "end"];
 
 function refuseLength(): never {
-  throw new GitFailure("the answer is not Git's: it has a packet of length 3");
+  throw brokenAnswer("packet-length");
 }
 
 /** Encodes one packet line. */
@@ -51,10 +51,10 @@ export function encodePacket(text: string): string {
 /** Reads what a server answers to `info/refs`. */
 export function parseAdvertisement(bytes: Buffer): Advertisement {
   const packets = parsePackets(bytes);
-  if (packets.at(-1) !== "flush") throw new GitFailure("the list of refs breaks off");
+  if (packets.at(-1) !== "flush") throw brokenAnswer("cut-refs");
   const lines = packets.flatMap((packet) => (typeof packet === "string" ? [] : [readLine(packet)]));
   if (lines[0]?.startsWith("# service=") === true) {
-    if (lines[0] !== "# service=git-upload-pack") throw new GitFailure("the answer is for another service of Git");
+    if (lines[0] !== "# service=git-upload-pack") throw brokenAnswer("other-service");
     lines.shift();
   }
   if (lines[0] === "version 2") return { version: 2, refs: new Map(), ...readCapabilities(lines.slice(1)) };
@@ -77,7 +77,7 @@ function parseRefs(lines: readonly string[]): Advertisement {
 /** Reads the answer to ls-refs. */
 export function parseLsRefs(bytes: Buffer): Advertisement {
   const packets = parsePackets(bytes);
-  if (packets.at(-1) !== "flush") throw new GitFailure("the list of refs breaks off");
+  if (packets.at(-1) !== "flush") throw brokenAnswer("cut-refs");
   const refs = new Map<string, string>();
   let head: string | undefined;
   for (const packet of packets) {
@@ -103,14 +103,13 @@ function splitAttributes(line: string): string[] {
 function splitRef(text: string): [oid: string, name: string] {
   const space = text.indexOf(" ");
   const [oid, name] = [text.slice(0, space), text.slice(space + 1)];
-  if (space < 0 || name === "" || !OID.test(oid))
-    throw new GitFailure("the answer is not Git's: it has a line that is no ref");
+  if (space < 0 || name === "" || !OID.test(oid)) throw brokenAnswer("no-ref-line");
   return [oid, name];
 }
 
 function readLine(packet: Buffer): string {
   const line = packet.toString("utf8").replace(/\n$/, "");
-  if (line.startsWith("ERR ")) throw new GitFailure(`the server says: ${shorten(line.slice(4))}`);
+  if (line.startsWith("ERR ")) throw new GitFailure({ code: "server-said", message: shorten(line.slice(4)) });
   return line;
 }
 
@@ -124,7 +123,7 @@ export function shorten(text: string): string {
 
 function readCapabilities(words: readonly string[]): Pick<Advertisement, "head" | "capabilities"> {
   if (words.includes("object-format=sha256"))
-    throw new GitFailure("the repository uses SHA-256 object ids, which this version does not read", { lasting: true });
+    throw new GitFailure({ code: "broken-answer", why: "sha256-ids" }, { lasting: true });
   const symref = words.find((word) => word.startsWith("symref=HEAD:"));
   return { head: symref?.slice("symref=HEAD:".length), capabilities: words };
 }

@@ -4,7 +4,7 @@
 import type { WholeAnswer } from "../../../http/exchange.ts";
 import { Origin } from "../../../http/origin.ts";
 import type { GitLocation, TagRef } from "../poll/git-exchange.ts";
-import { GitFailure } from "./git-failure.ts";
+import { brokenAnswer, GitFailure } from "./git-failure.ts";
 import { askGit, type GitAccess, type GitQuestion } from "./git-http.ts";
 import { type Advertisement, encodePacket, parseAdvertisement, parseLsRefs } from "./git-packets.ts";
 
@@ -169,7 +169,7 @@ export class GitRemote {
 }
 
 function refuseFile(error: Error): never {
-  throw new GitFailure(error.message, { cause: error });
+  throw new GitFailure({ code: "said", message: error.message }, { cause: error });
 }
 
 function appendPath(base: URL, path: string): URL {
@@ -229,7 +229,7 @@ function buildFetchV0({ wants, have, depth = 1 }: FetchWords, capabilities: read
 }
 
 function refuseShallow(): never {
-  throw new GitFailure("the server gives no shallow packs, which every Git server since 2015 does");
+  throw brokenAnswer("no-shallow");
 }
 
 /** The tags below a prefix, each with the commit behind it where it is annotated. */
