@@ -5,6 +5,7 @@ import { randomBytes } from "node:crypto";
 
 import type { GossipEvent } from "../../shared/fleet/gossip-event.ts";
 import type { GossipStats } from "../../shared/fleet/gossip-stats.ts";
+import { judgeTenure, type SignedTakeover, type Tenure } from "../../shared/fleet/takeover.ts";
 import type { AgentWord } from "../../shared/fleet/agent-version.ts";
 import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { CancelTimer, Clock } from "../host/os/clock.ts";
@@ -14,7 +15,8 @@ import type { ServiceStatement } from "./core/record.ts";
 import type { Effect, GossipOptions, Member } from "./core/state.ts";
 import { createSigner, type Identity } from "./node-identity.ts";
 import { buildRoster, describeUnbegun, type Roster, type RosterSource } from "./roster.ts";
-import { TICK_MS } from "./settings.ts";
+import { TENURE_PATIENCE_MS, TICK_MS } from "./settings.ts";
+import { TakeoverFile } from "./takeover-file.ts";
 
 /** What a shell is made from, whichever way it goes. */
 export interface GossipShellOptions {
@@ -24,6 +26,8 @@ export interface GossipShellOptions {
   clock: Clock;
   /** What this node says of its agent. */
   agentWord?: (() => AgentWord | undefined) | undefined;
+  /** The recovery key that this host's policy pins. */
+  recoveryKey?: (() => string | undefined) | undefined;
   /** Something happened that people may want to know. */
   onEvent(event: GossipEvent): void;
 }
@@ -36,7 +40,7 @@ type Said = [
 ];
 
 /** What both protocols ask of their shell. */
-export type SharedEffect = Extract<Effect, { kind: "store-boot" | "hint" | "event" | "changed" }>;
+export type SharedEffect = Extract<Effect, { kind: "store-boot" | "hint" | "event" | "changed" | "takeover" }>;
 
 /** What both protocols are told and asked; `E` is what one of them asks of its own way. */
 interface Protocol<E> {
@@ -53,6 +57,11 @@ interface Protocol<E> {
 export abstract class GossipShell<E extends { kind: string }, P extends Protocol<E>> {
   readonly #options: GossipShellOptions;
   readonly #boots: BootCounter;
+  readonly #takeoverFile: TakeoverFile;
+  readonly #takeovers: Map<string, SignedTakeover>;
+  readonly #startedMs: number;
+  /** A peer's present word was heard since the start. */
+  #hasHeard = false;
   #protocol: P | undefined;
   #roster: Roster | undefined;
   #source: RosterSource | undefined;
@@ -71,6 +80,9 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
   constructor(options: GossipShellOptions) {
     this.#options = options;
     this.#boots = new BootCounter(options.stateDir, () => options.clock.nowMs());
+    this.#takeoverFile = new TakeoverFile(options.stateDir);
+    this.#takeovers = new Map(this.#takeoverFile.read().map((takeover) => [takeover.node, takeover]));
+    this.#startedMs = options.clock.monotonicMs();
   }
 
   /** Refused so far, by reason. */
@@ -99,12 +111,32 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
 
   /** What keeps this node from taking part, in words. */
   get notes(): string[] {
-    const troubles = [this.#roster?.trouble, ...this.listTroubles(), this.#boots.trouble];
+    const troubles = [this.#roster?.trouble, ...this.listTroubles(), this.#boots.trouble, this.#takeoverFile.trouble];
     return troubles.flatMap((trouble) => (trouble === undefined ? [] : [`gossip: ${trouble}`]));
   }
 
   get realm(): string | undefined {
     return this.#roster?.realm;
+  }
+
+  /** Which spares stand in whose place. */
+  get takeovers(): SignedTakeover[] {
+    return [...this.#takeovers.values()];
+  }
+
+  /** Whether this node may run its services. */
+  get tenure(): Tenure {
+    const { node, identity, clock, recoveryKey } = this.#options;
+    const fleet = this.#source?.fleet ?? [];
+    this.#hasHeard ||= this.view().some(({ stale, words }) => stale === undefined && words !== undefined);
+    return judgeTenure({
+      publicKey: identity.publicKey,
+      takeover: this.#takeovers.get(node),
+      hasStandby: recoveryKey?.() !== undefined && fleet.some(({ standbyFor }) => standbyFor === node),
+      hasHeard: this.#hasHeard,
+      sinceStartMs: clock.monotonicMs() - this.#startedMs,
+      patienceMs: TENURE_PATIENCE_MS,
+    });
   }
 
   /** What this node said last. */
@@ -126,9 +158,8 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
   follow(source: RosterSource): void {
     if (this.#source?.fleet === source.fleet && this.#source.interests === source.interests) return;
     this.#source = source;
-    const { identity, node } = this.#options;
     const before = this.#roster;
-    this.#roster = buildRoster(source, node, identity.publicKey);
+    this.#roster = this.#readRoster(source);
     if (before !== undefined && before.realm !== this.#roster.realm) this.#restart();
     this.#starting ??= this.#start();
     this.#applyRoster();
@@ -184,7 +215,7 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
 
   /** A new protocol in the realm of the roster. */
   #begin(): void {
-    const { node, identity, clock, agentWord } = this.#options;
+    const { node, identity, clock, agentWord, recoveryKey } = this.#options;
     const realm = this.#roster?.realm;
     const boot = this.#boot;
     if (realm === undefined || boot === undefined) return;
@@ -195,6 +226,8 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
       publicKey: identity.publicKey,
       signer: createSigner(identity),
       agentWord,
+      recoveryKey,
+      takeovers: this.takeovers,
       rng: () => randomBytes(4).readUInt32BE() / 2 ** 32,
       newNonce: () => randomBytes(12).toString("base64url"),
     };
@@ -211,6 +244,22 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
     this.#protocol = undefined;
     this.#begin();
     this.onChange(new Set([undefined]));
+  }
+
+  #readRoster(source: RosterSource): Roster {
+    const { identity, node } = this.#options;
+    return buildRoster(source, { node, ownKey: identity.publicKey, takeovers: this.takeovers });
+  }
+
+  /** From now on names are led to the spare, and the old key is refused. */
+  #takeOver(takeover: SignedTakeover): void {
+    this.#takeovers.set(takeover.node, takeover);
+    void this.#takeoverFile.store(this.takeovers);
+    const { node, spare, term } = takeover;
+    this.#options.onEvent({ kind: "takeover", node, spare, term });
+    if (this.#source === undefined) return;
+    this.#roster = this.#readRoster(this.#source);
+    this.#applyRoster();
   }
 
   #applyRoster(): void {
@@ -238,13 +287,21 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
         return undefined;
       case "event":
         return this.#options.onEvent(effect.event);
+      case "takeover":
+        return this.#takeOver(effect.takeover);
       default:
         return effect satisfies never;
     }
   }
 }
 
-const SHARED: ReadonlySet<string> = new Set<SharedEffect["kind"]>(["store-boot", "hint", "event", "changed"]);
+const SHARED: ReadonlySet<string> = new Set<SharedEffect["kind"]>([
+  "store-boot",
+  "hint",
+  "event",
+  "changed",
+  "takeover",
+]);
 
 function isShared<E extends { kind: string }>(effect: E | SharedEffect): effect is SharedEffect {
   return SHARED.has(effect.kind);

@@ -1,5 +1,6 @@
 // Who belongs to this node's realm, by fleet.toml, and who a key belongs to. Pure; used by the shell.
 
+import { leadFleet, type SignedTakeover } from "../../shared/fleet/takeover.ts";
 import type { FleetMember } from "../../shared/state/desired-state.ts";
 import type { PeerLook } from "./core/gossip.ts";
 import type { Member } from "./core/state.ts";
@@ -21,31 +22,52 @@ export interface Roster {
   interests: ReadonlySet<string>;
   /** Key → whose it is, in every realm. */
   owners: ReadonlyMap<string, { node: string; realm: string }>;
+  /** Old key → the node in whose place a spare stands. */
+  replaced: ReadonlyMap<string, string>;
   node: string;
   /** Why this node takes no part, in words. */
   trouble: string | undefined;
 }
 
-/** Builds the roster of this node's realm: its nodes with a key. */
-export function buildRoster({ fleet, interests }: RosterSource, node: string, ownKey: string): Roster {
+/** Who this node is, and which takeovers count. */
+interface Standpoint {
+  node: string;
+  ownKey: string;
+  takeovers: readonly SignedTakeover[];
+}
+
+/** Builds the roster of this node's realm: its nodes with a key, and spares in the place of those that were lost. */
+export function buildRoster(source: RosterSource, { node, ownKey, takeovers }: Standpoint): Roster {
+  const { interests } = source;
+  const led = leadFleet(source.fleet.map(normalizeMember), takeovers);
+  const fleet = led.members;
   const own = fleet.find((member) => member.node === node);
   const owners = new Map<string, { node: string; realm: string }>();
   const members = new Map<string, Member>();
-  for (const { node: name, realm, address, publicKey } of fleet) {
-    const key = publicKey === undefined ? undefined : normalizeKey(publicKey);
+  for (const { node: name, realm, address, publicKey: key } of fleet) {
     if (key === undefined) continue;
     owners.set(key, { node: name, realm });
     if (realm === own?.realm) members.set(name, { publicKey: key, address });
   }
-  const trouble = findTrouble(own, members.get(node)?.publicKey, ownKey);
+  const takeover = takeovers.find((entry) => entry.node === node && entry.realm === own?.realm);
+  const trouble =
+    takeover === undefined || takeover.key === ownKey
+      ? findTrouble(own, members.get(node)?.publicKey, ownKey)
+      : `${takeover.spare} stands in the place of this node (takeover ${takeover.term})`;
   return {
     realm: own?.realm,
     owners,
+    replaced: led.replaced,
     node,
     trouble,
     interests: new Set(interests),
     members: trouble === undefined ? members : new Map(),
   };
+}
+
+function normalizeMember(member: FleetMember): FleetMember {
+  const { publicKey } = member;
+  return { ...member, publicKey: publicKey === undefined ? undefined : normalizeKey(publicKey) };
 }
 
 function findTrouble(own: FleetMember | undefined, key: string | undefined, ownKey: string): string | undefined {
@@ -61,6 +83,9 @@ function findTrouble(own: FleetMember | undefined, key: string | undefined, ownK
 export function judgeKey(roster: Roster | undefined, key: string): KeyVerdict {
   if (roster === undefined) return { kind: "not-taking-part", refused: "nothing is known of the fleet yet" };
   const owner = roster.owners.get(key);
+  const replaced = owner === undefined ? roster.replaced.get(key) : undefined;
+  // Its machine is told that a spare stands in its place, and is turned away.
+  if (replaced !== undefined && roster.trouble === undefined) return { node: replaced, replaced: true };
   if (owner === undefined) return { kind: "unknown-key", refused: "its key is not in fleet.toml" };
   if (owner.node === roster.node)
     return { kind: "own-key", refused: "it shows this node's own key: another machine has a copy of it" };

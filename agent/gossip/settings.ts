@@ -46,6 +46,12 @@ export const LONGEST_WHY_SAID = 200;
 export const LONGEST_WHY_TAKEN = 300;
 export const MOST_WAITING_SAID = 16;
 export const MOST_WAITING_TAKEN = 64;
+/** Takeovers that a body may name: each is about one lost node, and some 350 characters. */
+export const MOST_TAKEOVERS = 16;
+/** The old key of a replaced node is told so this often; between, its streams end without a word, and it dials ever more seldom. */
+export const TURN_AWAY_EVERY_MS = 1_000;
+/** After a boot, a node that has a spare waits so long for a peer that would know of a takeover. */
+export const TENURE_PATIENCE_MS = 30_000;
 
 /** The largest frame of the mesh, in bytes: the digest of 1,000 nodes, or a record. */
 export const LARGEST_FRAME_BYTES = 64 * 1024;

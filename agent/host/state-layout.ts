@@ -67,6 +67,8 @@ const STATE = {
   identity: { name: "identity.key", beside: String.raw`\.new|\.crt(\.new)?`, ofUp: false },
   /** How often the agent was started, for its peers. */
   gossipBoot: { name: "gossip-boot", beside: WRITTEN_BESIDE, ofUp: false },
+  /** Which spares stand in whose place, with the recovery key's signature. */
+  takeovers: { name: "takeovers.json", beside: WRITTEN_BESIDE, ofUp: false },
   /** The last `orca drill isolation`. */
   drill: { name: "drill-isolation.json", beside: WRITTEN_BESIDE, ofUp: false },
   /** The records of drills, a file of JSON and a page for each month. */

@@ -9,5 +9,7 @@ export type GossipEvent =
   /** Said once in the realm, by the reachable node with the lowest name. */
   | { kind: "unreachable"; node: string; forMs: number; why: string }
   | { kind: "refused"; node: string; reason: string }
+  /** The recovery key has put a spare in a node's place. */
+  | { kind: "takeover"; node: string; spare: string; term: number }
   /** Another process signs with this node's key. */
   | { kind: "cloned"; boot: number };

@@ -6,6 +6,8 @@ export const REFUSAL_KINDS = [
   "unknown-key",
   "other-realm",
   "own-key",
+  /** A spare stands in the place of the node that had it. */
+  "replaced-key",
   "wrong-node",
   "no-key",
   "resumed-session",

@@ -107,6 +107,8 @@ export interface FleetMember {
   address: string;
   /** As fleet.toml writes it; undefined for a node without a key. */
   publicKey: string | undefined;
+  /** The node whose place this one may take. */
+  standbyFor?: string;
 }
 
 /** Everything this node should run. */

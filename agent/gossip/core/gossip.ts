@@ -11,6 +11,7 @@ import {
   type RefusalKind,
 } from "../../../shared/fleet/gossip-stats.ts";
 import { describeSum, forget, publishIfDue, publishNow, takeRecord } from "./holding.ts";
+import { keyTakeovers } from "./takeovers.ts";
 import { sayHint, takeHint } from "./hints.ts";
 import {
   addLink,
@@ -39,7 +40,7 @@ import type { RecordBody, ServiceStatement } from "./record.ts";
 import { reportRefusal } from "./gossip-refusals.ts";
 import { compareSum, repairIfDue, sendDigest, takeDigest } from "./repair.ts";
 import { beginPeer, type Effect, type GossipOptions, type Link, type Member, type Peer, type State } from "./state.ts";
-import { LONGEST_STEP_MS, MESH_LIMIT, MOST_STRAIN } from "../settings.ts";
+import { LONGEST_STEP_MS, MESH_LIMIT, MOST_STRAIN, TURN_AWAY_EVERY_MS } from "../settings.ts";
 
 type Services = Readonly<Record<string, ServiceStatement>>;
 
@@ -85,6 +86,8 @@ export class Gossip {
       linkedPeers: [],
       ring: new Set(),
       held: new Map(),
+      takeovers: keyTakeovers(options.takeovers),
+      turnedAway: new Map(),
       sum: [0, 0],
       peers: new Map(),
       links: new Map(),
@@ -146,9 +149,12 @@ export class Gossip {
     });
   }
 
-  /** A stream to a peer whose key was found in the roster. */
-  linkUp(nowMs: number, link: Pick<Link, "id" | "node" | "dialler">): Effect[] {
-    return this.#run(nowMs, (state) => addLink(state, link));
+  /**
+   * A stream to a peer whose key was found in the roster. One whose node a spare has replaced is told so, by the own record that says
+   * it, and is ended.
+   */
+  linkUp(nowMs: number, link: Pick<Link, "id" | "node" | "dialler"> & { replaced?: boolean }): Effect[] {
+    return this.#run(nowMs, (state) => (link.replaced === true ? turnAway(state, link) : addLink(state, link)));
   }
 
   linkDown(nowMs: number, id: number): Effect[] {
@@ -266,6 +272,20 @@ function remove(state: State, node: string): void {
       state.links.delete(link.id);
       state.effects.push({ kind: "close", link: link.id, reason: "not in the roster any more" });
     }
+}
+
+/**
+ * The old key of a replaced node says nothing here any more. It is told why now and then; a stream that is ended without a word lets it
+ * dial ever more seldom.
+ */
+function turnAway(state: State, { id, node }: Pick<Link, "id" | "node">): void {
+  const own = state.held.get(state.options.node);
+  const isTold = state.nowMs - (state.turnedAway.get(node) ?? -Infinity) < TURN_AWAY_EVERY_MS;
+  if (!isTold) state.turnedAway.set(node, state.nowMs);
+  if (own !== undefined && !isTold)
+    state.effects.push({ kind: "send", link: id, message: { t: "record", record: own.record } });
+  state.effects.push({ kind: "close", link: id, reason: "a spare stands in its place" });
+  reportRefusal(state, node, "replaced-key", "it shows the key of the node that a spare has replaced");
 }
 
 function take(state: State, link: Link, message: Message): void {

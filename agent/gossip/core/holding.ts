@@ -13,6 +13,7 @@ import {
   signRecord,
 } from "./record.ts";
 import { reportRefusal } from "./gossip-refusals.ts";
+import { hearTakeovers } from "./takeovers.ts";
 import { type KeptRecord, type Link, send, type State } from "./state.ts";
 import { OWN_RECORDS, REFUTES_OF_A_RESTORED_DISK, REFUTE_EVERY_MS } from "../settings.ts";
 
@@ -22,6 +23,7 @@ import { OWN_RECORDS, REFUTES_OF_A_RESTORED_DISK, REFUTE_EVERY_MS } from "../set
  */
 export function takeRecord(state: State, from: Link, record: SignedRecord): boolean {
   const { node, realm, signer } = state.options;
+  hearIn(state, record);
   if (record.node === node) return meetOwnRecord(state, from, record);
   const member = state.roster.get(record.node);
   // A relayed record of a node that Git has just taken out is nobody's fault.
@@ -49,6 +51,12 @@ export function takeRecord(state: State, from: Link, record: SignedRecord): bool
   if (direct) noteSaid(state, record);
   state.effects.push({ kind: "changed", node: record.node });
   return true;
+}
+
+/** What a record says of takeovers counts whoever has signed it: each carries the recovery key's own signature. */
+function hearIn(state: State, record: SignedRecord): void {
+  if (!record.body.includes('"takeovers"')) return;
+  hearTakeovers(state, keep(record)?.body.takeovers ?? [], () => publishNow(state));
 }
 
 /** What an owner says itself, on a live link, is the only thing that counts as fresh. */
@@ -162,7 +170,8 @@ export function publishNow(state: State): void {
   const { boot, own } = state;
   state.publishing.dirty = false;
   state.seq += 1;
-  const words = buildBody({ realm, node, boot, seq: state.seq }, own);
+  const takeovers = [...state.takeovers.values()];
+  const words = buildBody({ realm, node, boot, seq: state.seq }, { ...own, takeovers });
   const record = signRecord(words, signer);
   hold(state, buildKept(record, words));
   // One message for all: whoever sends it need not encode it again for each.

@@ -4,9 +4,10 @@
 import * as z from "zod";
 
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
+import { type SignedTakeover, signedTakeover } from "../../../shared/fleet/takeover.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 import { name } from "../../../shared/text/schema-leaf.ts";
-import { LARGEST_BODY, LONGEST_WHY_TAKEN, MOST_SERVICES, MOST_WAITING_TAKEN } from "../settings.ts";
+import { LARGEST_BODY, LONGEST_WHY_TAKEN, MOST_SERVICES, MOST_TAKEOVERS, MOST_WAITING_TAKEN } from "../settings.ts";
 
 /** Signs as this node, and checks what others signed. */
 export interface Signer {
@@ -73,6 +74,8 @@ const body = z.object({
     .catch(undefined),
   /** How it came up, while that is news. What a later version may make of it is passed over, never a reason to refuse. */
   cold: coldStartStatement.optional().catch(undefined),
+  /** Which spares stand in whose place, as far as it knows: each with a signature of its own. Earlier versions pass it over. */
+  takeovers: z.array(signedTakeover).max(MOST_TAKEOVERS).optional().catch(undefined),
   services: z
     .record(name, serviceStatement)
     .refine((services) => Object.keys(services).length <= MOST_SERVICES, "too many services"),
@@ -126,7 +129,7 @@ export function compareRecords(left: SignedRecord, right: SignedRecord): number 
 /** What a record says, of which life and which word of it. */
 export function buildBody(
   life: { realm: string; node: string; boot: number; seq: number },
-  { services, revision, cold, agent, left }: Pick<RecordBody, "services"> & Unsaid,
+  { services, revision, cold, agent, left, takeovers = [] }: Pick<RecordBody, "services"> & Unsaid,
 ): RecordBody {
   return {
     v: 1,
@@ -135,6 +138,7 @@ export function buildBody(
     ...(left ? { left } : {}),
     ...(agent === undefined ? {} : { agent }),
     ...(cold === undefined ? {} : { cold }),
+    ...(takeovers.length === 0 ? {} : { takeovers: takeovers.slice(0, MOST_TAKEOVERS) }),
     services,
   };
 }
@@ -144,6 +148,7 @@ interface Unsaid {
   revision: RecordBody["revision"] | undefined;
   agent?: RecordBody["agent"];
   cold?: RecordBody["cold"] | undefined;
+  takeovers?: readonly SignedTakeover[] | undefined;
   left: boolean;
 }
 

@@ -2,7 +2,8 @@
 // it was said before. Pure; part of relay.ts.
 
 import { isKnownHint, spreadHint } from "./hints.ts";
-import { compareRecords, readSigned, type SignedRecord } from "./record.ts";
+import { compareRecords, readRecord, readSigned, type SignedRecord } from "./record.ts";
+import { hearTakeovers } from "./takeovers.ts";
 import { isOwnWord, type RelayMessage } from "./relay-message.ts";
 import { mayListen, type RelayPeer, takeAnchor, takeStanding as takeBeat } from "./relay-peer.ts";
 import { reportRefusal } from "./gossip-refusals.ts";
@@ -51,6 +52,15 @@ function takeStanding(
   }
   judgePeer(state, peer);
   state.effects.push({ kind: "changed", node });
+}
+
+/** What a record says of takeovers counts whoever has signed it: each carries the recovery key's own signature. */
+export function hearTakeoversIn(state: RelayState, record: SignedRecord): void {
+  if (!record.body.includes('"takeovers"')) return;
+  hearTakeovers(state, readRecord(record)?.takeovers ?? [], () => {
+    state.own.sign();
+    put(state);
+  });
 }
 
 /** Takes a value of the bucket. */

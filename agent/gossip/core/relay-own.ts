@@ -3,6 +3,7 @@
 
 import type { AgentWord } from "../../../shared/fleet/agent-version.ts";
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
+import type { SignedTakeover } from "../../../shared/fleet/takeover.ts";
 import {
   compareRecords,
   buildBody,
@@ -37,6 +38,8 @@ export class OwnRecord {
   #left = false;
   #refutes = { atMs: -Infinity, count: 0 };
   #tokens: { records: number; answers: number } = { records: OWN_RECORDS.atOnce, answers: ANSWERS.atOnce };
+  /** Which takeovers are said. */
+  takeovers: () => readonly SignedTakeover[] = () => [];
   words: Words = { services: {}, revision: undefined, cold: undefined };
   /** There is something that the record does not say yet, or that the server has not taken. */
   dirty = false;
@@ -70,7 +73,8 @@ export class OwnRecord {
     const { node, realm, signer } = this.#options;
     this.dirty = false;
     this.#seq += 1;
-    const words = buildBody({ realm, node, boot: this.#boot, seq: this.#seq }, { ...this.words, left: this.#left });
+    const said = { ...this.words, left: this.#left, takeovers: this.takeovers() };
+    const words = buildBody({ realm, node, boot: this.#boot, seq: this.#seq }, said);
     this.record = signRecord(words, signer);
     return this.record;
   }

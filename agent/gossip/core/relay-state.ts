@@ -2,6 +2,7 @@
 // work on. Pure.
 
 import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
+import type { SignedTakeover } from "../../../shared/fleet/takeover.ts";
 import type { ProtocolCounts, RefusalKind } from "../../../shared/fleet/gossip-stats.ts";
 import { compareRecords, type SignedRecord } from "./record.ts";
 import type { RelayMessage } from "./relay-message.ts";
@@ -28,6 +29,7 @@ export type RelayEffect =
   | { kind: "store-boot"; boot: number }
   | { kind: "hint"; revision: string; delayMs: number }
   | { kind: "event"; event: GossipEvent }
+  | { kind: "takeover"; takeover: SignedTakeover }
   | { kind: "changed"; node: string | undefined };
 
 /** Everything one node knows. */
@@ -35,6 +37,8 @@ export interface RelayState {
   readonly options: GossipOptions;
   readonly own: OwnRecord;
   readonly peers: Map<string, RelayPeer>;
+  /** The takeover of each replaced node that counts. */
+  readonly takeovers: Map<string, SignedTakeover>;
   readonly counts: ProtocolCounts;
   readonly refused: Record<RefusalKind, number>;
   nowMs: number;

@@ -12,7 +12,8 @@ import {
 import type { PeerLook, PeerView } from "./gossip.ts";
 import { isKnownHint } from "./hints.ts";
 import type { ServiceStatement, SignedRecord } from "./record.ts";
-import { answer, hear, meetOwn, take } from "./relay-hear.ts";
+import { answer, hear, hearTakeoversIn, meetOwn, take } from "./relay-hear.ts";
+import { keyTakeovers } from "./takeovers.ts";
 import { type RelayMessage, signRelayed } from "./relay-message.ts";
 import { OwnRecord } from "./relay-own.ts";
 import { askWith, beginRelayPeer, findRelayStaleness, isFetchDue, listLongAway } from "./relay-peer.ts";
@@ -46,6 +47,7 @@ export class Relay {
       nowMs,
       own: new OwnRecord(options, nowMs),
       peers: new Map(),
+      takeovers: keyTakeovers(options.takeovers),
       counts: beginCounts(),
       refused: beginRefusals(),
       putMs: -Infinity,
@@ -59,6 +61,9 @@ export class Relay {
       told: new Map(),
       effects: [],
     };
+    const { own, takeovers } = this.#state;
+    own.takeovers = () => [...takeovers.values()];
+    own.sign();
   }
 
   /** What was counted since the start. */
@@ -134,6 +139,7 @@ export class Relay {
   takeValue(nowMs: number, key: string, record: SignedRecord | undefined): RelayEffect[] {
     return this.#run(nowMs, (state) => {
       const said = record?.node === key ? record : undefined;
+      if (said !== undefined) hearTakeoversIn(state, said);
       if (key === state.options.node) meetOwn(state, said);
       else if (said !== undefined) take(state, said);
       if (record !== undefined && said === undefined)

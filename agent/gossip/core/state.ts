@@ -3,6 +3,7 @@
 
 import type { AgentWord } from "../../../shared/fleet/agent-version.ts";
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
+import type { SignedTakeover } from "../../../shared/fleet/takeover.ts";
 import type { GossipEvent, Reachability } from "../../../shared/fleet/gossip-event.ts";
 import type { ProtocolCounts, RefusalKind } from "../../../shared/fleet/gossip-stats.ts";
 import type { Message } from "./message.ts";
@@ -90,6 +91,8 @@ export type Effect =
   | { kind: "wake"; afterMs: number }
   | { kind: "hint"; revision: string; delayMs: number }
   | { kind: "event"; event: GossipEvent }
+  /** A takeover counts now: it is to be kept, and the roster to be read through it. */
+  | { kind: "takeover"; takeover: SignedTakeover }
   /** Something that a view shows of a node has changed; undefined when the roster has. */
   | { kind: "changed"; node: string | undefined };
 
@@ -107,6 +110,10 @@ export interface GossipOptions {
   newNonce: () => string;
   /** What this node says of its agent; asked whenever it publishes. */
   agentWord?: (() => AgentWord | undefined) | undefined;
+  /** Whose signature makes a takeover, as fleet.toml writes keys; undefined where this host knows none. */
+  recoveryKey?: (() => string | undefined) | undefined;
+  /** The takeovers that the disk remembers. */
+  takeovers?: readonly SignedTakeover[] | undefined;
   /** Full mesh up to so many nodes; beyond, links to those of interest and a few more. */
   meshLimit?: number;
 }
@@ -142,6 +149,10 @@ export interface State {
   /** Those of them with whom views are compared. */
   ring: ReadonlySet<string>;
   held: Map<string, KeptRecord>;
+  /** When the old key of a replaced node was last told so, by node. */
+  readonly turnedAway: Map<string, number>;
+  /** The takeover of each replaced node that counts. */
+  readonly takeovers: Map<string, SignedTakeover>;
   /** XOR over what is held. */
   sum: [high: number, low: number];
   peers: Map<string, Peer>;

@@ -31,7 +31,7 @@ import {
 import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** Who a key belongs to, by fleet.toml: a peer, or why it is refused. */
-export type KeyVerdict = { node: string } | { refused: string; kind: RefusalKind };
+export type KeyVerdict = { node: string; replaced?: true } | { refused: string; kind: RefusalKind };
 
 /** What the transport needs. */
 export interface TransportOptions {
@@ -44,7 +44,8 @@ export interface TransportOptions {
   judgeKey(publicKey: string): KeyVerdict;
   /** Is this the address of a node of the realm? A flood from elsewhere must not take the places of peers. */
   isPeerAddress(address: string): boolean;
-  onUp(link: { id: number; node: string; dialler: string }): void;
+  /** `replaced`: it shows the key of a node in whose place a spare stands. */
+  onUp(link: { id: number; node: string; dialler: string; replaced?: boolean }): void;
   onDown(id: number): void;
   onDialFailed(node: string, refused: boolean): void;
   onMessage(id: number, message: Message): void;
@@ -165,7 +166,7 @@ export class Transport {
     socket.once("close", () => fail(false));
     socket.once("secureConnect", () => {
       const verdict = this.#judge(socket);
-      if ("node" in verdict && verdict.node === node) return;
+      if ("node" in verdict && verdict.node === node && verdict.replaced !== true) return;
       const wrong = "refused" in verdict ? verdict : { refused: `it is ${verdict.node}`, kind: "wrong-node" as const };
       this.#options.onRefused(wrong.kind, `at the address of ${node}: ${wrong.refused}`, address);
       fail(false);
@@ -175,7 +176,7 @@ export class Transport {
       // The end of a stream is readable too.
       if (socket.readableLength === 0) return;
       socket.removeListener("readable", look);
-      end(() => this.#adopt(socket, node, own));
+      end(() => this.#adopt(socket, { node, dialler: own }));
     };
     socket.on("readable", look);
   }
@@ -242,7 +243,7 @@ export class Transport {
   #welcome(socket: TLSSocket): void {
     this.#handshakes.end(socket);
     const verdict = this.#judge(socket);
-    if ("node" in verdict) return this.#adopt(socket, verdict.node, verdict.node);
+    if ("node" in verdict) return this.#adopt(socket, { ...verdict, dialler: verdict.node });
     this.#options.onRefused(verdict.kind, verdict.refused, socket.remoteAddress ?? "");
     socket.on("error", () => undefined);
     socket.destroy();
@@ -259,7 +260,8 @@ export class Transport {
   }
 
   /** A stream whose key was found in fleet.toml: frames are read from here on. */
-  #adopt(socket: TLSSocket, node: string, dialler: string): void {
+  #adopt(socket: TLSSocket, of: { node: string; dialler: string; replaced?: boolean }): void {
+    const { node } = of;
     const id = (this.#ids += 1);
     const options = this.#options;
     this.#connections.set(id, { id, node, socket });
@@ -273,7 +275,7 @@ export class Transport {
       this.#ended.received += socket.bytesRead;
       if (this.#connections.delete(id) && !this.#closed) options.onDown(id);
     });
-    options.onUp({ id, node, dialler });
+    options.onUp({ id, ...of });
     socket.on("data", (piece: Buffer) => {
       if (!this.#connections.has(id)) return;
       try {

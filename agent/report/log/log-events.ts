@@ -226,6 +226,10 @@ function logGossip(logger: ReportLogger, event: GossipEvent): void {
       return logger.error({ peer: event.node, forMs: event.forMs, why: event.why }, "a node has been away for long");
     case "refused":
       return logger.warn({ from: event.node, reason: event.reason }, "refused; said once a minute");
+    case "takeover": {
+      const { node, spare, term } = event;
+      return logger.error({ peer: node, spare, term }, "a spare stands in a node's place");
+    }
     case "cloned":
       return logger.error({ boot: event.boot }, "another machine signs with this node's key: make it a key of its own");
     default:

@@ -5,6 +5,7 @@ import { Gossip } from "../../../agent/gossip/core/gossip.ts";
 import type { Message } from "../../../agent/gossip/core/message.ts";
 import type { ServiceStatement } from "../../../agent/gossip/core/record.ts";
 import type { Effect, Member } from "../../../agent/gossip/core/state.ts";
+import { type LedFleet, leadFleet, type SignedTakeover } from "../../../shared/fleet/takeover.ts";
 import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
 import { EventHeap, seedRng } from "./event-heap.ts";
 import { Cores, type CpuModel } from "./gossip-cores.ts";
@@ -33,8 +34,15 @@ export interface FleetOptions {
   isLinear?: boolean;
 }
 
+/** Who verifies takeovers in a simulated fleet. */
+export const RECOVERY_KEY = "key-recovery";
+
 interface Host {
   name: string;
+  /** The node that it speaks for: its own, unless it is a spare in another's place. */
+  node: string;
+  /** The takeovers that its disk remembers. */
+  takeovers: SignedTakeover[];
   gossip: Gossip | undefined;
   /** What the disk remembers. */
   boot: number;
@@ -53,6 +61,18 @@ export interface Seen {
   atMs: number;
   node: string;
   event: GossipEvent;
+}
+
+/** How a process starts: on which disk, with whose key, in whose place. */
+interface StartChoices {
+  boot?: number;
+  key?: string;
+  node?: string;
+  takeovers?: readonly SignedTakeover[];
+}
+
+function keepTakeover(host: Host, takeover: SignedTakeover): void {
+  host.takeovers = [...host.takeovers.filter(({ node }) => node !== takeover.node), takeover];
 }
 
 /** A simulated fleet. */
@@ -98,13 +118,15 @@ export class GossipFleet {
       const state = { gossip: undefined, boot: 0, up: false, frozen: false, inbox: [], life: 0 };
       const clock =
         drift === 0 ? { beganMs: 0, rate: 1 } : { beganMs: this.rng() * 1e9, rate: 1 + drift * (2 * this.rng() - 1) };
-      this.#hosts.set(name, { name, key: `key-${name}`, clock, ...state });
+      this.#hosts.set(name, { name, node: name, key: `key-${name}`, clock, takeovers: [], ...state });
     }
   }
 
   /** Starts a node's agent, on its disk or on one that has forgotten. */
-  start(name: string, choices: { boot?: number; key?: string } = {}): void {
+  start(name: string, choices: StartChoices = {}): void {
     const host = this.#host(name);
+    host.node = choices.node ?? host.node;
+    for (const takeover of choices.takeovers ?? []) keepTakeover(host, takeover);
     host.life += 1;
     host.up = true;
     host.frozen = false;
@@ -113,8 +135,10 @@ export class GossipFleet {
     host.boot = (choices.boot ?? host.boot) + 1;
     host.gossip = new Gossip(
       {
-        node: name,
+        node: host.node,
         realm: "prod",
+        recoveryKey: () => RECOVERY_KEY,
+        takeovers: host.takeovers,
         publicKey: host.key,
         boot: host.boot,
         signer: tagSigner(host.key),
@@ -125,7 +149,7 @@ export class GossipFleet {
       this.#clockOf(host),
     );
     const interests = new Set(this.#options.interests?.(name) ?? []);
-    this.#tell(host, (gossip, nowMs) => gossip.setRoster(nowMs, this.#rosters, interests));
+    this.#tell(host, (gossip, nowMs) => gossip.setRoster(nowMs, this.#rosterOf(host), interests));
     const { life } = host;
     const tick = (): void => {
       if (host.life !== life || !host.up) return;
@@ -203,7 +227,19 @@ export class GossipFleet {
   setRoster(roster: ReadonlyMap<string, Member>): void {
     this.#rosters = roster;
     for (const host of this.#hosts.values())
-      this.#tell(host, (gossip, nowMs) => gossip.setRoster(nowMs, roster, new Set()));
+      this.#tell(host, (gossip, nowMs) => gossip.setRoster(nowMs, this.#rosterOf(host), new Set()));
+  }
+
+  /** The takeovers that a host knows. */
+  takeoversOf(name: string): readonly SignedTakeover[] {
+    return this.#host(name).takeovers;
+  }
+
+  /** True where packets get from one to the other, and both processes run. */
+  reaches(from: string, to: string): boolean {
+    return (
+      [from, to].every((name) => this.#host(name).up && !this.#host(name).frozen) && !this.#cut.has(`${from}>${to}`)
+    );
   }
 
   get roster(): ReadonlyMap<string, Member> {
@@ -291,17 +327,17 @@ export class GossipFleet {
     for (const effect of effects) {
       if (effect.kind === "send")
         this.#work(host, this.#costOf(effect.message, "sendMs"), () => this.#send(host, effect.link, effect.message));
-      else if (effect.kind === "dial")
-        this.#work(host, this.#options.cpu?.dialMs ?? 0, () => this.#dial(host, effect.node));
+      else if (effect.kind === "dial") this.#work(host, this.#options.cpu?.dialMs ?? 0, () => this.#dial(host, effect));
       else if (effect.kind === "close") this.#work(host, 0, () => this.#streams.close(host.name, effect.link));
       else if (effect.kind === "store-boot") host.boot = effect.boot;
       else if (effect.kind === "wake")
         this.after(effect.afterMs / host.clock.rate, () =>
           this.#wake(host, () => this.#tell(host, (gossip, nowMs) => gossip.tick(nowMs))),
         );
+      else if (effect.kind === "takeover") this.#takeOver(host, effect.takeover);
       else if (effect.kind === "event") this.seen.push({ atMs: this.nowMs, node: host.name, event: effect.event });
       else if (effect.kind === "hint") this.hints.push({ atMs: this.nowMs + effect.delayMs, node: host.name });
-      else this.onChange(host.name, effect.node);
+      else this.onChange(host.node, effect.node);
       this.#changed ||= effect.kind === "changed" || effect.kind === "event";
     }
   }
@@ -328,7 +364,38 @@ export class GossipFleet {
     return this.#cut.has(`${from}>${to}`) || this.rng() < this.loss;
   }
 
-  #dial(host: Host, to: string): void {
+  /** The fleet as a host reads it; one that was replaced takes no part. */
+  #ledBy({ takeovers }: Host): LedFleet | undefined {
+    if (takeovers.length === 0) return undefined;
+    const fleet = [...this.#rosters].map(([node, member]) => ({ node, realm: "prod", ...member }));
+    return leadFleet(fleet, takeovers);
+  }
+
+  #rosterOf(host: Host): ReadonlyMap<string, Member> {
+    const led = this.#ledBy(host);
+    if (led === undefined) return this.#rosters;
+    const members = new Map<string, Member>();
+    for (const { node, publicKey = "", address } of led.members) members.set(node, { publicKey, address });
+    return members.get(host.node)?.publicKey === host.key ? members : new Map();
+  }
+
+  #takeOver(host: Host, takeover: SignedTakeover): void {
+    keepTakeover(host, takeover);
+    this.#tell(host, (gossip, nowMs) => gossip.setRoster(nowMs, this.#rosterOf(host), new Set()));
+    const { node, spare, term } = takeover;
+    this.seen.push({ atMs: this.nowMs, node: host.name, event: { kind: "takeover", node, spare, term } });
+  }
+
+  /** Who a key belongs to in the eyes of a host. */
+  #judge(host: Host, key: string): { node: string; replaced?: boolean } | undefined {
+    const led = this.#ledBy(host);
+    const members = this.#rosterOf(host);
+    const [node] = [...members].find(([, { publicKey }]) => publicKey === key) ?? [];
+    const replaced = members.size === 0 ? undefined : led?.replaced.get(key);
+    return node !== undefined ? { node } : replaced === undefined ? undefined : { node: replaced, replaced: true };
+  }
+
+  #dial(host: Host, { node: to, address }: { node: string; address: string }): void {
     const { life, name } = host;
     const ground = {
       after: (delayMs: number, act: () => void) => this.after(delayMs, act),
@@ -338,31 +405,50 @@ export class GossipFleet {
       isFrozen: (other: string) => this.#host(other).frozen,
       synLinearTimeouts: this.#options.synLinearTimeouts ?? 0,
     };
-    dialOver(ground, {
-      from: name,
-      to,
-      connected: () => this.#connect(host, this.#host(to)),
-      failed: (refused) =>
-        this.#wake(host, () => {
-          if (host.life === life) this.#tell(host, (gossip, nowMs) => gossip.dialFailed(nowMs, to, refused));
-        }),
-    });
+    const failed = (refused: boolean): void =>
+      this.#wake(host, () => {
+        if (host.life === life) this.#tell(host, (gossip, nowMs) => gossip.dialFailed(nowMs, to, refused));
+      });
+    const connected = (): void => {
+      if (!this.#connect(host, this.#host(address), to)) failed(false);
+    };
+    dialOver(ground, { from: name, to: address, connected, failed });
   }
 
-  #connect(from: Host, to: Host): void {
-    if (!from.up) return;
+  /** False where one of the two does not want the other's key. */
+  #connect(from: Host, to: Host, node: string): boolean {
+    if (!from.up) return true;
+    const isLed = from.takeovers.length + to.takeovers.length > 0;
+    const here = isLed ? this.#judge(to, from.key) : { node: from.node };
+    const there = isLed ? this.#judge(from, to.key) : { node };
+    if (here === undefined || there?.node !== node || there.replaced === true) return false;
     const id = this.#streams.open(from.name, to.name);
+    if ("replaced" in here) return this.#turnAway(from, to, { id, node, here: { ...here, dialler: here.node } });
     for (const [host, other] of [
-      [to, from],
-      [from, to],
+      [to, { ...here, dialler: here.node }],
+      [from, { node, dialler: from.node }],
     ] as const) {
       const { life, name } = host;
-      const link = { id, node: other.name, dialler: from.name };
+      const link = { id, ...other };
       this.#wake(host, () => {
         if (host.gossip === undefined || host.life !== life) this.#streams.close(name, id);
         else this.#tell(host, (gossip, nowMs) => gossip.linkUp(nowMs, link));
       });
     }
+    return true;
+  }
+
+  /** A stream is a link to the dialler once something comes on it. */
+  #turnAway(
+    from: Host,
+    to: Host,
+    { id, node, here }: { id: number; node: string; here: { node: string; dialler: string } },
+  ): boolean {
+    const effects = to.gossip?.linkUp(this.#clockOf(to), { id, ...here, replaced: true }) ?? [];
+    const isTold = effects.some(({ kind }) => kind === "send");
+    if (isTold) this.#tell(from, (gossip, nowMs) => gossip.linkUp(nowMs, { id, node, dialler: from.node }));
+    this.#carryOut(to, effects);
+    return isTold;
   }
 
   #send(host: Host, id: number, message: Message): void {
