@@ -21,6 +21,7 @@ import { readSecretFile } from "../host/files/secret-file.ts";
 import { Systemd } from "../host/os/systemd.ts";
 import { watchFiles } from "../host/files/watch-files.ts";
 import { describeFixed, HotReload } from "./hot-reload.ts";
+import { TakeoverLaw } from "./takeover-law.ts";
 import { RestingMemory } from "./resting-memory.ts";
 import { lockNode } from "../host/files/node-lock.ts";
 import { hearAgent, openDoctor, openPrunes, openUpdates } from "./open-keepers.ts";
@@ -50,11 +51,12 @@ export type DaemonEnd =
  * Throws a `LockHeldError` where another agent holds the node, and a `StateTooNewError` where a later version kept the state.
  */
 export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
-  const settings = await readSettings(config);
+  const { node, stateDir } = config;
+  const law = new TakeoverLaw(stateDir);
+  const settings = await readSettings(config, law);
   const reportOptions = await buildReportOptions(config);
   const unlock = lockNode({ ...config, socket: config.docker.socket });
   const engine = openOwnEngine(config);
-  const { node, stateDir } = config;
   const commitStatus = new CommitStatus({ node, stateDir, clock: systemClock, logger: reportOptions.logger });
   const report = new Report({ ...reportOptions, sinks: [commitStatus] });
   const serving = new Serving(report, {
@@ -65,16 +67,16 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   });
   const ending = new Ending();
   const resting = new RestingMemory(systemClock, giveBackMemory);
-  const emit = buildEmit(config, { report, serving, ending, resting });
+  const emit = buildEmit(config, { report, serving, ending, resting, law });
   const updates = openUpdates(config, { hear: (name) => hearAgent(fleet, name), emit });
-  const fleet: OpenGossip | undefined = await openFleet(config, emit, updates);
+  const fleet: OpenGossip | undefined = await openFleet(config, { emit, updates, law });
   const options: AgentOptions = {
     node: config.node,
     engine,
     source: await openSource(config),
     stateDir: config.stateDir,
     runDir: chooseSecretDirectory(config.runDir),
-    settings,
+    settings: { ...settings, isReplaced: law.isReplaced },
     planSettings: DEFAULT_PLAN_SETTINGS,
     peers: fleet?.peers ?? config.peers,
     secrets: await openSecrets(config.secrets, { ...config, program: process.argv[1] ?? "" }),
@@ -86,10 +88,9 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   const backups = openBackups(config, { agent, engine, report, serving, emit, authFiles: options.authFiles });
   const prunes = openPrunes(config, { engine, agent, report, serving, backups, emit });
   const doctor = openDoctor(config, { report, emit });
-  if (updates !== undefined) report.onTurn((turn) => updates.follow(turn));
   attachReport(report, { agent, engine, fleet, backups, prunes, updates });
   const live = new HotReload({ agent, commitStatus, clock: systemClock, emit });
-  const release = watchHost({ config, agent, ending, report, live });
+  const release = watchHost({ config, agent, ending, report, live, law });
   emit({ kind: "agent-started", atMs: systemClock.nowMs(), node, engine: config.docker.socket, version: VERSION });
   await report.start();
   await serving.start();
@@ -133,6 +134,7 @@ function attachReport(
     updates: UpdateKeeper | undefined;
   },
 ): void {
+  if (updates !== undefined) report.onTurn((turn) => updates.follow(turn));
   report.attach({
     store: agent.store,
     reader: agent.reader,
@@ -190,22 +192,37 @@ async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Sou
 /** The gossip is loaded only where it is used. */
 async function openFleet(
   config: DaemonConfig,
-  emit: Emit,
-  updates: UpdateKeeper | undefined,
+  { emit, updates, law }: { emit: Emit; updates: UpdateKeeper | undefined; law: TakeoverLaw },
 ): Promise<OpenGossip | undefined> {
   const { node, stateDir, gossip } = config;
   if (gossip === undefined) return undefined;
   const { openGossip } = await import("../gossip/open-gossip.ts");
   const program = process.argv[1] ?? "";
+  const recoveryKey = (): string | undefined => law.recoveryKey;
   const agentWord = updates === undefined ? undefined : () => updates.word;
-  return openGossip({ ...gossip, node, stateDir, program, clock: systemClock, agentWord, emit });
+  const fleet = await openGossip({
+    ...gossip,
+    node,
+    stateDir,
+    program,
+    clock: systemClock,
+    agentWord,
+    recoveryKey,
+    emit,
+  });
+  law.fleet = fleet.shell;
+  return fleet;
 }
 
-async function readSettings(config: DaemonConfig): Promise<DesiredSettings> {
+async function readSettings(config: DaemonConfig, law: TakeoverLaw): Promise<DesiredSettings> {
   const standIns = await readStandIns(config.standInFile);
+  const policy = await readPolicy(config.policyFile);
+  law.recoveryKey = policy.pinned.recovery_key;
   return {
     node: config.node,
-    policy: await readPolicy(config.policyFile),
+    policy,
+    takeovers: law.takeovers,
+    isReplaced: law.isReplaced,
     standIns,
     address: config.address,
     ports: config.ports,
@@ -268,10 +285,14 @@ const SILENT: ReportLogger = {
 /** The report hears everything; a person who is watching hears it too. */
 function buildEmit(
   { output, once }: DaemonConfig,
-  around: { report: Report; serving: Serving; ending: Ending; resting: RestingMemory },
+  around: { report: Report; serving: Serving; ending: Ending; resting: RestingMemory; law: TakeoverLaw },
 ): Emit {
-  const { report, serving, ending, resting } = around;
-  const listeners: ((event: AgentEvent) => void)[] = [report.emit, (event) => resting.hear(event)];
+  const { report, serving, ending, resting, law } = around;
+  const listeners: ((event: AgentEvent) => void)[] = [
+    report.emit,
+    (event) => resting.hear(event),
+    (event) => law.hear(event),
+  ];
   if (output.kind === "progress") listeners.push(output.watch(() => serving.served.troubles));
   if (once !== undefined) listeners.push((event) => endWhenSettled(event, ending));
   return (event) => {
@@ -292,15 +313,16 @@ interface Running {
   ending: Ending;
   report: Report;
   live: HotReload;
+  law: TakeoverLaw;
 }
 
 /** Reads the host files again. One that cannot be read loosens and tightens nothing: what was in force stays. */
-async function reloadSettings({ config, agent, report, live }: Running): Promise<void> {
+async function reloadSettings({ config, agent, report, live, law }: Running): Promise<void> {
   let message: string | undefined;
   try {
     const next = (await config.file?.read()) ?? config;
     message = describeFixed(config, next);
-    agent.reload(await readSettings({ ...config, webhook: next.webhook }));
+    agent.reload(await readSettings({ ...config, webhook: next.webhook }, law));
     await live.apply(next);
   } catch (error) {
     message = readMessage(error);
@@ -310,7 +332,7 @@ async function reloadSettings({ config, agent, report, live }: Running): Promise
 
 /** Signals, the watchdog, changed host files and the time limit; answers a function that ends all of it. */
 function watchHost(running: Running): () => void {
-  const { config, ending, report } = running;
+  const { config, ending, report, law } = running;
   const systemd = new Systemd(systemClock);
   let turns = 0;
   const unsubscribe = report.onTurn((turn) => {
@@ -321,6 +343,7 @@ function watchHost(running: Running): () => void {
     turns += 1;
   });
   const reload = (): void => void reloadSettings(running);
+  law.onChange = reload;
   const files = [config.policyFile, config.standInFile, config.file?.path].filter((file) => file !== undefined);
   const stopWatching = watchFiles(files, reload);
   const end = (signal: NodeJS.Signals): void => {

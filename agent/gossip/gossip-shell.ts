@@ -183,6 +183,7 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
     this.#cancelTick();
     this.#cancelHint();
     await this.#starting;
+    await this.#takeoverFile.written;
     await this.closeWay();
   }
 
@@ -254,7 +255,7 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
   /** From now on names are led to the spare, and the old key is refused. */
   #takeOver(takeover: SignedTakeover): void {
     this.#takeovers.set(takeover.node, takeover);
-    void this.#takeoverFile.store(this.takeovers);
+    this.#takeoverFile.store(this.takeovers);
     const { node, spare, term } = takeover;
     this.#options.onEvent({ kind: "takeover", node, spare, term });
     if (this.#source === undefined) return;

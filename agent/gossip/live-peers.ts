@@ -3,6 +3,7 @@
 
 import type { PeerCold, PeerPort } from "./peer-port.ts";
 import type { PeerHealth, Plan, World } from "../plan/world.ts";
+import type { Tenure } from "../../shared/fleet/takeover.ts";
 import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { DesiredState } from "../../shared/state/desired-state.ts";
 import type { PeerLook } from "./core/gossip.ts";
@@ -13,7 +14,10 @@ import { describeStatements, type SaidStatement } from "./service-statements.ts"
 type Known = Extract<PeerHealth, { kind: "known" }>;
 
 /** What is needed of the shell. */
-export type Shell = Pick<MeshShell, "follow" | "say" | "hint" | "look" | "view" | "close" | "onChange" | "onHint">;
+export type Shell = Pick<
+  MeshShell,
+  "follow" | "say" | "hint" | "look" | "view" | "tenure" | "close" | "onChange" | "onHint"
+>;
 
 /** What an owner says of a service that it does not mean to start again. */
 const ENDED: ReadonlySet<string> = new Set(["stopped", "removing"]);
@@ -41,6 +45,8 @@ export class LivePeers implements PeerPort {
   /** The summaries that the last answer was made from, and the nodes that have another one by now. */
   #answered: ReadonlyMap<string, string> = new Map();
   readonly #different = new Set<string>();
+  /** The tenure that the last answer held. */
+  #tenure: Tenure["kind"] = "held";
   #said: Readonly<Record<string, SaidStatement>> = {};
   #revision: string | undefined;
 
@@ -58,8 +64,11 @@ export class LivePeers implements PeerPort {
     const notes = [...this.#notes];
     this.#answered = new Map(notes.map(([node, { summary }]) => [node, summary]));
     this.#different.clear();
+    const { tenure } = this.#shell;
+    this.#tenure = tenure.kind;
     return {
       kind: "known",
+      ...(tenure.kind === "held" ? {} : { tenure }),
       services: Object.fromEntries(notes.flatMap(([, { services }]) => services)),
       waits: Object.fromEntries(notes.flatMap(([, { waits }]) => waits)),
     };
@@ -86,7 +95,7 @@ export class LivePeers implements PeerPort {
     this.#shell.onChange = (nodes) => {
       const changed = nodes.has(undefined) ? this.#lookAtAll() : [...nodes].flatMap((node) => this.#lookAt(node) ?? []);
       if (changed.length > 0) onWords(changed);
-      if (this.#different.size > 0) onChange();
+      if (this.#different.size > 0 || this.#shell.tenure.kind !== this.#tenure) onChange();
     };
   }
 

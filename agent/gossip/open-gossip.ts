@@ -27,6 +27,8 @@ export interface GossipParts {
   clock: Clock;
   /** What this node says of its agent. */
   agentWord?: (() => AgentWord | undefined) | undefined;
+  /** The recovery key that this host's policy pins. */
+  recoveryKey?: (() => string | undefined) | undefined;
   emit: Emit;
 }
 

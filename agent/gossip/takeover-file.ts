@@ -36,11 +36,10 @@ export class TakeoverFile {
   }
 
   /** Writes them whole, one write after the other. A disk that takes nothing is told. */
-  store(takeovers: readonly SignedTakeover[]): Promise<void> {
+  store(takeovers: readonly SignedTakeover[]): void {
     const text = `${JSON.stringify({ version: 1, takeovers })}\n`;
     const before = this.#writing;
     this.#writing = this.#write(text, before);
-    return this.#writing;
   }
 
   async #write(text: string, before: Promise<void>): Promise<void> {
@@ -53,6 +52,11 @@ export class TakeoverFile {
       const reason = (error as NodeJS.ErrnoException).code ?? String(error);
       this.trouble = `takeovers were not saved (${reason}): after a restart, peers must say them again`;
     }
+  }
+
+  /** Resolves when everything that was to be written is. */
+  get written(): Promise<void> {
+    return this.#writing;
   }
 
   get #path(): string {

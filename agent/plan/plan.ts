@@ -21,6 +21,7 @@ import { NODE_LANE } from "../../shared/state/step.ts";
 import { addDraft, beginDraft, type Draft, draftFault, viewUnplanned } from "./draft.ts";
 import { findPlanFault } from "./fault.ts";
 import { planFronts } from "./front/traffic.ts";
+import { noteTenure, readTenure } from "./tenure.ts";
 import { planNode } from "./node.ts";
 import { rememberOwnData } from "./rules/own-data.ts";
 import { beginMemory, boundTimes, rememberContainer, rememberExit, rememberOutcome } from "./memory/remember.ts";
@@ -35,6 +36,8 @@ import { rememberStops } from "./memory/stops.ts";
 import { describeStanding } from "./rules/standing.ts";
 import { buildView, nameCycles } from "./view.ts";
 import type { Decision, Plan, Reachable, ServiceContext, World } from "./world.ts";
+
+const NO_FRONTS: ReturnType<typeof planFronts> = { operations: [], cancel: [], nextMs: [], notes: [], lanes: {} };
 
 /** Plans one turn. */
 export function plan(world: World): Plan {
@@ -95,7 +98,7 @@ function planReachable(world: World, answered: Reachable): Plan {
     });
     addDraft(draft, fault === undefined ? own : draftFault(world, desired, fault));
   }
-  const fronts = planFronts(world, engine, draft.memory);
+  const fronts = planTraffic(world, engine, draft.memory);
   draft.operations.push(...fronts.operations);
   draft.cancel.push(...fronts.cancel);
   draft.nextMs.push(...fronts.nextMs);
@@ -126,9 +129,14 @@ function planReachable(world: World, answered: Reachable): Plan {
     newExits: draft.newExits,
     newReleases: draft.newReleases,
     faults: draft.faults,
-    notes: [...world.desired.notes.map(noteText), ...node.notes, ...fronts.notes, ...named.notes],
+    notes: [...world.desired.notes.map(noteText), ...node.notes, ...fronts.notes, ...named.notes, ...noteTenure(world)],
     nextMs: nextMs.length === 0 ? undefined : Math.min(...nextMs),
   };
+}
+
+/** What stops with its node needs no traffic. */
+function planTraffic(...all: Parameters<typeof planFronts>): ReturnType<typeof planFronts> {
+  return readTenure(all[0])?.kind === "replaced" ? NO_FRONTS : planFronts(...all);
 }
 
 /** Lanes that do something else for a service which is not wanted any more than removing it; one with a successor serves on. */

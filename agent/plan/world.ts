@@ -1,6 +1,7 @@
 // The whole world as an argument: what plan() is given and what it answers. World and Plan are plain data; a ServiceContext, which
 // lives for one call of plan(), also holds two counters of what is left for starts.
 
+import type { Tenure } from "../../shared/fleet/takeover.ts";
 import type { BackupFacts } from "../../shared/state/backup.ts";
 import type { DesiredService, DesiredState } from "../../shared/state/desired-state.ts";
 import type { ExitRecord, NodeMemory, ReleaseRecord, ServiceMemory } from "../../shared/state/memory.ts";
@@ -35,6 +36,8 @@ export type PeerHealth =
       services: Readonly<Record<string, PeerService>>;
       /** What starts on other nodes wait for, by `node/service`: only to name those that wait for each other. */
       waits?: Readonly<Record<string, readonly string[]>>;
+      /** Whether this node may run its services; left out where no spare can take its place. */
+      tenure?: Tenure;
     };
 
 /** Limits a plan keeps to. */

@@ -152,6 +152,11 @@ export const policySchema = z
         recipients: z.array(z.string()).default([]),
         repository_endpoints: z.array(z.string()).default([]),
         release_key: z.string().optional(),
+        recovery_key: z
+          .string()
+          .regex(/^ed25519:[A-Za-z0-9_-]{43}$/, 'write "ed25519:…" as `orca keygen` prints it')
+          .optional()
+          .describe("Whose signature puts a spare in a lost node's place; without it no takeover counts on this host."),
         bundle_keys: z
           .array(publicSshKey)
           .max(16, "list at most 16 keys")

@@ -101,6 +101,7 @@ export type StartReason =
   | { code: "waiting-wanted"; missing: readonly Missing[]; timeoutMs: number }
   | { code: "not-healthy-within"; missing: Missing; withinMs: number }
   | { code: "no-start-slot"; slots: number }
+  | { code: "peer-awaited"; now: { untilMs: number } }
   | { code: "cannot-start" | "could-not-start" | "could-not-start-again" | "restart-waits"; why: Reason }
   | { code: "source-missing"; path: string }
   | { code: "port-without-address" | "port-held-by-program"; port: HostPort }
@@ -177,6 +178,7 @@ export type StateReason =
   | { code: "paused"; uid: number; running: boolean }
   | { code: "stopped-by"; uid: number }
   | { code: "copied-cold"; store: string }
+  | { code: "replaced"; spare: string; term: number }
   | { code: "failed-before"; why: Reason; said: Said }
   | { code: "runs-and-failed"; shown: Reason; why: Reason; said: Said }
   | { code: "failed"; said: Said; holder?: Reason }

@@ -22,6 +22,8 @@ export interface Cause {
     | "config"
     | "rotation"
     | "dependency"
+    /** A spare stands in this node's place. */
+    | "takeover"
     | "schedule";
   /** What happened. */
   why: Reason;

@@ -68,6 +68,7 @@ const STATE_WORDS: WordTable<StateReason> = {
   paused: ({ uid, running }) => `paused by uid ${uid}, ${running ? "it runs" : "it does not run"}; orca resume ends it`,
   "stopped-by": ({ uid }) => `stopped by uid ${uid}, until orca start, orca resume or a new manifest`,
   "copied-cold": ({ store }) => `stopped while its backup ${store} copies its volumes, and started again after it`,
+  replaced: ({ spare, term }) => `${spare} stands in this node's place (takeover ${term})`,
   "failed-before": ({ why, said }, words) => addOnce(words.of(why), ": ", words.said(said)),
   "runs-and-failed": ({ shown, why, said }, words) =>
     `${words.of(shown)}; ${addOnce(words.of(why), ": ", words.said(said))}`,

@@ -14,6 +14,7 @@ export class FakeGossip implements Shell {
   said: Readonly<Record<string, ServiceStatement>> = {};
   sayings = 0;
   readonly hinted: string[] = [];
+  tenure: Shell["tenure"] = { kind: "held" };
   roster: RosterSource | undefined;
   closed = false;
   /** What the agent said last of its cold start. */
@@ -41,6 +42,12 @@ export class FakeGossip implements Shell {
   peerLeaves(node: string): void {
     this.#peers.delete(node);
     this.onChange(new Set([undefined]));
+  }
+
+  /** Whether the node may run its services is another matter now. */
+  judge(tenure: Shell["tenure"]): void {
+    this.tenure = tenure;
+    this.onChange(new Set());
   }
 
   follow(source: RosterSource): void {

@@ -14,7 +14,7 @@ import { adaptToStandIn, chooseEach, type KnownOfSecrets } from "./choose.ts";
 import type { PlacedService, RemoteService } from "./constraints.ts";
 import { describeHeldChange } from "../holds/held-summary.ts";
 import { type Change, listHolds, readAllowedRemovals, readEmergency } from "../holds/holds.ts";
-import { listMembers, selectInterests } from "../repository/fleet-members.ts";
+import { leadNodes, listMembers, selectInterests } from "../repository/fleet-members.ts";
 import {
   type ParseCache,
   type ParsedManifest,
@@ -33,7 +33,7 @@ import type { StorePlan } from "../../../shared/state/backup.ts";
 import { listRepositorySecrets, type StoreFleet } from "./repository-plans.ts";
 import { listStorePlans, nameNeeds } from "./store-plans.ts";
 import { selectAgentPin } from "../repository/agent-pin.ts";
-import { describeUnusedFleet } from "../repository/unused-parts.ts";
+import { describeStandby, describeUnusedFleet } from "../repository/unused-parts.ts";
 
 /** Everything desired state is built from. */
 export interface DesiredInput {
@@ -74,7 +74,7 @@ export async function buildDesired(input: DesiredInput): Promise<Built> {
 
 async function buildAll(input: DesiredInput): Promise<Built> {
   const { snapshot, inForce } = input;
-  const [newest, judging] = [await parseFleet(snapshot.fleet, snapshot.fleetFile), await parseJudging(input)];
+  const [newest, judging] = [await parseLed(input, snapshot.fleet), await parseLed(input, inForce?.fleet)];
   const before = await parseBefore(input);
   const others = readOthers(input);
   const kept = { fleet: judging, before, others };
@@ -103,9 +103,10 @@ async function buildAll(input: DesiredInput): Promise<Built> {
   return { ...built, desired: { ...built.desired, notes } };
 }
 
-/** fleet.toml is judged by the one in force. */
-async function parseJudging({ inForce, snapshot }: DesiredInput): Promise<ParsedFleet> {
-  return parseFleet(inForce?.fleet, snapshot.fleetFile);
+/** Parses a fleet.toml: the newest, or the one in force, by which that is judged. Both are read through the takeovers that count. */
+async function parseLed({ snapshot, settings }: DesiredInput, text: string | undefined): Promise<ParsedFleet> {
+  const parsed = await parseFleet(text, snapshot.fleetFile);
+  return { ...parsed, fleet: leadNodes(parsed.fleet, settings.takeovers) };
 }
 
 function describeChange(
@@ -203,7 +204,9 @@ async function chooseAll(input: DesiredInput, acceptance: Acceptance, parsed: Pa
   const refused = [...choices].flatMap(([name, { refusals = [] }]) =>
     refusals.length === 0 ? [] : [[name, refusals] as const],
   );
-  const backups = planStores(accepted, input.settings, { kept, contents, fleet: fleet.fleet });
+  // The spare has the stores of a replaced node.
+  const { isReplaced = false } = input.settings;
+  const backups = isReplaced ? [] : planStores(accepted, input.settings, { kept, contents, fleet: fleet.fleet });
   const parts = {
     services: nameNeeds(services, backups),
     objections,
@@ -341,6 +344,7 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
       ...settings.hostNotes,
       ...input.secrets.notes,
       ...describeUnusedFleet(fleet, settings.node),
+      ...describeStandby(fleet, settings.node, settings.policy.pinned.recovery_key),
       ...parts.notes,
     ],
     ...(emergency === undefined ? {} : { emergency }),

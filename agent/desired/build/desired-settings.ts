@@ -1,5 +1,6 @@
 // What the host and the command line say about how manifests are understood. Pure data.
 
+import type { SignedTakeover } from "../../../shared/fleet/takeover.ts";
 import type { Policy } from "../../../shared/policy/policy.ts";
 import type { PublishedPort } from "../../../shared/manifest/published-port.ts";
 import type { Templates } from "../../../shared/text/template.ts";
@@ -24,6 +25,10 @@ export interface DesiredSettings {
   frontImage: string | undefined;
   /** Directories of the agent's own that no service may mount, besides those that every agent has. */
   ownDirectories?: readonly string[];
+  /** Which spares stand in whose place: names are led to them. */
+  takeovers?: readonly SignedTakeover[];
+  /** A spare stands in this node's own place: nothing is backed up here. */
+  isReplaced?: boolean;
   /** The agent's own listeners. */
   agentPorts: readonly PublishedPort[];
   /** Needed only where a manifest has a template. */

@@ -29,13 +29,22 @@ export function describeUnused(manifest: Manifest): string[] {
   return listUnused(manifest).map(({ summary, detail }) => (detail === undefined ? summary : `${summary}: ${detail}`));
 }
 
+/** A spare that can never take this node's place here. */
+export function describeStandby(fleet: Fleet | undefined, node: string, recoveryKey: string | undefined): string[] {
+  const spares = Object.entries(fleet?.nodes ?? {}).flatMap(([name, entry]) =>
+    entry.standby_for === node ? [name] : [],
+  );
+  if (spares.length === 0 || recoveryKey !== undefined) return [];
+  return [
+    `${spares.join(", ")} may take this node's place (standby_for), and this host's policy pins no recovery_key: ` +
+      "no takeover counts here",
+  ];
+}
+
 /** The parts of fleet.toml that concern this node and that this version does not act on, as one text for status. */
 export function describeUnusedFleet(fleet: Fleet | undefined, node: string): string[] {
   const entry = fleet?.nodes[node];
   if (fleet === undefined || entry === undefined) return [];
-  const parts = [
-    ...(entry.standby_for === undefined ? [] : ["standby_for"]),
-    ...(fleet.alerts === undefined ? [] : ["alerts"]),
-  ];
+  const parts = fleet.alerts === undefined ? [] : ["alerts"];
   return parts.length === 0 ? [] : [`fleet.toml: not acted on by this version: ${parts.join(", ")}`];
 }

@@ -20,6 +20,7 @@ import { explainReplacement } from "./replacement.ts";
 import { rollBack } from "./rollout.ts";
 import { askStart, explainAsked } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from "../steps.ts";
+import { awaitPeer, yieldPlace } from "../tenure.ts";
 import { tendRunning } from "./running-rules.ts";
 import { replaceUnstartable, replaceUnusable } from "./unusable.ts";
 import type { Decision, ServiceContext, World } from "../world.ts";
@@ -29,12 +30,14 @@ const MOUNT_EVERY_MS = 5_000;
 
 type Rule = (context: ServiceContext) => Decision | undefined;
 const RULES: readonly Rule[] = [
+  yieldPlace,
   followOperation,
   respectPause,
   rollBack,
   refuseTakenName,
   refuseForeignVolume,
   keepStopped,
+  awaitPeer,
   waitForNetwork,
   tendRunning,
   waitForDataMount,
@@ -53,6 +56,7 @@ const RULES: readonly Rule[] = [
 
 /** The same for a job: what runs is left alone, and what is not due rests. */
 const JOB_RULES: readonly Rule[] = [
+  yieldPlace,
   followOperation,
   respectPause,
   refuseTakenName,
@@ -60,6 +64,7 @@ const JOB_RULES: readonly Rule[] = [
   keepStopped,
   tendJob,
   restJob,
+  awaitPeer,
   waitForNetwork,
   waitForDataMount,
   waitForGeneration,

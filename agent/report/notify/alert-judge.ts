@@ -7,11 +7,12 @@
 //             a run that made no backup; for an hour, what a weekly look at the host found that the one before had not
 //   info:     paused; a freeze, or another node's turn; resolved (told to whoever was told of the trouble)
 
+import { describeReason } from "../../../shared/text/describe-reason.ts";
 import type { Hold } from "../../../shared/state/hold.ts";
 import { describeTrouble } from "../../../shared/text/words/hold-words.ts";
 import type { HelpTopic } from "../../../shared/text/help-topic.ts";
 import { compareText } from "../../../shared/text/problem.ts";
-import { findToldCode } from "../../../shared/state/reason.ts";
+import { findToldCode, type Reason, type ReasonOf } from "../../../shared/state/reason.ts";
 import type { ServiceState } from "../../../shared/state/status.ts";
 import { findServicePage, findSourcePage } from "../status/trouble-pages.ts";
 import type { DiskSample, ReportState, ServiceRecord } from "../status/report-state.ts";
@@ -156,11 +157,24 @@ function judgeNode(state: ReportState, nowMs: number, auditTrouble: string | und
       secrets && [since(secrets.sinceMs, SECRETS_MS, secrets.refused ? "critical" : "warning"), secrets.reason],
       "secrets",
     ),
+    build("@takeover", "replaced", judgeTakeover(state)),
     build("@audit", "not-written", auditTrouble === undefined ? undefined : ["critical", auditTrouble]),
     build("@update", "stuck", judgeUpdate(state.update), "update"),
     build("@doctor", "weak", judgeLook(state.doctor, nowMs), "doctor"),
     ...(state.host?.disks ?? []).map((disk) => build(`@disk:${disk.path}`, "full", judgeDisk(disk))),
   ];
+}
+
+/** A spare stands in this node's place: everything of it is stopped. */
+function judgeTakeover({ services }: ReportState): [Severity, string] | undefined {
+  const fact = [...services.values()].map(({ view }) => view.fact).find((one) => findReplaced(one) !== undefined);
+  const replaced = fact && findReplaced(fact);
+  return replaced && ["critical", describeReason(replaced, 0)];
+}
+
+function findReplaced(fact: Reason): ReasonOf<"replaced"> | undefined {
+  if (fact.code === "stopping") return findReplaced(fact.why);
+  return fact.code === "replaced" ? fact : undefined;
 }
 
 /** What a person must look at is critical; an approval is asked for; a freeze and another node's turn end by themselves. */

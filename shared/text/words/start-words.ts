@@ -31,6 +31,8 @@ export const START_WORDS: WordTable<StartReason | TargetReason> = {
     `${target} was not healthy within ${describeDuration(withinMs)}: ${of(why)}`,
   "no-start-slot": ({ slots }) =>
     `waiting for a start slot (${describeCount(slots, "service starts", "services start")} at once)`,
+  "peer-awaited": ({ now: { untilMs } }, { wait }) =>
+    `a spare may stand in this node's place: waiting up to ${wait(untilMs)} for a peer's word`,
   "cannot-start": ({ why }, { of }) => `it cannot start: ${of(why)}`,
   "could-not-start": ({ why }, { of }) => `it could not start: ${of(why)}`,
   "could-not-start-again": ({ why }, { of }) => `it could not start again: ${of(why)}`,

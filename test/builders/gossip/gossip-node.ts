@@ -33,18 +33,21 @@ export class GossipNode {
   identity: Identity;
   shell: MeshShell;
 
-  private constructor(node: string, identity: Identity) {
+  readonly #recoveryKey: string | undefined;
+
+  private constructor(node: string, identity: Identity, recoveryKey: string | undefined) {
+    this.#recoveryKey = recoveryKey;
     ({ host: this.host, port: this.port } = choosePlace());
     this.node = node;
     this.identity = identity;
     this.shell = this.#open();
   }
 
-  static async create(node: string): Promise<GossipNode> {
+  static async create(node: string, recoveryKey?: string): Promise<GossipNode> {
     const directory = mkdtempSync(join(tmpdir(), "orca-key-"));
     const identity = await makeIdentity(join(directory, "key"));
     rmSync(directory, { recursive: true });
-    return new GossipNode(node, identity);
+    return new GossipNode(node, identity, recoveryKey);
   }
 
   /** The line of fleet.toml. */
@@ -74,6 +77,7 @@ export class GossipNode {
       stateDir: this.stateDir,
       clock: systemClock,
       agentWord: () => this.agentWord,
+      recoveryKey: () => this.#recoveryKey,
       onEvent: (event) => this.events.push(event),
     });
     shell.onHint = (revision) => this.hints.push(revision);

@@ -110,10 +110,13 @@ describe("error is not empty", () => {
     await bringUp({ a: buildManifest() });
     expect(node.notes).toEqual([]);
     node.source.setFleet(
-      `${base}standby_for = "vm2"\n[nodes.vm2]\naddress = "10.0.0.2"\nenv = "prod"\nmemory = "1GiB"\n`,
+      `${base}[nodes.vm2]\naddress = "10.0.0.2"\nenv = "prod"\nmemory = "1GiB"\nstandby_for = "vm1"\n[alerts]\n`,
     );
     await node.clock.advance(60_000);
-    expect(node.notes).toEqual(["fleet.toml: not acted on by this version: standby_for"]);
+    expect(node.notes).toEqual([
+      "fleet.toml: not acted on by this version: alerts",
+      "vm2 may take this node's place (standby_for), and this host's policy pins no recovery_key: no takeover counts here",
+    ]);
   });
 
   test("a manifest that does not parse holds its service at its release, which is still healed", async () => {
