@@ -32,8 +32,14 @@ function declareSeconds(name: string, scale: number): number {
 /**
  * Builds one realm of a topology.
  * @param scale 1 for realistic times
+ * @param patience the same for how long a requirement is waited for at most: where a slow machine must not reach that, more than `scale`
  */
-export async function buildColdFleet(topology: string, realm: string, scale: number): Promise<ColdFleet> {
+export async function buildColdFleet(
+  topology: string,
+  realm: string,
+  scale: number,
+  patience = scale,
+): Promise<ColdFleet> {
   const { fleet, services } = await readTopology(topology);
   const own = services.filter(({ node }) => fleet.nodes[node]?.env === realm);
   const manifests: Record<string, Record<string, string>> = {};
@@ -42,7 +48,7 @@ export async function buildColdFleet(topology: string, realm: string, scale: num
     const name = `${placed.node}/${placed.service}`;
     const takes = declareSeconds(name, scale);
     known.set(name, takes * 1_000);
-    (manifests[placed.node] ??= {})[placed.service] = buildStandIn(placed, takes, scale);
+    (manifests[placed.node] ??= {})[placed.service] = buildStandIn(placed, takes, { scale, patience });
   }
   const { startSlots: slots, slotMs } = DEFAULT_PLAN_SETTINGS;
   return {
@@ -53,14 +59,18 @@ export async function buildColdFleet(topology: string, realm: string, scale: num
   };
 }
 
-function buildStandIn({ manifest }: PlacedService, takes: number, scale: number): string {
+function buildStandIn(
+  { manifest }: PlacedService,
+  takes: number,
+  { scale, patience }: { scale: number; patience: number },
+): string {
   const requires = manifest.requires
     .filter(({ target }) => target.kind === "service")
     .map(({ target, expiresMs, then }) => {
       const on = JSON.stringify(describeTarget(target));
       return expiresMs === undefined
         ? on
-        : `{ on = ${on}, expires = "${Math.round(expiresMs * scale)}ms", then = "${then}" }`;
+        : `{ on = ${on}, expires = "${Math.round(expiresMs * patience)}ms", then = "${then}" }`;
     });
   const wants = manifest.wants
     .filter(({ kind }) => kind === "service")
