@@ -69,7 +69,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   const resting = new RestingMemory(systemClock, giveBackMemory);
   const emit = buildEmit(config, { report, serving, ending, resting, law });
   const updates = openUpdates(config, { hear: (name) => hearAgent(fleet, name), emit });
-  const fleet: OpenGossip | undefined = await openFleet(config, { emit, updates, law });
+  const fleet: OpenGossip | undefined = await openFleet(config, { emit, updates, law, report });
   const options: AgentOptions = {
     node: config.node,
     engine,
@@ -192,7 +192,7 @@ async function openSource({ source, node, stateDir }: DaemonConfig): Promise<Sou
 /** The gossip is loaded only where it is used. */
 async function openFleet(
   config: DaemonConfig,
-  { emit, updates, law }: { emit: Emit; updates: UpdateKeeper | undefined; law: TakeoverLaw },
+  { emit, updates, law, report }: { emit: Emit; updates: UpdateKeeper | undefined; law: TakeoverLaw; report: Report },
 ): Promise<OpenGossip | undefined> {
   const { node, stateDir, gossip } = config;
   if (gossip === undefined) return undefined;
@@ -207,6 +207,7 @@ async function openFleet(
     program,
     clock: systemClock,
     agentWord,
+    lostWord: () => report.losses,
     recoveryKey,
     emit,
   });

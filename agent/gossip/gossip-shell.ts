@@ -7,6 +7,7 @@ import type { GossipEvent } from "../../shared/fleet/gossip-event.ts";
 import type { GossipStats } from "../../shared/fleet/gossip-stats.ts";
 import { judgeTenure, type SignedTakeover, type Tenure } from "../../shared/fleet/takeover.ts";
 import type { AgentWord } from "../../shared/fleet/agent-version.ts";
+import type { LostNode } from "../../shared/slo/availability.ts";
 import type { ColdStartStatement } from "../../shared/state/cold-start.ts";
 import type { CancelTimer, Clock } from "../host/os/clock.ts";
 import { BootCounter } from "./boot-counter.ts";
@@ -28,6 +29,8 @@ export interface GossipShellOptions {
   agentWord?: (() => AgentWord | undefined) | undefined;
   /** The recovery key that this host's policy pins. */
   recoveryKey?: (() => string | undefined) | undefined;
+  /** When other nodes were dead for this one. */
+  lostWord?: (() => readonly LostNode[]) | undefined;
   /** Something happened that people may want to know. */
   onEvent(event: GossipEvent): void;
 }
@@ -216,7 +219,7 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
 
   /** A new protocol in the realm of the roster. */
   #begin(): void {
-    const { node, identity, clock, agentWord, recoveryKey } = this.#options;
+    const { node, identity, clock, agentWord, lostWord, recoveryKey } = this.#options;
     const realm = this.#roster?.realm;
     const boot = this.#boot;
     if (realm === undefined || boot === undefined) return;
@@ -229,6 +232,7 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
       agentWord,
       recoveryKey,
       takeovers: this.takeovers,
+      lostWord,
       rng: () => randomBytes(4).readUInt32BE() / 2 ** 32,
       newNonce: () => randomBytes(12).toString("base64url"),
     };

@@ -3,6 +3,7 @@
 
 import type { AgentWord } from "../../shared/fleet/agent-version.ts";
 import type { GossipEvent } from "../../shared/fleet/gossip-event.ts";
+import type { LostNode } from "../../shared/slo/availability.ts";
 import type { Emit } from "../../shared/state/event.ts";
 import { runChild } from "../host/os/child-process.ts";
 import type { Clock } from "../host/os/clock.ts";
@@ -29,6 +30,8 @@ export interface GossipParts {
   agentWord?: (() => AgentWord | undefined) | undefined;
   /** The recovery key that this host's policy pins. */
   recoveryKey?: (() => string | undefined) | undefined;
+  /** When other nodes were dead for this one. */
+  lostWord?: (() => readonly LostNode[]) | undefined;
   emit: Emit;
 }
 

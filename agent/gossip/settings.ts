@@ -41,6 +41,8 @@ export const LAST_WORD_MS = 500;
 export const LARGEST_BODY = 48 * 1024;
 /** Services that a body may name. */
 export const MOST_SERVICES = 512;
+/** Losses of other nodes that a node tells of: those of the last week, and more of them is no outage but a cut. */
+export const MOST_LOST = 64;
 /** A reason and a list of waited-for, as they are said; what is taken may be longer, for versions to come. */
 export const LONGEST_WHY_SAID = 200;
 export const LONGEST_WHY_TAKEN = 300;

@@ -181,7 +181,9 @@ export class Monitor {
 
 function nameTimes(view: HealthView, offsetMs: number): HealthView {
   const probedMs = view.probedMs === undefined ? undefined : Math.round(view.probedMs + offsetMs);
-  return { ...view, sinceMs: Math.round(view.sinceMs + offsetMs), probedMs };
+  const failing =
+    view.failingSinceMs === undefined ? {} : { failingSinceMs: Math.round(view.failingSinceMs + offsetMs) };
+  return { ...view, ...failing, sinceMs: Math.round(view.sinceMs + offsetMs), probedMs };
 }
 
 function describeAsked({ check: { http, tcp, exec } }: ContainerTarget): string {

@@ -61,14 +61,18 @@ export function nextHealth(view: HealthView, result: ProbeResult, check: HealthC
   if (result.kind === "not-made") return { ...probed, notMade: true };
   const { found: _found, rechecked: _rechecked, ...decided } = probed;
   if (result.kind === "ok") {
+    const { failingSinceMs, ...good } = decided;
+    const failedMs = (view.failedMs ?? 0) + (failingSinceMs === undefined ? 0 : at.nowMs - failingSinceMs);
     const sinceMs = view.status === "healthy" ? view.sinceMs : at.nowMs;
-    return { ...decided, status: "healthy", sinceMs, failures: 0 };
+    return { ...good, ...(failedMs > 0 ? { failedMs } : {}), status: "healthy", sinceMs, failures: 0 };
   }
   const failures = view.status === "starting" ? countStartFailures(check, at) : view.failures + 1;
   const unhealthy = view.status === "unhealthy" || failures >= check.retries;
-  if (!unhealthy) return { ...probed, failures };
+  // What has not been healthy in this run has nothing to lose.
+  const failing = view.status === "starting" ? {} : { failingSinceMs: view.failingSinceMs ?? at.nowMs };
+  if (!unhealthy) return { ...probed, ...failing, failures };
   const sinceMs = view.status === "unhealthy" ? view.sinceMs : at.nowMs;
-  return { ...decided, status: "unhealthy", sinceMs, failures: Math.max(failures, view.failures + 1) };
+  return { ...decided, ...failing, status: "unhealthy", sinceMs, failures: Math.max(failures, view.failures + 1) };
 }
 
 /**

@@ -48,7 +48,7 @@ export interface Served {
 
 /** The parts of the running agent that a report reads from and hands requests to. Never the Docker writer. */
 export interface ReportParts {
-  store: Pick<Store, "listExits" | "listReleases">;
+  store: Pick<Store, "listExits" | "listReleases"> & Partial<Pick<Store, "promises">>;
   reader: DockerReader;
   exec: DockerExec;
   /** Takes values of secrets out of a text that is recorded; left out where there are none. */

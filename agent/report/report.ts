@@ -34,6 +34,11 @@ import { chooseRelease } from "./status/release-choice.ts";
 import type { StatusChange } from "./status/report-state.ts";
 import { beginState, type ReportState, type Sampled } from "./status/report-state.ts";
 import { buildSlo } from "./status/slo-builder.ts";
+import type { LostNode } from "../../shared/slo/availability.ts";
+import type { ServiceStanding } from "../../shared/state/promise.ts";
+import type { SloDocument } from "../../shared/document/slo-document.ts";
+import { PromiseKeeper } from "./promise/promise-keeper.ts";
+import { listOwnLosses } from "./promise/own-losses.ts";
 import { Sampler } from "./status/sampler.ts";
 import { buildTrial } from "./status/trial-builder.ts";
 import { buildStatus, listNotes } from "./status/status-builder.ts";
@@ -54,6 +59,7 @@ export class Report {
   readonly #audit: AuditLog;
   readonly #history: HistoryFile;
   readonly #sampler: Sampler;
+  readonly #promises: PromiseKeeper;
   readonly #alerts: Alerts | undefined;
   readonly #sinks: readonly Sink[];
   readonly #metrics = new Metrics();
@@ -92,6 +98,12 @@ export class Report {
       alerts: this.#alerts?.memory ?? alerts,
       clock: this.#readClock(),
     }));
+    this.#promises = new PromiseKeeper({
+      clock,
+      bootId: options.bootId ?? "unknown",
+      store: () => this.#parts?.store.promises,
+      hearLosses: () => listOwnLosses(this.#parts?.fleet, node),
+    });
     this.view = this.#buildView();
     this.#sampler = new Sampler({
       clock,
@@ -187,6 +199,11 @@ export class Report {
     return this.#audit.head;
   }
 
+  /** When other nodes were dead for this one, to be told to them. */
+  get losses(): readonly LostNode[] {
+    return this.#promises.losses;
+  }
+
   #take(event: AgentEvent): void {
     if (event.kind === "step-done" || event.kind === "step-failed") this.#recordStep(event);
     if (event.kind === "backup-removed") this.#audit.append(buildRemovalEntry(event));
@@ -194,6 +211,7 @@ export class Report {
     if (event.kind === "prune-began" || event.kind === "pruned") this.#audit.append(buildPruneEntry(event));
     if (event.kind === "backup-restored") this.#audit.append(buildRestoreEntry(event.record));
     logEvent(this.#options.logger, event);
+    this.#promises.hear(event);
     this.#hear(event);
     if (event.kind === "turn") this.#followTurn(event.turn);
     if (event.kind !== "turn" || this.#state.changes.length > 0) this.#history.touch();
@@ -233,6 +251,17 @@ export class Report {
 
   get #standings(): readonly StoreStanding[] {
     return this.#parts?.backups?.standings ?? [];
+  }
+
+  #buildSlo(): SloDocument {
+    const { node, clock } = this.#options;
+    const parts = { standings: this.#standings, services: this.#listPromises() };
+    return buildSlo(parts, node, clock.nowMs());
+  }
+
+  /** Every service that is measured, with what its manifest promises. */
+  #listPromises(): ServiceStanding[] {
+    return this.#promises.list().map((times) => ({ ...times, slo: this.#state.slo[times.service] }));
   }
 
   #recordStep(event: Extract<AgentEvent, { kind: "step-done" | "step-failed" }>): void {
@@ -275,7 +304,7 @@ export class Report {
       refresh: () => this.#sampler.refresh(),
       status: () => this.status(),
       fleet: () => buildFleet(this.#parts?.fleet, this.status()),
-      slo: () => buildSlo(this.#standings, this.#options.node, this.#options.clock.nowMs()),
+      slo: () => this.#buildSlo(),
       trial: () => buildTrial(this.#state, { version: this.#options.version, heardBy: this.#parts?.fleet?.hearers }),
       coldStarts: () => wrapColdStarts(this.#options.node, this.#parts?.coldStarts?.()),
       why: (service, trusted) => this.#why(service, trusted),

@@ -241,6 +241,10 @@ export const slo = z.strictObject({
   availability: z.number().gt(0).lt(100).optional().describe("Per cent, rolling 30 days."),
   rto: durationBetween("1s", "3660d").optional().describe("Longest time until it is back."),
   rpo: durationBetween("1s", "3660d").optional().describe("Most data that may be lost, as time."),
+  freeze: z
+    .boolean()
+    .optional()
+    .describe("Changes of this service wait while its error budget is used up or its rpo is broken; healing goes on."),
 });
 
 export const network = z

@@ -30,6 +30,15 @@ export interface Objection {
   problems: readonly Problem[];
 }
 
+/** What a service promises (`[slo]`), as far as it is looked at for the service as a whole; `rpo` is its stores'. */
+export interface ServicePromise {
+  /** Per cent of rolling 30 days. */
+  availability?: number;
+  rtoMs?: number;
+  /** Changes of it wait while a promise of it is broken. */
+  freeze?: true;
+}
+
 /** One service of this node, as it should be. */
 export interface DesiredService {
   name: string;
@@ -71,6 +80,8 @@ export interface DesiredService {
   onlyAsItIs?: string;
   /** Why it must not be started now, where that is so; what runs goes on. */
   blocked?: Reason;
+  /** What it promises besides `rtoMs`; left out where that is nothing. */
+  slo?: Omit<ServicePromise, "rtoMs">;
   /** Parts of the manifest that this version reads but does not act on: what is not done, the same words for all that have them. */
   unused?: readonly string[];
   /** What people should know of it, in plain words; also of each unused part, with its details. */

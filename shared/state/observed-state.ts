@@ -64,6 +64,10 @@ export interface HealthView {
   /** When the last probe ended, in milliseconds since the epoch; undefined before the first. */
   probedMs: number | undefined;
   failures: number;
+  /** For how long its probes have failed in this run: from each first failure to the next success; counted while it is not starting. */
+  failedMs?: number;
+  /** When the probe that failed first since the last success ended; left out while they succeed. */
+  failingSinceMs?: number;
   /** What the last probe said, for people. */
   message: string;
   /** What its command printed, where it failed. */

@@ -1,6 +1,8 @@
-// How the promise of a store stands (`slo.rpo`): one for each repository that its manifest names. Made by backup/, told by report/ and
-// serve/. Types, and the one rule.
+// How promises stand: `slo.rpo` of a store, for each repository that its manifest names, `slo.availability` and `slo.rto` of a service.
+// Made by backup/ and report/promise/, told by report/ and serve/. Types, and the rules.
 
+import { type ServiceTimes, WINDOW_MS } from "../slo/availability.ts";
+import type { ServicePromise } from "./desired-state.ts";
 import type { BackupRun, VerifyRun } from "./backup.ts";
 
 /** One store in one repository. Times are milliseconds since the epoch. */
@@ -36,4 +38,35 @@ export function isBroken(
 ): boolean {
   const { rpoMs, trouble } = standing;
   return rpoMs !== undefined && (trouble !== undefined || measureAge(standing, nowMs) > rpoMs);
+}
+
+/** A service that is measured, and what its manifest promises. */
+export interface ServiceStanding extends ServiceTimes {
+  /** Undefined where it promises nothing. */
+  slo: ServicePromise | undefined;
+}
+
+/** How a promise stands. `doubtful`: it is held by what was seen, and broken if it was down whenever nobody looked. */
+export type PromiseState = "held" | "doubtful" | "broken" | "not-promised" | "not-measured";
+
+/** How long a service may be down within the window. */
+export function findBudgetMs(availability: number): number {
+  return Math.round(WINDOW_MS * (1 - availability / 100));
+}
+
+/** Broken is a promise of availability once the time that it allows within 30 days is used up, however long it has been measured. */
+export function judgeAvailability({ slo, upMs, downMs, unknownMs }: ServiceStanding): PromiseState {
+  if (slo?.availability === undefined) return "not-promised";
+  const budgetMs = findBudgetMs(slo.availability);
+  if (downMs > budgetMs) return "broken";
+  if (downMs + unknownMs > budgetMs) return "doubtful";
+  return upMs + downMs === 0 ? "not-measured" : "held";
+}
+
+/** A recovery that took too long counts for as long as the window is. */
+export function judgeRto({ slo, incident }: ServiceStanding, nowMs: number): PromiseState {
+  if (slo?.rtoMs === undefined) return "not-promised";
+  if (incident === undefined) return "not-measured";
+  const isOld = incident.endedMs !== undefined && nowMs - incident.endedMs > WINDOW_MS;
+  return incident.tookMs > slo.rtoMs && !isOld ? "broken" : "held";
 }

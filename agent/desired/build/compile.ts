@@ -83,6 +83,7 @@ export function compileService(name: string, manifest: Manifest, context: Compil
     ...(manifest.backup === undefined ? {} : { disposable: true as const }),
     owner: manifest.owner,
     ...(manifest.slo?.rto === undefined ? {} : { rtoMs: manifest.slo.rto }),
+    ...listPromises(manifest),
     ...(context.secrets.blocked === undefined ? {} : { blocked: context.secrets.blocked }),
     ...describeNotes(manifest, frontImage, context.secrets.notes),
   };
@@ -99,6 +100,17 @@ function listBackupNeeds(name: string, { backups, update, schedule }: Manifest):
   const named = (update.backup_first ?? []).map((service) => ({ service, store: EVERY_STORE }));
   const needs = [...own, ...named];
   return needs.length === 0 || schedule !== undefined ? {} : { backupFirst: needs };
+}
+
+/** What it promises besides the time of a recovery: a job promises nothing of the kind. */
+function listPromises({ slo, schedule }: Manifest): Pick<DesiredService, "slo"> {
+  if (slo === undefined || schedule !== undefined) return {};
+  const { availability, freeze } = slo;
+  const promise = {
+    ...(availability === undefined ? {} : { availability }),
+    ...(freeze === true ? { freeze } : {}),
+  };
+  return Object.keys(promise).length === 0 ? {} : { slo: promise };
 }
 
 /** What a release has where its manifest says nothing, unless it is given more to come up and settle. */

@@ -19,8 +19,8 @@ export interface UnusedPart {
 export function listUnused(manifest: Manifest): UnusedPart[] {
   const { slo } = manifest;
   const parts: UnusedPart[] = [];
-  if (slo?.availability !== undefined || slo?.rto !== undefined)
-    parts.push({ kind: "slo", path: ["slo"], summary: "of slo only rpo is looked at by this version" });
+  if (slo?.freeze === true)
+    parts.push({ kind: "slo", path: ["slo", "freeze"], summary: "slo.freeze is not acted on by this version" });
   return parts;
 }
 

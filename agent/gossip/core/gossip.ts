@@ -1,7 +1,7 @@
 // The protocol of one node: what happens comes in with the time it happened, what is to be done goes out as effects. Pure: no
 // clock, no chance, no sockets, so that a whole fleet runs in one thread from one seed. The shell is ../shell.ts.
 
-import { isSameAgent } from "./record.ts";
+import { isSameAgent, isSameLost } from "./record.ts";
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import type { Reachability } from "../../../shared/fleet/gossip-event.ts";
 import {
@@ -126,8 +126,13 @@ export class Gossip {
     return this.#run(nowMs, (state) => {
       const before = state.own;
       const agent = state.options.agentWord?.();
-      state.own = { ...before, services, revision, cold, agent };
-      const isSame = before.revision === revision && before.cold === cold && isSameAgent(before.agent, agent);
+      const lost = state.options.lostWord?.();
+      state.own = { ...before, services, revision, cold, agent, lost };
+      const isSame =
+        before.revision === revision &&
+        before.cold === cold &&
+        isSameAgent(before.agent, agent) &&
+        isSameLost(before.lost, lost);
       if (isSame && JSON.stringify(before.services) === JSON.stringify(services)) return;
       state.publishing.dirty = true;
       publishIfDue(state);

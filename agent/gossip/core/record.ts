@@ -5,9 +5,17 @@ import * as z from "zod";
 
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import { type SignedTakeover, signedTakeover } from "../../../shared/fleet/takeover.ts";
+import type { LostNode } from "../../../shared/slo/availability.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 import { name } from "../../../shared/text/schema-leaf.ts";
-import { LARGEST_BODY, LONGEST_WHY_TAKEN, MOST_SERVICES, MOST_TAKEOVERS, MOST_WAITING_TAKEN } from "../settings.ts";
+import {
+  LARGEST_BODY,
+  LONGEST_WHY_TAKEN,
+  MOST_LOST,
+  MOST_SERVICES,
+  MOST_TAKEOVERS,
+  MOST_WAITING_TAKEN,
+} from "../settings.ts";
 
 /** Signs as this node, and checks what others signed. */
 export interface Signer {
@@ -72,6 +80,12 @@ const body = z.object({
     .object({ version: z.string().max(100), confirmed: z.boolean() })
     .optional()
     .catch(undefined),
+  /** When other nodes were dead for this one, by its own wall clock: whoever it is about learns how long it was away. */
+  lost: z
+    .array(z.object({ node: name, fromMs: z.number(), toMs: z.number().optional() }))
+    .max(MOST_LOST)
+    .optional()
+    .catch(undefined),
   /** How it came up, while that is news. What a later version may make of it is passed over, never a reason to refuse. */
   cold: coldStartStatement.optional().catch(undefined),
   /** Which spares stand in whose place, as far as it knows: each with a signature of its own. Earlier versions pass it over. */
@@ -89,6 +103,11 @@ export type RecordBody = z.output<typeof body>;
 /** True where two words on an agent say the same. */
 export function isSameAgent(left: RecordBody["agent"], right: RecordBody["agent"]): boolean {
   return left?.version === right?.version && left?.confirmed === right?.confirmed;
+}
+
+/** True where two words on lost nodes say the same. */
+export function isSameLost(left: readonly LostNode[] = [], right: readonly LostNode[] = []): boolean {
+  return left === right || JSON.stringify(left) === JSON.stringify(right);
 }
 
 /** The order of an owner's records: never a clock. `boot` rises with each start of the agent, `seq` with each record. */
@@ -129,7 +148,7 @@ export function compareRecords(left: SignedRecord, right: SignedRecord): number 
 /** What a record says, of which life and which word of it. */
 export function buildBody(
   life: { realm: string; node: string; boot: number; seq: number },
-  { services, revision, cold, agent, left, takeovers = [] }: Pick<RecordBody, "services"> & Unsaid,
+  { services, revision, cold, agent, left, takeovers = [], lost = [] }: Pick<RecordBody, "services"> & Unsaid,
 ): RecordBody {
   return {
     v: 1,
@@ -137,6 +156,7 @@ export function buildBody(
     ...(revision === undefined ? {} : { revision }),
     ...(left ? { left } : {}),
     ...(agent === undefined ? {} : { agent }),
+    ...(lost.length === 0 ? {} : { lost: [...lost] }),
     ...(cold === undefined ? {} : { cold }),
     ...(takeovers.length === 0 ? {} : { takeovers: takeovers.slice(0, MOST_TAKEOVERS) }),
     services,
@@ -149,6 +169,7 @@ interface Unsaid {
   agent?: RecordBody["agent"];
   cold?: RecordBody["cold"] | undefined;
   takeovers?: readonly SignedTakeover[] | undefined;
+  lost?: readonly LostNode[] | undefined;
   left: boolean;
 }
 
@@ -164,7 +185,7 @@ function shorten(words: RecordBody): RecordBody {
   const services = Object.entries(words.services).map(([service, { ready, state, start }]) => {
     return [service, start === undefined ? { ready, state } : { ready, state, start }] as const;
   });
-  const { cold: _cold, ...rest } = words;
+  const { cold: _cold, lost: _lost, ...rest } = words;
   return { ...rest, services: Object.fromEntries(services) };
 }
 

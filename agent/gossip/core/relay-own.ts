@@ -2,12 +2,14 @@
 // relay.ts.
 
 import type { AgentWord } from "../../../shared/fleet/agent-version.ts";
+import type { LostNode } from "../../../shared/slo/availability.ts";
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import type { SignedTakeover } from "../../../shared/fleet/takeover.ts";
 import {
   compareRecords,
   buildBody,
   isSameAgent,
+  isSameLost,
   readSigned,
   type ServiceStatement,
   type SignedRecord,
@@ -23,6 +25,7 @@ export interface Words {
   revision: string | undefined;
   cold: ColdStartStatement | undefined;
   agent?: AgentWord | undefined;
+  lost?: readonly LostNode[] | undefined;
 }
 
 /** What came of a record in this node's name. */
@@ -54,9 +57,13 @@ export class OwnRecord {
 
   /** Takes what is to be said; true when it is new. */
   take(words: Words): boolean {
-    const { revision, cold, agent, services } = this.words;
+    const { revision, cold, agent, lost, services } = this.words;
     this.words = words;
-    const isSame = revision === words.revision && cold === words.cold && isSameAgent(agent, words.agent);
+    const isSame =
+      revision === words.revision &&
+      cold === words.cold &&
+      isSameAgent(agent, words.agent) &&
+      isSameLost(lost, words.lost);
     if (isSame && JSON.stringify(services) === JSON.stringify(words.services)) return false;
     this.dirty = true;
     return true;

@@ -88,7 +88,16 @@ export class Relay {
   /** Takes what this node has to say of its services, and of how it came up while that is news. */
   publish(nowMs: number, services: Services, revision: string | undefined, cold?: ColdStartStatement): RelayEffect[] {
     return this.#run(nowMs, (state) => {
-      if (state.own.take({ services, revision, cold, agent: state.options.agentWord?.() })) putIfDue(state);
+      if (
+        state.own.take({
+          services,
+          revision,
+          cold,
+          agent: state.options.agentWord?.(),
+          lost: state.options.lostWord?.(),
+        })
+      )
+        putIfDue(state);
     });
   }
 

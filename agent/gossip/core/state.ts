@@ -1,6 +1,7 @@
 // What one node of the gossip knows, and what it wants done: the data that the parts of the protocol work on, and the few
 // ways in which they change it. Pure: time comes in as a number, what is to be done goes out as effects.
 
+import type { LostNode } from "../../../shared/slo/availability.ts";
 import type { AgentWord } from "../../../shared/fleet/agent-version.ts";
 import type { ColdStartStatement } from "../../../shared/state/cold-start.ts";
 import type { SignedTakeover } from "../../../shared/fleet/takeover.ts";
@@ -114,6 +115,8 @@ export interface GossipOptions {
   recoveryKey?: (() => string | undefined) | undefined;
   /** The takeovers that the disk remembers. */
   takeovers?: readonly SignedTakeover[] | undefined;
+  /** When other nodes were dead for this one. */
+  lostWord?: (() => readonly LostNode[]) | undefined;
   /** Full mesh up to so many nodes; beyond, links to those of interest and a few more. */
   meshLimit?: number;
 }
@@ -135,6 +138,7 @@ export interface State {
     /** The same object as long as it need not be said anew. */
     cold?: ColdStartStatement | undefined;
     agent?: AgentWord | undefined;
+    lost?: readonly LostNode[] | undefined;
   };
   /** When the own record was last sent, and whether there is something new to say. */
   publishing: { tokens: number; filledMs: number; dirty: boolean };

@@ -33,10 +33,30 @@ const MIGRATIONS: readonly { version: number; statements: string }[] = [
         id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, path TEXT NOT NULL, reason TEXT NOT NULL, body TEXT NOT NULL
       ) STRICT;`,
   },
+  {
+    // How long each service was up, when nobody looked, incidents, and when other nodes were lost.
+    version: 3,
+    statements: `
+      CREATE TABLE IF NOT EXISTS availability (
+        id INTEGER PRIMARY KEY, service TEXT NOT NULL, hour_ms INTEGER NOT NULL,
+        up_ms INTEGER NOT NULL, down_ms INTEGER NOT NULL, unknown_ms INTEGER NOT NULL, UNIQUE (service, hour_ms)
+      ) STRICT;
+      CREATE TABLE IF NOT EXISTS gap (
+        id INTEGER PRIMARY KEY, from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, services TEXT NOT NULL,
+        down_from INTEGER, down_to INTEGER
+      ) STRICT;
+      CREATE TABLE IF NOT EXISTS incident (
+        id INTEGER PRIMARY KEY, service TEXT NOT NULL, began_ms INTEGER NOT NULL, ended_ms INTEGER,
+        took_ms INTEGER NOT NULL, state TEXT NOT NULL
+      ) STRICT;
+      CREATE TABLE IF NOT EXISTS loss (
+        id INTEGER PRIMARY KEY, node TEXT NOT NULL, from_ms INTEGER NOT NULL, to_ms INTEGER
+      ) STRICT;`,
+  },
 ];
 
 /** The schema that this version of Orca writes. */
-export const SCHEMA_VERSION = 2;
+export const SCHEMA_VERSION = 3;
 /** The oldest schema whose versions of Orca can use a file of this one. Raised only where a meaning changes. */
 const READABLE_FROM = 1;
 

@@ -17,6 +17,7 @@ import type { Lost } from "../../../shared/state/kept/salvage.ts";
 import { EMPTY_MEMORY, type ExitRecord, type NodeMemory, type ReleaseRecord } from "../../../shared/state/memory.ts";
 import { findKeptHash } from "../../../shared/state/file-content.ts";
 import { addForeign, findForeign, type Foreign } from "./store-foreign.ts";
+import { PromiseStore } from "./promise-store.ts";
 import { listBadRows, openDatabase, type OpenedDatabase, parseBody, setAside } from "./store-open.ts";
 
 /** Exits and releases kept for each service; a release keeps the content of its files. */
@@ -50,12 +51,15 @@ export class Store {
   /** Releases that were looked for; a rollout asks for the same one at each turn. */
   readonly #found = new Map<string, DesiredService | undefined>();
   readonly #troubles: string[] = [];
+  /** What promises are judged by. */
+  readonly promises: PromiseStore;
   /** What has been run once is compiled once. */
   readonly #statements = new Map<string, StatementSync>();
 
   private constructor({ path, database, trouble }: OpenedDatabase) {
     this.#path = path;
     this.#database = database;
+    this.promises = new PromiseStore(database);
     if (trouble !== undefined) this.#troubles.push(trouble);
   }
 

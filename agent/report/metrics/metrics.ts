@@ -8,6 +8,7 @@ import { SERVICE_STATES } from "../../../shared/state/status.ts";
 import type { ServiceDocument, StatusDocument } from "../../../shared/document/status-document.ts";
 import type { SloDocument } from "../../../shared/document/slo-document.ts";
 import { buildBackupFiller } from "./backup-metrics.ts";
+import { buildPromiseFiller } from "./promise-metrics.ts";
 import { buildColdStartFiller, buildGossipFiller, type FleetScrape } from "./gossip-metrics.ts";
 
 /** What is scraped: the status, and counts that no document holds. */
@@ -71,6 +72,7 @@ async function build(): Promise<{ registry: Registry; fill: (scrape: Scrape) => 
     buildServiceFiller(gauge, counter),
     ({ fleet, status }: Scrape) => fillGossip(fleet, { node: status.node }),
     buildBackupFiller(gauge),
+    buildPromiseFiller(gauge),
     ({ coldStart, status }: Scrape) => fillColdStart(coldStart, { node: status.node }),
   ];
   return {

@@ -5,6 +5,7 @@ import type { AgentUpdate } from "../../../shared/fleet/agent-version.ts";
 import type { DoctorLook } from "../../../shared/state/doctor-look.ts";
 import type { Note } from "../../../shared/state/note.ts";
 import type { SourceState } from "../../../shared/state/event.ts";
+import type { ServicePromise } from "../../../shared/state/desired-state.ts";
 import type { ForeignContainer, HealthView } from "../../../shared/state/observed-state.ts";
 import type { SecretTrouble } from "../../../shared/secret/secret-facts.ts";
 import type { ServiceState, ServiceView } from "../../../shared/state/status.ts";
@@ -161,6 +162,8 @@ export interface ReportState {
   nodeActions: readonly Action[];
   unmanaged: readonly ForeignContainer[];
   endpoints: Readonly<Record<string, { healthy: boolean; message: string }>>;
+  /** What services promise, by name; a service that promises nothing has none. */
+  slo: Readonly<Record<string, ServicePromise>>;
   dataMount: string | undefined;
   notes: readonly Note[];
   pausedBy: number | undefined;
@@ -193,6 +196,7 @@ export function beginState(nowMs: number, history: ReportState["history"] = {}):
     nodeActions: [],
     unmanaged: [],
     endpoints: {},
+    slo: {},
     dataMount: undefined,
     notes: [],
     pausedBy: undefined,

@@ -4,7 +4,7 @@
 import { describeSaid } from "../../../shared/text/describe-reason.ts";
 import { findLaneService } from "../../../shared/state/front.ts";
 import type { AgentEvent, SourceState, TurnSummary } from "../../../shared/state/event.ts";
-import type { DesiredService } from "../../../shared/state/desired-state.ts";
+import type { DesiredService, DesiredState } from "../../../shared/state/desired-state.ts";
 import type { ExitRecord } from "../../../shared/state/memory.ts";
 import { findHealth, type ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { dropOutput } from "../../../shared/state/reason.ts";
@@ -109,6 +109,7 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
     history: turn.desired === undefined ? state.history : {},
     unmanaged: engine.reachable ? engine.foreign : state.unmanaged,
     endpoints: Object.fromEntries(turn.observed.endpoints),
+    slo: turn.desired === undefined ? state.slo : listPromises(turn.desired),
     dataMount: turn.desired?.dataMount?.mount,
     notes: turn.notes,
     pausedBy: turn.pausedBy,
@@ -122,6 +123,15 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
     },
     changes,
   };
+}
+
+function listPromises({ services }: DesiredState): ReportState["slo"] {
+  const promises = [...services].flatMap(([name, { kind, slo, rtoMs }]) =>
+    kind === "job" || (slo === undefined && rtoMs === undefined)
+      ? []
+      : [[name, { ...slo, ...(rtoMs === undefined ? {} : { rtoMs }) }] as const],
+  );
+  return Object.fromEntries(promises);
 }
 
 function cleanSource(source: SourceState): SourceState {

@@ -174,6 +174,7 @@ const shape: ShapeOf<DesiredService> = {
   disposable: left(z.literal(true)),
   binds: left(z.array(z.looseObject({ source: text, target: text, real: text }))),
   backupFirst: left(z.array(z.looseObject({ service: text, store: text }))),
+  slo: left(z.looseObject({ availability: left(number), freeze: left(z.literal(true)) })),
   onlyAsItIs: left(text),
   // Earlier versions wrote it, in words.
   blocked: left(z.unknown().transform(() => undefined)),

@@ -245,6 +245,7 @@ const tables = {
       availability: optional(constantFrom(99, 99.5, 99.99)),
       rto: optional(shortText),
       rpo: optional(shortText),
+      freeze: optional(boolean()),
     }),
   ),
   log: optional(

@@ -160,8 +160,9 @@ const ORDER: Readonly<Record<string, KeyEntry>> = {
   "update.settle": duration("holds a release for good after so long", "30s", undefined, "2d"),
   "update.rollback": closed("takes a bad release back", true, "no"),
   "update.backup_first.*": entry("has a backup of it made before a new container", "postgres", ["schema", "../x"]),
-  "slo.availability": entry("shows it", 99.9, ["schema", 101]),
-  "slo.rto": duration("shows it", HOUR, "1ms", "4000d"),
+  "slo.availability": entry("measures it", 99.9, ["schema", 101]),
+  "slo.rto": duration("judges the last incident by it", HOUR, "1ms", "4000d"),
+  "slo.freeze": closed("holds changes while a promise is broken", true, "yes"),
   "slo.rpo": duration("judges backups by it", "6h", "1ms", "4000d"),
 };
 

@@ -120,7 +120,7 @@ describe("a secret that is denied while its service runs", () => {
       residentBytes: 1,
       fleet: undefined,
       coldStart: undefined,
-      slo: { version: 1, node: "n", at: "", held: true, rpo: [] },
+      slo: { version: 1, node: "n", at: "", held: true, rpo: [], availability: [], rto: [] },
     });
     expect(body).toContain(
       `orca_service_secret_refused{node="${NODE}",service="app",secret="${PATH}",kind="denied"} 1`,

@@ -7,7 +7,7 @@ import { findNewestGood, listStandings } from "../../../agent/backup/core/store-
 import { type BackupRecord, listBad } from "../../../agent/backup/core/backup-record.ts";
 import { listBackupConditions } from "../../../agent/report/notify/backup-conditions.ts";
 import { EMPTY_ALERTS, judgeAlerts } from "../../../agent/report/notify/alert-judge.ts";
-import { buildSlo } from "../../../agent/report/status/slo-builder.ts";
+import { buildSlo as buildWhole } from "../../../agent/report/status/slo-builder.ts";
 import { printSlo } from "../../../agent/report/text/slo-text.ts";
 import { isBroken, type StoreStanding } from "../../../shared/state/promise.ts";
 import { buildStorePlan } from "../../builders/data/store-plan.ts";
@@ -17,6 +17,10 @@ const NOW = Date.UTC(2026, 10, 30, 12);
 const LOCAL = { kind: "local", name: "local", path: undefined } as const;
 const AWAY = { kind: "directory", name: "away", path: "/mnt/away" } as const;
 const PLAN = buildStorePlan({ rpoMs: 6 * HOUR, repositories: [LOCAL, AWAY] });
+
+function buildSlo(standings: StoreStanding[], node: string, nowMs: number): ReturnType<typeof buildWhole> {
+  return buildWhole({ standings, services: [] }, node, nowMs);
+}
 
 function stand(memory: Parameters<typeof listStandings>[1], trouble?: string): StoreStanding[] {
   return listStandings(PLAN, memory, { trouble, nowMs: NOW });

@@ -319,7 +319,10 @@ describe("limits", () => {
       ["orca/manifests/vm-edge/keycloak.toml", manifest],
       [
         "orca/manifests/vm-edge/job.toml",
-        service('schedule = "@once"\nmoved_from = "old"', '[secrets]\non_rotate = { signal = "SIGHUP" }'),
+        service(
+          'schedule = "@once"\nmoved_from = "old"',
+          '[secrets]\non_rotate = { signal = "SIGHUP" }\n[slo]\nfreeze = true',
+        ),
       ],
     ]);
     const problems = await lintRepository(files);
