@@ -79,7 +79,7 @@ export function splitSpan({ fromMs, toMs }: Span): { hourMs: number; lengthMs: n
 }
 
 /** What both have in common; undefined where that is nothing. */
-export function intersect(left: Span, right: Span): Span | undefined {
+function intersect(left: Span, right: Span): Span | undefined {
   const fromMs = Math.max(left.fromMs, right.fromMs);
   const toMs = Math.min(left.toMs, right.toMs);
   return toMs > fromMs ? { fromMs, toMs } : undefined;

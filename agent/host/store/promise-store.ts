@@ -9,7 +9,6 @@ import {
   type Gap,
   type Incident,
   type LostNode,
-  NO_TIMES,
   type Span,
   splitSpan,
   type Times,
@@ -212,9 +211,4 @@ export class PromiseStore {
   #run(query: string, ...values: SQLInputValue[]): void {
     this.#database.prepare(query).run(...values);
   }
-}
-
-/** Nothing is known of a service that has no row. */
-export function findTimes(sums: ReadonlyMap<string, Times>, service: string): Times {
-  return sums.get(service) ?? NO_TIMES;
 }

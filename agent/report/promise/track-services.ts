@@ -23,7 +23,7 @@ export interface Tracked {
 }
 
 /** A turn tells of the time up to it; what is older than this, nobody has looked at. */
-export const LONGEST_SPAN_MS = 120_000;
+const LONGEST_SPAN_MS = 120_000;
 
 /** Every service that Git wants to run, and how it is; a job and one that Git has stopped are not measured. */
 export function trackServices({ desired, observed, endedMs }: TurnSummary): Map<string, Tracked> {
