@@ -24,7 +24,7 @@ import { describeFixed, HotReload } from "./hot-reload.ts";
 import { TakeoverLaw } from "./takeover-law.ts";
 import { RestingMemory } from "./resting-memory.ts";
 import { lockNode } from "../host/files/node-lock.ts";
-import { hearAgent, openDoctor, openPrunes, openUpdates } from "./open-keepers.ts";
+import { followPromises, hearAgent, openDoctor, openPrunes, openUpdates } from "./open-keepers.ts";
 import type { UpdateKeeper } from "../update/update-keeper.ts";
 import type { PruneKeeper } from "../prune/prune-keeper.ts";
 import { DEFAULT_PLAN_SETTINGS } from "../plan/world.ts";
@@ -89,6 +89,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   const prunes = openPrunes(config, { engine, agent, report, serving, backups, emit });
   const doctor = openDoctor(config, { report, emit });
   attachReport(report, { agent, engine, fleet, backups, prunes, updates });
+  followPromises(report, agent);
   const live = new HotReload({ agent, commitStatus, clock: systemClock, emit });
   const release = watchHost({ config, agent, ending, report, live, law });
   emit({ kind: "agent-started", atMs: systemClock.nowMs(), node, engine: config.docker.socket, version: VERSION });
@@ -139,6 +140,7 @@ function attachReport(
     store: agent.store,
     reader: agent.reader,
     redact: (text) => agent.redact(text),
+    readSecret: (path) => agent.readSecret(path),
     exec: engine.exec,
     backups,
     drills: backups.drills,
@@ -260,6 +262,7 @@ async function buildReportOptions(config: DaemonConfig): Promise<ReportOptions> 
     startedMs: systemClock.nowMs(),
     bootId: readBootId(),
     notes,
+    forge: config.commitStatus,
     ...(alerts === undefined
       ? {}
       : { alerts: { url: await readSecretFile(alerts.webhookFile), min: alerts.min, repeatMs: alerts.repeatMs } }),

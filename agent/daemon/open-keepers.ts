@@ -38,6 +38,21 @@ export function openDoctor(
   return doctor;
 }
 
+/** Tells the loop which promises are broken, whenever that is something else: changes of some services wait for them. */
+export function followPromises(
+  report: Pick<Report, "onTurn" | "listBroken">,
+  agent: Pick<Agent, "learnPromises">,
+): void {
+  let told: string | undefined;
+  report.onTurn(() => {
+    const broken = report.listBroken();
+    const text = JSON.stringify(broken);
+    if (text === told) return;
+    told = text;
+    agent.learnPromises(broken);
+  });
+}
+
 /** Keeps this host's agent at the version that fleet.toml pins; not for an agent that somebody runs from a directory. */
 export function openUpdates(
   { file, node, runDir, hasUpdates, policyFile }: DaemonConfig,

@@ -35,6 +35,7 @@ import type { OwnContainerId } from "../../shared/state/identity.ts";
 import type { PlanPreview } from "../../shared/document/plan-preview.ts";
 import { Redactor } from "../../shared/secret/redactor.ts";
 import type { Source } from "../../shared/state/snapshot.ts";
+import type { BrokenPromises } from "../../shared/state/promise.ts";
 import type { Policy } from "../../shared/policy/policy.ts";
 
 /** Everything one agent is made from. */
@@ -243,6 +244,12 @@ export class Agent {
   learnBackups(facts: BackupFacts): void {
     this.#reconciler.learnBackups(facts);
     this.#queue.fire("backups", true);
+  }
+
+  /** Takes which promises are broken. */
+  learnPromises(broken: BrokenPromises): void {
+    this.#reconciler.learnPromises(broken);
+    this.#queue.fire("promises");
   }
 
   /** What the loop would do now. */

@@ -26,6 +26,7 @@ import type { Plan, PlanSettings, World } from "../plan/world.ts";
 import { KeptWorlds } from "./kept-worlds.ts";
 import { previewPlan } from "./preview.ts";
 import { ReleaseJudge } from "./release-judge.ts";
+import type { BrokenPromises } from "../../shared/state/promise.ts";
 import type { Request } from "../../shared/state/request.ts";
 import { applyRequest } from "./requests.ts";
 import { listVersions } from "../secrets/keeper/in-use.ts";
@@ -73,6 +74,8 @@ export class Reconciler {
   #memory: NodeMemory;
   #requests: Request[] = [];
   #backups: BackupFacts = {};
+  #broken: BrokenPromises | undefined;
+  #begun: ReadonlyMap<string, string> = new Map();
   #outcomes: OperationOutcome[] = [];
   /** What the disk did not take yet: memory is saved whole by any later turn, these would be lost. */
   #unsaved: { newExits: ExitRecord[]; newReleases: Plan["newReleases"][number][] } = { newExits: [], newReleases: [] };
@@ -99,6 +102,11 @@ export class Reconciler {
   /** Takes what is known of backups that changes wait for. */
   learnBackups(facts: BackupFacts): void {
     this.#backups = facts;
+  }
+
+  /** Takes which promises are broken: changes of services that stand still for that wait. */
+  learnPromises(broken: BrokenPromises): void {
+    this.#broken = broken;
   }
 
   /** Takes what a person asked for; the next turn looks at it. */
@@ -208,7 +216,11 @@ export class Reconciler {
     // What is held back now is looked at and not begun.
     if (begins) this.#memory = rememberBackups(this.#memory, followed, view);
     const kept = { find, judge: (release: DesiredService) => this.#judge.judge(release) };
-    return applyRollbacks(followed, this.#memory, kept, { volumes, backups });
+    const facts = { volumes, backups, broken: this.#broken, begun: this.#begun, emergency: followed.emergency };
+    const chosen = applyRollbacks(followed, this.#memory, kept, facts);
+    const { services } = chosen.desired;
+    if (begins) this.#begun = new Map([...services].map(([name, { fingerprint }]) => [name, fingerprint]));
+    return chosen;
   }
 
   /**

@@ -7,6 +7,7 @@ import type { CancelTimer, Clock } from "../host/os/clock.ts";
 export type Trigger =
   | "start"
   | "backups"
+  | "promises"
   | "source"
   | "engine"
   | "health"

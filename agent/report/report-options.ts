@@ -11,7 +11,9 @@ import type { Clock } from "../host/os/clock.ts";
 import type { Store } from "../host/store/store.ts";
 import type { Request } from "../../shared/state/request.ts";
 import type { AlertOptions } from "./notify/alerts.ts";
+import type { ForgePlace } from "./notify/fleet-alerts.ts";
 import type { FleetReader } from "./status/fleet-builder.ts";
+import type { HostSample } from "./status/report-state.ts";
 import type { ReportLogger } from "./log/log-events.ts";
 
 /** Something that tells what happens to somebody else. Never throws, never waits. */
@@ -34,7 +36,14 @@ export interface ReportOptions {
   bootId?: string;
   /** Said in every status, such as that there is no policy file. */
   notes?: readonly string[];
+  /** The webhook of agent.toml. */
   alerts?: AlertOptions;
+  /** The forge whose issues fleet.toml may name for alerts; left out where agent.toml has no token for it. */
+  forge?: ForgePlace | undefined;
+  /** Only for tests: how long one attempt to tell may take. */
+  alertTimeoutMs?: number;
+  /** Only for tests that play the host's memory, load and disks. */
+  readHost?: () => Promise<HostSample>;
   /** Others that hear every event after the report did, and tell it elsewhere. */
   sinks?: readonly Sink[];
 }
@@ -53,6 +62,8 @@ export interface ReportParts {
   exec: DockerExec;
   /** Takes values of secrets out of a text that is recorded; left out where there are none. */
   redact?(text: string): string;
+  /** A secret that the agent itself works with: its value, or why there is none. */
+  readSecret?(path: string): { value: string } | { reason: string };
   request(request: Request): void;
   /** Why the host's policy refuses a kept release now; undefined where it may run. */
   judgeRelease?(service: string, fingerprint: string): Promise<string | undefined>;

@@ -11,7 +11,7 @@ import type { StatusDocument } from "../../shared/document/status-document.ts";
 import type { WhyDocument } from "../../shared/document/why-document.ts";
 import { ClockSteps } from "../host/os/clock.ts";
 import type { ClockReading } from "../plan/memory/clock-step.ts";
-import { Alerts } from "./notify/alerts.ts";
+import { AlertDesk } from "./notify/alert-desk.ts";
 import { AuditLog } from "./audit/audit-log.ts";
 import {
   buildPruneEntry,
@@ -35,7 +35,7 @@ import type { StatusChange } from "./status/report-state.ts";
 import { beginState, type ReportState, type Sampled } from "./status/report-state.ts";
 import { buildSlo } from "./status/slo-builder.ts";
 import type { LostNode } from "../../shared/slo/availability.ts";
-import type { ServiceStanding } from "../../shared/state/promise.ts";
+import { type BrokenPromises, listBroken, type ServiceStanding } from "../../shared/state/promise.ts";
 import type { SloDocument } from "../../shared/document/slo-document.ts";
 import { PromiseKeeper } from "./promise/promise-keeper.ts";
 import { listOwnLosses } from "./promise/own-losses.ts";
@@ -60,7 +60,7 @@ export class Report {
   readonly #history: HistoryFile;
   readonly #sampler: Sampler;
   readonly #promises: PromiseKeeper;
-  readonly #alerts: Alerts | undefined;
+  readonly #alerts: AlertDesk;
   readonly #sinks: readonly Sink[];
   readonly #metrics = new Metrics();
   readonly #steps: ClockSteps;
@@ -79,13 +79,13 @@ export class Report {
   #turnedMs: number | undefined;
 
   constructor(options: ReportOptions) {
-    const { stateDir, clock, logger, node, version } = options;
+    const { stateDir, clock, logger, node } = options;
     this.#options = options;
     this.#sinks = options.sinks ?? [];
     this.#notes = new NoteLog(logger);
     const historyPath = statePath(stateDir, "history");
     this.#steps = new ClockSteps(clock);
-    const { services, alerts } = readHistory(historyPath, this.#readClock());
+    const { services, ...told } = readHistory(historyPath, this.#readClock());
     this.#state = beginState(options.startedMs, services);
     this.#audit = new AuditLog({
       path: statePath(stateDir, "audit"),
@@ -95,7 +95,7 @@ export class Report {
     this.#history = new HistoryFile(historyPath, clock, () => ({
       version: 1,
       services: pickHistory(this.#state),
-      alerts: this.#alerts?.memory ?? alerts,
+      ...this.#alerts.memories,
       clock: this.#readClock(),
     }));
     this.#promises = new PromiseKeeper({
@@ -112,11 +112,23 @@ export class Report {
       dataMount: () => this.#state.dataMount,
       reader: () => this.#parts?.reader,
       onSample: (sample) => this.#hear(sample),
+      readHost: options.readHost,
     });
-    this.#alerts =
-      options.alerts === undefined
-        ? undefined
-        : new Alerts(options.alerts, { node, version, clock, logger, memory: alerts });
+    this.#alerts = new AlertDesk(options.alerts, this.#buildAlertParts(), told);
+  }
+
+  #buildAlertParts(): ConstructorParameters<typeof AlertDesk>[1] {
+    const { node, version, clock, logger, forge, alertTimeoutMs: timeoutMs } = this.#options;
+    return {
+      node,
+      version,
+      clock,
+      logger,
+      forge,
+      timeoutMs,
+      readSecret: (path) => this.#parts?.readSecret?.(path) ?? { reason: "the agent is still starting" },
+      isAlive: () => this.view.liveness().ok,
+    };
   }
 
   /** Takes an event. Never throws, never waits. */
@@ -152,7 +164,7 @@ export class Report {
 
   /** Ends; what the audit log still holds is written. */
   async close(): Promise<void> {
-    const sinks = [this.#alerts, ...this.#sinks].map((sink) => sink?.close());
+    const sinks = [this.#alerts, ...this.#sinks].map((sink) => sink.close());
     await Promise.all([this.#sampler.close(), ...sinks]);
     await Promise.all([this.#audit.close(), this.#history.close()]);
   }
@@ -199,6 +211,11 @@ export class Report {
     return this.#audit.head;
   }
 
+  /** Which promises are broken now, of those that changes wait for. */
+  listBroken(): BrokenPromises {
+    return listBroken(this.#listPromises(), this.#standings, this.#options.clock.nowMs());
+  }
+
   /** When other nodes were dead for this one, to be told to them. */
   get losses(): readonly LostNode[] {
     return this.#promises.losses;
@@ -224,7 +241,7 @@ export class Report {
     const stepMs = this.#steps.take();
     if (stepMs === 0) return;
     this.#state = moveState(this.#state, stepMs);
-    this.#alerts?.move(stepMs);
+    this.#alerts.move(stepMs);
   }
 
   #readClock(): ClockReading | undefined {
@@ -246,7 +263,13 @@ export class Report {
   }
 
   #lookForAlerts(): void {
-    this.#alerts?.look(this.#state, this.#auditTrouble, this.#standings);
+    this.#alerts.look(this.#state, () => ({
+      auditTrouble: this.#auditTrouble,
+      standings: this.#standings,
+      services: this.#listPromises(),
+      drills: this.#parts?.drills?.standings ?? [],
+      peers: this.#parts?.fleet?.view() ?? [],
+    }));
   }
 
   get #standings(): readonly StoreStanding[] {
@@ -291,7 +314,7 @@ export class Report {
 
   #listOwnNotes(): Note[] {
     const own = [...(this.#options.notes ?? []), ...this.#readServed().troubles, ...(this.#parts?.fleet?.notes ?? [])];
-    const troubles = [...own, this.#sampler.trouble, this.#auditTrouble, this.#alerts?.trouble];
+    const troubles = [...own, this.#sampler.trouble, this.#auditTrouble, ...this.#alerts.troubles];
     const known = troubles.filter((trouble) => trouble !== undefined);
     const { backups, drills, prunes, updates } = this.#parts ?? {};
     const kept = [backups, drills, prunes, updates].flatMap((part) => part?.notes ?? []);
@@ -318,7 +341,7 @@ export class Report {
           status: this.status(),
           turns: this.#state.turn,
           audit: { lines: this.#audit.head.seq, ok: this.#auditTrouble === undefined },
-          alertsOk: this.#alerts === undefined ? undefined : this.#alerts.trouble === undefined,
+          alertsOk: this.#alerts.ok,
           dockerCalls: this.#parts?.dockerCalls?.(),
           steps: this.#counts,
           slo: this.view.slo(),

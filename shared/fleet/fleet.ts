@@ -5,6 +5,7 @@ import * as z from "zod";
 
 import { findHostFaults, hostSchema } from "./fleet-host.ts";
 import {
+  durationBetween,
   durationMs,
   ipAddress,
   ipNetwork,
@@ -187,8 +188,20 @@ export const fleetSchema = z
       .optional()
       .describe("The version of the agent that every node is to run."),
     alerts: z
-      .strictObject({ webhooks: z.array(webhook).default([]), repeat: durationMs.default(21_600_000) })
-      .optional(),
+      .strictObject({
+        webhooks: z
+          .array(webhook)
+          .max(10)
+          .default([])
+          .describe("Where alerts go: to the first of these that takes a message and whose `min` it reaches."),
+        repeat: durationMs.default(21_600_000).describe("The same is told again after so long while it lasts."),
+        heartbeat: z
+          .strictObject({ url_secret: secretPath, every: durationBetween("30s", "1d").prefault("5m") })
+          .optional()
+          .describe("An address outside that each node calls while its loop turns: it tells when the calls stop."),
+      })
+      .optional()
+      .describe("Whom all nodes tell of trouble."),
     host: hostSchema.optional().describe("What a VM is set up with; a person brings it there."),
   })
   .superRefine((fleet, ctx) => {

@@ -1,5 +1,6 @@
 // What should be, as one immutable value: built by desired/ from a snapshot, read by plan/, apply/ and report/.
 
+import type { AlertPlan } from "../fleet/alert-plan.ts";
 import type { AgentPin } from "../fleet/agent-version.ts";
 import type { BackupNeed, StorePlan } from "./backup.ts";
 import type { Caps, ContainerSpec } from "./container-spec.ts";
@@ -152,6 +153,8 @@ export interface DesiredState {
   emergency?: string;
   /** The version of the agent that this node is to run, where fleet.toml pins one. */
   agentPin?: AgentPin;
+  /** Whom fleet.toml tells of trouble; left out where it names nobody. */
+  alerts?: AlertPlan;
   /** What is backed up here. */
   backups?: readonly StorePlan[];
   /** What is said of the node as a whole and keeps nothing from running. */

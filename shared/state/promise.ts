@@ -70,3 +70,19 @@ export function judgeRto({ slo, incident }: ServiceStanding, nowMs: number): Pro
   const isOld = incident.endedMs !== undefined && nowMs - incident.endedMs > WINDOW_MS;
   return incident.tookMs > slo.rtoMs && !isOld ? "broken" : "held";
 }
+
+/** Which promise of a service is broken, of those that changes wait for; by its name. */
+export type BrokenPromises = Readonly<Record<string, "availability" | "rpo">>;
+
+/** Picks them. */
+export function listBroken(
+  services: readonly ServiceStanding[],
+  stores: readonly StoreStanding[],
+  nowMs: number,
+): BrokenPromises {
+  const rpo = stores.filter((store) => isBroken(store, nowMs)).map(({ service }) => [service, "rpo"] as const);
+  const availability = services
+    .filter((standing) => judgeAvailability(standing) === "broken")
+    .map(({ service }) => [service, "availability"] as const);
+  return Object.fromEntries([...rpo, ...availability]);
+}

@@ -160,6 +160,8 @@ export type ObjectionReason =
       doing?: string;
       now: { sinceMs: number };
     }
+  /** It stands still while this is broken, or while nobody has looked yet. */
+  | { code: "promise-broken"; service: string; promise: "availability" | "rpo" | "unknown" }
   | { code: "no-provider" }
   | { code: "secret-pending"; path: string }
   | { code: "secret-missing"; path: string; kind: "unavailable" | "denied" | "not-found"; message: string }

@@ -9,6 +9,17 @@ import { LoopbackServer, type ServerCertificate } from "../../scripts/lab/git/lo
 interface FakeToken {
   scope: "write:repository" | "read:repository" | "none";
   user: "writes" | "reads" | "none";
+  /** The scope for issues, which is one of its own. */
+  issues?: "write:issue";
+}
+
+/** One issue with its comments. */
+export interface FakeIssue {
+  number: number;
+  title: string;
+  body: string;
+  state: "open" | "closed";
+  comments: string[];
 }
 
 /** One row: the same context again adds a row. */
@@ -31,7 +42,7 @@ export type GiteaFault =
   | { kind: "hang" }
   | { kind: "foreign-redirect"; to: string };
 
-const PATH = /^(.*)\/api\/v1\/repos\/([^/]+\/[^/]+)\/(statuses\/([^/]+)|commits\/([^/]+)\/status)$/;
+const PATH = /^(.*)\/api\/v1\/repos\/([^/]+\/[^/]+)\/(statuses\/([^/]+)|commits\/([^/]+)\/status|issues(?:\/.*)?)$/;
 
 /** A server with one repository. */
 export class FakeGitea {
@@ -42,6 +53,7 @@ export class FakeGitea {
   sub = "";
   readonly tokens = new Map<string, FakeToken>([
     ["writer", { scope: "write:repository", user: "writes" }],
+    ["keeper", { scope: "write:repository", user: "writes", issues: "write:issue" }],
     ["reader", { scope: "read:repository", user: "writes" }],
     ["unscoped", { scope: "none", user: "writes" }],
     ["weak", { scope: "write:repository", user: "reads" }],
@@ -50,6 +62,7 @@ export class FakeGitea {
   /** Whole ids of the commits that are there; every one is where this is undefined. */
   commits: Set<string> | undefined;
   readonly rows: FakeStatus[] = [];
+  readonly issues: FakeIssue[] = [];
   /** The most of one page, as an administrator may lower it. */
   pageSize = 50;
   fault: GiteaFault | undefined;
@@ -103,10 +116,11 @@ export class FakeGitea {
       response.writeHead(307, { location, "content-type": "text/html; charset=utf-8" }).end();
       return;
     }
+    const text = Buffer.concat(pieces).toString("utf8");
+    if (match[3]?.startsWith("issues") === true) return this.#tendIssues(request, response, { name, url, text });
     const refusal = this.#authorize(request, name, method === "POST");
     if (refusal !== undefined) return this.#refuse(response, ...refusal);
-    if (method === "POST" && match[4] !== undefined)
-      return this.#create(response, match[4], Buffer.concat(pieces).toString("utf8"));
+    if (method === "POST" && match[4] !== undefined) return this.#create(response, match[4], text);
     if (method === "GET" && match[5] !== undefined) return this.#combine(response, match[5], url);
     this.#refuse(response, 405, "Method Not Allowed");
   }
@@ -123,6 +137,39 @@ export class FakeGitea {
     if (token.user === "none" || name !== this.repository) return missing;
     if (isWrite && token.user === "reads") return [403, "user should have a permission to write to a repo"];
     return undefined;
+  }
+
+  /** Issues by its documentation (swagger of 1.22), newest first; they have a scope of their own, and whoever reads may write one. */
+  #tendIssues(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { name, url, text }: { name: string; url: URL; text: string },
+  ): void {
+    const { authorization = "" } = request.headers;
+    const token = this.tokens.get(readToken(authorization));
+    if (token === undefined) return this.#refuse(response, 401, "user does not exist [uid: 0, name: , keyid: 0]");
+    if (token.issues === undefined)
+      return this.#refuse(response, 403, "token does not have at least one of required scope(s): [write:issue]");
+    if (token.user === "none" || name !== this.repository)
+      return this.#refuse(response, 404, "The target couldn't be found.");
+    const [, number, part] = /\/issues(?:\/(\d+)(?:\/(comments))?)?$/.exec(url.pathname) ?? [];
+    const body = text === "" ? {} : (JSON.parse(text) as { title?: string; body?: string; state?: "open" | "closed" });
+    if (request.method === "GET") {
+      const limit = Math.min(this.pageSize, Number(url.searchParams.get("limit") ?? 30));
+      const start = (Number(url.searchParams.get("page") ?? 1) - 1) * limit;
+      return sendJson(response, 200, this.issues.toReversed().slice(start, start + limit));
+    }
+    if (number === undefined) {
+      const { title = "", body: words = "" } = body;
+      const issue: FakeIssue = { number: this.issues.length + 1, title, body: words, state: "open", comments: [] };
+      this.issues.push(issue);
+      return sendJson(response, 201, issue);
+    }
+    const issue = this.issues.find((entry) => entry.number === Number(number));
+    if (issue === undefined) return this.#refuse(response, 404, "The target couldn't be found.");
+    if (part === "comments") issue.comments.push(body.body ?? "");
+    else Object.assign(issue, { state: body.state ?? issue.state });
+    sendJson(response, 201, issue);
   }
 
   #create(response: ServerResponse, ref: string, text: string): void {

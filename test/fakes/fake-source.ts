@@ -7,12 +7,16 @@ function byName(left: readonly [string, unknown], right: readonly [string, unkno
   return left[0] < right[0] ? -1 : 1;
 }
 
+const COMMIT = { author: "a <a@x>", committer: "a <a@x>", committedMs: 0, subject: "a change" };
+
 /** A source that holds what the test puts into it. */
 export class FakeSource implements Source {
   readonly kind = "directory";
   readonly location = "test";
   /** From a turn's first read on; whoever makes the turns says when one has ended. */
   reading = false;
+  /** The end of the commit's message, for what is read from now on. */
+  trailers: readonly (readonly [key: string, value: string])[] = [];
   readonly #node: string;
   #manifests: Record<string, string> = {};
   #others: Record<string, Record<string, string>> = {};
@@ -100,6 +104,7 @@ export class FakeSource implements Source {
       files: this.#files,
       describeFile: (node, service) => `manifests/${node}/${service}.toml`,
       fleetFile: "fleet.toml",
+      ...(this.trailers.length === 0 ? {} : { commit: { ...COMMIT, trailers: this.trailers } }),
     };
   }
 }

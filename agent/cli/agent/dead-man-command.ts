@@ -53,7 +53,7 @@ async function lookAt(client: AgentClient): Promise<Look> {
 
 async function tell(message: object, webhookFile: string): Promise<boolean> {
   const url = await readSecretFile(webhookFile);
-  const webhook = new Webhook({ url, clock: systemClock, userAgent: `orca/${VERSION}` });
+  const webhook = new Webhook({ readUrl: () => url, clock: systemClock, userAgent: `orca/${VERSION}` });
   const delivery = await webhook.deliver(message);
   if (delivery.kind === "delivered") return true;
   const why = delivery.kind === "refused" ? `answers ${delivery.status}` : `does not take it: ${delivery.reason}`;

@@ -30,10 +30,11 @@ import { listMoved, listStateful } from "../repository/moves.ts";
 import { listSecretPaths } from "../secrets/secret-choice.ts";
 import type { DesiredSettings } from "./desired-settings.ts";
 import type { StorePlan } from "../../../shared/state/backup.ts";
+import { describeRefusedAlerts, listAlertSecrets, planAlerts } from "./plan-alerts.ts";
 import { listRepositorySecrets, type StoreFleet } from "./repository-plans.ts";
 import { listStorePlans, nameNeeds } from "./store-plans.ts";
 import { selectAgentPin } from "../repository/agent-pin.ts";
-import { describeStandby, describeUnusedFleet } from "../repository/unused-parts.ts";
+import { describeStandby } from "../repository/unused-parts.ts";
 
 /** Everything desired state is built from. */
 export interface DesiredInput {
@@ -289,7 +290,8 @@ function listWantedSecrets(
   const ofServices = manifests.flatMap((manifest) => [...listSecretPaths(manifest), ...listPasswords(manifest)]);
   // A stand-in's data is not worth keeping, and the host has no keys of the real repositories.
   const ofRepositories = settings.standIns === undefined ? listRepositorySecrets(manifests, fleet.fleet) : [];
-  return new Set([...ofServices, ...ofRepositories]);
+  const ofAlerts = settings.standIns === undefined ? listAlertSecrets(planAlerts(fleet.fleet, settings.policy)) : [];
+  return new Set([...ofServices, ...ofRepositories, ...ofAlerts]);
 }
 
 /** What a backup connects with: the agent alone needs it, and the service is not made anew for it. */
@@ -337,17 +339,20 @@ function buildState(input: DesiredInput, fleet: Fleet | undefined, parts: StateP
   const entries = Object.entries(fleet?.nodes ?? {}).map(([name, entry]) => [name, entry.address] as const);
   const emergency = parts.held === undefined ? readEmergency(snapshot.commit) : undefined;
   const data = settings.assumeDataMounted ? undefined : node?.data;
+  // Whoever tries a topology with stand-ins tells nobody.
+  const alerts = settings.standIns === undefined ? planAlerts(fleet, settings.policy) : undefined;
   const agentPin = selectAgentPin(fleet, settings.node);
   return followEphemeral({
     ...parts,
     notes: [
       ...settings.hostNotes,
       ...input.secrets.notes,
-      ...describeUnusedFleet(fleet, settings.node),
       ...describeStandby(fleet, settings.node, settings.policy.pinned.recovery_key),
+      ...describeRefusedAlerts(fleet, settings.policy),
       ...parts.notes,
     ],
     ...(emergency === undefined ? {} : { emergency }),
+    ...(alerts === undefined ? {} : { alerts }),
     ...(agentPin === undefined ? {} : { agentPin }),
     node: settings.node,
     revision: parts.held === undefined ? snapshot.revision : (inForce?.revision ?? snapshot.revision),

@@ -17,10 +17,11 @@ export interface UnusedPart {
 
 /** The parts of a manifest that this version reads and does not act on. A part that is silently ignored would be a lie. */
 export function listUnused(manifest: Manifest): UnusedPart[] {
-  const { slo } = manifest;
+  const { slo, schedule } = manifest;
   const parts: UnusedPart[] = [];
-  if (slo?.freeze === true)
-    parts.push({ kind: "slo", path: ["slo", "freeze"], summary: "slo.freeze is not acted on by this version" });
+  const { availability, rto, freeze } = slo ?? {};
+  if (schedule !== undefined && [availability, rto, freeze].some((part) => part !== undefined))
+    parts.push({ kind: "slo", path: ["slo"], summary: "of a job's slo only rpo is looked at" });
   return parts;
 }
 
@@ -39,12 +40,4 @@ export function describeStandby(fleet: Fleet | undefined, node: string, recovery
     `${spares.join(", ")} may take this node's place (standby_for), and this host's policy pins no recovery_key: ` +
       "no takeover counts here",
   ];
-}
-
-/** The parts of fleet.toml that concern this node and that this version does not act on, as one text for status. */
-export function describeUnusedFleet(fleet: Fleet | undefined, node: string): string[] {
-  const entry = fleet?.nodes[node];
-  if (fleet === undefined || entry === undefined) return [];
-  const parts = fleet.alerts === undefined ? [] : ["alerts"];
-  return parts.length === 0 ? [] : [`fleet.toml: not acted on by this version: ${parts.join(", ")}`];
 }

@@ -14,11 +14,13 @@ import {
   setPart,
 } from "../../../shared/state/memory.ts";
 import { dropOutput, pickSaid, type Reason, type ReasonOf } from "../../../shared/state/reason.ts";
+import type { BrokenPromises } from "../../../shared/state/promise.ts";
 import type { ObservedContainer } from "../../../shared/state/observed-state.ts";
 import { followEphemeral } from "../../desired/build/ephemeral.ts";
 import { carryAsItIs } from "../as-it-is.ts";
 import { checkTarget } from "./gate.ts";
 import { findBackupHold } from "./backup-first.ts";
+import { findPromiseHold } from "../promise-freeze.ts";
 import { judgeOwnData } from "./own-data.ts";
 import { isRunOf, readBegunMs } from "../memory/run.ts";
 import type { Decision, Reachable, ServiceContext, World } from "../world.ts";
@@ -31,6 +33,12 @@ export interface HoldFacts {
   /** The engine's volumes that services name; undefined while that is not known. */
   volumes: Reachable["volumes"] | undefined;
   backups: BackupFacts;
+  /** Promises that are broken now; undefined while nobody has looked yet. */
+  broken: BrokenPromises | undefined;
+  /** The word of a commit whose changes wait for nobody. */
+  emergency: string | undefined;
+  /** What was last chosen of each service, by its fingerprint: a change that has begun goes on. */
+  begun: ReadonlyMap<string, string>;
 }
 
 /** What is known of releases that are kept. */
@@ -141,13 +149,18 @@ function holdBack(
   wanted: DesiredService,
   own: ServiceMemory | undefined,
   kept: KeptReleases,
-  { volumes, backups }: HoldFacts,
+  { volumes, backups, broken, begun, emergency }: HoldFacts,
 ): { release: DesiredService; reason: Reason } | undefined {
   const data = holdForData(wanted, own, kept, volumes);
   const lastGood = own?.release.lastGood;
   if (data !== undefined || lastGood === undefined) return data;
-  const reason = findBackupHold(wanted, own?.release.backup, backups);
-  const release = reason === undefined ? undefined : kept.find(wanted.name, lastGood.fingerprint);
+  const find = (): DesiredService | undefined => kept.find(wanted.name, lastGood.fingerprint);
+  const mayFreeze = broken === undefined || Object.hasOwn(broken, wanted.name);
+  const freeze = mayFreeze
+    ? findPromiseHold(wanted, { release: find(), memory: own?.release ?? {}, emergency, broken, begun })
+    : undefined;
+  const reason = freeze ?? findBackupHold(wanted, own?.release.backup, backups);
+  const release = reason === undefined ? undefined : find();
   return release === undefined || reason === undefined ? undefined : { release, reason };
 }
 

@@ -2,9 +2,11 @@
 // held-back message is made up for by the next look.
 //   critical: failed, stalled, invalid, refused, held, rolled-back; engine unreachable 30 s; a change held for a person; the
 //             loop failing 60 s; audit log not writable; a disk below 10 %
-//             secrets all refused for 5 min; a backup that cannot be restored; a broken rpo (backup-conditions.ts)
+//             secrets all refused for 5 min; a backup that cannot be restored; a broken rpo (backup-conditions.ts); a broken
+//             availability or rto, a node that is lost (promise-conditions.ts)
 //   warning:  backoff, unhealthy; waiting or starting, or a source or secrets unreadable, for 5 min; approval asked for; a disk below 20 %;
 //             a run that made no backup; for an hour, what a weekly look at the host found that the one before had not
+//             a drill that is due; a service killed for memory in the last hour; for ten minutes, 80 % of the memory or 70 % of the processors in use
 //   info:     paused; a freeze, or another node's turn; resolved (told to whoever was told of the trouble)
 
 import { describeReason } from "../../../shared/text/describe-reason.ts";
@@ -64,7 +66,7 @@ export interface AlertLimits {
   repeatMs: number;
 }
 
-const RANK: Readonly<Record<Severity, number>> = { info: 0, warning: 1, critical: 2 };
+export const RANK: Readonly<Record<Severity, number>> = { info: 0, warning: 1, critical: 2 };
 const SLOW_MS = 300_000;
 const SOURCE_MS = 300_000;
 const SECRETS_MS = 300_000;

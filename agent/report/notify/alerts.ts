@@ -1,24 +1,23 @@
-// Tells somebody outside of changes that matter, through a webhook. What is told is for alert-judge.ts to say, and how it
-// gets there for alert-webhook.ts; this keeps the two going. Never logs the URL.
+// Tells somebody outside of changes that matter, through a channel. What is told is for alert-judge.ts to say, and how it gets there for
+// the channel; this keeps the two going.
 
-import { nameHelp } from "../../../shared/text/help-topic.ts";
 import type { Secret } from "../../../shared/secret/secret.ts";
 import type { Clock } from "../../host/os/clock.ts";
 import {
   type Alert,
+  type AlertLimits,
   type AlertMemory,
+  type Condition,
   EMPTY_ALERTS,
   forgetAlert,
   judgeAlerts,
-  listConditions,
   moveAlerts,
   type Severity,
 } from "./alert-judge.ts";
-import type { StoreStanding } from "../../../shared/state/promise.ts";
-import { listBackupConditions } from "./backup-conditions.ts";
 import type { ReportLogger } from "../log/log-events.ts";
 import type { ReportState } from "../status/report-state.ts";
-import { toIso } from "../status/status-builder.ts";
+import type { AlertChannel } from "./alert-channel.ts";
+import { buildMessage } from "./alert-message.ts";
 import { Webhook } from "./alert-webhook.ts";
 
 /** What a host says about alerts. */
@@ -38,37 +37,31 @@ export interface AlertParts {
   /** What was told before this agent started. */
   memory?: AlertMemory | undefined;
   /** For tests: how long one attempt may take. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
 }
 
-/** The body of one message. Chat services show `text`. */
-export interface AlertMessage {
-  version: 1;
-  node: string;
-  /** Null for the node itself: its engine, source, disks. */
-  service: string | null;
-  subject: string;
-  state: string;
-  previous: string | null;
-  reason: string;
-  severity: Severity;
-  at: string;
-  revision: string | null;
-  resolved: boolean;
-  /** The command that prints the page about it; null where there is nothing to do. */
-  help: string | null;
-  text: string;
+/** The way that its messages take. */
+export interface ChannelParts {
+  channel: AlertChannel;
+  /** Says of whom people are told when it does not take messages. */
+  who: "the alert webhook does not take messages" | "no alert channel of fleet.toml takes messages";
+}
+
+/** Alerts to the one webhook that agent.toml names. */
+export function openWebhookAlerts({ url, ...limits }: AlertOptions, parts: AlertParts): Alerts {
+  const { clock, version, timeoutMs } = parts;
+  const channel = new Webhook({ readUrl: () => url, clock, userAgent: `orca/${version}`, timeoutMs });
+  return new Alerts(limits, { ...parts, channel, who: "the alert webhook does not take messages" });
 }
 
 const MOST_WAITING = 200;
 /** After a message could not be delivered, nothing is judged for so long. */
 const REST_MS = 300_000;
 
-/** Sends alerts to one webhook. */
+/** Sends alerts through one channel. */
 export class Alerts {
-  readonly #options: AlertOptions;
-  readonly #parts: AlertParts;
-  readonly #webhook: Webhook;
+  readonly #limits: AlertLimits;
+  readonly #parts: AlertParts & ChannelParts;
   #memory: AlertMemory;
   readonly #queue: Alert[] = [];
   #sending: Promise<void> | undefined;
@@ -78,17 +71,10 @@ export class Alerts {
   /** What is wrong with telling, in words. */
   trouble: string | undefined;
 
-  constructor(options: AlertOptions, parts: AlertParts) {
-    this.#options = options;
+  constructor(limits: AlertLimits, parts: AlertParts & ChannelParts) {
+    this.#limits = limits;
     this.#parts = parts;
     this.#memory = parts.memory ?? EMPTY_ALERTS;
-    const timeout = parts.timeoutMs === undefined ? {} : { timeoutMs: parts.timeoutMs };
-    this.#webhook = new Webhook({
-      url: options.url,
-      clock: parts.clock,
-      userAgent: `orca/${parts.version}`,
-      ...timeout,
-    });
   }
 
   /** What was told so far, to be kept over a restart. */
@@ -102,13 +88,12 @@ export class Alerts {
   }
 
   /** Looks at what is known, and tells what is new. */
-  look(state: ReportState, auditTrouble: string | undefined, standings: readonly StoreStanding[] = []): void {
+  look(state: ReportState, conditions: readonly Condition[]): void {
     const { clock } = this.#parts;
     if (this.#closed || !state.known || clock.monotonicMs() < this.#restUntilMs) return;
     if (this.#queue.length >= MOST_WAITING) return;
     const nowMs = clock.nowMs();
-    const conditions = [...listConditions(state, nowMs, auditTrouble), ...listBackupConditions(standings, nowMs)];
-    const judged = judgeAlerts(this.#memory, conditions, this.#options, nowMs);
+    const judged = judgeAlerts(this.#memory, conditions, this.#limits, nowMs);
     this.#memory = judged.memory;
     this.#queue.push(...judged.alerts);
     this.#begin();
@@ -118,7 +103,7 @@ export class Alerts {
   async close(): Promise<void> {
     this.#closed = true;
     for (const waiting of this.#queue.splice(0)) this.#memory = forgetAlert(this.#memory, waiting);
-    this.#webhook.close();
+    this.#parts.channel.close();
     await this.#sending;
   }
 
@@ -135,7 +120,7 @@ export class Alerts {
 
   async #send(alert: Alert): Promise<void> {
     const { logger, clock } = this.#parts;
-    const delivery = await this.#webhook.deliver(this.#buildMessage(alert));
+    const delivery = await this.#parts.channel.deliver(buildMessage(alert, this.#parts.node));
     const fields = { subject: alert.subject, state: alert.state, severity: alert.severity };
     switch (delivery.kind) {
       case "delivered":
@@ -150,7 +135,7 @@ export class Alerts {
         return undefined;
       }
       case "failed":
-        this.trouble = `the alert webhook does not take messages (${delivery.reason}): tried again later`;
+        this.trouble = `${this.#parts.who} (${delivery.reason}): tried again later`;
         logger.warn({ ...fields, reason: delivery.reason }, "alert not delivered");
         for (const waiting of [alert, ...this.#queue.splice(0)]) this.#memory = forgetAlert(this.#memory, waiting);
         this.#restUntilMs = clock.monotonicMs() + REST_MS;
@@ -158,28 +143,5 @@ export class Alerts {
       default:
         return delivery satisfies never;
     }
-  }
-
-  #buildMessage(alert: Alert): AlertMessage {
-    const { node } = this.#parts;
-    const { service, subject, state, previous, reason, severity, atMs, revision, resolved, page } = alert;
-    const help = page === undefined || resolved ? null : nameHelp(page);
-    const who = service === undefined ? `${node} ${subject.slice(1)}` : `${node}/${service}`;
-    const word = resolved ? "resolved" : severity;
-    return {
-      version: 1,
-      node,
-      service: service ?? null,
-      subject,
-      state,
-      previous: previous ?? null,
-      reason,
-      severity,
-      at: toIso(atMs),
-      revision: revision ?? null,
-      resolved,
-      help,
-      text: `[${word}] ${who} is ${state}${reason === "" ? "" : `: ${reason}`}${help === null ? "" : ` (${help})`}`,
-    };
   }
 }

@@ -4,7 +4,7 @@
 import type { SloDocument } from "../../../shared/document/slo-document.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import { nameHelp } from "../../../shared/text/help-topic.ts";
-import type { AlertMessage } from "./alerts.ts";
+import type { AlertMessage } from "./alert-message.ts";
 
 /** What one look has found. */
 export interface Look {

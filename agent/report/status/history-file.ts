@@ -17,6 +17,8 @@ export interface History {
   version: 1;
   services: Record<string, ServiceHistory>;
   alerts: AlertMemory | undefined;
+  /** The same of the channels of fleet.toml. */
+  fleetAlerts: AlertMemory | undefined;
   /** By which clock its times are named; undefined where the host's boot is not known. */
   clock: ClockReading | undefined;
 }
@@ -39,16 +41,22 @@ function pickOne(record: ServiceRecord): ServiceHistory {
  * Reads what the agent before this one has left, of whichever version it was; what cannot be used is left out.
  * @param now how the clocks stand: where the wall clock was set since then and the host has not booted, what was told is as old as it was
  */
-export function readHistory(path: string, now: ClockReading | undefined): Pick<History, "services" | "alerts"> {
-  const { services, alerts, clock } = parseKept(readText(path));
+export function readHistory(
+  path: string,
+  now: ClockReading | undefined,
+): Pick<History, "services" | "alerts" | "fleetAlerts"> {
+  const { services, alerts, fleetAlerts, clock } = parseKept(readText(path));
   const before = clockReading.safeParse(clock).data;
   const stepMs = now !== undefined && before?.boot === now.boot ? now.offsetMs - before.offsetMs : 0;
   const usable = Object.entries(typeof services === "object" ? (services ?? {}) : {}).flatMap(([name, entry]) => {
     const { data } = serviceHistory.safeParse(entry);
     return data === undefined ? [] : [[name, data] as const];
   });
-  const told = alertMemory.safeParse(alerts).data;
-  return { services: Object.fromEntries(usable), alerts: told && moveAlerts(told, stepMs) };
+  const [told, fleetTold] = [alerts, fleetAlerts].map((memory) => {
+    const { data } = alertMemory.safeParse(memory);
+    return data && moveAlerts(data, stepMs);
+  });
+  return { services: Object.fromEntries(usable), alerts: told, fleetAlerts: fleetTold };
 }
 
 function readText(path: string): string {

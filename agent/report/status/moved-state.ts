@@ -24,7 +24,15 @@ export function moveState(state: ReportState, byMs: number): ReportState {
     },
     stateTrouble: stateTrouble && { ...stateTrouble, atMs: stateTrouble.atMs + byMs },
     webhook: webhook && moveWebhook(webhook, byMs),
+    pressure: movePressure(state.pressure, byMs),
     doctor: doctor && { ...doctor, atMs: doctor.atMs + byMs },
+  };
+}
+
+function movePressure({ memory, cpu }: ReportState["pressure"], byMs: number): ReportState["pressure"] {
+  return {
+    ...(memory === undefined ? {} : { memory: { ...memory, sinceMs: memory.sinceMs + byMs } }),
+    ...(cpu === undefined ? {} : { cpu: { ...cpu, sinceMs: cpu.sinceMs + byMs } }),
   };
 }
 

@@ -5,6 +5,7 @@ import type { AgentUpdate } from "../../../shared/fleet/agent-version.ts";
 import type { DoctorLook } from "../../../shared/state/doctor-look.ts";
 import type { Note } from "../../../shared/state/note.ts";
 import type { SourceState } from "../../../shared/state/event.ts";
+import type { AlertPlan } from "../../../shared/fleet/alert-plan.ts";
 import type { ServicePromise } from "../../../shared/state/desired-state.ts";
 import type { ForeignContainer, HealthView } from "../../../shared/state/observed-state.ts";
 import type { SecretTrouble } from "../../../shared/secret/secret-facts.ts";
@@ -97,6 +98,15 @@ export interface HostSample {
   disks: readonly DiskSample[];
 }
 
+/** Too much of something is in use. */
+export interface Pressure {
+  sinceMs: number;
+  /** Per cent. */
+  used: number;
+  /** The service that takes most of it, where that is known. */
+  largest?: string;
+}
+
 /** What the sampler adds to what the agent tells. `memory` is by pid. */
 export interface Sampled {
   kind: "sampled";
@@ -104,6 +114,8 @@ export interface Sampled {
   host: HostSample | undefined;
   engineVersion: string | undefined;
   memory: ReadonlyMap<number, { workingSetBytes: number }>;
+  /** Processor time since the reading before, in microseconds, by pid; read only while the node is busy. */
+  cpu?: ReadonlyMap<number, number>;
 }
 
 /** The last completed turn, and how turns go. */
@@ -162,6 +174,10 @@ export interface ReportState {
   nodeActions: readonly Action[];
   unmanaged: readonly ForeignContainer[];
   endpoints: Readonly<Record<string, { healthy: boolean; message: string }>>;
+  /** Where alerts go by fleet.toml; undefined where it does not say. */
+  alerts: AlertPlan | undefined;
+  /** How full the node is, and since when without a break; left out where it is not. */
+  pressure: { memory?: Pressure; cpu?: Pressure };
   /** What services promise, by name; a service that promises nothing has none. */
   slo: Readonly<Record<string, ServicePromise>>;
   dataMount: string | undefined;
@@ -197,6 +213,8 @@ export function beginState(nowMs: number, history: ReportState["history"] = {}):
     unmanaged: [],
     endpoints: {},
     slo: {},
+    alerts: undefined,
+    pressure: {},
     dataMount: undefined,
     notes: [],
     pausedBy: undefined,

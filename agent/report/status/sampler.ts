@@ -2,7 +2,7 @@
 // A reading every 15 s keeps the peaks; a reader of status gets one that is at most 2 s old. Starts no process.
 
 import type { DockerReader } from "../../docker/reader.ts";
-import { readMemory } from "../../host/os/cgroup.ts";
+import { readCpuTime, readMemory } from "../../host/os/cgroup.ts";
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
 import { LoadMeter, readDisks, readMachineMemory, readUptimeSeconds } from "../../host/os/node-stats.ts";
 import type { HostSample, Sampled } from "./report-state.ts";
@@ -19,11 +19,15 @@ export interface SamplerOptions {
   /** Undefined while the agent is still starting. */
   reader: () => Pick<DockerReader, "info"> | undefined;
   onSample: (sample: Sampled) => void;
+  /** Only for tests that play the host. */
+  readHost?: (() => Promise<HostSample>) | undefined;
 }
 
 /** Nobody asked: only alerts on disks and memory look at it then. Thirty cgroups read every 15 s were a fifth of the idle CPU. */
 const EVERY_MS = 60_000;
 const FRESH_MS = 2_000;
+/** From this load on it is asked who takes it. */
+const BUSY_PERCENT = 60;
 /** A reader waits no longer than this for a fresh reading; an older one is better than none. */
 const PATIENCE_MS = 1_000;
 
@@ -31,6 +35,7 @@ const PATIENCE_MS = 1_000;
 export class Sampler {
   readonly #options: SamplerOptions;
   readonly #load = new LoadMeter();
+  #cpu: ReadonlyMap<number, number> | undefined;
   #engine: { version: string; rootDir: string } | undefined;
   #asking: Promise<{ version: string; rootDir: string }> | undefined;
   #sampledMs = Number.NEGATIVE_INFINITY;
@@ -110,14 +115,34 @@ export class Sampler {
     const { clock, listPids, onSample } = this.#options;
     try {
       const memory = readContainers(listPids());
-      const host = await this.#readHost();
+      const host = await (this.#options.readHost?.() ?? this.#readHost());
       this.trouble = undefined;
-      onSample({ kind: "sampled", atMs: clock.nowMs(), host, engineVersion: this.#engine?.version, memory });
+      const cpu = this.#readCpu(host.cpuLoadPercent ?? 0);
+      onSample({
+        kind: "sampled",
+        atMs: clock.nowMs(),
+        host,
+        engineVersion: this.#engine?.version,
+        memory,
+        ...(cpu === undefined ? {} : { cpu }),
+      });
     } catch (error) {
       const reason = readMessage(error);
       this.trouble = `memory and disks of the node cannot be read: ${reason}`;
     }
     this.#sampledMs = clock.monotonicMs();
+  }
+
+  /** Who is busy is asked only while the node is: each answer is a file for each container. */
+  #readCpu(loadPercent: number): ReadonlyMap<number, number> | undefined {
+    if (loadPercent < BUSY_PERCENT) {
+      this.#cpu = undefined;
+      return undefined;
+    }
+    const before = this.#cpu;
+    const now = new Map(this.#options.listPids().flatMap((pid) => [[pid, readCpuTime(pid) ?? 0] as const]));
+    this.#cpu = now;
+    return before && new Map([...now].map(([pid, us]) => [pid, Math.max(0, us - (before.get(pid) ?? us))]));
   }
 
   async #readHost(): Promise<HostSample> {

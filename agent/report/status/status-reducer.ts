@@ -14,6 +14,7 @@ import { addAct, addDone, addFailed } from "./actions.ts";
 import { compareFields, listFields } from "./manifest-fields.ts";
 import { followRotation } from "./last-rotation.ts";
 import { hidePassword, hidePasswords } from "../text/public-text.ts";
+import { followPressure } from "./pressure.ts";
 import { addPush, answerPushes, countPolled, listenWebhook } from "./push-record.ts";
 import {
   type Action,
@@ -109,6 +110,7 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
     history: turn.desired === undefined ? state.history : {},
     unmanaged: engine.reachable ? engine.foreign : state.unmanaged,
     endpoints: Object.fromEntries(turn.observed.endpoints),
+    alerts: turn.desired === undefined ? state.alerts : turn.desired.alerts,
     slo: turn.desired === undefined ? state.slo : listPromises(turn.desired),
     dataMount: turn.desired?.dataMount?.mount,
     notes: turn.notes,
@@ -259,7 +261,8 @@ function reduceSample(state: ReportState, sample: Sampled): ReportState {
     services.set(name, { ...record, memoryUsedBytes: used, peakBytes });
   }
   const engine = { ...state.engine, version: sample.engineVersion ?? state.engine.version };
-  return { ...state, services, engine, host: sample.host ?? state.host };
+  const pressure = followPressure(state, sample);
+  return { ...state, services, engine, host: sample.host ?? state.host, pressure };
 }
 
 /** More than its cap is no reading of this container: its process has ended, and another has got the number. */

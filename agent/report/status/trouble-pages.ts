@@ -38,6 +38,7 @@ const OF_HOLD: Readonly<Record<HoldKind, HelpTopic>> = {
 /** Reasons that have a page of their own, whatever the state. */
 const OF_CODE: Partial<Readonly<Record<string, HelpTopic>>> = {
   "backup-first": "holds",
+  "promise-broken": "holds",
   "generation-unknown": "restore",
   "generation-gone": "restore",
 };

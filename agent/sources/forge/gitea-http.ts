@@ -14,8 +14,9 @@ import { ApiFailure, type ApiPlace, describeApiStatus } from "./gitea-failure.ts
 /** One request. */
 export interface ApiQuestion {
   url: URL;
-  /** Sent as JSON by POST; left out for GET. */
+  /** Sent as JSON, by POST where no other method is said; left out for GET. */
   body?: object;
+  method?: "PATCH";
   deadlineMs: number;
   signal: AbortSignal | undefined;
 }

@@ -29,6 +29,10 @@ export const OBJECTION_WORDS: WordTable<ObjectionReason> = {
         : `; there is none: ${trouble}; in an emergency, a commit whose message ends with Orca-Emergency: <why> does not wait`;
     return `it gets its new container after a verified backup of ${of.join(", ")}${done}, waiting for ${age(sinceMs)}${why}`;
   },
+  "promise-broken": ({ promise }) =>
+    promise === "unknown"
+      ? "slo.freeze holds its changes until the agent knows whether its promises hold"
+      : `slo.${promise} is broken (see orca slo), and slo.freeze holds its changes until it is not; a commit whose message ends with Orca-Emergency: <why> does not wait`,
   "no-provider": () =>
     "it takes secrets, and no provider is configured: write [secrets] into agent.toml, or --secrets FILE",
   "secret-pending": ({ path }) => `the secret ${path} is being read`,

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { deadMan } from "../../../agent/cli/agent/dead-man-command.ts";
-import { type AlertMessage } from "../../../agent/report/notify/alerts.ts";
+import { type AlertMessage } from "../../../agent/report/notify/alert-message.ts";
 import { chooseMessage } from "../../../agent/report/notify/dead-man.ts";
 
 const ROW = { service: "pg", store: "db", repository: "local", promisedSeconds: 3_600, ageSeconds: 7_200 };

@@ -104,18 +104,28 @@ describe("error is not empty", () => {
     expect(node.notes.join()).toMatch(/caps come to 160 MiB.*on a real node this would be held/);
   });
 
-  test("parts of fleet.toml that are not acted on are named in status", async () => {
+  test("a spare that can never take this node's place is named in status", async () => {
     const base = '[nodes.vm1]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "8GiB"\n';
     node.source.setFleet(base);
     await bringUp({ a: buildManifest() });
     expect(node.notes).toEqual([]);
     node.source.setFleet(
-      `${base}[nodes.vm2]\naddress = "10.0.0.2"\nenv = "prod"\nmemory = "1GiB"\nstandby_for = "vm1"\n[alerts]\n`,
+      `${base}[nodes.vm2]\naddress = "10.0.0.2"\nenv = "prod"\nmemory = "1GiB"\nstandby_for = "vm1"\n`,
     );
     await node.clock.advance(60_000);
     expect(node.notes).toEqual([
-      "fleet.toml: not acted on by this version: alerts",
       "vm2 may take this node's place (standby_for), and this host's policy pins no recovery_key: no takeover counts here",
+    ]);
+  });
+
+  test("an alert whose secret the host's policy refuses is named in status", async () => {
+    await node.dispose();
+    node = new TestNode({ settings: { policy: policySchema.parse({ secrets: { allowed_prefixes: ["/prod"] } }) } });
+    const base = '[nodes.vm1]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "8GiB"\n';
+    node.source.setFleet(`${base}[alerts]\nwebhooks = [{ url_secret = "/stage/x" }, { url_secret = "/prod/x" }]\n`);
+    await bringUp({ a: buildManifest() });
+    expect(node.notes.filter((note) => note.includes("alerts"))).toEqual([
+      "fleet.toml: alerts: the secret /stage/x is outside /prod: nobody is told there",
     ]);
   });
 

@@ -9,6 +9,7 @@ import { readRecord, type RecordBody, signRecord } from "../../../agent/gossip/c
 import type { Effect } from "../../../agent/gossip/core/state.ts";
 import { TICK_MS } from "../../../agent/gossip/settings.ts";
 import { tagSigner } from "../../../scripts/lab/gossip/gossip-wire.ts";
+import type { LostNode } from "../../../shared/slo/availability.ts";
 import type { AgentWord } from "../../../shared/fleet/agent-version.ts";
 
 const NAMES = ["vm-a", "vm-b"];
@@ -18,6 +19,7 @@ class Pair {
   nowMs = 0;
   cut = false;
   words: Record<string, AgentWord> = {};
+  losses: readonly LostNode[] = [];
   readonly nodes: Record<string, Gossip> = {};
 
   constructor() {
@@ -36,6 +38,7 @@ class Pair {
         rng: () => 0.5,
         newNonce: () => "nonce-1234",
         agentWord: () => this.words[node],
+        lostWord: () => (node === "vm-a" ? this.losses : []),
       },
       this.nowMs,
     );
@@ -116,4 +119,26 @@ test("a word of an agent that this version cannot read is passed over, and the r
   const text = JSON.stringify({ ...words, agent: { version: 7 } });
   const record = { ...signRecord(words, tagSigner("key-vm-a")), body: text };
   expect(readRecord(record)).toEqual({ ...words, agent: undefined });
+});
+
+test("when a node was lost reaches the others, also when only that has changed; one that nobody can read is passed over", () => {
+  const pair = new Pair();
+  pair.publish("vm-a");
+  pair.run(5_000);
+  pair.losses = [{ node: "vm-b", fromMs: 5 }];
+  pair.publish("vm-a");
+  pair.run(5_000);
+  expect(pair.at("vm-b").look("vm-a").words?.lost).toEqual([{ node: "vm-b", fromMs: 5 }]);
+  pair.losses = [{ node: "vm-b", fromMs: 5, toMs: 9 }];
+  pair.publish("vm-a");
+  pair.run(5_000);
+  expect(pair.at("vm-b").look("vm-a").words?.lost).toEqual([{ node: "vm-b", fromMs: 5, toMs: 9 }]);
+  const { seq } = pair.at("vm-a").version;
+  pair.losses = [{ node: "vm-b", fromMs: 5, toMs: 9 }];
+  pair.publish("vm-a");
+  pair.run(5_000);
+  expect(pair.at("vm-a").version.seq).toBe(seq);
+  const words: RecordBody = { v: 1, realm: "prod", node: "vm-a", boot: 1, seq: 1, services: {} };
+  const record = { ...signRecord(words, tagSigner("key-vm-a")), body: JSON.stringify({ ...words, lost: "vm-b" }) };
+  expect(readRecord(record)).toEqual({ ...words, lost: undefined });
 });

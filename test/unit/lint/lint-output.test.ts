@@ -31,7 +31,9 @@ async function run(
   return { code, output: output.trimEnd() };
 }
 
-const GOOD = { "manifests/vm-a/app.toml": service("", '[slo]\nfreeze = true\n[secrets.env]\nA = "/prod/a"') };
+const GOOD = {
+  "manifests/vm-a/app.toml": service('schedule = "@once"', '[slo]\nfreeze = true\n[secrets.env]\nA = "/prod/a"'),
+};
 const BAD = {
   "manifests/vm-a/b.toml": service('requires = ["nope"]\nports = ["0.0.0.0:443:443"]'),
   "manifests/vm-a/a.toml": 'image = "app:1"\nhelth = 5\n',
@@ -43,7 +45,7 @@ describe("text", () => {
       code: 0,
       output: [
         "info: the engine shows variables to whoever may inspect the container: prefer [secrets.files] to [secrets.env] where the program can read a file: vm-a/app",
-        "info: slo.freeze is not acted on by this version: vm-a/app",
+        "info: of a job's slo only rpo is looked at: vm-a/app",
         "0 errors, 0 warnings in 1 manifest of 3 nodes: valid",
       ].join("\n"),
     });
@@ -126,8 +128,8 @@ describe("json", () => {
       "hint",
     ]);
     expect(document.problems.filter(({ severity }) => severity === "info")).toMatchObject([
-      { code: "unused-slo", line: 5, column: 1, key: "slo.freeze" },
-      { code: "secret-env", line: 6, column: 10, key: "secrets.env" },
+      { code: "unused-slo", line: 5, column: 2, key: "slo" },
+      { code: "secret-env", line: 7, column: 10, key: "secrets.env" },
     ]);
   });
 
@@ -158,7 +160,7 @@ describe("github", () => {
     const { output } = await run(GOOD, { format: "github" });
     expect(output.split("\n").slice(0, 2)).toEqual([
       "::notice title=lint::the engine shows variables to whoever may inspect the container: prefer [secrets.files] to [secrets.env] where the program can read a file: vm-a/app",
-      "::notice title=lint::slo.freeze is not acted on by this version: vm-a/app",
+      "::notice title=lint::of a job's slo only rpo is looked at: vm-a/app",
     ]);
   });
 });
@@ -239,6 +241,7 @@ function fakeProblem(parts: Partial<Problem>): Problem {
 }
 
 it("promises are acted on, and are no unused part", () => {
-  const count = (slo: Manifest["slo"]): number => listUnused({ slo } as Manifest).length;
-  expect([count({ rpo: 1, rto: 1, availability: 99 }), count({ freeze: true }), count(undefined)]).toEqual([0, 1, 0]);
+  const count = (slo: Manifest["slo"], schedule?: string): number => listUnused({ slo, schedule } as Manifest).length;
+  const all = { rpo: 1, rto: 1, availability: 99, freeze: true };
+  expect([count(all), count(all, "@once"), count({ rpo: 1 }, "@once"), count(undefined)]).toEqual([0, 1, 0, 0]);
 });

@@ -174,7 +174,12 @@ function planWith(storedMemory: unknown, storedRelease: unknown): { planned: Pla
   const state = turn.desired as NonNullable<typeof turn.desired>;
   const find = (_service: string, id: string): DesiredService | undefined =>
     release?.fingerprint === id ? release.desired : undefined;
-  const chosen = applyRollbacks(state, memory, { find, judge: () => undefined }, { volumes: undefined, backups: {} });
+  const chosen = applyRollbacks(
+    state,
+    memory,
+    { find, judge: () => undefined },
+    { volumes: undefined, backups: {}, broken: {}, begun: new Map(), emergency: undefined },
+  );
   const taken = takeOverLater(settle(turn.observed.engine), chosen.desired, memory);
   const world: World = {
     ...chosen,

@@ -6,7 +6,9 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
-import { type AlertMessage, Alerts } from "../../../agent/report/notify/alerts.ts";
+import { listConditions } from "../../../agent/report/notify/alert-judge.ts";
+import type { AlertMessage } from "../../../agent/report/notify/alert-message.ts";
+import { type Alerts, openWebhookAlerts } from "../../../agent/report/notify/alerts.ts";
 import { createLogger } from "../../../agent/report/log/logger.ts";
 import { beginState } from "../../../agent/report/status/report-state.ts";
 import { reduceStatus } from "../../../agent/report/status/status-reducer.ts";
@@ -42,7 +44,7 @@ function build(port = (server.address() as AddressInfo).port): Alerts {
   const logger = createLogger("debug", { write: (line) => void (log += line) });
   const url = new Secret(`http://127.0.0.1:${port}${PATH}`);
   const parts = { node: "vm1", version: "1.2.3", clock, logger, timeoutMs: 120 };
-  return new Alerts({ url, min: "warning", repeatMs: 3_600_000 }, parts);
+  return openWebhookAlerts({ url, min: "warning", repeatMs: 3_600_000 }, parts);
 }
 
 async function take(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -62,7 +64,8 @@ async function take(request: IncomingMessage, response: ServerResponse): Promise
 
 function show(state: ServiceState, reason = "it ended with exit code 1"): void {
   const turn = buildTurn({ views: [buildView("web", { state, reason, owner: "identity" })], endedMs: clock.nowMs() });
-  alerts.look(reduceStatus(beginState(NOW_MS), { kind: "turn", atMs: clock.nowMs(), turn }), undefined);
+  const known = reduceStatus(beginState(NOW_MS), { kind: "turn", atMs: clock.nowMs(), turn });
+  alerts.look(known, listConditions(known, clock.nowMs(), undefined));
 }
 
 /** Moves the clock while real answers come in. */

@@ -193,7 +193,7 @@ describe("the text", () => {
   });
 
   test("a note that many services share stands once, with how many they are, and buries none of the others", () => {
-    const slo = "slo.freeze is not acted on by this version";
+    const slo = "of a job's slo only rpo is looked at";
     const views = ["a", "b", "c", "d", "e"].map((name) => buildView(name, { notes: [slo] }));
     const text = print({ views: [...views, buildView("web", { notes: ["started by a person", slo] })] });
     const notes = text.split("notes on services\n")[1]?.split("\n").slice(0, 3);
