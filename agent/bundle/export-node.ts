@@ -6,6 +6,7 @@ import { lstat, open, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import { VERSION } from "../../shared/version.ts";
+import { listSegments } from "../host/files/audit-segments.ts";
 import { type OnBytes, openPlain } from "./copy-stream.ts";
 import { type BundleFile, type BundleManifest, judgePath, printBundleManifest } from "./core/bundle-manifest.ts";
 import { BundleWriter } from "./write-bundle.ts";
@@ -71,7 +72,8 @@ export async function estimateExport({
   auditPath,
   backupDir,
 }: Pick<ExportRequest, "auditPath" | "backupDir">): Promise<number> {
-  const audit = (await lstat(auditPath)).size;
+  const logs = await Promise.all([...(await listSegments(auditPath)), auditPath].map((path) => lstat(path)));
+  const audit = logs.reduce((sum, { size }) => sum + size, 0);
   const backups = backupDir === undefined ? [] : await listBackups(backupDir, []);
   return backups.reduce((sum, { size }) => sum + size, audit);
 }
@@ -81,6 +83,8 @@ async function addAudit(writer: BundleWriter, { auditPath }: ExportRequest): Pro
   const head = await readFile(`${auditPath}.head`).catch(() => undefined);
   const end = await findWholeEnd(auditPath);
   const files = [await writer.add("audit/audit.jsonl", await openPlain(auditPath, end))];
+  for (const path of await listSegments(auditPath))
+    files.push(await writer.add(`audit/audit.jsonl${path.slice(auditPath.length)}`, await openPlain(path)));
   if (head !== undefined) files.push(await writer.add("audit/audit.jsonl.head", head));
   return files;
 }

@@ -34,8 +34,8 @@ const STATE = {
   fronts: { name: "fronts", ofUp: true },
   /** What status shows of the past: actions, rotations, exits. */
   history: { name: "report.json", beside: WRITTEN_BESIDE, ofUp: true },
-  /** The audit log, the head that it ends with, and lines that a crash has torn. */
-  audit: { name: "audit.jsonl", beside: String.raw`\.head(\.new)?|\.torn-\d+`, ofUp: true },
+  /** The audit log, its earlier files by the number of their last line, the head that it ends with, and lines that a crash has torn. */
+  audit: { name: "audit.jsonl", beside: String.raw`\.head(\.new)?|\.torn-\d+|\.\d{12}`, ofUp: true },
   /** The key that seals secrets, where the host gives none. */
   hostKey: { name: "host.key", beside: WRITTEN_BESIDE, ofUp: true },
   /** The last known secrets, sealed. */

@@ -13,6 +13,8 @@ export interface CommitInfo {
   subject: string;
   /** The lines `Key: value` at the end of its message, in order. */
   trailers: readonly (readonly [key: string, value: string])[];
+  /** The trusted key that vouched for the newest change of this node in it; left out where no keys are asked for. */
+  signer?: string;
 }
 
 /** Another node's part in a revision: this node waits until that one has settled on it. */

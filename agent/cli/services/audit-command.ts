@@ -7,6 +7,7 @@ import { dirname } from "node:path";
 import { statePath } from "../../host/state-layout.ts";
 import { type AuditHead, type AuditLine, ChainWalk } from "../../report/audit/audit-chain.ts";
 import { readHead } from "../../report/audit/audit-recover.ts";
+import { listSegments } from "../../host/files/audit-segments.ts";
 import { cutControlCharacters } from "../../report/text/public-text.ts";
 import { listAgentSockets } from "../../host/os/agent-sockets.ts";
 import { AgentClient, type ClientOptions } from "../frame/client.ts";
@@ -31,7 +32,7 @@ export async function showAudit(options: AuditOptions): Promise<number> {
   if (!Number.isSafeInteger(count) || count < 0)
     throw new CommandError(`--tail ${options.tail} is not a number of lines`);
   const last: string[] = [];
-  for await (const { text } of readLines(await findLog(options))) {
+  for await (const { text } of readAll(await findLog(options))) {
     last.push(text);
     if (last.length > count) last.shift();
   }
@@ -47,7 +48,7 @@ export async function verifyAudit(options: AuditOptions): Promise<number> {
   let found = options.head === undefined;
   let torn: number | undefined;
   let number = 0;
-  for await (const { text, whole } of readLines(path)) {
+  for await (const { text, whole } of readAll(path)) {
     number += 1;
     if (!whole) {
       torn = number;
@@ -108,6 +109,11 @@ export function findDefaultLog(
   return beside.length === 1 ? (beside[0] ?? installed) : installed;
 }
 
+/** The lines of the log's earlier files and of the one that is written to, as one log. */
+async function* readAll(path: string): AsyncGenerator<{ text: string; whole: boolean }> {
+  for (const file of [...(await listSegments(path)), path]) yield* readLines(file);
+}
+
 /** The lines of a file, in constant memory; `whole` is false for a last line without its end. */
 async function* readLines(path: string): AsyncGenerator<{ text: string; whole: boolean }> {
   let rest = "";
@@ -144,7 +150,12 @@ function describeActor(actor: AuditLine["actor"]): string {
     case "user":
       return `uid ${actor.uid}${actor.user === undefined ? "" : ` (${actor.user})`}`;
     case "commit":
-      return `commit ${actor.revision ?? ""}${actor.author === undefined ? "" : ` by ${actor.author}`}`.trim();
+      return [
+        `commit ${actor.revision ?? ""}`.trim(),
+        ...(actor.author === undefined ? [] : [`by ${actor.author}`]),
+        ...(actor.signer === undefined ? [] : [`signed by ${actor.signer}`]),
+        ...(actor.approval === undefined ? [] : [`approved by ${actor.approval}`]),
+      ].join(" ");
     case "agent":
       return "agent";
     default:

@@ -5,7 +5,8 @@ import { canonicalJson, sha256 } from "../../../shared/state/identity.ts";
 
 /** Who did it: a commit, a local user by the kernel's word, or the agent by itself. */
 export type AuditActor =
-  | { kind: "commit"; revision?: string; author?: string; committer?: string }
+  /** `signer` is the trusted key that vouched for it, `approval` the tag that let it in and who made it. */
+  | { kind: "commit"; revision?: string; author?: string; committer?: string; signer?: string; approval?: string }
   | { kind: "user"; uid: number; user?: string }
   | { kind: "agent"; revision?: string };
 

@@ -38,12 +38,15 @@ function describeActor({ kind, revision, uid }: Cause, { source }: ReportState):
   const byCommit = kind === "commit" || kind === "first-start" || kind === "config" || kind === "removal";
   const actor = { kind: byCommit ? "commit" : "agent", ...(revision === undefined ? {} : { revision }) } as const;
   if (!byCommit || source?.commit === undefined || source.revision !== revision) return actor;
-  const { author, committer } = source.commit;
+  const { author, committer, signer } = source.commit;
+  const { approval } = source;
   return {
     ...actor,
     kind: "commit",
     author: author.slice(0, LONGEST_NAME),
     committer: committer.slice(0, LONGEST_NAME),
+    ...(signer === undefined ? {} : { signer: signer.slice(0, LONGEST_NAME) }),
+    ...(approval === undefined ? {} : { approval: approval.slice(0, LONGEST_NAME) }),
   };
 }
 

@@ -2,11 +2,12 @@
 // an act is answered. On a full disk lines wait in memory, bounded, and are written when there is room again.
 
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
 import { type AuditEntry, type AuditLine, chainEntry, EMPTY_HEAD, printLine } from "./audit-chain.ts";
+import { segmentPath } from "../../host/files/audit-segments.ts";
 import { recoverLog, writeHead } from "./audit-recover.ts";
 import { describeCount } from "../../../shared/text/count.ts";
 
@@ -20,6 +21,8 @@ export interface AuditOptions {
   /** Called with what is wrong, and with undefined once it is right again. */
   onTrouble: (message: string | undefined) => void;
   openFile?: (path: string) => Promise<AuditFile>;
+  /** A file of so many bytes is put aside, and the chain goes on in a new one. */
+  rotateBytes?: number;
 }
 
 interface Waiting {
@@ -31,6 +34,7 @@ interface Waiting {
 
 const RETRY_MS = 5_000;
 const MOST_WAITING = 10_000;
+const ROTATE_BYTES = 32 * 2 ** 20;
 
 /** Writes one audit log. */
 export class AuditLog {
@@ -121,7 +125,7 @@ export class AuditLog {
   }
 
   async #write(batch: readonly Waiting[]): Promise<void> {
-    const { file, size } = await this.#openFile();
+    const { file, size } = await this.#openSmall();
     let head = this.#head;
     const lines = batch.map(({ entry, atMs }) => {
       const line = chainEntry(entry, head, new Date(atMs).toISOString());
@@ -153,6 +157,16 @@ export class AuditLog {
     for (const [index, { settle }] of batch.entries()) settle?.written(lines[index] as AuditLine);
     // The batch that follows at once writes it for both.
     if (this.#waiting.length === 0) await writeHead(this.#options.path, this.#head);
+  }
+
+  /** Opens the log; one that has grown large is put aside first, whole, under the number of its last line. */
+  async #openSmall(): Promise<{ file: AuditFile; size: number }> {
+    const { path, rotateBytes = ROTATE_BYTES } = this.#options;
+    const opened = await this.#openFile();
+    if (opened.size < rotateBytes || this.#head.seq === 0) return opened;
+    await opened.file.datasync();
+    await rename(path, segmentPath(path, this.#head.seq));
+    return this.#openFile();
   }
 
   #giveBack(batch: readonly Waiting[], error: Error): void {

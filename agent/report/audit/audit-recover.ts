@@ -2,8 +2,9 @@
 // line there, which is moved aside; a whole line that was edited stays, so that the chain shows it for good.
 
 import { createHash } from "node:crypto";
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { open, readFile, rename, writeFile } from "node:fs/promises";
 
+import { listSegments } from "../../host/files/audit-segments.ts";
 import type { AuditFile } from "./audit-log.ts";
 import { type AuditEntry, type AuditHead, EMPTY_HEAD, parseHead } from "./audit-chain.ts";
 
@@ -36,7 +37,8 @@ export async function writeHead(path: string, { seq, hash }: AuditHead): Promise
 /** Finds the head of a log that was just opened, and puts its end right. */
 export async function recoverLog(file: AuditFile, path: string, nowMs: number): Promise<Recovered> {
   const { size } = await file.stat();
-  const { head, end } = await findHead(file, size);
+  const { head: own, end } = await findHead(file, size);
+  const head = own.seq === 0 ? await readRotated(path) : own;
   const entries = end === size ? [] : [await moveAside(file, { path, end, size, nowMs })];
   const anchor = await readHead(path);
   if (anchor === undefined || anchor.seq <= head.seq) return { head, entries };
@@ -51,8 +53,20 @@ export async function recoverLog(file: AuditFile, path: string, nowMs: number): 
   return { head: anchor, entries: [...entries, entry] };
 }
 
+/** The last line before the log was rotated; the head of an empty log where it never was. */
+async function readRotated(path: string): Promise<AuditHead> {
+  const newest = (await listSegments(path)).at(-1);
+  if (newest === undefined) return EMPTY_HEAD;
+  const file = await open(newest, "r");
+  try {
+    return (await findHead(file, (await file.stat()).size)).head;
+  } finally {
+    await file.close();
+  }
+}
+
 /** The last line that is whole, and where it ends. */
-async function findHead(file: AuditFile, size: number): Promise<{ head: AuditHead; end: number }> {
+async function findHead(file: Pick<AuditFile, "read">, size: number): Promise<{ head: AuditHead; end: number }> {
   for (let length = TAIL_BYTES; ; length *= 8) {
     const start = Math.max(0, size - length);
     const tail = await readRange(file, start, size);
@@ -73,7 +87,7 @@ function findInTail(tail: Buffer): { head: AuditHead; end: number } | undefined 
   return undefined;
 }
 
-async function readRange(file: AuditFile, start: number, end: number): Promise<Buffer> {
+async function readRange(file: Pick<AuditFile, "read">, start: number, end: number): Promise<Buffer> {
   const buffer = Buffer.alloc(end - start);
   const { bytesRead } = await file.read(buffer, 0, buffer.length, start);
   return buffer.subarray(0, bytesRead);

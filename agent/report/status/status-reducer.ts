@@ -102,7 +102,7 @@ function reduceTurn(state: ReportState, turn: TurnSummary): ReportState {
   return {
     ...state,
     engine: { reachable: engine.reachable, reason, version: state.engine.version, sinceMs },
-    source: cleanSource(turn.source),
+    source: keepVouching(state.source, cleanSource(turn.source)),
     webhook: countPolled(answerPushes(state.webhook, turn.source), state.source, turn.source),
     known: state.known || turn.desired !== undefined,
     // Without a desired state a turn says nothing of any service: what was known of them stays.
@@ -134,6 +134,15 @@ function listPromises({ services }: DesiredState): ReportState["slo"] {
       : [[name, { ...slo, ...(rtoMs === undefined ? {} : { rtoMs }) }] as const],
   );
   return Object.fromEntries(promises);
+}
+
+/** Who signed and who approved is said while a change is new; it stays true of that revision. */
+function keepVouching(before: SourceState | undefined, now: SourceState): SourceState {
+  if (before === undefined || before.revision !== now.revision) return now;
+  const { approval } = before;
+  const signer = before.commit?.signer;
+  const commit = now.commit !== undefined && signer !== undefined ? { commit: { signer, ...now.commit } } : {};
+  return { ...(approval === undefined ? {} : { approval }), ...now, ...commit };
 }
 
 function cleanSource(source: SourceState): SourceState {

@@ -128,6 +128,7 @@ describe("a commit that changes this node's directory", () => {
     await begin();
     const id = commit({ files: files("app:2"), key: own });
     await expectFollowed(id);
+    expect((await readTrusted()).commit?.signer).toMatch(/^SHA256:/);
     accept(await readTrusted());
     const packs = server.count("pack");
     await clock.advance(120_000);

@@ -260,6 +260,34 @@ describe("what is recorded", () => {
     expect(text).toContain("PASSWORD");
   });
 
+  test("who signed the commit and which tag let it in, also once the source says it no more", () => {
+    const revision = "a".repeat(40);
+    const commit = { author: "Jane", committer: "Forge", committedMs: 0, subject: "x", trailers: [] };
+    const take = (before: ReturnType<typeof beginState>, source: object): ReturnType<typeof beginState> => {
+      const made = buildTurn({ views: [buildView("web")], source: { revision, ...source } });
+      return reduceStatus(before, { kind: "turn", atMs: NOW_MS, turn: made });
+    };
+    const approval = "orca/approve/vm1/1 by SHA256:xyz (ops), who signed it";
+    const fresh = take(beginState(NOW_MS), { commit: { ...commit, signer: "SHA256:abc (dev)" }, approval });
+    const later = take(fresh, { commit });
+    const event = { ...done(steps[8] as Step), cause: { ...cause, kind: "commit", revision } } as const;
+    for (const known of [fresh, later])
+      expect(buildStepEntry(event, known)?.actor).toMatchObject({
+        kind: "commit",
+        author: "Jane",
+        signer: "SHA256:abc (dev)",
+        approval,
+      });
+    const next = take(later, { revision: "b".repeat(40), commit });
+    const other = { ...event, cause: { ...event.cause, revision: "b".repeat(40) } };
+    expect(buildStepEntry(other, next)?.actor).toEqual({
+      kind: "commit",
+      revision: "b".repeat(40),
+      author: "Jane",
+      committer: "Forge",
+    });
+  });
+
   test("a failed step too, with what was said", () => {
     const event = {
       kind: "step-failed",

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -25,6 +26,7 @@ import {
   type AuditVerdict,
   ChainWalk,
 } from "../../../agent/report/audit/audit-chain.ts";
+import { listSegments, segmentPath } from "../../../agent/host/files/audit-segments.ts";
 import { readHead } from "../../../agent/report/audit/audit-recover.ts";
 import { NOW_MS } from "../../builders/node/turns.ts";
 import { FakeClock } from "../../fakes/fake-clock.ts";
@@ -209,6 +211,53 @@ describe("the file", () => {
     // Whatever is not there is counted: the lines themselves, the one that says how many were lost, and the last one.
     expect(readLines()).toHaveLength(10_500 - lines + 2);
     expect((await verify()).ok).toBe(true);
+  });
+
+  describe("that has grown large", () => {
+    const readAll = async (): Promise<string[]> =>
+      [...(await listSegments(path)), path].flatMap((file) => readFileSync(file, "utf8").split("\n").slice(0, -1));
+    const verifyAll = async (): Promise<AuditVerdict> => {
+      const head = await readHead(path);
+      return walk(await readAll(), head === undefined ? [] : [head]);
+    };
+
+    test("is put aside whole, and the chain goes on in a new one; also over restarts", async () => {
+      for (let run = 0; run < 5; run += 1) {
+        const log = openLog({ rotateBytes: 2_000 });
+        for (let count = 0; count < 10; count += 1) await log.record(ENTRY);
+        await log.close();
+      }
+      expect((await listSegments(path)).length).toBeGreaterThan(4);
+      expect(statSync(path).size).toBeLessThan(2_500);
+      expect((await readAll()).length).toBe(50);
+      expect(await verifyAll()).toMatchObject({ ok: true, head: { seq: 50 } });
+      // Nothing of it may be taken away or edited.
+      const [, second = ""] = await listSegments(path);
+      const content = readFileSync(second, "utf8");
+      writeFileSync(second, content.replace("restart", "restore"));
+      expect((await verifyAll()).ok).toBe(false);
+      rmSync(second);
+      expect((await verifyAll()).ok).toBe(false);
+      writeFileSync(second, content);
+      expect((await verifyAll()).ok).toBe(true);
+    });
+
+    test("and was cut off between the two goes on from its last line; a file that somebody took is missed", async () => {
+      const log = openLog();
+      for (let count = 0; count < 3; count += 1) await log.record(ENTRY);
+      await log.close();
+      renameSync(path, segmentPath(path, 3));
+      const next = openLog();
+      await next.record(ENTRY);
+      await next.close();
+      expect(await verifyAll()).toMatchObject({ ok: true, head: { seq: 4 } });
+      rmSync(path);
+      const last = openLog();
+      await last.open();
+      await last.record(ENTRY);
+      expect(actions()).toEqual(["audit-gap", "restart"]);
+      expect((await verifyAll()).ok).toBe(false);
+    });
   });
 
   test("a link in the log's place is not followed", async () => {

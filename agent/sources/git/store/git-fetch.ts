@@ -130,12 +130,12 @@ async function readCommit(
   // A disk that takes no cache costs time at the next fetch, and nothing else.
   await cache.save().catch(() => undefined);
   const judged = await judgeCommit(deepStore, commit, request, listRouted(inputs, request));
-  const { notes, mayInstruct, approvals, awaited, peers } = judged;
+  const { notes, mayInstruct, signer, approvals, awaited, peers } = judged;
   const trailers = mayInstruct ? inputs.commit.trailers : [];
   return {
     ...inputs,
     objects: { ...inputs.objects, ...(peers && { peers }) },
-    commit: { ...inputs.commit, trailers },
+    commit: { ...inputs.commit, trailers, ...(signer === undefined ? {} : { signer }) },
     notes,
     awaited,
     ...(approvals && { approvals }),

@@ -24,6 +24,8 @@ export interface Judgement {
   notes: string[];
   /** False where keys are listed and none that is allowed for this node has signed the newest commit. */
   mayInstruct: boolean;
+  /** The key that has signed the newest change; undefined where none is asked for, or nothing has changed. */
+  signer: string | undefined;
   approvals: Approvals | undefined;
   awaited: AwaitedPeer | undefined;
   /** The directories of other nodes that were judged too. */
@@ -56,6 +58,7 @@ export async function judgeCommit(
       peers: keys === undefined ? undefined : tip.objects.peers,
       notes: mayInstruct ? notes : [...notes, IGNORED],
       mayInstruct,
+      signer: judge?.signer,
       approvals: chosen && (await findApproval(store, chosen, { commit, path, node, objects: tip.objects, signers })),
       awaited: gates.after === undefined ? undefined : await findAwaited(history, gates.after, base),
     };

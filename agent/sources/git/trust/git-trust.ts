@@ -26,6 +26,7 @@ export interface TrustQuestion {
 export class TrustJudge {
   readonly #question: TrustQuestion;
   readonly #signers = new Map<string, Signer>();
+  #signer: string | undefined;
   /** What fleet.toml last held: most commits leave it as it is. */
   #fleet: { id: string; values: ScopeValues } | undefined;
 
@@ -54,6 +55,11 @@ export class TrustJudge {
     return [
       `the commit in force, ${base.revision.slice(0, 12)}, is not ${depth}: each part that has changed was vouched for by a signature`,
     ];
+  }
+
+  /** The key that has signed the newest change that was judged; undefined where there was none to judge. */
+  get signer(): string | undefined {
+    return this.#signer;
   }
 
   /** True where the tip's message may speak: a key that is allowed for this node's directory has signed it. */
@@ -88,6 +94,7 @@ export class TrustJudge {
       const signer = await this.#findSigner(commit);
       const refused = changed.find((scope) => signer.key === undefined || !mayChange(signer.key, scope));
       if (refused !== undefined) this.#refuseCommit(commit, refused, signer);
+      if (signer.key !== undefined) this.#signer = describeKey(signer.key);
     }
   }
 
@@ -103,6 +110,7 @@ export class TrustJudge {
         this.#refuseCommit(oldest, outdated, await this.#findSigner(oldest));
       oldest = commit;
       const { key } = await this.#findSigner(commit);
+      if (key !== undefined && open.some((scope) => mayChange(key, scope))) this.#signer ??= describeKey(key);
       if (key !== undefined) open = open.filter((scope) => !mayChange(key, scope));
       if (open.length === 0) return;
     }
