@@ -93,5 +93,6 @@ export const CHECKS: Readonly<Record<string, CheckFact>> = {
   "directories of Orca": { id: "A04", source: ORCA, page: "install" },
   "dead man": { id: "A05", source: ORCA, page: "config" },
   "recovery points": { id: "B01", source: ORCA, page: "backup" },
+  escrow: { id: "B03", source: ORCA, page: "recover" },
   "recipients of backups": { id: "B02", source: "borgbackup/borg#7959", page: "repositories" },
 };

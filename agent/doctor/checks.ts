@@ -9,6 +9,7 @@ import { checkSystem } from "./baseline/system-checks.ts";
 import { CHECKS } from "./check-table.ts";
 import { checkDelivery } from "./delivery-checks.ts";
 import type { HostView } from "./doctor-facts.ts";
+import { checkEscrow } from "./escrow-checks.ts";
 import { checkFiles } from "./file-checks.ts";
 import type { Finding } from "./finding.ts";
 import { checkFirewall } from "./firewall-checks.ts";
@@ -23,6 +24,7 @@ const GROUPS: readonly ((host: HostView) => Finding[])[] = [
   checkMountWatch,
   checkFirewall,
   checkWebhook,
+  checkEscrow,
   ({ baseline }) => checkEngine(baseline),
   ({ baseline, policy, services, nowMs }) =>
     checkContainers(baseline, {

@@ -116,6 +116,8 @@ export interface HostView {
   webhook: WebhookFact | undefined;
   /** Undefined where no agent has stored a fleet with this node in it. */
   firewall: FirewallFact | undefined;
+  /** The last escrow of this node, without the sealed secrets; undefined where none was made. */
+  escrow?: { createdMs: number; files: readonly FileFact[] } | undefined;
   /** The engine, the network, the system and the agent's own unit. */
   baseline: BaselineFacts;
 }

@@ -69,6 +69,10 @@ const STATE = {
   gossipBoot: { name: "gossip-boot", beside: WRITTEN_BESIDE, ofUp: false },
   /** Which spares stand in whose place, with the recovery key's signature. */
   takeovers: { name: "takeovers.json", beside: WRITTEN_BESIDE, ofUp: false },
+  /** When the last escrow of this node was made, and what is in it; no value. */
+  escrow: { name: "escrow.json", beside: WRITTEN_BESIDE, ofUp: false },
+  /** While a spare gets a lost node's data: which services may start before all is there. */
+  recovery: { name: "recovery.json", beside: WRITTEN_BESIDE, ofUp: false },
   /** The last `orca drill isolation`. */
   drill: { name: "drill-isolation.json", beside: WRITTEN_BESIDE, ofUp: false },
   /** The records of drills, a file of JSON and a page for each month. */

@@ -20,6 +20,7 @@ export const HELP_TOPICS = {
   repositories: "where backups lie, and who can open them",
   prune: "what Orca removes when nobody needs it, and what never",
   restore: "bring data back from a backup",
+  recover: "a lost node's place is taken by its spare",
   drill: "try the bad hour before it comes, and how long it takes",
   bundle: "bring a node what it needs where there is no network",
   secrets: "where values come from, where they go, what is refused",

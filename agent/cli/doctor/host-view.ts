@@ -13,6 +13,7 @@ import type {
 } from "../../doctor/doctor-facts.ts";
 import { isPlainFile, readFileFact, readSealedFact, readSystemFacts } from "./read-host.ts";
 import { readBaseline } from "./baseline/read-baseline.ts";
+import { readEscrowFact } from "./read-escrow.ts";
 import { readFirewall } from "./read-firewall.ts";
 import { ask } from "../../http/exchange.ts";
 import { readPolicy } from "../../host/files/host-files.ts";
@@ -56,6 +57,7 @@ export async function readHost(config: AgentConfig, path: string): Promise<HostV
     policy,
     bootstrapFiles: await Promise.all(bootstrap.map((file) => readFileFact(file, "a bootstrap file"))),
     ...(await readSystemFacts(RUN_DIR)),
+    escrow: await readEscrowFact(statePath(stateDir, "escrow")),
     webhook: await readWebhookFact(config),
     firewall: await readFirewallFact(inForce, config.node),
     baseline: await readBaseline({

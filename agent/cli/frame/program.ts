@@ -13,6 +13,7 @@ import type { FleetReportOptions } from "../fleet/fleet-report.ts";
 import type { KeygenOptions } from "../fleet/keygen-command.ts";
 import type { PlanOptions } from "../plan/plan-command.ts";
 import { addDrill } from "../drill/drill-program.ts";
+import { addRecover } from "../recover/recover-program.ts";
 import { addSecrets } from "../secrets/secrets-program.ts";
 import { addSetup } from "../setup/setup-program.ts";
 import { run } from "./run-action.ts";
@@ -65,6 +66,7 @@ export function buildProgram(): Command {
   addKeygen(program);
   addSetup(program);
   addBundle(program);
+  addRecover(program);
   addFleet(program);
   addDrill(program);
   addDoctor(program);
@@ -200,7 +202,11 @@ function addKeygen(program: Command): void {
     .description("prints this node's public key and backup key for fleet.toml; makes the keys where there are none")
     .option("--identity <file>", "the key, as gossip.identity_file names it", "/var/lib/orca/identity.key")
     .option("--backup-key <file>", "the key that opens this node's backups", "/var/lib/orca/backup.key")
-    .addHelpText("after", "\nExample:\n  orca keygen\n  orca keygen --identity /var/lib/orca/identity.key")
+    .option("--recovery <file>", "makes a recovery key in a new file in place of these, and prints what policies pin")
+    .addHelpText(
+      "after",
+      "\nExample:\n  orca keygen\n  orca keygen --identity /var/lib/orca/identity.key\n  orca keygen --recovery ./recovery.key",
+    )
     .action(run(async (options: KeygenOptions) => (await import("../fleet/keygen-command.ts")).keygen(options)));
 }
 
