@@ -17,6 +17,7 @@ import type { Effect, GossipOptions, Member } from "./core/state.ts";
 import { createSigner, type Identity } from "./node-identity.ts";
 import { buildRoster, describeUnbegun, type Roster, type RosterSource } from "./roster.ts";
 import { TENURE_PATIENCE_MS, TICK_MS } from "./settings.ts";
+import { readRecovery } from "./recovery-mark.ts";
 import { TakeoverFile } from "./takeover-file.ts";
 
 /** What a shell is made from, whichever way it goes. */
@@ -129,7 +130,7 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
 
   /** Whether this node may run its services. */
   get tenure(): Tenure {
-    const { node, identity, clock, recoveryKey } = this.#options;
+    const { node, identity, clock, recoveryKey, stateDir } = this.#options;
     const fleet = this.#source?.fleet ?? [];
     this.#hasHeard ||= this.view().some(({ stale, words }) => stale === undefined && words !== undefined);
     return judgeTenure({
@@ -137,6 +138,7 @@ export abstract class GossipShell<E extends { kind: string }, P extends Protocol
       takeover: this.#takeovers.get(node),
       hasStandby: recoveryKey?.() !== undefined && fleet.some(({ standbyFor }) => standbyFor === node),
       hasHeard: this.#hasHeard,
+      restoring: readRecovery(stateDir),
       sinceStartMs: clock.monotonicMs() - this.#startedMs,
       patienceMs: TENURE_PATIENCE_MS,
     });

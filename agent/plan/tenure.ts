@@ -4,6 +4,7 @@
 
 import type { Tenure } from "../../shared/fleet/takeover.ts";
 import { parsePublishedPort } from "../../shared/manifest/published-port.ts";
+import { findFronted } from "../../shared/state/front.ts";
 import { setPart } from "../../shared/state/memory.ts";
 import { isAlive, type ObservedContainer } from "../../shared/state/observed-state.ts";
 import type { DesiredService } from "../../shared/state/desired-state.ts";
@@ -16,7 +17,7 @@ import type { Decision, ServiceContext, World } from "./world.ts";
 /** Where the world outside comes in. */
 const WEB_PORTS: ReadonlySet<number> = new Set([80, 443]);
 const ALONE = "no peer was heard since this agent's start";
-/** How soon it is looked again whether the proxy has ended. */
+/** How soon it is looked again whether the proxy has ended, or the data is there. */
 const LOOK_AGAIN_MS = 1_000;
 
 /** Whether this node may run its services; undefined where nobody could say otherwise. */
@@ -47,10 +48,13 @@ export function yieldPlace(context: ServiceContext): Decision | undefined {
   };
 }
 
-/** What does not run waits until a peer was heard, or nobody for so long that the node goes on alone. What runs goes on. */
-export function awaitPeer({ world, memory, current }: ServiceContext): Decision | undefined {
+/** What does not run waits until the lost node's data is there, a peer was heard, or nobody for so long that the node goes on alone. What runs goes on. */
+export function awaitPlace({ world, desired, memory, current }: ServiceContext): Decision | undefined {
   const tenure = readTenure(world);
-  if (tenure?.kind !== "awaiting" || (current !== undefined && isAlive(current))) return undefined;
+  if (current !== undefined && isAlive(current)) return undefined;
+  if (tenure?.kind === "restoring" && !tenure.services.includes(findFronted(desired.name) ?? desired.name))
+    return { state: "waiting", reason: { code: "data-awaited" }, memory, nextMs: world.nowMs + LOOK_AGAIN_MS };
+  if (tenure?.kind !== "awaiting") return undefined;
   const untilMs = world.nowMs + tenure.leftMs;
   return { state: "waiting", reason: { code: "peer-awaited", now: { untilMs } }, memory, nextMs: untilMs };
 }

@@ -49,11 +49,15 @@ export function leadFleet(fleet: readonly FleetMember[], takeovers: readonly Sig
   return { members, replaced };
 }
 
-/** Whether a node may run its services: it has its place, waits for a peer's word, goes on alone, or has been replaced. */
+/**
+ * Whether a node may run its services: it has its place, waits for a peer's word, goes on alone, has been replaced, or is a spare that gets
+ * the lost node's data and may start these services alone.
+ */
 export type Tenure =
   | { kind: "held" }
   | { kind: "awaiting"; leftMs: number }
   | { kind: "alone" }
+  | { kind: "restoring"; services: readonly string[] }
   | { kind: "replaced"; spare: string; term: number };
 
 /** What tenure is judged by. */
@@ -64,6 +68,8 @@ export interface TenureFacts {
   takeover: Pick<SignedTakeover, "key" | "spare" | "term"> | undefined;
   /** A spare may take this node's place at all. */
   hasStandby: boolean;
+  /** A recovery goes on here: what may start before all data is there. */
+  restoring?: readonly string[] | undefined;
   /** A peer's present word was heard since the start. */
   hasHeard: boolean;
   /** Time since the start, by the monotonic clock alone: what the wall clock says changes nothing. */
@@ -77,6 +83,7 @@ export function judgeTenure(facts: TenureFacts): Tenure {
   const { takeover, hasStandby, hasHeard, sinceStartMs, patienceMs } = facts;
   if (takeover !== undefined && takeover.key !== facts.publicKey)
     return { kind: "replaced", spare: takeover.spare, term: takeover.term };
+  if (facts.restoring !== undefined) return { kind: "restoring", services: facts.restoring };
   if (!hasStandby || hasHeard) return { kind: "held" };
   const leftMs = patienceMs - sinceStartMs;
   return leftMs > 0 ? { kind: "awaiting", leftMs } : { kind: "alone" };

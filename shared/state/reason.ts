@@ -102,6 +102,7 @@ export type StartReason =
   | { code: "not-healthy-within"; missing: Missing; withinMs: number }
   | { code: "no-start-slot"; slots: number }
   | { code: "peer-awaited"; now: { untilMs: number } }
+  | { code: "data-awaited" }
   | { code: "cannot-start" | "could-not-start" | "could-not-start-again" | "restart-waits"; why: Reason }
   | { code: "source-missing"; path: string }
   | { code: "port-without-address" | "port-held-by-program"; port: HostPort }

@@ -1,4 +1,4 @@
-// The agent's unit, for who has put something in its place: `orca accept-credentials`.
+// The agent's unit, for who has put something in its place: `orca accept-credentials`, `orca recover`.
 
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
@@ -18,10 +18,27 @@ export async function wakeAgent(): Promise<string | undefined> {
     else await systemctl("--no-block", "restart", UNIT);
     return undefined;
   } catch (error) {
-    const { code, stderr, message } = error as NodeJS.ErrnoException & { stderr?: string };
-    if (code === "ENOENT") return "systemctl is not there";
-    return (stderr ?? "").trim().split("\n")[0] || message;
+    return describeSystemctl(error);
   }
+}
+
+/**
+ * Starts the agent anew: it may be another node's from now on.
+ * @returns what systemd says against it; undefined where it did as it was told
+ */
+export async function restartAgent(): Promise<string | undefined> {
+  try {
+    await systemctl("--no-block", "restart", UNIT);
+    return undefined;
+  } catch (error) {
+    return describeSystemctl(error);
+  }
+}
+
+function describeSystemctl(error: unknown): string {
+  const { code, stderr, message } = error as NodeJS.ErrnoException & { stderr?: string };
+  if (code === "ENOENT") return "systemctl is not there";
+  return (stderr ?? "").trim().split("\n")[0] || message;
 }
 
 function systemctl(...words: string[]): Promise<{ stdout: string }> {

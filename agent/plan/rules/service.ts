@@ -20,7 +20,7 @@ import { explainReplacement } from "./replacement.ts";
 import { rollBack } from "./rollout.ts";
 import { askStart, explainAsked } from "./start.ts";
 import { buildOperation, buildPrepareSteps, buildStartSteps, buildStop } from "../steps.ts";
-import { awaitPeer, yieldPlace } from "../tenure.ts";
+import { awaitPlace, yieldPlace } from "../tenure.ts";
 import { tendRunning } from "./running-rules.ts";
 import { replaceUnstartable, replaceUnusable } from "./unusable.ts";
 import type { Decision, ServiceContext, World } from "../world.ts";
@@ -37,7 +37,7 @@ const RULES: readonly Rule[] = [
   refuseTakenName,
   refuseForeignVolume,
   keepStopped,
-  awaitPeer,
+  awaitPlace,
   waitForNetwork,
   tendRunning,
   waitForDataMount,
@@ -64,7 +64,7 @@ const JOB_RULES: readonly Rule[] = [
   keepStopped,
   tendJob,
   restJob,
-  awaitPeer,
+  awaitPlace,
   waitForNetwork,
   waitForDataMount,
   waitForGeneration,

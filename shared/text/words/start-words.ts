@@ -31,6 +31,7 @@ export const START_WORDS: WordTable<StartReason | TargetReason> = {
     `${target} was not healthy within ${describeDuration(withinMs)}: ${of(why)}`,
   "no-start-slot": ({ slots }) =>
     `waiting for a start slot (${describeCount(slots, "service starts", "services start")} at once)`,
+  "data-awaited": () => "a recovery goes on here: it waits until the lost node's data is restored",
   "peer-awaited": ({ now: { untilMs } }, { wait }) =>
     `a spare may stand in this node's place: waiting up to ${wait(untilMs)} for a peer's word`,
   "cannot-start": ({ why }, { of }) => `it cannot start: ${of(why)}`,

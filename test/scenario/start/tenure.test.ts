@@ -84,3 +84,15 @@ test("heard by nobody it goes on alone, and says so; what runs is not touched by
   await node.clock.advance(20_000);
   expect(node.engine.calls.slice(calls).filter(({ call }) => /^(stop|start|create|remove)/.test(call))).toEqual([]);
 });
+
+test("on a spare that gets the lost node's data, only what holds it starts; all else when it is there", async () => {
+  gossip.tenure = { kind: "restoring", services: ["db"] };
+  node.source.set(services);
+  await node.start();
+  await node.until("healthy", ["db"]);
+  await node.clock.advance(60_000);
+  expect([node.engine.running("web"), node.engine.running("proxy")]).toEqual([undefined, undefined]);
+  expect(node.view("web").reason).toBe("a recovery goes on here: it waits until the lost node's data is restored");
+  gossip.judge({ kind: "held" });
+  await node.untilSettled(["db", "proxy", "web"]);
+});
