@@ -2,20 +2,16 @@
 // images. Each step is timed. A recovery that was cut is begun again by the same command.
 
 import { join } from "node:path";
-import { readdir, readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { markRecovery } from "../../gossip/recovery-mark.ts";
 import { restartAgent } from "../../host/remote/agent-unit.ts";
-import { parseManifest } from "../../../shared/manifest/parse-manifest.ts";
 import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
 import type { StatusDocument } from "../../../shared/document/status-document.ts";
 import { installBundleCommand } from "../bundle/install-command.ts";
 import type { StoreStatus } from "../../../shared/state/backup.ts";
-import { chooseBest, sayBest } from "../backup/best-backup.ts";
+import { sayBest } from "../backup/best-backup.ts";
 import { restoreBackup } from "../backup/restore-command.ts";
-import { findLayout } from "../../sources/tree/repository-layout.ts";
-import type { Manifest } from "../../../shared/manifest/manifest.ts";
 import { readMessage } from "../../../shared/text/read-message.ts";
 import { durationMs } from "../../../shared/text/schema-leaf.ts";
 import { AgentClient, type ClientOptions, expectJson } from "../frame/client.ts";
@@ -24,6 +20,7 @@ import { printFault, printText } from "../frame/terminal.ts";
 import { readFleetFile } from "../setup/read-fleet-file.ts";
 import { openEscrow } from "./escrow-file.ts";
 import { RECOVERY_STEPS, RecoveryTable } from "./recover-table.ts";
+import { chooseStore, chooseStored, readManifests } from "./stored-services.ts";
 import {
   chooseSpare,
   copyManifests,
@@ -83,7 +80,9 @@ async function provision(node: string, options: RecoverOptions): Promise<Recover
   const origin = chooseOrigin(options);
   const escrow = await openEscrow(options.escrow, options.key);
   if (escrow.node !== node) throw new CommandError(`${options.escrow} is the escrow of ${escrow.node}, not of ${node}`);
-  const fleet = await readFleetFile(origin.kind === "bundle" ? join(origin.path, "repository") : origin.path, node);
+  const repository = origin.kind === "bundle" ? join(origin.path, "repository") : origin.path;
+  const fleet = await readFleetFile(repository, node);
+  const stored = chooseStored(await readManifests(repository, node), node, options.without);
   const spare = chooseSpare(fleet, node, options.address);
   await refuseOtherHost(escrow.config, spare);
   const config = await writeHost(escrow, spare, source);
@@ -94,7 +93,6 @@ async function provision(node: string, options: RecoverOptions): Promise<Recover
   if (origin.kind === "manifests") await copyManifests(origin.path, source);
   else if ((await installBundleCommand(origin.path, { config: escrow.config })) !== EXIT.ok)
     throw new CommandError(`${origin.path} was not installed`);
-  const stored = await listStored(source, node, options.without);
   const stateDir = config.state.dir;
   await markRecovery(stateDir, stored.mayStart);
   const takeover = await takeOver({ escrow, spare, stateDir }, identity, parseTerm(options.term));
@@ -105,6 +103,8 @@ async function provision(node: string, options: RecoverOptions): Promise<Recover
       `orca: the agent was not started here (${trouble}): start it now with orca agent --config ${escrow.config}`,
     );
   await untilAgent(node, options);
+  for (const store of stored.byHand)
+    printText(`for a person, later: ${store} does not go back into place; orca backup list says how it is restored`);
   return { spare, stateDir, stored: stored.services };
 }
 
@@ -125,38 +125,6 @@ function parseTimeout(text: string): number {
   const parsed = durationMs.safeParse(text);
   if (parsed.success) return parsed.data;
   throw new CommandError(`--timeout ${text} is no duration: write 15m`);
-}
-
-/** Services with stores, and those that these need here: all others wait until the data is there. */
-async function listStored(
-  directory: string,
-  node: string,
-  without: readonly string[],
-): Promise<{ services: string[]; mayStart: string[] }> {
-  const manifests = await readManifests(directory, node);
-  const services = manifests.filter(
-    ({ manifest, service }) => manifest.backups.length > 0 && !without.includes(service),
-  );
-  const mayStart = new Set(services.map(({ service }) => service));
-  for (const name of mayStart) {
-    const requires = manifests.find(({ service }) => service === name)?.manifest.requires ?? [];
-    for (const { target } of requires)
-      if (target.kind === "service" && (target.node === undefined || target.node === node))
-        mayStart.add(target.service);
-  }
-  return { services: services.map(({ service }) => service), mayStart: [...mayStart] };
-}
-
-/** Every manifest of the node; the agent says what is wrong with one that does not parse. */
-async function readManifests(directory: string, node: string): Promise<{ service: string; manifest: Manifest }[]> {
-  const { root } = await findLayout(directory);
-  const folder = join(root, "manifests", node);
-  const files = (await readdir(folder)).filter((file) => file.endsWith(".toml"));
-  const read = files.map(async (file) => {
-    const parsed = await parseManifest(await readFile(join(folder, file), "utf8"), file);
-    return parsed.ok ? [{ service: file.slice(0, -".toml".length), manifest: parsed.value }] : [];
-  });
-  return (await Promise.all(read)).flat();
 }
 
 async function untilAgent(node: string, options: ClientOptions): Promise<void> {
@@ -181,18 +149,18 @@ async function restoreAll({ stored }: Recovery, options: RecoverOptions): Promis
   const missing: string[] = [];
   for (const service of stored) {
     await untilHealthy(service, options);
-    const stores = await listStores(client, service);
-    if (stores.length === 0) missing.push(`${service}: the agent knows no store of it`);
-    for (const { store, backups } of stores)
-      try {
-        const best = chooseBest(backups);
-        if (best === undefined) throw new CommandError("no repository that can be read here has a backup of it");
-        printText(`${service}/${store}: ${best.name}, ${sayBest(best)}`);
-        const socket = options.socket === undefined ? {} : { socket: options.socket };
-        await restoreBackup(service, { ...socket, store, backup: best.name });
-      } catch (error) {
-        missing.push(`${service}/${store}: ${readMessage(error)}`);
-      }
+    const chosen = chooseStore(await listStores(client, service));
+    if (chosen === undefined) {
+      missing.push(`${service}: no repository that can be read here has a backup of it`);
+      continue;
+    }
+    try {
+      printText(`${service}/${chosen.store}: ${chosen.best.name}, ${sayBest(chosen.best)}`);
+      const socket = options.socket === undefined ? {} : { socket: options.socket };
+      await restoreBackup(service, { ...socket, store: chosen.store, backup: chosen.best.name });
+    } catch (error) {
+      missing.push(`${service}/${chosen.store}: ${readMessage(error)}`);
+    }
   }
   return missing;
 }
@@ -203,7 +171,7 @@ async function listStores(client: AgentClient, service: string): Promise<readonl
   for (;;) {
     const { stores } = expectJson<BackupListDocument>(await client.readTrusted("/v1/backups"));
     const own = stores.filter((entry) => entry.service === service);
-    const isRead = own.length > 0 && own.every(({ backups }) => backups.length > 0);
+    const isRead = own.some(({ backups }) => backups.length > 0);
     if (isRead || performance.now() > endMs) return own;
     await sleep(LOOK_MS);
   }

@@ -6,6 +6,8 @@ import { RecoveryTable } from "../../../agent/cli/recover/recover-table.ts";
 import { chooseSpare } from "../../../agent/cli/recover/spare-host.ts";
 import { buildSpareAgent } from "../../../agent/setup/spare-agent.ts";
 import { agentConfigSchema } from "../../../shared/config/agent-config.ts";
+import { manifestSchema } from "../../../shared/manifest/manifest.ts";
+import { chooseStored } from "../../../agent/cli/recover/stored-services.ts";
 import { fleetSchema } from "../../../shared/fleet/fleet.ts";
 import { judgeTenure } from "../../../shared/fleet/takeover.ts";
 import { parseToml } from "../../../shared/text/parse-toml.ts";
@@ -60,6 +62,42 @@ test("the spare is the one of fleet.toml, or this machine by its address; nobody
   expect(() => chooseSpare(fleetOf([]), "vm-edge", undefined)).toThrow(/has no spare of vm-edge .*--address/);
   expect(() => chooseSpare(fleetOf(["edge-2", "edge-3"]), "vm-edge", undefined)).toThrow(/several spares/);
   expect(() => chooseSpare(fleetOf([]), "vm-edge", "10.0.0.30")).toThrow("10.0.0.30 is the address of vm-data");
+});
+
+const placed = (service: string, text: object) => ({
+  service,
+  manifest: manifestSchema.parse({
+    image: "app:1",
+    resources: { memory: "64MiB" },
+    health: { tcp: { port: 80 } },
+    ...text,
+  }),
+});
+const store = (engine: string, more: object = {}) => ({ name: "db", engine, schedule: "every 5h", ...more });
+const volumes = [{ name: "data", target: "/data" }];
+const command = store("command", { command: ["dump"] });
+
+test("data that goes back into place is restored first, with what it needs; what only a person restores is named, or refused", () => {
+  const manifests = [
+    placed("pg", {
+      volumes,
+      requires: ["net", "vm-data/far"],
+      backups: [store("postgres"), { ...command, name: "own" }],
+    }),
+    placed("net", {}),
+    placed("realm", { requires: ["pg"], backups: [command] }),
+    placed("proxy", { requires: ["realm"] }),
+  ];
+  expect(chooseStored(manifests, "vm-edge", [])).toEqual({
+    services: ["pg"],
+    mayStart: ["pg", "net"],
+    byHand: ["pg/own", "realm/db"],
+  });
+  const gitea = placed("gitea", { volumes, backups: [command] });
+  expect(() => chooseStored([...manifests, gitea], "vm-edge", [])).toThrow(
+    /restore gitea .*--without gitea.*nothing was written/,
+  );
+  expect(chooseStored([...manifests, gitea], "vm-edge", ["gitea", "pg"]).services).toEqual([]);
 });
 
 test("each step is shown with its budget and what it took, a late one as late, one that was not done as not measured", async () => {
