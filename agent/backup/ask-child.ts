@@ -247,7 +247,7 @@ function requestProof(parts: ChildParts, proving: Proving): VerifyRequest | stri
 }
 
 /** A restore that somebody waits for is not cut off by what a proof may take. */
-function requestRestore(parts: ChildParts, { plan, record, ...target }: Restoring): RestoreRequest {
+export function requestRestore(parts: ChildParts, { plan, record, ...target }: Restoring): RestoreRequest {
   return {
     ...buildCommon(parts, plan, undefined),
     ...target,

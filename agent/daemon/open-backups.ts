@@ -85,7 +85,7 @@ export function openBackups(config: DaemonConfig, around: Around): Backups {
     restores.follow(turn);
     before.follow(turn);
   });
-  const drills = openDrills(config, { ...around, keeper });
+  const drills = openDrills(config, { ...around, keeper, common });
   serving.offerBackups(openDesk(node, keeper), restores);
   return {
     get notes() {

@@ -10,6 +10,7 @@ import { LABEL, type OwnContainerId } from "../../shared/state/identity.ts";
 import { type BundledImages, createBundledImages } from "./bundled-images.ts";
 import { call, callUnless } from "./call.ts";
 import { createExec } from "./container-exec.ts";
+import { createDrillStack, type DrillStack } from "./drill-stack.ts";
 import { createOneShots, type OneShots } from "./one-shot.ts";
 import { createEphemeralVolumes, type EphemeralVolumes } from "./ephemeral-volumes.ts";
 import { type FindImageId, knowImages } from "./known-images.ts";
@@ -41,6 +42,7 @@ export interface Engine {
   pruner: Pruner;
   ephemeral: EphemeralVolumes;
   restores: Restores;
+  drillStack: DrillStack;
   bundledImages: BundledImages;
   /** Calls made so far, by what they do. */
   calls(): Readonly<Record<string, number>>;
@@ -99,6 +101,7 @@ export function openEngine(socketPath: string, cgroupParent?: string, findImageI
     pruner: count(createPruner(docker as unknown as Parameters<typeof createPruner>[0]), calls),
     ephemeral: count(createEphemeralVolumes(docker as unknown as Parameters<typeof createEphemeralVolumes>[0]), calls),
     restores: count(createRestores(docker as unknown as Parameters<typeof createRestores>[0], exec), calls),
+    drillStack: count(createDrillStack(docker as unknown as Parameters<typeof createDrillStack>[0]), calls),
     bundledImages: count(createBundledImages(docker as unknown as Parameters<typeof createBundledImages>[0]), calls),
     calls: () => calls,
     close: () => agent.destroy(),

@@ -3,7 +3,7 @@
 
 import type { Duplex } from "node:stream";
 
-import { call } from "./call.ts";
+import { call, callUnless } from "./call.ts";
 import type { StreamingExec } from "./container-exec.ts";
 import { type OutputRun, readOutput } from "./split-output.ts";
 import { JOB_LABEL, JOB_NAME_START, JOB_NODE_LABEL } from "./job-label.ts";
@@ -86,6 +86,8 @@ interface JobDocker {
   createContainer(options: Record<string, unknown>): Promise<JobContainer>;
   listContainers(options: object): Promise<{ Id: string; Names: string[] }[]>;
   getContainer(id: string): JobContainer;
+  listNetworks(options: object): Promise<{ Name: string }[]>;
+  getNetwork(name: string): { remove(): Promise<unknown> };
 }
 
 type JobExec = Pick<StreamingExec, "run" | "stream">;
@@ -107,6 +109,9 @@ export function createOneShots(docker: JobDocker, exec: JobExec): OneShots {
         // An image can bring labels of its own, and no name.
         const own = left.filter(({ Names }) => Names.some((name) => name.startsWith(`/${JOB_NAME_START}`)));
         for (const { Id } of own) await removeJob(docker.getContainer(Id));
+        const networks = await docker.listNetworks({ filters });
+        for (const { Name } of networks.filter((network) => network.Name.startsWith(JOB_NAME_START)))
+          await callUnless("remove network", [404], () => docker.getNetwork(Name).remove());
         return own.length;
       }),
   };

@@ -16,12 +16,15 @@ import { DrillJournal } from "./drill-journal.ts";
 import { drillStop, type StopParts } from "./drill-stop.ts";
 import { drillStores, type StoreDrillParts } from "./drill-stores.ts";
 import { DrillEars, GivenUp } from "./drill-ears.ts";
+import { drillFull, type FullParts, readDoing, refuseRoom } from "./drill-full.ts";
 
 /** What the keeper is made from. */
 export interface DrillKeeperOptions
   extends Pick<StoreDrillParts, "listStores" | "proveStore">, Pick<StopParts, "request"> {
   node: string;
   clock: Clock;
+  /** What a drill of the whole node works with. */
+  full: FullParts;
   /** Where the records lie. */
   directory: string;
   /** How the stores stand with what is promised of them: since when each is there. */
@@ -41,6 +44,7 @@ export class DrillKeeper {
   readonly #journal: DrillJournal;
   readonly #ears: DrillEars;
   readonly #opened: Promise<void>;
+  readonly #abort = new AbortController();
   #carrying: Promise<void> | undefined;
   #running: DrillRecord | undefined;
   #doing: string | undefined;
@@ -85,7 +89,15 @@ export class DrillKeeper {
     await this.#opened;
     const { node, clock } = this.#options;
     const { directory, drills } = this.#journal;
-    return { version: 1, node, nowMs: clock.nowMs(), drills, doing: this.#doing, standings: this.standings, directory };
+    return {
+      version: 1,
+      node,
+      nowMs: clock.nowMs(),
+      drills,
+      doing: this.#readDoing(),
+      standings: this.standings,
+      directory,
+    };
   }
 
   /** How the stores stand with their drills. */
@@ -114,12 +126,20 @@ export class DrillKeeper {
 
   /** Ends; a drill that goes on is given up and is in the record as such. */
   async close(): Promise<void> {
+    this.#abort.abort();
     this.#ears.close();
     if (this.#carrying !== undefined) await waitAtMost(this.#carrying, CLOSE_MS, this.#options.clock);
   }
 
   #say(): string {
-    return this.#doing === undefined ? "" : `: ${this.#doing}`;
+    const doing = this.#readDoing();
+    return doing === undefined ? "" : `: ${doing}`;
+  }
+
+  /** Of a whole node the child says it. */
+  #readDoing(): string | undefined {
+    const { full } = this.#options;
+    return this.#running?.kind === "full" ? (readDoing(full) ?? this.#doing) : this.#doing;
   }
 
   async #open(): Promise<void> {
@@ -137,7 +157,8 @@ export class DrillKeeper {
     if (turn?.desired === undefined) return "nothing is known of this node's services yet: try again in a moment";
     if (order.kind !== "stop") {
       const plans = turn.desired.backups ?? [];
-      return plans.length === 0 ? "no service here has [[backups]]: there is nothing to restore" : undefined;
+      if (plans.length === 0) return "no service here has [[backups]]: there is nothing to restore";
+      return order.kind === "full" ? refuseRoom(turn) : undefined;
     }
     const view = turn.services.find(({ name }) => name === order.service);
     const service = turn.desired.services.get(order.service);
@@ -180,10 +201,16 @@ export class DrillKeeper {
   }
 
   async #work(order: DrillOrder, actor: Actor, add: (part: DrillPart) => Promise<void>): Promise<void> {
-    const { clock, listStores, proveStore, request } = this.#options;
+    const { clock, full, listStores, proveStore, request } = this.#options;
     const tell = (doing: string): void => void (this.#doing = doing);
     const common = { clock, ears: this.#ears, tell, add };
     if (order.kind === "stop") return drillStop({ ...common, request, actor }, order.service);
-    return drillStores({ ...common, listStores, proveStore });
+    const { turn } = this.#ears;
+    if (order.kind === "stores" || turn === undefined) return drillStores({ ...common, listStores, proveStore });
+    tell("the backups are chosen");
+    const { signal } = this.#abort;
+    const parts = await drillFull(full, turn, signal);
+    if (signal.aborted) throw new GivenUp();
+    for (const part of parts) await add(part);
   }
 }

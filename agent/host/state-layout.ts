@@ -77,6 +77,7 @@ const STATE = {
   drill: { name: "drill-isolation.json", beside: WRITTEN_BESIDE, ofUp: false },
   /** The records of drills, a file of JSON and a page for each month. */
   drills: { name: "drills", ofUp: true },
+  drillProgress: { name: "drill-progress.json", beside: WRITTEN_BESIDE, ofUp: true },
   /** When the host was looked at last, and which findings are known. */
   doctorRecord: { name: "doctor.json", beside: VERSIONED, ofUp: false },
   /** What the hourly look from outside has told last. */

@@ -20,7 +20,10 @@ export function addDrill(program: Command): void {
     .option("--status", "no drill: shows the one that goes on, the last ones, and when the next is due")
     .option("--json", "prints JSON")
     .option(...SOCKET)
-    .addHelpText("after", `${ENDS}\n\nExample:\n  orca drill\n  orca drill --status\n  orca drill stop portal`)
+    .addHelpText(
+      "after",
+      `${ENDS}\n\nExample:\n  orca drill\n  orca drill --status\n  orca drill full\n  orca drill stop portal`,
+    )
     .action(
       run(async (options: DrillRunOptions) => (await import("./drill-command.ts")).drill({ kind: "stores" }, options)),
     );
@@ -46,6 +49,17 @@ export function addDrill(program: Command): void {
 }
 
 function addRuns(drill: Command): void {
+  drill
+    .command("full")
+    .description(
+      "brings this node's services up a second time, apart and without a way out, with their data from the newest backups; times it; audited",
+    )
+    .addHelpText("after", `${ENDS}\n\nExample:\n  orca drill full`)
+    .action(
+      run(async (_options: object, command: Command) =>
+        (await import("./drill-command.ts")).drill({ kind: "full" }, command.optsWithGlobals()),
+      ),
+    );
   drill
     .command("stop")
     .description("stops a service through the agent, which starts it again; times it until it has settled; audited")

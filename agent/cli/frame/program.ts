@@ -21,6 +21,7 @@ import type { LintOptions } from "../lint/lint-command.ts";
 import type { SchemaName } from "../lint/schema-command.ts";
 import { BACKUP_COMMAND } from "../../backup/backup-exchange.ts";
 import { DOCTOR_COMMAND } from "../../daemon/doctor-exchange.ts";
+import { DRILL_COMMAND } from "../../drill/drill-exchange.ts";
 import { READ_COMMAND } from "../../secrets/providers/read-exchange.ts";
 import type { UnitOptions } from "../agent/unit-command.ts";
 import type { UpOptions } from "../agent/up-command.ts";
@@ -49,6 +50,9 @@ export function buildProgram(): Command {
   program
     .command(BACKUP_COMMAND, { hidden: true })
     .action(run(async () => (await import("../../backup/backup-child.ts")).runBackupChild()));
+  program
+    .command(DRILL_COMMAND, { hidden: true })
+    .action(run(async () => (await import("../../drill/drill-child.ts")).runDrillChild()));
   program
     .command(READ_COMMAND, { hidden: true })
     .action(run(async () => (await import("../../secrets/providers/read-child.ts")).runRead()));

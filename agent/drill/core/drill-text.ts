@@ -38,7 +38,8 @@ export function renderDrills(node: string, month: string, drills: readonly Drill
 /** The result of a drill in one sentence. */
 export function describeResult(drill: DrillRecord): string {
   const { parts, startedMs, endedMs, trouble } = drill;
-  const took = endedMs === undefined ? "" : ` It took ${describeDuration(endedMs - startedMs)}.`;
+  const took =
+    endedMs === undefined || endedMs <= startedMs ? "" : ` It took ${describeDuration(endedMs - startedMs)}.`;
   const bad = parts.filter(({ verdict }) => verdict === "bad").map(namePart);
   const late = parts.filter((part) => part.verdict !== "bad" && isLate(part)).map(namePart);
   const untried = parts.filter(({ verdict }) => verdict === "unknown").map(namePart);
@@ -109,6 +110,6 @@ function escapeCell(text: string): string {
 function escapeText(text: string): string {
   return text
     .replaceAll(/\s+/g, " ")
-    .replaceAll(/[<>`*_[\]#]/g, String.raw`\$&`)
+    .replaceAll(/[<>`*[\]#]/g, String.raw`\$&`)
     .trim();
 }

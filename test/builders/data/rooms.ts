@@ -65,8 +65,13 @@ const GUARDED_FILES: readonly { file: RegExp; only: RegExp; law: string }[] = [
   },
   {
     file: /^agent\/docker\/(one-shot|restores)\.ts$/,
-    only: /^agent\/(docker|backup)\//,
-    law: "law 2: beside the writer only backup/ makes containers, of a label of their own",
+    only: /^agent\/(docker|backup|drill)\//,
+    law: "law 2: beside the writer only backup/ and drill/ make containers, of a label of their own",
+  },
+  {
+    file: /^agent\/docker\/drill-stack\.ts$/,
+    only: /^agent\/(docker|drill)\//,
+    law: "law 2: only drill/ makes containers like those of services, of a job's label",
   },
   {
     file: /^agent\/docker\/pruner\.ts$/,

@@ -43,6 +43,8 @@ async function start(guard: StartGuard, starts = true): Promise<{ calls: string[
     createContainer: async () => container,
     listContainers: async () => [],
     getContainer: () => container,
+    listNetworks: async () => [],
+    getNetwork: () => ({ remove: async () => undefined }),
   };
   const exec = { run: async () => ({ exitCode: 0, output: "" }), stream: async () => Promise.reject(new Error("no")) };
   const run = createOneShots(docker, exec).run({ ...REQUEST, guard });

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { DrillKeeper, type DrillKeeperOptions } from "../../../agent/drill/drill-keeper.ts";
+import type { FullParts } from "../../../agent/drill/drill-full.ts";
 import type { StorePlan, StoreStatus, VerifyRun } from "../../../shared/state/backup.ts";
 import type { AgentEvent, TurnSummary } from "../../../shared/state/event.ts";
 import type { DrillRecord } from "../../../shared/drill/drill.ts";
@@ -66,6 +67,7 @@ function open(more: Partial<DrillKeeperOptions> = {}): DrillKeeper {
     node: "vm1",
     clock,
     directory: join(directory, "drills"),
+    full: { progressPath: join(directory, "progress") } as unknown as FullParts,
     listStandings: () => [],
     listStores: () => Promise.resolve([]),
     proveStore: () => undefined,
