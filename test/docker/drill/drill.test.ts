@@ -98,7 +98,7 @@ connect = { password = "${ROOT}" }
 `,
   redis: `
 image = "orca-test/redis:1"
-command = ["redis-server", "--appendonly", "yes", "--dir", "/data"]
+command = ["redis-server", "--appendonly", "no", "--dir", "/data"]
 [resources]
 memory = "64MiB"
 [health]
@@ -204,7 +204,12 @@ afterAll(async () => {
   await agent?.stop();
   await expectNoSecretLeft({ node: NODE, stateDir: state }, async () => {
     await new OrcaProcess(["up", root, "--node", NODE, "--state", state, "--down"]).exited;
-    docker("volume", "rm", "-f", ...["pg", "pg.r2", "maria", "redis", "mail"].map((end) => `${NODE}-${end}`));
+    docker(
+      "volume",
+      "rm",
+      "-f",
+      ...["pg", "pg.r2", "maria", "redis", "redis.r2", "mail"].map((end) => `${NODE}-${end}`),
+    );
     rmSync(root, { recursive: true });
   });
 });
@@ -332,6 +337,71 @@ test("kill -9 of the agent in the middle leaves only what the next one sweeps, a
   expect((await asked).code).toBe(3);
   expect(await readDrill()).toMatchObject({ kind: "full", trouble: "the agent ended in the middle of it" });
   expect([listOwn(), listVolumes()]).toEqual([before, volumes]);
+});
+
+/** The commands of the table by scenario, as the page has them. */
+function listRunbook(): string[] {
+  const page = readFileSync(join(import.meta.dirname, "..", "..", "..", "agent", "help", "runbook.md"), "utf8");
+  const section = page.split("## What fails, and how long it takes\n")[1]?.split("\n## ")[0] ?? "";
+  const inline = [...section.matchAll(/`(orca [^`]+)`/g)].map(([, line = ""]) => line);
+  const inBlocks = [...section.matchAll(/^(orca [^#\n]+)/gm)].map(([, line = ""]) => line.trim());
+  return [...new Set([...inBlocks, ...inline])];
+}
+
+test("each command that the runbook names by scenario does here what the page says, and the node is well after it", async () => {
+  // What it restores is proved then, and its records are there to be read.
+  expect((await orca("drill")).code).toBe(0);
+  const ends: Record<string, number | null> = {};
+  for (const line of listRunbook()) {
+    // Tried by test/scenario/stage/drill-isolation.test.ts, from a stage; and after a fleet's boot by test/fleet/cold-start.test.ts.
+    if (line.startsWith("orca drill isolation") || line === "orca fleet report") continue;
+    const service = line.includes("backup restore") ? "postgres-app" : "erpnext";
+    const { code, output } = await orca(
+      ...line
+        .split(" ")
+        .slice(1)
+        .map((word) => (word === "SERVICE" ? service : word)),
+    );
+    ends[line] = code;
+    expect(output).not.toBe("");
+    if (line.includes("backup restore"))
+      expect(
+        exec(
+          "postgres-app",
+          "psql",
+          "-h",
+          "127.0.0.1",
+          "-U",
+          "postgres",
+          "-Atc",
+          "select count(*) from t",
+          "app",
+        ).trim(),
+      ).toBe("500");
+    // Nothing but its first release was ever good: there is none to go back to, and the command says so.
+    if (line.startsWith("orca rollback")) expect([code, output]).toEqual([1, expect.stringContaining("no")]);
+    await untilHealthy();
+  }
+  expect(ends).toEqual({
+    "orca drill --status": 0,
+    "orca status": 0,
+    "orca why SERVICE": 0,
+    "orca restart SERVICE": 0,
+    "orca backup restore SERVICE": 0,
+    "orca rollback SERVICE": 1,
+  });
+});
+
+test("a Redis without a log of commands has its keys again after a restore into place", async () => {
+  exec("redis", "redis-cli", "del", "lasting");
+  exec("redis", "redis-cli", "set", "after", "it");
+  const { code, output } = await orca("backup", "restore", "redis");
+  expect(output).toContain("redis is restored");
+  expect(code).toBe(0);
+  expect(exec("redis", "redis-cli", "get", "lasting").trim()).toBe("1");
+  expect(exec("redis", "redis-cli", "exists", "after").trim()).toBe("0");
+  expect(exec("redis", "redis-cli", "config", "get", "appendonly").trim().split("\n")).toEqual(["appendonly", "no"]);
+  await untilHealthy();
 });
 
 test("a backup that is broken turns the drill red, is named, and keeps from starting what needs it", async () => {
