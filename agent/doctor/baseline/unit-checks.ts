@@ -50,7 +50,7 @@ function checkUnit({ properties, exposure, deadMan }: UnitFact): Finding[] {
       severity: "fail",
       what: `orca-agent.service: ${bad.map(({ key }) => `${key} is ${properties.value[key] || "empty"}`).join(", ")}`,
       why: "an agent that hangs, ends or grows would not come back by itself, or be the first to go",
-      fix: `systemctl revert orca-agent takes drop-ins away; or write back into it: ${bad.map(({ write }) => write).join(", ")}`,
+      fix: `systemctl revert orca-agent takes drop-ins away, and orca unit --write puts the one for its directories back; or write back into it: ${bad.map(({ write }) => write).join(", ")}`,
       good: "it is watched, comes back, and is held within its memory",
     }),
     judge("exposure of the agent", exposure.kind === "said" && exposure.value > MOST_EXPOSED, {

@@ -216,6 +216,13 @@ const ROWS: [id: string, changes: Partial<BaselineFacts>, severity: string, what
   ["I01", { cloud: { errors: [], tellingKeys: ["a private key"] } }, "warn", /\(a private key\)/, /anew/],
   ["A01", property("WatchdogUSec", "0"), "fail", /WatchdogUSec is 0/, /WatchdogSec=60/],
   ["A01", property("Restart", "no"), "fail", /Restart is no/, /Restart=always/],
+  [
+    "A01",
+    property("Restart", "no"),
+    "fail",
+    /Restart is no/,
+    /orca unit --write puts the one for its directories back/,
+  ],
   ["A01", unit({ properties: { kind: "unseen", trouble: "denied" } }), "warn", /denied/, /systemctl show/],
   ["A02", unit({ exposure: { kind: "said", value: 4.2 } }), "warn", /says 4\.2/, /systemd-analyze security/],
   ["A04", { directories: [{ path: "/var/lib/orca", mode: 0o755, uid: 0, most: 0o700 }] }, "fail", /0755/, /chmod 0700/],
