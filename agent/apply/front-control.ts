@@ -1,10 +1,11 @@
 // Tells fronts who gets their traffic, through the control socket in a directory that only the agent and the front share.
 // Speaks HAProxy's runtime API (management guide, section 9.3); decides nothing. Handlers use it, and the loop to look.
 
-import { chmod, mkdir } from "node:fs/promises";
+import { chmod } from "node:fs/promises";
 import { connect } from "node:net";
 import { join } from "node:path";
 
+import { makeDirectory } from "../host/files/make-directory.ts";
 import { statePath } from "../host/state-layout.ts";
 import { FRONT_CONTROL, nameBackend, type FrontRouting } from "../../shared/state/front.ts";
 import type { Clock } from "../host/os/clock.ts";
@@ -80,9 +81,9 @@ export class FrontControl implements FrontPort {
   }
 
   async mount(front: string): Promise<{ source: string; target: string; readOnly: boolean }> {
-    await mkdir(this.#root, { recursive: true, mode: 0o700 });
+    await makeDirectory(this.#root, 0o700);
     const source = join(this.#root, front);
-    await mkdir(source, { recursive: true });
+    await makeDirectory(source, 0o755);
     // The front runs as a user that the host does not know; who is not root gets no further than the directory above.
     await chmod(this.#root, 0o700);
     await chmod(source, 0o777);

@@ -2,11 +2,12 @@
 // environment values at creation. Says which version lies in which file; holds no value itself. Only apply/ uses it.
 
 import { randomBytes } from "node:crypto";
-import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 import * as z from "zod";
 
+import { makeDirectory } from "../host/files/make-directory.ts";
 import { runPath } from "../host/state-layout.ts";
 import { parseBootstrap } from "../../shared/secret/bootstrap.ts";
 import type { ContainerSpec } from "../../shared/state/container-spec.ts";
@@ -181,12 +182,12 @@ export class SecretDelivery {
 
   async #makeDirectories(place: SecretPlace): Promise<void> {
     // The parent is root's alone: on the host nobody else reads what lies below, whatever its mode inside a container.
-    await mkdir(this.#root, { recursive: true, mode: 0o700 });
+    await makeDirectory(this.#root, 0o700);
     if (!(await isInMemory(this.#root)))
       throw new Error(`deliver secrets: ${this.#root} is not in memory: mount a tmpfs there`);
     await chmod(this.#root, 0o700);
-    await mkdir(this.#directory(place), { recursive: true, mode: 0o755 });
-    await mkdir(this.#rendered(place), { recursive: true, mode: 0o700 });
+    await makeDirectory(this.#directory(place), 0o755);
+    await makeDirectory(this.#rendered(place), 0o700);
   }
 
   #place(place: SecretPlace & { target: string }, content: FileContent): string {

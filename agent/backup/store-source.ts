@@ -1,11 +1,12 @@
 // How the child reaches a store: programs in containers of their own beside the service, or in the service's own. What is secret goes to
 // them by a file in memory that they alone see, or by their standard input.
 
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import type { BindSource } from "../../shared/state/step.ts";
 import type { OneShots, StartGuard } from "../docker/one-shot.ts";
+import { makeDirectorySync } from "../host/files/make-directory.ts";
 import { describeMoved, HOST_BINDS, startAsJudged } from "../host/os/bind-look.ts";
 import type { BackupRequest } from "./backup-exchange.ts";
 import type { RunningDump } from "./dump-port.ts";
@@ -76,7 +77,7 @@ function findUser(): string {
 }
 
 function writeSecret(memoryDirectory: string, { name, text }: { name: string; text: string }): string {
-  mkdirSync(memoryDirectory, { recursive: true, mode: 0o700 });
+  makeDirectorySync(memoryDirectory, 0o700);
   const directory = mkdtempSync(join(memoryDirectory, FOLDER_START));
   writeFileSync(join(directory, name), text, { mode: 0o400 });
   return directory;

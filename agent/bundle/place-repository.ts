@@ -1,9 +1,10 @@
 // Puts a bundle's manifests where the agent reads them: written beside, and then there by name. What was there before lies beside it.
 
 import { existsSync } from "node:fs";
-import { mkdir, readdir, rename, rm } from "node:fs/promises";
+import { readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
+import { makeDirectory } from "../host/files/make-directory.ts";
 import { openPlain, writeStream } from "./copy-stream.ts";
 import type { BundleFile } from "./core/bundle-manifest.ts";
 import type { UndoList } from "./undo-list.ts";
@@ -37,12 +38,12 @@ export async function placeRepository({ directory, files, target, undo }: Reposi
   const [beside, before] = [join(dirname(target), `.${basename(target)}.new-bundle`), nameBefore(target)];
   const isInner = (await list(target)).includes("manifests");
   await rm(beside, { recursive: true, force: true });
-  await mkdir(beside, { recursive: true, mode: 0o755 });
+  await makeDirectory(beside, 0o755);
   undo.add(beside, () => rm(beside, { recursive: true, force: true }));
   for (const { path, sha256 } of files) {
     const below = path.slice(REPOSITORY.length);
     const place = join(beside, isInner && below.startsWith(ORCA) ? below.slice(ORCA.length) : below);
-    await mkdir(dirname(place), { recursive: true, mode: 0o755 });
+    await makeDirectory(dirname(place), 0o755);
     const sum = await writeStream(place, await openPlain(join(directory, path)));
     if (sum.sha256 !== sha256) throw new Error(`${path} has changed since it was checked`);
   }

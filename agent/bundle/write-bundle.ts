@@ -4,6 +4,7 @@ import { mkdir, open, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 
+import { makeDirectory } from "../host/files/make-directory.ts";
 import {
   BUNDLE_NAMESPACE,
   type BundleFile,
@@ -50,7 +51,7 @@ export class BundleWriter {
     if (wrong !== undefined) throw new Error(`write ${JSON.stringify(path)} into the bundle: ${wrong}`);
     const { onBytes, isPrivate = false } = this.#options;
     const full = join(this.directory, path);
-    await mkdir(dirname(full), { recursive: true, mode: 0o755 });
+    await makeDirectory(dirname(full), 0o755);
     const pieces =
       typeof content === "string" || content instanceof Uint8Array ? Readable.from([Buffer.from(content)]) : content;
     return { path, ...(await writeStream(full, pieces, { onBytes, mode: isPrivate ? 0o600 : 0o644 })) };

@@ -2,11 +2,12 @@
 // each turn, and never holds one up.
 
 import { readFileSync } from "node:fs";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import * as z from "zod";
 
+import { makeDirectory } from "../host/files/make-directory.ts";
 import { DOCTOR_COMMAND } from "./doctor-exchange.ts";
 import { compareLook } from "../doctor/fresh-findings.ts";
 import type { Finding } from "../doctor/finding.ts";
@@ -116,7 +117,7 @@ export class WeeklyDoctor {
   async #save(state: DoctorState): Promise<void> {
     const { statePath, clock, emit } = this.#options;
     try {
-      await mkdir(dirname(statePath), { recursive: true, mode: 0o700 });
+      await makeDirectory(dirname(statePath), 0o700);
       await writeFile(`${statePath}.new`, JSON.stringify(state), { mode: 0o600, flush: true });
       await rename(`${statePath}.new`, statePath);
     } catch (error) {

@@ -1,8 +1,9 @@
 // The counter of this node's starts, on disk: it is raised before anything is signed, so that no life repeats another's numbers.
 // Losing it costs a moment: peers say how far it had come, and the protocol goes above that.
 
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 
+import { makeDirectory } from "../host/files/make-directory.ts";
 import { statePath } from "../host/state-layout.ts";
 import { writeWhole } from "./node-identity.ts";
 
@@ -29,7 +30,7 @@ export class BootCounter {
   /** Writes a value. A disk that takes nothing is told; the next start is then put right by the peers. */
   async store(boot: number): Promise<void> {
     try {
-      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      await makeDirectory(this.#directory, 0o700);
       await writeWhole(this.#path, `${boot}\n`, 0o600);
       this.trouble = undefined;
     } catch (error) {

@@ -10,9 +10,10 @@ import {
   verify,
   X509Certificate,
 } from "node:crypto";
-import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
+import { makeDirectory } from "../host/files/make-directory.ts";
 import type { Signer } from "./core/record.ts";
 
 /** A node's key pair. */
@@ -73,7 +74,7 @@ export async function loadIdentity(file: string): Promise<Identity | undefined> 
 
 /** Makes what is missing of the identity: the key, once and for all, and its certificate. */
 export async function makeIdentity(file: string): Promise<Identity> {
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  await makeDirectory(dirname(file), 0o700);
   const key = (await readKey(file)) ?? (await makeKey(file));
   // Only whoever makes a certificate pays for what that takes: 22 MB.
   const { buildCertificate } = await import("./mesh/certificate.ts");

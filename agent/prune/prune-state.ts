@@ -2,10 +2,12 @@
 // prune is counted from now, and every image's idle time too.
 
 import { readFileSync } from "node:fs";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import * as z from "zod";
+
+import { makeDirectory } from "../host/files/make-directory.ts";
 
 const image = z.object({
   sinceMs: z.number(),
@@ -55,7 +57,7 @@ export function readPruneState(path: string, nowMs: number): PruneMemory {
 
 /** Keeps it, whole or not at all. */
 export async function writePruneState(path: string, memory: PruneMemory): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeDirectory(dirname(path), 0o700);
   await writeFile(`${path}.new`, JSON.stringify(memory), { mode: 0o600, flush: true });
   await rename(`${path}.new`, path);
 }

@@ -2,12 +2,13 @@
 // (root, and group orca where it exists) is root's equal; acts also need the caller's uid from the kernel.
 
 import { lstatSync } from "node:fs";
-import { chown, mkdir, rm } from "node:fs/promises";
+import { chown, rm } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { connect, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import type { Duplex } from "node:stream";
 
+import { makeDirectory } from "../host/files/make-directory.ts";
 import type { Clock } from "../host/os/clock.ts";
 import { findGroupId } from "../host/os/peer-credentials.ts";
 import { BoundServer } from "../http/bound-server.ts";
@@ -83,7 +84,7 @@ export class SocketServer {
 
   async #make(): Promise<Server> {
     const { path } = this.#options;
-    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    await makeDirectory(dirname(path), 0o755);
     await removeStale(path);
     return makeServer({
       mostConnections: MOST_CONNECTIONS,

@@ -3,10 +3,11 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { copyFile, mkdir, open, readFile, rm } from "node:fs/promises";
+import { copyFile, open, readFile, rm } from "node:fs/promises";
 import { Agent } from "node:https";
 import { join } from "node:path";
 
+import { makeDirectory } from "../host/files/make-directory.ts";
 import { SignatureCheck } from "../host/os/ssh-keygen.ts";
 import { ask } from "../http/exchange.ts";
 import { parseSshKey } from "../../shared/fleet/ssh-key.ts";
@@ -50,7 +51,7 @@ export async function fetchPackage(source: PackageSource, wanted: WantedPackage,
   const key = parseSshKey(wanted.releaseKey);
   if (typeof key === "string") throw new Error(`pinned.release_key of the policy: ${key}`);
   await rm(directory, { recursive: true, force: true });
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  await makeDirectory(directory, 0o700);
   const name = namePackage(wanted);
   const [file, signature] = [join(directory, name), join(directory, `${name}.sig`)];
   await take(source, `${name}.sig`, { to: signature, mostBytes: MOST_SIGNATURE_BYTES });

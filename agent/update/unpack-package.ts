@@ -2,9 +2,10 @@
 // dpkg itself is not asked: it may be locked, and its own record of the machine stays as it is.
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 
+import { makeDirectory } from "../host/files/make-directory.ts";
 import { askProgram } from "../host/os/ask-program.ts";
 import { type DiskCalls, HOST_DISK, moveDurably } from "./durable.ts";
 import { readVersionLink, type UpdatePlaces, UNIT_DIRECTORY } from "./places.ts";
@@ -30,7 +31,7 @@ export async function unpackPackage(file: string, options: UnpackOptions): Promi
   const { places, version, unitDirectory = UNIT_DIRECTORY, disk = HOST_DISK } = options;
   const work = join(places.versions, ".unpacked");
   await rm(work, { recursive: true, force: true });
-  await mkdir(work, { recursive: true, mode: 0o755 });
+  await makeDirectory(work, 0o755);
   try {
     const unpacked = await askProgram("dpkg-deb", ["-x", file, work], { deadlineMs: UNPACK_MS });
     if (unpacked.kind === "absent") throw new Error("dpkg-deb is not installed: install the package by hand");

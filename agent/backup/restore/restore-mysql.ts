@@ -2,9 +2,10 @@
 // server is started again with an account of the restore's own, loads the backup, and has that account no more. The accounts that the
 // image made keep their passwords of today; the others come from the backup.
 
-import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
+import { makeDirectory } from "../../host/files/make-directory.ts";
 import { nameMysqlVersion, readMysqlVersion, refuseVersion } from "../core/server-version.ts";
 import type { ContainerShape } from "../../docker/restores.ts";
 import { findMysqlClient, MYSQL_MACHINE, verifyMysql } from "../verify/verify-mysql.ts";
@@ -73,7 +74,7 @@ function readCommand({ command }: ContainerShape): readonly string[] {
 
 /** In a directory that the server's own user may read: there is no secret in it. */
 async function withInitFile<T>({ request }: FillWork, use: (directory: string) => Promise<T>): Promise<T> {
-  await mkdir(request.spool, { recursive: true, mode: 0o700 });
+  await makeDirectory(request.spool, 0o700);
   const directory = await mkdtemp(join(request.spool, "restore-"));
   try {
     await writeFile(join(directory, INIT_FILE), INIT);

@@ -2,11 +2,12 @@
 // first; a record that does not parse is no restore.
 
 import { readFileSync } from "node:fs";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import * as z from "zod";
 
+import { makeDirectory } from "../../host/files/make-directory.ts";
 import type { RestoreProgress, RestoreRecord } from "../../../shared/state/restore.ts";
 
 const record: z.ZodType<RestoreRecord> = z.looseObject({
@@ -51,7 +52,7 @@ export function readRestores(path: string): RestoreRecord[] {
 
 /** Keeps it, whole or not at all, and on disk before it resolves. */
 export async function writeRestores(path: string, restores: readonly RestoreRecord[]): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeDirectory(dirname(path), 0o700);
   const text = JSON.stringify({ version: RESTORES_VERSION, restores: restores.slice(0, MOST_KEPT) });
   await writeFile(`${path}.new`, text, { mode: 0o600, flush: true });
   await rename(`${path}.new`, path);

@@ -1,8 +1,9 @@
 // `orca drill isolation`: tries from this host what must not be possible, live: to read secrets of other realms, and to connect to
 // what they publish; and what must be, the routes that its own manifests name. Writes what it found beside the agent's state.
 
-import { mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 
+import { makeDirectory } from "../../host/files/make-directory.ts";
 import { statePath } from "../../host/state-layout.ts";
 import { type AgentCalls, listIsolationTargets } from "../../desired/checks/isolation.ts";
 import { readHostFile } from "../../host/files/host-files.ts";
@@ -44,7 +45,7 @@ export async function drillIsolation(directory: string, options: DrillOptions): 
   const probes = [...secrets, ...listeners, ...(await probeAll(targets.allowed, probeAllowed))];
   const atIso = new Date().toISOString();
   const record = { version: 1, at: atIso, node, realm: targets.realm, probes };
-  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  await makeDirectory(stateDir, 0o700);
   const file = statePath(stateDir, "drill");
   await writeFile(file, `${JSON.stringify(record, undefined, 2)}\n`, { mode: 0o600 });
   print(record, file, options.json === true);

@@ -2,9 +2,10 @@
 // read by observed/. A file that is mounted keeps its inode: content changes in place, or the container would not see it.
 
 import { createHash } from "node:crypto";
-import { chmod, chown, mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
+import { chmod, chown, readdir, readFile, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
+import { makeDirectory } from "./make-directory.ts";
 import { statePath } from "../state-layout.ts";
 import { fileKey } from "../../../shared/state/observed-state.ts";
 import { isPlainWord } from "../../../shared/text/plain-word.ts";
@@ -38,7 +39,7 @@ export class FileStore {
 
   /** Reads what is on disk, so that a restarted agent compares with the truth and not with its memory. */
   async load(): Promise<void> {
-    await mkdir(this.#root, { recursive: true, mode: 0o755 });
+    await makeDirectory(this.#root, 0o755);
     for (const entry of await readdir(this.#root, { recursive: true, withFileTypes: true })) {
       if (!entry.isFile() || entry.name.endsWith(".new")) continue;
       const path = join(entry.parentPath, entry.name);
@@ -82,7 +83,7 @@ export class FileStore {
   /** Writes one file; returns only when it is on disk. */
   async write(place: Omit<FilePlace, "target">, file: FileReference, content: Uint8Array): Promise<void> {
     const path = this.path({ ...place, target: file.target });
-    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    await makeDirectory(dirname(path), 0o755);
     await writeInPlace(path, content);
     await chmod(path, Number.parseInt(file.mode, 8));
     if (file.owner !== undefined) {

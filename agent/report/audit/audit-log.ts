@@ -2,9 +2,10 @@
 // an act is answered. On a full disk lines wait in memory, bounded, and are written when there is room again.
 
 import { constants } from "node:fs";
-import { type FileHandle, mkdir, open, rename, stat } from "node:fs/promises";
+import { type FileHandle, open, rename, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 
+import { makeDirectory } from "../../host/files/make-directory.ts";
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
 import { type AuditEntry, type AuditLine, chainEntry, EMPTY_HEAD, printLine } from "./audit-chain.ts";
 import { segmentPath } from "../../host/files/audit-segments.ts";
@@ -201,7 +202,7 @@ export class AuditLog {
       if (named?.ino === ours.ino) return { file: this.#file, size: ours.size };
       this.#forgetFile();
     }
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await makeDirectory(dirname(path), 0o700);
     const file = await (this.#options.openFile ?? openForAppend)(path);
     // A log that vanished while we ran goes on from the line we wrote last: the chain shows the gap.
     const { head, entries } = await recoverLog(file, path, this.#options.clock.nowMs());

@@ -1,9 +1,10 @@
 // Says at the forge what became of a commit on this node: one status per node, posted when it changes, one request at a time,
 // the newest word only. A forge that does not take it is told in the node's status; nothing here holds up the loop.
 
+import { makeDirectory } from "../../host/files/make-directory.ts";
 import type { Note } from "../../../shared/state/note.ts";
 import { readFileSync } from "node:fs";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 
 import { statePath } from "../../host/state-layout.ts";
 import { failAgain, type Setback } from "../../../shared/state/backoff.ts";
@@ -223,7 +224,7 @@ export class CommitStatus {
     const text = JSON.stringify({ version: 1, ...this.#memory });
     if (text === this.#written) return;
     try {
-      await mkdir(this.#options.stateDir, { recursive: true, mode: 0o700 });
+      await makeDirectory(this.#options.stateDir, 0o700);
       await writeFile(`${this.#file}.new`, text, { mode: 0o600 });
       await rename(`${this.#file}.new`, this.#file);
       this.#written = text;

@@ -2,9 +2,10 @@
 // beside the state, seldom, and whole or not at all. Losing it costs history and nothing else.
 
 import { readFileSync } from "node:fs";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
+import { makeDirectory } from "../../host/files/make-directory.ts";
 import { sha256 } from "../../../shared/state/identity.ts";
 import type { CancelTimer, Clock } from "../../host/os/clock.ts";
 import type { ClockReading } from "../../plan/memory/clock-step.ts";
@@ -102,7 +103,7 @@ export class HistoryFile {
     const digest = sha256(text);
     if (digest === this.#written) return;
     try {
-      await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
+      await makeDirectory(dirname(this.#path), 0o700);
       await writeFile(`${this.#path}.new`, text, { mode: 0o600 });
       await rename(`${this.#path}.new`, this.#path);
       this.#written = digest;

@@ -2,9 +2,10 @@
 // file replaced as a whole. What does not open (another key, another node, a changed byte) is as if it were not there.
 
 import { createCipheriv, createDecipheriv, randomBytes } from "node:crypto";
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { open, readFile, rename } from "node:fs/promises";
 import { dirname } from "node:path";
 
+import { makeDirectory } from "../../host/files/make-directory.ts";
 import { canonicalJson } from "../../../shared/state/identity.ts";
 import { Secret } from "../../../shared/secret/secret.ts";
 import type { SecretRefusal } from "../../../shared/secret/secret-facts.ts";
@@ -69,7 +70,7 @@ export class SealedFile {
   async save(kept: readonly KeptSecret[], refusals: readonly SecretRefusal[] = []): Promise<void> {
     const entries = kept.map((entry) => this.#seal(entry));
     const text = JSON.stringify({ format: FORMAT, entries, ...(refusals.length === 0 ? {} : { refusals }) });
-    await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
+    await makeDirectory(dirname(this.#path), 0o700);
     const file = await open(`${this.#path}.new`, "w", 0o600);
     try {
       await file.writeFile(text);

@@ -9,6 +9,10 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { ReferenceSorter } from "../../../agent/backup/objects/object-references.ts";
 import { openDirectoryTarget } from "../../../agent/backup/objects/restore-objects.ts";
 import { openLocalRepository } from "../../../agent/backup/repository/local-repository.ts";
+import { writeRestores } from "../../../agent/backup/restore/restore-record.ts";
+import { placeRepository } from "../../../agent/bundle/place-repository.ts";
+import { UndoList } from "../../../agent/bundle/undo-list.ts";
+import { FileStore } from "../../../agent/host/files/file-store.ts";
 import { takeLock } from "../../../agent/host/files/lock.ts";
 import {
   findPlaceFault,
@@ -16,6 +20,10 @@ import {
   makeDirectory,
   makeDirectorySync,
 } from "../../../agent/host/files/make-directory.ts";
+import { type PruneMemory, writePruneState } from "../../../agent/prune/prune-state.ts";
+import { AuditLog } from "../../../agent/report/audit/audit-log.ts";
+import { GitStore } from "../../../agent/sources/git/store/git-store.ts";
+import { FakeClock } from "../../fakes/fake-clock.ts";
 
 let root: string;
 beforeEach(() => {
@@ -69,4 +77,21 @@ test("a restore, a spool and a repository there end with it", async () => {
   await expect(ReferenceSorter.open("/proc/x")).rejects.toThrow("cannot be made");
   const folder = { node: "vm1", service: "pg", store: "data" };
   await expect(openLocalRepository("far", "/proc/x").create(folder, "a.dump")).rejects.toThrow("cannot be made");
+});
+
+test("nor do files of services, the audit log, the Git store, a bundle and what else the agent keeps there wait for ever", async () => {
+  const troubles: string[] = [];
+  const onTrouble = (message: string | undefined): void => void (message !== undefined && troubles.push(message));
+  const audit = new AuditLog({ path: "/proc/x/audit.jsonl", clock: new FakeClock(), onTrouble });
+  await audit.open();
+  await audit.close();
+  expect(troubles[0]).toContain("/proc/x cannot be made: /proc is the kernel's");
+  await expect(new FileStore("/proc/x").load()).rejects.toThrow("cannot be made");
+  const location = { url: "https://git.example/a.git", branch: "main" } as Parameters<typeof GitStore.create>[1];
+  await expect(GitStore.create("/proc/x/git", location, undefined)).rejects.toThrow("cannot be made");
+  const move = { directory: root, files: [], target: "/proc/x/orca", undo: new UndoList() };
+  await expect(placeRepository(move)).rejects.toThrow("cannot be made");
+  const memory: PruneMemory = { version: 1, accountedMs: 0, images: {} };
+  await expect(writePruneState("/proc/x/prune.json", memory)).rejects.toThrow("cannot be made");
+  await expect(writeRestores("/proc/x/restores.json", [])).rejects.toThrow("cannot be made");
 });

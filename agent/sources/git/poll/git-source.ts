@@ -2,9 +2,9 @@
 // `read` never waits: it answers what the newest poll found. A server that cannot be read is a failure, never an empty
 // repository; what was read before stays.
 
-import { mkdir } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import { makeDirectory } from "../../../host/files/make-directory.ts";
 import type { Setback } from "../../../../shared/state/backoff.ts";
 import type { UnreadSource } from "../../../../shared/state/hold.ts";
 import type { InForce } from "../../../../shared/state/in-force.ts";
@@ -144,7 +144,7 @@ export class GitSource implements Source {
     const { directory } = this.#options;
     this.#onHint = onHint;
     // A disk that takes nothing is told by the fetch, and does not keep the agent from starting.
-    await mkdir(directory, { recursive: true, mode: 0o700 }).catch(() => undefined);
+    await makeDirectory(directory, 0o700).catch(() => undefined);
     await this.#mark.load();
     this.#begin();
     // The first turn had better know the newest commit; a server that is slow keeps no container waiting for that.

@@ -4,11 +4,12 @@
 
 import { createHash } from "node:crypto";
 import { promises as files } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
 import { indexPack, type PromiseFsClient, readObject } from "isomorphic-git";
 
+import { makeDirectory } from "../../../host/files/make-directory.ts";
 import type { GitLocation } from "../poll/git-exchange.ts";
 import { PackReceiver } from "../wire/git-pack.ts";
 import type { GitRemote, PackWish } from "../wire/git-remote.ts";
@@ -115,7 +116,7 @@ export class GitStore implements ObjectReader {
   /** Makes an empty store in place of whatever is there; it knows the tips that an older one knew. */
   static async create(directory: string, location: GitLocation, older: GitStore | undefined): Promise<GitStore> {
     await rm(directory, { recursive: true, force: true });
-    await mkdir(join(directory, PACKS), { recursive: true, mode: 0o700 });
+    await makeDirectory(join(directory, PACKS), 0o700);
     const notes = older === undefined ? undefined : older.#notes;
     return new GitStore(directory, location, notes === undefined ? undefined : { ...notes, fetches: 0 });
   }
