@@ -81,7 +81,7 @@ export function openBackups(config: DaemonConfig, around: Around): Backups {
   const before = new BeforeUpdate(keeper, systemClock, (facts) => agent.learnBackups(facts));
   report.onTurn((turn) => {
     ({ desired } = turn);
-    keeper.follow(turn.desired?.backups ?? [], turn.observed.engine);
+    keeper.follow(turn.desired?.backups ?? [], turn.observed.engine, turn.services);
     restores.follow(turn);
     before.follow(turn);
   });

@@ -137,8 +137,8 @@ export class NodeApart {
       const beganMs = systemClock.monotonicMs();
       await this.#engine.drillStack.start(part.id);
       const fault = await this.#waitUntilHealthy(service, part.id, network);
-      const times = { startMs: this.#since(beganMs), recoveryMs: this.#since(this.#beganMs) };
-      if (fault === undefined) return add({ verdict: "good", detail: sayWithout(part, outside), ...times });
+      const [startMs, recoveryMs] = [this.#since(beganMs), this.#since(this.#beganMs)];
+      if (fault === undefined) return add({ verdict: "good", detail: sayWithout(part, outside), startMs, recoveryMs });
       // What it lacks here it has on the node: nobody knows what is at fault.
       if (outside.length > 0)
         return add({

@@ -13,6 +13,7 @@ import type {
 import type { StoreStanding } from "../../../shared/state/promise.ts";
 import type { Note } from "../../../shared/state/note.ts";
 import type { ObservedEngine } from "../../../shared/state/observed-state.ts";
+import type { ServiceView } from "../../../shared/state/status.ts";
 import { type CancelTimer, type Clock, ClockSteps, nameMoment, waitAtMost } from "../../host/os/clock.ts";
 import { askLight, type ChildParts } from "../ask-child.ts";
 import type { ChildAnswer } from "../backup-exchange.ts";
@@ -155,9 +156,13 @@ export class BackupKeeper {
   readonly swept = new Promise<void>((resolve) => (this.#markSwept = resolve));
 
   /** Takes over what a turn has found. Never throws, never waits. */
-  follow(plans: readonly StorePlan[], engine: ObservedEngine): void {
+  follow(
+    plans: readonly StorePlan[],
+    engine: ObservedEngine,
+    services?: readonly Pick<ServiceView, "name" | "state">[],
+  ): void {
     this.#plans = plans;
-    this.#still.follow(engine);
+    this.#still.follow(engine, services);
     this.#noteAll();
     if (plans.length > 0) this.#identity.begin();
     if (!this.#swept && engine.reachable && this.#running === undefined) {

@@ -30,7 +30,7 @@ const repository = z.looseObject({
   /** How many records it had after the last run. */
   expected: z.number().optional(),
   /** Somebody else's backup among this node's own. */
-  other: z.object({ backup: z.string(), maker: z.string() }).optional(),
+  other: z.object({ backup: z.string(), maker: z.string(), twin: z.boolean().optional() }).optional(),
   /** What the last proof from there has shown. */
   proof: proof.optional(),
 });
@@ -57,6 +57,8 @@ const store = z.looseObject({
   madeMs: z.number().optional(),
   /** When the newest good backup in each repository began; left out where it has none. */
   goodMs: z.record(z.string(), z.number()).optional(),
+  /** What this agent has made last, the newest last: what else bears its key, a copy of this VM has made. */
+  names: z.array(z.string()).optional(),
   /** The newest backup, where it is set aside, and why. */
   setAside: z.object({ backup: z.string(), startedMs: z.number(), reason: z.string() }).optional(),
   /** Backups that a restore has found bad for what was dumped, wherever they lie. */

@@ -50,6 +50,15 @@ export function noteRun(plan: StorePlan, memory: StoreMemory, run: BackupRun): S
   };
 }
 
+/** So many names are remembered of what was made: more than lie between two looks. */
+const MOST_NAMES = 16;
+
+/** Notes the name of a backup that lies in a repository now, also where too few have it. */
+export function noteName(memory: StoreMemory, answer: ChildAnswer): StoreMemory {
+  if (answer.kind !== "made") return memory;
+  return { ...memory, names: [...(memory.names ?? []), answer.record.name].slice(-MOST_NAMES) };
+}
+
 /** Notes a run for each repository. */
 function noteRepositories(
   plan: StorePlan,

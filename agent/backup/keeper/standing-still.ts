@@ -3,6 +3,7 @@
 
 import type { StorePlan } from "../../../shared/state/backup.ts";
 import type { ObservedContainer, ObservedEngine } from "../../../shared/state/observed-state.ts";
+import type { ServiceView } from "../../../shared/state/status.ts";
 import type { Clock } from "../../host/os/clock.ts";
 import type { ChildAnswer } from "../backup-exchange.ts";
 
@@ -22,6 +23,8 @@ const START_MS = 120_000;
 export class StandingStill {
   readonly #options: StandingStillOptions;
   #engine: ObservedEngine | undefined;
+  /** What services are, by the last turn. */
+  #states: ReadonlyMap<string, string> | undefined;
   /** Of those that wait for a service to have stopped. */
   readonly #waiting = new Set<() => void>();
   /** Services that may start again and were not seen to run since. */
@@ -31,9 +34,10 @@ export class StandingStill {
     this.#options = options;
   }
 
-  /** Takes over what a turn has found. */
-  follow(engine: ObservedEngine): void {
+  /** Takes over what a turn has found; left out, what runs counts as healthy. */
+  follow(engine: ObservedEngine, services?: readonly Pick<ServiceView, "name" | "state">[]): void {
     this.#engine = engine;
+    this.#states = services && new Map(services.map(({ name, state }) => [name, state]));
     for (const look of this.#waiting) look();
   }
 
@@ -74,11 +78,14 @@ export class StandingStill {
     }
   }
 
-  /** Resolves once a service that stood still runs again: false where it does not within two minutes, and for an agent that ends. */
-  async untilBack({ service }: Pick<StorePlan, "service">, signal: AbortSignal): Promise<boolean> {
-    if (!this.#away.delete(service) || signal.aborted) return true;
+  /** Resolves once a service that stood still is healthy again; after two minutes, and for an agent that ends, with how it is then. */
+  async untilBack({ service }: Pick<StorePlan, "service">, signal: AbortSignal): Promise<"healthy" | "runs" | "away"> {
+    if (!this.#away.delete(service) || signal.aborted) return "healthy";
     const runs = (own: readonly ObservedContainer[]): boolean => own.some(({ status }) => status === "running");
-    return this.#waitFor(service, { isSo: runs, waitMs: START_MS, signal });
+    const isWell = (own: readonly ObservedContainer[]): boolean =>
+      runs(own) && (this.#states?.get(service) ?? "healthy") === "healthy";
+    if (await this.#waitFor(service, { isSo: isWell, waitMs: START_MS, signal })) return "healthy";
+    return runs(this.#list(service)) ? "runs" : "away";
   }
 
   #waitFor(

@@ -8,7 +8,7 @@ import { askChild, type ChildParts, type ChildTask } from "../ask-child.ts";
 import type { ChildAnswer, JudgedBackup } from "../backup-exchange.ts";
 import { addVerdict, type BackupRecord, isAhead, listBad } from "../core/backup-record.ts";
 import { sumStored } from "../core/size-envelope.ts";
-import { findOtherMaker } from "../core/other-maker.ts";
+import { findOtherMaker, findTwin } from "../core/other-maker.ts";
 import { findNewestGood } from "../core/store-standing.ts";
 import { sayAccept } from "./backup-notes.ts";
 import type { OwnKey } from "./own-key.ts";
@@ -23,6 +23,7 @@ import {
   isCutOff,
   judgeRun,
   nameExpectations,
+  noteName,
   noteOther,
   noteRun,
   noteSetAside,
@@ -97,7 +98,7 @@ export class StoreWork {
       ...describeRun(answer),
       ...judgeRun(plan, answer, unusable),
     };
-    memories.change(plan, (memory) => noteRun(plan, memory, run));
+    memories.change(plan, (memory) => noteName(noteRun(plan, memory, run), answer));
     desk.forget(plan);
     if (signal.aborted) return run;
     await this.#waitForService(plan);
@@ -113,8 +114,10 @@ export class StoreWork {
     if (!plan.source.stop) return;
     // Killed meanwhile, the next agent must not take the run for one that is owed.
     await memories.save();
-    if ((await still.untilBack(plan, signal)) || signal.aborted) return;
-    memories.change(plan, (memory) => addWarning(memory, `${plan.service} did not run again two minutes after it`));
+    const back = await still.untilBack(plan, signal);
+    if (back === "healthy" || signal.aborted) return;
+    const what = back === "runs" ? "was not healthy" : "did not run";
+    memories.change(plan, (memory) => addWarning(memory, `${plan.service} ${what} again two minutes after it`));
   }
 
   /**
@@ -278,7 +281,9 @@ export class StoreWork {
     }
     const all = found.flatMap(({ records }) => records);
     for (const { repository, records } of found) {
-      const other = findOtherMaker(records, identity.recipient);
+      const maker = identity.recipient;
+      const { names = [] } = memories.recall(plan);
+      const other = findOtherMaker(records, maker) ?? findTwin(records, maker, names);
       memories.change(plan, (memory) => noteOther(memory, repository, other));
     }
     const nowMs = options.clock.nowMs();

@@ -80,7 +80,7 @@ test("work that throws, a stop that never comes and an agent that ends all let i
   expect(ending.asked).toEqual(["db", undefined]);
 });
 
-test("it is waited for until it runs again, two minutes at most, and not by an agent that ends", async () => {
+test("it is waited for until it is healthy again, two minutes at most, and not by an agent that ends", async () => {
   const never = new AbortController().signal;
   const untilBack = async (begin: (still: StandingStill, clock: FakeClock) => Promise<void>, signal = never) => {
     const { still, clock } = open();
@@ -88,19 +88,31 @@ test("it is waited for until it runs again, two minutes at most, and not by an a
     const done = still.during(PLAN, never, { check, work });
     await vi.waitFor(() => still.follow(engine("exited")));
     await done;
-    let back: boolean | undefined;
+    let back: string | undefined;
     const waiting = still.untilBack(PLAN, signal).then((answer) => (back = answer));
     await Promise.resolve();
     const early = back;
     await begin(still, clock);
     return [early, await waiting];
   };
-  expect(await untilBack(async (still) => still.follow(engine("running")))).toEqual([undefined, true]);
-  expect(await untilBack((_still, clock) => clock.advance(130_000))).toEqual([undefined, false]);
+  expect(await untilBack(async (still) => still.follow(engine("running")))).toEqual([undefined, "healthy"]);
+  expect(await untilBack((_still, clock) => clock.advance(130_000))).toEqual([undefined, "away"]);
+  const starting = [{ name: "pg", state: "starting" as const }];
+  const slow = untilBack(async (still, clock) => {
+    still.follow(engine("running"), starting);
+    await clock.advance(130_000);
+  });
+  expect(await slow).toEqual([undefined, "runs"]);
+  const comes = untilBack(async (still, clock) => {
+    still.follow(engine("running"), starting);
+    await clock.advance(30_000);
+    still.follow(engine("running"), [{ name: "pg", state: "healthy" }]);
+  });
+  expect(await comes).toEqual([undefined, "healthy"]);
   const ending = new AbortController();
-  expect(await untilBack(async () => ending.abort(), ending.signal)).toEqual([undefined, false]);
+  expect(await untilBack(async () => ending.abort(), ending.signal)).toEqual([undefined, "away"]);
   // Nothing is waited for where nobody was stopped.
-  expect(await open().still.untilBack(PLAN, never)).toBe(true);
+  expect(await open().still.untilBack(PLAN, never)).toBe("healthy");
 });
 
 test("what is found wrong before stops nobody", async () => {
