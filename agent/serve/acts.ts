@@ -20,6 +20,7 @@ import { answerDrillAct, type DrillDesk } from "./drill-routes.ts";
 import { answerPruneAct, type PruneDesk } from "./prune-routes.ts";
 import { answerPin } from "./pin-routes.ts";
 import { answerRestoreAct, type RestoreDesk } from "./restore-routes.ts";
+import { answerUpdateRetry } from "./update-routes.ts";
 import { answerUnknownService } from "./read-routes.ts";
 import { readMessage } from "../../shared/text/read-message.ts";
 
@@ -70,6 +71,7 @@ export async function answerAct(parts: ActParts, call: Call, http: IncomingMessa
   if (call.path[1] === "backups") return answerBackupAct(parts, call, { body, actor });
   if (call.path.join("/") === "v1/bundle") return answerBundle(parts, call, { actor, body });
   if (call.path.join("/") === "v1/prune") return answerPruneAct(parts, call, { actor, body });
+  if (call.path.join("/") === "v1/update/retry") return answerUpdateRetry(parts, call, { actor, body });
   if (call.path[1] === "restores") return answerRestoreAct(parts, call, { body, actor });
   if (call.path[1] === "drills") return answerDrillAct(parts, call, { body, actor });
   const request = parseAct(parts, call, { body, actor });

@@ -15,11 +15,12 @@ import { runUpdater } from "../../update/updater.ts";
 import { readHostFile, readPolicy } from "../../host/files/host-files.ts";
 import { runPath } from "../../host/state-layout.ts";
 import { type AgentConfig, agentConfigSchema } from "../../../shared/config/agent-config.ts";
-import { printText } from "../frame/terminal.ts";
+import { AgentClient, type ClientOptions, expectJson } from "../frame/client.ts";
+import { printFault, printText } from "../frame/terminal.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 
 /** The options of `orca update`. */
-export interface UpdateOptions {
+export interface UpdateOptions extends ClientOptions {
   retry?: boolean;
   json?: boolean;
   root?: string;
@@ -35,7 +36,8 @@ export interface UpdateRunOptions {
 }
 
 /** Prints how things stand; with `retry`, what has failed or was refused may be tried again. */
-export async function showUpdates({ retry = false, json = false, root = UPDATE_ROOT }: UpdateOptions): Promise<number> {
+export async function showUpdates(options: UpdateOptions): Promise<number> {
+  const { retry = false, json = false, root = UPDATE_ROOT } = options;
   const places = listPlaces(root);
   if (!existsSync(places.versions))
     throw new CommandError(
@@ -44,8 +46,9 @@ export async function showUpdates({ retry = false, json = false, root = UPDATE_R
   const outcomes = parseRecord(readIfThere(places.record));
   if (retry) {
     const kept = outcomes.filter(({ result }) => result === "confirmed");
-    writeDurably(HOST_DISK, places.record, printRecord(kept, undefined));
     const names = outcomes.filter((outcome) => !kept.includes(outcome)).map(({ version }) => version);
+    if (names.length > 0) await recordRetry(options, names);
+    writeDurably(HOST_DISK, places.record, printRecord(kept, undefined));
     printText(names.length === 0 ? "nothing has failed here" : `may be tried again: ${names.join(", ")}`);
     return EXIT.ok;
   }
@@ -67,6 +70,16 @@ export async function showUpdates({ retry = false, json = false, root = UPDATE_R
   for (const { version, result, reason, atMs } of outcomes)
     printText(`${new Date(atMs).toISOString()} ${version} ${result}: ${reason}`);
   return EXIT.ok;
+}
+
+/** The agent has the audit log. Where none answers, as after a version that failed, the person is told that nobody wrote it down. */
+async function recordRetry(options: ClientOptions, versions: readonly string[]): Promise<void> {
+  try {
+    expectJson(await new AgentClient(options).act("/v1/update/retry", { versions: versions.join(", ") }));
+  } catch (error) {
+    if (!(error instanceof CommandError && error.exitCode === EXIT.unreachable)) throw error;
+    printFault(`${error.message}: this is not in the audit log`);
+  }
 }
 
 /** Runs the updater of orca-update.service. */

@@ -277,7 +277,8 @@ function addUpdate(program: Command): void {
     .description(
       "the versions of the agent on this host: in use, on trial, what has failed; the agent fetches new ones by itself",
     )
-    .option("--retry", "what has failed or was refused here may be tried again")
+    .option("--retry", "what has failed or was refused here may be tried again; audited")
+    .option("--socket <path>", "the agent that has the audit log (also ORCA_SOCKET; default /run/orca/agent.sock)")
     .option("--json", "prints JSON")
     .addHelpText("after", "\nExample:\n  orca update\n  orca update --retry")
     .action(run(async (options: UpdateOptions) => (await import("../agent/update-command.ts")).showUpdates(options)));

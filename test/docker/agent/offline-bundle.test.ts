@@ -140,14 +140,16 @@ function readStatus(): StatusDocument | undefined {
   return output.startsWith("{") ? (JSON.parse(output) as StatusDocument) : undefined;
 }
 
-async function untilHealthy(revisionOfWeb?: string): Promise<void> {
+/** @param newer what its manifest has now, and the revision before, which is not enough */
+async function untilHealthy(newer?: { holds: string; before: string | null | undefined }): Promise<void> {
   await eventually(() => {
     const services = readStatus()?.services ?? [];
     return (
       services.length === 2 &&
       services.every((entry) => entry.state === "healthy" && entry.settled) &&
-      (revisionOfWeb === undefined ||
-        readFileSync(join(manifests, "orca", "manifests", NODE, "web.toml"), "utf8").includes(revisionOfWeb))
+      (newer === undefined ||
+        (services.find((entry) => entry.name === "web")?.revision !== newer.before &&
+          readFileSync(join(manifests, "orca", "manifests", NODE, "web.toml"), "utf8").includes(newer.holds)))
     );
   }, 240_000).catch((error: unknown) => {
     throw new Error(`${onNode(["status"]).output}\n${agent?.output.slice(-3_000)}`, { cause: error });
@@ -276,12 +278,13 @@ test("a prune, however early, keeps what came with the bundle", async () => {
 
 test("a newer one is installed while the agent runs: a new model, and the service that needs it", async () => {
   const model = Buffer.from("weights of a model, second version\n");
+  const before = readStatus()?.services.find((entry) => entry.name === "web")?.revision;
   writeFileSync(join(maker, "model.gguf"), model);
   writeManifest("web", buildWeb(model));
   git("commit", "-q", "-a", "-m", "a better model");
   expect(onMaker("orca bundle create bundle.toml --out ./offline-8 --key ./bundle-key")).toMatchObject({ code: 0 });
   expect(onNode(["bundle", "install", join(maker, "offline-8")])).toMatchObject({ code: 0 });
-  await untilHealthy(sha256(model.toString()));
+  await untilHealthy({ holds: sha256(model.toString()), before });
   const evidence = readEvidence().map(({ action, result }) => `${action} ${result}`);
   expect(evidence).toEqual([
     "bundle-verify failed",
