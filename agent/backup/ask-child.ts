@@ -10,11 +10,13 @@ import {
   type ChildRequest,
   type CopyRequest,
   type CopyOutRequest,
+  type ExpireRequest,
   type FinishRequest,
   type IdentifyRequest,
   type ListRequest,
   type RetainRequest,
   type RestoreRequest,
+  type ShipRequest,
   type VerifyRequest,
 } from "./backup-exchange.ts";
 import { placeBucket } from "./objects/bucket-place.ts";
@@ -62,6 +64,8 @@ interface Making {
   identities: readonly string[];
   /** This node's public backup key. */
   maker?: string | undefined;
+  /** Where in the store's folder it goes; left out for a dump. */
+  area?: string | undefined;
 }
 
 /** The hooks after a run that was cut off. */
@@ -81,7 +85,7 @@ interface Proving {
 
 interface Restoring extends Pick<
   RestoreRequest,
-  "container" | "volumes" | "progressPath" | "repository" | "identities"
+  "container" | "volumes" | "progressPath" | "repository" | "identities" | "moment"
 > {
   kind: "restore";
   plan: StorePlan;
@@ -144,7 +148,7 @@ export function askCopy(
 export function askLight(
   parts: Pick<ChildParts, "program" | "runChild">,
   signal: AbortSignal,
-  request: ListRequest | RetainRequest | IdentifyRequest,
+  request: ListRequest | RetainRequest | IdentifyRequest | ShipRequest | ExpireRequest,
 ): Promise<ChildAnswer> {
   return sendRequest(parts, request, { deadlineMs: LIGHT_DEADLINE_MS, signal });
 }
@@ -189,7 +193,7 @@ function buildRequest(
 }
 
 function requestBackup(parts: ChildParts, making: Making): BackupRequest | string {
-  const { plan, container, trigger, repositories, recipients, identities, checkOnly, maker } = making;
+  const { plan, container, trigger, repositories, recipients, identities, checkOnly, maker, area } = making;
   if (container === undefined) return `${plan.service} has no container: nothing of it can be read`;
   if (container.isStopped && plan.engine !== "files")
     return `${plan.service} does not run: a dump is read from a server that does`;
@@ -201,8 +205,10 @@ function requestBackup(parts: ChildParts, making: Making): BackupRequest | strin
   // Every run reads back what the last one has listed.
   if (bucket !== undefined && recipients.length > 0 && identities.length === 0)
     return "its encrypted listings cannot be read back here: write this node's backup_key into fleet.toml: orca status has the line";
+  const common = buildCommon(parts, plan, secret?.value);
   return {
-    ...buildCommon(parts, plan, secret?.value),
+    ...common,
+    ...(area === undefined ? {} : { folder: { ...common.folder, area } }),
     kind: "make",
     trigger,
     checkOnly,
@@ -251,10 +257,16 @@ export function requestRestore(parts: ChildParts, { plan, record, ...target }: R
   return {
     ...buildCommon(parts, plan, undefined),
     ...target,
+    ...placeIn(parts, plan, record),
     backup: record.name,
     timeoutMs: Math.max(plan.verify?.timeoutMs ?? 0, DUMP_DEADLINE_MS),
     expectations: readExpectations(plan),
   };
+}
+
+/** What lies in an area of the store's folder. */
+function placeIn({ node }: ChildParts, { service, store }: StorePlan, { area }: BackupRecord): Partial<RestoreRequest> {
+  return area === undefined ? {} : { folder: { node, service, store, area } };
 }
 
 function requestCopyOut(parts: ChildParts, copying: CopyingOut): CopyOutRequest | string {

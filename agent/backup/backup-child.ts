@@ -11,6 +11,7 @@ import {
   type BackupRequest,
   type CopyRequest,
   type CopyOutRequest,
+  type ExpireRequest,
   type FinishRequest,
   type ChildAnswer,
   type ChildRequest,
@@ -54,6 +55,12 @@ async function answerRequest(request: ChildRequest): Promise<ChildAnswer> {
           kept: await useRepository(repository, (opened) => carryOutRetention(opened, folder, input)),
         };
       }
+      case "ship": {
+        const { shipLog } = await import("./wal/ship-log.ts");
+        return { kind: "shipped", repositories: await shipLog(request, () => Date.now()) };
+      }
+      case "expire":
+        return await useRepository(request.repository, (opened) => expire(opened, request));
       default: {
         const { ensureBackupIdentity } = await import("./backup-identity.ts");
         return { kind: "identified", recipient: (await ensureBackupIdentity(request.path)).recipient };
@@ -78,6 +85,22 @@ async function listAll(repository: Repository, folders: readonly StoreFolder[]):
   const lists: BackupList[] = [];
   for (const folder of folders) lists.push(await listBriefly(repository, folder));
   return lists;
+}
+
+/** One that stays hides no other; the first reason is told. */
+async function expire(repository: Repository, { folders }: ExpireRequest): Promise<ChildAnswer> {
+  let [removed, kept]: [number, string | undefined] = [0, undefined];
+  for (const { folder, names } of folders) {
+    for (const name of names) {
+      try {
+        await repository.remove(folder, name);
+        removed += 1;
+      } catch (error) {
+        kept ??= readMessage(error);
+      }
+    }
+  }
+  return { kind: "expired", removed, kept };
 }
 
 /** Let go by the kernel when this process ends, however it does. */

@@ -25,6 +25,8 @@ export type ChildRequest =
   | CopyOutRequest
   | ListRequest
   | RetainRequest
+  | ShipRequest
+  | ExpireRequest
   | IdentifyRequest;
 
 /** What a run shares with a proof. */
@@ -129,6 +131,46 @@ export interface RetainRequest {
   input: RetentionInput;
 }
 
+/** What is new of a log is to be shipped from the directory that its receiver writes to. */
+export interface ShipRequest {
+  kind: "ship";
+  /** The store's own. */
+  folder: StoreFolder;
+  log: ShippedLog;
+  /** The receiver's directory on this host. */
+  directory: string;
+  /** Up to here the receiver has it on disk. */
+  received: string;
+  repositories: readonly { place: RepositoryPlace; shipped: string }[];
+  /** Up to where others have it that get nothing now. */
+  holdBack: readonly string[];
+  recipients: readonly string[];
+}
+
+/** Which log it is. */
+interface ShippedLog {
+  systemId: string;
+  timeline: number;
+  segmentBytes: number;
+}
+
+/** How far one repository has a log after a shipment. */
+export interface RepositoryShipment {
+  repository: string;
+  shipped: string;
+  /** Why it does not have all of it. */
+  reason?: string | undefined;
+  /** What it needs next is not on this host any more. */
+  isBroken?: boolean | undefined;
+}
+
+/** Files of a store's bases and log are to go, by their names; with a key that may delete. */
+export interface ExpireRequest {
+  kind: "expire";
+  repository: RepositoryPlace;
+  folders: readonly { folder: StoreFolder; names: readonly string[] }[];
+}
+
 /** This node's backup key is to be made. */
 export interface IdentifyRequest {
   kind: "identify";
@@ -149,6 +191,8 @@ export interface RestoreRequest extends StoreRequest {
   repository: RepositoryPlace;
   /** This node's age identities. */
   identities: readonly string[];
+  /** Of a base: up to when the log since is replayed. */
+  moment?: { atMs: number } | undefined;
   /** Where the child says how far it is. */
   progressPath: string;
 }
@@ -177,5 +221,7 @@ export type ChildAnswer =
   | { kind: "identified"; recipient: string }
   | { kind: "restored"; detail: string }
   | { kind: "copied-out"; detail: string }
+  | { kind: "shipped"; repositories: RepositoryShipment[] }
+  | { kind: "expired"; removed: number; kept: string | undefined }
   /** `cutOff`: the child has ended without an answer, and has cleaned up nothing. */
   | { kind: "failed"; reason: string; advice?: readonly string[] | undefined; cutOff?: boolean };

@@ -39,7 +39,7 @@ export interface DumpForm {
 
 /** One file that a dump makes. */
 export interface DumpPart {
-  kind: "database" | "globals" | "keys" | "files" | "stream";
+  kind: "database" | "globals" | "keys" | "files" | "stream" | "base";
   /** What is in it, as the record says it. */
   content: string;
   /** Stands in the file's name; empty where the backup has one file. */

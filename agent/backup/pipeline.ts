@@ -174,7 +174,8 @@ async function dumpInto(
       files.push(await storePart({ order, repository, part, file, published, deadline }));
     }
     const made = buildRecord(order, { name, files, startedMs, endedMs: nowMs() });
-    const quarantined = judgeSize(sumPlain(made), before);
+    // A cluster grows and shrinks by whole tables, and a base that is set aside would be no base.
+    const quarantined = folder.area === undefined ? judgeSize(sumPlain(made), before) : undefined;
     const record = quarantined === undefined ? made : { ...made, quarantined };
     await publishRecord(repository, record, published);
     return record;
@@ -270,6 +271,7 @@ export function buildRecord(order: BackupOrder, { name, files, startedMs, endedM
     ...(maker === undefined ? {} : { maker }),
     service: folder.service,
     store: folder.store,
+    ...(folder.area === undefined ? {} : { area: folder.area }),
     engine,
     name,
     files,

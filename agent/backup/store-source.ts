@@ -24,8 +24,14 @@ export function sweepSecrets(memoryDirectory: string): void {
   }
 }
 
+/** Of a request, what says how the store is reached. */
+type SourceRequest = Pick<
+  BackupRequest,
+  "folder" | "settings" | "container" | "memoryBytes" | "memoryDirectory" | "isStopped" | "binds"
+>;
+
 /** Opens a store; no program runs before it is asked for. */
-export function openSource(request: BackupRequest, image: string, oneShots: OneShots): StoreSource {
+export function openSource(request: SourceRequest, image: string, oneShots: OneShots): StoreSource {
   const { folder, settings, container, memoryBytes, memoryDirectory } = request;
   const start = (argv: readonly string[], how: RunHow, mounted: string | undefined): ReturnType<OneShots["run"]> =>
     oneShots.run({

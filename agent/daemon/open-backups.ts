@@ -7,6 +7,7 @@ import { pinBackup } from "../backup/keeper/pins.ts";
 import { sweepSpool } from "../backup/spool.ts";
 import { RestoreKeeper } from "../backup/restore/restore-keeper.ts";
 import type { DrillKeeper } from "../drill/drill-keeper.ts";
+import { LogKeeper } from "../backup/wal/log-keeper.ts";
 import type { Engine } from "../docker/engine.ts";
 import { createImageFetcher } from "../docker/fetch-image.ts";
 import { createAuthFinder } from "../docker/registry-auth.ts";
@@ -27,6 +28,9 @@ import type { Note } from "../../shared/state/note.ts";
 import type { StoreStanding } from "../../shared/state/promise.ts";
 import type { DaemonConfig } from "./daemon-config.ts";
 import { openDrills } from "./open-drills.ts";
+
+/** So much of logs waits on this host for its repositories, at most. */
+const WAL_SPOOL_BYTES = 2 * 2 ** 30;
 
 /** What they work with. */
 interface Around {
@@ -75,33 +79,52 @@ export function openBackups(config: DaemonConfig, around: Around): Backups {
     progressPath: statePath(stateDir, "restoreProgress"),
     engine,
     listSources: (service, store) => keeper.sources.list(service, store),
+    listArea: (service, store, area) => keeper.sources.listArea(service, store, area),
     swept: keeper.swept,
     request: (request) => agent.request(request),
   });
+  const logs = openLogs(stateDir, { ...common, ...keeper.shared, engine });
   const before = new BeforeUpdate(keeper, systemClock, (facts) => agent.learnBackups(facts));
   report.onTurn((turn) => {
     ({ desired } = turn);
     keeper.follow(turn.desired?.backups ?? [], turn.observed.engine, turn.services);
     restores.follow(turn);
+    logs.follow(turn.desired?.backups ?? [], turn.observed.engine);
     before.follow(turn);
   });
   const drills = openDrills(config, { ...around, keeper, common });
   serving.offerBackups(openDesk(node, keeper), restores);
   return {
     get notes() {
-      return [...keeper.notes, ...restores.notes];
+      return [...keeper.notes, ...logs.notes, ...restores.notes];
     },
     get standings() {
-      return keeper.standings;
+      return logs.improve(keeper.standings);
     },
     drills,
     listImages: async () => [...(await keeper.listImages()), ...restores.heldImages],
     close: async () => {
       before.close();
       await drills.close();
-      await Promise.all([keeper.close(), restores.close()]);
+      await Promise.all([keeper.close(), logs.close(), restores.close()]);
     },
   };
+}
+
+function openLogs(
+  stateDir: string,
+  parts: Omit<
+    ConstructorParameters<typeof LogKeeper>[0],
+    "runLightChild" | "statePath" | "walDirectory" | "spoolBytes"
+  >,
+): LogKeeper {
+  return new LogKeeper({
+    ...parts,
+    runLightChild: (run) => runChild(run),
+    statePath: statePath(stateDir, "walRecord"),
+    walDirectory: statePath(stateDir, "walSpool"),
+    spoolBytes: WAL_SPOOL_BYTES,
+  });
 }
 
 /** What both work with. */

@@ -15,6 +15,7 @@ import { createOneShots, type OneShots } from "./one-shot.ts";
 import { createEphemeralVolumes, type EphemeralVolumes } from "./ephemeral-volumes.ts";
 import { type FindImageId, knowImages } from "./known-images.ts";
 import { createPruner, type Pruner } from "./pruner.ts";
+import { createReceivers, type Receivers } from "./receivers.ts";
 import { createRestores, type Restores } from "./restores.ts";
 import {
   buildCaps,
@@ -39,6 +40,7 @@ export interface Engine {
   writer: DockerWriter;
   exec: DockerExec;
   oneShots: OneShots;
+  receivers: Receivers;
   pruner: Pruner;
   ephemeral: EphemeralVolumes;
   restores: Restores;
@@ -93,11 +95,13 @@ export function openEngine(socketPath: string, cgroupParent?: string, findImageI
   if (findImageId !== undefined) knowImages(docker, findImageId);
   const calls: Record<string, number> = {};
   const exec = createExec(docker);
+  const reader = createReader(docker);
   return {
-    reader: count({ ...createReader(docker), accepts: () => acceptsCalls(socketPath) }, calls),
+    reader: count({ ...reader, accepts: () => acceptsCalls(socketPath) }, calls),
     writer: count(createWriter(docker), calls),
     exec: count(exec, calls),
     oneShots: count(createOneShots(docker as unknown as Parameters<typeof createOneShots>[0], exec), calls),
+    receivers: count(createReceivers(docker as unknown as Parameters<typeof createReceivers>[0], exec, reader), calls),
     pruner: count(createPruner(docker as unknown as Parameters<typeof createPruner>[0]), calls),
     ephemeral: count(createEphemeralVolumes(docker as unknown as Parameters<typeof createEphemeralVolumes>[0]), calls),
     restores: count(createRestores(docker as unknown as Parameters<typeof createRestores>[0], exec), calls),

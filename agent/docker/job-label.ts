@@ -5,6 +5,8 @@
 export const JOB_LABEL = "orca.job";
 /** The node whose agent made it. */
 export const JOB_NODE_LABEL = "orca.job.node";
+/** It lives on while other jobs come and go: what receives a store's log. */
+export const RECEIVER_LABEL = "orca.job.receiver";
 export const JOB_NAME_START = "orca-job-";
 
 /** True for one that this node's agent has made. An image can bring labels of its own, and no name. */

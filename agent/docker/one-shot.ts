@@ -6,7 +6,7 @@ import type { Duplex } from "node:stream";
 import { call, callUnless } from "./call.ts";
 import type { StreamingExec } from "./container-exec.ts";
 import { type OutputRun, readOutput } from "./split-output.ts";
-import { JOB_LABEL, JOB_NAME_START, JOB_NODE_LABEL } from "./job-label.ts";
+import { JOB_LABEL, JOB_NAME_START, JOB_NODE_LABEL, RECEIVER_LABEL } from "./job-label.ts";
 import { EngineError } from "./reader.ts";
 import { buildServerLimits, nameJob, removeJob, startServer, type ThrowAwayServer } from "./throw-away-server.ts";
 
@@ -84,7 +84,7 @@ interface JobContainer {
 /** The corner of dockerode that is needed here; only engine.ts knows the rest. */
 interface JobDocker {
   createContainer(options: Record<string, unknown>): Promise<JobContainer>;
-  listContainers(options: object): Promise<{ Id: string; Names: string[] }[]>;
+  listContainers(options: object): Promise<{ Id: string; Names: string[]; Labels?: Record<string, string> }[]>;
   getContainer(id: string): JobContainer;
   listNetworks(options: object): Promise<{ Name: string }[]>;
   getNetwork(name: string): { remove(): Promise<unknown> };
@@ -107,7 +107,9 @@ export function createOneShots(docker: JobDocker, exec: JobExec): OneShots {
         const filters = { label: [`${JOB_NODE_LABEL}=${node}`, JOB_LABEL] };
         const left = await docker.listContainers({ all: true, filters });
         // An image can bring labels of its own, and no name.
-        const own = left.filter(({ Names }) => Names.some((name) => name.startsWith(`/${JOB_NAME_START}`)));
+        const own = left
+          .filter(({ Names }) => Names.some((name) => name.startsWith(`/${JOB_NAME_START}`)))
+          .filter(({ Labels = {} }) => Labels[RECEIVER_LABEL] === undefined);
         for (const { Id } of own) await removeJob(docker.getContainer(Id));
         const networks = await docker.listNetworks({ filters });
         for (const { Name } of networks.filter((network) => network.Name.startsWith(JOB_NAME_START)))

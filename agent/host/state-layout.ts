@@ -57,6 +57,9 @@ const STATE = {
   backupKey: { name: "backup.key", beside: WRITTEN_BESIDE, ofUp: false },
   /** Opened backups while they are restored; emptied at each start. */
   backupSpool: { name: "backup-spool", ofUp: true },
+  /** How far each log is that is streamed, and what was received of it and is not in every repository yet. */
+  walRecord: { name: "wal.json", beside: VERSIONED, ofUp: true },
+  walSpool: { name: "wal", ofUp: true },
   /** Which offline bundles were installed, and which image each digest is that came with one. */
   bundles: { name: "bundles.json", beside: VERSIONED, ofUp: false },
   /** Objects of the Git repository, and what was last read of it. */

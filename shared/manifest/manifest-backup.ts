@@ -110,6 +110,28 @@ const hooks = z
   .prefault({})
   .describe("Programs around a backup, such as a freeze and its end.");
 
+/** PostgreSQL's own rule for the names of slots ("Replication Slots"). */
+const SLOT = /^[a-z0-9_]{1,63}$/;
+
+const wal = z
+  .strictObject({
+    base: schedule(false)
+      .default("every 7d")
+      .describe("When a base backup is made, which a restore begins with: `every 7d`, or a cron in UTC."),
+    ship: durationBetween("1s", "1h")
+      .prefault("30s")
+      .describe("So often what is new of the log goes into the repositories; nothing is sent where nothing is new."),
+    slot: z
+      .string()
+      .regex(SLOT, "write small letters, digits and _")
+      .default("orca")
+      .describe("The replication slot that Orca makes on the server; max_slot_wal_keep_size must bound it."),
+    window: durationBetween("1h", "3650d")
+      .prefault("7d")
+      .describe("A restore may go back so far: the newest base before it, and all of the log since, are kept."),
+  })
+  .describe('With engine = "postgres": base backups and the stream of the log, for a restore to any second.');
+
 const backup = z
   .strictObject({
     name: name.describe("The backup's name within the service."),
@@ -157,6 +179,7 @@ const backup = z
       .describe("With before_update: such a backup is kept so long whatever retention says; 30d when left out."),
     retention,
     verify: verify.optional().describe("Restores the newest backup to prove that it can be."),
+    wal: wal.optional(),
   })
   .superRefine((entry, ctx) => {
     for (const { key, message, hint } of findMisfits(entry))
@@ -184,6 +207,7 @@ interface BackupKeys {
   repositories: readonly string[];
   min_success: number;
   verify?: z.infer<typeof verify> | undefined;
+  wal?: unknown;
 }
 
 /** Keys that mean nothing where they stand: one that is silently ignored would be a lie. */
@@ -210,6 +234,12 @@ function* findMisfits(entry: BackupKeys): Iterable<Misfit> {
   yield* findEngineMisfits(entry);
   yield* findObjectMisfits(entry);
   yield* findVerifyMisfits(entry);
+  if (entry.wal !== undefined && engine !== "postgres")
+    yield {
+      key: "wal",
+      message: `wal goes with engine = "postgres", and this is "${engine}"`,
+      hint: engine === "mysql" ? "leave it out: this version streams no binlog" : "leave it out",
+    };
 }
 
 function* findEngineMisfits({

@@ -1,4 +1,4 @@
-// What is to be backed up on a node, and what is known of it: made by desired/, carried out by backup/, shown by serve/. Types only.
+// What is to be backed up on a node, and what is known of it: made by desired/, carried out by backup/, shown by serve/. Types, and one constant.
 
 /** One repository that a store names, as fleet.toml has it. */
 export type RepositoryPlan = DirectoryRepositoryPlan | S3RepositoryPlan | UnknownRepositoryPlan;
@@ -56,6 +56,21 @@ export interface StorePlan {
   verify: VerifyPlan | undefined;
   /** The age of the newest backup that is still fine (`slo.rpo`); undefined where nothing is promised. */
   rpoMs: number | undefined;
+  /** Bases and a stream of the log; left out where its manifest does not ask for them. */
+  wal?: WalPlan | undefined;
+}
+
+/** The cap of what receives a log: it takes 8 MiB, what asks the server beside it as much, and the kernel's cache the rest. */
+export const RECEIVER_MEMORY_BYTES = 64 * 2 ** 20;
+
+/** `[backups.wal]`. */
+export interface WalPlan {
+  /** When a base is made. */
+  base: string;
+  shipMs: number;
+  slot: string;
+  /** A restore may go back so far. */
+  windowMs: number;
 }
 
 /** How a store is read. */

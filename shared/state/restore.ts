@@ -32,6 +32,13 @@ export interface VolumeSwitch {
   to: string;
 }
 
+/** A moment that the log of a server is replayed to, and which log that is. */
+export interface RestoreMoment {
+  atMs: number;
+  systemId: string;
+  timeline: number;
+}
+
 /** One restore. */
 export interface RestoreRecord extends VolumeSwitch {
   service: string;
@@ -39,6 +46,10 @@ export interface RestoreRecord extends VolumeSwitch {
   backup: string;
   /** When reading the source of that backup began. */
   backupMs: number;
+  /** Of a base: up to when the log since is replayed. */
+  moment?: RestoreMoment | undefined;
+  /** To which commit that was. */
+  replayed?: string | undefined;
   /** Of a store that lies in several volumes, the others. */
   also?: readonly VolumeSwitch[] | undefined;
   /** The image that made the backup; undefined of an earlier version's record. */
@@ -81,6 +92,8 @@ export interface RestorePlan extends PlannedVolume {
   backup: string;
   backupMs: number;
   verified: boolean;
+  /** Of a base: up to when the log since is replayed. */
+  moment?: RestoreMoment | undefined;
   storedBytes: number;
   /** Of a store that lies in several volumes, the others. */
   also: readonly PlannedVolume[];

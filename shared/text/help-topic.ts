@@ -18,6 +18,7 @@ export const HELP_TOPICS = {
   gossip: "how nodes of a realm hear of each other",
   backup: "dumps of databases, and how they come back",
   repositories: "where backups lie, and who can open them",
+  wal: "a PostgreSQL back to any second",
   prune: "what Orca removes when nobody needs it, and what never",
   restore: "bring data back from a backup",
   recover: "a lost node's place is taken by its spare",

@@ -4,6 +4,7 @@
 /** What the backups of each engine are called. */
 const STEMS: Readonly<Record<string, string>> = {
   postgres: "pg_dump",
+  "postgres-base": "pg_base",
   mysql: "mysql_dump",
   redis: "redis",
   files: "files",

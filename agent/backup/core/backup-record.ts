@@ -34,12 +34,16 @@ const sourceFacts = z.looseObject({
   client: z.string().optional(),
   /** Settings of the server without which what is in it cannot be used. */
   settings: z.record(z.string(), z.string()).optional(),
+  /** Of a base: the log that it needs, as positions of the server: all between, at most. */
+  wal: z
+    .object({ systemId: z.string(), timeline: count, segmentBytes: count, start: z.string(), stop: z.string() })
+    .optional(),
 });
 
 /** One file of a backup: a database, the roles of a server, or all there is. */
 const backupFile = z.object({
   file: z.string(),
-  kind: z.enum(["database", "globals", "keys", "files", "stream", "listing", "references"]),
+  kind: z.enum(["database", "globals", "keys", "files", "stream", "base", "listing", "references"]),
   /** What is in it, as it is called there. */
   content: z.string(),
   /** As the program wrote it, and as it lies in the repository. */
@@ -69,6 +73,8 @@ export const backupRecordSchema = z.looseObject({
   service: z.string(),
   /** The name of the `[[backups]]` table. */
   store: z.string(),
+  /** Where in the store's folder it lies; left out for a dump. */
+  area: z.string().optional(),
   engine: z.string(),
   /** Its own name, which is the record's without its ending. */
   name: z.string(),

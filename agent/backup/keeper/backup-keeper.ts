@@ -225,6 +225,11 @@ export class BackupKeeper {
     });
   }
 
+  /** What the streams of logs share with dumps. */
+  get shared(): { desk: RepositoryDesk; identity: OwnKey } {
+    return { desk: this.#desk, identity: this.#identity };
+  }
+
   /** How every store stands with what its manifest promises. */
   get standings(): StoreStanding[] {
     const nowMs = this.#options.clock.nowMs();

@@ -31,7 +31,9 @@ export function noteStore(plan: StorePlan, memory: StoreMemory | undefined, nowM
       `the backup ${aside.backup} of ${store} is set aside: ${aside.reason}: ${sayAccept(plan, aside.backup)}`,
     );
   notes.push(...noteRepositories(plan, memory));
-  for (const standing of listStandings(plan, memory, { trouble: undefined, nowMs })) {
+  // Of a store whose log is streamed the log says how old it is (wal/log-keeper.ts).
+  const standings = plan.wal === undefined ? listStandings(plan, memory, { trouble: undefined, nowMs }) : [];
+  for (const standing of standings) {
     const { rpoMs, newestMs, repository } = standing;
     if (rpoMs === undefined || !isBroken(standing, nowMs)) continue;
     const age = describeDuration(measureAge(standing, nowMs));

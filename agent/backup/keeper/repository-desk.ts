@@ -30,6 +30,9 @@ export interface DeskParts {
   askLight(request: ListRequest | RetainRequest): Promise<ChildAnswer>;
 }
 
+/** A store, or one area of it: its bases, or a timeline of its log. */
+export type StoreArea = StorePlan & Pick<StoreFolder, "area">;
+
 /** A listing, or why there is none. */
 export type Listing = { list: BackupList } | { reason: string };
 
@@ -76,7 +79,7 @@ export class RepositoryDesk {
   }
 
   /** What a repository has of a store. Never rejects. */
-  list(plan: RepositoryPlan, store: StorePlan): Promise<Listing> {
+  list(plan: RepositoryPlan, store: StoreArea): Promise<Listing> {
     const place = this.resolve(plan, store);
     if (typeof place === "string") return Promise.resolve({ reason: place });
     const folder = this.#folder(store);
@@ -100,7 +103,7 @@ export class RepositoryDesk {
   }
 
   /** Something was written or removed there. */
-  forget(store: StorePlan): void {
+  forget(store: StoreArea): void {
     for (const plan of store.repositories) this.#listings.delete(nameListing(plan, store));
   }
 
@@ -142,13 +145,13 @@ export class RepositoryDesk {
     return { reason: answer.kind === "failed" ? answer.reason : "the child gave no answer" };
   }
 
-  #folder({ service, store }: StorePlan): StoreFolder {
-    return { node: this.#parts.node, service, store };
+  #folder({ service, store, area }: StoreArea): StoreFolder {
+    return { node: this.#parts.node, service, store, ...(area === undefined ? {} : { area }) };
   }
 }
 
-function nameListing({ name }: RepositoryPlan, { service, store }: StorePlan): string {
-  return `${name} ${service}/${store}`;
+function nameListing({ name }: RepositoryPlan, { service, store, area = "" }: StoreArea): string {
+  return `${name} ${service}/${store} ${area}`;
 }
 
 function describeFailure(error: unknown): { reason: string } {

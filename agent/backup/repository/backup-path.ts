@@ -9,9 +9,13 @@ export function checkName(name: string): string {
   return name;
 }
 
-/** `NODE/SERVICE/STORE`, and `NODE/SERVICE/STORE.objects/SHARD` for stored objects: no store has a name with a dot. */
-export function joinFolder({ node, service, store, shard }: StoreFolder): string {
+/**
+ * `NODE/SERVICE/STORE`; `NODE/SERVICE/STORE.objects/SHARD` for stored objects, and `NODE/SERVICE/STORE.wal/AREA` for bases and the log: no
+ * store has a name with a dot.
+ */
+export function joinFolder({ node, service, store, shard, area }: StoreFolder): string {
   const folder = [node, service, store].map(checkName).join("/");
+  if (area !== undefined) return `${folder}.wal/${area.split("/").map(checkName).join("/")}`;
   if (shard === undefined) return folder;
   return shard === "" ? `${folder}.objects` : `${folder}.objects/${checkName(shard)}`;
 }

@@ -7,6 +7,8 @@ export interface StoreFolder {
   store: string;
   /** Of the objects that its listings name, those whose names begin so; empty for all of them, which only `sweep` takes. */
   shard?: string;
+  /** Of a store with a stream: `base`, or where a timeline of its log lies. */
+  area?: string | undefined;
 }
 
 /** A file that is being written. Nothing is seen under its name before `publish`. */

@@ -15,6 +15,11 @@ export interface BackupSource {
   identities: readonly string[];
 }
 
+/** The same of one area of a store, with the names of all that lies there and is no backup. */
+export interface AreaSource extends BackupSource {
+  names: readonly string[];
+}
+
 /** The repositories of every store of a node. */
 export class StoreSources {
   readonly #readPlans: () => readonly StorePlan[];
@@ -28,16 +33,21 @@ export class StoreSources {
   }
 
   /** Every repository of a store that can be read: in the manifest's order. */
-  async list(service: string, store: string): Promise<BackupSource[]> {
+  list(service: string, store: string): Promise<BackupSource[]> {
+    return this.listArea(service, store);
+  }
+
+  /** The same of an area of the store: of its bases, or of its log. */
+  async listArea(service: string, store: string, area?: string): Promise<AreaSource[]> {
     const plan = this.#find(service, store);
     if (plan === undefined) return [];
     if (plan.recipients.length > 0) await this.#identity.ensure();
     const identities = this.#identity.secrets;
-    const sources = plan.repositories.map(async (repository): Promise<BackupSource[]> => {
+    const sources = plan.repositories.map(async (repository): Promise<AreaSource[]> => {
       const place = this.#desk.resolve(repository, plan);
-      const listing = typeof place === "string" ? undefined : await this.#desk.list(repository, plan);
+      const listing = typeof place === "string" ? undefined : await this.#desk.list(repository, { ...plan, area });
       if (typeof place === "string" || listing === undefined || "reason" in listing) return [];
-      return [{ place, records: listing.list.records, identities }];
+      return [{ place, records: listing.list.records, names: listing.list.strange, identities }];
     });
     return (await Promise.all(sources)).flat();
   }

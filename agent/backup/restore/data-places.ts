@@ -32,6 +32,12 @@ const KINDS: Readonly<Record<string, PlaceKind>> = {
     room: { factor: 5, bytes: 150 * MIB },
     runsServer: true,
   },
+  // A base is compressed too, and the log since is replayed into it.
+  "postgres-base": {
+    findData: ({ shape: { env } }) => [env["PGDATA"] ?? "/var/lib/postgresql/data"],
+    room: { factor: 8, bytes: 400 * MIB },
+    runsServer: true,
+  },
   mysql: {
     findData: ({ shape: { command } }) => [readOption(command, "--datadir") ?? "/var/lib/mysql"],
     room: { factor: 3, bytes: 300 * MIB },

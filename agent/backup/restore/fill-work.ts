@@ -10,7 +10,8 @@ import type { ContainerShape, Restores } from "../../docker/restores.ts";
 import { systemClock } from "../../host/os/clock.ts";
 import type { RestoreProgress } from "../../../shared/state/restore.ts";
 import type { RestoreRequest } from "../backup-exchange.ts";
-import type { BackupFile } from "../core/backup-record.ts";
+import type { BackupFile, BackupRecord } from "../core/backup-record.ts";
+import type { Repository } from "../repository/repository-port.ts";
 import type { RestoreInput, Verdict, VerifyClock } from "../verify/restore-box.ts";
 import { writeProgress } from "./restore-record.ts";
 
@@ -31,6 +32,9 @@ export interface FillWork {
   request: RestoreRequest;
   restores: Pick<Restores, "openTwin" | "unpack">;
   shape: ContainerShape;
+  /** What is restored, and from where. */
+  record: BackupRecord;
+  repository: Repository;
   files: readonly BackupFile[];
   /** Where they lie on this host. */
   directory: string;

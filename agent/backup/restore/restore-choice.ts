@@ -62,12 +62,23 @@ export function describeSteps(
       ? [`unpack ${backup} (${describeSize(storedBytes)}) into ${to}, and look into it; ${service} runs on meanwhile`]
       : [
           `start a throw-away server of ${image} without a network on ${to} at ${plan.target}, capped at ${describeSize(plan.memoryBytes)}; ${service} runs on meanwhile`,
-          `restore ${backup} into it (${describeSize(storedBytes)}), look into it as a verification does, and end it cleanly`,
+          ...describeFilling(plan),
         ]),
     `stop ${service}, and start it in a new container with ${to}`,
     ...sharers.map((name) => `${name} has that volume too, and gets a new container as well`),
     `wait until ${service} is healthy; if it is not in its time, it gets ${from} back`,
     `keep ${from}: docker volume rm ${volumes.map((entry) => entry.from).join(" ")} removes it once nobody needs it`,
+  ];
+}
+
+function describeFilling({ backup, storedBytes, moment }: Omit<RestorePlan, "steps">): string[] {
+  const size = describeSize(storedBytes);
+  if (moment === undefined)
+    return [`restore ${backup} into it (${size}), look into it as a verification does, and end it cleanly`];
+  const at = new Date(moment.atMs).toISOString();
+  return [
+    `unpack ${backup} into it (${size}), fetch the log since, and replay that to ${at} on timeline ${moment.timeline}`,
+    "end it cleanly once it has come there, or to the end of what is stored: it says to which commit",
   ];
 }
 

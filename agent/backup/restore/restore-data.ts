@@ -11,6 +11,7 @@ import { RECORD_ENDING } from "../core/backup-name.ts";
 import { openRepository } from "../repository/repository-place.ts";
 import { type StagedBackup, stageBackup } from "../staging.ts";
 import { BACKUP_MOUNT, type FillWork, openTeller } from "./fill-work.ts";
+import { fillBase } from "./restore-base.ts";
 import { fillFiles } from "./restore-files.ts";
 import { fillMysql } from "./restore-mysql.ts";
 import { fillPostgres } from "./restore-postgres.ts";
@@ -22,6 +23,7 @@ const SCRATCH = "/tmp";
 /** By kind, as data-places.ts has them. */
 const FILLS: Readonly<Record<string, (work: FillWork) => Promise<string>>> = {
   postgres: fillPostgres,
+  "postgres-base": fillBase,
   mysql: fillMysql,
   redis: fillRedis,
   files: fillFiles,
@@ -41,7 +43,7 @@ export async function restoreData(request: RestoreRequest, engine: Pick<Engine, 
     const staged = await stageBackup({ place, repository, folder, record, spool, identities });
     if ("verdict" in staged) throw new Error(staged.detail);
     try {
-      return await fill(await prepare(request, engine, staged));
+      return await fill(await prepare(request, engine, { ...staged, record, repository }));
     } finally {
       await staged.remove();
     }
@@ -53,7 +55,7 @@ export async function restoreData(request: RestoreRequest, engine: Pick<Engine, 
 async function prepare(
   request: RestoreRequest,
   { restores }: Pick<Engine, "restores">,
-  { files, directory }: StagedBackup,
+  { files, directory, record, repository }: StagedBackup & Pick<FillWork, "record" | "repository">,
 ): Promise<FillWork> {
   const { settings, expectations, timeoutMs } = request;
   const shape = await restores.readShape(request.container);
@@ -62,6 +64,8 @@ async function prepare(
     request,
     restores,
     shape,
+    record,
+    repository,
     files,
     directory,
     input: {

@@ -22,7 +22,9 @@ import type { Restores } from "../../docker/restores.ts";
 import { setNewerAside } from "../../host/newer-document.ts";
 import { type Clock, waitAtMost } from "../../host/os/clock.ts";
 import { askChild, type ChildParts } from "../ask-child.ts";
-import type { BackupSource } from "../repository/store-sources.ts";
+import type { AreaSource, BackupSource } from "../repository/store-sources.ts";
+import { BASE_AREA } from "../wal/core/choose-base.ts";
+import { findBase } from "./find-base.ts";
 import { KeptVolumes } from "./kept-volumes.ts";
 import { mergeSources } from "./restore-choice.ts";
 import { noteRestore } from "./restore-notes.ts";
@@ -43,6 +45,8 @@ export interface RestoreKeeperOptions extends ChildParts {
   };
   /** Every repository of a store that can be read. */
   listSources(service: string, store: string): Promise<BackupSource[]>;
+  /** The same of one area of a store, with the names of what lies there. */
+  listArea(service: string, store: string, area: string): Promise<AreaSource[]>;
   /** Resolves when what earlier agents have left of one-shot containers is taken away. */
   swept: Promise<void>;
   request(request: Request): void;
@@ -99,7 +103,7 @@ export class RestoreKeeper {
     if (typeof found === "string") return found;
     const busy = this.#findBusy();
     if (busy !== undefined) return busy;
-    const { service, store, backup, backupMs, volume, from, to } = found.plan;
+    const { service, store, backup, backupMs, volume, from, to, moment } = found.plan;
     const record: RestoreRecord = {
       service,
       store,
@@ -110,6 +114,7 @@ export class RestoreKeeper {
       to,
       also: found.plan.also.map((entry) => ({ volume: entry.volume, from: entry.from, to: entry.to })),
       image: found.record.image,
+      ...(moment === undefined ? {} : { moment }),
       uid: actor.uid,
       stage: "asked",
       startedMs: this.#options.clock.nowMs(),
@@ -205,8 +210,22 @@ export class RestoreKeeper {
     const { node, engine } = this.#options;
     const subject = this.#findSubject(order);
     if (typeof subject === "string") return subject;
-    const sources = await this.#options.listSources(order.service, order.store);
     const others = [...(this.#turn?.desired?.services.values() ?? [])];
+    const base = await findBase(
+      (area) => this.#options.listArea(order.service, order.store, area),
+      subject.plan,
+      order,
+    );
+    if (base !== undefined) {
+      const plan = { ...subject.plan, engine: base.record.engine };
+      const { record, moment } = base;
+      return planRestore(
+        engine,
+        { node, ...subject, plan, others, records: [record], moment },
+        { ...order, backup: record.name },
+      );
+    }
+    const sources = await this.#options.listSources(order.service, order.store);
     return planRestore(
       engine,
       { node, ...subject, others, records: mergeSources(sources.map(({ records }) => records)) },
@@ -267,7 +286,8 @@ export class RestoreKeeper {
       await this.#discard(record).catch(() => undefined);
       return this.#end(record, { kind: "failed", detail: detail.reason });
     }
-    return this.#keep({ ...record, stage: "switching" });
+    const replayed = record.moment === undefined ? {} : { replayed: detail };
+    return this.#keep({ ...record, ...replayed, stage: "switching" });
   }
 
   /** What was never in force. */
@@ -281,7 +301,11 @@ export class RestoreKeeper {
     const { service, store, backup } = record;
     const subject = this.#findSubject(record);
     if (typeof subject === "string") return { reason: subject };
-    const sources = await this.#options.listSources(service, store);
+    const { moment } = record;
+    const sources =
+      moment === undefined
+        ? await this.#options.listSources(service, store)
+        : await this.#options.listArea(service, store, BASE_AREA);
     const source = sources.find(({ records }) => records.some(({ name }) => name === backup));
     const found = source?.records.find(({ name }) => name === backup);
     if (source === undefined || found === undefined) return { reason: `${backup} is gone` };
@@ -294,7 +318,8 @@ export class RestoreKeeper {
     }
     const answer = await askChild(this.#options, this.#abort.signal, {
       kind: "restore",
-      plan,
+      plan: moment === undefined ? plan : { ...plan, engine: found.engine },
+      ...(moment === undefined ? {} : { moment: { atMs: moment.atMs } }),
       record: found,
       container: container.id,
       volumes,
@@ -325,7 +350,8 @@ export class RestoreKeeper {
     });
     if (kind === "failed")
       return this.#keep({ ...record, stage: "going-back", outcome: { kind: "went-back", detail: why } });
-    const from = `${nameAll(record, "from")} kept with what was there before${tellTries(record)}`;
+    const replayed = record.replayed === undefined ? "" : `${record.replayed}; `;
+    const from = `${replayed}${nameAll(record, "from")} kept with what was there before${tellTries(record)}`;
     const detail = kind === "healthy" ? from : `${why}: it has the restored data from its next start on; ${from}`;
     return this.#end(record, { kind: "restored", detail });
   }

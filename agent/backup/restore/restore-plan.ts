@@ -10,6 +10,7 @@ import type { ObservedContainer } from "../../../shared/state/observed-state.ts"
 import {
   listSwitches,
   type PlannedVolume,
+  type RestoreMoment,
   type RestoreOrder,
   type RestorePlan,
 } from "../../../shared/state/restore.ts";
@@ -38,6 +39,8 @@ export interface PlanSubject {
   others: readonly DesiredService[];
   /** Newest first. */
   records: readonly BackupRecord[];
+  /** Of a base: up to when the log since is replayed. */
+  moment?: RestoreMoment | undefined;
 }
 
 /** A plan with what carries it out. */
@@ -78,6 +81,7 @@ export async function planRestore(
     backup: record.name,
     backupMs: record.startedMs,
     verified: isVerified(record),
+    ...(subject.moment === undefined ? {} : { moment: subject.moment }),
     storedBytes: sumStored(record),
     ...first,
     also,

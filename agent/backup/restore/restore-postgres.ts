@@ -20,11 +20,9 @@ import {
 } from "./fill-work.ts";
 
 /** Until the server has ended, a machine that goes down costs the restore and no data: what makes writing safe against that may rest. */
-const SETTINGS = [
+export const RESTORE_SETTINGS: readonly string[] = [
   "full_page_writes=off",
   "synchronous_commit=off",
-  "wal_level=minimal",
-  "max_wal_senders=0",
   "archive_mode=off",
   "autovacuum=off",
   "shared_buffers=32MB",
@@ -33,6 +31,8 @@ const SETTINGS = [
   // What an extension would do in the background is not wanted before the service runs: jobs of pg_cron, say.
   "max_worker_processes=0",
 ];
+/** Of a server whose log nobody reads: less of it is written. */
+const SETTINGS = [...RESTORE_SETTINGS, "wal_level=minimal", "max_wal_senders=0"];
 const READY_MS = 120_000;
 const LOOK_MS = 250;
 const STATEMENT_MS = 60_000;
@@ -58,7 +58,7 @@ function planTwin({ shape, files }: FillWork): TwinPlan {
 }
 
 /** The service's own arguments stay, since extensions may have to be loaded at the start; what comes after them wins. */
-function readCommand({ command }: ContainerShape): readonly string[] {
+export function readCommand({ command }: ContainerShape): readonly string[] {
   const [first] = command;
   return first === undefined || !(first === "postgres" || first.startsWith("-")) ? ["postgres"] : command;
 }

@@ -20,6 +20,8 @@ const record: z.ZodType<RestoreRecord> = z.looseObject({
   to: z.string(),
   also: z.array(z.object({ volume: z.string(), from: z.string(), to: z.string() })).optional(),
   image: z.string().optional(),
+  replayed: z.string().optional(),
+  moment: z.object({ atMs: z.number(), systemId: z.string(), timeline: z.number() }).optional(),
   uid: z.number(),
   stage: z.enum(["asked", "filling", "switching", "going-back", "ended"]),
   startedMs: z.number(),

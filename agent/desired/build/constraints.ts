@@ -1,6 +1,7 @@
 // What must hold between services: no cycle, the memory budget, no two on one host port or under one name. Pure; the agent holds the
 // changed services of a violation, lint reports them.
 
+import { RECEIVER_MEMORY_BYTES } from "../../../shared/state/backup.ts";
 import { FRONT_MEMORY_BYTES } from "../../../shared/state/front.ts";
 import type { FleetNode } from "../../../shared/fleet/fleet.ts";
 import { findCycles } from "../../../shared/fleet/graph.ts";
@@ -125,7 +126,9 @@ function checkTotal(
   const capsBytes = counted.reduce((sum, { manifest }) => sum + manifest.resources.memory, 0);
   // One dump or one proof runs at a time: the largest must fit beside all that runs.
   const backupBytes = Math.max(0, ...services.flatMap(({ manifest }) => manifest.backups.map(({ memory }) => memory)));
-  const totalBytes = capsBytes + frontBytes + copyBytes + backupBytes;
+  const receivers = services.flatMap(({ manifest }) => manifest.backups.filter(({ wal }) => wal !== undefined));
+  const receiverBytes = receivers.length * RECEIVER_MEMORY_BYTES;
+  const totalBytes = capsBytes + frontBytes + copyBytes + backupBytes + receiverBytes;
   if (totalBytes <= mostBytes) return [];
   const parts = [
     ...(doubled.length === 0
@@ -135,6 +138,7 @@ function checkTotal(
           `${describeSize(copyBytes)} for the largest second copy of a start-first service`,
         ]),
     ...(backupBytes === 0 ? [] : [`${describeSize(backupBytes)} for one backup or its proof`]),
+    ...(receiverBytes === 0 ? [] : [`${describeSize(receiverBytes)} for receivers of logs`]),
   ];
   const extra = parts.length === 0 ? "" : `, among them ${parts.join(" and ")}`;
   const largest = counted

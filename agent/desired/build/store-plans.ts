@@ -2,7 +2,14 @@
 
 import type { Manifest } from "../../../shared/manifest/manifest.ts";
 import { readAllowlist } from "../../../shared/manifest/fk-allowlist.ts";
-import type { AllowedOrphan, HookPlan, StorePlan, StoreSourcePlan, VerifyPlan } from "../../../shared/state/backup.ts";
+import type {
+  AllowedOrphan,
+  HookPlan,
+  StorePlan,
+  StoreSourcePlan,
+  VerifyPlan,
+  WalPlan,
+} from "../../../shared/state/backup.ts";
 import type { DesiredService } from "../../../shared/state/desired-state.ts";
 import { compareText } from "../../../shared/text/problem.ts";
 import { planKeeping, type StoreFleet } from "./repository-plans.ts";
@@ -59,6 +66,7 @@ export function listStorePlans(
       retention: backup.retention,
       verify: buildVerify(backup.verify, (path) => readText(service, path)),
       rpoMs: manifest.slo?.rpo,
+      ...(backup.wal === undefined ? {} : { wal: buildWal(backup.wal) }),
     })),
   );
   return plans.toSorted((one, other) => compareText(`${one.service}/${one.store}`, `${other.service}/${other.store}`));
@@ -82,6 +90,10 @@ function buildSource(manifest: Manifest, backup: Backup): StoreSourcePlan {
     memoryBytes: memory,
     minBytes,
   };
+}
+
+function buildWal({ base, ship, slot, window }: NonNullable<Backup["wal"]>): WalPlan {
+  return { base, shipMs: ship, slot, windowMs: window };
 }
 
 function buildHook({ exec, timeout, on_error: onError }: Backup["hooks"]["before"][number]): HookPlan {

@@ -24,6 +24,7 @@ import { checkStrangeFiles } from "./strange-files.ts";
 import { checkSysctls } from "./sysctls.ts";
 import { checkStartTimes } from "./start-time.ts";
 import { checkUnused } from "./unused-check.ts";
+import { checkLogs } from "./wal-check.ts";
 
 /** Each of these looks at a few keys of one service: what else is wrong with its manifest does not matter to them. */
 const PART_CHECKS: readonly Check[] = [
@@ -49,6 +50,7 @@ const CHECKS: readonly Check[] = [
   checkAllowlists,
   checkBackupFirst,
   checkPromises,
+  checkLogs,
   checkEphemeral,
   checkStartTimes,
   checkProxyWaits,

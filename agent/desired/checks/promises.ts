@@ -107,10 +107,14 @@ interface JudgedSchedule {
   neededMs: number;
 }
 
+/** A log that is streamed is shipped in this time, and its shipment read back. */
+const SHIPMENT_MS = 30_000;
+
 /** The age of the newest good backup is at worst the longest gap between two runs and the time that one run takes. */
 function judgeSchedules(service: FiledService): JudgedSchedule[] {
-  return service.manifest.backups.map(({ engine, schedule }, index) => {
+  return service.manifest.backups.map(({ engine, schedule, wal }, index) => {
     const gapMs = findLongestGapMs(parseSchedule(schedule));
+    if (wal !== undefined) return { engine, index, gapMs: wal.ship, neededMs: wal.ship + SHIPMENT_MS };
     return { engine, index, gapMs, neededMs: gapMs + allowForRun(gapMs) };
   });
 }
@@ -122,7 +126,7 @@ function checkSchedules(service: FiledService, rpoMs: number): FileFinding[] {
   return judged
     .filter(({ engine }) => !held.has(engine))
     .map(({ index, gapMs, neededMs }) =>
-      blame(service, ["backups", index, "schedule"], {
+      blame(service, ["backups", index, isStreamed(service, index) ? "wal" : "schedule"], {
         severity: "error",
         code: "backup-rpo",
         message:
@@ -131,6 +135,10 @@ function checkSchedules(service: FiledService, rpoMs: number): FileFinding[] {
         hint: `run it more often, or promise an rpo of ${formatDuration(ceilMinute(neededMs))}`,
       }),
     );
+}
+
+function isStreamed({ manifest }: FiledService, index: number): boolean {
+  return manifest.backups[index]?.wal !== undefined;
 }
 
 function ceilMinute(durationMs: number): number {

@@ -36,6 +36,8 @@ export const PURE: readonly string[] = [
   "agent/bundle/core/",
   "agent/drill/core/",
   "agent/update/core/",
+  "agent/backup/core/",
+  "agent/backup/wal/core/",
   "shared/",
 ];
 
@@ -77,6 +79,11 @@ const GUARDED_FILES: readonly { file: RegExp; only: RegExp; law: string }[] = [
     file: /^agent\/docker\/pruner\.ts$/,
     only: /^agent\/(docker|prune)\//,
     law: "law 2: only prune/ removes what nobody needs",
+  },
+  {
+    file: /^agent\/docker\/receivers\.ts$/,
+    only: /^agent\/(docker|backup)\//,
+    law: "law 2: only backup/ receives logs, by containers of a job's label",
   },
   {
     file: /^agent\/docker\/bundled-images\.ts$/,

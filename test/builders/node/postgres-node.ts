@@ -47,11 +47,11 @@ export class PostgresNode {
     this.folder = join(this.stateDir, "backups", name, this.service, "db");
   }
 
-  /** Writes its manifest: the first one, or another image. */
-  writeManifest(image: string = POSTGRES_IMAGE): void {
+  /** Writes its manifest: the first one, or one with another image or other lines of `[[backups]]`. */
+  writeManifest(image: string = POSTGRES_IMAGE, backup: string = this.#parts.backup ?? ""): void {
     const directory = join(this.root, "orca", "manifests", this.name);
     mkdirSync(directory, { recursive: true });
-    writeFileSync(join(directory, `${this.service}.toml`), this.#describe(image));
+    writeFileSync(join(directory, `${this.service}.toml`), this.#describe(image, backup));
   }
 
   /** Starts the agent, again as the first time, and waits for nothing. */
@@ -102,8 +102,8 @@ export class PostgresNode {
     rmSync(this.root, { recursive: true, force: true });
   }
 
-  #describe(image: string): string {
-    const { user, top = "", update = "", backup = "" } = this.#parts;
+  #describe(image: string, backup: string): string {
+    const { user, top = "", update = "" } = this.#parts;
     return `
 image = "${image}"
 ${top}

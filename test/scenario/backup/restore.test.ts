@@ -133,6 +133,7 @@ function openKeeper(): RestoreKeeper {
     clock: node.clock,
     lockDirectory: join(node.stateDir, "run"),
     spool: join(node.stateDir, "run"),
+    listArea: async () => [],
     listSources: async (service, store) => {
       const directory = join(node.stateDir, "backups");
       const repository = openLocalRepository("local", directory);

@@ -35,6 +35,10 @@ describe("a key that means nothing where it stands is refused", () => {
     ['engine = "redis"\nverify = { queries = ["select true"] }', "value verify"],
     ['engine = "mysql"\nverify = { extensions = ["x"] }', "value verify"],
     ['engine = "postgres"\nmemory = "8MiB"', "value memory"],
+    ['engine = "mysql"\nwal = {}', "value wal"],
+    ['engine = "files"\nwal = { slot = "orca" }', "value wal"],
+    ['engine = "postgres"\nwal = { slot = "Orca\'s" }', "value wal.slot"],
+    ['engine = "postgres"\nwal = { ship = "2h" }', "value wal.ship"],
   ])("%s", async (keys, found) => {
     expect(await lintBackup(keys)).toEqual([found]);
   });
@@ -46,8 +50,29 @@ describe("a key that means nothing where it stands is refused", () => {
     'engine = "files"\nstop = true\nimage = "debian:12"\nmemory = "64MiB"',
     'engine = "command"\ncommand = ["dump"]\nexec = true\nhooks = { before = [{ exec = ["freeze"], timeout = "5s", on_error = "continue" }], after = [{ exec = ["thaw"] }] }',
     'engine = "postgres"\nbefore_update = true\nkeep = "30d"',
+    'engine = "postgres"\nwal = { base = "0 3 * * 0", ship = "10s", slot = "orca_2", window = "14d" }',
   ])("and these are fine: %s", async (keys) => {
     expect(await lintBackup(keys)).toEqual([]);
+  });
+});
+
+describe("a log that is streamed", () => {
+  const table = `[[volumes]]\nname = "d"\ntarget = "/d"\n[[backups]]\nname = "b"\nengine = "postgres"\nschedule = "every 5h"\nwal = {}`;
+  const lint = async (top: string, rest = ""): Promise<string[]> =>
+    (await lintShort({ "manifests/vm-a/db.toml": service(top, `${rest}${table}`) })).filter((line) => /wal/.test(line));
+
+  it("needs a bound that is seen in command, or a warning says so", async () => {
+    expect(await lint("")).toEqual([expect.stringMatching(/^warning wal-unbounded .*backups\[0\]\.wal$/)]);
+    expect(await lint('command = ["postgres", "-c", "max_slot_wal_keep_size=4GB"]')).toEqual([]);
+    expect(await lint('command = ["--max-slot-wal-keep-size=4GB"]')).toEqual([]);
+  });
+
+  it("holds a promise that no dump could, and not one below its own", async () => {
+    const command = 'command = ["postgres", "-c", "max_slot_wal_keep_size=4GB"]';
+    expect(await lint(command, '[slo]\nrpo = "1m"\n')).toEqual([]);
+    expect(await lint(command, '[slo]\nrpo = "40s"\n')).toEqual([
+      expect.stringMatching(/^error backup-rpo .*backups\[0\]\.wal$/),
+    ]);
   });
 });
 

@@ -91,6 +91,9 @@ describe("memory budgets", () => {
     expect(await budgets("513MiB")).toEqual([
       expect.stringMatching(/^the caps come to 3 GiB, .*, among them 513 MiB for one backup or its proof$/),
     ]);
+    expect(await budgets('512MiB"\nwal = {}\n#')).toEqual([
+      expect.stringMatching(/ 512 MiB for one backup or its proof and 64 MiB for receivers of logs$/),
+    ]);
   });
 });
 

@@ -124,7 +124,7 @@ function completeBackup(place: string, backup: Raw): void {
     backup["engine"] = "objects";
     backup["source"] = { port: 9_000, bucket: "uploads", secret: "/prod/s3", ...(backup["source"] as Raw) };
   }
-  if (/\.(?:connect|verify)\./.test(place)) backup["engine"] = "postgres";
+  if (/\.(?:connect|verify|wal)\./.test(place)) backup["engine"] = "postgres";
   if (place.endsWith(".keep")) backup["before_update"] = true;
 }
 

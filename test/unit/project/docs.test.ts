@@ -51,6 +51,9 @@ const UNSHOWN: Readonly<Record<string, Readonly<Record<string, string>>>> = {
     "orca/fleet.toml": '[nodes.vm-data]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "2GiB"\n',
   },
   stored: {},
+  streamed: {
+    "orca/fleet.toml": '[nodes.vm-data]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "2GiB"\n',
+  },
   update: { "orca/manifests/vm-edge/keycloak.toml": service() },
   stores: {
     "orca/fleet.toml": '[nodes.vm-data]\naddress = "10.0.0.1"\nenv = "prod"\nmemory = "10GiB"\n',

@@ -1,0 +1,148 @@
+// The log that a base is replayed with: fetched from its repository into a directory of this host, whole segments as a server reads them.
+// What is open ends in zeros, where recovery ends too. Runs in the child; called by restore-base.ts.
+
+import { chmod, mkdtemp, open, rm, statfs, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { zstdDecompressSync } from "node:zlib";
+
+import { describeSize } from "../../../shared/text/size.ts";
+import { readMessage } from "../../../shared/text/read-message.ts";
+import { makeDirectory } from "../../host/files/make-directory.ts";
+import type { BackupRecord } from "../core/backup-record.ts";
+import { decryptStream } from "../encrypt.ts";
+import type { Repository, StoreFolder } from "../repository/repository-port.ts";
+import { cutObjects, followBase, nameLogArea, readBaseRange, type BaseRange } from "../wal/core/choose-base.ts";
+import { listWalObjects, type WalObject } from "../wal/core/wal-object.ts";
+import { formatPosition, startOfSegment } from "../wal/core/wal-position.ts";
+
+/** What is fetched, from where and for when. */
+export interface LogRequest {
+  repository: Repository;
+  /** The store's own. */
+  folder: StoreFolder;
+  base: BackupRecord;
+  atMs: number;
+  spool: string;
+  identities: readonly string[];
+}
+
+/** A log that lies ready. */
+export interface FetchedLog {
+  directory: string;
+  /** The last position that is there. */
+  end: string;
+  /** When the last of it was shipped, and whether the moment is after all that is stored. */
+  shippedMs: number;
+  remove(): Promise<void>;
+}
+
+const PRIVATE_DIRECTORY = 0o700;
+/** The server reads them as another user. Nobody else of this host comes there: the directory above is closed. */
+const SERVER_DIRECTORY = 0o755;
+const SERVER_FILE = 0o644;
+const SPARE_BYTES = 256 * 2 ** 20;
+const HISTORY = /^[0-9A-F]{8}\.history(?:\.age)?$/;
+/** No server has been restored so often. */
+const MOST_TIMELINES = 1_000;
+
+/** Fetches it. Throws where it is not whole, cannot be opened, or there is no room. */
+export async function fetchLog(request: LogRequest): Promise<FetchedLog> {
+  const { repository, folder, base, atMs, spool } = request;
+  const range = readBaseRange(base);
+  if (range === undefined) throw new Error(`${base.name} does not say what it needs of the log`);
+  const names = await repository.list({ ...folder, area: nameLogArea(range) });
+  const followed = followBase(base, listWalObjects(names, range.segmentBytes));
+  if (followed?.isComplete !== true)
+    throw new Error(`the log of ${base.name} is not whole: it ends at ${formatPosition(followed?.end ?? range.start)}`);
+  const objects = cutObjects(followed.objects, { atMs, stop: range.stop });
+  await makeDirectory(spool, PRIVATE_DIRECTORY);
+  await expectRoom(spool, objects, range);
+  const directory = await mkdtemp(join(spool, "log-"));
+  await chmod(directory, SERVER_DIRECTORY);
+  const remove = (): Promise<void> => rm(directory, { recursive: true, force: true });
+  try {
+    for (const entry of objects) await fetchOne(request, { entry, range, directory });
+    await fetchHistories(request, { names, range, directory });
+    const last = objects.at(-1);
+    return { directory, end: formatPosition(last?.to ?? range.stop), shippedMs: last?.shippedMs ?? 0, remove };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+async function expectRoom(spool: string, objects: readonly WalObject[], { segmentBytes }: BaseRange): Promise<void> {
+  const needed = new Set(objects.map(({ segment }) => segment)).size * segmentBytes + SPARE_BYTES;
+  const { bavail, bsize } = await statfs(spool);
+  if (bavail * bsize >= needed) return;
+  throw new Error(
+    `there is no room for the log: it needs ${describeSize(needed)}, and ${spool} has ${describeSize(bavail * bsize)} left`,
+  );
+}
+
+interface Fetching {
+  range: BaseRange;
+  directory: string;
+}
+
+async function fetchOne(
+  request: LogRequest,
+  { entry, range, directory }: Fetching & { entry: WalObject },
+): Promise<void> {
+  const { segmentBytes } = range;
+  const packed = await readOpened(request, nameLogArea(range), entry);
+  const bytes = unpack(packed, entry, segmentBytes);
+  if (BigInt(bytes.length) !== entry.to - entry.from) throw new Error(`${entry.name} does not hold what its name says`);
+  const file = await open(join(directory, entry.segment), "a+", SERVER_FILE).then(async (made) => {
+    await made.close();
+    return open(join(directory, entry.segment), "r+");
+  });
+  try {
+    await file.truncate(segmentBytes);
+    const offset = Number(entry.from - startOfSegment(entry.from, segmentBytes));
+    for (let at = 0; at < bytes.length;)
+      at += (await file.write(bytes, at, bytes.length - at, offset + at)).bytesWritten;
+  } finally {
+    await file.close();
+  }
+}
+
+function unpack(packed: Buffer, { name }: WalObject, segmentBytes: number): Buffer {
+  try {
+    return zstdDecompressSync(packed, { maxOutputLength: segmentBytes });
+  } catch (error) {
+    throw new Error(`${name} is not what was written: ${readMessage(error)}`, { cause: error });
+  }
+}
+
+async function readOpened(
+  { repository, folder, identities }: LogRequest,
+  area: string,
+  { name, encrypted }: Pick<WalObject, "name" | "encrypted">,
+): Promise<Buffer> {
+  const stored = repository.read({ ...folder, area }, name);
+  const pieces: Buffer[] = [];
+  try {
+    for await (const piece of encrypted ? decryptStream(stored, identities) : stored) pieces.push(Buffer.from(piece));
+  } catch (error) {
+    throw new Error(`${name} does not open: ${readMessage(error)}`, { cause: error });
+  }
+  return Buffer.concat(pieces);
+}
+
+/** Of every timeline that there was: the server takes a number that none of them has. */
+async function fetchHistories(
+  request: LogRequest,
+  { names, range, directory }: Fetching & { names: readonly string[] },
+): Promise<void> {
+  let there = names;
+  for (let timeline = range.timeline; timeline < range.timeline + MOST_TIMELINES && there.length > 0; timeline += 1) {
+    const area = nameLogArea({ ...range, timeline });
+    if (timeline !== range.timeline) there = await request.repository.list({ ...request.folder, area });
+    for (const name of there.filter((entry) => HISTORY.test(entry))) {
+      const encrypted = name.endsWith(".age");
+      const content = await readOpened(request, area, { name, encrypted });
+      await writeFile(join(directory, name.replace(/\.age$/, "")), content, { mode: SERVER_FILE });
+    }
+  }
+}
