@@ -77,7 +77,8 @@ export function listEscrowParts(config: AgentConfig, policy: Policy, places: Esc
     { role: "the host's policy", path: config.policy.file, required: true },
     { role: "what opens this node's backups", path: places.backupKey, required: true },
     { role: "what opens the last known secrets", path: secrets?.key_file ?? places.hostKey, required: isSealed },
-    { role: "the last known secrets, sealed", path: places.sealed, required: isSealed },
+    // Not there while no service has asked for a secret.
+    { role: "the last known secrets, sealed", path: places.sealed, required: false },
     ...listCredentials(config).map(({ role, path, optional }) => ({ role, path, required: !optional })),
     ...authorities.map((path) => ({ role: "a certificate authority", path, required: true })),
     ...policy.bootstrap.allowed_files.map((path) => ({ role: "a bootstrap file", path, required: false })),

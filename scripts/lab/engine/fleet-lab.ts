@@ -85,7 +85,7 @@ export class FleetLab {
       const host = this.of(node);
       host.agent = new OrcaProcess(["agent", "--config", join(this.#home(node), "agent.toml")], {
         namespace: host.engine.namespace,
-        runDir: this.#runDir(node),
+        runDir: this.runDir(node),
         entry: join(this.#bundle, "orca.mjs"),
         flags: ["--lite-mode"],
       });
@@ -114,7 +114,7 @@ export class FleetLab {
     await agent?.kill();
     await engine.end("SIGKILL");
     // What was in memory is gone.
-    rmSync(this.#runDir(node), { recursive: true, force: true });
+    rmSync(this.runDir(node), { recursive: true, force: true });
     await engine.start();
   }
 
@@ -174,7 +174,7 @@ export class FleetLab {
       stateDir: join(this.#home(node), "state"),
       directories: [this.#home(node)],
       engine: { socketPath, dataRoot: join(root, "data"), execRoot: join(root, "exec") },
-      socketPath: join(this.#runDir(node), "agent.sock"),
+      socketPath: join(this.runDir(node), "agent.sock"),
       texts: { "its output": agent.output, "the engine's calls": JSON.stringify(proxy.calls) },
       ...(unread === undefined ? {} : { unread }),
     });
@@ -220,7 +220,7 @@ export class FleetLab {
   }
 
   /** What is /run/orca on a host of its own. */
-  #runDir(node: string): string {
+  runDir(node: string): string {
     return join(this.#memory, node);
   }
 
