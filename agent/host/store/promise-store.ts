@@ -1,7 +1,7 @@
 // What promises are judged by, in the agent's state: how long each service was up, gaps in which nobody looked, incidents, and when
 // other nodes were lost. Small rows and bounded many; each call is one transaction. Made by store.ts, used by report/promise/.
 
-import type { DatabaseSync, SQLInputValue } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import * as z from "zod";
 
 import {
@@ -45,6 +45,10 @@ export interface TimesRow extends Times {
 /** Reads and writes them; throws what SQLite throws where a disk takes nothing, and has then changed nothing. */
 export class PromiseStore {
   readonly #database: DatabaseSync;
+  /** The newest bucket when it was last trimmed. */
+  #trimmedMs: number | undefined;
+  /** What has been run once is compiled once. */
+  readonly #statements = new Map<string, StatementSync>();
 
   constructor(database: DatabaseSync) {
     this.#database = database;
@@ -60,8 +64,7 @@ export class PromiseStore {
   account(rows: readonly TimesRow[], next: PromiseMark, gap?: Omit<Gap, "id">): void {
     this.#transact(() => {
       for (const row of rows) this.#addRow(row);
-      for (const service of new Set(rows.map((row) => row.service)))
-        this.#trim("availability", "service", service, KEPT.hours);
+      this.#trimOld(rows);
       if (gap !== undefined) {
         const { fromMs, toMs, services, down } = gap;
         const values = [fromMs, toMs, JSON.stringify(services), down?.fromMs ?? null, down?.toMs ?? null];
@@ -176,6 +179,15 @@ export class PromiseStore {
     );
   }
 
+  /** Rows become more with a new bucket alone. */
+  #trimOld(rows: readonly TimesRow[]): void {
+    const newest = Math.max(...rows.map(({ hourMs }) => hourMs));
+    if (rows.length === 0 || newest === this.#trimmedMs) return;
+    this.#trimmedMs = newest;
+    for (const service of new Set(rows.map((row) => row.service)))
+      this.#trim("availability", "service", service, KEPT.hours);
+  }
+
   #moveUnknown(service: string, hourMs: number, lengthMs: number): void {
     const most = Math.round(lengthMs);
     this.#run(
@@ -209,6 +221,8 @@ export class PromiseStore {
   }
 
   #run(query: string, ...values: SQLInputValue[]): void {
-    this.#database.prepare(query).run(...values);
+    const statement = this.#statements.get(query) ?? this.#database.prepare(query);
+    this.#statements.set(query, statement);
+    statement.run(...values);
   }
 }

@@ -102,7 +102,9 @@ export class PromiseKeeper {
     for (const [service, { verdict }] of tracked) if (verdict === "up") this.#known.add(service);
     this.#last = { tracked, monotonicMs: at.monotonicMs };
     this.#incidents.follow(turn, this.#selectKnown(tracked), at, store);
-    if (at.monotonicMs - this.#flushedMs >= FLUSH_MS) this.#flush(store, at);
+    // A change is written at once: what a kill of the agent takes is a minute in which nothing happened.
+    const changed = [...tracked].some(([service, { verdict }]) => last?.tracked.get(service)?.verdict !== verdict);
+    if (changed || at.monotonicMs - this.#flushedMs >= FLUSH_MS) this.#flush(store, at);
   }
 
   #selectKnown(tracked: ReadonlyMap<string, Tracked>): ReadonlyMap<string, Tracked> {

@@ -41,9 +41,9 @@ afterEach(() => one.dispose());
 
 async function begin(webhooks: string, rest = 'repeat = "1h"'): Promise<void> {
   one.tell(`webhooks = [${webhooks}]\n${rest}`);
-  one.node.source.set({ web: good(), db: good() });
+  one.node.source.set({ web: good(), db: good(), third: good() });
   await one.node.start();
-  await one.node.untilSettled(["web", "db"]);
+  await one.node.untilSettled(["web", "db", "third"]);
   await one.pass(2 * MINUTE);
   expect(one.taken).toEqual([]);
 }
@@ -167,6 +167,41 @@ const KINDS: readonly Kind[] = [
       one.peers = [{ ...view, state: "dead" }];
     },
     heal: () => void (one.peers = one.peers.map((peer) => ({ ...peer, state: "alive" as const }))),
+  },
+  {
+    name: "a change that removes much",
+    subject: "@source",
+    state: "held",
+    fire: () => source({ web: undefined, db: undefined, third: undefined }),
+    heal: () => source({ web: good(), db: good(), third: good() }),
+  },
+  {
+    name: "a host that has become weaker",
+    subject: "@doctor",
+    state: "weak",
+    fire: () => {
+      const fresh = [{ id: "S01", check: "ssh", severity: "fail", what: "passwords", fix: "no" }] as const;
+      const look = { weak: 1, fresh, trouble: undefined };
+      one.report?.emit({ kind: "doctor-looked", atMs: one.node.clock.nowMs(), look });
+    },
+    heal: () => {
+      const look = { weak: 0, fresh: [], trouble: undefined };
+      one.report?.emit({ kind: "doctor-looked", atMs: one.node.clock.nowMs(), look });
+    },
+    passing: true,
+  },
+  {
+    name: "a version of the agent that cannot be taken",
+    subject: "@update",
+    state: "stuck",
+    fire: () => {
+      const update = { running: "1.0.0", wanted: "1.1.0", stage: "stuck", why: "no package" } as const;
+      one.report?.emit({ kind: "agent-update", atMs: one.node.clock.nowMs(), update });
+    },
+    heal: () => {
+      const update = { running: "1.1.0", wanted: "1.1.0", stage: "none", why: undefined } as const;
+      one.report?.emit({ kind: "agent-update", atMs: one.node.clock.nowMs(), update });
+    },
   },
   {
     name: "a disk that is nearly full",

@@ -22,7 +22,7 @@ const MINUTE = 60_000;
 const DAY = 86_400_000;
 const START = Date.UTC(2026, 9, 1);
 const CHECK = { interval: INTERVAL, timeout: 5_000, retries: 3, start_period: 0 } as HealthCheck;
-const RUNS = process.env["ORCA_SLOW"] === undefined ? 1 : 60;
+const RUNS = process.env["ORCA_SLOW"] === undefined ? 3 : 60;
 
 let directory = "";
 beforeEach(() => (directory = mkdtempSync(join(tmpdir(), "orca-availability-"))));
@@ -177,6 +177,16 @@ describe("against a log of planted outages", () => {
     expect(machine.times.unknown).toBeGreaterThan(29 * DAY);
     machine.store.close();
   });
+});
+
+test("that a service is up for the first time is written at once: what a kill a moment later takes is unknown", () => {
+  const machine = new Machine();
+  machine.turn();
+  machine.runUntil(START + 30_000);
+  machine.killUntil(START + 60_000);
+  machine.turn();
+  expect(machine.times.unknown).toBeGreaterThanOrEqual(30_000);
+  machine.store.close();
 });
 
 describe("a service that Git has stopped", () => {
