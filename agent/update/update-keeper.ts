@@ -95,6 +95,11 @@ export class UpdateKeeper {
     await this.#looking;
   }
 
+  /** Resolves once the look that a turn has begun is over. */
+  async whenLooked(): Promise<void> {
+    await this.#looking;
+  }
+
   /** Never rejects. */
   async #look(): Promise<void> {
     const { node, running, arch, places, clock, hasSource, hear } = this.#options;

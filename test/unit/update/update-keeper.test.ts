@@ -54,7 +54,7 @@ async function turn(keeper: UpdateKeeper, pin: AgentPin | undefined): Promise<vo
   const { desired, ...rest } = buildTurn({ views: [] });
   if (desired === undefined) throw new Error("the turn has nothing that is wanted");
   keeper.follow({ ...rest, desired: { ...desired, ...(pin === undefined ? {} : { agentPin: pin }) } });
-  await new Promise<void>((resolve) => setTimeout(resolve, 20));
+  await keeper.whenLooked();
 }
 
 const stages = (): string[] => events.flatMap((event) => (event.kind === "agent-update" ? [event.update.stage] : []));
