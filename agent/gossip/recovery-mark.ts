@@ -2,13 +2,14 @@
 // and takes it away; the gossip's shell reads it at each turn. While it is there and cannot be read, nothing may start.
 
 import { readFileSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 
 import * as z from "zod";
 
 import { name } from "../../shared/text/schema-leaf.ts";
 import { statePath } from "../host/state-layout.ts";
 import { writeWhole } from "./node-identity.ts";
+import { makeDirectory } from "../host/files/make-directory.ts";
 
 const document = z.object({ version: z.literal(1), services: z.array(name) });
 
@@ -25,6 +26,6 @@ export function readRecovery(stateDir: string): readonly string[] | undefined {
 export async function markRecovery(stateDir: string, services: readonly string[] | undefined): Promise<void> {
   const path = statePath(stateDir, "recovery");
   if (services === undefined) return rm(path, { force: true });
-  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  await makeDirectory(stateDir, 0o700);
   await writeWhole(path, `${JSON.stringify({ version: 1, services })}\n`, 0o600);
 }

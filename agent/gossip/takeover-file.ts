@@ -2,13 +2,13 @@
 // start, written by it and by `orca recover`. A file that cannot be read is said and left alone; peers say again what stood in it.
 
 import { readFileSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 
 import * as z from "zod";
 
 import { signedTakeover, type SignedTakeover } from "../../shared/fleet/takeover.ts";
 import { statePath } from "../host/state-layout.ts";
 import { writeWhole } from "./node-identity.ts";
+import { makeDirectory } from "../host/files/make-directory.ts";
 
 const document = z.object({ version: z.literal(1), takeovers: z.array(signedTakeover) });
 
@@ -45,7 +45,7 @@ export class TakeoverFile {
   async #write(text: string, before: Promise<void>): Promise<void> {
     await before;
     try {
-      await mkdir(this.#directory, { recursive: true, mode: 0o700 });
+      await makeDirectory(this.#directory, 0o700);
       await writeWhole(this.#path, text, 0o600);
       this.trouble = undefined;
     } catch (error) {

@@ -2,7 +2,7 @@
 // before that directory is too large, also when no agent lives to see it. Made by wal-stream.ts.
 
 import { readdir, stat, statfs } from "node:fs/promises";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { RECEIVER_MEMORY_BYTES } from "../../../shared/state/backup.ts";
@@ -13,6 +13,7 @@ import { SECRET_FOLDER } from "../engines/store-engine.ts";
 import { formatPosition, parseSegment, startOfSegment, type WalPosition } from "./core/wal-position.ts";
 import { PARTIAL } from "./ship-log.ts";
 import { buildEnvironment, buildStatement, connectAs, readAnswer, writePassfile } from "./wal-server.ts";
+import { makeDirectorySync } from "../../host/files/make-directory.ts";
 
 /** Where it sees its directory. */
 const SPOOL = "/orca-wal";
@@ -76,7 +77,7 @@ export class LogReceiver {
   /** Starts it; answers why there is no room for it. */
   async start(source: ReceiverSource): Promise<string | undefined> {
     const { directory, segmentBytes, settings, slot, key, server, image } = source;
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectorySync(directory, 0o700);
     const room = await findRoom(directory, this.#parts.spoolBytes);
     if (BigInt(Math.floor(room)) < LEAST_SEGMENTS * BigInt(segmentBytes))
       return `no more of the log is received: ${describeSize(Math.max(0, room))} are left for what waits to be stored`;
@@ -127,7 +128,7 @@ export class LogReceiver {
     if (password === undefined) return undefined;
     const directory = join(this.#parts.memoryDirectory, `wal-${key.replaceAll("/", "-")}`);
     rmSync(directory, { recursive: true, force: true });
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    makeDirectorySync(directory, 0o700);
     const { name, text } = writePassfile(password);
     writeFileSync(join(directory, name), text, { mode: 0o400 });
     return directory;

@@ -2,7 +2,7 @@
 // server's own any more is lost, which is told, and another one begins with a new base. Made by log-keeper.ts; decides nothing of what is
 // kept.
 
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { RepositoryPlan, StorePlan, WalPlan } from "../../../shared/state/backup.ts";
@@ -24,6 +24,7 @@ import { formatPosition, parsePosition } from "./core/wal-position.ts";
 import { findOldest, findRoom, LogReceiver } from "./log-receiver.ts";
 import { askServer, expectLook, NoServer } from "./wal-server.ts";
 import type { LogMemory } from "./wal-state.ts";
+import { makeDirectory } from "../../host/files/make-directory.ts";
 
 /** What every stream of a node works with. */
 export interface StreamParts extends ChildParts {
@@ -164,7 +165,7 @@ export class LogStream {
     await askServer(source, `select pg_create_physical_replication_slot('${slot}', true)`);
     const nowMs = clock.nowMs();
     const directory = `${plan.service}.${plan.store}.${nowMs}`;
-    await mkdir(join(walDirectory, directory), { recursive: true, mode: 0o700 });
+    await makeDirectory(join(walDirectory, directory), 0o700);
     const { systemId, timeline, segmentBytes } = look;
     const { user, password, databases } = plan.source;
     this.#marks = [];
@@ -194,7 +195,7 @@ export class LogStream {
   ): Promise<string | undefined> {
     const log = this.#expect();
     const directory = join(this.#parts.walDirectory, log.directory);
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await makeDirectory(directory, 0o700);
     if (isRunning) {
       // The bound that it was started with is its own; the disk is everybody's.
       if ((await findRoom(directory, this.#parts.spoolBytes)) > -log.segmentBytes) return undefined;

@@ -1,7 +1,7 @@
 // `orca unit`: opens to the agent's unit the directories that agent.toml and the repositories in force name. A person asks for it, since
 // a repository's path comes from Git: no commit alone makes the agent write anywhere else than before.
 
-import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import { isRefused, readHostFile } from "../../host/files/host-files.ts";
@@ -13,6 +13,7 @@ import { AgentClient, type ClientOptions, expectJson } from "../frame/client.ts"
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { printFault, printText } from "../frame/terminal.ts";
 import { buildDropIn, findObjection, selectOpened } from "./unit-drop-in.ts";
+import { makeDirectory } from "../../host/files/make-directory.ts";
 
 /** The options of `orca unit`. */
 export interface UnitOptions extends ClientOptions {
@@ -94,7 +95,7 @@ async function put(opened: readonly string[], dropIn: string): Promise<void> {
   try {
     if (next === undefined) await rm(dropIn, { force: true });
     else {
-      await mkdir(dirname(dropIn), { recursive: true, mode: 0o755 });
+      await makeDirectory(dirname(dropIn), 0o755);
       await writeFile(`${dropIn}.new`, next, { mode: 0o644 });
       await rename(`${dropIn}.new`, dropIn);
     }

@@ -3,7 +3,7 @@
 
 import { createPrivateKey } from "node:crypto";
 import { existsSync } from "node:fs";
-import { cp, mkdir, rename, rm } from "node:fs/promises";
+import { cp, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
 import { signTakeover } from "../../gossip/core/takeovers.ts";
@@ -17,6 +17,7 @@ import { type AgentConfig, agentConfigSchema } from "../../../shared/config/agen
 import type { SignedTakeover } from "../../../shared/fleet/takeover.ts";
 import type { FleetFile } from "../setup/read-fleet-file.ts";
 import { CommandError } from "../frame/exit-codes.ts";
+import { makeDirectory } from "../../host/files/make-directory.ts";
 
 /** Who stands in whose place. */
 export interface Spare {
@@ -55,7 +56,7 @@ export async function refuseOtherHost(configPath: string, { node, name }: Spare)
 /** Writes what the escrow holds, and this machine's agent.toml; what was there before lies beside it. */
 export async function writeHost(escrow: Escrow, spare: Spare, sourceDir: string): Promise<AgentConfig> {
   for (const { path, content } of escrow.files) {
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    await makeDirectory(dirname(path), 0o700);
     const bytes = Buffer.from(content, "base64");
     if (path !== escrow.config) await writeWhole(path, bytes, 0o600);
     else {

@@ -13,6 +13,7 @@ import { readMessage } from "../../../shared/text/read-message.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { printFault, printPainted, printText } from "../frame/terminal.ts";
 import { readFleetFile } from "./read-fleet-file.ts";
+import { makeDirectory } from "../../host/files/make-directory.ts";
 
 /** The options of `orca firewall apply`. */
 export interface ApplyOptions {
@@ -58,7 +59,7 @@ export async function applyFirewall(file: string, { within }: ApplyOptions): Pro
   expectOwnTable(file, text);
   await nft("judge", () => loadNftFile(file, true));
   const before = await nft("ask for the table of before", () => readNftTable("inet", HOST_TABLE));
-  await mkdir(RUN, { recursive: true, mode: 0o700 });
+  await makeDirectory(RUN, 0o700);
   try {
     await mkdir(PENDING, { mode: 0o700 });
   } catch {
