@@ -242,6 +242,7 @@ function requestProof(parts: ChildParts, proving: Proving): VerifyRequest | stri
   // The server that it is restored into has a password of its own, or none.
   return {
     ...buildCommon(parts, plan, undefined),
+    ...placeIn(parts, plan, record),
     kind: "verify",
     backup: record.name,
     image,
@@ -265,7 +266,11 @@ export function requestRestore(parts: ChildParts, { plan, record, ...target }: R
 }
 
 /** What lies in an area of the store's folder. */
-function placeIn({ node }: ChildParts, { service, store }: StorePlan, { area }: BackupRecord): Partial<RestoreRequest> {
+function placeIn(
+  { node }: ChildParts,
+  { service, store }: StorePlan,
+  { area }: BackupRecord,
+): Partial<Pick<RestoreRequest, "folder">> {
   return area === undefined ? {} : { folder: { node, service, store, area } };
 }
 

@@ -102,6 +102,8 @@ export interface VerifyRequest extends StoreRequest {
 /** What a proof has shown; `copy`: what lies in that repository is damaged, and may be whole elsewhere. */
 export interface JudgedBackup extends Verdict {
   about?: "copy";
+  /** Of a base: up to where its log could be replayed. */
+  reach?: string;
   /** Of a bucket: stored objects that the next run copies again. */
   damaged?: string[];
 }

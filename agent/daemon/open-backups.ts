@@ -71,6 +71,7 @@ export function openBackups(config: DaemonConfig, around: Around): Backups {
     runLightChild: (run) => runChild(run),
     fetchImage: createImageFetcher(engine, createAuthFinder(authFiles)),
     listHeld: (store) => restores.listHeld(store),
+    onBaseJudged: (plan) => logs.recheck(plan),
     sweep: () => Promise.all([engine.oneShots.sweep(node), sweepSpool(common.spool)]),
   });
   const restores: RestoreKeeper = new RestoreKeeper({
@@ -83,7 +84,7 @@ export function openBackups(config: DaemonConfig, around: Around): Backups {
     swept: keeper.swept,
     request: (request) => agent.request(request),
   });
-  const logs = openLogs(stateDir, { ...common, ...keeper.shared, engine });
+  const logs: LogKeeper = openLogs(stateDir, { ...common, ...keeper.shared, engine });
   const before = new BeforeUpdate(keeper, systemClock, (facts) => agent.learnBackups(facts));
   report.onTurn((turn) => {
     ({ desired } = turn);

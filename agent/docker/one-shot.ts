@@ -8,7 +8,15 @@ import type { StreamingExec } from "./container-exec.ts";
 import { type OutputRun, readOutput } from "./split-output.ts";
 import { JOB_LABEL, JOB_NAME_START, JOB_NODE_LABEL, RECEIVER_LABEL } from "./job-label.ts";
 import { EngineError } from "./reader.ts";
-import { buildServerLimits, nameJob, removeJob, startServer, type ThrowAwayServer } from "./throw-away-server.ts";
+import {
+  type Archived,
+  buildServerLimits,
+  nameJob,
+  pourInto,
+  removeJob,
+  startServer,
+  type ThrowAwayServer,
+} from "./throw-away-server.ts";
 
 /** A one-shot container. */
 interface OneShotRequest {
@@ -54,6 +62,8 @@ interface BoxRequest {
   binds: readonly { source: string; target: string }[];
   /** Where it keeps what it writes: a volume without a name that goes with it. */
   scratch: string;
+  /** Put there before it is started. */
+  put?: Archived | undefined;
 }
 
 /** Runs them. Every call may throw an `EngineError`. */
@@ -79,6 +89,7 @@ interface JobContainer {
     State: { ExitCode: number; OOMKilled?: boolean; Running?: boolean; Pid?: number };
   }>;
   remove(options: object): Promise<unknown>;
+  putArchive(archive: NodeJS.ReadableStream, options: { path: string }): Promise<unknown>;
 }
 
 /** The corner of dockerode that is needed here; only engine.ts knows the rest. */
@@ -122,7 +133,7 @@ export function createOneShots(docker: JobDocker, exec: JobExec): OneShots {
 const ROOT = "0:0";
 
 async function openBox(docker: JobDocker, exec: JobExec, request: BoxRequest): Promise<ThrowAwayServer> {
-  const { job, node, image, argv, env, memoryBytes, binds, scratch, entrypoint } = request;
+  const { job, node, image, argv, env, memoryBytes, binds, scratch, entrypoint, put } = request;
   const container = await docker.createContainer({
     ...nameJob(job, node),
     Image: image,
@@ -137,6 +148,7 @@ async function openBox(docker: JobDocker, exec: JobExec, request: BoxRequest): P
       ],
     },
   });
+  if (put !== undefined) await pourInto(container, put);
   return startServer(container, exec);
 }
 

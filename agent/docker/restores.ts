@@ -6,7 +6,15 @@ import { LABEL } from "../../shared/state/identity.ts";
 import { call, callUnless } from "./call.ts";
 import { JOB_LABEL, JOB_NODE_LABEL } from "./job-label.ts";
 import type { DockerExec } from "./reader.ts";
-import { buildServerLimits, nameJob, removeJob, startServer, type ThrowAwayServer } from "./throw-away-server.ts";
+import {
+  type Archived,
+  buildServerLimits,
+  nameJob,
+  pourInto,
+  removeJob,
+  startServer,
+  type ThrowAwayServer,
+} from "./throw-away-server.ts";
 
 /** A volume of a container. */
 interface MountShape {
@@ -48,7 +56,7 @@ interface TwinRequest {
   /** The volume begins with what the image has at its target, as the service's own did: its owner is the image's. */
   asImage?: boolean;
   /** Put there before it is started. */
-  put?: { directory: string; archive: AsyncIterable<Uint8Array> } | undefined;
+  put?: Archived | undefined;
   /** Mounts of the service that the twin must not have, by the start of their targets. */
   without: readonly string[];
   binds: readonly { source: string; target: string }[];
@@ -220,20 +228,6 @@ async function unpack(docker: RestoreDocker, request: UnpackRequest): Promise<vo
     await look(async (path) => openArchivedFile(await container.getArchive({ path })));
   } finally {
     await removeJob(container);
-  }
-}
-
-/** What cannot be filled is removed. */
-async function pourInto(
-  container: TwinContainer,
-  { directory, archive }: NonNullable<TwinRequest["put"]>,
-): Promise<void> {
-  try {
-    const { pourArchive } = await import("./archive.ts");
-    await pourArchive(archive, (stream) => container.putArchive(stream, { path: directory }));
-  } catch (error) {
-    await removeJob(container).catch(() => undefined);
-    throw error;
   }
 }
 

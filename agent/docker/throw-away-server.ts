@@ -17,6 +17,13 @@ interface ServerContainer extends Removable {
   inspect(): Promise<{ State: { OOMKilled?: boolean; Running?: boolean } }>;
 }
 
+/** What is put into a container before it is started. */
+export interface Archived {
+  directory: string;
+  /** A tar. */
+  archive: AsyncIterable<Uint8Array>;
+}
+
 /** One that runs. */
 export interface ThrowAwayServer {
   run(argv: readonly string[], timeoutMs: number): Promise<{ exitCode: number; output: string }>;
@@ -63,6 +70,20 @@ export async function startServer(container: ServerContainer, exec: Pick<DockerE
     isRunning: async () => (await container.inspect()).State.Running === true,
     remove: () => removeJob(container),
   };
+}
+
+/** Puts something into a container that is only made; one that cannot be filled is removed. */
+export async function pourInto(
+  container: Removable & { putArchive(archive: NodeJS.ReadableStream, options: { path: string }): Promise<unknown> },
+  { directory, archive }: Archived,
+): Promise<void> {
+  try {
+    const { pourArchive } = await import("./archive.ts");
+    await pourArchive(archive, (stream) => container.putArchive(stream, { path: directory }));
+  } catch (error) {
+    await removeJob(container).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** With the volumes that it was given without a name; one that is gone is fine. */

@@ -114,17 +114,17 @@ export async function answerBackupAct(
 /** Which backup is meant; a text says why none can be. */
 function parseAct(
   name: keyof typeof ACTS,
-  { service, store, backups }: StoreStatus,
+  { service, store, backups, log }: StoreStatus,
   body: object,
 ): { backup: string | undefined } | string {
   const { backup, ...rest } = body as Record<string, unknown>;
   const [unknown] = Object.keys(rest);
   if (unknown !== undefined) return `${name} knows no ${JSON.stringify(unknown)}`;
-  if (name === "verify" && backups.length === 0)
-    return `${service}/${store} has no backup yet: orca backup run ${service}`;
+  const all = [...backups, ...(log?.bases ?? [])];
+  if (name === "verify" && all.length === 0) return `${service}/${store} has no backup yet: orca backup run ${service}`;
   if (backup === undefined) return { backup };
   if (name !== "verify" || typeof backup !== "string") return "backup is the name of one that is proved";
-  return backups.some((entry) => entry.name === backup)
+  return all.some((entry) => entry.name === backup)
     ? { backup }
     : `${service}/${store} has no backup ${backup}: orca backup list ${service} names them`;
 }

@@ -217,10 +217,30 @@ export interface StoreStatus {
   lastVerify: VerifyRun | undefined;
   /** What came of the last restore of a bucket since the agent began. */
   lastCopyOut?: CopyOutRun | undefined;
+  /** Its bases and its log; left out where its manifest does not ask for them. */
+  log?: LogStatus | undefined;
   /** Newest first. */
   backups: readonly KnownBackup[];
   /** Files in its folder that are no backup. */
   strange: readonly string[];
+}
+
+/** The bases of a store, and how far its log leads. */
+export interface LogStatus {
+  /** Newest first. */
+  bases: readonly KnownBackup[];
+  /** In the manifest's order: back to any moment of a span a restore leads, and what is missing of the log. */
+  repositories: readonly {
+    name: string;
+    /** Why it cannot be read. */
+    trouble?: string | undefined;
+    /** The oldest first; it ends when the newest of it was stored. */
+    spans: readonly { fromMs: number; untilMs: number }[];
+    /** Positions of the server, and the first and last segment that lacks something. */
+    gaps: readonly { from: string; to: string; first: string; last: string }[];
+  }[];
+  /** How the last attempt to prove a base with its log ended. */
+  lastVerify: VerifyRun | undefined;
 }
 
 /** Backups that lie in the repository `local`, of a service or store that is in no manifest any more. */

@@ -62,6 +62,8 @@ const verification = z.object({
   detail: z.string(),
   /** `copy`: what lies in this repository was damaged there; left out where it is about what was dumped, wherever that lies. */
   about: z.literal("copy").optional(),
+  /** Of a base: up to where its log could be replayed, as a position of the server; left out where the base itself is at fault. */
+  reach: z.string().optional(),
 });
 
 /** The record as it lies in a repository. A field that a later version adds is kept by whoever reads and writes it again. */
@@ -195,6 +197,14 @@ export function isAhead({ startedMs }: Pick<BackupRecord, "startedMs">, nowMs: n
 export function isVerified(record: Pick<BackupRecord, "verifications">): boolean {
   const last = record.verifications.findLast(({ verdict }) => verdict !== "unknown");
   return last?.verdict === "good";
+}
+
+/** What the last proof that said anything has found at fault; undefined where that is nothing, or where there was none. */
+export function findFault(
+  record: Pick<BackupRecord, "verifications"> | undefined,
+): BackupRecord["verifications"][number] | undefined {
+  const last = record?.verifications.findLast(({ verdict }) => verdict !== "unknown");
+  return last?.verdict === "bad" ? last : undefined;
 }
 
 /** True for one that a restore may count on: whole, not set aside, and not found bad. */

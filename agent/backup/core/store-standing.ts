@@ -6,6 +6,8 @@ import { type BackupRecord, isAhead, isComplete } from "./backup-record.ts";
 
 /** What is remembered of a store. */
 interface KnownStore extends Partial<Pick<StoreStanding, "lastRun" | "lastVerify">> {
+  /** Of its bases and their log. */
+  lastBaseVerify?: VerifyRun | undefined;
   accountedMs: number;
   seenMs?: number | undefined;
   /** When the newest backup began that was made, good or not by now: all that earlier versions have kept. */
@@ -32,9 +34,14 @@ export function listStandings(
     seenMs,
     trouble,
     lastRun: memory?.lastRun,
-    lastVerify: memory?.lastVerify,
+    lastVerify: isBad(plan, memory?.lastBaseVerify) ? memory?.lastBaseVerify : memory?.lastVerify,
     proof: memory?.repositories?.[name]?.proof?.verdict,
   }));
+}
+
+/** A base that cannot be restored is told also where the dumps are fine. */
+function isBad({ wal }: StorePlan, run: VerifyRun | undefined): boolean {
+  return wal !== undefined && run?.verdict === "bad";
 }
 
 /**

@@ -18,11 +18,14 @@ import { type CancelTimer, type Clock, ClockSteps, nameMoment, waitAtMost } from
 import { askLight, type ChildParts } from "../ask-child.ts";
 import type { ChildAnswer } from "../backup-exchange.ts";
 import { findBackupDue } from "../core/backup-due.ts";
+import { isBackupName } from "../core/backup-name.ts";
 import { listStandings } from "../core/store-standing.ts";
 import { StoreSources } from "../repository/store-sources.ts";
+import { BaseProof } from "./base-proof.ts";
 import { CopyOuts } from "./copy-outs.ts";
 import { noteStore } from "./backup-notes.ts";
 import { describeStore } from "./backup-view.ts";
+import { describeLog } from "./log-view.ts";
 import { listLeftStores } from "./left-stores.ts";
 import { OwnKey } from "./own-key.ts";
 import { RecordDesk } from "./record-desk.ts";
@@ -52,6 +55,8 @@ export interface KeeperOptions extends ChildParts {
   listHeld?: (store: Pick<StorePlan, "service" | "store">) => readonly string[];
   /** Brings an image to this host; answers why it is not there. */
   fetchImage?: (image: string, signal: AbortSignal) => Promise<string | undefined>;
+  /** Hears of a store of which a base and its log were judged. */
+  onBaseJudged?: (plan: StorePlan) => void;
   /** Removes containers of earlier runs, and backups that they have opened. */
   sweep(): Promise<unknown>;
   emit(event: AgentEvent): void;
@@ -68,7 +73,7 @@ interface AskedStore {
 interface Task {
   plan: StorePlan;
   /** `finish`: the hooks after a run that was cut off; `copy`: a repository that did not get the last one. */
-  kind: "make" | "verify" | "finish" | "copy" | "copy-out";
+  kind: "make" | "verify" | "verify-base" | "finish" | "copy" | "copy-out";
   trigger: BackupRun["trigger"];
   atMs: number;
   /** Of `verify`: another one than the newest. */
@@ -104,6 +109,7 @@ export class BackupKeeper {
   readonly #memories: StoreMemories;
   readonly #work: StoreWork;
   readonly #copying: CopyWork;
+  readonly #bases: BaseProof;
   /** By the monotonic clock: the other one may be set. */
   readonly #startedMs: number;
   readonly #steps: ClockSteps;
@@ -149,6 +155,7 @@ export class BackupKeeper {
     const parts = { options, memories, desk, records: this.records, identity, still, signal, isClockSet };
     this.#work = new StoreWork(parts);
     this.#copying = new CopyWork(parts, (task) => this.#work.ask(task));
+    this.#bases = new BaseProof(parts, (task) => this.#work.ask(task));
     this.sources = new StoreSources(() => this.#plans, this.#desk, this.#identity);
   }
 
@@ -203,7 +210,8 @@ export class BackupKeeper {
         const sinceMs = this.#running?.key === key ? this.#running.sinceMs : undefined;
         const nextMs = sinceMs === undefined ? this.#findDue(plan, nowMs).atMs : undefined;
         const parts = { desk: this.#desk, sinceMs, nextMs, memory: this.#memories.find(plan) };
-        return { ...(await describeStore(plan, parts)), lastCopyOut: this.#copyOuts.last(plan) };
+        const log = await describeLog(plan, this.#desk, parts.memory);
+        return { ...(await describeStore(plan, parts)), lastCopyOut: this.#copyOuts.last(plan), ...(log && { log }) };
       }),
     );
   }
@@ -219,8 +227,8 @@ export class BackupKeeper {
     const stores = await this.list();
     const unread = stores.find(({ trouble }) => trouble !== undefined);
     if (unread !== undefined) throw new Error(`the backups of ${unread.service}/${unread.store}: ${unread.trouble}`);
-    return stores.flatMap(({ backups }) => {
-      const needed = [backups[0], backups.find(({ verified }) => verified)];
+    return stores.flatMap(({ backups, log }) => {
+      const needed = [backups, log?.bases ?? []].flatMap((all) => [all[0], all.find(({ verified }) => verified)]);
       return needed.flatMap((backup) => backup?.image ?? []);
     });
   }
@@ -313,10 +321,14 @@ export class BackupKeeper {
     const due = able.flatMap((plan): Task[] => {
       const make: Task = { plan, kind: "make", ...this.#findDue(plan, nowMs) };
       const proof = this.#findProofDue(plan, nowMs);
+      const base = this.#findBaseProofDue(plan, nowMs);
       const copyMs = findCopyDue(plan, this.#memories.recall(plan))?.atMs;
       return [
         make,
         ...(proof === undefined ? [] : [{ plan, kind: "verify" as const, trigger: "schedule" as const, atMs: proof }]),
+        ...(base === undefined
+          ? []
+          : [{ plan, kind: "verify-base" as const, trigger: "schedule" as const, atMs: base }]),
         ...(copyMs === undefined ? [] : [{ plan, kind: "copy" as const, trigger: "schedule" as const, atMs: copyMs }]),
       ];
     });
@@ -347,6 +359,24 @@ export class BackupKeeper {
     return findBackupDue(plan.verify.schedule, { accountedMs }, times).atMs;
   }
 
+  /** By the same schedule, whether or not there is a new base: its log is longer by then. */
+  #findBaseProofDue(plan: StorePlan, nowMs: number): number | undefined {
+    if (plan.wal === undefined || plan.verify?.schedule === undefined) return undefined;
+    const { baseProofAccountedMs, accountedMs } = this.#memories.recall(plan);
+    const key = `${this.#options.node}/${nameStore(plan)}/verify`;
+    const times = { key, nowMs, agentStartedMs: this.#agentStartedMs };
+    return findBackupDue(plan.verify.schedule, { accountedMs: baseProofAccountedMs ?? accountedMs }, times).atMs;
+  }
+
+  /** What a person asks for without a name is the newest of both. */
+  async #verify(plan: StorePlan, { trigger, backup }: Pick<Task, "trigger" | "backup">): Promise<boolean> {
+    const isBase = backup !== undefined && isBackupName("postgres-base", backup);
+    const isDone = !isBase && (await this.#work.verify(plan, backup));
+    const isBoth = backup === undefined && trigger === "asked" && plan.wal !== undefined;
+    if (isBase || isBoth) await this.#bases.verify(plan, backup);
+    return isDone;
+  }
+
   async #carryOut({ plan, kind, trigger, backup }: Task): Promise<void> {
     const key = nameStore(plan);
     this.#running = { key, sinceMs: this.#options.clock.nowMs() };
@@ -354,10 +384,12 @@ export class BackupKeeper {
     try {
       if (kind === "finish") await this.#work.finish(plan);
       else if (kind === "copy") await this.#copy(plan);
+      else if (kind === "verify-base") await this.#bases.verify(plan);
       else if (kind === "copy-out") await this.#copyOuts.carryOut(plan, this.#copying);
       else {
         if (kind === "verify") this.#proving.set(key, nameExpectations(plan));
-        const isDone = kind === "make" ? await this.#make(plan, trigger) : await this.#work.verify(plan, backup);
+        const isDone =
+          kind === "make" ? await this.#make(plan, trigger) : await this.#verify(plan, { trigger, backup });
         if (isDone) await this.#work.keepFew(plan);
       }
       await this.#work.noteGood(plan, () => true);

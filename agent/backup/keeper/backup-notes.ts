@@ -12,7 +12,7 @@ import { listStandings } from "../core/store-standing.ts";
 /** The notes of one store; none while all is well. */
 export function noteStore(plan: StorePlan, memory: StoreMemory | undefined, nowMs: number): Note[] {
   const store = `${plan.service}/${plan.store}`;
-  const { lastRun, lastVerify } = memory ?? {};
+  const { lastRun, lastVerify, lastBaseVerify } = memory ?? {};
   const notes: Note[] = [];
   const note = (what: string, text: string): number => notes.push({ name: `backup ${store} ${what}`, text });
   if (lastRun?.reason !== undefined)
@@ -21,6 +21,11 @@ export function noteStore(plan: StorePlan, memory: StoreMemory | undefined, nowM
     note(
       "bad",
       `the backup ${lastVerify.backup} of ${store} cannot be restored: ${lastVerify.detail}: see orca help backup`,
+    );
+  if (plan.wal !== undefined && lastBaseVerify?.verdict === "bad")
+    note(
+      "bad base",
+      `the base ${lastBaseVerify.backup} of ${store} cannot be restored with all of its log: ${lastBaseVerify.detail}: see orca help wal`,
     );
   if (lastRun?.hooks !== undefined)
     note("hooks", `the last backup of ${store} was made, and a hook failed: ${lastRun.hooks}`);

@@ -68,6 +68,9 @@ const store = z.looseObject({
   /** A run began whose hooks after it were not seen to end. */
   owesHooks: z.boolean().optional(),
   lastVerify: proof.optional(),
+  /** Of its bases and their log. */
+  lastBaseVerify: proof.optional(),
+  baseProofAccountedMs: z.number().optional(),
   /** Of `local`, as an earlier version kept it. */
   expected: z.number().optional(),
   repositories: z.record(z.string(), repository).optional(),

@@ -4,7 +4,7 @@ import type { KnownBackup, RepositoryPlan, StorePlan, StoreStatus } from "../../
 import type { StoreMemory } from "./backup-state.ts";
 import { type BackupRecord, isVerified } from "../core/backup-record.ts";
 import { sumPlain, sumStored } from "../core/size-envelope.ts";
-import type { Listing, RepositoryDesk } from "./repository-desk.ts";
+import type { Listing, RepositoryDesk, StoreArea } from "./repository-desk.ts";
 
 /** What a store is described with. */
 export interface ViewParts {
@@ -51,8 +51,8 @@ export async function describeStore(plan: StorePlan, parts: ViewParts): Promise<
 }
 
 /** Each backup once, the newest first, with everybody who has it; it is shown as the first of them has it. */
-function mergeBackups(
-  plan: StorePlan,
+export function mergeBackups(
+  plan: StoreArea,
   listings: readonly { repository: RepositoryPlan; listing: Listing }[],
   desk: RepositoryDesk,
 ): KnownBackup[] {

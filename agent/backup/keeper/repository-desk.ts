@@ -108,14 +108,15 @@ export class RepositoryDesk {
   }
 
   /** Where a backup's files lie, for people. */
-  describeFiles(plan: RepositoryPlan, store: StorePlan, files: KnownBackup["files"]): string[] {
-    const { node, service, store: name } = this.#folder(store);
+  describeFiles(plan: RepositoryPlan, store: StoreArea, files: KnownBackup["files"]): string[] {
+    const { node, service, store: name, area } = this.#folder(store);
+    const folder = area === undefined ? name : `${name}.wal/${area}`;
     const prefix = plan.kind === "s3" && plan.prefix !== "" ? `${plan.prefix}/` : "";
     const start =
       plan.kind === "s3"
         ? `s3://${plan.bucket}/${prefix}`
         : `${(plan.kind === "directory" ? plan.path : undefined) ?? this.#parts.localDirectory}/`;
-    return files.map((file) => `${start}${node}/${service}/${name}/${file}`);
+    return files.map((file) => `${start}${node}/${service}/${folder}/${file}`);
   }
 
   /** Does something small in a place that is open to this process; a directory that hangs is given up on. */

@@ -43,6 +43,8 @@ interface WorkOptions extends ChildParts {
   listHeld?: (plan: StorePlan) => readonly string[];
   /** Brings an image to this host; answers why it is not there. */
   fetchImage?: (image: string, signal: AbortSignal) => Promise<string | undefined>;
+  /** Hears of a store of which a base and its log were judged. */
+  onBaseJudged?: (plan: StorePlan) => void;
 }
 
 /** What it works with. */

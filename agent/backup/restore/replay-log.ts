@@ -10,10 +10,17 @@ import { readMessage } from "../../../shared/text/read-message.ts";
 import { makeDirectory } from "../../host/files/make-directory.ts";
 import type { BackupRecord } from "../core/backup-record.ts";
 import { decryptStream } from "../encrypt.ts";
-import type { Repository, StoreFolder } from "../repository/repository-port.ts";
-import { cutObjects, followBase, nameLogArea, readBaseRange, type BaseRange } from "../wal/core/choose-base.ts";
-import { listWalObjects, type WalObject } from "../wal/core/wal-object.ts";
-import { formatPosition, startOfSegment } from "../wal/core/wal-position.ts";
+import { type Repository, RepositoryError, type StoreFolder } from "../repository/repository-port.ts";
+import {
+  cutObjects,
+  findMissing,
+  followBase,
+  nameLogArea,
+  readBaseRange,
+  type BaseRange,
+} from "../wal/core/choose-base.ts";
+import { listWalObjects, type WalGap, type WalObject } from "../wal/core/wal-object.ts";
+import { formatPosition, nameSegment, startOfSegment } from "../wal/core/wal-position.ts";
 
 /** What is fetched, from where and for when. */
 export interface LogRequest {
@@ -24,6 +31,8 @@ export interface LogRequest {
   atMs: number;
   spool: string;
   identities: readonly string[];
+  /** Anything that is missing before the newest of it is a fault. */
+  wholly?: boolean;
 }
 
 /** A log that lies ready. */
@@ -45,30 +54,61 @@ const HISTORY = /^[0-9A-F]{8}\.history(?:\.age)?$/;
 /** No server has been restored so often. */
 const MOST_TIMELINES = 1_000;
 
-/** Fetches it. Throws where it is not whole, cannot be opened, or there is no room. */
+/** What lies in the repository is not what was stored: no fault of this host. */
+export class LogDamage extends Error {
+  /** Up to here the log is whole. */
+  readonly reach: string;
+
+  constructor(message: string, reach: string) {
+    super(message);
+    this.name = "LogDamage";
+    this.reach = reach;
+  }
+}
+
+/** Fetches it. Throws where there is no room; a `LogDamage` where it is not whole or not what was stored. */
 export async function fetchLog(request: LogRequest): Promise<FetchedLog> {
   const { repository, folder, base, atMs, spool } = request;
   const range = readBaseRange(base);
   if (range === undefined) throw new Error(`${base.name} does not say what it needs of the log`);
-  const names = await repository.list({ ...folder, area: nameLogArea(range) });
-  const followed = followBase(base, listWalObjects(names, range.segmentBytes));
+  const area = { ...folder, area: nameLogArea(range) };
+  const names = await repository.list(area);
+  const objects = listWalObjects(names, range.segmentBytes);
+  const followed = followBase(base, objects);
+  const reach = formatPosition(followed?.end ?? range.start);
+  // What is stored while the list is made may be in it without what was stored just before.
+  const gap = request.wholly === true ? findMissing(base, objects) : undefined;
+  const isGone = gap !== undefined && findMissing(base, await listAgain(request, area, gap)) !== undefined;
+  if (gap !== undefined && isGone) throw new LogDamage(describeMissing(gap, range), reach);
   if (followed?.isComplete !== true)
-    throw new Error(`the log of ${base.name} is not whole: it ends at ${formatPosition(followed?.end ?? range.start)}`);
-  const objects = cutObjects(followed.objects, { atMs, stop: range.stop });
+    throw new LogDamage(`the log of ${base.name} is not whole: it ends at ${reach}`, reach);
+  const needed = cutObjects(followed.objects, { atMs, stop: range.stop });
   await makeDirectory(spool, PRIVATE_DIRECTORY);
-  await expectRoom(spool, objects, range);
+  await expectRoom(spool, needed, range);
   const directory = await mkdtemp(join(spool, "log-"));
   await chmod(directory, SERVER_DIRECTORY);
   const remove = (): Promise<void> => rm(directory, { recursive: true, force: true });
   try {
-    for (const entry of objects) await fetchOne(request, { entry, range, directory });
+    for (const entry of needed) await fetchOne(request, { entry, range, directory });
     await fetchHistories(request, { names, range, directory });
-    const last = objects.at(-1);
+    const last = needed.at(-1);
     return { directory, end: formatPosition(last?.to ?? range.stop), shippedMs: last?.shippedMs ?? 0, remove };
   } catch (error) {
     await remove();
     throw error;
   }
+}
+
+/** What was there before, and up to where something was missing then. */
+async function listAgain({ base, repository }: LogRequest, area: StoreFolder, { to }: WalGap): Promise<WalObject[]> {
+  const { segmentBytes = 0 } = readBaseRange(base) ?? {};
+  return listWalObjects(await repository.list(area), segmentBytes).filter((entry) => entry.from <= to);
+}
+
+function describeMissing({ from, to }: WalGap, { timeline, segmentBytes }: BaseRange): string {
+  const [first, last] = [from, to - 1n].map((at) => nameSegment(timeline, at, segmentBytes));
+  const segments = first === last ? `the segment ${first}` : `the segments ${first} to ${last}`;
+  return `${segments} of the log cannot be replayed: from ${formatPosition(from)} to ${formatPosition(to)} nothing is there`;
 }
 
 async function expectRoom(spool: string, objects: readonly WalObject[], { segmentBytes }: BaseRange): Promise<void> {
@@ -92,7 +132,8 @@ async function fetchOne(
   const { segmentBytes } = range;
   const packed = await readOpened(request, nameLogArea(range), entry);
   const bytes = unpack(packed, entry, segmentBytes);
-  if (BigInt(bytes.length) !== entry.to - entry.from) throw new Error(`${entry.name} does not hold what its name says`);
+  if (BigInt(bytes.length) !== entry.to - entry.from)
+    throw new LogDamage(`${entry.name} does not hold what its name says`, formatPosition(entry.from));
   const file = await open(join(directory, entry.segment), "a+", SERVER_FILE).then(async (made) => {
     await made.close();
     return open(join(directory, entry.segment), "r+");
@@ -107,25 +148,29 @@ async function fetchOne(
   }
 }
 
-function unpack(packed: Buffer, { name }: WalObject, segmentBytes: number): Buffer {
+function unpack(packed: Buffer, { name, from }: WalObject, segmentBytes: number): Buffer {
   try {
     return zstdDecompressSync(packed, { maxOutputLength: segmentBytes });
   } catch (error) {
-    throw new Error(`${name} is not what was written: ${readMessage(error)}`, { cause: error });
+    throw new LogDamage(`${name} is not what was written: ${readMessage(error)}`, formatPosition(from));
   }
 }
 
 async function readOpened(
   { repository, folder, identities }: LogRequest,
   area: string,
-  { name, encrypted }: Pick<WalObject, "name" | "encrypted">,
+  { name, encrypted, from }: Pick<WalObject, "name" | "encrypted"> & Partial<WalObject>,
 ): Promise<Buffer> {
   const stored = repository.read({ ...folder, area }, name);
   const pieces: Buffer[] = [];
   try {
     for await (const piece of encrypted ? decryptStream(stored, identities) : stored) pieces.push(Buffer.from(piece));
   } catch (error) {
-    throw new Error(`${name} does not open: ${readMessage(error)}`, { cause: error });
+    const words = `${name} does not open: ${readMessage(error)}`;
+    // Of another node's key nobody can say what lies there.
+    const isFault = !(error instanceof RepositoryError) && !/no identity matched/i.test(words) && from !== undefined;
+    if (isFault && encrypted) throw new LogDamage(words, formatPosition(from));
+    throw new Error(words, { cause: error });
   }
   return Buffer.concat(pieces);
 }

@@ -1,12 +1,9 @@
 // PostgreSQL restored to a moment: the base is unpacked into the new volume, the log since is fetched whole before anything starts, and a
 // server of the service's own image replays it until then. A moment after the last commit that is stored ends there, and that is said.
 
-import { createReadStream } from "node:fs";
 import { join, posix } from "node:path";
-import { createGunzip } from "node:zlib";
 
-import { extract, type Headers, pack } from "tar-stream";
-
+import { repackBase } from "./base-archive.ts";
 import { endCleanly, type FillWork, openTeller, type Twin, type TwinPlan, withTwin } from "./fill-work.ts";
 import { readCommand, RESTORE_SETTINGS } from "./restore-postgres.ts";
 import { type FetchedLog, fetchLog } from "./replay-log.ts";
@@ -15,8 +12,6 @@ import { type FetchedLog, fetchLog } from "./replay-log.ts";
 const LOG_MOUNT = "/orca-wal";
 const LOOK_MS = 500;
 const STATEMENT_MS = 60_000;
-const DIRECTORY_MODE = 0o700;
-const SIGNAL_MODE = 0o600;
 /** Commits have microseconds, and a moment that people write has not. */
 const ROUNDING_MS = 1;
 
@@ -87,41 +82,13 @@ function planTwin(
     command: [...readCommand(shape), ...settings.flatMap((setting) => ["-c", setting])],
     without: ["/docker-entrypoint-initdb.d"],
     binds: [{ source: log.directory, target: LOG_MOUNT }],
-    ...(put ? { put: { directory: mount, archive: repack(join(work.directory, file.file), inside) } } : {}),
+    ...(put ? { put: { directory: mount, archive: repackBase(join(work.directory, file.file), inside) } } : {}),
   };
 }
 
 /** With its zone: a server has one of its own. */
 function writeTime(ms: number): string {
   return `${new Date(ms).toISOString().replace("T", " ").replace("Z", "")}+00`;
-}
-
-/** The base's files where the server looks for them, and the word that it is to replay the log (PostgreSQL, "recovery.signal"). */
-async function* repack(path: string, inside: string): AsyncIterable<Uint8Array> {
-  const [from, to] = [extract(), pack()];
-  const place = (name: string): string => posix.join(inside, name.replace(/^\.\//, ""));
-  const fail = (error: Error): void => {
-    to.destroy(error);
-  };
-  let isFirst = true;
-  from.on("entry", ({ name, uid = 0, gid = 0, mode, size, mtime, type, linkname }, content, next) => {
-    const own = { uid, gid };
-    if (isFirst) {
-      to.entry({ ...own, name: `${place("./")}/`, type: "directory", mode: DIRECTORY_MODE });
-      to.entry({ ...own, name: place("recovery.signal"), mode: SIGNAL_MODE }, "");
-    }
-    isFirst = false;
-    const header = { ...own, name: place(name), mode, size, mtime, type, linkname } as Headers;
-    content.on("error", fail).pipe(to.entry(header, next));
-  });
-  from.on("finish", () => to.finalize()).on("error", fail);
-  const file = createReadStream(path).on("error", fail);
-  file.pipe(createGunzip().on("error", fail)).pipe(from);
-  try {
-    yield* to as AsyncIterable<Uint8Array>;
-  } finally {
-    file.destroy();
-  }
 }
 
 /** Until it has come to its end and takes writes; undefined where it ends before. Nothing of its log is parsed. */

@@ -13,9 +13,11 @@ import { findEngine } from "../engines/engines.ts";
 import { openRepository } from "../repository/repository-place.ts";
 import type { Repository } from "../repository/repository-port.ts";
 import { type StagedBackup, stageBackup } from "../staging.ts";
-import type { Verdict } from "./restore-box.ts";
+import { proveBase } from "./verify-base.ts";
 import { describeLack, isNoProgram } from "./verify-session.ts";
 
+/** Of the records of bases. */
+const BASE_ENGINE = "postgres-base";
 const MOUNT = "/orca-backup";
 const SCRATCH = "/orca-restore";
 
@@ -30,7 +32,7 @@ export async function verifyBackup(request: VerifyRequest, engine: Engine): Prom
     const staged = await stageBackup({ place, repository, folder, record, spool, identities });
     // What cannot be read whole is damaged here, and may be whole elsewhere.
     if ("verdict" in staged) return { ...staged, about: "copy" };
-    return await restoreStaged(request, { record, staged }, engine);
+    return await restoreStaged(request, { record, repository, staged }, engine);
   } finally {
     opened.close();
   }
@@ -60,7 +62,7 @@ async function readRecord(repository: Repository, { folder, backup }: VerifyRequ
 }
 
 /** An opened backup lies there as anybody can read it: it goes whatever came of the restore. */
-async function restoreStaged(...parameters: Parameters<typeof restore>): Promise<Verdict> {
+async function restoreStaged(...parameters: Parameters<typeof restore>): Promise<JudgedBackup> {
   try {
     return await restore(...parameters);
   } finally {
@@ -68,21 +70,28 @@ async function restoreStaged(...parameters: Parameters<typeof restore>): Promise
   }
 }
 
+interface Staged {
+  record: BackupRecord;
+  repository: Repository;
+  staged: StagedBackup;
+}
+
 async function restore(
   request: VerifyRequest,
-  { record, staged }: { record: BackupRecord; staged: StagedBackup },
+  { record, repository, staged }: Staged,
   engine: Engine,
-): Promise<Verdict> {
+): Promise<JudgedBackup> {
   const { folder, settings } = request;
-  const kind = findEngine(request.engine);
-  const unproven = kind.unproven?.(settings);
-  if (unproven !== undefined) return { verdict: "unknown", detail: unproven };
   const image = request.image ?? record.image;
   if ((await engine.reader.findImage(image)) === undefined)
     return {
       verdict: "unknown",
       detail: `the image ${image} that made it is not on this host any more: name verify.image`,
     };
+  if (record.engine === BASE_ENGINE) return proveBase(request, { record, repository, staged, image }, engine);
+  const kind = findEngine(request.engine);
+  const unproven = kind.unproven?.(settings);
+  if (unproven !== undefined) return { verdict: "unknown", detail: unproven };
   const plan = kind.planBox(settings, { scratch: SCRATCH, files: record.files });
   const opened = await engine.oneShots
     .openBox({

@@ -11,7 +11,8 @@ import { describeCount } from "../../../shared/text/count.ts";
 
 type Section = "pre-data" | "data" | "post-data";
 /** The machine's faults, in the words of PostgreSQL and libpq. */
-const MACHINE = /server closed the connection unexpectedly|in recovery mode|crash of another server process/i;
+export const POSTGRES_MACHINE =
+  /server closed the connection unexpectedly|in recovery mode|crash of another server process/i;
 /** An extension that the server could not make: its files are not in the image, or it must be loaded at the start. */
 const NO_EXTENSION =
   /extension "([^"]+)" (?:is not available|has no installation script)|extension control file "[^"]*\/([^"/]+)\.control"|could not access file "\$libdir\/([^"]+)"|(\w+) (?:can only|must) be (?:loaded|created) (?:via|in)/i;
@@ -20,8 +21,13 @@ const OTHER_FORMAT = /unsupported version \([\d.]+\) in file header/;
 
 /** Restores a backup in a box and says what came of it. Never throws. */
 export function verifyPostgres(box: RestoreBox, input: RestoreInput, clock: VerifyClock): Promise<Verdict> {
-  const proof = new PostgresProof(new VerifySession({ box, input, clock }, MACHINE));
+  const proof = new PostgresProof(new VerifySession({ box, input, clock }, POSTGRES_MACHINE));
   return judgeProof(box, () => proof.prove());
+}
+
+/** Looks into databases that are there, as a proof of dumps does after its restore, and reads every row. Throws a `Finding`. */
+export function lookIntoDatabases(session: VerifySession): Promise<string> {
+  return new PostgresProof(session).look();
 }
 
 class PostgresProof {
@@ -57,6 +63,30 @@ class PostgresProof {
     await this.#meetExpectations(databases.map(({ content }) => content));
     const notes = this.#allowlist.notes.map((note) => `; ${note}`).join("");
     return `restored ${restored.join(", ")} in ${this.#session.took}${notes}`;
+  }
+
+  async look(): Promise<string> {
+    const { databases: named } = this.#input.settings;
+    const all = "select datname from pg_database where datallowconn and not datistemplate order by datname";
+    const there = (await this.#ask("postgres", all)).split("\n");
+    const absent = named?.find((name) => !there.includes(name));
+    if (absent !== undefined) throw new Finding("bad", `the database ${absent} is not in it`);
+    const databases = named ?? there;
+    const found: string[] = [];
+    for (const name of databases) {
+      for (const extension of (await this.#ask(name, "select extname from pg_extension")).split("\n"))
+        this.#dumped.add(extension);
+      // What a damaged page holds nobody sees until it is read.
+      const reading = ["pg_dump", ...this.#connect, "--file=/dev/null", "-d", quoteDatabase(name)];
+      const answer = await this.#session.run(reading);
+      if (/permission denied/.test(answer.output))
+        throw new Finding("unknown", `${name}: ${this.#user} may not read all of it: ${answer.output.trim()}`);
+      this.#judge(`${name}: read all rows`, answer);
+      found.push(`${name} with ${describeCount(await this.#countTables(name), "table")}`);
+      await this.#findOrphans(name);
+    }
+    await this.#meetExpectations(databases);
+    return found.join(", ") + this.#allowlist.notes.map((note) => `; ${note}`).join("");
   }
 
   /** The box has its own superuser, so that one of them is there already. */

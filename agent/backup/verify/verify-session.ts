@@ -78,8 +78,9 @@ export class VerifySession {
   async waitUntilReady(
     argv: readonly string[],
     isReady: (answer: BoxAnswer) => boolean = ({ exitCode }) => exitCode === 0,
+    withinMs = READY_MS,
   ): Promise<void> {
-    const untilMs = Math.min(this.#beganMs + this.input.deadlineMs, this.#clock.monotonicMs() + READY_MS);
+    const untilMs = Math.min(this.#beganMs + this.input.deadlineMs, this.#clock.monotonicMs() + withinMs);
     while (this.#clock.monotonicMs() < untilMs) {
       if (!(await this.#box.isRunning())) throw new Finding("unknown", "the server that it is restored into has ended");
       const answer = await this.run(argv).catch(() => undefined);

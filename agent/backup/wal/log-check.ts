@@ -4,6 +4,7 @@
 import type { StorePlan, WalPlan } from "../../../shared/state/backup.ts";
 import { askLight, type ChildParts } from "../ask-child.ts";
 import type { ExpireRequest } from "../backup-exchange.ts";
+import { findFault } from "../core/backup-record.ts";
 import { RECORD_ENDING } from "../core/backup-name.ts";
 import type { RepositoryDesk } from "../keeper/repository-desk.ts";
 import type { StoreFolder } from "../repository/repository-port.ts";
@@ -44,7 +45,11 @@ export async function checkLog(
     const from = parsePosition(log.base?.start ?? "");
     const [gap] =
       from === undefined || shipped === undefined || shipped <= from ? [] : findGaps(objects, { from, to: shipped });
-    if (gap !== undefined) gaps[repository.name] = { from: formatPosition(gap.from), to: formatPosition(gap.to) };
+    // What a proof has found at fault is not whole, whatever the names say.
+    const spoiled = findFault(own.find(({ name }) => name === log.base?.name));
+    if (spoiled !== undefined && shipped !== undefined)
+      gaps[repository.name] = { from: spoiled.reach ?? log.base?.start ?? "", to: formatPosition(shipped) };
+    else if (gap !== undefined) gaps[repository.name] = { from: formatPosition(gap.from), to: formatPosition(gap.to) };
     const { before } = expiry;
     const old = before === undefined ? [] : objects.filter(({ to }) => to <= before).map(({ name }) => name);
     const spare = [...new Set([...listSparePieces(objects, log.segmentBytes), ...old])];

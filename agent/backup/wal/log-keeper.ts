@@ -40,6 +40,8 @@ export class LogKeeper {
   readonly #logs: Map<string, LogMemory>;
   readonly #streams = new Map<string, LogStream>();
   readonly #looking = new Map<string, Promise<void>>();
+  /** Stores whose log is checked before its hour. */
+  readonly #hasty = new Set<string>();
   #plans: readonly StorePlan[] = [];
   #engine: ObservedEngine = { reachable: false, reason: "" };
   #swept: Promise<void> | undefined;
@@ -61,6 +63,11 @@ export class LogKeeper {
     if (keys.size === 0) return;
     this.#swept ??= this.#sweep();
     for (const key of keys) if (!this.#looking.has(key)) this.#looking.set(key, this.#attend(key));
+  }
+
+  /** A base and its log were judged: both are looked at with the next look, and not within the hour. */
+  recheck(plan: StorePlan): void {
+    this.#hasty.add(nameStore(plan));
   }
 
   /** The same standings, with what the logs make of them. */
@@ -160,7 +167,8 @@ export class LogKeeper {
     await stream.look(plan, this.#findServer(plan));
     const log = this.#logs.get(key);
     const nowMs = this.#options.clock.nowMs();
-    if (log?.base === undefined || stream.isBasing || nowMs - (log.checkedMs ?? log.beganMs) < CHECK_MS) return;
+    if (log?.base === undefined || stream.isBasing) return;
+    if (!this.#hasty.delete(key) && nowMs - (log.checkedMs ?? log.beganMs) < CHECK_MS) return;
     const { desk, program, runLightChild } = this.#options;
     const parts = { desk, program, runChild: runLightChild, node: this.#options.node, signal: this.#abort.signal };
     const { gaps } = await checkLog(parts, plan, { log, nowMs });

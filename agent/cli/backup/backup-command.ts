@@ -4,7 +4,7 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
-import type { BackupRun, KnownBackup, LeftStore, StoreStatus } from "../../../shared/state/backup.ts";
+import type { BackupRun, KnownBackup, LeftStore, LogStatus, StoreStatus } from "../../../shared/state/backup.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import { describeSize } from "../../../shared/text/size.ts";
 import { layOutTable } from "../../report/text/text-table.ts";
@@ -72,16 +72,22 @@ export async function verifyBackup(
   options: BackupVerifyOptions,
 ): Promise<number> {
   const { backup: named } = options;
-  const { after } = await askFor(
-    "verify",
-    { service, name, options, body: { backup: named } },
-    (status) => status.lastVerify?.endedMs,
+  const newest = ({ lastVerify, log }: StoreStatus): number | undefined => {
+    const ended = [lastVerify, log?.lastVerify].flatMap((run) => run?.endedMs ?? []);
+    return ended.length === 0 ? undefined : Math.max(...ended);
+  };
+  const asked = { service, name, options, body: { backup: named } };
+  const { after, before = 0 } = await askFor("verify", asked, newest);
+  // A store with bases has both proved, unless one was named.
+  const runs = [after.lastVerify, after.log?.lastVerify].flatMap((run) =>
+    run === undefined || run.endedMs <= before ? [] : [run],
   );
-  const none = { backup: "", repository: undefined, verdict: "unknown" as const, detail: "no answer" };
-  const { backup, repository, verdict, detail } = after.lastVerify ?? none;
-  const where = repository === undefined ? "" : ` in ${repository}`;
-  printText(`${backup}${where}: ${verdict === "unknown" ? "cannot be judged" : verdict}: ${detail}`);
-  return verdict === "good" ? EXIT.ok : verdict === "bad" ? EXIT.failed : EXIT.notHealthy;
+  for (const { backup, repository, verdict, detail } of runs) {
+    const where = repository === undefined ? "" : ` in ${repository}`;
+    printText(`${backup}${where}: ${verdict === "unknown" ? "cannot be judged" : verdict}: ${detail}`);
+  }
+  if (runs.some(({ verdict }) => verdict === "bad")) return EXIT.failed;
+  return runs.every(({ verdict }) => verdict === "good") ? EXIT.ok : EXIT.notHealthy;
 }
 
 interface Asked {
@@ -96,7 +102,7 @@ async function askFor(
   act: "run" | "verify",
   { service, name, options, body }: Asked,
   read: (status: StoreStatus) => number | undefined,
-): Promise<{ store: string; after: StoreStatus }> {
+): Promise<{ store: string; after: StoreStatus; before: number | undefined }> {
   const client = new AgentClient(options);
   const stores = await readStores(client);
   const store = name ?? chooseStore(service, stores);
@@ -110,7 +116,8 @@ async function askFor(
     const after = findStore(await readStores(client), service, store);
     if (after === undefined) throw new CommandError(`${service}/${store} is not in force here any more`);
     const endedMs = read(after);
-    if (endedMs !== undefined && endedMs !== before && after.runningSinceMs === undefined) return { store, after };
+    if (endedMs !== undefined && endedMs !== before && after.runningSinceMs === undefined)
+      return { store, after, before };
   }
 }
 
@@ -175,22 +182,10 @@ function printStores(stores: readonly StoreStatus[], nowMs: number): string {
 
 function printStore(store: StoreStatus, nowMs: number): string {
   const head = `${store.service}/${store.store}: ${store.engine}, ${store.schedule}, to ${store.repository}`;
-  const rows = store.backups.map((backup) => [
-    backup.name,
-    describeDuration(nowMs - backup.startedMs),
-    describeSize(backup.storedBytes),
-    describeVerdict(backup) + describePin(backup, nowMs),
-    ...(store.repositories.length > 1 ? [backup.repositories.map(describePlace).join(", ")] : []),
-  ]);
-  const columns = [
-    { heading: "BACKUP" },
-    { heading: "AGE", align: "right" as const },
-    { heading: "SIZE", align: "right" as const },
-    { heading: "VERIFIED" },
-    ...(store.repositories.length > 1 ? [{ heading: "IN" }] : []),
-  ];
   const table =
-    rows.length === 0 ? "no backup yet" : layOutTable(columns, rows, { width: describeOutput().width }).join("\n");
+    store.backups.length === 0
+      ? "no backup yet"
+      : layOutBackups(store, { heading: "BACKUP", all: store.backups }, nowMs);
   const best = chooseBest(store.backups);
   const restore =
     best === undefined
@@ -199,7 +194,62 @@ function printStore(store: StoreStatus, nowMs: number): string {
           `restore ${best.name} (${sayBest(best)}) without Orca, in ${dirname(best.files[0] ?? "")}:`,
           ...best.restoreWith.map((line) => `  ${line}`),
         ];
-  return [head, ...describeTrouble(store, nowMs), table, ...restore].join("\n");
+  const log = store.log === undefined ? [] : describeLog(store, store.log, nowMs);
+  return [head, ...describeTrouble(store, nowMs), table, ...restore, ...log].join("\n");
+}
+
+function layOutBackups(
+  { repositories }: StoreStatus,
+  { heading, all }: { heading: string; all: readonly KnownBackup[] },
+  nowMs: number,
+): string {
+  const hasSeveral = repositories.length > 1;
+  const rows = all.map((backup) => [
+    backup.name,
+    describeDuration(nowMs - backup.startedMs),
+    describeSize(backup.storedBytes),
+    describeVerdict(backup) + describePin(backup, nowMs),
+    ...(hasSeveral ? [backup.repositories.map(describePlace).join(", ")] : []),
+  ]);
+  const columns = [
+    { heading },
+    { heading: "AGE", align: "right" as const },
+    { heading: "SIZE", align: "right" as const },
+    { heading: "VERIFIED" },
+    ...(hasSeveral ? [{ heading: "IN" }] : []),
+  ];
+  return layOutTable(columns, rows, { width: describeOutput().width }).join("\n");
+}
+
+/** The bases, and back to which moments each repository leads. */
+function describeLog(store: StoreStatus, { bases, repositories, lastVerify }: LogStatus, nowMs: number): string[] {
+  const table = bases.length === 0 ? "no base yet" : layOutBackups(store, { heading: "BASE", all: bases }, nowMs);
+  const said =
+    lastVerify === undefined || lastVerify.verdict === "good"
+      ? []
+      : [
+          `${lastVerify.backup} ${lastVerify.verdict === "bad" ? "cannot be restored with all of its log" : "could not be judged"}: ${lastVerify.detail}`,
+        ];
+  const reach = repositories.flatMap(({ name, trouble, spans, gaps }) => {
+    if (trouble !== undefined) return [`the log in ${name} cannot be read: ${trouble}`];
+    if (spans.length === 0) return [`the log in ${name}: no base is complete yet`];
+    const words = spans.map(
+      ({ fromMs, untilMs }) =>
+        `from ${describeSecond(Math.ceil(fromMs / 1_000))} until ${describeSecond(Math.floor(untilMs / 1_000))}`,
+    );
+    return [
+      `the log in ${name}: back to any second ${words.join(", and ")}`,
+      ...gaps.map(
+        ({ from, to, first, last }) =>
+          `  a gap from ${from} to ${to}: ${first === last ? `the segment ${first}` : `the segments ${first} to ${last}`}`,
+      ),
+    ];
+  });
+  return [...said, table, ...reach];
+}
+
+function describeSecond(second: number): string {
+  return new Date(second * 1_000).toISOString().replace(".000Z", "Z");
 }
 
 function describePin({ pinnedUntilMs = 0, keepUntilMs = 0 }: KnownBackup, nowMs: number): string {

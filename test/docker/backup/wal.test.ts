@@ -4,6 +4,7 @@
 import { readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 
@@ -32,6 +33,7 @@ const until = <T>(look: () => T | Promise<T>, timeout = 60_000): Promise<T> =>
   vi.waitFor(look, { timeout, interval: 200 });
 
 interface KeptLog {
+  systemId: string;
   timeline: number;
   base?: { name: string; stop: string };
   shipped: Record<string, string>;
@@ -96,6 +98,51 @@ test("a base and the log since come into the repository, by a receiver within it
   expect(used).toMatch(/MiB/);
   expect(Number.parseFloat(used)).toBeLessThan(MOST_RECEIVER_MIB);
 }, 120_000);
+
+test("a proof replays the base to the newest of its log, and names what is damaged or missing there", async () => {
+  for (let segment = 0; segment < 3; segment += 1) {
+    node.psql("insert into mark select 'filler' from generate_series(1, 1000)");
+    node.psql("select pg_switch_wal()");
+    await untilStored();
+  }
+  const base = readLog()?.base?.name ?? "";
+  const expectGood = async (): Promise<void> => {
+    const { code, output } = await node.orca("backup", "verify", node.service);
+    expect(output).toMatch(new RegExp(`${base} in local: good: replayed to .*app with 1 table`));
+    expect(code).toBe(0);
+  };
+  await expectGood();
+  expect(node.listJobs()).toBe(findReceiver());
+  const listed = (await node.orca("backup", "list")).output;
+  expect(listed).toMatch(new RegExp(`${base} .* good`));
+  expect(listed).toMatch(/the log in local: back to any second from 20\S+Z until 20\S+Z$/m);
+
+  const area = join(`${node.folder}.wal`, readLog()?.systemId ?? "", "00000001");
+  const whole = readdirSync(area).filter((name) => name.includes(".00000000-01000000."));
+  const [victim = ""] = whole.toSorted().slice(-2);
+  const [path, content] = [join(area, victim), readFileSync(join(area, victim))];
+  const segment = victim.slice(0, 24);
+  const expectBad = async (words: string): Promise<void> => {
+    const { code, output } = await node.orca("backup", "verify", node.service, "--backup", base);
+    expect(output).toContain(`${base} in local: bad: ${words}`);
+    expect(code).toBe(1);
+  };
+  // Bytes that are others than what was written.
+  writeFileSync(
+    path,
+    content.map((byte, at) => (at === content.length >> 1 ? byte ^ 1 : byte)),
+  );
+  await expectBad(`${victim} is not what was written`);
+  expect((await node.orca("status")).output).toContain(`the base ${base} of ${node.service}/db cannot be restored`);
+  // Bytes that are whole, and are no log.
+  writeFileSync(path, zstdCompressSync(zstdDecompressSync(content).fill(0, 65_536)));
+  await expectBad(`the log cannot be replayed in the segment ${segment}`);
+  rmSync(path);
+  await expectBad(`the segment ${segment} of the log cannot be replayed: from `);
+  expect((await node.orca("backup", "list")).output).toMatch(new RegExp(`a gap from .*: the segment ${segment}$`, "m"));
+  writeFileSync(path, content);
+  await expectGood();
+}, 400_000);
 
 test("goes back to a moment between two commits; the server's new timeline gets a new base", async () => {
   node.psql("insert into mark values ('before')");

@@ -38,6 +38,7 @@ async function start(guard: StartGuard, starts = true): Promise<{ calls: string[
     wait: () => new Promise<{ StatusCode: number }>(() => undefined),
     inspect: async () => ({ Image: "tar:1", State: { ExitCode: 0, Pid: 7 } }),
     remove: async () => void calls.push("remove"),
+    putArchive: async () => undefined,
   };
   const docker = {
     createContainer: async () => container,

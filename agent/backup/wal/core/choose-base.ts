@@ -3,7 +3,7 @@
 
 import type { BackupRecord } from "../../core/backup-record.ts";
 import { isComplete } from "../../core/backup-record.ts";
-import { followObjects, type WalObject } from "./wal-object.ts";
+import { followObjects, type WalGap, type WalObject } from "./wal-object.ts";
 import { nameTimeline, parsePosition, startOfSegment, type WalPosition } from "./wal-position.ts";
 
 /** What a base says of the log that it needs. */
@@ -45,10 +45,31 @@ export function followBase(
   return { ...followed, isComplete: followed.end >= stop };
 }
 
+/** The bases among records, the newest first. */
+export function listBases(records: readonly BackupRecord[]): BackupRecord[] {
+  return records
+    .filter((record) => readBaseRange(record) !== undefined)
+    .toSorted((one, other) => other.endedMs - one.endedMs);
+}
+
+/** What is missing between the end of a base's log and what was stored after that; undefined where nothing is. */
+export function findMissing(record: BackupRecord, objects: readonly WalObject[]): WalGap | undefined {
+  const end = followBase(record, objects)?.end;
+  const after = objects.filter(({ shippedMs, to }) => end !== undefined && shippedMs >= record.startedMs && to > end);
+  const [next] = after.map(({ from }) => from).toSorted((one, other) => (one < other ? -1 : 1));
+  return end === undefined || next === undefined || next <= end ? undefined : { from: end, to: next };
+}
+
+/** True for one whose own files are fine: what a proof has found at fault is its log, from some position on. */
+function mayServe(record: BackupRecord): boolean {
+  const last = record.verifications.findLast(({ verdict }) => verdict !== "unknown");
+  return isComplete(record) || (isComplete({ ...record, verifications: [] }) && last?.reach !== undefined);
+}
+
 /** The bases that may serve a moment, the best first: what was read after it cannot be taken back. */
 export function listBasesBefore(records: readonly BackupRecord[], atMs: number): BackupRecord[] {
   return records
-    .filter((record) => isComplete(record) && readBaseRange(record) !== undefined && record.endedMs <= atMs)
+    .filter((record) => mayServe(record) && readBaseRange(record) !== undefined && record.endedMs <= atMs)
     .toSorted((one, other) => other.endedMs - one.endedMs);
 }
 
