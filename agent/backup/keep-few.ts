@@ -46,7 +46,7 @@ export async function carryOutRetention(
   { policy, nowMs, lastRunGood, lastRunEndedMs, clockSet, expected, held = [], maker }: RetentionInput,
 ): Promise<Retained> {
   const { records, strange, halved } = await listBackups(repository, folder);
-  const orphans = listOrphans(strange, nowMs);
+  const orphans = await listOwnOrphans(repository, folder, listOrphans(strange, nowMs));
   let kept: string | undefined;
   const tryTo = async (work: () => Promise<void>): Promise<boolean> => {
     try {
@@ -99,7 +99,9 @@ async function sweepObjects(
   { nowMs, stay }: { nowMs: number; stay: readonly string[] },
 ): Promise<void> {
   // What is there now counts, and not what was there before this retention.
-  const { records, strange, halved } = await listBackups(repository, folder);
+  const { records: own, strange, halved, foreign = [] } = await listBackups(repository, folder);
+  // What a machine names that had lost its place stays there for it.
+  const records = [...own, ...foreign];
   if (!records.some(({ engine }) => engine === "objects")) return;
   const there = new Set([...records, ...halved].map(({ name }) => name));
   const missing = stay.find((name) => !there.has(name));
@@ -122,6 +124,21 @@ function listOrphans(strange: readonly string[], nowMs: number): string[] {
     if (startedMs === undefined || nowMs - startedMs < ORPHAN_AFTER_MS) return false;
     return !recorded.some((stem) => name === stem || name.startsWith(`${stem}.`));
   });
+}
+
+/** Without what a machine has left that had lost its place: that is not this one's. */
+async function listOwnOrphans(
+  { terms }: Repository,
+  folder: StoreFolder,
+  names: readonly string[],
+): Promise<readonly string[]> {
+  if (terms === undefined) return names;
+  const own: string[] = [];
+  for (const name of names) {
+    const endMs = await terms.findEndMs(await terms.locate(folder, name));
+    if ((readStamp(name) ?? endMs) < endMs) own.push(name);
+  }
+  return own;
 }
 
 function write(repository: Repository, folder: StoreFolder, record: BackupRecord): Promise<void> {

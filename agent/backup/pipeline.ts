@@ -10,6 +10,7 @@ import { encryptStream, type StoredStream } from "./encrypt.ts";
 import { Altered, type MeasuredFile } from "./seal-stream.ts";
 import { DumpDeadline } from "./dump-deadline.ts";
 import { Gate } from "./dump-gate.ts";
+import { joinFolder } from "./repository/backup-path.ts";
 import { type Repository, RepositoryError, type StoreFolder } from "./repository/repository-port.ts";
 import type { RepositoryRun } from "../../shared/state/backup.ts";
 import { describeSize } from "../../shared/text/size.ts";
@@ -288,8 +289,14 @@ export function buildRecord(order: BackupOrder, { name, files, startedMs, endedM
 
 /** The same without what only restores need: for lists that are kept and handed on. */
 export async function listBriefly(repository: Repository, folder: StoreFolder): Promise<BackupList> {
-  const { records, strange, halved } = await listBackups(repository, folder);
-  return { records: records.map(leaveAllRows), strange, halved: halved.map(leaveAllRows) };
+  const { records, strange, halved, foreign, folders } = await listBackups(repository, folder);
+  return {
+    records: records.map(leaveAllRows),
+    strange,
+    halved: halved.map(leaveAllRows),
+    ...(foreign === undefined ? {} : { foreign: foreign.map(leaveAllRows) }),
+    ...(folders === undefined ? {} : { folders }),
+  };
 }
 
 /** What a store has in a repository. */
@@ -300,28 +307,56 @@ export interface BackupList {
   strange: string[];
   /** Of these, records of this store that lack some of their data: a removal may have been cut off. */
   halved: BackupRecord[];
+  /** Made by a machine that had lost its place to a spare by then: neither counted, proved, restored by itself nor removed. */
+  foreign?: BackupRecord[];
+  /** Of backups by their names: in which folder of the service they lie, where that is not the store's own. */
+  folders?: Record<string, string>;
 }
 
 /** Lists the backups of a store. */
 export async function listBackups(repository: Repository, folder: StoreFolder): Promise<BackupList> {
   const names = new Set(await repository.list(folder));
-  const records: BackupRecord[] = [];
-  const halved: BackupRecord[] = [];
+  const found: Found = { records: [], halved: [], foreign: [], folders: {} };
   for (const name of names) {
     if (!name.endsWith(RECORD_ENDING)) continue;
     // One that cannot be read is none, and hides no other.
     const record = parseRecord(await repository.readText(folder, name).catch(() => ""));
-    if (record === undefined || !isOwn(record, folder, name)) continue;
-    (record.files.every(({ file }) => names.has(file)) ? records : halved).push(record);
+    if (record !== undefined && isOwn(record, folder, name)) await sortIn(found, record, { repository, folder, names });
   }
+  const { records, halved, foreign, folders } = found;
   const known = new Set(
-    records.flatMap(({ name, files }) => [`${name}${RECORD_ENDING}`, ...files.map(({ file }) => file)]),
+    [...records, ...foreign].flatMap(({ name, files }) => [
+      `${name}${RECORD_ENDING}`,
+      ...files.map(({ file }) => file),
+    ]),
   );
   return {
-    records: records.toSorted((one, other) => other.startedMs - one.startedMs || (one.name < other.name ? 1 : -1)),
+    records: records.toSorted(compareNewest),
     strange: [...names].filter((name) => !known.has(name)).toSorted(),
     halved,
+    ...(foreign.length === 0 ? {} : { foreign: foreign.toSorted(compareNewest) }),
+    ...(Object.keys(folders).length === 0 ? {} : { folders }),
   };
+}
+
+type Found = Required<Omit<BackupList, "strange">>;
+
+async function sortIn(
+  { records, halved, foreign, folders }: Found,
+  record: BackupRecord,
+  { repository, folder, names }: { repository: Repository; folder: StoreFolder; names: ReadonlySet<string> },
+): Promise<void> {
+  const { terms } = repository;
+  if (terms !== undefined) {
+    const place = await terms.locate(folder, `${record.name}${RECORD_ENDING}`);
+    if (place.term !== undefined) folders[record.name] = joinFolder(place).split("/").slice(2).join("/");
+    if (record.startedMs >= (await terms.findEndMs(place))) return void foreign.push(record);
+  }
+  (record.files.every(({ file }) => names.has(file)) ? records : halved).push(record);
+}
+
+function compareNewest(one: BackupRecord, other: BackupRecord): number {
+  return other.startedMs - one.startedMs || (one.name < other.name ? 1 : -1);
 }
 
 /** A record speaks of the place where it lies: one that was copied or written by hand leads nowhere else. */

@@ -58,7 +58,9 @@ export async function stageBackup(request: StagingRequest): Promise<StagedBackup
   try {
     if (place.kind !== "s3" && record.recipients.length === 0) {
       for (const file of record.files) await compare(repository, folder, file);
-      const directory = join(place.directory, joinFolder(folder));
+      const [first] = record.files;
+      const lies = first === undefined ? undefined : await repository.terms?.locate(folder, first.file);
+      const directory = join(place.directory, joinFolder(lies ?? folder));
       return { directory, files: record.files, remove: async () => undefined };
     }
     return await fetchAll(request);

@@ -52,7 +52,7 @@ export type DaemonEnd =
  */
 export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
   const { node, stateDir } = config;
-  const law = new TakeoverLaw(stateDir);
+  const law = new TakeoverLaw(config);
   const settings = await readSettings(config, law);
   const reportOptions = await buildReportOptions(config);
   const unlock = lockNode({ ...config, socket: config.docker.socket });
@@ -85,7 +85,7 @@ export async function runDaemon(config: DaemonConfig): Promise<DaemonEnd> {
     emit,
   };
   const agent = new Agent(options);
-  const backups = openBackups(config, { agent, engine, report, serving, emit, authFiles: options.authFiles });
+  const backups = openBackups(config, { agent, engine, report, serving, emit, law, authFiles: options.authFiles });
   const prunes = openPrunes(config, { engine, agent, report, serving, backups, emit });
   const doctor = openDoctor(config, { report, emit });
   attachReport(report, { agent, engine, fleet, backups, prunes, updates });

@@ -28,6 +28,7 @@ import type { Note } from "../../shared/state/note.ts";
 import type { StoreStanding } from "../../shared/state/promise.ts";
 import type { DaemonConfig } from "./daemon-config.ts";
 import { openDrills } from "./open-drills.ts";
+import type { TakeoverLaw } from "./takeover-law.ts";
 
 /** So much of logs waits on this host for its repositories, at most. */
 const WAL_SPOOL_BYTES = 2 * 2 ** 30;
@@ -39,6 +40,8 @@ interface Around {
   report: Report;
   serving: Serving;
   emit: Emit;
+  /** Says whether this machine is a spare in its node's place. */
+  law: Pick<TakeoverLaw, "readTerm">;
   /** Files with the credentials of registries. */
   authFiles: readonly string[];
 }
@@ -131,13 +134,14 @@ function openLogs(
 /** What both work with. */
 function buildCommon(
   { node, stateDir, runDir, backupDir, lockDir, docker }: DaemonConfig,
-  { agent, emit }: Pick<Around, "agent" | "emit">,
+  { agent, emit, law }: Pick<Around, "agent" | "emit" | "law">,
 ) {
   const slots = new ChildSlots(1);
   return {
     node,
     clock: systemClock,
     localDirectory: backupDir,
+    readTerm: () => law.readTerm(),
     lockDirectory: lockDir,
     spool: statePath(stateDir, "backupSpool"),
     memoryDirectory: runPath(chooseSecretDirectory(runDir), "backup"),

@@ -72,6 +72,8 @@ const STATE = {
   gossipBoot: { name: "gossip-boot", beside: WRITTEN_BESIDE, ofUp: false },
   /** Which spares stand in whose place, with the recovery key's signature. */
   takeovers: { name: "takeovers.json", beside: WRITTEN_BESIDE, ofUp: false },
+  /** Since when this machine has its node's place by a takeover. */
+  ownTerm: { name: "own-term.json", beside: WRITTEN_BESIDE, ofUp: false },
   /** When the last escrow of this node was made, and what is in it; no value. */
   escrow: { name: "escrow.json", beside: WRITTEN_BESIDE, ofUp: false },
   /** While a spare gets a lost node's data: which services may start before all is there. */

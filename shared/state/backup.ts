@@ -191,6 +191,8 @@ interface RepositoryStatus {
   reason: string | undefined;
   /** When the newest backup there began. */
   madeMs: number | undefined;
+  /** Backups of a machine that had lost this node's place by then. */
+  foreign?: { count: number; backup: string } | undefined;
   /** How many it has. */
   count: number;
 }

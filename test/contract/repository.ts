@@ -29,6 +29,27 @@ export function describeRepository(kind: string, open: () => Promise<RepositoryL
       await repository.remove(FOLDER, "gone.dump").catch(() => undefined);
     });
 
+    test("knows the terms that a store has folders of, by their names alone", async () => {
+      const { repository } = await open();
+      const [first, second] = ["t1-20261201T073112Z", "t12-20261202T000000Z"];
+      const places: StoreFolder[] = [
+        FOLDER,
+        { ...FOLDER, term: first },
+        { ...FOLDER, term: second, area: "base" },
+        { ...FOLDER, term: second, shard: "0a" },
+        { ...FOLDER, store: "db2", term: "t3-20261203T000000Z" },
+      ];
+      expect(await repository.listTerms(FOLDER)).toEqual([]);
+      for (const [at, folder] of places.entries()) {
+        const pending = await repository.create(folder, `f${at}.dump`);
+        await pending.write(Buffer.from("data"));
+        await pending.publish();
+      }
+      expect((await repository.listTerms(FOLDER)).toSorted()).toEqual([second, first].toSorted());
+      expect(await repository.list(FOLDER)).toEqual(["f0.dump"]);
+      expect(await repository.list({ ...FOLDER, term: first })).toEqual(["f1.dump"]);
+    });
+
     test("shows a file once it is published, whole, and to others too", async () => {
       const lab = await open();
       const { repository } = lab;

@@ -20,6 +20,7 @@ import type { ChildAnswer } from "../backup-exchange.ts";
 import { findBackupDue } from "../core/backup-due.ts";
 import { isBackupName } from "../core/backup-name.ts";
 import { listStandings } from "../core/store-standing.ts";
+import type { PlaceTerm } from "../repository/repository-port.ts";
 import { StoreSources } from "../repository/store-sources.ts";
 import { BaseProof } from "./base-proof.ts";
 import { CopyOuts } from "./copy-outs.ts";
@@ -42,6 +43,8 @@ export interface KeeperOptions extends ChildParts {
   clock: Clock;
   /** The directory of the repository `local`. */
   localDirectory: string;
+  /** Of a spare in the node's place: the term of its takeover. */
+  readTerm?: (() => PlaceTerm | undefined) | undefined;
   /** This node's age identity. */
   keyPath: string;
   readSecret(path: string): SecretReading;

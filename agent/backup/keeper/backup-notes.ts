@@ -4,6 +4,7 @@
 import type { StorePlan } from "../../../shared/state/backup.ts";
 import { isBroken, measureAge } from "../../../shared/state/promise.ts";
 import type { Note } from "../../../shared/state/note.ts";
+import { describeCount } from "../../../shared/text/count.ts";
 import { describeDuration } from "../../../shared/text/duration.ts";
 import type { StoreMemory } from "./backup-state.ts";
 import { describeOtherMaker } from "../core/other-maker.ts";
@@ -52,6 +53,13 @@ export function noteStore(plan: StorePlan, memory: StoreMemory | undefined, nowM
   return notes;
 }
 
+function describeForeign({ count, backup }: { count: number; backup: string }, store: string): string {
+  return (
+    `${describeCount(count, "backup")} of ${store} (the newest is ${backup}) by a machine that has lost this node's place: ` +
+    `it was cut off and wrote on; nothing counts, restores or removes them: see orca help recover`
+  );
+}
+
 /** The newest that lies there counts, also after a run that made none; before anybody has looked, what the last run said. */
 function findSetAside(memory: StoreMemory | undefined): { backup: string; reason: string } | undefined {
   const { lastRun, setAside } = memory ?? {};
@@ -69,11 +77,13 @@ export function sayAccept({ service, store }: Pick<StorePlan, "service" | "store
 function noteRepositories(plan: StorePlan, memory: StoreMemory | undefined): Note[] {
   const store = `${plan.service}/${plan.store}`;
   return plan.repositories.flatMap(({ name }): Note[] => {
-    const { reason, kept, other } = memory?.repositories?.[name] ?? {};
+    const { reason, kept, other, foreign } = memory?.repositories?.[name] ?? {};
     const note = (what: string, text: string): Note => ({ name: `backup ${store} ${what} in ${name}`, text });
     const notes: Note[] = [];
     if (reason !== undefined && memory?.lastRun?.reason === undefined)
       notes.push(note("failed", `the repository ${name} did not get the last backup of ${store}: ${reason}`));
+    if (foreign !== undefined)
+      notes.push(note("foreign", `the repository ${name} has ${describeForeign(foreign, store)}`));
     if (other !== undefined)
       notes.push(
         note(

@@ -31,6 +31,8 @@ const repository = z.looseObject({
   expected: z.number().optional(),
   /** Somebody else's backup among this node's own. */
   other: z.object({ backup: z.string(), maker: z.string(), twin: z.boolean().optional() }).optional(),
+  /** Backups of a machine that had lost its place to this one by then: how many, and the newest. */
+  foreign: z.object({ count: z.number(), backup: z.string() }).optional(),
   /** What the last proof from there has shown. */
   proof: proof.optional(),
 });

@@ -35,10 +35,19 @@ export async function describeStore(plan: StorePlan, parts: ViewParts): Promise<
     repositories: listings.map(({ repository, listing }) => {
       const { name } = repository;
       const { reason } = memory?.repositories?.[name] ?? {};
-      const records = "list" in listing ? listing.list.records : [];
+      const { records = [], foreign } = "list" in listing ? listing.list : {};
       const unread = "reason" in listing ? listing.reason : undefined;
       const directory = desk.findDirectory(repository);
-      return { name, directory, trouble: unread, reason, madeMs: records[0]?.startedMs, count: records.length };
+      const [alien] = foreign ?? [];
+      return {
+        name,
+        directory,
+        trouble: unread,
+        reason,
+        madeMs: records[0]?.startedMs,
+        count: records.length,
+        ...(alien === undefined ? {} : { foreign: { count: foreign?.length ?? 0, backup: alien.name } }),
+      };
     }),
     runningSinceMs: sinceMs,
     nextMs: trouble === undefined ? nextMs : undefined,
@@ -58,9 +67,12 @@ export function mergeBackups(
 ): KnownBackup[] {
   const merged = new Map<string, KnownBackup>();
   for (const { repository, listing } of listings) {
-    for (const record of "list" in listing ? listing.list.records : []) {
+    const { records = [], folders = {} } = "list" in listing ? listing.list : {};
+    for (const record of records) {
+      const folder = folders[record.name];
       const known =
-        merged.get(record.name) ?? describeBackup(record, (files) => desk.describeFiles(repository, plan, files));
+        merged.get(record.name) ??
+        describeBackup(record, (files) => desk.describeFiles(repository, plan, { files, folder }));
       const verdict = record.verifications.at(-1);
       merged.set(record.name, {
         ...known,

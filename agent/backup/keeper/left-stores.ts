@@ -6,6 +6,7 @@ import { join } from "node:path";
 
 import type { LeftStore, StorePlan } from "../../../shared/state/backup.ts";
 import { RECORD_ENDING } from "../core/backup-name.ts";
+import { parseTerm } from "../repository/backup-path.ts";
 
 /**
  * Lists them, sorted by name; none where the directory cannot be read, which the stores in force tell of.
@@ -19,7 +20,10 @@ export async function listLeftStores(
   const left: LeftStore[] = [];
   for (const service of await listFolders(join(directory, node))) {
     for (const store of await listFolders(join(directory, node, service))) {
-      if (plans.some((plan) => plan.service === service && plan.store === store)) continue;
+      const [own, term = ""] = store.split(".");
+      // What a spare has made in a node's place is of the same store.
+      const isKnown = plans.some((plan) => plan.service === service && plan.store === own);
+      if (isKnown && (store === own || parseTerm(term) !== undefined)) continue;
       const folder = join(directory, node, service, store);
       const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith(RECORD_ENDING)).toSorted();
       const newest = names.at(-1)?.slice(0, -RECORD_ENDING.length);

@@ -10,7 +10,7 @@ import { carryOutRetention, type Retained, type RetentionInput } from "../keep-f
 import { type BackupList, listBriefly } from "../pipeline.ts";
 import { DirectoryQueue } from "../repository/directory-queue.ts";
 import { openRepository, type RepositoryPlace } from "../repository/repository-place.ts";
-import type { StoreFolder } from "../repository/repository-port.ts";
+import type { PlaceTerm, StoreFolder } from "../repository/repository-port.ts";
 import { readMessage } from "../../../shared/text/read-message.ts";
 
 /** A secret's value, or why there is none. */
@@ -22,6 +22,8 @@ export interface DeskParts {
   clock: Clock;
   /** The directory of the repository `local`. */
   localDirectory: string;
+  /** Of a spare in the node's place: the term of its takeover. */
+  readTerm?: (() => PlaceTerm | undefined) | undefined;
   /** Reads a secret by its path. */
   readSecret(path: string): SecretReading;
   /** True where backups of a store are known to lie in a repository. */
@@ -59,9 +61,11 @@ export class RepositoryDesk {
   /** A place with its keys, or why it cannot be used. */
   resolve(plan: RepositoryPlan, store: StorePlan, use: "write" | "prune" = "write"): RepositoryPlace | string {
     if (plan.kind === "unknown") return `fleet.toml has no repository ${plan.name}`;
+    const term = this.#parts.readTerm?.();
+    const inTerm = term === undefined ? {} : { term };
     if (plan.kind !== "s3") {
       const holds = this.#parts.isKnown(store, plan) ? this.#folder(store) : undefined;
-      return { kind: plan.kind, name: plan.name, directory: plan.path ?? this.#parts.localDirectory, holds };
+      return { kind: plan.kind, name: plan.name, directory: plan.path ?? this.#parts.localDirectory, holds, ...inTerm };
     }
     const { name, endpoint, bucket, region, prefix, lockDays, caFile, secret, prunerSecret } = plan;
     const path = use === "write" ? secret : prunerSecret;
@@ -69,7 +73,7 @@ export class RepositoryDesk {
     if ("reason" in read) return `the secret ${path}: ${read.reason}`;
     const keys = splitKeys(path, read.value);
     if (typeof keys === "string") return keys;
-    return { kind: "s3", name, endpoint, bucket, region, prefix, ...keys, lockDays, caFile };
+    return { kind: "s3", name, endpoint, bucket, region, prefix, ...keys, lockDays, caFile, ...inTerm };
   }
 
   /** The directory of this host that a repository is; undefined for another kind. */
@@ -108,9 +112,13 @@ export class RepositoryDesk {
   }
 
   /** Where a backup's files lie, for people. */
-  describeFiles(plan: RepositoryPlan, store: StoreArea, files: KnownBackup["files"]): string[] {
+  describeFiles(
+    plan: RepositoryPlan,
+    store: StoreArea,
+    { files, folder: lies }: Pick<KnownBackup, "files"> & { folder?: string | undefined },
+  ): string[] {
     const { node, service, store: name, area } = this.#folder(store);
-    const folder = area === undefined ? name : `${name}.wal/${area}`;
+    const folder = lies ?? (area === undefined ? name : `${name}.wal/${area}`);
     const prefix = plan.kind === "s3" && plan.prefix !== "" ? `${plan.prefix}/` : "";
     const start =
       plan.kind === "s3"

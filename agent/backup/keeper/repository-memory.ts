@@ -140,6 +140,19 @@ export function noteOther(memory: StoreMemory, repository: RepositoryPlan, other
   return setRepository(memory, repository, other === undefined ? own : { ...own, other });
 }
 
+/** Notes how many backups in one are of a machine that had lost its place by then. */
+export function noteForeign(
+  memory: StoreMemory,
+  repository: RepositoryPlan,
+  records: readonly BackupRecord[] = [],
+): StoreMemory {
+  const { foreign: before, ...own } = readRepository(memory, repository);
+  const [newest] = records;
+  if (newest === undefined && before === undefined) return memory;
+  const foreign = newest && { count: records.length, backup: newest.name };
+  return setRepository(memory, repository, foreign === undefined ? own : { ...own, foreign });
+}
+
 /**
  * Notes whether the newest backup is set aside.
  * @param isWhole every repository was read: what is not among the records is gone

@@ -8,6 +8,7 @@ import { askChild, type ChildParts, type ChildTask } from "../ask-child.ts";
 import type { ChildAnswer, JudgedBackup } from "../backup-exchange.ts";
 import { addVerdict, type BackupRecord, isAhead, listBad } from "../core/backup-record.ts";
 import { sumStored } from "../core/size-envelope.ts";
+import type { BackupList } from "../pipeline.ts";
 import { findOtherMaker, findTwin } from "../core/other-maker.ts";
 import { findNewestGood } from "../core/store-standing.ts";
 import { sayAccept } from "./backup-notes.ts";
@@ -24,6 +25,7 @@ import {
   judgeRun,
   nameExpectations,
   noteName,
+  noteForeign,
   noteOther,
   noteRun,
   noteSetAside,
@@ -276,17 +278,17 @@ export class StoreWork {
    */
   async noteGood(plan: StorePlan, isMeant: (repository: RepositoryPlan) => boolean): Promise<void> {
     const { options, memories, desk, identity } = this.#parts;
-    const found: { repository: RepositoryPlan; records: readonly BackupRecord[] }[] = [];
+    const found: ({ repository: RepositoryPlan } & Pick<BackupList, "records" | "foreign">)[] = [];
     for (const repository of plan.repositories.filter(isMeant)) {
       const listing = await desk.list(repository, plan);
-      if ("list" in listing) found.push({ repository, records: listing.list.records });
+      if ("list" in listing) found.push({ repository, ...listing.list });
     }
     const all = found.flatMap(({ records }) => records);
-    for (const { repository, records } of found) {
+    for (const { repository, records, foreign } of found) {
       const maker = identity.recipient;
       const { names = [] } = memories.recall(plan);
       const other = findOtherMaker(records, maker) ?? findTwin(records, maker, names);
-      memories.change(plan, (memory) => noteOther(memory, repository, other));
+      memories.change(plan, (memory) => noteForeign(noteOther(memory, repository, other), repository, foreign));
     }
     const nowMs = options.clock.nowMs();
     memories.change(plan, (memory) => {

@@ -70,7 +70,7 @@ export class KnownObjects {
 
 /** Opens what is known. What cannot be read is not known: it is copied again. */
 export async function openKnown(place: KnownPlace, run: KnownFor): Promise<KnownObjects> {
-  const record = place.records.find((entry) => entry.engine === OBJECTS && isComplete(entry));
+  const record = await findOwnListing(place);
   const sources: SortedEntries[] = [];
   const missing = new Set(place.records.flatMap(({ damaged = [] }) => damaged));
   const identities = run.recipients.length > 0 ? run.identities : undefined;
@@ -78,13 +78,22 @@ export async function openKnown(place: KnownPlace, run: KnownFor): Promise<Known
     recipients.toSorted().join() === run.recipients.toSorted().join();
   if (record !== undefined && isSame(record) && (await addMissing(place, record, missing)))
     sources.push(new SortedEntries(readRecord(place, record, identities), () => true));
-  const left = findLeft(place);
+  // A run of another machine that is cut off may be going on.
+  const left = place.repository.terms === undefined ? findLeft(place) : [];
   if (left.length > 0) {
     const isYoung = ({ file }: ListedObject): boolean => run.nowMs - readPoolTime(file) < LEFT_MS;
     const entries = readFiles(place, left, identities);
     sources.push(new SortedEntries(entries, ({ head, entry }) => isSame(head) && isYoung(entry)));
   }
   return new KnownObjects(sources, missing);
+}
+
+/** The newest complete one. Of another machine it is none: its retention may take away what that one names. */
+async function findOwnListing({ repository, folder, records }: KnownPlace): Promise<BackupRecord | undefined> {
+  const record = records.find((entry) => entry.engine === OBJECTS && isComplete(entry));
+  if (record === undefined || repository.terms === undefined) return record;
+  const place = await repository.terms.locate(folder, `${record.name}${RECORD_ENDING}`);
+  return (await repository.terms.findEndMs(place)) === Number.POSITIVE_INFINITY ? record : undefined;
 }
 
 /** The entries of a whole listing; each file is what was written, or it throws. */

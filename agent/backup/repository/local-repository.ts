@@ -18,7 +18,7 @@ import {
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
-import { checkName, joinFolder } from "./backup-path.ts";
+import { checkName, joinFolder, listTermNames } from "./backup-path.ts";
 import { type PendingFile, type Repository, RepositoryError, type StoreFolder } from "./repository-port.ts";
 import { describeCount } from "../../../shared/text/count.ts";
 
@@ -74,6 +74,10 @@ export function openLocalRepository(name: string, directory: string): Repository
         await sweepPartial(place(folder));
       }),
     freeBytes: () => readFree(directory),
+    listTerms: ({ node, service, store }) => {
+      const beside = dirname(place({ node, service, store }));
+      return guard(`list ${beside}`, async () => listTermNames(store, await listFolders(beside)));
+    },
   };
 }
 
@@ -141,6 +145,16 @@ async function listPublished(directory: string): Promise<string[]> {
   try {
     const entries = await readdir(directory, { withFileTypes: true });
     return entries.filter((entry) => entry.isFile() && !entry.name.endsWith(PARTIAL)).map(({ name }) => name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+async function listFolders(directory: string): Promise<string[]> {
+  try {
+    const entries = await readdir(directory, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;

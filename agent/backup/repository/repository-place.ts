@@ -5,11 +5,15 @@ import { join } from "node:path";
 
 import { joinFolder } from "./backup-path.ts";
 import { openLocalRepository } from "./local-repository.ts";
-import { type Repository, RepositoryError, type StoreFolder } from "./repository-port.ts";
+import { type PlaceTerm, type Repository, RepositoryError, type StoreFolder } from "./repository-port.ts";
 import type { S3Place } from "./s3-client.ts";
+import { readThroughTerms } from "./termed-repository.ts";
 
 /** One repository, as it goes to the child in one line of JSON through a pipe: it holds the keys of a bucket. */
-export type RepositoryPlace = DirectoryPlace | ({ kind: "s3" } & S3Place);
+export type RepositoryPlace = (DirectoryPlace | ({ kind: "s3" } & S3Place)) & {
+  /** This machine is a spare in the node's place: it writes into folders of its own term, and reads those of all before. */
+  term?: PlaceTerm | undefined;
+};
 
 /** A directory of this host. */
 interface DirectoryPlace {
@@ -30,6 +34,12 @@ export interface OpenedRepository {
 
 /** Opens it. Each kind is loaded only where it is used. */
 export async function openRepository(place: RepositoryPlace): Promise<OpenedRepository> {
+  const opened = await openKind(place);
+  const { term } = place;
+  return term === undefined ? opened : { ...opened, repository: readThroughTerms(opened.repository, term) };
+}
+
+async function openKind(place: RepositoryPlace): Promise<OpenedRepository> {
   if (place.kind === "s3") {
     const [{ S3Client }, { openS3Repository }] = await Promise.all([
       import("./s3-client.ts"),
@@ -52,7 +62,9 @@ async function expectDirectory({ name, directory, holds }: DirectoryPlace): Prom
   if (!found.isDirectory()) throw new RepositoryError(`open repositories.${name}: ${directory} is no directory`);
   if (holds === undefined) return;
   const folder = join(directory, joinFolder(holds));
-  await stat(folder).catch((error: unknown) => {
+  await stat(folder).catch(async (error: unknown) => {
+    // A spare has none of the time before its term where the first backup is its own.
+    if ((await openLocalRepository(name, directory).listTerms(holds)).length > 0) return;
     throw new RepositoryError(
       `open repositories.${name}: ${directory} had backups of ${holds.service}/${holds.store} and has no folder of them now: ` +
         `mount it again, or, if it is a new one or somebody removed them on purpose, mkdir -p ${folder}`,

@@ -9,6 +9,22 @@ export interface StoreFolder {
   shard?: string;
   /** Of a store with a stream: `base`, or where a timeline of its log lies. */
   area?: string | undefined;
+  /** Of a spare in the node's place: what the folders of its term are called (backup-path.ts). Set by termed-repository.ts alone. */
+  term?: string | undefined;
+}
+
+/** A spare's time in a node's place: the term of its takeover, and when it began on that machine, to the second. */
+export interface PlaceTerm {
+  number: number;
+  beganMs: number;
+}
+
+/** Of a repository that is read through the terms of a node's place: whose each file is. */
+export interface TermReading {
+  /** Where a published file lies; the own term's folder for one that is nowhere. */
+  locate(folder: StoreFolder, name: string): Promise<StoreFolder>;
+  /** When a later term began: what was made in this folder from then on is of a machine that had lost its place. */
+  findEndMs(folder: StoreFolder): Promise<number>;
 }
 
 /** A file that is being written. Nothing is seen under its name before `publish`. */
@@ -39,6 +55,10 @@ export interface Repository {
   sweep(folder: StoreFolder): Promise<void>;
   /** What can still be written, in bytes; undefined where nobody can say. */
   freeBytes(): Promise<number | undefined>;
+  /** What the terms are called that a store has folders of, in any order. */
+  listTerms(folder: StoreFolder): Promise<string[]>;
+  /** Left out where all that lies there is one machine's. */
+  readonly terms?: TermReading;
 }
 
 /** A repository could not do what was asked. */

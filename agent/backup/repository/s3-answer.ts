@@ -4,6 +4,8 @@
 /** A page of a listing. */
 export interface ListPage {
   keys: string[];
+  /** Of a listing with a delimiter: what the names below it begin with. */
+  folders: string[];
   /** Where the next page begins; undefined on the last one. */
   next: string | undefined;
 }
@@ -45,9 +47,10 @@ export function parseListPage(text: string): ListPage | undefined {
   const body = readDocument(text, "ListBucketResult");
   if (body === undefined) return undefined;
   const keys = readAll(body, "Contents").flatMap((entry) => readOne(entry, "Key") ?? []);
-  if (readOne(body, "IsTruncated") !== "true") return { keys, next: undefined };
+  const folders = readAll(body, "CommonPrefixes").flatMap((entry) => readOne(entry, "Prefix") ?? []);
+  if (readOne(body, "IsTruncated") !== "true") return { keys, folders, next: undefined };
   const next = readOne(body, "NextContinuationToken");
-  return next === undefined ? undefined : { keys, next };
+  return next === undefined ? undefined : { keys, folders, next };
 }
 
 /** A page of a listing with what is known of each object; undefined where it is none, or not whole. */

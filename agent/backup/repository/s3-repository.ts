@@ -2,7 +2,7 @@
 // Content-MD5 and a digest that is read back, versions and locks by asking what there is.
 
 import { describeCount } from "../../../shared/text/count.ts";
-import { checkName, joinFolder } from "./backup-path.ts";
+import { checkName, joinFolder, listTermNames } from "./backup-path.ts";
 import { type PendingFile, type Repository, RepositoryError, type StoreFolder } from "./repository-port.ts";
 import { parseListPage, parseVersions } from "./s3-answer.ts";
 import { type S3Client, S3Failure } from "./s3-client.ts";
@@ -27,6 +27,7 @@ export function openS3Repository(client: S3Client, nowMs: () => number = Date.no
     remove: (folder, file) => bucket.remove(folder, file),
     sweep: (folder) => bucket.sweep(folder),
     freeBytes: async () => undefined,
+    listTerms: (folder) => bucket.listTerms(folder),
   };
 }
 
@@ -41,16 +42,32 @@ class Bucket {
   }
 
   async list(folder: StoreFolder): Promise<string[]> {
-    const prefix = this.#place(folder);
+    const names = await this.#listBelow(this.#place(folder), {});
+    return names.filter((name) => /^[^/]+$/.test(name));
+  }
+
+  /** Only the names of folders are asked for: what a term holds may be long. */
+  async listTerms({ node, service, store }: StoreFolder): Promise<string[]> {
+    const prefix = this.#place({ node, service, store }).replace(/\/$/, ".t");
+    const below = await this.#listBelow(prefix, { delimiter: "/" });
+    return listTermNames(
+      store,
+      below.map((rest) => `${store}.t${rest.split("/")[0]}`),
+    );
+  }
+
+  /** What follows the prefix in each name, whole. */
+  async #listBelow(prefix: string, asked: { delimiter?: string }): Promise<string[]> {
     const names: string[] = [];
     let next: string | undefined;
     for (let page = 0; page < MOST_PAGES; page += 1) {
-      const query = { "list-type": "2", prefix, ...(next === undefined ? {} : { "continuation-token": next }) };
+      const from = next === undefined ? {} : { "continuation-token": next };
+      const query = { "list-type": "2", prefix, ...asked, ...from };
       const { content } = await this.#client.send({ method: "GET", key: "", query });
       const parsed = parseListPage(content.toString("utf8"));
       if (parsed === undefined)
         throw new RepositoryError(`list ${this.#client.place.name}:${prefix}: the answer is cut`);
-      names.push(...parsed.keys.map((key) => key.slice(prefix.length)).filter((name) => /^[^/]+$/.test(name)));
+      names.push(...[...parsed.keys, ...parsed.folders].map((key) => key.slice(prefix.length)));
       if (parsed.next === undefined) return names;
       next = parsed.next;
     }

@@ -296,7 +296,11 @@ function describeTrouble(
     );
   if (runningSinceMs !== undefined) lines.push(`a run goes on since ${describeDuration(nowMs - runningSinceMs)}`);
   else if (nextMs !== undefined) lines.push(`the next one begins in ${describeDuration(Math.max(0, nextMs - nowMs))}`);
-  for (const { name, trouble: unread, reason } of repositories) {
+  for (const { name, trouble: unread, reason, foreign } of repositories) {
+    if (foreign !== undefined)
+      lines.push(
+        `${name} has ${describeCount(foreign.count, "backup")} by a machine that has lost this node's place, to ${foreign.backup}: they are left alone`,
+      );
     if (unread !== undefined && unread !== trouble) lines.push(`${name} cannot be read: ${unread}`);
     else if (reason !== undefined && lastRun?.reason === undefined)
       lines.push(`${name} did not get the last one: ${reason}`);

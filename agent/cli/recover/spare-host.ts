@@ -8,6 +8,7 @@ import { basename, dirname, join } from "node:path";
 
 import { signTakeover } from "../../gossip/core/takeovers.ts";
 import { createSigner, type Identity, loadIdentity, makeIdentity, writeWhole } from "../../gossip/node-identity.ts";
+import { noteOwnTerm } from "../../gossip/own-term.ts";
 import { TakeoverFile } from "../../gossip/takeover-file.ts";
 import { readHostFile } from "../../host/files/host-files.ts";
 import { findLayout } from "../../sources/tree/repository-layout.ts";
@@ -119,5 +120,6 @@ export async function takeOver(
   file.store([...known.filter(({ node }) => node !== spare.node), takeover]);
   await file.written;
   if (file.trouble !== undefined) throw new CommandError(file.trouble);
+  await noteOwnTerm(stateDir, takeover.term, Date.now());
   return takeover;
 }

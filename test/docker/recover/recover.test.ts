@@ -2,13 +2,24 @@
 // Git, no registry, no secrets server. The data is back before anything that uses it starts, the peer leads the name to the spare, and
 // the old machine, which comes back, stops what it runs.
 
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { ensureBackupIdentity } from "../../../agent/backup/backup-identity.ts";
 import { makeIdentity } from "../../../agent/gossip/node-identity.ts";
+import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
 import type { StatusDocument } from "../../../shared/document/status-document.ts";
 import { describeMarkedSecrets } from "../../../scripts/lab/canary/canary-lane.ts";
 import { expectNoSecretLeft } from "../../../scripts/lab/canary/canary-sweep.ts";
@@ -185,7 +196,7 @@ test("the spare takes the place of the lost node: data first, then the rest, eac
   }, 200);
   const code = await run.exited.finally(() => clearInterval(look));
   expect(run.output).toMatch(
-    /step +budget +measured\nopen the escrow.* 3m +\d+s\nrestore the data +5m +\d+s\nswap the name/,
+    /step +budget +measured\nopen the escrow.* 3m +\d[\dms ]*\nrestore the data +5m +\d[\dms ]*\nswap the name/,
   );
   expect({ code, early }).toEqual({ code: 0, early: false });
   expect(await psql("select count(*) from t")).toBe("1000");
@@ -193,6 +204,36 @@ test("the spare takes the place of the lost node: data first, then the rest, eac
   const ports = await docker("port", (await findContainers("web"))[0] ?? "");
   expect(ports).toContain(`${net}.3:${web}`);
 }, 240_000);
+
+test("the spare's backups lie in a folder of its term, and what the lost machine writes on is not taken for them", async () => {
+  const repository = join(root, "repository", EDGE, "db");
+  const before = readdirSync(join(repository, "db")).toSorted();
+  expect(await orca("edge", "backup", "run", "db")).toMatchObject({ code: 0 });
+  const [own = "", ...others] = readdirSync(repository).filter((name) => name !== "db");
+  expect([own, others]).toEqual([expect.stringMatching(/^db\.t1-\d{8}T\d{6}Z$/), []]);
+  expect(readdirSync(join(repository, "db")).toSorted()).toEqual(before);
+  const record = before.find((name) => name.endsWith(".manifest.json")) ?? "";
+  const text = readFileSync(join(repository, "db", record), "utf8");
+  const later = Date.now() - 1_000;
+  const stamp = new Date(later).toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "_");
+  const name = `pg_dump_${stamp}`;
+  const made = text.replaceAll(record.replace(".manifest.json", ""), name);
+  const written = { ...(JSON.parse(made) as { files: { file: string }[] }), startedMs: later, endedMs: later };
+  for (const { file } of written.files)
+    cpSync(
+      join(repository, "db", file.replace(name, record.replace(".manifest.json", ""))),
+      join(repository, "db", file),
+    );
+  writeFileSync(join(repository, "db", `${name}.manifest.json`), JSON.stringify(written));
+  const [listed, status] = [await orca("edge", "backup", "list", "--json"), await orca("edge", "backup", "list")];
+  const { stores } = JSON.parse(listed.output) as BackupListDocument;
+  const [newest, first] = stores[0]?.backups ?? [];
+  expect(newest?.files[0]).toContain(`/${own}/`);
+  expect(first?.name).toBe(record.replace(".manifest.json", ""));
+  expect(stores[0]?.backups).toHaveLength(2);
+  expect(stores[0]?.repositories[0]?.foreign).toEqual({ count: 1, backup: name });
+  expect(status.output).toContain("by a machine that has lost this node's place");
+}, 60_000);
 
 test("the peer has kept the takeover, and leads the node's name to the spare", async () => {
   const kept = JSON.parse(readFileSync(join(far, "state", "takeovers.json"), "utf8")) as { takeovers: unknown[] };

@@ -106,6 +106,7 @@ class Mortal {
       remove: (folder, name) => step(() => repository.remove(folder, name)),
       sweep: (folder) => step(() => repository.sweep(folder)),
       freeBytes: () => step(() => repository.freeBytes()),
+      listTerms: (folder) => step(() => repository.listTerms(folder)),
     };
   }
 }

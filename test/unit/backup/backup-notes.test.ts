@@ -4,7 +4,7 @@ import type { StorePlan } from "../../../shared/state/backup.ts";
 import { expect, test } from "vitest";
 
 import { noteStore } from "../../../agent/backup/keeper/backup-notes.ts";
-import { noteSetAside } from "../../../agent/backup/keeper/repository-memory.ts";
+import { noteForeign, noteSetAside } from "../../../agent/backup/keeper/repository-memory.ts";
 import type { BackupRecord } from "../../../agent/backup/core/backup-record.ts";
 import { describeFaults } from "../../../agent/cli/backup/backup-command.ts";
 import type { StoreMemory } from "../../../agent/backup/keeper/backup-state.ts";
@@ -48,9 +48,10 @@ test("a hook that failed, and a newest backup that is set aside also after a run
   ]);
 });
 
+const record = (name: string, startedMs: number, quarantined?: string): BackupRecord =>
+  ({ name, startedMs, ...(quarantined === undefined ? {} : { quarantined }) }) as BackupRecord;
+
 test("whether the newest is set aside is what lies there, and a look at some repositories forgets nothing newer", () => {
-  const record = (name: string, startedMs: number, quarantined?: string): BackupRecord =>
-    ({ name, startedMs, ...(quarantined === undefined ? {} : { quarantined }) }) as BackupRecord;
   const memory: StoreMemory = { accountedMs: NOW };
   const whole = { isWhole: true, nowMs: NOW };
   const [old, aside] = [record("a", NOW - HOUR), record("b", NOW, "small")];
@@ -59,6 +60,19 @@ test("whether the newest is set aside is what lies there, and a look at some rep
   expect(noteSetAside(noted, [old], { ...whole, isWhole: false })).toEqual(noted);
   expect(noteSetAside(noted, [old], whole)).toEqual(memory);
   expect(noteSetAside(noted, [old, record("b", NOW)], whole)).toEqual(memory);
+});
+
+test("backups of a machine that was cut off and had lost its place are said, until they are gone", () => {
+  const repository = { kind: "local", name: "local", path: undefined } as const;
+  const [old, newest] = [record("a", NOW - HOUR), record("b", NOW)];
+  const memory: StoreMemory = { accountedMs: NOW, goodMs: { local: NOW } };
+  const noted = noteForeign(memory, repository, [newest, old]);
+  expect(say(noted)).toEqual([
+    "the repository local has 2 backups of pg/db (the newest is b) by a machine that has lost this node's place: it was cut off " +
+      "and wrote on; nothing counts, restores or removes them: see orca help recover",
+  ]);
+  expect(say(noteForeign(noted, repository, undefined))).toEqual([]);
+  expect(noteForeign(memory, repository, undefined)).toBe(memory);
 });
 
 test("what a run says of a backup that was made, and is not as it should be", () => {

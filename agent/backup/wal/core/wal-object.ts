@@ -53,6 +53,15 @@ function parseWalObject(name: string, segmentBytes: number): WalObject | undefin
   return { name, segment, from, to, shippedMs, encrypted: sealed !== undefined };
 }
 
+/** When an object of a log was shipped, by its name alone; undefined for any other. */
+export function parseWalStamp(name: string): number | undefined {
+  const found = /\.(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z\.wal\.zst/.exec(name);
+  if (found === null) return undefined;
+  const [, year, month, day, hour, minute, second, milli] = found;
+  const ms = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}.${milli}Z`);
+  return Number.isNaN(ms) ? undefined : ms;
+}
+
 /** The objects among these names. */
 export function listWalObjects(names: readonly string[], segmentBytes: number): WalObject[] {
   return names.flatMap((name) => parseWalObject(name, segmentBytes) ?? []);
