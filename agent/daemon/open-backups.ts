@@ -41,7 +41,7 @@ interface Around {
   serving: Serving;
   emit: Emit;
   /** Says whether this machine is a spare in its node's place. */
-  law: Pick<TakeoverLaw, "readTerm">;
+  law: Pick<TakeoverLaw, "readTerm" | "replacedBy">;
   /** Files with the credentials of registries. */
   authFiles: readonly string[];
 }
@@ -97,7 +97,7 @@ export function openBackups(config: DaemonConfig, around: Around): Backups {
     before.follow(turn);
   });
   const drills = openDrills(config, { ...around, keeper, common });
-  serving.offerBackups(openDesk(node, keeper), restores);
+  serving.offerBackups(openDesk(node, keeper, around.law), restores);
   return {
     get notes() {
       return [...keeper.notes, ...logs.notes, ...restores.notes];
@@ -156,7 +156,7 @@ function buildCommon(
 }
 
 /** What people ask of the keeper, and of the records that it reads. */
-function openDesk(node: string, keeper: BackupKeeper): BackupDesk {
+function openDesk(node: string, keeper: BackupKeeper, law: Pick<TakeoverLaw, "replacedBy">): BackupDesk {
   const list = (): Promise<StoreStatus[]> => keeper.list();
   const pins = {
     node,
@@ -168,6 +168,9 @@ function openDesk(node: string, keeper: BackupKeeper): BackupDesk {
   return {
     get backupKey() {
       return keeper.backupKey;
+    },
+    get replacedBy() {
+      return law.replacedBy;
     },
     list,
     listLeft: () => keeper.listLeft(),

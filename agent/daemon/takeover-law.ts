@@ -7,6 +7,7 @@ import { TakeoverFile } from "../gossip/takeover-file.ts";
 import { systemClock } from "../host/os/clock.ts";
 import type { SignedTakeover, Tenure } from "../../shared/fleet/takeover.ts";
 import type { AgentEvent } from "../../shared/state/event.ts";
+import { describeReason } from "../../shared/text/describe-reason.ts";
 
 /** What is asked of the gossip. */
 interface TakeoverSource {
@@ -36,6 +37,13 @@ export class TakeoverLaw {
 
   get isReplaced(): boolean {
     return this.fleet?.tenure.kind === "replaced";
+  }
+
+  /** Who stands in this node's place, for people; undefined while it has its place. */
+  get replacedBy(): string | undefined {
+    const tenure = this.fleet?.tenure;
+    if (tenure?.kind !== "replaced") return undefined;
+    return describeReason({ code: "replaced", spare: tenure.spare, term: tenure.term }, 0);
   }
 
   /** The term of this machine, where it is a spare in its node's place. */

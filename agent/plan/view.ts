@@ -12,6 +12,7 @@ import { isRunOf } from "./memory/run.ts";
 import { noteOwnData } from "./rules/own-data.ts";
 import { nameRolledBack } from "./rules/rollout.ts";
 import { sameCaps } from "./steps.ts";
+import { readTenure } from "./tenure.ts";
 import type { Decision, World } from "./world.ts";
 
 /** States in which nothing that a person did not ask for can come of a refused secret. */
@@ -36,7 +37,7 @@ export function buildView(
     sinceMs: shown?.state === state ? shown.sinceMs : world.nowMs,
     waitingFor: decision.waitingFor ?? [],
     ...describeStart(decision),
-    ...describeStop(desired),
+    ...describeStop(world, desired),
     ...describeWayBack(decision),
     ...describeOverride(world, desired.name, decision),
     ...describeRefused(world, desired),
@@ -81,8 +82,11 @@ function describeStart({ start, memory }: Decision): Pick<ServiceView, "start" |
   return { ...(start === undefined ? {} : { start }), ...(tookMs === undefined ? {} : { tookMs }) };
 }
 
-/** What its manifest stops is started by nobody else. */
-function describeStop({ running }: DesiredService): Pick<ServiceView, "startBlocked"> {
+/** What its manifest stops is started by nobody else, and nothing where a spare stands in the node's place. */
+function describeStop(world: World, { running }: DesiredService): Pick<ServiceView, "startBlocked"> {
+  const tenure = readTenure(world);
+  if (tenure?.kind === "replaced")
+    return { startBlocked: describeReason({ code: "replaced", spare: tenure.spare, term: tenure.term }, world.nowMs) };
   return running ? {} : { startBlocked: 'its manifest says state = "stopped"' };
 }
 

@@ -18,6 +18,7 @@ import {
   buildRemovalEntry,
   buildRestoreEntry,
   buildStepEntry,
+  buildTakeoverEntry,
   buildVolumeEntry,
 } from "./audit/audit-entry.ts";
 import { buildFleet } from "./status/fleet-builder.ts";
@@ -224,6 +225,7 @@ export class Report {
   #take(event: AgentEvent): void {
     if (event.kind === "step-done" || event.kind === "step-failed") this.#recordStep(event);
     if (event.kind === "backup-removed") this.#audit.append(buildRemovalEntry(event));
+    if (event.kind === "gossip" && event.event.kind === "takeover") this.#audit.append(buildTakeoverEntry(event.event));
     if (event.kind === "volume-removed") this.#audit.append(buildVolumeEntry(event));
     if (event.kind === "prune-began" || event.kind === "pruned") this.#audit.append(buildPruneEntry(event));
     if (event.kind === "backup-restored") this.#audit.append(buildRestoreEntry(event.record));

@@ -15,7 +15,7 @@ import type { AuditEntry, AuditLine } from "../report/audit/audit-chain.ts";
 import type { ReadView } from "../report/read-view.ts";
 import { answerCopyOut } from "./copy-out-routes.ts";
 import { answerBackupAct, type BackupDesk } from "./backup-routes.ts";
-import { answerBundle } from "./bundle-routes.ts";
+import { answerBundle, answerRecovery } from "./bundle-routes.ts";
 import { answerDrillAct, type DrillDesk } from "./drill-routes.ts";
 import { answerPruneAct, type PruneDesk } from "./prune-routes.ts";
 import { answerPin } from "./pin-routes.ts";
@@ -70,6 +70,7 @@ export async function answerAct(parts: ActParts, call: Call, http: IncomingMessa
     return answerCopyOut(parts, call, { body, actor });
   if (call.path[1] === "backups") return answerBackupAct(parts, call, { body, actor });
   if (call.path.join("/") === "v1/bundle") return answerBundle(parts, call, { actor, body });
+  if (call.path.join("/") === "v1/recovery") return answerRecovery(parts, call, { actor, body });
   if (call.path.join("/") === "v1/prune") return answerPruneAct(parts, call, { actor, body });
   if (call.path.join("/") === "v1/update/retry") return answerUpdateRetry(parts, call, { actor, body });
   if (call.path[1] === "restores") return answerRestoreAct(parts, call, { body, actor });

@@ -13,6 +13,8 @@ import { readMessage } from "../../shared/text/read-message.ts";
 export interface BackupDesk {
   /** This node's recipient; undefined until it has one. */
   readonly backupKey: string | undefined;
+  /** Who stands in this node's place: it makes no backup then. */
+  readonly replacedBy?: string | undefined;
   list(): Promise<StoreStatus[]>;
   /** What lies in the repository `local` and belongs to no store in force. */
   listLeft(): Promise<LeftStore[]>;
@@ -53,6 +55,7 @@ export async function answerBackupList(parts: BackupParts, call: Call): Promise<
     backupKey: desk.backupKey,
     stores: await desk.list(),
     ...(left.length > 0 && { left }),
+    ...(desk.replacedBy === undefined ? {} : { replacedBy: desk.replacedBy }),
   };
   return answerJson(200, document);
 }
@@ -79,6 +82,8 @@ export async function answerBackupAct(
   const act = ACTS[name];
   const desk = parts.backups();
   if (desk === undefined) return answerError(call, 503, STARTING);
+  if (desk.replacedBy !== undefined)
+    return answerError(call, 409, `no backup of ${service} is made or proved here: ${desk.replacedBy}: ask there`);
   const known = (await desk.list()).find((entry) => entry.service === service && entry.store === store);
   if (known === undefined) return answerError(call, 404, `${service} has no backup ${store} that is in force here`);
   if (known.trouble !== undefined) return answerError(call, 409, known.trouble);

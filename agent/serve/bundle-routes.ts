@@ -1,6 +1,10 @@
-// What `orca bundle` has done on this host while the agent runs: the agent writes the line into the audit log, which has one writer.
+// What `orca bundle`, `orca escrow` and `orca recover` have done on this host while the agent runs: the agent writes the line into the audit
+// log, which has one writer.
+
+import type * as z from "zod";
 
 import { evidenceSchema } from "../bundle/core/bundle-evidence.ts";
+import { recoveryEvidenceSchema } from "../setup/recovery-evidence.ts";
 import type { Actor, AgentEvent } from "../../shared/state/event.ts";
 import type { Clock } from "../host/os/clock.ts";
 import type { AuditEntry, AuditLine } from "../report/audit/audit-chain.ts";
@@ -16,13 +20,34 @@ interface BundleParts {
 }
 
 /** Answers `POST /v1/bundle`. */
-export async function answerBundle(
+export function answerBundle(parts: BundleParts, call: Call, asked: Asked): Promise<Answer> {
+  return answerEvidence(parts, call, { ...asked, schema: evidenceSchema, what: "a bundle", by: "orca bundle" });
+}
+
+/** Answers `POST /v1/recovery`. */
+export function answerRecovery(parts: BundleParts, call: Call, asked: Asked): Promise<Answer> {
+  const by = "action" in asked.body && asked.body.action === "recover" ? "orca recover" : "orca escrow";
+  return answerEvidence(parts, call, { ...asked, schema: recoveryEvidenceSchema, what: "a recovery", by });
+}
+
+interface Asked {
+  actor: Actor;
+  body: object;
+}
+
+/** What is recorded of what a command has done. */
+interface Evidence extends Pick<AuditEntry, "action" | "result"> {
+  what: Record<string, unknown>;
+  message?: string | undefined;
+}
+
+async function answerEvidence(
   parts: BundleParts,
   call: Call,
-  { actor, body }: { actor: Actor; body: object },
+  { actor, body, schema, what: about, by }: Asked & { schema: z.ZodType<Evidence>; what: string; by: string },
 ): Promise<Answer> {
-  const parsed = evidenceSchema.safeParse(body);
-  if (!parsed.success) return answerError(call, 400, "this says nothing of a bundle that could be recorded");
+  const parsed = schema.safeParse(body);
+  if (!parsed.success) return answerError(call, 400, `this says nothing of ${about} that could be recorded`);
   const { action, what, result, message } = parsed.data;
   const { uid, user } = actor;
   try {
@@ -30,7 +55,7 @@ export async function answerBundle(
       actor: { kind: "user", uid, ...(user === undefined ? {} : { user }) },
       action,
       what: Object.fromEntries(Object.entries(what).filter(([, value]) => value !== undefined)),
-      cause: "asked by orca bundle",
+      cause: `asked by ${by}`,
       result,
       ...(message === undefined ? {} : { message }),
     });

@@ -13,4 +13,6 @@ export interface BackupListDocument {
   stores: readonly StoreStatus[];
   /** Of services that are in no manifest any more; left out where there are none. */
   left?: readonly LeftStore[] | undefined;
+  /** Who stands in this node's place, in words: no store is in force then. Left out while the node has its place. */
+  replacedBy?: string | undefined;
 }

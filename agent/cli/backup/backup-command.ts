@@ -10,7 +10,7 @@ import { describeSize } from "../../../shared/text/size.ts";
 import { layOutTable } from "../../report/text/text-table.ts";
 import { AgentClient, type ClientOptions, expectJson } from "../frame/client.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
-import { describeOutput, printDocument, printText } from "../frame/terminal.ts";
+import { describeOutput, printDocument, printFault, printText } from "../frame/terminal.ts";
 import { describeCount } from "../../../shared/text/count.ts";
 import { chooseBest, sayBest } from "./best-backup.ts";
 
@@ -127,7 +127,9 @@ export async function listBackups(service: string | undefined, options: BackupLi
   const document = expectJson<BackupListDocument>(await client.readTrusted("/v1/backups"));
   const stores = document.stores.filter((entry) => service === undefined || entry.service === service);
   const left = (document.left ?? []).filter((entry) => service === undefined || entry.service === service);
-  if (service !== undefined && stores.length + left.length === 0)
+  const { replacedBy } = document;
+  if (replacedBy !== undefined) printFault(`orca: ${sayReplaced(replacedBy)}`);
+  else if (service !== undefined && stores.length + left.length === 0)
     throw new CommandError(`${service} has no backups that are in force here`);
   if (options.json === true) printDocument({ ...document, stores, ...(left.length > 0 && { left }) });
   else {
@@ -154,9 +156,15 @@ function describeKey({ backupKey, stores }: BackupListDocument): string[] {
     : [`this node's key, for fleet.toml: backup_key = "${backupKey}"`];
 }
 
-/** The stores of the node. */
+/** The stores of the node. Throws where a spare stands in its place. */
 export async function readStores(client: AgentClient): Promise<readonly StoreStatus[]> {
-  return expectJson<BackupListDocument>(await client.readTrusted("/v1/backups")).stores;
+  const { stores, replacedBy } = expectJson<BackupListDocument>(await client.readTrusted("/v1/backups"));
+  if (replacedBy !== undefined) throw new CommandError(sayReplaced(replacedBy));
+  return stores;
+}
+
+function sayReplaced(replacedBy: string): string {
+  return `${replacedBy}: its backups are made, proved and restored there, and none here`;
 }
 
 function findStore(stores: readonly StoreStatus[], service: string, store: string): StoreStatus | undefined {

@@ -10,7 +10,9 @@ import { readHostFile, readPolicy } from "../../host/files/host-files.ts";
 import { LockHeldError } from "../../host/files/lock.ts";
 import { lockNode } from "../../host/files/node-lock.ts";
 import { runPath, statePath } from "../../host/state-layout.ts";
+import type { AuditEntry } from "../../report/audit/audit-chain.ts";
 import { AuditLog } from "../../report/audit/audit-log.ts";
+import type { RecoveryEvidence } from "../../setup/recovery-evidence.ts";
 import { type AgentConfig, agentConfigSchema } from "../../../shared/config/agent-config.ts";
 import type { SshKey } from "../../../shared/fleet/ssh-key.ts";
 import { findRunDir } from "../agent/agent-command.ts";
@@ -35,29 +37,33 @@ export async function readBundleHost(file: string): Promise<BundleHost> {
 /** Writes lines of the audit log. */
 export interface Recorder {
   /** Resolves once the line is on disk; rejects where it cannot be. */
-  record(evidence: BundleEvidence): Promise<void>;
+  record(evidence: BundleEvidence | RecoveryEvidence): Promise<void>;
   close(): Promise<void>;
 }
 
 /** Opens the audit log of a host, by its agent where one runs. */
-export async function openRecorder({ config }: BundleHost): Promise<Recorder> {
+export async function openRecorder({ config }: Pick<BundleHost, "config">, command = "orca bundle"): Promise<Recorder> {
   const runDir = findRunDir();
   try {
     const { node, docker, state } = config;
-    const unlock = lockNode({ node, socket: docker.socket, lockDir: runPath(runDir, "locks"), command: "orca bundle" });
-    return await openOwnLog(statePath(state.dir, "audit"), unlock);
+    const unlock = lockNode({ node, socket: docker.socket, lockDir: runPath(runDir, "locks"), command });
+    return await openOwnLog(statePath(state.dir, "audit"), unlock, command);
   } catch (error) {
     if (!(error instanceof LockHeldError)) throw error;
     if (error.holder?.command.startsWith("orca agent") !== true) throw error;
   }
   const client = new AgentClient({ socket: runPath(runDir, "socket") });
   return {
-    record: async (evidence) => void expectJson(await client.act("/v1/bundle", evidence)),
+    record: async (evidence) => void expectJson(await client.act(chooseRoute(evidence), evidence)),
     close: () => Promise.resolve(),
   };
 }
 
-async function openOwnLog(path: string, unlock: () => void): Promise<Recorder> {
+function chooseRoute({ action }: BundleEvidence | RecoveryEvidence): string {
+  return action === "recover" || action === "escrow-create" ? "/v1/recovery" : "/v1/bundle";
+}
+
+async function openOwnLog(path: string, unlock: () => void, command: string): Promise<Recorder> {
   let trouble: string | undefined;
   const log = new AuditLog({ path, clock: systemClock, onTrouble: (message) => (trouble = message) });
   await log.open();
@@ -71,7 +77,7 @@ async function openOwnLog(path: string, unlock: () => void): Promise<Recorder> {
     return {
       record: async (evidence) => {
         const actor = { kind: "user", uid, ...(user === undefined ? {} : { user }) } as const;
-        await log.record({ actor, cause: "asked by orca bundle", ...withMessage(evidence) });
+        await log.record({ actor, cause: `asked by ${command}`, ...withMessage(evidence) });
       },
       close,
     };
@@ -80,6 +86,12 @@ async function openOwnLog(path: string, unlock: () => void): Promise<Recorder> {
 }
 
 /** A key that is there and says nothing is none. */
-function withMessage({ message, ...evidence }: BundleEvidence): Omit<BundleEvidence, "message"> & { message?: string } {
+function withMessage({
+  message,
+  ...evidence
+}: (BundleEvidence | RecoveryEvidence) & { message?: string | undefined }): Pick<
+  AuditEntry,
+  "action" | "what" | "result" | "message"
+> {
   return message === undefined ? evidence : { ...evidence, message };
 }

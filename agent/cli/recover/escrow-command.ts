@@ -21,6 +21,7 @@ import {
 import { readRecipient } from "../../backup/age-keys.ts";
 import { agentConfigSchema } from "../../../shared/config/agent-config.ts";
 import { describeCount } from "../../../shared/text/count.ts";
+import { openRecorder } from "../bundle/bundle-host.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { printText } from "../frame/terminal.ts";
 import { sealEscrow } from "./escrow-file.ts";
@@ -55,7 +56,16 @@ export async function createEscrow(node: string, options: EscrowOptions): Promis
   const files = await readParts(listEscrowParts(config, policy, places));
   const term = new TakeoverFile(stateDir).read().find((entry) => entry.node === node)?.term ?? 0;
   const escrow: Escrow = { version: 1, node, createdMs, config: options.config, term, files, recoveryKey };
-  await writeWhole(options.out, await sealEscrow(escrow, recipients), 0o600);
+  const sealed = await sealEscrow(escrow, recipients);
+  // Nobody makes one unseen: it holds every credential of the node.
+  const recorder = await openRecorder({ config }, "orca escrow");
+  try {
+    const what = { node, file: options.out, recipients: [...recipients], files: files.length, term };
+    await recorder.record({ action: "escrow-create", what, result: "ok" });
+    await writeWhole(options.out, sealed, 0o600);
+  } finally {
+    await recorder.close();
+  }
   const named = files.map(({ role, path }) => ({ role, path }));
   const record: EscrowRecord = { version: 1, createdMs, recipients: [...recipients], files: named };
   await writeWhole(statePath(stateDir, "escrow"), `${JSON.stringify(record)}\n`, 0o600);

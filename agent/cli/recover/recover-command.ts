@@ -4,6 +4,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
+import type { RecoveryEvidence } from "../../setup/recovery-evidence.ts";
 import { markRecovery } from "../../gossip/recovery-mark.ts";
 import { restartAgent } from "../../host/remote/agent-unit.ts";
 import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
@@ -103,6 +104,23 @@ async function provision(node: string, options: RecoverOptions): Promise<Recover
       `orca: the agent was not started here (${trouble}): start it now with orca agent --config ${escrow.config}`,
     );
   await untilAgent(node, options);
+  const evidence: RecoveryEvidence = {
+    action: "recover",
+    what: {
+      node,
+      spare: spare.name,
+      address: spare.address,
+      term: takeover.term,
+      escrow: options.escrow,
+      origin: origin.kind,
+      from: origin.path,
+    },
+    result: "ok",
+  };
+  await new AgentClient(options)
+    .act("/v1/recovery", evidence)
+    .then(expectJson)
+    .catch((error: unknown) => printFault(`orca: the takeover is not in the audit log: ${readMessage(error)}`));
   for (const store of stored.byHand)
     printText(`for a person, later: ${store} does not go back into place; orca backup list says how it is restored`);
   return { spare, stateDir, stored: stored.services };

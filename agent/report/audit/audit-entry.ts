@@ -1,6 +1,7 @@
 // From what the agent tells to what the audit log records: one entry for each mutation. Pure. Parameters are listed key by
 // key, so that no value of a spec gets into the log by itself.
 
+import type { GossipEvent } from "../../../shared/fleet/gossip-event.ts";
 import { describeSaid } from "../../../shared/text/describe-reason.ts";
 import type { AgentEvent } from "../../../shared/state/event.ts";
 import type { RestoreRecord } from "../../../shared/state/restore.ts";
@@ -133,6 +134,17 @@ function describeCreation(step: Extract<Step, { kind: "create-container" }>): Au
     ports: [...(spec.ports ?? [])],
     volumes: (spec.volumes ?? []).map((volume) => `${volume.name ?? volume.source ?? ""}:${volume.target}`),
     ...(spec.privileged === true ? { privileged: true } : {}),
+  };
+}
+
+/** A spare that stands in a node's place, as this node has heard. */
+export function buildTakeoverEntry({ node, spare, term }: Extract<GossipEvent, { kind: "takeover" }>): AuditEntry {
+  return {
+    actor: { kind: "agent" },
+    action: "takeover",
+    what: { node, spare, term },
+    cause: "signed with the recovery key",
+    result: "ok",
   };
 }
 

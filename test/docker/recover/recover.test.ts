@@ -2,6 +2,7 @@
 // Git, no registry, no secrets server. The data is back before anything that uses it starts, the peer leads the name to the spare, and
 // the old machine, which comes back, stops what it runs.
 
+import { createPrivateKey } from "node:crypto";
 import {
   cpSync,
   existsSync,
@@ -18,7 +19,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { ensureBackupIdentity } from "../../../agent/backup/backup-identity.ts";
-import { makeIdentity } from "../../../agent/gossip/node-identity.ts";
+import { signTakeover } from "../../../agent/gossip/core/takeovers.ts";
+import { createSigner, makeIdentity } from "../../../agent/gossip/node-identity.ts";
 import type { BackupListDocument } from "../../../shared/document/backup-document.ts";
 import type { StatusDocument } from "../../../shared/document/status-document.ts";
 import { describeMarkedSecrets } from "../../../scripts/lab/canary/canary-lane.ts";
@@ -27,6 +29,7 @@ import { OrcaProcess } from "../../../scripts/lab/engine/orca-process.ts";
 import { buildHttpd } from "../../../scripts/lab/engine/real-node.ts";
 import { nameForRun } from "../../../scripts/lab/engine/run-name.ts";
 import { docker } from "../../builders/engine/docker-cli.ts";
+import { ask } from "../../builders/node/report.ts";
 import { findPort } from "../../builders/engine/free-port.ts";
 import { POSTGRES_IMAGE } from "../../builders/node/postgres-node.ts";
 import { eventually } from "../../contract/docker-port.ts";
@@ -42,7 +45,9 @@ const runDirs = { edge: mkdtempSync("/dev/shm/orca-recover-"), data: mkdtempSync
 const net = `127.${60 + (process.pid % 150)}.${(process.pid >> 8) % 250}`;
 const port = await findPort();
 const agents: OrcaProcess[] = [];
+const OWN_BACKUP = `[[backups]]\nname = "own"\nengine = "command"\ncommand = ["/bin/cat", "/etc/passwd"]\nschedule = "every 5h"\n`;
 let web = 0;
+let signer: ReturnType<typeof createSigner>;
 
 const write = (path: string, text: string): void => {
   mkdirSync(join(path, ".."), { recursive: true, mode: 0o700 });
@@ -98,6 +103,11 @@ function agentFile(node: string, directory: string, address: string, listen: num
   ].join("\n");
 }
 
+function readAudit(directory: string): unknown[] {
+  const lines = readFileSync(join(directory, "state", "audit.jsonl"), "utf8").split("\n");
+  return lines.filter((line) => line !== "").map((line) => JSON.parse(line) as unknown);
+}
+
 beforeAll(async () => {
   web = await findPort();
   const { output } = await orca("edge", "keygen", "--recovery", join(root, "recovery.key"));
@@ -130,7 +140,7 @@ beforeAll(async () => {
     ].join("\n"),
   );
   write(join(manifests, EDGE, "web.toml"), buildHttpd({ top: `requires = ["db"]\nports = ["${web}:8080"]` }));
-  write(join(manifests, DATA, "app.toml"), buildHttpd());
+  write(join(manifests, DATA, "app.toml"), buildHttpd({ tables: OWN_BACKUP }));
   for (const [node, directory, address] of [
     [EDGE, host, `${net}.1`],
     [DATA, far, `${net}.2`],
@@ -170,7 +180,12 @@ test("the node has data, a backup of it, and an escrow", async () => {
   const keys = ["--recovery-key", join(root, "recovery.key"), "--recipient", recipient];
   const made = await orca("edge", "escrow", "create", EDGE, ...files, ...keys);
   expect(made).toMatchObject({ code: 0 });
+  signer = createSigner({ privateKey: createPrivateKey(readFileSync(join(root, "recovery.key"))) });
   rmSync(join(root, "recovery.key"));
+  const what = { node: EDGE, file: join(root, "edge.escrow"), recipients: [recipient], term: 0 };
+  expect(readAudit(host)).toContainEqual(
+    expect.objectContaining({ action: "escrow-create", what: expect.objectContaining(what), result: "ok" }),
+  );
 });
 
 test("the spare takes the place of the lost node: data first, then the rest, each step timed", async () => {
@@ -200,6 +215,10 @@ test("the spare takes the place of the lost node: data first, then the rest, eac
   );
   expect({ code, early }).toEqual({ code: 0, early: false });
   expect(await psql("select count(*) from t")).toBe("1000");
+  const what = { node: EDGE, spare: SPARE, address: `${net}.3`, term: 1, origin: "manifests" };
+  expect(readAudit(host)).toContainEqual(
+    expect.objectContaining({ action: "recover", what: expect.objectContaining(what), result: "ok" }),
+  );
   expect(existsSync(join(host, "state", "recovery.json"))).toBe(false);
   const ports = await docker("port", (await findContainers("web"))[0] ?? "");
   expect(ports).toContain(`${net}.3:${web}`);
@@ -238,6 +257,9 @@ test("the spare's backups lie in a folder of its term, and what the lost machine
 test("the peer has kept the takeover, and leads the node's name to the spare", async () => {
   const kept = JSON.parse(readFileSync(join(far, "state", "takeovers.json"), "utf8")) as { takeovers: unknown[] };
   expect(kept.takeovers).toMatchObject([{ node: EDGE, spare: SPARE, term: 1, address: `${net}.3` }]);
+  expect(readAudit(far)).toContainEqual(
+    expect.objectContaining({ action: "takeover", what: { node: EDGE, spare: SPARE, term: 1 } }),
+  );
   const [id = ""] = (await docker("ps", "-q", "--filter", `label=orca.node=${DATA}`)).split("\n");
   const isLed = async (): Promise<boolean> => {
     const lines = (await docker("exec", id, "cat", "/etc/hosts")).split("\n").map((line) => line.split(/\s+/));
@@ -247,3 +269,39 @@ test("the peer has kept the takeover, and leads the node's name to the spare", a
   const fleet = await orca("data", "status", "--fleet");
   expect(fleet.output).toMatch(new RegExp(`${EDGE} +alive`));
 });
+
+test("a node that hears while it runs that it was replaced makes no backup and starts nothing, and says why to whoever asks", async () => {
+  expect(await orca("data", "backup", "run", "app")).toMatchObject({ code: 0 });
+  const folder = join(root, "repository", DATA, "app", "own");
+  const before = readdirSync(folder).toSorted();
+  expect(before).toHaveLength(2);
+  const { publicKey: key } = await makeIdentity(join(root, "third.key"));
+  const words = { realm: "prod", node: DATA, spare: `${DATA}-spare`, term: 1, key, address: `${net}.4` };
+  // Another machine knows it, and tells it.
+  await agents.at(-1)?.kill();
+  const file = join(host, "state", "takeovers.json");
+  const known = JSON.parse(readFileSync(file, "utf8")) as { takeovers: unknown[] };
+  writeFileSync(file, JSON.stringify({ ...known, takeovers: [...known.takeovers, signTakeover(words, signer)] }));
+  start("edge", host);
+  const why = `${DATA}-spare stands in this node's place (takeover 1)`;
+  const isStopped = async (): Promise<boolean> =>
+    (await readStatus("data")).services.every(({ state, reason }) => state === "stopped" && reason === why);
+  await eventually(isStopped, 60_000);
+  for (const act of [
+    ["backup", "run", "app"],
+    ["backup", "verify", "app"],
+    ["start", "app"],
+    ["restart", "app"],
+  ]) {
+    const { code, output } = await orca("data", ...act);
+    expect({ act, code, says: output.includes(why) }).toEqual({ act, code: 1, says: true });
+  }
+  const asked = await ask(
+    { socketPath: join(runDirs.data, "agent.sock") },
+    { path: "/v1/backups/app/own/run", method: "POST" },
+  );
+  expect(asked).toMatchObject({ status: 409, body: expect.stringContaining(why) });
+  expect((await orca("data", "backup", "list")).output).toContain(why);
+  expect(readdirSync(folder).toSorted()).toEqual(before);
+  expect(await docker("ps", "-q", "--filter", `label=orca.node=${DATA}`)).toBe("");
+}, 120_000);

@@ -34,6 +34,7 @@ beforeEach(async () => {
   root = mkdtempSync(join(tmpdir(), "orca-escrow-"));
   mkdirSync(at("state"));
   said = "";
+  vi.stubEnv("RUNTIME_DIRECTORY", at("run"));
   vi.spyOn(process.stdout, "write").mockImplementation((text) => ((said += String(text)), true));
   vi.spyOn(process.stderr, "write").mockImplementation((text) => ((said += String(text)), true));
   await keygen({ identity: "", backupKey: "", recovery: at("recovery.key") });
@@ -60,6 +61,7 @@ beforeEach(async () => {
 
 afterEach(() => {
   vi.restoreAllMocks();
+  vi.unstubAllEnvs();
   rmSync(root, { recursive: true, force: true });
 });
 
@@ -81,10 +83,24 @@ test("an offline key opens it, in stock age too; all that a spare needs is in it
   expect(contents[at("git-token")]).toBe("planted-git-token");
   expect(escrow).toMatchObject({ node: "vm-edge", term: 0, recoveryKey: readFileSync(at("recovery.key"), "utf8") });
   expect(said).not.toMatch(/planted|PRIVATE KEY|AGE-SECRET/);
+  const audit = readFileSync(statePath(at("state"), "audit"), "utf8");
+  expect(JSON.parse(audit)).toMatchObject({
+    action: "escrow-create",
+    what: { node: "vm-edge", file: at("vm-edge.escrow"), recipients: [offline.recipient], files: 9, term: 0 },
+    cause: "asked by orca escrow",
+    result: "ok",
+  });
+  expect(audit).not.toMatch(/planted|PRIVATE|AGE-SECRET/);
   expect(readFileSync(statePath(at("state"), "escrow"), "utf8")).not.toMatch(/planted|PRIVATE/);
   expect((await readEscrowFact(statePath(at("state"), "escrow")))?.files.map(({ path }) => path)).not.toContain(
     at("state/secrets.sealed"),
   );
+});
+
+test("no escrow is made that the audit log cannot have", async () => {
+  mkdirSync(statePath(at("state"), "audit"));
+  await expect(create()).rejects.toThrow(/nothing is done that cannot be recorded/);
+  expect(existsSync(at("vm-edge.escrow"))).toBe(false);
 });
 
 test("the node's own key does not open it, and no escrow is made for that key, or for nobody", async () => {
@@ -100,6 +116,7 @@ test("the node's own key does not open it, and no escrow is made for that key, o
   await expect(create({ ...other, recipient: [] })).rejects.toThrow(/nobody could open it/);
   await expect(create({ ...other, recipient: ["age1x"] })).rejects.toThrow(/no recipient of age/);
   expect(existsSync(at("other.escrow"))).toBe(false);
+  expect(readFileSync(statePath(at("state"), "audit"), "utf8")).not.toContain("other.escrow");
 });
 
 test("what is missing, another recovery key, another node and a file that is there are refused, and nothing is written", async () => {

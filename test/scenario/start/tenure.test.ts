@@ -46,6 +46,8 @@ test("a takeover stops what runs, the proxy first, says so, and removes nothing"
   expect(node.notes).toContain(
     "vm9 stands in this node's place (takeover 3): its services are stopped here, and their data stays",
   );
+  for (const name of Object.keys(services))
+    expect(node.view(name).startBlocked).toBe("vm9 stands in this node's place (takeover 3)");
   // Nobody starts it here: no person, no commit.
   node.agent.request({ kind: "start", service: "web", actor: { uid: 0, user: "root" }, ignoreRequires: true });
   node.source.set({ ...services, web: buildManifest({ top: 'image = "app:2"' }).replace('image = "app:1"\n', "") });
@@ -54,6 +56,7 @@ test("a takeover stops what runs, the proxy first, says so, and removes nothing"
   // A takeover of a higher term gives the place back.
   gossip.judge({ kind: "held" });
   await node.untilSettled(["db", "proxy", "web"]);
+  expect(node.view("web").startBlocked).toBeUndefined();
 });
 
 test("after its start it waits for a peer's word, and starts at the moment it is heard", async () => {
