@@ -13,6 +13,7 @@ import {
   type ExpireRequest,
   type FinishRequest,
   type IdentifyRequest,
+  type IndexRequest,
   type ListRequest,
   type RetainRequest,
   type RestoreRequest,
@@ -148,7 +149,7 @@ export function askCopy(
 export function askLight(
   parts: Pick<ChildParts, "program" | "runChild">,
   signal: AbortSignal,
-  request: ListRequest | RetainRequest | IdentifyRequest | ShipRequest | ExpireRequest,
+  request: ListRequest | RetainRequest | IdentifyRequest | ShipRequest | ExpireRequest | IndexRequest,
 ): Promise<ChildAnswer> {
   return sendRequest(parts, request, { deadlineMs: LIGHT_DEADLINE_MS, signal });
 }

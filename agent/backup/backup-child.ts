@@ -59,6 +59,13 @@ async function answerRequest(request: ChildRequest): Promise<ChildAnswer> {
         const { shipLog } = await import("./wal/ship-log.ts");
         return { kind: "shipped", repositories: await shipLog(request, () => Date.now()) };
       }
+      case "index": {
+        const { indexLog } = await import("./wal/log-index.ts");
+        return {
+          kind: "indexed",
+          ...(await useRepository(request.repository, (it) => indexLog(it, request, Date.now()))),
+        };
+      }
       case "expire":
         return await useRepository(request.repository, (opened) => expire(opened, request));
       default: {

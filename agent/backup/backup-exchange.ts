@@ -10,6 +10,8 @@ import type { BackupList, MadeBackup } from "./pipeline.ts";
 import type { S3Place } from "./repository/s3-client.ts";
 import type { RepositoryPlace } from "./repository/repository-place.ts";
 import type { StoreFolder } from "./repository/repository-port.ts";
+import type { IndexEntry } from "./wal/core/wal-index.ts";
+import type { IndexedLog } from "./wal/log-index.ts";
 import type { Expectations, Verdict } from "./verify/restore-box.ts";
 
 /** The hidden command that the child is. */
@@ -27,6 +29,7 @@ export type ChildRequest =
   | RetainRequest
   | ShipRequest
   | ExpireRequest
+  | IndexRequest
   | IdentifyRequest;
 
 /** What a run shares with a proof. */
@@ -146,6 +149,12 @@ export interface ShipRequest {
   repositories: readonly { place: RepositoryPlace; shipped: string }[];
   /** Up to where others have it that get nothing now. */
   holdBack: readonly string[];
+  /** Every repository of the store that can be reached: what is not on this host any more is copied from one that has it. */
+  lenders: readonly RepositoryPlace[];
+  /** So many must have what goes from this host while another one stays away. */
+  minSuccess: number;
+  /** What may wait on this host; from half of it on, nothing waits for one that stays away. */
+  spoolBytes: number;
   recipients: readonly string[];
 }
 
@@ -164,6 +173,10 @@ export interface RepositoryShipment {
   reason?: string | undefined;
   /** What it needs next is not on this host any more. */
   isBroken?: boolean | undefined;
+  /** Where what is on this host begins. */
+  oldest?: string | undefined;
+  /** What was stored there by this shipment. */
+  stored?: IndexEntry[];
 }
 
 /** Files of a store's bases and log are to go, by their names; with a key that may delete. */
@@ -171,6 +184,21 @@ export interface ExpireRequest {
   kind: "expire";
   repository: RepositoryPlace;
   folders: readonly { folder: StoreFolder; names: readonly string[] }[];
+}
+
+/** The listing of a log is to be held against its index, and the next index written. */
+export interface IndexRequest {
+  kind: "index";
+  repository: RepositoryPlace;
+  /** Of the log's area. */
+  folder: StoreFolder;
+  segmentBytes: number;
+  /** What was stored since the last one. */
+  add: readonly IndexEntry[];
+  /** What goes after this. */
+  drop: { names: readonly string[]; before: string | undefined };
+  recipients: readonly string[];
+  identities: readonly string[];
 }
 
 /** This node's backup key is to be made. */
@@ -224,6 +252,7 @@ export type ChildAnswer =
   | { kind: "restored"; detail: string }
   | { kind: "copied-out"; detail: string }
   | { kind: "shipped"; repositories: RepositoryShipment[] }
+  | ({ kind: "indexed" } & IndexedLog)
   | { kind: "expired"; removed: number; kept: string | undefined }
   /** `cutOff`: the child has ended without an answer, and has cleaned up nothing. */
   | { kind: "failed"; reason: string; advice?: readonly string[] | undefined; cutOff?: boolean };

@@ -9,7 +9,6 @@ import { describeSize } from "../../../shared/text/size.ts";
 import { readMessage } from "../../../shared/text/read-message.ts";
 import { makeDirectory } from "../../host/files/make-directory.ts";
 import type { BackupRecord } from "../core/backup-record.ts";
-import { decryptStream } from "../encrypt.ts";
 import { type Repository, RepositoryError, type StoreFolder } from "../repository/repository-port.ts";
 import {
   cutObjects,
@@ -19,8 +18,11 @@ import {
   readBaseRange,
   type BaseRange,
 } from "../wal/core/choose-base.ts";
+import { findLost } from "../wal/core/wal-index.ts";
 import { listWalObjects, type WalGap, type WalObject } from "../wal/core/wal-object.ts";
 import { formatPosition, nameSegment, startOfSegment } from "../wal/core/wal-position.ts";
+import { readIndex } from "../wal/log-index.ts";
+import { readObject } from "../wal/stored-object.ts";
 
 /** What is fetched, from where and for when. */
 export interface LogRequest {
@@ -68,18 +70,15 @@ export class LogDamage extends Error {
 
 /** Fetches it. Throws where there is no room; a `LogDamage` where it is not whole or not what was stored. */
 export async function fetchLog(request: LogRequest): Promise<FetchedLog> {
-  const { repository, folder, base, atMs, spool } = request;
+  const { folder, base, atMs, spool } = request;
   const range = readBaseRange(base);
   if (range === undefined) throw new Error(`${base.name} does not say what it needs of the log`);
   const area = { ...folder, area: nameLogArea(range) };
-  const names = await repository.list(area);
-  const objects = listWalObjects(names, range.segmentBytes);
-  const followed = followBase(base, objects);
+  const names = await request.repository.list(area);
+  const followed = followBase(base, listWalObjects(names, range.segmentBytes));
   const reach = formatPosition(followed?.end ?? range.start);
-  // What is stored while the list is made may be in it without what was stored just before.
-  const gap = request.wholly === true ? findMissing(base, objects) : undefined;
-  const isGone = gap !== undefined && findMissing(base, await listAgain(request, area, gap)) !== undefined;
-  if (gap !== undefined && isGone) throw new LogDamage(describeMissing(gap, range), reach);
+  const digests =
+    request.wholly === true ? await expectWhole(request, { area, names, range, reach }) : new Map<string, string>();
   if (followed?.isComplete !== true)
     throw new LogDamage(`the log of ${base.name} is not whole: it ends at ${reach}`, reach);
   const needed = cutObjects(followed.objects, { atMs, stop: range.stop });
@@ -89,7 +88,7 @@ export async function fetchLog(request: LogRequest): Promise<FetchedLog> {
   await chmod(directory, SERVER_DIRECTORY);
   const remove = (): Promise<void> => rm(directory, { recursive: true, force: true });
   try {
-    for (const entry of needed) await fetchOne(request, { entry, range, directory });
+    for (const entry of needed) await fetchOne(request, { entry, range, directory, digests });
     await fetchHistories(request, { names, range, directory });
     const last = needed.at(-1);
     return { directory, end: formatPosition(last?.to ?? range.stop), shippedMs: last?.shippedMs ?? 0, remove };
@@ -99,10 +98,29 @@ export async function fetchLog(request: LogRequest): Promise<FetchedLog> {
   }
 }
 
-/** What was there before, and up to where something was missing then. */
-async function listAgain({ base, repository }: LogRequest, area: StoreFolder, { to }: WalGap): Promise<WalObject[]> {
-  const { segmentBytes = 0 } = readBaseRange(base) ?? {};
-  return listWalObjects(await repository.list(area), segmentBytes).filter((entry) => entry.from <= to);
+/**
+ * Throws a `LogDamage` where something is missing before the newest, or that the index names; answers what the index says of the rest. What
+ * is stored while a list is made may be in it without what was stored just before, and retention goes on: only what is missing twice is.
+ */
+async function expectWhole(
+  request: LogRequest,
+  { area, names, range, reach }: { area: StoreFolder; names: readonly string[]; range: BaseRange; reach: string },
+): Promise<ReadonlyMap<string, string>> {
+  const { base, repository, identities } = request;
+  const { segmentBytes } = range;
+  const entries = (await readIndex({ repository, folder: area }, names, identities)) ?? [];
+  const now = listWalObjects(await repository.list(area), segmentBytes);
+  const gap = findMissing(base, listWalObjects(names, segmentBytes));
+  const still =
+    gap &&
+    findMissing(
+      base,
+      now.filter(({ from }) => from <= gap.to),
+    );
+  if (still !== undefined) throw new LogDamage(describeMissing(still, range), reach);
+  const lost = findLost(entries, now, { segmentBytes, sinceMs: base.startedMs });
+  if (lost !== undefined) throw new LogDamage(`${describeMissing(lost, range)}, and the index has ${lost.name}`, reach);
+  return new Map(entries.map(({ name, sha256 }) => [name, sha256] as const));
 }
 
 function describeMissing({ from, to }: WalGap, { timeline, segmentBytes }: BaseRange): string {
@@ -127,11 +145,16 @@ interface Fetching {
 
 async function fetchOne(
   request: LogRequest,
-  { entry, range, directory }: Fetching & { entry: WalObject },
+  { entry, range, directory, digests }: Fetching & { entry: WalObject; digests: ReadonlyMap<string, string> },
 ): Promise<void> {
   const { segmentBytes } = range;
-  const packed = await readOpened(request, nameLogArea(range), entry);
-  const bytes = unpack(packed, entry, segmentBytes);
+  const { content, sha256 } = await readOpened(request, nameLogArea(range), entry);
+  const bytes = unpack(content, entry, segmentBytes);
+  if (sha256 !== (digests.get(entry.name) ?? sha256))
+    throw new LogDamage(
+      `${entry.name} is not what its index says: its digest is another one`,
+      formatPosition(entry.from),
+    );
   if (BigInt(bytes.length) !== entry.to - entry.from)
     throw new LogDamage(`${entry.name} does not hold what its name says`, formatPosition(entry.from));
   const file = await open(join(directory, entry.segment), "a+", SERVER_FILE).then(async (made) => {
@@ -160,11 +183,10 @@ async function readOpened(
   { repository, folder, identities }: LogRequest,
   area: string,
   { name, encrypted, from }: Pick<WalObject, "name" | "encrypted"> & Partial<WalObject>,
-): Promise<Buffer> {
-  const stored = repository.read({ ...folder, area }, name);
-  const pieces: Buffer[] = [];
+): Promise<{ content: Buffer; sha256: string }> {
   try {
-    for await (const piece of encrypted ? decryptStream(stored, identities) : stored) pieces.push(Buffer.from(piece));
+    const { content, stored } = await readObject({ repository, folder: { ...folder, area }, name }, identities);
+    return { content, sha256: stored.sha256 };
   } catch (error) {
     const words = `${name} does not open: ${readMessage(error)}`;
     // Of another node's key nobody can say what lies there.
@@ -172,7 +194,6 @@ async function readOpened(
     if (isFault && encrypted) throw new LogDamage(words, formatPosition(from));
     throw new Error(words, { cause: error });
   }
-  return Buffer.concat(pieces);
 }
 
 /** Of every timeline that there was: the server takes a number that none of them has. */
@@ -186,7 +207,7 @@ async function fetchHistories(
     if (timeline !== range.timeline) there = await request.repository.list({ ...request.folder, area });
     for (const name of there.filter((entry) => HISTORY.test(entry))) {
       const encrypted = name.endsWith(".age");
-      const content = await readOpened(request, area, { name, encrypted });
+      const { content } = await readOpened(request, area, { name, encrypted });
       await writeFile(join(directory, name.replace(/\.age$/, "")), content, { mode: SERVER_FILE });
     }
   }

@@ -15,6 +15,7 @@ import { setNewerAside } from "../../host/newer-document.ts";
 import { waitAtMost } from "../../host/os/clock.ts";
 import { nameStore } from "../keeper/store-memories.ts";
 import { judgeStanding } from "./core/judge-log.ts";
+import { parsePosition } from "./core/wal-position.ts";
 import { checkLog } from "./log-check.ts";
 import { type LogServer, LogStream, type StreamParts } from "./wal-stream.ts";
 import { type LogMemory, readWalState, WAL_STATE_VERSION, writeWalState } from "./wal-state.ts";
@@ -115,7 +116,7 @@ export class LogKeeper {
         ...gaps.map(([name, { from, to }]) =>
           note(
             `gap in ${name}`,
-            `the log of ${key} from ${from} to ${to} is missing in ${name}, and a new base is made`,
+            `the log of ${key} from ${from} to ${to} is missing in ${name}${isHeld(log, to) ? ": no moment of that can be restored from there" : ", and a new base is made"}`,
           ),
         ),
       ];
@@ -169,11 +170,24 @@ export class LogKeeper {
     const nowMs = this.#options.clock.nowMs();
     if (log?.base === undefined || stream.isBasing) return;
     if (!this.#hasty.delete(key) && nowMs - (log.checkedMs ?? log.beganMs) < CHECK_MS) return;
-    const { desk, program, runLightChild } = this.#options;
-    const parts = { desk, program, runChild: runLightChild, node: this.#options.node, signal: this.#abort.signal };
-    const { gaps } = await checkLog(parts, plan, { log, nowMs });
+    const { desk, program, runLightChild, identity } = this.#options;
+    const keys = { recipients: identity.listRecipients(plan), identities: identity.secrets };
+    const parts = {
+      desk,
+      program,
+      runChild: runLightChild,
+      node: this.#options.node,
+      signal: this.#abort.signal,
+      keys,
+    };
+    const { gaps, indexed } = await checkLog(parts, plan, { log, nowMs });
     const now = this.#logs.get(key);
-    if (now?.directory === log.directory) await this.#write(key, { ...now, gaps, checkedMs: nowMs });
+    if (now?.directory !== log.directory) return;
+    const left = Object.entries(now.unindexed ?? {}).map(([repository, stored]) => {
+      const rest = stored.filter(({ name }) => !indexed.has(`${repository} ${name}`));
+      return [repository, rest] as const;
+    });
+    await this.#write(key, { ...now, gaps, unindexed: Object.fromEntries(left), checkedMs: nowMs });
   }
 
   /** True once nothing of it is left. A service that is gone has taken its slot along. */
@@ -231,6 +245,11 @@ export class LogKeeper {
   #tell(message: string): void {
     this.#options.emit({ kind: "state-not-saved", atMs: this.#options.clock.nowMs(), message: `logs: ${message}` });
   }
+}
+
+/** True for a gap that is before the newest base: that one needs nothing of it. */
+function isHeld(log: LogMemory | undefined, to: string): boolean {
+  return (parsePosition(to) ?? 0n) <= (parsePosition(log?.base?.start ?? "") ?? 0n);
 }
 
 function isStreamed(plan: StorePlan): plan is StreamedPlan {

@@ -6,13 +6,12 @@ import { join } from "node:path";
 import { constants, zstdCompressSync } from "node:zlib";
 
 import { readMessage } from "../../../shared/text/read-message.ts";
-import { writeBatches } from "../batches.ts";
 import type { RepositoryShipment, ShipRequest } from "../backup-exchange.ts";
-import { encryptStream } from "../encrypt.ts";
-import { openRepository } from "../repository/repository-place.ts";
+import { openRepository, type RepositoryPlace } from "../repository/repository-place.ts";
 import type { Repository, StoreFolder } from "../repository/repository-port.ts";
 import { nameLogArea } from "./core/choose-base.ts";
-import { nameWalObject } from "./core/wal-object.ts";
+import type { IndexEntry } from "./core/wal-index.ts";
+import { findWhole, listWalObjects, nameWalObject } from "./core/wal-object.ts";
 import {
   formatPosition,
   nameSegment,
@@ -21,6 +20,7 @@ import {
   startOfSegment,
   type WalPosition,
 } from "./core/wal-position.ts";
+import { giveOnce, storeObject } from "./stored-object.ts";
 
 /** What the receiver calls a segment that is open. */
 export const PARTIAL = ".partial";
@@ -47,7 +47,7 @@ export async function shipLog(request: ShipRequest, nowMs: () => number): Promis
       try {
         const repository = new LogRepository(opened.repository, request, nowMs);
         await repository.putHistories(spool);
-        shipment.isBroken = await fill(repository, spool, shipment);
+        await fill(repository, { spool, shipment, lenders: request.lenders });
       } finally {
         opened.close();
       }
@@ -55,24 +55,41 @@ export async function shipLog(request: ShipRequest, nowMs: () => number): Promis
       shipment.reason = readMessage(error);
     }
   }
-  await spool.forget(
-    [...shipments.map(({ shipped }) => shipped), ...request.holdBack].map((at) => parsePosition(at) ?? 0n),
+  const positions = [...shipments.map(({ shipped }) => shipped), ...request.holdBack].map(
+    (at) => parsePosition(at) ?? 0n,
   );
+  await spool.forget(positions, request);
   return shipments;
 }
 
-/** Piece by piece, so that what is stored counts although the next one fails. True where the next piece is nowhere. */
-async function fill(repository: LogRepository, spool: Spool, shipment: RepositoryShipment): Promise<boolean> {
+interface Filling {
+  spool: Spool;
+  shipment: RepositoryShipment;
+  lenders: readonly RepositoryPlace[];
+}
+
+/** Piece by piece, so that what is stored counts although the next one fails. Says so where the next piece is nowhere. */
+async function fill(repository: LogRepository, { spool, shipment, lenders }: Filling): Promise<void> {
+  const note = (entry: IndexEntry | undefined, to: WalPosition): void => {
+    if (entry !== undefined) (shipment.stored ??= []).push(entry);
+    shipment.shipped = formatPosition(to);
+  };
   for (;;) {
     const at = parsePosition(shipment.shipped) ?? 0n;
     const piece = await spool.read(at);
-    if (piece === "none") return false;
-    if (piece === "missing") {
-      shipment.reason = `what follows ${shipment.shipped} of the log is not on this host any more`;
-      return true;
+    if (piece === "none") return;
+    if (piece !== "missing") {
+      note(await repository.put(piece), piece.to);
+      continue;
     }
-    await repository.put(piece);
-    shipment.shipped = formatPosition(piece.to);
+    const lent = await repository.borrow(at, lenders);
+    if (lent === undefined) {
+      shipment.reason = `what follows ${shipment.shipped} of the log is not on this host any more, and in no other repository`;
+      shipment.isBroken = true;
+      shipment.oldest = spool.oldest;
+      return;
+    }
+    note(lent.entry, lent.to);
   }
 }
 
@@ -129,12 +146,32 @@ class Spool {
     return this.#last;
   }
 
-  /** Closed segments that all have. The newest stays: the receiver sees by it where it goes on. */
-  async forget(shipped: readonly WalPosition[]): Promise<void> {
+  /** Where what lies here begins. */
+  get oldest(): string | undefined {
+    const starts = [...this.#names].flatMap(
+      (name) => parseSegment(name.replace(PARTIAL, ""), this.#segmentBytes)?.start ?? [],
+    );
+    const [first] = starts.toSorted((one, other) => (one < other ? -1 : 1));
+    return first === undefined ? undefined : formatPosition(first);
+  }
+
+  /**
+   * Closed segments go that all have; and the oldest that enough have, while more lies here than may wait for one that stays away. The newest
+   * stays: the receiver sees by it where it goes on.
+   */
+  async forget(
+    shipped: readonly WalPosition[],
+    { minSuccess, spoolBytes }: Pick<ShipRequest, "minSuccess" | "spoolBytes">,
+  ): Promise<void> {
     const closed = [...this.#names].filter((name) => parseSegment(name, this.#segmentBytes) !== undefined).toSorted();
+    let left = closed.length;
     for (const name of closed.slice(0, -1)) {
       const end = (parseSegment(name, this.#segmentBytes)?.start ?? 0n) + BigInt(this.#segmentBytes);
-      if (shipped.every((position) => position >= end)) await rm(join(this.#directory, name), { force: true });
+      const owners = shipped.filter((position) => position >= end).length;
+      const isFull = left * this.#segmentBytes > spoolBytes / 2;
+      if (owners < shipped.length && !(isFull && owners >= Math.max(1, minSuccess))) continue;
+      await rm(join(this.#directory, name), { force: true });
+      left -= 1;
     }
   }
 
@@ -169,7 +206,7 @@ class LogRepository {
     this.#nowMs = nowMs;
   }
 
-  put({ from, to, packed }: Piece): Promise<void> {
+  put({ from, to, packed }: Piece): Promise<IndexEntry> {
     const { log, recipients } = this.#request;
     const { timeline, segmentBytes } = log;
     const encrypted = recipients.length > 0;
@@ -177,6 +214,34 @@ class LogRepository {
       nameWalObject({ timeline, from, to, segmentBytes, shippedMs: this.#nowMs(), encrypted }),
       packed,
     );
+  }
+
+  /** Copies the segment of a position, as it lies there, from a repository that has it whole; undefined where none has. */
+  async borrow(
+    at: WalPosition,
+    lenders: readonly RepositoryPlace[],
+  ): Promise<{ entry: IndexEntry | undefined; to: WalPosition } | undefined> {
+    const { log } = this.#request;
+    const segment = nameSegment(log.timeline, at, log.segmentBytes);
+    // A copy that was not heard to end is there already.
+    const own = listWalObjects(await this.#repository.list(this.#folder), log.segmentBytes);
+    const there = findWhole(own, segment, log.segmentBytes);
+    if (there !== undefined) return { entry: undefined, to: there.to };
+    for (const place of lenders.filter(({ name }) => name !== this.#repository.name)) {
+      const opened = await openRepository(place).catch(() => undefined);
+      if (opened === undefined) continue;
+      try {
+        const names = await opened.repository.list(this.#folder).catch(() => []);
+        const whole = findWhole(listWalObjects(names, log.segmentBytes), segment, log.segmentBytes);
+        if (whole === undefined) continue;
+        const target = { repository: this.#repository, folder: this.#folder, name: whole.name };
+        const { sha256 } = await storeObject(target, opened.repository.read(this.#folder, whole.name), []);
+        return { entry: { name: whole.name, sha256 }, to: whole.to };
+      } finally {
+        opened.close();
+      }
+    }
+    return undefined;
   }
 
   async putHistories(spool: Spool): Promise<void> {
@@ -189,20 +254,9 @@ class LogRepository {
     }
   }
 
-  async #store(name: string, content: Buffer): Promise<void> {
-    const pending = await this.#repository.create(this.#folder, name);
-    try {
-      const sealed = encryptStream(giveOnce(content), this.#request.recipients);
-      await writeBatches(sealed.pieces(), (piece) => pending.write(piece));
-      await pending.publish();
-      await sealed.measureBack(this.#repository.read(this.#folder, name));
-    } catch (error) {
-      await pending.abandon().catch(() => undefined);
-      throw error;
-    }
+  async #store(name: string, content: Uint8Array): Promise<IndexEntry> {
+    const place = { repository: this.#repository, folder: this.#folder, name };
+    const { sha256 } = await storeObject(place, giveOnce(content), this.#request.recipients);
+    return { name, sha256 };
   }
-}
-
-async function* giveOnce(content: Buffer): AsyncIterable<Uint8Array> {
-  yield content;
 }

@@ -46,6 +46,8 @@ const log = z.looseObject({
   /** Repository → what is missing there of what was shipped. */
   gaps: z.record(z.string(), z.object({ from: z.string(), to: z.string() })).optional(),
   checkedMs: z.number().optional(),
+  /** Repository → what was stored there and is in no index yet. */
+  unindexed: z.record(z.string(), z.array(z.object({ name: z.string(), sha256: z.string() }))).optional(),
 });
 
 /** Of the document as this version reads and writes it. */

@@ -228,9 +228,8 @@ export class LogStream {
     if (typeof shipments === "string") return shipments;
     const now = new Map(plan.repositories.map(({ name }) => [name, shipped(name)] as const));
     for (const shipment of shipments) now.set(shipment.repository, shipment.shipped);
-    await this.#note(first, now);
-    const broken = shipments.find(({ isBroken }) => isBroken === true);
-    if (broken !== undefined) this.#broken = broken.reason;
+    await this.#note(first, now, shipments);
+    await this.#noteBroken(shipments, { log, lagging: behind.length < plan.repositories.length });
     const failed = shipments.find(({ reason }) => reason !== undefined);
     return failed === undefined ? undefined : `${failed.repository}: ${failed.reason}`;
   }
@@ -272,20 +271,58 @@ export class LogStream {
       received: formatPosition(received),
       repositories,
       holdBack,
+      lenders: plan.repositories.flatMap((repository) => {
+        const place = desk.resolve(repository, plan);
+        return typeof place === "string" ? [] : [place];
+      }),
+      minSuccess: plan.minSuccess,
+      spoolBytes: this.#parts.spoolBytes,
       recipients: identity.listRecipients(plan),
     });
     if (answer.kind === "shipped") return [...refused, ...answer.repositories];
     return answer.kind === "failed" ? `nothing of the log was shipped: ${answer.reason}` : "the child gave no answer";
   }
 
-  async #note(first: string, shipped: ReadonlyMap<string, string>): Promise<void> {
+  /**
+   * What one repository needs next is nowhere any more. Where others go on, that one has a gap and goes on after it, with the next base;
+   * where none does, the log is lost.
+   */
+  async #noteBroken(
+    shipments: readonly RepositoryShipment[],
+    { log, lagging }: { log: LogMemory; lagging: boolean },
+  ): Promise<void> {
+    const broken = shipments.filter(({ isBroken }) => isBroken === true);
+    const [first] = broken;
+    if (first === undefined) return;
+    if (!lagging && broken.length === shipments.length) {
+      this.#broken = first.reason;
+      return;
+    }
+    const now = this.#expect();
+    const [gaps, shipped] = [{ ...log.gaps }, { ...now.shipped }];
+    for (const { repository, shipped: from, oldest: to } of broken) {
+      if (to === undefined) continue;
+      gaps[repository] = { from, to };
+      shipped[repository] = to;
+    }
+    await this.#notebook.write({ ...now, gaps, shipped });
+  }
+
+  async #note(
+    first: string,
+    shipped: ReadonlyMap<string, string>,
+    shipments: readonly RepositoryShipment[],
+  ): Promise<void> {
     const log = this.#expect();
     const caughtUpMs = { ...log.caughtUpMs };
     for (const [name, text] of shipped) {
       const caughtUp = findCaughtUp(this.#marks, parsePosition(text) ?? 0n);
       if (caughtUp !== undefined) caughtUpMs[name] = caughtUp;
     }
-    const { lost, ...rest } = { ...log, first, shipped: Object.fromEntries(shipped), caughtUpMs };
+    const unindexed = { ...log.unindexed };
+    for (const { repository, stored } of shipments)
+      if (stored !== undefined) unindexed[repository] = [...(unindexed[repository] ?? []), ...stored];
+    const { lost, ...rest } = { ...log, unindexed, first, shipped: Object.fromEntries(shipped), caughtUpMs };
     const stop = parsePosition(log.base?.stop ?? "");
     const isWhole = stop !== undefined && [...shipped.values()].every((text) => (parsePosition(text) ?? 0n) >= stop);
     await this.#notebook.write({ ...rest, ...(lost === undefined || isWhole ? {} : { lost }) });

@@ -100,43 +100,48 @@ test("a base and the log since come into the repository, by a receiver within it
 }, 120_000);
 
 test("a proof replays the base to the newest of its log, and names what is damaged or missing there", async () => {
+  node.psql("create table filler (name text)");
   for (let segment = 0; segment < 3; segment += 1) {
-    node.psql("insert into mark select 'filler' from generate_series(1, 1000)");
+    node.psql("insert into filler select 'filler' from generate_series(1, 1000)");
     node.psql("select pg_switch_wal()");
     await untilStored();
   }
   const base = readLog()?.base?.name ?? "";
+  const area = join(`${node.folder}.wal`, readLog()?.systemId ?? "", "00000001");
+  const whole = readdirSync(area).filter((name) => name.includes(".00000000-01000000."));
+  const [victim = ""] = whole.toSorted().slice(-2);
+  const [path, content] = [join(area, victim), readFileSync(join(area, victim))];
+  const segment = victim.slice(0, 24);
   const expectGood = async (): Promise<void> => {
     const { code, output } = await node.orca("backup", "verify", node.service);
-    expect(output).toMatch(new RegExp(`${base} in local: good: replayed to .*app with 1 table`));
+    expect(output).toMatch(new RegExp(`${base} in local: good: replayed to .*app with 2 tables`));
     expect(code).toBe(0);
   };
+  const expectBad = async (words: string): Promise<void> => {
+    const { code, output } = await node.orca("backup", "verify", node.service, "--backup", base);
+    expect(output).toContain(`${base} in local: bad: ${words}`);
+    expect(code).toBe(1);
+  };
+  // Bytes that are whole, and are no log. There is no index yet: its hour has not come.
+  writeFileSync(path, zstdCompressSync(zstdDecompressSync(content).fill(0, 65_536)));
+  await expectBad(`the log cannot be replayed in the segment ${segment}`);
+  writeFileSync(path, content);
   await expectGood();
   expect(node.listJobs()).toBe(findReceiver());
   const listed = (await node.orca("backup", "list")).output;
   expect(listed).toMatch(new RegExp(`${base} .* good`));
   expect(listed).toMatch(/the log in local: back to any second from 20\S+Z until 20\S+Z$/m);
 
-  const area = join(`${node.folder}.wal`, readLog()?.systemId ?? "", "00000001");
-  const whole = readdirSync(area).filter((name) => name.includes(".00000000-01000000."));
-  const [victim = ""] = whole.toSorted().slice(-2);
-  const [path, content] = [join(area, victim), readFileSync(join(area, victim))];
-  const segment = victim.slice(0, 24);
-  const expectBad = async (words: string): Promise<void> => {
-    const { code, output } = await node.orca("backup", "verify", node.service, "--backup", base);
-    expect(output).toContain(`${base} in local: bad: ${words}`);
-    expect(code).toBe(1);
-  };
-  // Bytes that are others than what was written.
+  // After a verdict the log is looked at, and its index is written.
+  await until(() => expect(readdirSync(area).join("\n")).toMatch(/^index\.\S+\.json\.zst$/m));
   writeFileSync(
     path,
     content.map((byte, at) => (at === content.length >> 1 ? byte ^ 1 : byte)),
   );
   await expectBad(`${victim} is not what was written`);
   expect((await node.orca("status")).output).toContain(`the base ${base} of ${node.service}/db cannot be restored`);
-  // Bytes that are whole, and are no log.
-  writeFileSync(path, zstdCompressSync(zstdDecompressSync(content).fill(0, 65_536)));
-  await expectBad(`the log cannot be replayed in the segment ${segment}`);
+  writeFileSync(path, zstdCompressSync(zstdDecompressSync(content)));
+  await expectBad(`${victim} is not what its index says`);
   rmSync(path);
   await expectBad(`the segment ${segment} of the log cannot be replayed: from `);
   expect((await node.orca("backup", "list")).output).toMatch(new RegExp(`a gap from .*: the segment ${segment}$`, "m"));
@@ -238,7 +243,7 @@ test("a receiver ends by itself before its directory is too large, and is not st
   };
   expect(await receiver.start(source)).toBeUndefined();
   for (let segment = 0; segment < 8; segment += 1) {
-    node.psql("create table filler as select repeat('x', 900) from generate_series(1, 15000); drop table filler");
+    node.psql("create table bulk as select repeat('x', 900) from generate_series(1, 15000); drop table bulk");
     node.psql("select pg_switch_wal()");
   }
   await until(async () => expect(await receiver.isRunning(source.server)).toBe(false));

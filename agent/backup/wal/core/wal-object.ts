@@ -72,6 +72,11 @@ function isWhole({ from, to }: WalObject, segmentBytes: number): boolean {
   return to - from === BigInt(segmentBytes);
 }
 
+/** The object that has all of a segment. */
+export function findWhole(objects: readonly WalObject[], segment: string, segmentBytes: number): WalObject | undefined {
+  return objects.findLast((entry) => entry.segment === segment && isWhole(entry, segmentBytes));
+}
+
 /**
  * The objects that a restore reads, in order, and how far they lead without a gap.
  * @param from where the base begins
