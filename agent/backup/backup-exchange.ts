@@ -222,7 +222,7 @@ export interface RestoreRequest extends StoreRequest {
   /** This node's age identities. */
   identities: readonly string[];
   /** Of a base: up to when the log since is replayed. */
-  moment?: { atMs: number } | undefined;
+  moment?: { atMs: number; wholeMs?: number | undefined } | undefined;
   /** Where the child says how far it is. */
   progressPath: string;
 }

@@ -3,6 +3,7 @@
 
 import { BeforeUpdate } from "../backup/keeper/before-update.ts";
 import { BackupKeeper } from "../backup/keeper/backup-keeper.ts";
+import { nameStore } from "../backup/keeper/store-memories.ts";
 import { pinBackup } from "../backup/keeper/pins.ts";
 import { sweepSpool } from "../backup/spool.ts";
 import { RestoreKeeper } from "../backup/restore/restore-keeper.ts";
@@ -84,6 +85,7 @@ export function openBackups(config: DaemonConfig, around: Around): Backups {
     engine,
     listSources: (service, store) => keeper.sources.list(service, store),
     listArea: (service, store, area) => keeper.sources.listArea(service, store, area),
+    shipLog: (service, store, log) => logs.shipNow(nameStore({ service, store }), log),
     swept: keeper.swept,
     request: (request) => agent.request(request),
   });

@@ -5,6 +5,8 @@ import { chmod, mkdtemp, open, rm, statfs, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { zstdDecompressSync } from "node:zlib";
 
+import { findForeign } from "./replay-end.ts";
+
 import { describeSize } from "../../../shared/text/size.ts";
 import { readMessage } from "../../../shared/text/read-message.ts";
 import { makeDirectory } from "../../host/files/make-directory.ts";
@@ -35,15 +37,21 @@ export interface LogRequest {
   identities: readonly string[];
   /** Anything that is missing before the newest of it is a fault. */
   wholly?: boolean;
+  /** All that is stored, and not only what was shipped until a little after the moment. */
+  all?: boolean;
 }
 
 /** A log that lies ready. */
 export interface FetchedLog {
   directory: string;
-  /** The last position that is there. */
-  end: string;
-  /** When the last of it was shipped, and whether the moment is after all that is stored. */
+  /** What is there ends before this position. */
+  end: bigint;
+  /** When the last of it was shipped: everything that is there was written before. */
   shippedMs: number;
+  timeline: number;
+  segmentBytes: number;
+  /** There is more of it in the repository. */
+  isCut: boolean;
   remove(): Promise<void>;
 }
 
@@ -81,7 +89,7 @@ export async function fetchLog(request: LogRequest): Promise<FetchedLog> {
     request.wholly === true ? await expectWhole(request, { area, names, range, reach }) : new Map<string, string>();
   if (followed?.isComplete !== true)
     throw new LogDamage(`the log of ${base.name} is not whole: it ends at ${reach}`, reach);
-  const needed = cutObjects(followed.objects, { atMs, stop: range.stop });
+  const needed = request.all === true ? followed.objects : cutObjects(followed.objects, { atMs, stop: range.stop });
   await makeDirectory(spool, PRIVATE_DIRECTORY);
   await expectRoom(spool, needed, range);
   const directory = await mkdtemp(join(spool, "log-"));
@@ -91,7 +99,10 @@ export async function fetchLog(request: LogRequest): Promise<FetchedLog> {
     for (const entry of needed) await fetchOne(request, { entry, range, directory, digests });
     await fetchHistories(request, { names, range, directory });
     const last = needed.at(-1);
-    return { directory, end: formatPosition(last?.to ?? range.stop), shippedMs: last?.shippedMs ?? 0, remove };
+    const end = last?.to ?? range.stop;
+    const isCut = needed.length < followed.objects.length;
+    const { timeline, segmentBytes } = range;
+    return { directory, end, shippedMs: last?.shippedMs ?? 0, timeline, segmentBytes, isCut, remove };
   } catch (error) {
     await remove();
     throw error;
@@ -157,6 +168,12 @@ async function fetchOne(
     );
   if (BigInt(bytes.length) !== entry.to - entry.from)
     throw new LogDamage(`${entry.name} does not hold what its name says`, formatPosition(entry.from));
+  const foreign = findForeign(bytes, entry, range);
+  if (foreign !== undefined)
+    throw new LogDamage(
+      `${entry.name} does not hold what its name says, but ${foreign}: put the right file back, or name a moment before ${new Date(entry.shippedMs).toISOString()} that an earlier base serves`,
+      formatPosition(entry.from),
+    );
   const file = await open(join(directory, entry.segment), "a+", SERVER_FILE).then(async (made) => {
     await made.close();
     return open(join(directory, entry.segment), "r+");

@@ -6,7 +6,10 @@ import { join, posix } from "node:path";
 import { repackBase } from "./base-archive.ts";
 import { endCleanly, type FillWork, openTeller, type Twin, type TwinPlan, withTwin } from "./fill-work.ts";
 import { readCommand, RESTORE_SETTINGS } from "./restore-postgres.ts";
+import { findEarlyEnd } from "./early-end.ts";
+import { describeEnd } from "./replay-end.ts";
 import { type FetchedLog, fetchLog } from "./replay-log.ts";
+import { parsePosition, type WalPosition } from "../wal/core/wal-position.ts";
 
 /** Where the server sees the log; what it runs copies from there (PostgreSQL, "restore_command"). */
 const LOG_MOUNT = "/orca-wal";
@@ -20,6 +23,8 @@ interface Replayed {
   /** Undefined where nothing was committed since the base. */
   lastCommitMs: number | undefined;
   databases: number;
+  /** What was replayed ends here; undefined where the server does not say. */
+  end: WalPosition | undefined;
 }
 
 /** Fills a volume; answers up to where. Throws where it cannot be used. */
@@ -27,29 +32,46 @@ export async function fillBase(work: FillWork): Promise<string> {
   const { repository, request, record } = work;
   const { folder, spool, identities, moment } = request;
   if (moment === undefined) throw new Error("a base is restored to a moment, and none is named");
-  await openTeller(request.progressPath, "the log is fetched", 0)(0);
   const { area: _base, ...own } = folder;
-  const log = await fetchLog({ repository, folder: own, base: record, atMs: moment.atMs, spool, identities });
+  const fetchUntil = async (all: boolean): Promise<FetchedLog> => {
+    await openTeller(request.progressPath, "the log is fetched", 0)(0);
+    return fetchLog({ repository, folder: own, base: record, atMs: moment.atMs, spool, identities, all });
+  };
+  return replay(work, { fetchUntil, ...moment });
+}
+
+interface Replay {
+  fetchUntil: (all: boolean) => Promise<FetchedLog>;
+  atMs: number;
+  wholeMs?: number | undefined;
+}
+
+/** That a server comes to the moment is the proof that the log was long enough: without it, all that is stored is read. */
+async function replay(work: FillWork, { fetchUntil, atMs, wholeMs = 0 }: Replay): Promise<string> {
+  const run = (log: FetchedLog, target: number | undefined, put: boolean): Promise<Replayed | undefined> =>
+    withTwin(work, planTwin(work, { log, target, put }), (twin) => follow(twin, work));
+  let log = await fetchUntil(false);
   try {
-    return await replay(work, { log, atMs: moment.atMs });
+    let reached = await run(log, atMs, true);
+    if (reached === undefined && log.isCut) {
+      await log.remove();
+      log = await fetchUntil(true);
+      reached = await run(log, atMs, false);
+    }
+    if (reached !== undefined) return describe(reached, atMs);
+    // A server ends where the log does before it has seen a commit after the moment (PostgreSQL 13, "recovery_target_time"): the moment is
+    // after the last commit then, and it may replay what there is.
+    const all = await run(log, undefined, false);
+    if (all === undefined) throw new Error("the server that replays the log has ended");
+    if (all.lastCommitMs !== undefined && all.lastCommitMs > atMs + ROUNDING_MS)
+      throw new Error("the server ended before it came to that moment, and there are commits after it in the log");
+    const fault = all.end === undefined ? undefined : await findEarlyEnd(log, all.end);
+    if (fault !== undefined)
+      throw new Error(`${fault}: ${describe(all, atMs)}. Name the time of that commit to get it`);
+    return `${describe(all, atMs)}; ${describeEnd({ end: log.end, knownMs: Math.max(wholeMs, log.shippedMs), atMs })}`;
   } finally {
     await log.remove();
   }
-}
-
-async function replay(work: FillWork, { log, atMs }: { log: FetchedLog; atMs: number }): Promise<string> {
-  const first = await withTwin(work, planTwin(work, { log, target: atMs, put: true }), (twin) => follow(twin, work));
-  if (first !== undefined) return describe(first, atMs);
-  // A server ends where the log does before it has seen a commit after the moment (PostgreSQL 13, "recovery_target_time"): the moment is
-  // after the last commit then, and it may replay what there is.
-  const all = await withTwin(work, planTwin(work, { log, target: undefined, put: false }), (twin) =>
-    follow(twin, work),
-  );
-  if (all === undefined) throw new Error("the server that replays the log has ended");
-  if (all.lastCommitMs !== undefined && all.lastCommitMs > atMs + ROUNDING_MS)
-    throw new Error("the server ended before it came to that moment, and there are commits after it in the log");
-  const moment = new Date(atMs).toISOString();
-  return `${describe(all, atMs)}; the log that is stored ends at ${log.end}, with no commit between that and ${moment}`;
 }
 
 function describe({ lastCommitMs, databases }: Replayed, atMs: number): string {
@@ -110,9 +132,10 @@ async function follow(twin: Twin, work: FillWork): Promise<Replayed | undefined>
     if ((await ask("select pg_is_in_recovery()")) === "f") {
       const last = await ask("select extract(epoch from pg_last_xact_replay_timestamp()) * 1000");
       const databases = Number(await ask("select count(*) from pg_database where not datistemplate"));
+      const end = parsePosition((await ask("select pg_last_wal_replay_lsn()")) ?? "");
       await ask("checkpoint");
       await endCleanly(twin, work);
-      return { lastCommitMs: last === undefined || last === "" ? undefined : Number(last), databases };
+      return { lastCommitMs: last === undefined || last === "" ? undefined : Number(last), databases, end };
     }
     await clock.wait(LOOK_MS);
   }

@@ -9,6 +9,7 @@ import type { ObservedContainer } from "../../../shared/state/observed-state.ts"
 import type { Request } from "../../../shared/state/request.ts";
 import {
   listSwitches,
+  type RestoreMoment,
   type RestoreOrder,
   type RestoreOutcome,
   type RestorePlan,
@@ -47,6 +48,8 @@ export interface RestoreKeeperOptions extends ChildParts {
   listSources(service: string, store: string): Promise<BackupSource[]>;
   /** The same of one area of a store, with the names of what lies there. */
   listArea(service: string, store: string, area: string): Promise<AreaSource[]>;
+  /** Stores what was received of a log by now; answers repository → a moment of which it has everything. */
+  shipLog(service: string, store: string, log: RestoreMoment): Promise<Readonly<Record<string, number>>>;
   /** Resolves when what earlier agents have left of one-shot containers is taken away. */
   swept: Promise<void>;
   request(request: Request): void;
@@ -302,6 +305,7 @@ export class RestoreKeeper {
     const subject = this.#findSubject(record);
     if (typeof subject === "string") return { reason: subject };
     const { moment } = record;
+    const wholeMs = moment === undefined ? {} : await this.#options.shipLog(service, store, moment);
     const sources =
       moment === undefined
         ? await this.#options.listSources(service, store)
@@ -319,7 +323,7 @@ export class RestoreKeeper {
     const answer = await askChild(this.#options, this.#abort.signal, {
       kind: "restore",
       plan: moment === undefined ? plan : { ...plan, engine: found.engine },
-      ...(moment === undefined ? {} : { moment: { atMs: moment.atMs } }),
+      ...(moment === undefined ? {} : { moment: { atMs: moment.atMs, wholeMs: wholeMs[source.place.name] } }),
       record: found,
       container: container.id,
       volumes,

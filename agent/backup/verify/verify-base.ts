@@ -1,7 +1,6 @@
 // Proves a base of PostgreSQL with its log: all that is stored since is fetched, a throw-away server without any network replays it to its
 // newest position, and is looked into as the proof of a dump does. Runs in the child; called by verify-backup.ts.
 
-import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 
@@ -11,18 +10,11 @@ import type { JudgedBackup, VerifyRequest } from "../backup-exchange.ts";
 import type { BackupRecord } from "../core/backup-record.ts";
 import type { Repository } from "../repository/repository-port.ts";
 import { repackBase } from "../restore/base-archive.ts";
+import { findEarlyEnd } from "../restore/early-end.ts";
 import { type FetchedLog, fetchLog, LogDamage } from "../restore/replay-log.ts";
 import { RESTORE_SETTINGS } from "../restore/restore-postgres.ts";
 import type { StagedBackup } from "../staging.ts";
-import { readBaseRange } from "../wal/core/choose-base.ts";
-import { endsBefore, findHeader } from "../wal/core/wal-record.ts";
-import {
-  formatPosition,
-  nameSegment,
-  parsePosition,
-  startOfSegment,
-  type WalPosition,
-} from "../wal/core/wal-position.ts";
+import { formatPosition, parsePosition } from "../wal/core/wal-position.ts";
 import type { RestoreInput } from "./restore-box.ts";
 import { lookIntoDatabases, POSTGRES_MACHINE } from "./verify-postgres.ts";
 import { Finding, judgeProof, VerifySession } from "./verify-session.ts";
@@ -33,7 +25,6 @@ const DATA = "data";
 const HBA = "hba.conf";
 /** Whoever is in the box may look: it has no network, and nobody else is there. */
 const TRUST = "host all all 127.0.0.1/32 trust\n";
-const LENGTH_BYTES = 4;
 
 /** What the data directory says of the machine that it comes from does not hold in the box. */
 const SETTINGS = [
@@ -82,14 +73,12 @@ export async function proveBase(request: VerifyRequest, proving: Proving, engine
 
 async function replay(
   request: VerifyRequest,
-  { record, staged, image, log }: Proving & { log: FetchedLog },
+  { staged, image, log }: Pick<Proving, "staged" | "image"> & { log: FetchedLog },
   engine: Engine,
 ): Promise<JudgedBackup> {
   const { folder, settings, expectations, timeoutMs } = request;
   const [file] = staged.files;
-  const range = readBaseRange(record);
-  if (file === undefined || range === undefined)
-    return { verdict: "bad", detail: "it does not say what it needs of the log" };
+  if (file === undefined) return { verdict: "bad", detail: "it does not say what it needs of the log" };
   const archive = repackBase(join(staged.directory, file.file), DATA, { [HBA]: TRUST });
   const box = await engine.oneShots.openBox({
     job: `verify:${folder.service}/${folder.store}`,
@@ -117,17 +106,18 @@ async function replay(
     const clock = { monotonicMs: () => systemClock.monotonicMs(), wait: (ms: number) => wait(ms) };
     const session = new VerifySession({ box, input, clock }, POSTGRES_MACHINE);
     let reach: string | undefined;
+    const end = formatPosition(log.end);
     const verdict = await judgeProof(box, async () => {
       const at = await replayAll(session, timeoutMs);
       reach = at;
-      const fault = await findEarlyEnd(log, parsePosition(at) ?? 0n, range);
+      const fault = await findEarlyEnd(log, parsePosition(at) ?? 0n);
       if (fault !== undefined) throw new Finding("bad", fault);
       const found = await lookIntoDatabases(session);
-      reach = log.end;
+      reach = end;
       const shipped = new Date(log.shippedMs).toISOString();
-      return `replayed to ${log.end}, stored at ${shipped}: ${found} in ${session.took}`;
+      return `replayed to ${end}, stored at ${shipped}: ${found} in ${session.took}`;
     });
-    return reach === undefined || verdict.verdict === "unknown" || (reach === log.end && verdict.verdict === "bad")
+    return reach === undefined || verdict.verdict === "unknown" || (reach === end && verdict.verdict === "bad")
       ? verdict
       : { ...verdict, reach };
   } finally {
@@ -154,25 +144,4 @@ async function replayAll(session: VerifySession, timeoutMs: number): Promise<str
   const isOut = ask("select pg_is_in_recovery()");
   await session.waitUntilReady(isOut, ({ exitCode, output }) => exitCode === 0 && output.trim() === "f", timeoutMs);
   return session.expect("ask where the log ended", ask("select pg_last_wal_replay_lsn()"));
-}
-
-/** Why the replay ended before what is stored does; undefined where nothing but the beginning of one more record is after it. */
-async function findEarlyEnd(
-  { directory, end }: FetchedLog,
-  at: WalPosition,
-  { timeline, segmentBytes }: { timeline: number; segmentBytes: number },
-): Promise<string | undefined> {
-  const stored = parsePosition(end) ?? 0n;
-  const header = findHeader(at, segmentBytes);
-  if (header + BigInt(LENGTH_BYTES) > stored) return undefined;
-  const name = nameSegment(timeline, header, segmentBytes);
-  const file = await open(join(directory, name), "r");
-  try {
-    const length = Buffer.alloc(LENGTH_BYTES);
-    await file.read(length, 0, LENGTH_BYTES, Number(header - startOfSegment(header, segmentBytes)));
-    if (!endsBefore(header, { bytes: length.readUInt32LE(), segmentBytes }, stored)) return undefined;
-  } finally {
-    await file.close();
-  }
-  return `the log cannot be replayed in the segment ${name}: it ends at ${formatPosition(at)}, and ${end} is stored`;
 }

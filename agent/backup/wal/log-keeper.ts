@@ -31,6 +31,8 @@ type StreamedPlan = StorePlan & { wal: WalPlan };
 /** A log is held against what lies in the repositories so often. */
 const CHECK_MS = 3_600_000;
 const CLOSE_MS = 5_000;
+/** A restore waits so long at most for what was received to be stored. */
+const SHIP_NOW_MS = 60_000;
 /** A server that is to drop a slot and does not answer is asked again so soon. */
 const WITHDRAW_MS = 10_000;
 
@@ -43,6 +45,9 @@ export class LogKeeper {
   readonly #looking = new Map<string, Promise<void>>();
   /** Stores whose log is checked before its hour. */
   readonly #hasty = new Set<string>();
+  /** Who waits for a look that has not begun yet. */
+  readonly #hurried = new Map<string, (() => void)[]>();
+  readonly #wakes = new Map<string, () => void>();
   #plans: readonly StorePlan[] = [];
   #engine: ObservedEngine = { reachable: false, reason: "" };
   #swept: Promise<void> | undefined;
@@ -69,6 +74,22 @@ export class LogKeeper {
   /** A base and its log were judged: both are looked at with the next look, and not within the hour. */
   recheck(plan: StorePlan): void {
     this.#hasty.add(nameStore(plan));
+  }
+
+  /**
+   * Ships what was received by now, since a restore reads what is stored alone; where a repository hangs, it is waited for a little.
+   * @returns repository → a moment of which it has everything; none where the log is another one by now
+   */
+  async shipNow(store: string, { systemId, timeline }: Pick<LogMemory, "systemId" | "timeline">) {
+    if (this.#looking.has(store) && !this.#abort.signal.aborted) {
+      const shipped = new Promise<void>((resolve) =>
+        this.#hurried.set(store, [...(this.#hurried.get(store) ?? []), resolve]),
+      );
+      this.#wakes.get(store)?.();
+      await waitAtMost(shipped, SHIP_NOW_MS, this.#options.clock);
+    }
+    const log = this.#logs.get(store);
+    return log?.systemId === systemId && log.timeline === timeline ? log.caughtUpMs : {};
   }
 
   /** The same standings, with what the logs make of them. */
@@ -148,15 +169,19 @@ export class LogKeeper {
     await this.#swept;
     for (;;) {
       const plan = this.#plans.find((entry) => nameStore(entry) === key);
+      const waiting = this.#hurried.get(key) ?? [];
+      this.#hurried.delete(key);
       try {
         if (plan === undefined || !isStreamed(plan)) {
           if (await this.#withdraw(key, plan)) break;
         } else await this.#look(plan);
       } catch (error) {
         this.#tell(readMessage(error));
+      } finally {
+        for (const done of waiting) done();
       }
       if (this.#abort.signal.aborted) return;
-      await this.#wait(plan?.wal?.shipMs ?? WITHDRAW_MS);
+      if (!this.#hurried.has(key)) await this.#wait(key, plan?.wal?.shipMs ?? WITHDRAW_MS);
       if (this.#abort.signal.aborted) return;
     }
     this.#looking.delete(key);
@@ -232,13 +257,15 @@ export class LogKeeper {
     return this.#saving;
   }
 
-  #wait(ms: number): Promise<void> {
+  #wait(key: string, ms: number): Promise<void> {
     return new Promise((resolve) => {
       const cancel = this.#options.clock.after(ms, resolve);
-      this.#abort.signal.addEventListener("abort", () => {
+      const wake = (): void => {
         cancel();
         resolve();
-      });
+      };
+      this.#wakes.set(key, wake);
+      this.#abort.signal.addEventListener("abort", wake);
     });
   }
 

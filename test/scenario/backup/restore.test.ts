@@ -134,6 +134,7 @@ function openKeeper(): RestoreKeeper {
     lockDirectory: join(node.stateDir, "run"),
     spool: join(node.stateDir, "run"),
     listArea: async () => [],
+    shipLog: async () => ({}),
     listSources: async (service, store) => {
       const directory = join(node.stateDir, "backups");
       const repository = openLocalRepository("local", directory);

@@ -74,8 +74,9 @@ export function listBasesBefore(records: readonly BackupRecord[], atMs: number):
 }
 
 /**
- * The objects that a restore to a moment reads: all that was shipped until then, and the first two that were shipped after it, which have
- * what was written between and what the server stops at.
+ * The objects that a restore to a moment reads: all that was shipped until then, and the first two that were shipped after it, which mostly have
+ * what was written between and what the server stops at. Of a server that writes much, or whose log waited, the rest has it: who does not
+ * come to the moment with these reads all.
  * @param stop what the base needs is there in any case
  */
 export function cutObjects(
