@@ -35,6 +35,11 @@ const mark: z.ZodType<PromiseMark> = z.looseObject({
 /** Rows kept, of the newest that were written: a clock that jumped ahead must not cost the past. */
 const KEPT = { hours: 800, gaps: 200, incidents: 20, losses: 200 };
 const MARK = "promise-mark";
+/** The last moment that a Date can name (ECMAScript, "Time Values"): a row that says another is damaged, and counts for nothing. */
+const LAST_MS = 8.64e15;
+/** For SQL: what a length may be, and a moment. SQLite would throw for a sum of others, and Node for reading one. */
+const A_LENGTH = `BETWEEN 0 AND ${WINDOW_MS}`;
+const A_MOMENT = `BETWEEN 0 AND ${LAST_MS}`;
 
 /** Times of one service within one bucket. */
 export interface TimesRow extends Times {
@@ -83,7 +88,8 @@ export class PromiseStore {
   sumTimes(nowMs: number): Map<string, Times> {
     const rows = this.#all(
       `SELECT service, SUM(up_ms) AS upMs, SUM(down_ms) AS downMs, SUM(unknown_ms) AS unknownMs
-       FROM availability WHERE hour_ms > ? AND hour_ms <= ? GROUP BY service`,
+       FROM availability WHERE hour_ms > ? AND hour_ms <= ?
+         AND up_ms ${A_LENGTH} AND down_ms ${A_LENGTH} AND unknown_ms ${A_LENGTH} GROUP BY service`,
       Math.round(nowMs - WINDOW_MS - BUCKET_MS),
       Math.round(nowMs),
     ) as unknown as (Times & { service: string })[];
@@ -94,7 +100,9 @@ export class PromiseStore {
   listGaps(sinceMs: number): Gap[] {
     const rows = this.#all(
       `SELECT id, from_ms AS fromMs, to_ms AS toMs, services, down_from AS downFrom, down_to AS downTo
-       FROM gap WHERE to_ms >= ? ORDER BY id DESC`,
+       FROM gap WHERE to_ms >= ? AND from_ms ${A_MOMENT} AND to_ms ${A_MOMENT} AND to_ms - from_ms ${A_LENGTH}
+         AND (down_from IS NULL OR down_from BETWEEN from_ms AND to_ms)
+         AND (down_to IS NULL OR down_to BETWEEN from_ms AND to_ms) ORDER BY id DESC`,
       Math.round(sinceMs),
     ) as unknown as (Span & { id: number; services: string; downFrom: number | null; downTo: number | null })[];
     return rows.map(({ services, downFrom, downTo, ...row }) => ({
@@ -122,7 +130,8 @@ export class PromiseStore {
   listIncidents(): Map<string, Incident> {
     const rows = this.#all(
       `SELECT service, began_ms AS beganMs, ended_ms AS endedMs, took_ms AS tookMs, state FROM incident
-       WHERE id IN (SELECT MAX(id) FROM incident GROUP BY service)`,
+       WHERE id IN (SELECT MAX(id) FROM incident WHERE began_ms ${A_MOMENT} AND took_ms ${A_MOMENT}
+         AND (ended_ms IS NULL OR ended_ms ${A_MOMENT}) GROUP BY service)`,
     ) as unknown as (Omit<Incident, "endedMs"> & { endedMs: number | null })[];
     return new Map(rows.map((row) => [row.service, { ...row, endedMs: row.endedMs ?? undefined }]));
   }
@@ -137,7 +146,7 @@ export class PromiseStore {
         this.#trim("incident", "service", service, KEPT.incidents);
         return;
       }
-      const newest = "(SELECT MAX(id) FROM incident WHERE service = ?)";
+      const newest = `(SELECT MAX(id) FROM incident WHERE service = ? AND began_ms ${A_MOMENT})`;
       this.#run(
         `UPDATE incident SET began_ms = ?, ended_ms = ?, took_ms = ?, state = ? WHERE id = ${newest}`,
         ...values,
@@ -149,7 +158,8 @@ export class PromiseStore {
   /** When other nodes were lost to this one, oldest first. */
   listLosses(sinceMs: number): LostNode[] {
     const rows = this.#all(
-      "SELECT node, from_ms AS fromMs, to_ms AS toMs FROM loss WHERE to_ms IS NULL OR to_ms >= ? ORDER BY id",
+      `SELECT node, from_ms AS fromMs, to_ms AS toMs FROM loss
+       WHERE from_ms ${A_MOMENT} AND (to_ms IS NULL OR to_ms BETWEEN ? AND ${LAST_MS}) ORDER BY id`,
       Math.round(sinceMs),
     ) as unknown as { node: string; fromMs: number; toMs: number | null }[];
     return rows.map(({ node, fromMs, toMs }) => ({ node, fromMs, ...(toMs === null ? {} : { toMs }) }));
@@ -169,8 +179,10 @@ export class PromiseStore {
   #addRow({ service, hourMs, upMs, downMs, unknownMs }: TimesRow): void {
     this.#run(
       `INSERT INTO availability (service, hour_ms, up_ms, down_ms, unknown_ms) VALUES (?, ?, ?, ?, ?)
-       ON CONFLICT (service, hour_ms) DO UPDATE SET up_ms = up_ms + excluded.up_ms,
-         down_ms = down_ms + excluded.down_ms, unknown_ms = unknown_ms + excluded.unknown_ms`,
+       ON CONFLICT (service, hour_ms) DO UPDATE SET
+         up_ms = iif(up_ms ${A_LENGTH}, up_ms, 0) + excluded.up_ms,
+         down_ms = iif(down_ms ${A_LENGTH}, down_ms, 0) + excluded.down_ms,
+         unknown_ms = iif(unknown_ms ${A_LENGTH}, unknown_ms, 0) + excluded.unknown_ms`,
       service,
       hourMs,
       Math.round(upMs),

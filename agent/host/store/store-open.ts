@@ -51,22 +51,40 @@ function openUnwritable(path: string, reason: string): OpenedDatabase {
   return { path, database, trouble };
 }
 
-/** Copies what can be read of a file that cannot be written; false where nothing can. */
+/** Copies what can be read of a file that cannot be written, every table that this version has; false where nothing can. */
 function copyReadable(path: string, to: DatabaseSync): boolean {
-  const columns = { document: 2, content: 2, exit: 4, release: 4 };
   try {
     const from = new DatabaseSync(path, { readOnly: true });
-    for (const [table, count] of Object.entries(columns)) {
-      const insert = to.prepare(
-        `INSERT OR REPLACE INTO ${table} VALUES (${Array.from({ length: count }, () => "?").join(", ")})`,
-      );
-      for (const row of from.prepare(`SELECT * FROM ${table}`).all()) insert.run(...Object.values(row));
-    }
+    for (const table of listNames(
+      to,
+      "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'",
+    ))
+      copyTable(table, from, to);
     from.close();
     return true;
   } catch {
     return false;
   }
+}
+
+/** The file may be of a version before, which lacks a table or a column. */
+function copyTable(table: string, from: DatabaseSync, to: DatabaseSync): void {
+  const columns = `SELECT name FROM pragma_table_info('${table}')`;
+  const there = listNames(from, columns);
+  const both = listNames(to, columns).filter((column) => there.includes(column));
+  if (both.length === 0) return;
+  const into = `INSERT OR REPLACE INTO ${table} (${both.join(", ")}) VALUES (${both.map(() => "?").join(", ")})`;
+  const insert = to.prepare(into);
+  const select = from.prepare(`SELECT ${both.join(", ")} FROM ${table}`);
+  select.setReadBigInts(true);
+  for (const row of select.all()) insert.run(...Object.values(row));
+}
+
+function listNames(database: DatabaseSync, query: string): string[] {
+  return database
+    .prepare(query)
+    .all()
+    .map(({ name }) => String(name));
 }
 
 function moveAside(path: string, aside: string): void {

@@ -4,6 +4,7 @@
 import {
   addTimes,
   BUCKET_MS,
+  type Gap,
   judgeGap,
   type LostNode,
   NO_TIMES,
@@ -49,6 +50,9 @@ export class PromiseKeeper {
   #summedHour = Number.NaN;
   #flushedMs = Number.NEGATIVE_INFINITY;
   #stopped = false;
+  /** What the first turn has found and no disk has taken yet. */
+  #gap: Omit<Gap, "id"> | undefined;
+  #lost: ((store: PromiseStore) => void) | undefined;
   readonly #suspected = new Map<string, number>();
   #losses: readonly LostNode[] = [];
 
@@ -101,6 +105,8 @@ export class PromiseKeeper {
     else this.#count(last, tracked, at);
     for (const [service, { verdict }] of tracked) if (verdict === "up") this.#known.add(service);
     this.#last = { tracked, monotonicMs: at.monotonicMs };
+    this.#lost?.(store);
+    this.#lost = undefined;
     this.#incidents.follow(turn, this.#selectKnown(tracked), at, store);
     // A change is written at once: what a kill of the agent takes is a minute in which nothing happened.
     const changed = [...tracked].some(([service, { verdict }]) => last?.tracked.get(service)?.verdict !== verdict);
@@ -131,10 +137,11 @@ export class PromiseKeeper {
       ...listRows(services, { fromMs: gap.fromMs, toMs: bootedMs }, "unknownMs"),
       ...listRows(services, down, "downMs"),
     ];
-    store.account(rows, this.#buildMark(tracked, at), isSameBoot ? undefined : { ...gap, services, down });
-    this.#flushedMs = Number.NEGATIVE_INFINITY;
+    // Written with the flush of this turn, or of a later one where the disk takes nothing now: it is counted meanwhile.
+    for (const row of rows) this.#add(row);
     if (isSameBoot) return;
-    this.#incidents.beginLost(services, at.nowMs - bootedMs, at, store);
+    this.#gap = { ...gap, services, down };
+    this.#lost = (into) => this.#incidents.beginLost(services, at.nowMs - bootedMs, at, into);
   }
 
   #count(
@@ -146,17 +153,20 @@ export class PromiseKeeper {
     const hourMs = Math.floor(nowMs / BUCKET_MS) * BUCKET_MS;
     for (const [service, before] of last.tracked) {
       if (!this.#known.has(service)) continue;
-      const key = `${service} ${hourMs}`;
-      const sum = this.#pending.get(key) ?? NO_TIMES;
-      const times = addTimes(sum, countSpan(before, tracked.get(service), elapsedMs));
-      this.#pending.set(key, { service, hourMs, ...times });
+      this.#add({ service, hourMs, ...countSpan(before, tracked.get(service), elapsedMs) });
     }
+  }
+
+  #add({ service, hourMs, ...times }: TimesRow): void {
+    const key = `${service} ${hourMs}`;
+    this.#pending.set(key, { service, hourMs, ...addTimes(this.#pending.get(key) ?? NO_TIMES, times) });
   }
 
   #flush(store: PromiseStore, at: { nowMs: number; monotonicMs: number }): void {
     const { tracked } = this.#last ?? { tracked: new Map<string, Tracked>() };
     this.#flushedMs = at.monotonicMs;
-    store.account([...this.#pending.values()], this.#buildMark(tracked, at));
+    store.account([...this.#pending.values()], this.#buildMark(tracked, at), this.#gap);
+    this.#gap = undefined;
     const sums = new Map(this.#sums);
     for (const row of this.#pending.values()) sums.set(row.service, addTimes(sums.get(row.service) ?? NO_TIMES, row));
     this.#sums = sums;
