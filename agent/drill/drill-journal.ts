@@ -3,17 +3,20 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { rename, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 import * as z from "zod";
 
 import { makeDirectory } from "../host/files/make-directory.ts";
-import { setNewerAside } from "../host/newer-document.ts";
+import { setDamagedAside, setNewerAside } from "../host/newer-document.ts";
 import type { DrillPart, DrillRecord } from "../../shared/drill/drill.ts";
 import { renderDrills } from "./core/drill-text.ts";
 
 /** Of the document as this version reads and writes it. */
 const VERSION = 1;
+
+/** One that a Date can name (ECMAScript, "Time Values"). */
+const momentMs = z.number().min(0).max(8.64e15);
 
 const part: z.ZodType<DrillPart> = z.looseObject({
   service: z.string(),
@@ -30,8 +33,8 @@ const part: z.ZodType<DrillPart> = z.looseObject({
 });
 const drill: z.ZodType<DrillRecord> = z.looseObject({
   kind: z.enum(["stores", "full", "stop"]),
-  startedMs: z.number(),
-  endedMs: z.number().optional(),
+  startedMs: momentMs,
+  endedMs: momentMs.optional(),
   uid: z.number(),
   parts: z.array(part),
   trouble: z.string().optional(),
@@ -66,13 +69,18 @@ export class DrillJournal {
    */
   async open(): Promise<string[]> {
     const said: string[] = [];
+    const saved: DrillRecord[] = [];
     for (const name of listMonths(this.directory).slice(-MONTHS_READ)) {
       const path = join(this.directory, name);
-      const aside = setNewerAside(path, VERSION);
-      if (aside === undefined) this.#drills.push(...readMonth(path));
-      else said.push(aside);
+      const { drills, isWhole } = readMonth(path);
+      // What is left out here is gone with the next record of that month.
+      const aside = setNewerAside(path, VERSION) ?? (isWhole ? undefined : setDamagedAside(path));
+      if (aside !== undefined) said.push(aside);
+      if (aside !== undefined && drills.length > 0) saved.push(...drills.slice(0, 1));
+      this.#drills.push(...drills);
     }
     this.#drills = this.#drills.toSorted((one, other) => other.startedMs - one.startedMs);
+    for (const record of saved) await this.keep(record);
     for (const cut of this.#drills.filter(({ endedMs }) => endedMs === undefined))
       await this.keep({ ...cut, endedMs: cut.startedMs, trouble: CUT_OFF });
     return said;
@@ -112,12 +120,14 @@ function listMonths(directory: string): string[] {
   }
 }
 
-/** A record of another shape is none. */
-function readMonth(path: string): DrillRecord[] {
+/** A record of another shape is none, and neither is one of another month: a later record of its own would not replace it. */
+function readMonth(path: string): { drills: DrillRecord[]; isWhole: boolean } {
   try {
     const { drills } = document.parse(JSON.parse(readFileSync(path, "utf8")));
-    return drills.flatMap((entry) => drill.safeParse(entry).data ?? []);
+    const read = drills.flatMap((entry) => drill.safeParse(entry).data ?? []);
+    const own = read.filter((entry) => `${nameMonth(entry)}.json` === basename(path));
+    return { drills: own, isWhole: own.length === drills.length };
   } catch {
-    return [];
+    return { drills: [], isWhole: false };
   }
 }

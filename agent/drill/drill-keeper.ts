@@ -110,7 +110,10 @@ export class DrillKeeper {
       const seenMs = seen.get(`${service}/${store}`);
       return seenMs === undefined ? [] : [{ service, store, engine, seenMs }];
     });
-    return listDrillStandings(stores, this.#journal.drills);
+    // What a wrong clock has dated in the future would else be a drill for as long.
+    const nowMs = this.#options.clock.nowMs();
+    const drills = this.#journal.drills.filter(({ startedMs }) => startedMs <= nowMs);
+    return listDrillStandings(stores, drills);
   }
 
   /** What goes on, and what is overdue. */

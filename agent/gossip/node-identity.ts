@@ -33,6 +33,15 @@ export function describeKey(key: KeyObject): string | undefined {
   return `${PREFIX}${key.export({ format: "jwk" }).x ?? ""}`;
 }
 
+/** The public half of a private key in PEM; undefined where it is none. Without the parser's words, which may quote the key. */
+export function readPublicHalf(pem: string): string | undefined {
+  try {
+    return describeKey(createPublicKey(createPrivateKey(pem)));
+  } catch {
+    return undefined;
+  }
+}
+
 /** Reads a key as fleet.toml writes it, in base64 or base64url; undefined when it is none. */
 function parseKey(text: string): KeyObject | undefined {
   if (!text.startsWith(PREFIX)) return undefined;

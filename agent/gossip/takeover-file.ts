@@ -6,6 +6,7 @@ import { readFileSync } from "node:fs";
 import * as z from "zod";
 
 import { signedTakeover, type SignedTakeover } from "../../shared/fleet/takeover.ts";
+import { setDamagedAside } from "../host/newer-document.ts";
 import { statePath } from "../host/state-layout.ts";
 import { writeWhole } from "./node-identity.ts";
 import { makeDirectory } from "../host/files/make-directory.ts";
@@ -18,6 +19,8 @@ export class TakeoverFile {
   #writing: Promise<void> = Promise.resolve();
   /** What could not be read or written, in words. */
   trouble: string | undefined;
+  /** What lies there is none that this version can use. */
+  #isDamaged = false;
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -29,6 +32,7 @@ export class TakeoverFile {
       return document.parse(JSON.parse(readFileSync(this.#path, "utf8"))).takeovers;
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
+      this.#isDamaged = code === undefined;
       if (code !== "ENOENT")
         this.trouble = `${this.#path} cannot be read (${code ?? "it is no list of takeovers"}): what peers say of takeovers counts`;
       return [];
@@ -46,6 +50,8 @@ export class TakeoverFile {
     await before;
     try {
       await makeDirectory(this.#directory, 0o700);
+      if (this.#isDamaged) setDamagedAside(this.#path);
+      this.#isDamaged = false;
       await writeWhole(this.#path, text, 0o600);
       this.trouble = undefined;
     } catch (error) {

@@ -17,6 +17,17 @@ export function setNewerAside(path: string, known: number): string | undefined {
   return `${name} was written by a later version of Orca (version ${version}, and this one knows ${known}): it is kept as ${kept}, and this agent begins without it; with the later agent, put it back`;
 }
 
+/**
+ * Sets a document aside that its reader cannot use, before another is written in its place.
+ * @returns what is to be said of it; undefined where there is none
+ */
+export function setDamagedAside(path: string): string | undefined {
+  if (!existsSync(path)) return undefined;
+  const beside = findFree(`${path}.damaged`);
+  renameSync(path, beside);
+  return `${basename(path)} cannot be read: it is kept as ${basename(beside)}, and this agent begins without it`;
+}
+
 function readVersion(path: string): number | undefined {
   try {
     const { version } = JSON.parse(readFileSync(path, "utf8")) as { version?: unknown };

@@ -6,6 +6,9 @@ import * as z from "zod";
 import { name } from "../text/schema-leaf.ts";
 import type { FleetMember } from "../state/desired-state.ts";
 
+/** No takeover has a higher term. */
+export const MOST_TERM = 1_000_000;
+
 /** The schema of a takeover as it travels and as it is kept. */
 export const signedTakeover = z.object({
   realm: name,
@@ -14,7 +17,7 @@ export const signedTakeover = z.object({
   /** Who stands in its place. */
   spare: name,
   /** Of two takeovers of one node the higher term counts. */
-  term: z.int().min(1).max(1_000_000),
+  term: z.int().min(1).max(MOST_TERM),
   /** The spare's key among its peers, as fleet.toml writes it. */
   key: z.string().min(1).max(100),
   address: z.string().min(1).max(100),

@@ -1,12 +1,11 @@
 // `orca escrow create`: what a spare needs when this node is lost with Git, secrets and registry on it, in one file that only offline keys
 // open. Runs on the node as root. No secret is in its arguments, its output or an error.
 
-import { createPrivateKey, createPublicKey } from "node:crypto";
 import { existsSync } from "node:fs";
 import { readFile, stat } from "node:fs/promises";
 
 import { readBackupIdentity } from "../../backup/backup-identity.ts";
-import { describeKey, writeWhole } from "../../gossip/node-identity.ts";
+import { readPublicHalf, writeWhole } from "../../gossip/node-identity.ts";
 import { TakeoverFile } from "../../gossip/takeover-file.ts";
 import { readHostFile, readPolicy } from "../../host/files/host-files.ts";
 import { readSecretFile } from "../../host/files/secret-file.ts";
@@ -104,15 +103,6 @@ async function readRecoveryKey(file: string, pinned: string | undefined): Promis
   const pem = (await readSecretFile(file)).expose();
   if (readPublicHalf(pem) === pinned) return `${pem.trim()}\n`;
   throw new CommandError(`${file} is not the private half of pinned.recovery_key (${pinned})`);
-}
-
-/** Without the parser's words, which may quote the key. */
-function readPublicHalf(pem: string): string | undefined {
-  try {
-    return describeKey(createPublicKey(createPrivateKey(pem)));
-  } catch {
-    return undefined;
-  }
 }
 
 async function readParts(parts: readonly EscrowPart[]): Promise<Escrow["files"]> {

@@ -13,6 +13,7 @@ import { installBundleCommand } from "../bundle/install-command.ts";
 import type { StoreStatus } from "../../../shared/state/backup.ts";
 import { sayBest } from "../backup/best-backup.ts";
 import { restoreBackup } from "../backup/restore-command.ts";
+import { MOST_TERM } from "../../../shared/fleet/takeover.ts";
 import { readMessage } from "../../../shared/text/read-message.ts";
 import { durationMs } from "../../../shared/text/schema-leaf.ts";
 import { AgentClient, type ClientOptions, expectJson } from "../frame/client.ts";
@@ -21,6 +22,7 @@ import { printFault, printText } from "../frame/terminal.ts";
 import { readFleetFile } from "../setup/read-fleet-file.ts";
 import { openEscrow } from "./escrow-file.ts";
 import { RECOVERY_STEPS, RecoveryTable } from "./recover-table.ts";
+import { refuseOtherEscrow, refuseTerm } from "./refuse-escrow.ts";
 import { chooseStore, chooseStored, readManifests } from "./stored-services.ts";
 import {
   chooseSpare,
@@ -63,9 +65,10 @@ interface Recovery {
 /** Runs it: 0 when every service is healthy again, 3 when not or when data is missing, 1 where it could not begin. */
 export async function recover(node: string, options: RecoverOptions): Promise<number> {
   const timeoutMs = parseTimeout(options.timeout);
+  const term = parseTerm(options.term);
   const table = new RecoveryTable(() => performance.now());
   try {
-    const recovery = await table.time("provision", () => provision(node, options));
+    const recovery = await table.time("provision", () => provision(node, options, term));
     const missing = await table.time("data", () => restoreAll(recovery, options));
     tellNames(recovery.spare);
     if (missing.length > 0) return tellMissing(missing);
@@ -76,7 +79,7 @@ export async function recover(node: string, options: RecoverOptions): Promise<nu
 }
 
 /** Everything up to an agent that answers. Nothing is written before the escrow is open and belongs to this node and machine. */
-async function provision(node: string, options: RecoverOptions): Promise<Recovery> {
+async function provision(node: string, options: RecoverOptions, term: number | undefined): Promise<Recovery> {
   const { source } = options;
   const origin = chooseOrigin(options);
   const escrow = await openEscrow(options.escrow, options.key);
@@ -86,6 +89,8 @@ async function provision(node: string, options: RecoverOptions): Promise<Recover
   const stored = chooseStored(await readManifests(repository, node), node, options.without);
   const spare = chooseSpare(fleet, node, options.address);
   await refuseOtherHost(escrow.config, spare);
+  await refuseOtherEscrow(escrow, options.escrow);
+  refuseTerm(term, escrow.term, spare);
   const config = await writeHost(escrow, spare, source);
   const identity = await readOwnIdentity(config, fleet, spare);
   printText(
@@ -96,7 +101,7 @@ async function provision(node: string, options: RecoverOptions): Promise<Recover
     throw new CommandError(`${origin.path} was not installed`);
   const stateDir = config.state.dir;
   await markRecovery(stateDir, stored.mayStart);
-  const takeover = await takeOver({ escrow, spare, stateDir }, identity, parseTerm(options.term));
+  const takeover = await takeOver({ escrow, spare, stateDir }, identity, term);
   printText(`${spare.name} at ${spare.address} stands in the place of ${node}: takeover ${takeover.term} is signed`);
   const trouble = await restartAgent();
   if (trouble !== undefined)
@@ -135,8 +140,10 @@ function chooseOrigin({ bundle, manifests }: RecoverOptions): { kind: "bundle" |
 function parseTerm(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const term = Number(text);
-  if (Number.isSafeInteger(term) && term > 0) return term;
-  throw new CommandError(`--term ${text} is no term: write a number above every earlier one`);
+  if (Number.isSafeInteger(term) && term > 0 && term <= MOST_TERM) return term;
+  throw new CommandError(
+    `--term ${text} is no term: write a number above every earlier one, of at most ${MOST_TERM}; nothing was done`,
+  );
 }
 
 function parseTimeout(text: string): number {

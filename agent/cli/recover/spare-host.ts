@@ -18,6 +18,7 @@ import { type AgentConfig, agentConfigSchema } from "../../../shared/config/agen
 import type { SignedTakeover } from "../../../shared/fleet/takeover.ts";
 import type { FleetFile } from "../setup/read-fleet-file.ts";
 import { CommandError } from "../frame/exit-codes.ts";
+import { refuseTerm } from "./refuse-escrow.ts";
 import { makeDirectory } from "../../host/files/make-directory.ts";
 
 /** Who stands in whose place. */
@@ -106,6 +107,7 @@ export async function takeOver(
   const file = new TakeoverFile(stateDir);
   const known = file.read();
   const highest = Math.max(escrow.term, ...known.filter(({ node }) => node === spare.node).map((entry) => entry.term));
+  refuseTerm(term, highest, spare);
   const takeover = signTakeover(
     {
       realm: spare.realm,

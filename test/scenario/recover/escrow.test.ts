@@ -13,6 +13,8 @@ import { readEscrowFact } from "../../../agent/cli/doctor/read-escrow.ts";
 import { keygen } from "../../../agent/cli/fleet/keygen-command.ts";
 import { createEscrow } from "../../../agent/cli/recover/escrow-command.ts";
 import { openEscrow } from "../../../agent/cli/recover/escrow-file.ts";
+import { refuseOtherEscrow } from "../../../agent/cli/recover/refuse-escrow.ts";
+import { TakeoverFile } from "../../../agent/gossip/takeover-file.ts";
 import { statePath } from "../../../agent/host/state-layout.ts";
 
 let root: string;
@@ -139,4 +141,32 @@ test("what is missing, another recovery key, another node and a file that is the
   expect(existsSync(at("vm-edge.escrow"))).toBe(false);
   await create();
   await expect(create()).rejects.toThrow(/is there already/);
+});
+
+test("anybody can encrypt for an offline key: a host that pins a recovery key takes no escrow with another one", async () => {
+  await create();
+  const escrow = await openEscrow(at("vm-edge.escrow"), offline.file);
+  await expect(refuseOtherEscrow(escrow, "own")).resolves.toBeUndefined();
+  await keygen({ identity: "", backupKey: "", recovery: at("other.key") });
+  const forged = { ...escrow, recoveryKey: readFileSync(at("other.key"), "utf8") };
+  await expect(refuseOtherEscrow(forged, "forged")).rejects.toThrow(
+    /^forged holds the recovery key ed25519:.* pins ed/,
+  );
+  const damaged = { ...escrow, recoveryKey: "planted-no-key" };
+  await expect(refuseOtherEscrow(damaged, "cut")).rejects.toThrow(/^cut holds no recovery key: make it anew/);
+  // A machine that is no node yet pins nothing.
+  rmSync(at("agent.toml"));
+  await expect(refuseOtherEscrow(forged, "forged")).resolves.toBeUndefined();
+});
+
+test("a list of takeovers that is damaged is kept beside the next one", async () => {
+  const path = statePath(at("state"), "takeovers");
+  writeFileSync(path, '{"version":1,"takeovers":[{');
+  const file = new TakeoverFile(at("state"));
+  expect([file.read(), file.trouble]).toEqual([[], expect.stringContaining("cannot be read")]);
+  file.store([]);
+  file.store([]);
+  await file.written;
+  expect(readFileSync(`${path}.damaged`, "utf8")).toBe('{"version":1,"takeovers":[{');
+  expect(new TakeoverFile(at("state")).trouble).toBeUndefined();
 });

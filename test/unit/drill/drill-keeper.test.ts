@@ -279,6 +279,49 @@ describe("the age of drills", () => {
     expect(readPage()).toContain("Result: incomplete: the agent ended in the middle of it.");
   });
 
+  test("a file that is damaged in part or whole is kept beside, and what is good of it counts and stays", async () => {
+    const drills = join(directory, "drills");
+    mkdirSync(drills, { recursive: true });
+    const startedMs = clock.nowMs() - DAY_MS;
+    const good = { service: "pg", store: "db", verdict: "good", detail: "" } as const;
+    const record: DrillRecord = { kind: "stores", startedMs, endedMs: startedMs, uid: 0, parts: [good] };
+    const month = new Date(startedMs).toISOString().slice(0, 7);
+    const odd = [
+      { ...record, startedMs: 1e300 },
+      { ...record, startedMs: 0 },
+      { ...record, kind: "other" },
+    ];
+    writeFileSync(join(drills, `${month}.json`), JSON.stringify({ version: 1, drills: [record, ...odd] }));
+    writeFileSync(join(drills, "2025-12.json"), '{"version": 1, "dri');
+    const listStandings = (): StoreStanding[] => seen(startedMs);
+    const keeper = open({ listStandings });
+    hearTurn(keeper, turn([FIRST]));
+    expect((await keeper.read()).standings[0]?.drilledMs).toBe(startedMs);
+    expect(keeper.notes.map(({ text }) => text)).toEqual([
+      expect.stringContaining("2025-12.json cannot be read: it is kept as 2025-12.json.damaged"),
+      expect.stringContaining(`${month}.json.damaged`),
+    ]);
+    expect(readFileSync(join(drills, "2025-12.json.damaged"), "utf8")).toBe('{"version": 1, "dri');
+    const next = open({ listStandings });
+    hearTurn(next, turn([FIRST]));
+    expect((await next.read()).standings[0]?.drilledMs).toBe(startedMs);
+    expect(next.notes).toEqual([]);
+  });
+
+  test("a drill that a wrong clock has dated in the future is none", async () => {
+    mkdirSync(join(directory, "drills"), { recursive: true });
+    const startedMs = Date.UTC(2031, 0, 5);
+    const parts = [{ service: "pg", store: "db", verdict: "good", detail: "" }];
+    const record = { kind: "stores", startedMs, endedMs: startedMs, uid: 0, parts };
+    writeFileSync(join(directory, "drills", "2031-01.json"), JSON.stringify({ version: 1, drills: [record] }));
+    const sinceMs = clock.nowMs();
+    const keeper = open({ listStandings: () => seen(sinceMs) });
+    hearTurn(keeper, turn([FIRST]));
+    await keeper.read();
+    await clock.advance(15 * DAY_MS);
+    expect(keeper.notes.map(({ name }) => name)).toEqual(["drill overdue"]);
+  });
+
   test("records of a later version are set aside, never written over", async () => {
     mkdirSync(join(directory, "drills"), { recursive: true });
     writeFileSync(join(directory, "drills", "2026-12.json"), JSON.stringify({ version: 9, drills: [] }));

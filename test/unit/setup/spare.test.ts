@@ -3,6 +3,8 @@
 import { expect, test } from "vitest";
 
 import { RecoveryTable } from "../../../agent/cli/recover/recover-table.ts";
+import { recover } from "../../../agent/cli/recover/recover-command.ts";
+import { refuseTerm } from "../../../agent/cli/recover/refuse-escrow.ts";
 import { chooseSpare } from "../../../agent/cli/recover/spare-host.ts";
 import { buildSpareAgent } from "../../../agent/setup/spare-agent.ts";
 import { agentConfigSchema } from "../../../shared/config/agent-config.ts";
@@ -137,4 +139,15 @@ test("while data is restored only what holds it may start; one that was replaced
   expect(judgeTenure({ ...facts, restoring: ["db"] })).toEqual({ kind: "restoring", services: ["db"] });
   const takeover = { key: "other", spare: "vm9", term: 2 };
   expect(judgeTenure({ ...facts, restoring: ["db"], takeover }).kind).toBe("replaced");
+});
+
+test("a term that nobody would believe is refused, one that is no term before anything is read", async () => {
+  const spare = { node: "vm-edge", realm: "prod", name: "edge-2", address: "10.0.0.20" };
+  expect(() => refuseTerm(3, 3, spare)).toThrow(
+    "--term 3 is not above takeover 3 of vm-edge, which is known here: write 4",
+  );
+  expect(() => [refuseTerm(4, 3, spare), refuseTerm(undefined, 3, spare)]).not.toThrow();
+  const options = { escrow: "/nowhere", key: "/nowhere", source: "/nowhere", without: [], timeout: "1m" };
+  for (const term of ["1000001", "0", "1.5", "first"])
+    await expect(recover("vm-edge", { ...options, term })).rejects.toThrow(`--term ${term} is no term`);
 });
