@@ -4,6 +4,7 @@ import type { BackupRun, CopyOutPlace, StorePlan } from "../../shared/state/back
 import type { BindSource } from "../../shared/state/step.ts";
 import type { ChildEnd, ChildRun } from "../host/os/child-process.ts";
 import {
+  type AuditCopyRequest,
   BACKUP_COMMAND,
   type BackupRequest,
   type ChildAnswer,
@@ -150,6 +151,15 @@ export function askLight(
   parts: Pick<ChildParts, "program" | "runChild">,
   signal: AbortSignal,
   request: ListRequest | RetainRequest | IdentifyRequest | ShipRequest | ExpireRequest | IndexRequest,
+): Promise<ChildAnswer> {
+  return sendRequest(parts, request, { deadlineMs: LIGHT_DEADLINE_MS, signal });
+}
+
+/** Has the audit log copied into repositories. Never throws. */
+export function askAuditCopy(
+  parts: Pick<ChildParts, "program" | "runChild">,
+  signal: AbortSignal,
+  request: AuditCopyRequest,
 ): Promise<ChildAnswer> {
   return sendRequest(parts, request, { deadlineMs: LIGHT_DEADLINE_MS, signal });
 }

@@ -43,6 +43,10 @@ async function answerRequest(request: ChildRequest): Promise<ChildAnswer> {
       case "restore":
       case "copy-out":
         return await workOnStore(request);
+      case "copy-audit": {
+        const { copyAudit } = await import("./audit/copy-audit.ts");
+        return { kind: "audit-copied", repositories: await copyAudit(request, () => Date.now()) };
+      }
       case "copy":
         return await copyMissing(request);
       case "list":

@@ -19,6 +19,7 @@ export const BACKUP_COMMAND = "run-backup";
 
 /** What the child is asked for. */
 export type ChildRequest =
+  | AuditCopyRequest
   | BackupRequest
   | VerifyRequest
   | FinishRequest
@@ -119,6 +120,28 @@ export interface CopyRequest {
   from: RepositoryPlace;
   to: RepositoryPlace;
   lockDirectory: string;
+}
+
+/** What is new of the audit log is to be copied into repositories. */
+export interface AuditCopyRequest {
+  kind: "copy-audit";
+  node: string;
+  /** The file that is written to; those before it lie beside it. */
+  path: string;
+  repositories: readonly { place: RepositoryPlace; recipients: readonly string[] }[];
+}
+
+/** How far one repository has the audit log after a copy. */
+export interface AuditCopy {
+  repository: string;
+  /** What the log begins with, as the names of its copies say it; left out for one without a line. */
+  log?: string | undefined;
+  /** The number of the newest line that it has; left out where that is not known. */
+  lines?: number | undefined;
+  /** Why it does not have all of it. */
+  reason?: string | undefined;
+  /** A line of this host is another one than was copied under its number. */
+  altered?: number | undefined;
 }
 
 /** What a repository has of some stores is to be looked up. */
@@ -245,6 +268,7 @@ export type ChildAnswer =
   | { kind: "checked" }
   | { kind: "judged"; verdict: JudgedBackup }
   | { kind: "copied" }
+  | { kind: "audit-copied"; repositories: AuditCopy[] }
   /** Of each folder, in their order. */
   | { kind: "listed"; lists: BackupList[] }
   | { kind: "retained"; kept: Retained }

@@ -1,6 +1,7 @@
 // Backups and restores of one agent: dumps and restores run in children of their own, one at a time and with a place of their own, since
 // one may take an hour. Called by daemon.ts, the composition root.
 
+import { AuditCopies } from "../backup/audit/audit-copies.ts";
 import { BeforeUpdate } from "../backup/keeper/before-update.ts";
 import { BackupKeeper } from "../backup/keeper/backup-keeper.ts";
 import { nameStore } from "../backup/keeper/store-memories.ts";
@@ -24,7 +25,7 @@ import type { BackupDesk } from "../serve/backup-routes.ts";
 import type { Serving } from "../serve/serving.ts";
 import type { StoreStatus } from "../../shared/state/backup.ts";
 import type { DesiredState } from "../../shared/state/desired-state.ts";
-import type { Emit } from "../../shared/state/event.ts";
+import type { Emit, TurnSummary } from "../../shared/state/event.ts";
 import type { Note } from "../../shared/state/note.ts";
 import type { StoreStanding } from "../../shared/state/promise.ts";
 import type { DaemonConfig } from "./daemon-config.ts";
@@ -51,6 +52,8 @@ interface Around {
 export interface Backups {
   readonly notes: Note[];
   readonly standings: readonly StoreStanding[];
+  /** Why a repository has no copy of the audit log of today. */
+  readonly auditCopyTrouble: string | undefined;
   /** What makes drills of them. */
   readonly drills: DrillKeeper;
   /** Images that backups need to be restored. */
@@ -90,31 +93,51 @@ export function openBackups(config: DaemonConfig, around: Around): Backups {
     request: (request) => agent.request(request),
   });
   const logs: LogKeeper = openLogs(stateDir, { ...common, ...keeper.shared, engine });
+  const auditCopies = openAuditCopies(stateDir, { ...common, ...keeper.shared });
   const before = new BeforeUpdate(keeper, systemClock, (facts) => agent.learnBackups(facts));
   report.onTurn((turn) => {
     ({ desired } = turn);
-    keeper.follow(turn.desired?.backups ?? [], turn.observed.engine, turn.services);
-    restores.follow(turn);
-    logs.follow(turn.desired?.backups ?? [], turn.observed.engine);
-    before.follow(turn);
+    followTurn(turn, { keeper, restores, logs, auditCopies, before });
   });
   const drills = openDrills(config, { ...around, keeper, common });
   serving.offerBackups(openDesk(node, keeper, around.law), restores);
   return {
     get notes() {
-      return [...keeper.notes, ...logs.notes, ...restores.notes];
+      return [...keeper.notes, ...logs.notes, ...auditCopies.notes, ...restores.notes];
     },
     get standings() {
       return logs.improve(keeper.standings);
+    },
+    get auditCopyTrouble() {
+      return auditCopies.trouble;
     },
     drills,
     listImages: async () => [...(await keeper.listImages()), ...restores.heldImages],
     close: async () => {
       before.close();
       await drills.close();
-      await Promise.all([keeper.close(), logs.close(), restores.close()]);
+      await Promise.all([keeper, logs, auditCopies, restores].map((part) => part.close()));
     },
   };
+}
+
+/** Tells each of what a turn has found. */
+function followTurn(
+  turn: TurnSummary,
+  parts: {
+    keeper: BackupKeeper;
+    restores: RestoreKeeper;
+    logs: LogKeeper;
+    auditCopies: AuditCopies;
+    before: BeforeUpdate;
+  },
+): void {
+  const plans = turn.desired?.backups ?? [];
+  parts.keeper.follow(plans, turn.observed.engine, turn.services);
+  parts.restores.follow(turn);
+  parts.logs.follow(plans, turn.observed.engine);
+  parts.auditCopies.follow(plans);
+  parts.before.follow(turn);
 }
 
 function openLogs(
@@ -130,6 +153,19 @@ function openLogs(
     statePath: statePath(stateDir, "walRecord"),
     walDirectory: statePath(stateDir, "walSpool"),
     spoolBytes: WAL_SPOOL_BYTES,
+  });
+}
+
+/** The log is the report's, and this is where its file is named to whoever copies it. */
+function openAuditCopies(
+  stateDir: string,
+  parts: Omit<ConstructorParameters<typeof AuditCopies>[0], "auditPath" | "statePath" | "runLightChild">,
+): AuditCopies {
+  return new AuditCopies({
+    ...parts,
+    auditPath: statePath(stateDir, "audit"),
+    statePath: statePath(stateDir, "auditCopies"),
+    runLightChild: (run) => runChild(run),
   });
 }
 

@@ -46,6 +46,8 @@ const STATE = {
   run: { name: "run", ofUp: true },
   /** When which backup was made, and how it ended. */
   backupRecord: { name: "backups.json", beside: VERSIONED, ofUp: true },
+  /** Which repository has how much of the audit log, and when it was copied last. */
+  auditCopies: { name: "audit-copies.json", beside: VERSIONED, ofUp: true },
   /** When was last pruned, and since when which image lies idle. */
   pruneRecord: { name: "prune.json", beside: VERSIONED, ofUp: true },
   /** Restores into place, and how far the one that goes on is. */

@@ -74,7 +74,12 @@ export interface ReportParts {
   /** The gossip, where there is one. */
   fleet?: FleetReader;
   /** What is not as it should be with the backups. */
-  backups?: { readonly notes: readonly Note[]; readonly standings: readonly StoreStanding[] };
+  backups?: {
+    readonly notes: readonly Note[];
+    readonly standings: readonly StoreStanding[];
+    /** Why a repository has no copy of the audit log of today. */
+    readonly auditCopyTrouble?: string | undefined;
+  };
   /** Drills that are overdue, and the one that goes on; alerts ask how each store stands. */
   drills?: { readonly notes: readonly Note[]; readonly standings: readonly DrillStanding[] };
   /** What a prune has left. */

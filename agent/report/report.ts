@@ -267,6 +267,7 @@ export class Report {
   #lookForAlerts(): void {
     this.#alerts.look(this.#state, () => ({
       auditTrouble: this.#auditTrouble,
+      auditCopyTrouble: this.#parts?.backups?.auditCopyTrouble,
       standings: this.#standings,
       services: this.#listPromises(),
       drills: this.#parts?.drills?.standings ?? [],

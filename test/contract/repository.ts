@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "vitest";
 
+import { findLogFolder } from "../../agent/backup/repository/backup-path.ts";
 import type { Repository, StoreFolder } from "../../agent/backup/repository/repository-port.ts";
 
 /** One repository, empty. */
@@ -61,6 +62,18 @@ export function describeRepository(kind: string, open: () => Promise<RepositoryL
       expect(await repository.list(FOLDER)).toEqual(["a.dump"]);
       expect(await read(repository, "a.dump")).toBe("one two");
       expect(await read(lab.reopen(), "a.dump")).toBe("one two");
+    });
+
+    test("keeps copies of the audit log beside the folders of stores", async () => {
+      const { repository } = await open();
+      const log = findLogFolder("vm1");
+      const pending = await repository.create(log, "audit-1.jsonl");
+      await pending.write(Buffer.from("line"));
+      await pending.publish();
+      await repository.sweep(log);
+      expect(await repository.list(log)).toEqual(["audit-1.jsonl"]);
+      expect(await repository.readText(log, "audit-1.jsonl")).toBe("line");
+      expect(await repository.list(FOLDER)).toEqual([]);
     });
 
     test("keeps a large file as it is", async () => {

@@ -33,11 +33,19 @@ export function listTermNames(store: string, folders: readonly string[]): string
   return [...new Set(found)];
 }
 
+const LOG_FOLDER = "_log";
+
+/** Where copies of a node's audit log lie, in every term: each log has names of its own. */
+export function findLogFolder(node: string): StoreFolder {
+  return { node, service: LOG_FOLDER, store: "" };
+}
+
 /**
  * `NODE/SERVICE/STORE`, of a term `NODE/SERVICE/STORE.tN-TIME`; `NODE/SERVICE/STORE.objects/SHARD` for stored objects, and `NODE/SERVICE/STORE.wal/AREA` for bases and the log: no
- * store has a name with a dot.
+ * store has a name with a dot. `NODE/_log` for copies of the audit log: no service has such a name.
  */
 export function joinFolder({ node, service, store, shard, area, term }: StoreFolder): string {
+  if (service === LOG_FOLDER && store === "") return `${checkName(node)}/${LOG_FOLDER}`;
   const plain = [node, service, store].map(checkName).join("/");
   if (term !== undefined && parseTerm(term) === undefined)
     throw new RepositoryError(`${JSON.stringify(term)} is no name of a term`);

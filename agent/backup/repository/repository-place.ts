@@ -66,9 +66,13 @@ async function expectDirectory({ name, directory, holds }: DirectoryPlace): Prom
     // A spare has none of the time before its term where the first backup is its own.
     if ((await openLocalRepository(name, directory).listTerms(holds)).length > 0) return;
     throw new RepositoryError(
-      `open repositories.${name}: ${directory} had backups of ${holds.service}/${holds.store} and has no folder of them now: ` +
+      `open repositories.${name}: ${directory} had ${describeHeld(holds)} and has no folder of them now: ` +
         `mount it again, or, if it is a new one or somebody removed them on purpose, mkdir -p ${folder}`,
       { cause: error },
     );
   });
+}
+
+function describeHeld({ service, store }: StoreFolder): string {
+  return store === "" ? "copies of the audit log" : `backups of ${service}/${store}`;
 }

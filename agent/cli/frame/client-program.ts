@@ -189,7 +189,12 @@ function addAudit(program: Command): void {
   place(audit.command("verify"))
     .description("walks the chain of the audit log: ends with 1 at the first line that was edited, removed or inserted")
     .option("--head <hash>", "a head known from elsewhere, which must be on the chain")
-    .addHelpText("after", "\nExample:\n  orca audit verify\n  orca audit verify --file ./audit.jsonl --head 3f5a…")
+    .option("--from <dir>", "the copies in a repository, its folder NODE/_log, in place of a log")
+    .option("--identity <file>", "of --from: the age key that opens them, as age-keygen writes it")
+    .addHelpText(
+      "after",
+      "\nExample:\n  orca audit verify\n  orca audit verify --file ./audit.jsonl --head 3f5a…\n  orca audit verify --from /mnt/nas/backups/vm-data/_log",
+    )
     .action(
       run(async (_options: object, command: Command) =>
         (await import("../services/audit-command.ts")).verifyAudit(command.optsWithGlobals()),

@@ -5,7 +5,7 @@ import { access, constants } from "node:fs/promises";
 import { dirname } from "node:path";
 
 import { statePath } from "../../host/state-layout.ts";
-import { type AuditHead, type AuditLine, ChainWalk } from "../../report/audit/audit-chain.ts";
+import { type AuditLine, ChainWalk } from "../../report/audit/audit-chain.ts";
 import { readHead } from "../../report/audit/audit-recover.ts";
 import { listSegments } from "../../host/files/audit-segments.ts";
 import { cutControlCharacters } from "../../report/text/public-text.ts";
@@ -13,6 +13,7 @@ import { listAgentSockets } from "../../host/os/agent-sockets.ts";
 import { AgentClient, type ClientOptions } from "../frame/client.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { endQuietlyOnClosedOutput, printFault, printText } from "../frame/terminal.ts";
+import type { AuditHead } from "../../../shared/document/audit-head.ts";
 import { describeCount } from "../../../shared/text/count.ts";
 
 /** The options of `orca audit`. */
@@ -21,6 +22,8 @@ export interface AuditOptions extends ClientOptions {
   file?: string;
   tail?: string;
   head?: string;
+  from?: string;
+  identity?: string;
 }
 
 const DEFAULT_STATE = "/var/lib/orca";
@@ -42,6 +45,17 @@ export async function showAudit(options: AuditOptions): Promise<number> {
 
 /** Walks the chain; answers 0 where it holds and 1 where it breaks. */
 export async function verifyAudit(options: AuditOptions): Promise<number> {
+  const { from, identity, head } = options;
+  if (from !== undefined) {
+    if (options.file !== undefined || options.state !== undefined)
+      throw new CommandError("--from reads copies alone: leave --file and --state out");
+    const { verifyCopies } = await import("./verify-copies.ts");
+    return verifyCopies({
+      from,
+      ...(identity === undefined ? {} : { identity }),
+      ...(head === undefined ? {} : { head }),
+    });
+  }
   const path = await findLog(options);
   const kept = await readHead(path);
   const walk = new ChainWalk(kept === undefined ? [] : [kept]);

@@ -1,6 +1,7 @@
 // The audit log's chain: each line holds the hash of the one before it and its own, so that no line can be edited, removed,
 // inserted or moved unseen. Pure. Written by audit-log.ts, walked by `orca audit verify`.
 
+import type { AuditHead } from "../../../shared/document/audit-head.ts";
 import { canonicalJson, sha256 } from "../../../shared/state/identity.ts";
 
 /** Who did it: a commit, a local user by the kernel's word, or the agent by itself. */
@@ -32,12 +33,6 @@ export interface AuditLine extends AuditEntry {
   hash: string;
 }
 
-/** The newest line, by number and hash. */
-export interface AuditHead {
-  seq: number;
-  hash: string;
-}
-
 /** The head of an empty log. */
 export const EMPTY_HEAD: AuditHead = { seq: 0, hash: "0".repeat(64) };
 
@@ -61,12 +56,6 @@ export function printLine(line: AuditLine): string {
 
 function hashLine(line: Omit<AuditLine, "hash">): string {
   return sha256(canonicalJson(line));
-}
-
-/** The number and hash that a line claims; undefined when it is no whole line. Whether they are true is for the walk to say. */
-export function parseHead(text: string): AuditHead | undefined {
-  const { seq, hash } = parseJson(text) ?? {};
-  return typeof seq === "number" && typeof hash === "string" ? { seq, hash } : undefined;
 }
 
 function parseJson(text: string): AuditLine | undefined {

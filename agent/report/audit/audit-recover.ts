@@ -6,7 +6,8 @@ import { open, readFile, rename, writeFile } from "node:fs/promises";
 
 import { listSegments } from "../../host/files/audit-segments.ts";
 import type { AuditFile } from "./audit-log.ts";
-import { type AuditEntry, type AuditHead, EMPTY_HEAD, parseHead } from "./audit-chain.ts";
+import { type AuditEntry, EMPTY_HEAD } from "./audit-chain.ts";
+import { type AuditHead, parseHead } from "../../../shared/document/audit-head.ts";
 
 /** What was found. `entries` are to be written next. */
 export interface Recovered {

@@ -7,7 +7,7 @@ import type { PeerView } from "../../gossip/core/gossip.ts";
 import type { ReportState } from "../status/report-state.ts";
 import { type AlertMemory, type Condition, listConditions } from "./alert-judge.ts";
 import { type AlertOptions, type AlertParts, type Alerts, openWebhookAlerts } from "./alerts.ts";
-import { listBackupConditions } from "./backup-conditions.ts";
+import { judgeAuditCopies, listBackupConditions } from "./backup-conditions.ts";
 import { FleetAlerts, type FleetAlertParts } from "./fleet-alerts.ts";
 import {
   listCapacityConditions,
@@ -26,6 +26,7 @@ export interface AlertMemories {
 /** What is known besides the state. */
 export interface AlertFacts {
   auditTrouble: string | undefined;
+  auditCopyTrouble?: string | undefined;
   standings: readonly StoreStanding[];
   services: readonly ServiceStanding[];
   drills: readonly DrillStanding[];
@@ -93,6 +94,7 @@ function listAll(state: ReportState, facts: AlertFacts, { node, nowMs }: { node:
   return [
     ...listConditions(state, nowMs, facts.auditTrouble),
     ...listBackupConditions(facts.standings, nowMs),
+    judgeAuditCopies(facts.auditCopyTrouble, state.source?.revision),
     ...listPromiseConditions(facts.services, nowMs),
     ...listDrillConditions(facts.drills, nowMs),
     ...listOomConditions(state, nowMs),

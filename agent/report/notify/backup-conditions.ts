@@ -35,6 +35,13 @@ function judgeRpo(standing: StoreStanding, nowMs: number): Condition {
   return build(service, subject, broken ? ["rpo-broken", "critical", describeRpo(standing, nowMs)] : undefined);
 }
 
+/** The copies of the audit log: told as long as a repository does not have what it is to have. */
+export function judgeAuditCopies(trouble: string | undefined, revision: string | undefined): Condition {
+  const told = trouble === undefined ? { state: "ok", reason: "" } : { state: "not-copied", reason: trouble };
+  const severity = trouble === undefined ? undefined : "warning";
+  return { subject: "@audit-copy", service: undefined, ...told, severity, revision, page: "repositories" };
+}
+
 /** Why the promise is broken, in words. */
 export function describeRpo(standing: StoreStanding, nowMs: number): string {
   const { store, repository, rpoMs = 0, newestMs, trouble } = standing;

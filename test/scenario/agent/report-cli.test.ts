@@ -8,6 +8,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
+import { copyAudit } from "../../../agent/backup/audit/copy-audit.ts";
 import { findDefaultLog } from "../../../agent/cli/services/audit-command.ts";
 import { AgentClient } from "../../../agent/cli/frame/client.ts";
 import { choosePlanExit, printPreview } from "../../../agent/cli/plan/plan-agent.ts";
@@ -233,6 +234,27 @@ describe("orca audit", () => {
     writeFileSync(log, "");
     expect(findDefaultLog([join(up, "agent.sock")], log)).toBe(log);
     rmSync(own, { recursive: true });
+  });
+
+  test("walks the chain from copies in a repository", async () => {
+    const own = new TestReport();
+    await own.start();
+    own.turn({ views: [buildView("web")] });
+    for (const act of ["restart", "pause"]) await own.onSocket({ path: `/v1/services/web/${act}`, method: "POST" });
+    const directory = mkdtempSync(join(tmpdir(), "orca-copies-"));
+    const place = { kind: "directory", name: "nas", directory } as const;
+    const path = join(own.stateDir, "audit.jsonl");
+    const request = { kind: "copy-audit", node: "vm1", path, repositories: [{ place, recipients: [] }] } as const;
+    expect(await copyAudit(request, () => Date.now())).toMatchObject([{ repository: "nas", lines: 2 }]);
+    const from = join(directory, "vm1", "_log");
+    expect(await verify("--from", from)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("2 lines in 1 copy"),
+    });
+    expect(await verify("--from", from, "--head", "0".repeat(64))).toMatchObject({ code: 1 });
+    expect(await verify("--from", from, "--state", own.stateDir)).toMatchObject({ code: 1 });
+    rmSync(directory, { recursive: true });
+    await own.dispose();
   });
 
   test("prints lines readably and walks the chain", async () => {

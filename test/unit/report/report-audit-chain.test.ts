@@ -5,13 +5,13 @@ import { describe, expect, test } from "vitest";
 
 import {
   type AuditEntry,
-  type AuditHead,
   type AuditVerdict,
   chainEntry,
   ChainWalk,
   EMPTY_HEAD,
   printLine,
 } from "../../../agent/report/audit/audit-chain.ts";
+import type { AuditHead } from "../../../shared/document/audit-head.ts";
 import { buildStepEntry } from "../../../agent/report/audit/audit-entry.ts";
 import { beginState } from "../../../agent/report/status/report-state.ts";
 import { reduceStatus } from "../../../agent/report/status/status-reducer.ts";

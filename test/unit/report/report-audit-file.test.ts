@@ -20,12 +20,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { AuditLog, type AuditOptions } from "../../../agent/report/audit/audit-log.ts";
-import {
-  type AuditEntry,
-  type AuditHead,
-  type AuditVerdict,
-  ChainWalk,
-} from "../../../agent/report/audit/audit-chain.ts";
+import { type AuditEntry, type AuditVerdict, ChainWalk } from "../../../agent/report/audit/audit-chain.ts";
+import type { AuditHead } from "../../../shared/document/audit-head.ts";
 import { listSegments, segmentPath } from "../../../agent/host/files/audit-segments.ts";
 import { readHead } from "../../../agent/report/audit/audit-recover.ts";
 import { NOW_MS } from "../../builders/node/turns.ts";
