@@ -25,13 +25,31 @@ export function listAlertSecrets(plan: AlertPlan | undefined): string[] {
   return plan?.heartbeat === undefined ? urls : [...urls, plan.heartbeat.secret];
 }
 
-/** What of it the host's policy refuses, as texts for status. */
-export function describeRefusedAlerts(fleet: Fleet | undefined, policy: Policy): string[] {
+/** A secret of `[alerts]` that the host's policy refuses. */
+interface RefusedAlert {
+  /** Its key below `[alerts]`. */
+  path: readonly (string | number)[];
+  message: string;
+}
+
+/** What of it the host's policy refuses: asked by lint, and told by the agent's status. */
+export function listRefusedAlerts(fleet: Fleet | undefined, policy: Policy): RefusedAlert[] {
   const { webhooks = [], heartbeat } = fleet?.alerts ?? {};
-  const paths = [...webhooks.map(({ url_secret: path }) => path), heartbeat?.url_secret];
-  const refused = paths.filter((path) => path !== undefined && !isAllowed(path, policy));
+  const named = [
+    ...webhooks.map(({ url_secret: secret }, at) => ({ path: ["webhooks", at, "url_secret"], secret })),
+    { path: ["heartbeat", "url_secret"], secret: heartbeat?.url_secret },
+  ];
   const prefixes = policy.secrets.allowed_prefixes?.join(", ") ?? "";
-  return refused.map((path) => `fleet.toml: alerts: the secret ${path} is outside ${prefixes}: nobody is told there`);
+  return named.flatMap(({ path, secret }) =>
+    secret === undefined || isAllowed(secret, policy)
+      ? []
+      : [{ path, message: `the secret ${secret} is outside ${prefixes}: nobody is told there` }],
+  );
+}
+
+/** The same as texts for status. */
+export function describeRefusedAlerts(fleet: Fleet | undefined, policy: Policy): string[] {
+  return listRefusedAlerts(fleet, policy).map(({ message }) => `fleet.toml: alerts: ${message}`);
 }
 
 function isAllowed(path: string, { secrets }: Policy): boolean {

@@ -2,6 +2,7 @@
 
 import { buildStrictPolicy, type Policy } from "../../../shared/policy/policy.ts";
 import { describeSize } from "../../../shared/text/size.ts";
+import { listRefusedAlerts } from "../build/plan-alerts.ts";
 import { checkPolicy } from "../policy/policy-check.ts";
 import { checkRepositoryPolicy } from "../policy/policy-repositories.ts";
 import { checkContents } from "../policy/policy-values.ts";
@@ -28,6 +29,7 @@ export function checkByPolicy(view: RepositoryView, policy: Policy, host: string
     ...services.flatMap((service) => judgeFiles(view, service, policy)),
     ...judgeTotals(view, policy),
     ...judgeRepositories(view, policy),
+    ...judgeAlerts(view, policy),
   ];
 }
 
@@ -131,5 +133,16 @@ function judgeRepositories(view: RepositoryView, policy: Policy): FileFinding[] 
         hint: describeRule(rule),
       }),
     ),
+  );
+}
+
+function judgeAlerts(view: RepositoryView, policy: Policy): FileFinding[] {
+  return listRefusedAlerts(view.fleet.fleet, policy).map(({ path, message }) =>
+    blameFleet(view, ["alerts", ...path], {
+      severity: "error",
+      code: "policy",
+      message,
+      hint: describeRule("secrets.allowed_prefixes"),
+    }),
   );
 }

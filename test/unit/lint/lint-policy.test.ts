@@ -169,6 +169,23 @@ allowed_prefixes = ["/prod"]`;
     ]);
   });
 
+  it("bounds the secrets of those who are told of trouble", async () => {
+    const alerts = `${FLEET}
+[alerts]
+webhooks = [{ url_secret = "/prod/alerts" }, { url_secret = "/stage/alerts" }, { gitea_issues = true }]
+heartbeat = { url_secret = "/other/heartbeat" }
+`;
+    const files = { "fleet.toml": alerts, "manifests/vm-a/a.toml": service("", NONE) };
+    const found = await judge('[secrets]\nallowed_prefixes = ["/prod"]', files);
+    const told = found.filter((line) => line.includes("alerts"));
+    expect(told.map((line) => line.slice(line.indexOf(" ") + 1))).toEqual([
+      "alerts.webhooks[1].url_secret secrets.allowed_prefixes",
+      "alerts.heartbeat.url_secret secrets.allowed_prefixes",
+    ]);
+    const open = await judge("", files);
+    expect(open.filter((line) => line.includes("alerts"))).toEqual([]);
+  });
+
   it("that cannot be read is said", async () => {
     await expect(judge("[securty]\n", {})).rejects.toThrow(/policy\.toml:1:2: securty: there is no such key/);
   });
