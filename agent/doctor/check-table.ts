@@ -68,6 +68,7 @@ export const CHECKS: Readonly<Record<string, CheckFact>> = {
   "cloud metadata": { id: "N03", source: ORCA, page: "doctor" },
   "filter of IPv6": { id: "N04", source: ORCA, page: "doctor" },
   "firewall between realms": { id: "N05", source: ORCA, page: "stage" },
+  "firewall of the host": { id: "N07", source: ORCA, page: "firewall" },
   webhook: { id: "N06", source: ORCA, page: "git" },
   ssh: { id: "S01", source: "sshd_config(5), dev-sec/ssh-baseline", page: "doctor" },
   "keys for ssh": { id: "S02", source: ORCA, page: "doctor" },

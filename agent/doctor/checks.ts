@@ -13,6 +13,7 @@ import { checkEscrow } from "./escrow-checks.ts";
 import { checkFiles } from "./file-checks.ts";
 import type { Finding } from "./finding.ts";
 import { checkFirewall } from "./firewall-checks.ts";
+import { checkHostFirewall } from "./host-firewall-checks.ts";
 import { checkMountWatch } from "./mount-checks.ts";
 import { checkProvider } from "./provider-checks.ts";
 import { checkWebhook } from "./webhook-checks.ts";
@@ -23,6 +24,7 @@ const GROUPS: readonly ((host: HostView) => Finding[])[] = [
   checkDelivery,
   checkMountWatch,
   checkFirewall,
+  checkHostFirewall,
   checkWebhook,
   checkEscrow,
   ({ baseline }) => checkEngine(baseline),

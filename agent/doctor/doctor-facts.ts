@@ -85,6 +85,17 @@ export interface FirewallFact {
   atBoot: boolean;
 }
 
+/** The firewall of `orca firewall` that a boot loads, and what the fleet in force would make of it now. */
+export interface HostFirewallFact {
+  node: string;
+  /** What `orca firewall confirm` has kept. */
+  file: string;
+  text: string;
+  /** Of the same port of sshd; or what fleet.toml lacks to make one. */
+  now: string | { what: string; fix: string };
+  sshPort: number;
+}
+
 /** Where pushes are waited for, and what the running agent says of them. */
 export interface WebhookFact {
   listen: string;
@@ -116,6 +127,8 @@ export interface HostView {
   webhook: WebhookFact | undefined;
   /** Undefined where no agent has stored a fleet with this node in it. */
   firewall: FirewallFact | undefined;
+  /** Undefined where nobody has confirmed a firewall of `orca firewall` here, or no agent has stored a fleet with this node in it. */
+  hostFirewall: HostFirewallFact | undefined;
   /** The last escrow of this node, without the sealed secrets; undefined where none was made. */
   escrow?: { createdMs: number; files: readonly FileFact[] } | undefined;
   /** The engine, the network, the system and the agent's own unit. */

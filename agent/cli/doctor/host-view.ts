@@ -15,13 +15,14 @@ import { isPlainFile, readFileFact, readSealedFact, readSystemFacts } from "./re
 import { readBaseline } from "./baseline/read-baseline.ts";
 import { readEscrowFact } from "./read-escrow.ts";
 import { readFirewall } from "./read-firewall.ts";
+import { readHostFirewall } from "./read-host-firewall.ts";
 import { ask } from "../../http/exchange.ts";
 import { readPolicy } from "../../host/files/host-files.ts";
 import { readStoredInForce } from "../../host/store/store.ts";
 import { askChild } from "../../secrets/providers/file-provider.ts";
 import { describeExchangeError, trustOnly } from "../../secrets/providers/infisical-http.ts";
 import type { AgentConfig } from "../../../shared/config/agent-config.ts";
-import { fleetSchema } from "../../../shared/fleet/fleet.ts";
+import { type Fleet, fleetSchema } from "../../../shared/fleet/fleet.ts";
 import type { InForce } from "../../../shared/state/in-force.ts";
 import { parseManifest } from "../../../shared/manifest/parse-manifest.ts";
 import { parseToml } from "../../../shared/text/parse-toml.ts";
@@ -41,6 +42,7 @@ export async function readHost(config: AgentConfig, path: string): Promise<HostV
   const { dir: stateDir } = config.state;
   const secrets = describeProvider(config.secrets);
   const inForce = readStoredInForce(stateDir);
+  const fleet = await readFleet(inForce, config.node);
   const services = await readServices(inForce);
   const policyFile = await readFileFact(config.policy.file, "the host's law");
   const policy = await readPolicyFacts(policyFile);
@@ -59,7 +61,8 @@ export async function readHost(config: AgentConfig, path: string): Promise<HostV
     ...(await readSystemFacts(RUN_DIR)),
     escrow: await readEscrowFact(statePath(stateDir, "escrow")),
     webhook: await readWebhookFact(config),
-    firewall: await readFirewallFact(inForce, config.node),
+    firewall: fleet && (await readFirewallFact(fleet, config.node)),
+    hostFirewall: fleet && (await readHostFirewall(fleet, config.node)),
     baseline: await readBaseline({
       config,
       configPath: path,
@@ -78,13 +81,18 @@ async function readPolicyFacts(file: FileFact): Promise<HostView["policy"]> {
   }
 }
 
-/** Whom the fleet in force sets apart from this node, and what holds them apart. */
-async function readFirewallFact(inForce: InForce | undefined, node: string): Promise<FirewallFact | undefined> {
+/** The fleet in force, where this node is in it. */
+async function readFleet(inForce: InForce | undefined, node: string): Promise<Fleet | undefined> {
   if (inForce?.fleet === undefined) return undefined;
   const parsed = await parseToml(fleetSchema, inForce.fleet, "fleet.toml");
-  const realm = parsed.ok ? parsed.value.nodes[node]?.env : undefined;
-  if (!parsed.ok || realm === undefined) return undefined;
-  const others = Object.entries(parsed.value.nodes)
+  return parsed.ok && parsed.value.nodes[node] !== undefined ? parsed.value : undefined;
+}
+
+/** Whom the fleet in force sets apart from this node, and what holds them apart. */
+async function readFirewallFact({ nodes }: Fleet, node: string): Promise<FirewallFact | undefined> {
+  const realm = nodes[node]?.env;
+  if (realm === undefined) return undefined;
+  const others = Object.entries(nodes)
     .filter(([, { env }]) => env !== realm)
     .map(([name, { env, address }]) => ({ node: name, realm: env, address }));
   return { realm, others, ...(await readFirewall()) };

@@ -13,6 +13,7 @@ import { readMessage } from "../../../shared/text/read-message.ts";
 import { CommandError, EXIT } from "../frame/exit-codes.ts";
 import { printFault, printPainted, printText } from "../frame/terminal.ts";
 import { readFleetFile } from "./read-fleet-file.ts";
+import { HOST_FIREWALL_FILE as KEPT } from "../doctor/read-host-firewall.ts";
 import { makeDirectory } from "../../host/files/make-directory.ts";
 
 /** The options of `orca firewall apply`. */
@@ -21,7 +22,6 @@ export interface ApplyOptions {
 }
 
 const RUN = "/run/orca-firewall";
-const KEPT = "/etc/orca/host-firewall.nft";
 const UNIT = "orca-host-firewall.service";
 const PENDING = join(RUN, "pending");
 

@@ -1,13 +1,17 @@
 // What `orca doctor` judges of a host: each finding once where it is deserved, none on a host that is as it should be.
 
-import { existsSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { describe, expect, test } from "vitest";
 
 import { examine } from "../../../agent/doctor/checks.ts";
-import type { FileFact, FirewallFact, HostView } from "../../../agent/doctor/doctor-facts.ts";
+import type { FileFact, FirewallFact, HostFirewallFact, HostView } from "../../../agent/doctor/doctor-facts.ts";
 import { type Finding, isWeak } from "../../../agent/doctor/finding.ts";
+import { type Fleet, fleetSchema } from "../../../shared/fleet/fleet.ts";
+import { buildHostFirewall } from "../../../agent/setup/host-firewall.ts";
+import { readHostFirewall } from "../../../agent/cli/doctor/read-host-firewall.ts";
 import { policySchema } from "../../../shared/policy/policy.ts";
 import { GOOD_BASELINE } from "../../builders/data/baseline.ts";
 import type { SecretRefusal } from "../../../shared/secret/secret-facts.ts";
@@ -88,8 +92,30 @@ const GOOD: HostView = {
     file: "/etc/orca/firewall.nft",
     atBoot: true,
   },
+  hostFirewall: {
+    node: "vm-edge",
+    file: "/etc/orca/host-firewall.nft",
+    // What somebody has remarked is no other rule.
+    text: `# office: moved in May\n${renderWall(["10.0.0.30"])}`,
+    now: renderWall(["10.0.0.30"]),
+    sshPort: 22,
+  },
   baseline: { ...GOOD_BASELINE, containers: [] },
 };
+
+/** The firewall of vm-edge, whose realm has these other VMs. */
+function renderWall(peers: readonly string[], ssh = '["198.51.100.0/24"]', port = 22): string {
+  const built = buildHostFirewall(parseFleet(peers, ssh), "vm-edge", port);
+  if (typeof built !== "string") throw new Error(built.what);
+  return built;
+}
+
+function parseFleet(peers: readonly string[], ssh: string): Fleet {
+  const addresses = ["10.0.0.10", ...peers];
+  const names = addresses.map((_, at) => (at === 0 ? "vm-edge" : `vm-${at}`));
+  const nodes = addresses.map((address, at) => [names[at], { address, env: "prod", memory: "8GiB" }]);
+  return fleetSchema.parse({ nodes: Object.fromEntries(nodes), host: { ssh: JSON.parse(ssh) as string[] } });
+}
 
 function find(changes: Partial<HostView>): Finding[] {
   return examine({ ...GOOD, ...changes }).filter(({ severity }) => severity !== "fine");
@@ -107,6 +133,7 @@ test("a host that is as it should be has nothing but what is fine, and each chec
       "core files of the agent",
       "delivery in memory",
       "firewall between realms",
+      "firewall of the host",
       "keys and credentials",
       "last known secrets",
       "mounts of containers",
@@ -121,6 +148,7 @@ test("a host that is as it should be has nothing but what is fine, and each chec
 
 const { provider, policy } = GOOD;
 const firewall = GOOD.firewall as FirewallFact;
+const wall = GOOD.hostFirewall as HostFirewallFact;
 
 const ROWS: [name: string, changes: Partial<HostView>, severity: string, what: RegExp, fix: RegExp][] = [
   [
@@ -309,6 +337,27 @@ const ROWS: [name: string, changes: Partial<HostView>, severity: string, what: R
     /systemctl enable --now orca-firewall/,
   ],
   [
+    "a firewall of the host that does not know a VM of its realm",
+    { hostFirewall: { ...wall, now: renderWall(["10.0.0.30", "10.0.0.40"]) } },
+    "fail",
+    /host-firewall\.nft is older than what fleet\.toml makes now: 1 line of now not in it \(set realm4 .*10\.0\.0\.40.*; 1 line of before still in it/,
+    /orca firewall render vm-edge > vm-edge\.nft; .*orca firewall apply vm-edge\.nft, then orca firewall confirm/,
+  ],
+  [
+    "a firewall of the host that lets SSH in from where nobody is any more",
+    { hostFirewall: { ...wall, now: renderWall(["10.0.0.30"], '["203.0.113.0/24"]', 2222), sshPort: 2222 } },
+    "fail",
+    /older than what fleet\.toml makes now: \d+ lines/,
+    /--ssh-port 2222 >/,
+  ],
+  [
+    "a firewall of the host that fleet.toml makes no more",
+    { hostFirewall: { ...wall, now: { what: "nothing says from where SSH is let in", fix: "write [host] ssh" } } },
+    "warn",
+    /fleet\.toml makes none any more: nothing says from where SSH/,
+    /write \[host\] ssh/,
+  ],
+  [
     "a firewall that cannot be looked at",
     { firewall: { ...firewall, loaded: { kind: "no-program" } } },
     "warn",
@@ -421,6 +470,22 @@ test("a tmpfs that is kept out of swap needs none to be gone", () => {
 test("a host without a provider is asked nothing about one", () => {
   const none = { ...provider, kind: "none", location: "", skewMs: undefined } as const;
   expect(find({ provider: none, sealed: undefined })).toEqual([]);
+});
+
+test("where no firewall of the host is kept, nothing is said of its age; one that is kept is read with its port", async () => {
+  const checks = examine({ ...GOOD, hostFirewall: undefined }).map(({ check }) => check);
+  expect(checks).not.toContain("firewall of the host");
+  const directory = mkdtempSync(join(tmpdir(), "orca-wall-"));
+  const path = join(directory, "host-firewall.nft");
+  const fleet = parseFleet(["10.0.0.30"], '["198.51.100.0/24"]');
+  expect(await readHostFirewall(fleet, "vm-edge", path)).toBeUndefined();
+  writeFileSync(path, renderWall(["10.0.0.30"], '["198.51.100.0/24"]', 2222));
+  const read = await readHostFirewall(fleet, "vm-edge", path);
+  expect(read).toMatchObject({ sshPort: 2222 });
+  expect(find({ hostFirewall: read })).toEqual([]);
+  const grown = await readHostFirewall(parseFleet(["10.0.0.30", "10.0.0.40"], '["198.51.100.0/24"]'), "vm-edge", path);
+  expect(find({ hostFirewall: grown })).toMatchObject([{ severity: "fail", check: "firewall of the host" }]);
+  rmSync(directory, { recursive: true });
 });
 
 test("a fleet of one realm, or none that is known, needs no firewall", () => {
