@@ -9,6 +9,9 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 
 import { carryOutRetention, type RetentionInput } from "../../../../agent/backup/keep-few.ts";
 import { listLeftStores } from "../../../../agent/backup/keeper/left-stores.ts";
+import { openKnown } from "../../../../agent/backup/objects/known-objects.ts";
+import { ObjectPool } from "../../../../agent/backup/objects/object-pool.ts";
+import type { BackupRecord } from "../../../../agent/backup/core/backup-record.ts";
 import { listBackups, makeBackup } from "../../../../agent/backup/pipeline.ts";
 import { nameTerm, parseTerm } from "../../../../agent/backup/repository/backup-path.ts";
 import { openRepository } from "../../../../agent/backup/repository/repository-place.ts";
@@ -194,6 +197,37 @@ test("a log goes into the term's own folder, and of an earlier one only what was
   await expect(readAll(spare.read(folder, name(30n, TAKEN)))).rejects.toThrow(/ENOENT/);
   await spare.remove(folder, early);
   expect(await old.list(folder)).toEqual([late]);
+});
+
+test("objects of a bucket go into the term's own folder, those of earlier terms are read, and a listing of another machine is not built on", async () => {
+  const folder = { ...FOLDER, shard: "0a" };
+  const put = async (repository: Repository, name: string): Promise<void> => {
+    const pending = await repository.create(folder, name);
+    await pending.write(Buffer.from(name));
+    await pending.publish();
+  };
+  const [old, spare] = [await open(), await open(FIRST)];
+  await put(old, "0a1");
+  await put(spare, "0a2");
+  expect(await old.list(folder)).toEqual(["0a1"]);
+  expect((await spare.list(folder)).toSorted()).toEqual(["0a1", "0a2"]);
+  for (const name of ["0a1", "0a2"]) expect(await readAll(spare.read(folder, name))).toBe(name);
+  // Both are complete and alike; only what was listed in the own term may be counted on.
+  const record = { engine: "objects", name: "objects_20261201_0700", files: [], recipients: [], verifications: [] };
+  const pool = new ObjectPool(spare, FOLDER);
+  const read: string[] = [];
+  const watched: Repository = { ...spare, read: (_folder, name) => (read.push(name), spare.read(_folder, name)) };
+  const files = ["listing", "references"].map((kind) => ({ file: `${record.name}.1.${kind}.gz`, kind }));
+  const listing = { ...record, files };
+  const place = { repository: watched, pool, folder: FOLDER, records: [listing as unknown as BackupRecord], names: [] };
+  const run = { recipients: [], identities: [], nowMs: NOW };
+  await (await old.create(FOLDER, "objects_20261201_0700.manifest.json")).publish();
+  const known = await openKnown(place, run);
+  expect(await known.find("a", "e", 1)).toBeUndefined();
+  await known.close();
+  expect(read).toEqual([]);
+  await spare.remove(folder, "0a1");
+  expect(await old.list(folder)).toEqual([]);
 });
 
 test("a spare sweeps nothing of another machine, and its folder alone shows that the mount is there", async () => {
