@@ -53,9 +53,9 @@ function parseWalObject(name: string, segmentBytes: number): WalObject | undefin
   return { name, segment, from, to, shippedMs, encrypted: sealed !== undefined };
 }
 
-/** When an object of a log was shipped, by its name alone; undefined for any other. */
+/** When an object of a log was shipped, or its index written, by its name alone; undefined for any other. */
 export function parseWalStamp(name: string): number | undefined {
-  const found = /\.(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z\.wal\.zst/.exec(name);
+  const found = /\.(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z\.(?:wal|json)\.zst/.exec(name);
   if (found === null) return undefined;
   const [, year, month, day, hour, minute, second, milli] = found;
   const ms = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}.${milli}Z`);

@@ -16,6 +16,7 @@ import { listBackups, makeBackup } from "../../../../agent/backup/pipeline.ts";
 import { nameTerm, parseTerm } from "../../../../agent/backup/repository/backup-path.ts";
 import { openRepository } from "../../../../agent/backup/repository/repository-place.ts";
 import type { PlaceTerm, Repository } from "../../../../agent/backup/repository/repository-port.ts";
+import { nameIndex } from "../../../../agent/backup/wal/core/wal-index.ts";
 import { nameWalObject } from "../../../../agent/backup/wal/core/wal-object.ts";
 
 const FOLDER = { node: "vm1", service: "pg", store: "db" };
@@ -189,14 +190,17 @@ test("a log goes into the term's own folder, and of an earlier one only what was
   await write(old, area, early);
   await write(spare, area, own);
   await write(old, area, late);
+  // An index of the cut-off machine names what is foreign: the one before it counts.
+  const [index, lateIndex] = [nameIndex(TAKEN - 500, false), nameIndex(TAKEN + 1_500, false)];
+  for (const entry of [index, lateIndex]) await write(old, area, entry);
   expect(existsSync(join(directory, "vm1/pg/db.t1-20261201T073112Z.wal", area, own))).toBe(true);
   const folder = { ...FOLDER, area };
-  expect((await spare.list(folder)).toSorted()).toEqual([early, own].toSorted());
+  expect((await spare.list(folder)).toSorted()).toEqual([early, own, index].toSorted());
   expect(await readAll(spare.read(folder, early))).toBe(early);
   expect(await readAll(spare.read(folder, own))).toBe(own);
   await expect(readAll(spare.read(folder, name(30n, TAKEN)))).rejects.toThrow(/ENOENT/);
   await spare.remove(folder, early);
-  expect(await old.list(folder)).toEqual([late]);
+  expect((await old.list(folder)).toSorted()).toEqual([late, index, lateIndex].toSorted());
 });
 
 test("objects of a bucket go into the term's own folder, those of earlier terms are read, and a listing of another machine is not built on", async () => {
