@@ -19,6 +19,8 @@ export interface StoreStanding {
   seenMs: number;
   /** Why there can be none by this version. */
   trouble: string | undefined;
+  /** The store is new and its first good backup is under way: that alone breaks no promise before its age does. */
+  begins?: boolean;
   lastRun: BackupRun | undefined;
   /** Of the store, from whichever repository. */
   lastVerify: VerifyRun | undefined;
@@ -33,11 +35,11 @@ export function measureAge({ newestMs, seenMs }: Pick<StoreStanding, "newestMs" 
 
 /** True where the promise is broken now, whether anything was ever run or not. */
 export function isBroken(
-  standing: Pick<StoreStanding, "newestMs" | "seenMs" | "rpoMs" | "trouble">,
+  standing: Pick<StoreStanding, "newestMs" | "seenMs" | "rpoMs" | "trouble" | "begins">,
   nowMs: number,
 ): boolean {
-  const { rpoMs, trouble } = standing;
-  return rpoMs !== undefined && (trouble !== undefined || measureAge(standing, nowMs) > rpoMs);
+  const { rpoMs, trouble, begins = false } = standing;
+  return rpoMs !== undefined && ((trouble !== undefined && !begins) || measureAge(standing, nowMs) > rpoMs);
 }
 
 /** A service that is measured, and what its manifest promises. */

@@ -14,7 +14,7 @@ import { readMessage } from "../../../shared/text/read-message.ts";
 import { setNewerAside } from "../../host/newer-document.ts";
 import { waitAtMost } from "../../host/os/clock.ts";
 import { nameStore } from "../keeper/store-memories.ts";
-import { judgeStanding } from "./core/judge-log.ts";
+import { isUnderWay, judgeStanding } from "./core/judge-log.ts";
 import { parsePosition } from "./core/wal-position.ts";
 import { checkLog } from "./log-check.ts";
 import { type LogServer, LogStream, type StreamParts } from "./wal-stream.ts";
@@ -97,8 +97,13 @@ export class LogKeeper {
     return standings.map((standing) => {
       const key = nameStore(standing);
       if (!this.#plans.some((plan) => isStreamed(plan) && nameStore(plan) === key)) return standing;
-      const judged = judgeStanding(this.#logs.get(key), standing.repository);
-      if ("trouble" in judged) return { ...standing, trouble: this.#streams.get(key)?.trouble ?? judged.trouble };
+      const log = this.#logs.get(key);
+      const judged = judgeStanding(log, standing.repository);
+      if ("trouble" in judged) {
+        const streaming = this.#streams.get(key)?.trouble;
+        const begins = streaming === undefined && isUnderWay(log, standing.repository);
+        return { ...standing, trouble: streaming ?? judged.trouble, begins };
+      }
       return { ...standing, newestMs: Math.max(standing.newestMs ?? 0, judged.goodMs) };
     });
   }

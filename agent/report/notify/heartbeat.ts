@@ -18,6 +18,8 @@ export interface HeartbeatOptions {
 }
 
 const TIMEOUT_MS = 10_000;
+/** One that did not get there is followed by the next so soon: after a start the address may not be known yet. */
+const RETRY_MS = 10_000;
 
 /** Calls until it is closed. */
 export class Heartbeat {
@@ -38,18 +40,21 @@ export class Heartbeat {
   }
 
   #plan(delayMs: number): void {
-    this.#cancel = this.#options.clock.after(delayMs, () => {
-      void this.#call().finally(() => {
-        if (!this.#closed) this.#plan(this.#options.everyMs);
-      });
-    });
+    this.#cancel = this.#options.clock.after(delayMs, () => void this.#beat());
   }
 
-  /** Never rejects. */
-  async #call(): Promise<void> {
-    if (!this.#options.isAlive()) return;
+  async #beat(): Promise<void> {
+    const isTaken = await this.#call();
+    const { everyMs } = this.#options;
+    if (!this.#closed) this.#plan(isTaken ? everyMs : Math.min(everyMs, RETRY_MS));
+  }
+
+  /** True where it was taken. Never rejects. */
+  async #call(): Promise<boolean> {
+    if (!this.#options.isAlive()) return false;
     const reason = await this.#ask();
     this.trouble = reason === undefined ? undefined : `the heartbeat of fleet.toml's [alerts] is not taken (${reason})`;
+    return reason === undefined;
   }
 
   async #ask(): Promise<string | undefined> {

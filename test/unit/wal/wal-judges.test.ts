@@ -8,6 +8,7 @@ import {
   findBaseDue,
   findCaughtUp,
   findLogEnd,
+  isUnderWay,
   judgeStanding,
   type KnownLog,
   type WalMark,
@@ -15,6 +16,7 @@ import {
 import { parseLook, refuseServer, type WalLook } from "../../../agent/backup/wal/core/wal-look.ts";
 import type { BackupRecord } from "../../../agent/backup/core/backup-record.ts";
 import { buildStorePlan } from "../../builders/data/store-plan.ts";
+import { isBroken } from "../../../shared/state/promise.ts";
 
 const LINE = "7714211355254398989\t00000001\t0/3000028\t16777216\t256MB\treplica\t\tphysical\tt\t0/3000000\treserved";
 
@@ -77,6 +79,19 @@ describe("a log", () => {
   it("goes on otherwise, and is over with another slot", () => {
     expect(findLogEnd(LOG, look(), "orca")).toBeUndefined();
     expect(findLogEnd(LOG, look(), "other")).toContain("other");
+  });
+
+  it("breaks no promise by itself while its first base is under way, and does after a loss or a failure", () => {
+    const underWay = (log: KnownLog | undefined): boolean => isUnderWay(log, "local");
+    expect(underWay(undefined)).toBe(true);
+    expect(underWay({ ...LOG, base: undefined })).toBe(true);
+    expect(underWay({ ...LOG, shipped: { local: "0/2000000" } })).toBe(true);
+    expect(underWay(LOG)).toBe(false);
+    expect(underWay({ ...LOG, base: undefined, lost: { why: "W", atMs: 1 } })).toBe(false);
+    expect(underWay({ ...LOG, base: undefined, baseReason: "R" })).toBe(false);
+    const standing = { newestMs: undefined, seenMs: 1_000, rpoMs: 60_000, trouble: "the log has no base yet" };
+    expect([isBroken(standing, 1_300), isBroken({ ...standing, begins: true }, 1_300)]).toEqual([true, false]);
+    expect(isBroken({ ...standing, begins: true }, 61_001)).toBe(true);
   });
 
   it("holds a promise only where its base is whole", () => {

@@ -39,6 +39,15 @@ function findFurthest({ shipped }: KnownLog): WalPosition {
     .reduce((most, position) => (position > most ? position : most), 0n);
 }
 
+/** True while a base of a store is under way that no lost log and no failure has made necessary: as at the store's beginning. */
+export function isUnderWay(log: KnownLog | undefined, repository: string): boolean {
+  if (log === undefined) return true;
+  const { base, shipped, lost, baseReason } = log;
+  const isWhole =
+    base !== undefined && (parsePosition(shipped[repository] ?? "") ?? 0n) >= (parsePosition(base.stop) ?? 0n);
+  return lost === undefined && baseReason === undefined && !isWhole;
+}
+
 /** How one repository stands: until when everything that was committed can be restored from it, or why nothing can be yet. */
 export function judgeStanding(log: KnownLog | undefined, repository: string): { goodMs: number } | { trouble: string } {
   const lost = log?.lost === undefined ? "" : ` (the one before was lost: ${log.lost.why})`;
