@@ -174,7 +174,7 @@ test("everything that ran comes back in order from what is on the disk, with its
   expect(starts.map((entry) => entry.service)).toEqual(NAMES);
   expect(turn?.source.trouble).toMatchObject({
     code: "unread",
-    fault: { message: expect.stringMatching(/ECONNREFUSED|refused/) },
+    fault: { code: "exchange", fault: { kind: "network", code: "ECONNREFUSED" } },
   });
   expect(turn?.secrets?.location).toMatch(/^http:\/\/127\.0\.0\.1:\d+ /);
   expect(turn?.secrets?.reason).toMatch(/ECONNREFUSED/);
