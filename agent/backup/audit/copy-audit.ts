@@ -10,7 +10,7 @@ import type { AuditCopyRequest, AuditCopy } from "../backup-exchange.ts";
 import { findLogFolder } from "../repository/backup-path.ts";
 import { openRepository } from "../repository/repository-place.ts";
 import type { Repository } from "../repository/repository-port.ts";
-import { storeFile } from "../repository/store-file.ts";
+import { storeObject } from "../repository/stored-object.ts";
 import { type AuditCopyName, markLine, nameAuditCopy, parseAuditCopy } from "./audit-copy-name.ts";
 
 /** Lines of one file that a repository does not have, and where they are in it. */
@@ -167,7 +167,7 @@ class Known {
   async put(piece: Piece, read: () => AsyncIterable<Uint8Array>): Promise<void> {
     const { repository, recipients, node, log, nowMs } = this.#into;
     const name = nameAuditCopy({ ...piece, log }, { nowMs: nowMs(), encrypted: recipients.length > 0 });
-    await storeFile(repository, { folder: findLogFolder(node), name, recipients }, read());
+    await storeObject({ repository, folder: findLogFolder(node), name }, read(), recipients);
     this.#copies.push({ ...piece, log });
     this.#ranges = mergeRanges(this.#copies);
   }

@@ -24,7 +24,7 @@ import { findLost } from "../wal/core/wal-index.ts";
 import { listWalObjects, type WalGap, type WalObject } from "../wal/core/wal-object.ts";
 import { formatPosition, nameSegment, startOfSegment } from "../wal/core/wal-position.ts";
 import { readIndex } from "../wal/log-index.ts";
-import { readObject } from "../wal/stored-object.ts";
+import { readObject } from "../repository/stored-object.ts";
 
 /** What is fetched, from where and for when. */
 export interface LogRequest {

@@ -16,7 +16,7 @@ import {
 } from "./core/wal-index.ts";
 import { listWalObjects } from "./core/wal-object.ts";
 import { formatPosition, parsePosition } from "./core/wal-position.ts";
-import { giveOnce, readObject, storeObject } from "./stored-object.ts";
+import { giveOnce, readObject, storeObject } from "../repository/stored-object.ts";
 
 const MOST_BYTES = 2 ** 28;
 

@@ -20,7 +20,7 @@ import {
   startOfSegment,
   type WalPosition,
 } from "./core/wal-position.ts";
-import { giveOnce, storeObject } from "./stored-object.ts";
+import { giveOnce, storeObject } from "../repository/stored-object.ts";
 
 /** What the receiver calls a segment that is open. */
 export const PARTIAL = ".partial";

@@ -1,10 +1,10 @@
-// One small object of a log in a repository: stored encrypted and read back, and read and opened again. Runs in the child.
+// One object without a record beside it in a repository, such as a piece of a log: stored encrypted and read back, and read and opened again. Runs in the child.
 
 import type { Measured } from "../dump-gate.ts";
 import { Meter } from "../dump-gate.ts";
 import { writeBatches } from "../batches.ts";
 import { decryptStream, encryptStream } from "../encrypt.ts";
-import type { Repository, StoreFolder } from "../repository/repository-port.ts";
+import type { Repository, StoreFolder } from "./repository-port.ts";
 
 /** Where it lies. */
 interface ObjectPlace {
